@@ -1,0 +1,77 @@
+# The two commands of this repository are `make demo` and `make test`. Each sets up what it needs below .venv and
+# node_modules, once; after that it starts at once, and installs caesura anew only when its sources have changed.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+# Where there is a C compiler, compiling must not fail.
+export CAESURA_COMPILE ?= $(if $(shell command -v $${CC:-cc}),1,)
+
+SOURCES := $(shell find src -name '*.py') pyproject.toml hatch_build.py
+CHECKED := src tests js/test benchmarks examples docs/render_options.py hatch_build.py
+
+TOOLS := $(VENV)/.tools-installed
+PACKAGE := $(VENV)/.caesura-installed
+NPM := node_modules/.package-lock.json
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-all lint bench clean
+
+help:
+	@echo "make demo   run SQLite, suspended thousands of times in mid-query, then hundreds of C programs in one thread"
+	@echo "make test   run all tests, compiled and interpreted"
+	@echo "make test-all  the same with Emscripten, Chromium, and a Node that has JSPI itself"
+	@echo "make lint   run ruff, mypy and tsc"
+	@echo "make bench  measure against Binaryen and write the tables in docs/"
+	@echo "make clean  remove everything that these commands made"
+
+demo: $(PACKAGE) $(NPM)
+	@$(RUN) examples/sqlite_demo/run.py
+	@echo
+	@$(RUN) -m examples.many_guests
+
+test: $(PACKAGE) $(NPM)
+	@$(RUN) -m tests
+
+# Also what needs more than npm and PyPI have: Emscripten and Chromium, which are installed where root may.
+test-all: $(PACKAGE) $(NPM)
+	@sh tests/emscripten/setup.sh
+	@sh js/test/setup.sh
+	@$(RUN) -m tests compiled interpreted javascript native php_plain
+
+lint: $(TOOLS) $(NPM)
+	$(RUN) -m ruff check $(CHECKED)
+	$(RUN) -m ruff format --check $(CHECKED)
+	$(RUN) -m mypy $(CHECKED)
+	node_modules/.bin/tsc -p js/tsconfig.json
+
+bench: $(PACKAGE) $(NPM)
+	@$(RUN) -m benchmarks.transform
+	@$(RUN) -m benchmarks.host
+
+clean:
+	rm -rf $(VENV) node_modules build .mypy_cache .pytest_cache .ruff_cache
+
+$(RUN):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "caesura needs Python 3.11 or later: make PYTHON=...")'
+	@echo "--- making the Python environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(TOOLS): pyproject.toml | $(RUN)
+	@echo "--- installing the tools for building and testing"
+	@$(RUN) -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
+	@$(RUN) -m pip install --disable-pip-version-check --quiet --group dev
+	@touch $@
+
+$(PACKAGE): $(SOURCES) $(TOOLS)
+	@echo "--- compiling and installing caesura (half a minute the first time)"
+	@touch $@.new  # what changes while this runs is newer, and compiled the next time
+	@$(RUN) -m pip install --disable-pip-version-check --quiet --no-build-isolation .
+	@$(RUN) -m caesura --version
+	@mv $@.new $@
+
+$(NPM): package.json package-lock.json
+	@echo "--- installing npm packages"
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,39 @@
+/**
+ * The engine's own functions, from before anything was installed over them, and the one error class of this package.
+ *
+ * Where the engine has JSPI its `SuspendError` is used, so that `instanceof` holds whichever side raised it.
+ */
+
+/**
+ * What of `WebAssembly` TypeScript's libraries do not know.
+ * @typedef {object} StackSwitching
+ * @property {new (f: Function) => object} [Suspending]
+ * @property {(f: Function) => (...args: any[]) => Promise<any>} [promising]
+ * @property {ErrorConstructor} [SuspendError]
+ */
+
+export const {
+  Instance: EngineInstance,
+  instantiate: engineInstantiate,
+  Suspending: EngineSuspending,
+  promising: enginePromising,
+  SuspendError: EngineSuspendError,
+} = /** @type {typeof WebAssembly & StackSwitching} */ (WebAssembly);
+
+/** @param {any} reason @returns {never} */
+export const raise = (reason) => {
+  throw reason;
+};
+
+/** Why a call could not be suspended: whose fault it is stands in the message. @type {ErrorConstructor} */
+export const SuspendError =
+  EngineSuspendError ??
+  /** @type {any} */ (
+    class extends Error {
+      /** @override */
+      name = "SuspendError";
+    }
+  );
+
+/** @param {string} message */
+export const fail = (message) => raise(new SuspendError(message));

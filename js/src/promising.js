@@ -1,0 +1,78 @@
+/**
+ * The standard's two wrappers: `Suspending` marks an import that returns promises, `promising` makes an export return one.
+ *
+ * What they do depends on the instance, which `promising` looks up; `Suspending` only keeps the function for `instantiate`.
+ */
+
+import { interrupt, RUNNING, step } from "./call.js";
+import { enginePromising } from "./errors.js";
+import { instrumentedAny } from "./guest.js";
+
+/** @typedef {import("./call.js").Call} Call */
+/** @typedef {import("./guest.js").Guest} Guest */
+
+/** The functions that were marked. @type {WeakMap<object, Function>} */
+export const suspending = new WeakMap();
+
+/** What is known of exported functions. @type {WeakMap<object, { guest: Guest, name: string, thunk: any }>} */
+export const exported = new WeakMap();
+
+const table = new WebAssembly.Table({ element: "anyfunc", initial: 1 });
+
+/** Whether a value is a function of WebAssembly. @param {any} value */
+export function isExported(value) {
+  try {
+    table.set(0, value);
+    table.set(0, null);
+  } catch {
+    return false;
+  }
+  return !!value;
+}
+
+/** An import that may return a promise, which the guest then waits for. */
+export class Suspending {
+  /** @param {(...args: any[]) => any} f */
+  constructor(f) {
+    if (typeof f != "function" || isExported(f)) {
+      throw new TypeError("not a function of JavaScript");
+    }
+    suspending.set(this, f);
+  }
+}
+
+/**
+ * Return a function that calls an export and returns a promise of its results.
+ * @param {Function} f
+ * @param {{ signal?: AbortSignal }} [options] `signal` is not in the standard: its reason is thrown where the guest waits.
+ * @returns {(...args: any[]) => Promise<any>}
+ */
+export function promising(f, { signal } = {}) {
+  if (!isExported(f)) throw new TypeError("not a function of WebAssembly");
+  const { guest, name = f.name, thunk } = exported.get(f) ?? {};
+  // Nobody knows whose the functions out of tables are; they are taken for ours where there are instrumented modules.
+  if (!(guest ? guest.instrumented : instrumentedAny) && enginePromising) return enginePromising(f);
+  const wrapper = (/** @type {any[]} */ ...args) =>
+    new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const entry = thunk && guest?.settleDown() ? thunk : f;
+      /** @type {Call} */
+      const call = {
+        guest,
+        entry,
+        thunk: entry != f,
+        name,
+        args,
+        resolve,
+        reject,
+        state: RUNNING,
+      };
+      if (signal) {
+        const abort = () => interrupt(call, signal);
+        signal.addEventListener("abort", abort);
+        call.ended = () => signal.removeEventListener("abort", abort);
+      }
+      step(call);
+    });
+  return Object.defineProperties(wrapper, { name: { value: f.name }, length: { value: f.length } });
+}

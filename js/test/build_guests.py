@@ -1,0 +1,102 @@
+"""Build the guests of the JavaScript tests, the text modules below `guests` and programs from npm, in every way.
+
+Writes `build/js/<guest>.<build>.wasm`. The builds are `bare` (not instrumented, for engines with JSPI), `plain`
+(caesura, Asyncify's own five functions), `thunks` (caesura, thunk ABI), `secondary` (the same with the asyncify stack
+in a memory of its own) and `binaryen` (`wasm-opt --asyncify`, where npm's binaryen has been installed). What is up to
+date stays.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import wasmtime
+
+import caesura
+
+HERE: Final = Path(__file__).resolve().parent
+REPOSITORY: Final = HERE.parents[1]
+BUILD: Final = REPOSITORY / "build" / "js"
+BINARYEN: Final = REPOSITORY / "node_modules" / "binaryen" / "bin" / "wasm-opt"
+
+# Guests that cannot be built in every way, with the builds that they are tested in.
+ONLY: Final = {
+    "catch": ("bare", "plain", "thunks"),  # Binaryen cannot read this form of exceptions as it is
+    "lists": ("plain", "thunks"),
+    "memory64": ("plain", "thunks"),
+    "deep": ("bare", "plain", "thunks", "secondary", "binaryen"),
+}
+BUILDS: Final = ("bare", "plain", "thunks", "secondary", "binaryen")
+
+# Programs from npm, in the builds that cannot be suspended, with the builds that they are tested in.
+NODE_MODULES: Final = REPOSITORY / "node_modules"
+REAL: Final = {
+    NODE_MODULES / "wa-sqlite" / "dist" / "wa-sqlite.wasm": "sqlite",
+    NODE_MODULES / "@jitl" / "quickjs-wasmfile-release-sync" / "dist" / "emscripten-module.wasm": "quickjs",
+}
+REAL_BUILDS: Final = ("bare", "plain", "thunks")
+
+# What the guests use. (With all features on, wasm-opt writes what only the newest engines read.)
+FEATURES: Final = ("--enable-multivalue", "--enable-bulk-memory", "--enable-mutable-globals", "--enable-memory64")
+
+# What else a guest is instrumented with.
+OPTIONS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "jspi": {"imports": ("env.ask", "env.wide", "env.pair", "env.wait")},
+    "stacks": {"imports": ("env.ask",)},
+    "lists": {"imports": ("env.ask",), "remove_list": ("forgotten",)},
+}
+
+
+def build(source: Path, kind: str, target: Path) -> None:
+    """Build a guest in one way."""
+    bare = bytes(wasmtime.wat2wasm(source.read_text())) if source.suffix == ".wat" else source.read_bytes()
+    options = OPTIONS.get(source.stem, {})
+    if kind == "bare":
+        target.write_bytes(bare)
+    elif kind == "binaryen":
+        original = target.with_suffix(".original")
+        original.write_bytes(bare)
+        arguments = [
+            "--asyncify",
+            "-O1",
+            *FEATURES,
+            f"--pass-arg=asyncify-imports@{','.join(options.get('imports', ['*']))}",
+        ]
+        subprocess.run(["node", str(BINARYEN), *arguments, "-o", str(target), str(original)], check=True)
+        original.unlink()
+    else:
+        chosen = caesura.Options(
+            imports=options.get("imports", ()),
+            remove_list=options.get("remove_list", ()),
+            thunks=kind != "plain",
+            in_secondary_memory=kind == "secondary",
+        )
+        target.write_bytes(caesura.instrument(bare, chosen).module)
+
+
+def main() -> None:
+    """Build what is missing or older than what it is made from."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    package = Path(caesura.__file__).parent
+    tools = max(file.stat().st_mtime for file in [Path(__file__), *package.rglob("*.py"), *package.rglob("*.so")])
+    with (BUILD / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # test files run side by side
+        guests = {source: (source.stem, ONLY.get(source.stem, BUILDS)) for source in (HERE / "guests").glob("*.wat")}
+        guests |= {source: (name, REAL_BUILDS) for source, name in REAL.items() if source.is_file()}
+        for source, (name, kinds) in guests.items():
+            newest = max(tools, source.stat().st_mtime)
+            for kind in kinds:
+                target = BUILD / f"{name}.{kind}.wasm"
+                if kind == "binaryen" and not BINARYEN.is_file():
+                    continue
+                if not target.is_file() or target.stat().st_mtime < newest:
+                    unfinished = target.with_suffix(".new")
+                    build(source, kind, unfinished)
+                    unfinished.rename(target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+/** What the standard leaves to the embedder: stacks, cancellation, lists, memory, and bad input. */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import * as ponyfill from "../src/index.js";
+import { bytes, hasNative, sleep, waysToRun } from "./support/guests.mjs";
+
+const { close, instantiate, promising, SuspendError, Suspending } = ponyfill;
+const ours = (name) => waysToRun(name).filter(({ api, way }) => api === ponyfill && !way.startsWith("native"));
+
+for (const { way, module } of ours("stacks")) {
+  const start = (ask, host = () => 0) =>
+    new ponyfill.Instance(module, { env: { ask: new Suspending(ask), host } }).exports;
+
+  describe(`stacks: ${way}`, () => {
+    it("gives every suspended call a shadow stack of its own", async () => {
+      const waiting = [];
+      const exports = start((number) => new Promise((resolve) => waiting.push(() => resolve(number))));
+      const top = exports.__stack_pointer.value;
+      const calls = Array.from({ length: 40 }, (_, number) => promising(exports.dig)(number + 1, 5));
+      for (let turn = 1; waiting.length; turn++) {
+        const [next] = waiting.splice((turn * 7919) % waiting.length, 1);
+        exports.scribble(turn);
+        next();
+        await sleep(0);
+      }
+      const results = await Promise.all(calls);
+      assert.deepEqual(
+        results,
+        results.map((_, number) => 12 * (number + 1)),
+      );
+      assert.equal(exports.__stack_pointer.value, top);
+    });
+
+    it("keeps apart what imports start", async () => {
+      const started = [];
+      const exports = start(
+        (number) => sleep(number % 3, number),
+        (number) => {
+          started.push(promising(exports.dig)(number, 3));
+          return number;
+        },
+      );
+      const top = exports.__stack_pointer.value;
+      const outer = [1, 2, 3].map((number) => promising(exports.nest)(number));
+      exports.nest(4); // not promising, and yet its import may start calls
+      assert.deepEqual(await Promise.all(outer), [1, 2, 3]);
+      assert.deepEqual(await Promise.all(started), [8, 16, 24, 32]);
+      assert.equal(exports.__stack_pointer.value, top);
+    });
+
+    it("has its shadow stacks in order after exceptions", async () => {
+      let answer = Promise.reject(new Error("no"));
+      const exports = start(() => answer);
+      const top = exports.__stack_pointer.value;
+      await assert.rejects(promising(exports.dig)(1, 2), /no/);
+      assert.equal(exports.__stack_pointer.value, top);
+      answer = sleep(1, 1);
+      const calls = [1, 2].map((number) => promising(exports.dig)(number, 2));
+      assert.deepEqual(await Promise.all(calls), [6, 6]);
+      assert.equal(exports.__stack_pointer.value, top);
+    });
+  });
+}
+
+for (const { way, module } of ours("deep")) {
+  describe(`depth: ${way}`, () => {
+    const start = (options) => {
+      const env = { wait: new Suspending((number) => Promise.resolve(number)) };
+      return new ponyfill.Instance(module, { env }, options);
+    };
+
+    it("suspends in deep recursion, again and again", async () => {
+      assert.equal(await promising(start().exports.down)(3000, 5), 2999 + 15);
+    });
+
+    it("grows the stack, or says how large it is and for which export", async () => {
+      const { exports } = start({ stackSize: 1024 });
+      if (way == "secondary") {
+        assert.equal(exports.asyncify_memory.buffer.byteLength, 65536);
+        assert.equal(await promising(exports.down)(6000, 2), 5999 + 3);
+        assert.ok(exports.asyncify_memory.buffer.byteLength > 65536);
+      } else {
+        await assert.rejects(promising(exports.down)(1000, 1), {
+          name: "RangeError",
+          message: /export down: the asyncify stack of \d+ bytes is too small/,
+        });
+      }
+      assert.equal(await promising(exports.down)(3, 2), 5);
+    });
+
+    it("uses a region that the user names, and the user's allocator", async () => {
+      const { exports } = start({ region: [1024, 9216] });
+      assert.equal(await promising(exports.down)(100, 1), 100);
+      if (way != "secondary") await assert.rejects(promising(exports.down)(3000, 1), /stack of (7904|8176) bytes/);
+      const asked = [];
+      const allocate = (size) => {
+        asked.push(size);
+        return 2048;
+      };
+      assert.equal(await promising(start({ allocate, stackSize: 4096 }).exports.down)(10, 1), 10);
+      assert.deepEqual(asked, way == "secondary" ? [] : [4096]);
+      if (way != "secondary") {
+        await assert.rejects(promising(start({ allocate: () => 0 }).exports.down)(1, 1), SuspendError);
+      }
+    });
+  });
+}
+
+for (const { way, module } of ours("jspi")) {
+  const start = (ask, options, host = () => 0) => {
+    const env = { ask: new Suspending(ask), wide() {}, pair() {}, wait() {}, host };
+    return new ponyfill.Instance(module, { env }, options);
+  };
+
+  describe(`cancellation and closing: ${way}`, () => {
+    it("throws the reason of an abort where the guest waits", async () => {
+      const { exports } = start((number) => (number == 1 ? new Promise(() => {}) : sleep(1, number)));
+      for (const reason of [undefined, "text", new Error("stop")]) {
+        const controller = new AbortController();
+        const call = promising(exports.run, { signal: controller.signal })(1);
+        const other = promising(exports.run)(2);
+        await sleep(0);
+        controller.abort(reason);
+        const caught = await call.then(assert.fail, (error) => error);
+        assert.equal(caught, controller.signal.reason);
+        assert.equal(await other, 4);
+      }
+    });
+
+    it("does not start with an aborted signal, and ignores one that comes too late", async () => {
+      let asked = 0;
+      const { exports } = start((number) => sleep(++asked, number));
+      await assert.rejects(promising(exports.run, { signal: AbortSignal.abort() })(1), { name: "AbortError" });
+      assert.equal(asked, 0);
+      const controller = new AbortController();
+      assert.equal(await promising(exports.run, { signal: controller.signal })(1), 2);
+      controller.abort();
+      assert.equal(await promising(exports.run, { signal: new AbortController().signal })(1), 2);
+    });
+
+    it("throws at the next suspension what was aborted while the call ran", async () => {
+      const controller = new AbortController();
+      const { exports } = start((number) => {
+        controller.abort();
+        return sleep(1, number);
+      });
+      await assert.rejects(promising(exports.run, { signal: controller.signal })(1), { name: "AbortError" });
+      assert.equal(await promising(exports.run)(1), 2);
+    });
+
+    it("ignores what a promise becomes after the abort", async () => {
+      const controller = new AbortController();
+      let reject;
+      const { exports } = start(() => new Promise((_, no) => (reject = no)));
+      const call = promising(exports.twice, { signal: controller.signal })(1);
+      controller.abort(1);
+      await assert.rejects(call, (reason) => reason === 1);
+      reject(2);
+      await sleep(1);
+    });
+
+    it("rejects the calls of an instance that is closed, and those to come", async () => {
+      const instance = start(() => new Promise(() => {}));
+      const call = promising(instance.exports.run)(1);
+      close(instance);
+      await assert.rejects(call, SuspendError);
+      await assert.rejects(promising(instance.exports.run)(1), /closed/);
+      assert.equal(instance.exports.add(1, 2), 3);
+      close(instance);
+    });
+  });
+
+  describe(`bad input: ${way}`, () => {
+    it("stays usable after a promise's executor or an import throws anything", async () => {
+      let answer = () => {
+        throw null;
+      };
+      const { exports } = start(() => answer());
+      await assert.rejects(promising(exports.run)(1), (reason) => reason === null);
+      answer = () => Promise.resolve(Symbol());
+      await assert.rejects(promising(exports.run)(1), TypeError);
+      answer = () => ({
+        then() {
+          throw "thenable";
+        },
+      });
+      await assert.rejects(promising(exports.run)(1), (reason) => reason === "thenable");
+      answer = () => Promise.resolve(1);
+      assert.equal(await promising(exports.run)(1), 2);
+    });
+
+    it("survives the engine's stack overflowing", async () => {
+      const { exports } = start(
+        () => Promise.resolve(1),
+        {},
+        (number) => exports.host(number + 1),
+      );
+      await assert.rejects(promising(exports.host)(1), RangeError);
+      assert.equal(await promising(exports.run)(1), 2);
+    });
+
+    it("refuses to suspend a call that entered another instance", async () => {
+      const inner = start(() => Promise.resolve(1));
+      const outer = new ponyfill.Instance(module, {
+        env: { ask: inner.exports.run, wide() {}, pair() {}, wait() {}, host: inner.exports.run },
+      });
+      await assert.rejects(promising(outer.exports.host)(1), SuspendError);
+      const joined = start(promising(inner.exports.run));
+      assert.equal(await promising(joined.exports.run)(1), 3);
+      assert.equal(await promising(inner.exports.run)(1), 2);
+    });
+  });
+}
+
+for (const { way, module } of ours("catch")) {
+  it(`a guest may catch an abort and wait to clean up: ${way}`, async () => {
+    const controller = new AbortController();
+    const ask = (number) => (number == 7 ? sleep(1, 5) : new Promise(() => {}));
+    const { exports } = new ponyfill.Instance(module, { env: { ask: new Suspending(ask) } });
+    const call = promising(exports.run, { signal: controller.signal })(1);
+    controller.abort();
+    assert.equal(await call, 1005);
+  });
+}
+
+for (const { way, module } of ours("lists")) {
+  describe(`lists: ${way}`, () => {
+    const start = () => {
+      const ask = new Suspending((number) => Promise.resolve(number));
+      return new ponyfill.Instance(module, { env: { ask, other: ask, note() {} } });
+    };
+
+    it("names functions on the stack that are not instrumented", async () => {
+      const { exports } = start();
+      await assert.rejects(promising(exports.run)(1), { name: "SuspendError", message: /not instrumented: .*forgotten/ });
+      assert.equal(await promising(exports.good)(1), 2);
+    });
+
+    it("refuses imports that are not on the list", async () => {
+      const { exports } = start();
+      await assert.rejects(promising(exports.other)(1), SuspendError);
+      assert.equal(await promising(exports.good)(1), 2);
+    });
+  });
+}
+
+for (const { way, module } of ours("poor")) {
+  it(`a guest without allocator: ${way}`, async () => {
+    const env = { ask: new Suspending((number) => (number ? Promise.resolve(1) : 0)) };
+    const { exports } = new ponyfill.Instance(module, { env });
+    assert.equal(await promising(exports.run)(0), 0);
+    if (way == "secondary") assert.equal(await promising(exports.run)(1), 2);
+    else await assert.rejects(promising(exports.run)(1), { name: "SuspendError", message: /no allocator/ });
+    const helped = new ponyfill.Instance(module, { env }, { region: [65536, 131072] });
+    assert.equal(await promising(helped.exports.run)(1), 2);
+  });
+}
+
+for (const { way, module } of ours("memory64")) {
+  it(`addresses of 64 bits: ${way}`, async () => {
+    const env = { ask: new Suspending((number) => sleep(1, number)) };
+    const options = { allocate: (size) => exports.malloc(BigInt(size)) };
+    const { exports } = new ponyfill.Instance(module, { env }, options);
+    assert.deepEqual(await Promise.all([1, 2, 3].map(promising(exports.run))), [2, 4, 6]);
+    const placed = new ponyfill.Instance(module, { env }, { region: [1024n, 8192n] });
+    assert.equal(await promising(placed.exports.run)(1), 2);
+  });
+}
+
+describe("modules that are not instrumented", { skip: hasNative && "the engine has JSPI" }, () => {
+  it("run, and cannot suspend", async () => {
+    const ask = new Suspending((number) => (number ? Promise.resolve(1) : 0));
+    const env = { ask, wide() {}, pair() {}, wait() {}, host() {} };
+    const { instance } = await instantiate(bytes("jspi", "bare"), { env });
+    assert.equal(await promising(instance.exports.run)(0), 0);
+    await assert.rejects(promising(instance.exports.run)(1), { name: "SuspendError", message: /not instrumented/ });
+    assert.equal(await promising(instance.exports.run)(0), 0);
+  });
+});

@@ -1,0 +1,18 @@
+;; A function in the middle of the stack that the build leaves uninstrumented, and an import that is not on its list.
+(module
+  (import "env" "ask" (func $ask (param i32) (result i32)))
+  (import "env" "other" (func $other (param i32) (result i32)))
+  (import "env" "note" (func $note))
+  (memory (export "memory") 16)
+  (global $heap (mut i32) (i32.const 65536))
+  (func (export "malloc") (param i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (local.get 0))))
+  (func $inner (param i32) (result i32) (call $ask (local.get 0)))
+  (func $forgotten (param i32) (result i32) (local $answer i32)
+    (local.set $answer (call $inner (local.get 0)))
+    (call $note)
+    (local.get $answer))
+  (func (export "run") (param i32) (result i32) (i32.add (i32.const 1) (call $forgotten (local.get 0))))
+  (func (export "good") (param i32) (result i32) (i32.add (i32.const 1) (call $inner (local.get 0))))
+  (func (export "other") (param i32) (result i32) (i32.add (i32.const 1) (call $other (local.get 0)))))

@@ -1,0 +1,74 @@
+"""caesura: pause, save and resume any WebAssembly program.
+
+What runs guests needs Wasmtime, and is imported when it is first asked for: the transformation works without.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from caesura.errors import (
+    CaesuraError,
+    InternalError,
+    MalformedModule,
+    ModuleError,
+    UnsupportedModule,
+    UsageError,
+)
+from caesura.host.errors import GuestExit, GuestTrap
+from caesura.instrument.options import Options
+from caesura.instrument.pipeline import instrument
+from caesura.instrument.report import FunctionReport, Instrumented
+
+if TYPE_CHECKING:
+    from caesura.host.guest import Guest, load
+    from caesura.host.imports import yielding
+    from caesura.host.memory import GuestMemory
+    from caesura.host.wasi import Wasi
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CaesuraError",
+    "FunctionReport",
+    "Guest",
+    "GuestExit",
+    "GuestMemory",
+    "GuestTrap",
+    "Instrumented",
+    "InternalError",
+    "MalformedModule",
+    "ModuleError",
+    "Options",
+    "UnsupportedModule",
+    "UsageError",
+    "Wasi",
+    "__version__",
+    "instrument",
+    "load",
+    "yielding",
+]
+
+# Where the names come from that need Wasmtime.
+_HOST_NAMES = {
+    "Guest": "guest",
+    "GuestMemory": "memory",
+    "Wasi": "wasi",
+    "load": "guest",
+    "yielding": "imports",
+}
+
+
+if not TYPE_CHECKING:  # for a type checker every unknown name would exist
+
+    def __getattr__(name: str) -> Any:
+        """Import a name of the host when it is first asked for."""
+        if name not in _HOST_NAMES:
+            raise AttributeError(f"module 'caesura' has no attribute '{name}'")
+        from importlib import import_module
+
+        value = getattr(import_module(f"caesura.host.{_HOST_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

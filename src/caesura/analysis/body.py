@@ -1,0 +1,296 @@
+"""A function body as parallel lists: what the transformation needs to know of every instruction.
+
+Only bodies that are instrumented are decoded this way, one at a time. Lists of ints instead of instruction objects
+keep the hot loops native under mypyc and the memory flat. Instruction i has code `codes[i]`, its bytes are
+`data[positions[i]:positions[i + 1]]`, and `immediates[i]` is its first immediate where later passes look at it (local,
+global, function, type, tag or label index; a block type as the signed number of the specification), else 0.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.suspension import Suspension
+from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.wasm import opcodes as op
+from caesura.wasm.immediates import (
+    FORM_BLOCK,
+    FORM_LEB,
+    FORM_MEMARG,
+    FORM_NONE,
+    FORM_TRY_TABLE,
+    FORM_TWO_LEBS,
+    FORMS,
+    read_prefixed,
+    skip_immediates,
+    unknown_opcode,
+)
+from caesura.wasm.leb128 import read_s33, read_u32
+from caesura.wasm.module import Module
+from caesura.wasm.types import read_value_type
+
+# Engines refuse functions with more locals; so do we, before a lie in a few bytes costs gigabytes.
+MAXIMUM_LOCALS: Final = 50_000
+
+
+class Body:
+    """One decoded function body.
+
+    Keys of the dicts are indices of construct-opening instructions (`block`, `loop`, `if`, `try`, `try_table`):
+    `ends` gives the closing instruction, `elses` the `else`, `handlers` the first `catch` or the `delegate` of an
+    old-form try. `with_sites` holds the constructs that contain call sites, `sites` all call sites in code order.
+    Locals are kept as runs: local x has the type of the first run whose end lies above x.
+    """
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.positions: list[int] = []
+        self.immediates: list[int] = []
+        self.ends: dict[int, int] = {}
+        self.elses: dict[int, int] = {}
+        self.handlers: dict[int, int] = {}
+        self.with_sites: set[int] = set()
+        self.sites: list[int] = []
+        self.run_ends: list[int] = []
+        self.run_types: list[int] = []
+        self.local_count = 0
+        self.declarations_start = 0
+        self.declarations = 0
+        self.code_start = 0
+
+    def local_type(self, local: int) -> int:
+        """Return the type code of a local or parameter."""
+        low = 0
+        high = len(self.run_ends)
+        while low < high:
+            middle = (low + high) // 2
+            if self.run_ends[middle] > local:
+                high = middle
+            else:
+                low = middle + 1
+        return self.run_types[low]
+
+
+def decode_body(
+    module: Module, function: int, suspension: Suspension, ignore_catch_sites: bool, allow_tail_calls: bool
+) -> Body:
+    """Decode the body of a function and find its call sites.
+
+    With `ignore_catch_sites`, calls in old-form catch bodies are no call sites; with `allow_tail_calls`, a tail call
+    that may suspend is not refused. Raises MalformedModule, and
+    UnsupportedModule for a call site that the transformation cannot handle; both carry the byte offset.
+    """
+    body = Body()
+    own = function - module.imported_functions
+    _read_locals(module, function, body)
+    _read_code(
+        module,
+        module.body_ends[own],
+        body,
+        suspension,
+        suspension.indirect_sites[function],
+        ignore_catch_sites,
+        allow_tail_calls,
+    )
+    return body
+
+
+def _read_locals(module: Module, function: int, body: Body) -> None:
+    data = module.data
+    own = function - module.imported_functions
+    for value_type in module.function_type(function).params:
+        body.local_count += 1
+        if body.run_types and body.run_types[-1] == value_type:
+            body.run_ends[-1] = body.local_count
+        else:
+            body.run_ends.append(body.local_count)
+            body.run_types.append(value_type)
+    count, position = read_u32(data, module.body_starts[own])
+    body.declarations = count
+    body.declarations_start = position
+    for _ in range(count):
+        start = position
+        number, position = read_u32(data, position)
+        value_type, position = read_value_type(data, position)
+        body.local_count += number
+        if body.local_count > MAXIMUM_LOCALS:
+            raise MalformedModule(f"more than {MAXIMUM_LOCALS} locals in one function", start)
+        body.run_ends.append(body.local_count)
+        body.run_types.append(value_type)
+    body.code_start = position
+
+
+def _read_code(
+    module: Module,
+    end: int,
+    body: Body,
+    suspension: Suspension,
+    indirect: bool,
+    ignore_catch_sites: bool,
+    allow_tail_calls: bool,
+) -> None:
+    data = module.data
+    forms = FORMS
+    reason = suspension.reason
+    codes = body.codes
+    positions = body.positions
+    immediates = body.immediates
+    open_constructs: list[int] = []
+    open_sites: list[bool] = []  # whether the construct contains a call site
+    open_catch: list[bool] = []  # whether we are in a catch body of the construct
+    catch_depth = 0
+    position = body.code_start
+    index = -1
+    while position < end:
+        opcode = position
+        code = data[position]
+        position += 1
+        if code >= 0xFB:
+            code, position = read_prefixed(data, opcode)
+        index += 1
+        codes.append(code)
+        positions.append(opcode)
+        form = forms[code]
+        if form == FORM_LEB:
+            immediate = data[position]
+            if immediate < 0x80:
+                position += 1
+            elif code == op.I32_CONST:
+                position = skip_immediates(data, position, form)
+            else:
+                immediate, position = read_u32(data, position)
+            immediates.append(immediate)
+            if code > op.CALL_REF + 1:
+                if code <= op.LOCAL_TEE and code >= op.LOCAL_GET and immediate >= body.local_count:
+                    raise MalformedModule(
+                        f"local index {immediate} is out of range; the function has {body.local_count}", opcode
+                    )
+                if code == op.DELEGATE:
+                    construct = open_constructs.pop()
+                    body.handlers[construct] = index
+                    body.ends[construct] = index
+                    open_catch.pop()
+                    if open_sites.pop():
+                        body.with_sites.add(construct)
+                        if open_sites:
+                            open_sites[-1] = True
+                continue
+            if code == op.CALL:
+                is_site = reason[immediate] != -1
+            elif code == op.CALL_REF:
+                is_site = indirect
+            elif code == op.RETURN_CALL:
+                if reason[immediate] != -1 and not allow_tail_calls:
+                    raise _refuse_tail_call(opcode)
+                continue
+            elif code == op.RETURN_CALL_REF:
+                if indirect and not allow_tail_calls:
+                    raise _refuse_tail_call(opcode)
+                continue
+            elif code == op.CATCH:
+                if _enter_handler(body, open_constructs, open_catch, index):
+                    catch_depth += 1
+                continue
+            else:
+                continue
+        elif form == FORM_NONE:
+            immediates.append(0)
+            if code > op.CATCH_ALL:
+                continue
+            if code == op.END:
+                if not open_constructs:
+                    break
+                construct = open_constructs.pop()
+                body.ends[construct] = index
+                if open_catch.pop():
+                    catch_depth -= 1
+                if open_sites.pop():
+                    body.with_sites.add(construct)
+                    if open_sites:
+                        open_sites[-1] = True
+            elif code == op.ELSE:
+                if not open_constructs or codes[open_constructs[-1]] != op.IF or open_constructs[-1] in body.elses:
+                    raise MalformedModule("else without if", opcode)
+                body.elses[open_constructs[-1]] = index
+            elif code == op.CATCH_ALL:
+                if _enter_handler(body, open_constructs, open_catch, index):
+                    catch_depth += 1
+            continue
+        elif form == FORM_MEMARG:
+            immediates.append(0)
+            if data[position] < 0x40 and data[position + 1] < 0x80:
+                position += 2
+            else:
+                position = skip_immediates(data, position, form)
+            continue
+        elif form == FORM_BLOCK or form == FORM_TRY_TABLE:
+            if data[position] == 0x63 or data[position] == 0x64:
+                immediates.append(0)
+            else:
+                immediates.append(read_s33(data, position)[0])
+            position = skip_immediates(data, position, form)
+            open_constructs.append(index)
+            open_sites.append(False)
+            open_catch.append(False)
+            continue
+        elif form == FORM_TWO_LEBS:
+            if code == op.CALL_INDIRECT:
+                immediates.append(read_u32(data, position)[0])
+                is_site = indirect
+                position = skip_immediates(data, position, form)
+            elif code == op.RETURN_CALL_INDIRECT and indirect and not allow_tail_calls:
+                raise _refuse_tail_call(opcode)
+            else:
+                immediates.append(0)
+                position = skip_immediates(data, position, form)
+                continue
+        elif form < 0:
+            raise unknown_opcode(code, opcode)
+        else:
+            immediates.append(0)
+            position = skip_immediates(data, position, form)
+            continue
+        if not is_site:
+            continue
+        if catch_depth:
+            if ignore_catch_sites:
+                continue
+            raise UnsupportedModule(
+                "this call may suspend inside a catch body of an old-form try, which is not supported yet; "
+                "take the callee off the list of what may suspend",
+                opcode,
+            )
+        body.sites.append(index)
+        if open_sites:
+            open_sites[-1] = True
+    positions.append(position)
+
+
+def _enter_handler(body: Body, open_constructs: list[int], open_catch: list[bool], index: int) -> bool:
+    """Note a catch clause; return whether it is the first of its try."""
+    if not open_constructs or body.codes[open_constructs[-1]] != op.TRY:
+        raise MalformedModule("catch without try", body.positions[index])
+    if open_catch[-1]:
+        return False
+    body.handlers[open_constructs[-1]] = index
+    open_catch[-1] = True
+    return True
+
+
+def _refuse_tail_call(offset: int) -> UnsupportedModule:
+    return UnsupportedModule("this tail call may suspend, which is not supported yet", offset)
+
+
+def block_types(module: Module, block_type: int, offset: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the parameter and result types of a block type (the signed number read at `offset`)."""
+    if block_type >= 0:
+        byte = module.data[offset]
+        if block_type == 0 and (byte == 0x63 or byte == 0x64):
+            return (), (read_value_type(module.data, offset)[0],)
+        if block_type >= len(module.types):
+            raise MalformedModule(f"block type {block_type} is out of range", offset)
+        definition = module.types[block_type]
+        return definition.params, definition.results
+    if block_type == -64:
+        return (), ()
+    return (), (read_value_type(module.data, offset)[0],)

@@ -1,0 +1,99 @@
+"""Which loops make a function an interpreter, so that it deserves two bodies.
+
+In an interpreter's or parser's loop hundreds of landing points meet; engines then keep every local in a wide frame and
+merge them all at each. Such functions are found by facts: a loop that holds many call sites and directly contains a
+`br_table` with many targets. The number of call sites alone was measured and rejected: it doubles large functions that
+gain nothing. Control is handed from the resume body to the normal body at the heads of the function's large loops:
+all loops would be too many entries (SQLite at 1.64 instead of 1.13), only the outermost one too few, since an
+interpreter's loop often sits inside a restart loop.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.body import Body
+from caesura.wasm import opcodes as op
+from caesura.wasm.leb128 import read_u32
+
+# Call sites that make a loop large, and distinct targets that make a br_table one of an interpreter.
+_MANY_SITES: Final = 20
+_MANY_TARGETS: Final = 16
+
+
+class _Loop:
+    """A loop with call sites: how many, and whether it directly contains a br_table with many targets."""
+
+    def __init__(self, start: int, parent: int, in_try: bool) -> None:
+        self.start = start
+        self.parent = parent
+        self.in_try = in_try
+        self.sites = 0
+        self.has_switch = False
+
+
+def handoff_loops(data: bytes, body: Body, forced: bool) -> set[int]:
+    """Return the loops at whose heads the resume body hands over to the normal body; empty: one body is enough.
+
+    With `forced` the function need not look like an interpreter. Loops with parameters or inside a try are never
+    handed over to.
+    """
+    if len(body.sites) < _MANY_SITES and not forced:
+        return set()
+    loops = _loops(data, body)
+    if not forced and not any(loop.sites >= _MANY_SITES and loop.has_switch for loop in loops):
+        return set()
+    return {
+        loop.start
+        for loop in loops
+        if loop.sites
+        and not loop.in_try
+        and body.immediates[loop.start] < 0  # no type index, so no parameters
+        and (loop.sites >= _MANY_SITES or 4 * loop.sites >= len(body.sites))
+    }
+
+
+def _loops(data: bytes, body: Body) -> list[_Loop]:
+    loops: list[_Loop] = []
+    open_ends: list[int] = []  # ends of open loops and tries
+    open_loops: list[int] = []  # the innermost loop inside each, as an index into `loops`; -1: none
+    open_tries: list[bool] = []
+    next_site = 0
+    codes = body.codes
+    for index in range(len(codes)):
+        while open_ends and open_ends[-1] < index:
+            open_ends.pop()
+            open_loops.pop()
+            open_tries.pop()
+        code = codes[index]
+        innermost = open_loops[-1] if open_loops else -1
+        in_try = open_tries[-1] if open_tries else False
+        if code == op.LOOP:
+            loops.append(_Loop(index, innermost, in_try))
+            open_ends.append(body.ends[index])
+            open_loops.append(len(loops) - 1)
+            open_tries.append(in_try)
+        elif code == op.TRY or code == op.TRY_TABLE:
+            open_ends.append(body.ends[index])
+            open_loops.append(innermost)
+            open_tries.append(True)
+        elif code == op.BR_TABLE and innermost >= 0:
+            if _distinct_targets(data, body.positions[index] + 1) >= _MANY_TARGETS:
+                loops[innermost].has_switch = True
+        elif next_site < len(body.sites) and body.sites[next_site] == index:
+            next_site += 1
+            if innermost >= 0:
+                loops[innermost].sites += 1
+    for place in range(len(loops) - 1, -1, -1):
+        if loops[place].parent >= 0:
+            loops[loops[place].parent].sites += loops[place].sites
+    return loops
+
+
+def _distinct_targets(data: bytes, position: int) -> int:
+    count, position = read_u32(data, position)
+    targets: set[int] = set()
+    for _ in range(count + 1):
+        target, position = read_u32(data, position)
+        targets.add(target)
+    return len(targets)

@@ -1,0 +1,243 @@
+"""Liveness: which locals a rewinding frame needs, that is, which are read before they are written from some point on.
+
+Backward passes over the structured code, with sets of locals as bits of an integer: they are small in nearly every
+function and then cost one machine word. What is live at the head of a loop is only known after its body; passes repeat
+until the heads no longer change, rarely more than three times. Inside a try body everything that its handlers read
+stays live, since any call may throw. Where a function is so large that the sets would blow up, every local that is
+read at all counts as live: correct, and linear.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.body import Body
+from caesura.wasm import opcodes as op
+from caesura.wasm.immediates import skip_block_type
+from caesura.wasm.instructions import CODES, NAMES
+from caesura.wasm.leb128 import read_u32
+
+_IGNORED: Final = 0
+_GET: Final = 1
+_SET: Final = 2
+_OPEN: Final = 3
+_ELSE: Final = 4
+_HANDLER: Final = 5
+_END: Final = 6
+_BRANCH: Final = 7
+_BRANCH_IF: Final = 8
+_BRANCH_TABLE: Final = 9
+_LEAVE: Final = 10
+
+_BY_NAME: Final = {
+    "local.get": _GET,
+    "local.set": _SET,
+    "local.tee": _SET,
+    "block": _OPEN,
+    "loop": _OPEN,
+    "if": _OPEN,
+    "try": _OPEN,
+    "try_table": _OPEN,
+    "else": _ELSE,
+    "catch": _HANDLER,
+    "catch_all": _HANDLER,
+    "delegate": _END,
+    "end": _END,
+    "br": _BRANCH,
+    "br_if": _BRANCH_IF,
+    "br_on_null": _BRANCH_IF,
+    "br_on_non_null": _BRANCH_IF,
+    "br_on_cast": _BRANCH_IF,
+    "br_on_cast_fail": _BRANCH_IF,
+    "br_table": _BRANCH_TABLE,
+    "return": _LEAVE,
+    "unreachable": _LEAVE,
+    "throw": _LEAVE,
+    "rethrow": _LEAVE,
+    "throw_ref": _LEAVE,
+    "return_call": _LEAVE,
+    "return_call_indirect": _LEAVE,
+    "return_call_ref": _LEAVE,
+}
+
+_ROLES: Final[list[int]] = [_BY_NAME.get(NAMES[code], _IGNORED) for code in range(CODES)]
+
+_MAXIMUM_PASSES: Final = 24
+# Bits that all the sets of one pass may hold together.
+_MAXIMUM_BITS: Final = 1 << 31
+
+
+class Liveness:
+    """`landings` are the locals live at any landing point, `heads` those live at the head of each loop, ascending."""
+
+    def __init__(self, landings: list[int], heads: dict[int, list[int]]) -> None:
+        self.landings = landings
+        self.heads = heads
+
+
+def live_locals(data: bytes, body: Body, landings: list[int], loops: set[int]) -> Liveness:
+    """Return what is live just before the instructions `landings` (ascending) and at the heads of some loops."""
+    roles = _ROLES
+    codes = body.codes
+    relevant = [index for index in range(len(codes)) if roles[codes[index]] != _IGNORED]
+    if body.local_count > 256 and len(relevant) * body.local_count > _MAXIMUM_BITS:
+        return _all_read(body, relevant, loops)
+    heads: dict[int, int] = {}
+    openers = {end: start for start, end in body.ends.items()}
+    live = 0
+    for _ in range(_MAXIMUM_PASSES):
+        liveness = _Pass(data, body, heads, openers)
+        live |= liveness.run(relevant, landings)
+        if not liveness.changed:
+            count = body.local_count
+            return Liveness(_bits(live, count), {loop: _bits(heads.get(loop, 0), count) for loop in loops})
+    return _all_read(body, relevant, loops)
+
+
+def _bits(mask: int, count: int) -> list[int]:
+    return [local for local in range(count) if mask >> local & 1]
+
+
+def _all_read(body: Body, relevant: list[int], loops: set[int]) -> Liveness:
+    read: set[int] = set()
+    for index in relevant:
+        if _ROLES[body.codes[index]] == _GET:
+            read.add(body.immediates[index])
+    everything = sorted(read)
+    return Liveness(everything, dict.fromkeys(loops, everything))
+
+
+class _Pass:
+    """One backward pass.
+
+    `heads` keeps, for each loop, what was live at its head in the pass before; `openers` maps the end of a construct
+    to its start.
+    """
+
+    def __init__(self, data: bytes, body: Body, heads: dict[int, int], openers: dict[int, int]) -> None:
+        self._data = data
+        self._body = body
+        self._heads = heads
+        self._openers = openers
+        self.changed = False
+        # For each open construct: its opening instruction, what is live at its label, behind its end, and in its
+        # handlers or else arm; and what is live in the handlers around it.
+        self._starts: list[int] = []
+        self._labels: list[int] = [0]
+        self._behind: list[int] = [0]
+        self._arms: list[int] = [0]
+        self._outer_handlers: list[int] = [0]
+        self._handlers = 0
+
+    def run(self, relevant: list[int], landings: list[int]) -> int:
+        """Return the locals live at any landing, as bits."""
+        body = self._body
+        roles = _ROLES
+        codes = body.codes
+        immediates = body.immediates
+        openers = self._openers
+        landing = len(landings) - 1
+        live = 0
+        found = 0
+        for place in range(len(relevant) - 1, -1, -1):
+            index = relevant[place]
+            while landing >= 0 and landings[landing] > index:
+                found |= live
+                landing -= 1
+            role = roles[codes[index]]
+            if role == _GET:
+                live |= 1 << immediates[index]
+            elif role == _SET:
+                bit = 1 << immediates[index]
+                if live & bit:
+                    live ^= bit
+                    live |= self._handlers
+            elif role == _LEAVE:
+                live = self._handlers
+            elif role == _BRANCH:
+                live = self._labels[-1 - immediates[index]] | self._handlers
+            elif role == _BRANCH_IF:
+                live |= self._labels[-1 - self._label(index)]
+            elif role == _BRANCH_TABLE:
+                live = self._table_targets(index) | self._handlers
+            elif role == _END:
+                live = self._end(openers.get(index, -1), live)
+            elif role == _OPEN:
+                live = self._open(index, live)
+            elif role == _ELSE:
+                self._arms[-1] = live
+                live = self._behind[-1]
+            else:
+                self._arms[-1] |= live
+                live = self._behind[-1]
+                if body.handlers[self._starts[-1]] == index:
+                    self._handlers = self._outer_handlers[-1] | self._arms[-1]
+                live |= self._handlers
+        while landing >= 0:
+            found |= live
+            landing -= 1
+        return found
+
+    def _end(self, start: int, live: int) -> int:
+        if start < 0:
+            return 0
+        code = self._body.codes[start]
+        self._starts.append(start)
+        self._behind.append(live)
+        self._arms.append(live if code == op.IF else 0)
+        self._outer_handlers.append(self._handlers)
+        if code == op.LOOP:
+            self._labels.append(self._heads.get(start, 0))
+        else:
+            self._labels.append(live)
+        if code == op.TRY_TABLE:
+            self._handlers |= self._catch_targets(start)
+            live |= self._handlers
+        return live
+
+    def _open(self, index: int, live: int) -> int:
+        code = self._body.codes[index]
+        self._starts.pop()
+        self._labels.pop()
+        self._behind.pop()
+        arm = self._arms.pop()
+        self._handlers = self._outer_handlers.pop()
+        if code == op.LOOP:
+            if self._heads.get(index, 0) != live:
+                self._heads[index] = live
+                self.changed = True
+        elif code == op.IF:
+            live |= arm
+        return live
+
+    def _label(self, index: int) -> int:
+        body = self._body
+        if body.codes[index] >= 0x100:  # br_on_cast and its kin: opcode, flags, label
+            _, position = read_u32(self._data, body.positions[index] + 1)
+            return read_u32(self._data, position + 1)[0]
+        return body.immediates[index]
+
+    def _table_targets(self, index: int) -> int:
+        count, position = read_u32(self._data, self._body.positions[index] + 1)
+        live = 0
+        seen: set[int] = set()
+        for _ in range(count + 1):
+            label, position = read_u32(self._data, position)
+            if label not in seen:
+                seen.add(label)
+                live |= self._labels[-1 - label]
+        return live
+
+    def _catch_targets(self, start: int) -> int:
+        """Return what is live at the targets of a try_table's clauses; the try_table's own label is on top."""
+        position = skip_block_type(self._data, self._body.positions[start] + 1)
+        count, position = read_u32(self._data, position)
+        live = 0
+        for _ in range(count):
+            kind = self._data[position]
+            position += 1
+            if kind < 2:
+                _, position = read_u32(self._data, position)
+            label, position = read_u32(self._data, position)
+            live |= self._labels[-2 - label]
+        return live

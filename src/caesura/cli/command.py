@@ -1,0 +1,97 @@
+"""The command as a whole: its sub-commands, and what becomes of errors.
+
+Whatever goes wrong ends as one line on standard error, `caesura: error: ...`, and an exit code: 1 for bad input and
+for what cannot be read or written, 2 for wrong usage, 130 when interrupted. An exception that nobody meant to raise
+is reported as a bug in caesura; `--debug`, or CAESURA_DEBUG=1 in the environment, shows tracebacks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+import caesura
+from caesura.cli import cache, instrument, run
+from caesura.cli import print as print_command
+from caesura.cli.messages import say_error
+from caesura.cli.options import WrongUsage
+from caesura.errors import CaesuraError, InternalError
+
+BAD_INPUT: Final = 1
+WRONG_USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+_DESCRIPTION: Final = "Make WebAssembly modules pausable: rewrite them so that their call stack can be suspended."
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports wrong usage as every other error is reported, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        say_error(f"{message}; see `{self.prog} --help`")
+        sys.exit(WRONG_USAGE)
+
+
+class _Version(argparse.Action):
+    """Prints the versions of all that matters to a report; looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        import platform
+        from importlib import metadata
+
+        try:
+            engine = f"wasmtime {metadata.version('wasmtime')}"
+        except metadata.PackageNotFoundError:
+            engine = "no wasmtime"
+        form = "compiled" if is_compiled() else "interpreted"
+        print(f"caesura {caesura.__version__} ({form}), Python {platform.python_version()}, {engine}")
+        sys.exit(0)
+
+
+def is_compiled() -> bool:
+    """Tell whether the transformation runs as native code."""
+    from caesura.instrument import pipeline
+
+    return not str(pipeline.__file__).endswith(".py")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    debug = os.environ.get("CAESURA_DEBUG", "") not in ("", "0")
+    try:
+        parsed = _parser().parse_args(arguments)
+        debug = debug or parsed.debug
+        code: int = parsed.run(parsed)
+        return code
+    except KeyboardInterrupt:
+        say_error("interrupted")
+        return INTERRUPTED
+    except (CaesuraError, MemoryError) as error:
+        _show_traceback(debug)
+        say_error(str(error) if isinstance(error, CaesuraError) else "there is not enough memory")
+        return WRONG_USAGE if isinstance(error, WrongUsage) else BAD_INPUT
+    except Exception as error:
+        _show_traceback(debug)
+        say_error(str(InternalError(f"unexpected {type(error).__name__}: {error}")))
+        return BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="caesura", description=_DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and whether it runs compiled")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (instrument, print_command, run, cache):
+        command = module.add_parser(commands)
+        command.add_argument("--debug", action="store_true", help="show a traceback with an error")
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _show_traceback(debug: bool) -> None:
+    if debug:
+        import traceback
+
+        traceback.print_exc()

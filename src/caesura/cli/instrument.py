@@ -1,0 +1,103 @@
+"""`caesura instrument`: rewrite a module so that its call stack can be suspended and resumed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+import caesura
+from caesura.cli.files import STANDARD_STREAM, read_module, write_output
+from caesura.cli.messages import say, say_warning
+from caesura.cli.options import WrongUsage, add_options, read_options
+from caesura.cli.progress import ProgressBar
+from caesura.cli.summary import function_line, summary_json, summary_line
+from caesura.instrument.report import Instrumented
+
+_HELP: Final = "make a module pausable"
+
+_DESCRIPTION: Final = """\
+Rewrite a WebAssembly module so that its whole call stack can be suspended and resumed. The result has the ABI of
+Binaryen's `wasm-opt --asyncify`: every runtime that knows that can drive it."""
+
+_EXAMPLES: Final = """\
+examples:
+  caesura instrument app.wasm -o app.async.wasm
+      every import, and every call through a table, may suspend
+  caesura instrument app.wasm -o app.async.wasm --imports env.sleep,env.fetch_* --ignore-indirect
+      only these imports may, and never below a call through a table
+  caesura instrument app.wat -o app.async.wat --only-list @functions.txt
+      text in and text out; instrument the functions that a file names, one on a line
+  caesura instrument - < app.wasm > app.async.wasm
+      standard input and output
+"""
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Add the sub-command to the command line."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "instrument",
+        help=_HELP,
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("input", metavar="IN", help="the module, binary or text; '-' is standard input")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        default=STANDARD_STREAM,
+        help="where the result goes, as text if the name ends in .wat; '-', the default, is standard output",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the summary as JSON, to standard output if that is free"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add_options(parser)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the sub-command; return its exit code."""
+    options = read_options(arguments)
+    if arguments.quiet and (options.verbose or arguments.json):
+        raise WrongUsage("--quiet cannot be combined with --verbose or --json")
+    if arguments.output == STANDARD_STREAM and sys.stdout.isatty():
+        raise WrongUsage("a binary module is not for a terminal: name a file with -o, or redirect standard output")
+    bar = ProgressBar(not arguments.quiet)
+    try:
+        result = caesura.instrument(read_module(arguments.input), options, bar)
+    finally:
+        bar.clear()
+    write_output(arguments.output, _pieces(arguments.output, result.module))
+    if not arguments.quiet:
+        _summarize(result, arguments, options.verbose)
+    return 0
+
+
+def _pieces(output: str, module: bytes) -> Iterable[bytes]:
+    """Return what is to be written: the bytes, or the text if the file's name says so."""
+    if not output.endswith(".wat"):
+        return [module]
+    from caesura.cli.print import text_of
+
+    return text_of(module)
+
+
+def _summarize(result: Instrumented, arguments: argparse.Namespace, verbose: bool) -> None:
+    if arguments.json:
+        text = summary_json(result, verbose)
+        if arguments.output == STANDARD_STREAM:
+            print(text, file=sys.stderr)
+        else:
+            write_output(STANDARD_STREAM, [text.encode() + b"\n"])
+        return
+    if verbose:
+        for function in result.functions:
+            say(function_line(function))
+    for warning in result.warnings:
+        say_warning(warning)
+    say(f"caesura: {summary_line(result)}")

@@ -1,0 +1,60 @@
+"""`caesura print`: write a module as text."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Final
+
+from caesura.cli.files import STANDARD_STREAM, read_module, write_output
+
+_HELP: Final = "print a module as text"
+
+_DESCRIPTION: Final = """\
+Print a WebAssembly module in the text format, flat and with the names of its name section. `wat2wasm` reads the text
+back to an equal module."""
+
+_EXAMPLES: Final = """\
+examples:
+  caesura print app.wasm | less
+  caesura print app.wasm -o app.wat
+"""
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Add the sub-command to the command line."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "print",
+        help=_HELP,
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("input", metavar="IN", help="the module, binary or text; '-' is standard input")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        default=STANDARD_STREAM,
+        help="where the text goes; '-', the default, is standard output",
+    )
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the sub-command; return its exit code."""
+    write_output(arguments.output, text_of(read_module(arguments.input)))
+    return 0
+
+
+def text_of(module: bytes) -> list[bytes]:
+    """Return the text of a module, in pieces."""
+    from caesura.wasm.print_module import write_text
+
+    pieces: list[bytes] = []
+
+    def keep(piece: str) -> None:
+        pieces.append(piece.encode(errors="surrogateescape"))
+
+    write_text(module, keep)
+    return pieces

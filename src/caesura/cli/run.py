@@ -1,0 +1,144 @@
+"""`caesura run`: run a WebAssembly program whose waiting does not block."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from typing import Any, Final
+
+from caesura.cli.files import read_module
+from caesura.cli.messages import say, say_error
+from caesura.cli.options import WrongUsage
+from caesura.errors import UsageError
+
+# What other tools answer: coreutils' `timeout` when the time is over, shells when a program aborts.
+TIMED_OUT: Final = 124
+ABORTED: Final = 134
+
+_HELP: Final = "run a program"
+
+_DESCRIPTION: Final = """\
+Run a WebAssembly program: a WASI command, or a module whose functions need nothing or the imports of
+`spectest`. Sleeping and waiting for standard input suspend the program. The exit code is the program's; 134
+if it traps, 124 if the time is over."""
+
+_EXAMPLES: Final = """\
+examples:
+  caesura run program.wasm first second
+  caesura run --dir data::/input --env HOME=/ program.wasm
+      the program sees the folder `data` as `/input`
+  caesura run --invoke add module.wat 20 22
+      call an exported function and print its results
+"""
+
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20}
+_PAGE: Final = 1 << 16
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Add the sub-command to the command line."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "run",
+        help=_HELP,
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--dir",
+        action="append",
+        default=[],
+        metavar="HOST[::GUEST]",
+        help="let the program use a folder, under the same name or another",
+    )
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="set a variable in the program's environment, or pass on ours",
+    )
+    parser.add_argument(
+        "--invoke", default="", metavar="NAME", help="call this exported function, with ARG as arguments"
+    )
+    parser.add_argument(
+        "--stack-size",
+        default="64M",
+        metavar="BYTES",
+        help="up to how much of a suspended program's stack is saved; K and M multiply (default: 64M)",
+    )
+    parser.add_argument("--timeout", type=float, default=None, metavar="SECONDS", help="stop the program after a time")
+    parser.add_argument("--no-cache", action="store_true", help="neither read nor write compiled programs on the disk")
+    parser.add_argument("program", metavar="PROGRAM", help="the module, binary or text; '-' is standard input")
+    parser.add_argument("arguments", metavar="ARG", nargs=argparse.REMAINDER, help="the program's arguments")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the sub-command; return the program's exit code."""
+    try:
+        import wasmtime  # noqa: F401
+    except ImportError as error:
+        raise UsageError("programs can be run only where the package wasmtime is installed") from error
+    import asyncio
+
+    from caesura.host.command import run_command
+    from caesura.host.errors import GuestTrap
+    from caesura.host.wasi import Wasi
+    from caesura.instrument.options import Options
+
+    wasi = Wasi(
+        (arguments.program, *arguments.arguments),
+        environment=_environment(arguments.env),
+        directories=dict(_directory(text) for text in arguments.dir),
+    )
+    command = run_command(
+        read_module(arguments.program),
+        wasi,
+        invoke=arguments.invoke,
+        arguments=arguments.arguments,
+        timeout=arguments.timeout,
+        options=Options(secondary_memory_maximum=_pages(arguments.stack_size)),
+        cache=not arguments.no_cache,
+    )
+    try:
+        code, results = asyncio.run(command)
+    except TimeoutError:
+        say_error(f"the program did not end within {arguments.timeout:g} seconds")
+        return TIMED_OUT
+    except GuestTrap as trap:
+        say_error(str(trap))
+        for name in trap.backtrace:
+            say(f"  in {name}")
+        return ABORTED
+    for value in results if isinstance(results, tuple) else () if results is None else (results,):
+        print(value)
+    return int(code)
+
+
+def _environment(given: list[str]) -> dict[str, str]:
+    environment: dict[str, str] = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        if separator:
+            environment[name] = value
+        elif name in os.environ:
+            environment[name] = os.environ[name]
+    return environment
+
+
+def _directory(text: str) -> tuple[str, str]:
+    """Return a folder's path in the guest and on the host."""
+    host, separator, guest = text.partition("::")
+    return (guest if separator else host), host
+
+
+def _pages(text: str) -> int:
+    """Return a size in bytes, with an optional unit, as pages."""
+    found = re.fullmatch(r"(\d+)([KM]?)", text)
+    size = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 0 < size <= _PAGE * _PAGE:
+        raise WrongUsage(f"--stack-size {text}: expected a number of bytes up to 4096M, such as 65536, 64K or 1M")
+    return -(-size // _PAGE)

@@ -1,0 +1,293 @@
+"""The command `caesura-wasm-opt`: Binaryen's `wasm-opt` with `--asyncify` done by caesura.
+
+Everything that is not `--asyncify` is left to the real wasm-opt: a line without it is handed over as it is, and of one
+with it the passes before and behind it (`wasm_opt_steps`). Between the two runs names are always kept, because lists
+name functions; whether they are written in the end is, as in wasm-opt, a matter of `-g`. DWARF does not survive the
+transformation, as it would point into the old code; a source map does (`wasm_opt_source_map`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import traceback
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Final
+
+import caesura
+from caesura.cli import wasm_opt_arguments as arguments
+from caesura.cli import wasm_opt_later as later
+from caesura.cli import wasm_opt_real as real
+from caesura.cli import wasm_opt_sections as custom
+from caesura.cli import wasm_opt_source_map as source_map
+from caesura.cli.files import STANDARD_STREAM, write_output
+from caesura.cli.messages import one_line, say
+from caesura.cli.wasm_opt_arguments import CommandLine, parse
+from caesura.cli.wasm_opt_asyncify import read_options
+from caesura.cli.wasm_opt_steps import Run, divide, optimize_choice, wants_asyncify
+from caesura.errors import CaesuraError, InternalError, MalformedModule, UsageError
+from caesura.instrument.lists import PatternList
+from caesura.instrument.options import Options
+from caesura.instrument.report import Instrumented
+from caesura.wasm.module import Module
+
+PROGRAM: Final = "caesura-wasm-opt"
+
+# The version of Binaryen whose command line this is; told where there is no real wasm-opt to ask.
+COMPATIBLE_VERSION: Final = 132
+
+_MAGIC: Final = b"\0asm"
+_RUNTIME_MODULE: Final = "asyncify"
+
+_HELP: Final = f"""\
+usage: {PROGRAM} [wasm-opt's options] INFILE -o OUTFILE
+
+Binaryen's wasm-opt, with --asyncify done by caesura: the same result for less code, speed and time.
+Takes wasm-opt's command line. Passes other than --asyncify are handed to the real wasm-opt, which is found by the
+environment variable {real.VARIABLE}, on the PATH, or in node_modules (npm's package binaryen). Without such
+passes it is not needed.
+
+Pass arguments of --asyncify (--pass-arg=KEY or --pass-arg=KEY@VALUE; a list is names with commas, or @FILE):
+"""
+
+
+class _Failed(Exception):
+    """The real wasm-opt failed, and has said why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    try:
+        tool = Path(sys.argv[0]).stem
+        if words is None and tool in later.OTHER_TOOLS:
+            return later.run_other_tool(tool, sys.argv[1:])
+        return _main(sys.argv[1:] if words is None else words)
+    except _Failed as failure:
+        return failure.code
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except CaesuraError as error:
+        return _fail(str(error), 1)
+    except MemoryError:
+        return _fail("there is not enough memory", 1)
+    except Exception as error:
+        return _fail(str(InternalError(f"unexpected {type(error).__name__}: {error}")), 1)
+
+
+def _fail(message: str, code: int) -> int:
+    if os.environ.get("CAESURA_DEBUG", "") not in ("", "0"):
+        traceback.print_exc()
+    say(f"{PROGRAM}: error: {message}")
+    return code
+
+
+def _main(words: list[str]) -> int:
+    if arguments.VERSION in words:
+        return _version()
+    if arguments.HELP in words or "-h" in words:
+        return _help()
+    if not any(word.partition("=")[0] == "--asyncify" for word in words):
+        return later.run_wasm_opt(words)
+    line = parse(words)
+    if not wants_asyncify(line):
+        return later.run_wasm_opt(words)
+    with tempfile.TemporaryDirectory(prefix="caesura-") as folder:
+        _Job(line, Path(folder)).run()
+    return 0
+
+
+def _version() -> int:
+    """Print the real tool's version first: build systems read it from the first line."""
+    path = real.find()
+    if path:
+        code = real.run(path, [arguments.VERSION])
+        if code == 0:
+            print(f"{PROGRAM} {caesura.__version__}")
+        return code
+    print(f"wasm-opt version {COMPATIBLE_VERSION} ({PROGRAM} {caesura.__version__})")
+    return 0
+
+
+def _help() -> int:
+    print(_HELP)
+    for item in fields(Options):
+        if item.metadata["pass_argument"]:
+            print(f"  {item.metadata['pass_argument']}\n      {item.metadata['help']}")
+    path = real.find()
+    if not path:
+        return 0
+    print(f"\nAll other options are those of {path}:\n")
+    return real.run(path, [arguments.HELP])
+
+
+class _Job:
+    """One command line with `--asyncify`."""
+
+    def __init__(self, line: CommandLine, folder: Path) -> None:
+        self._line = line
+        self._folder = folder
+        given = [item.value for item in line.arguments if item.kind == arguments.PASS_ARGUMENT]
+        self._options = replace(read_options(given), optimize=optimize_choice(line))
+        self._names = line.has(arguments.DEBUG_INFO)
+        self._quiet = line.has(arguments.QUIET)
+        self._output = line.value(arguments.OUTPUT)
+        self._map: str | None = None
+
+    def run(self) -> None:
+        """Read, do what the line says, write."""
+        line = self._line
+        data = _read(line.input)
+        is_text = data[: len(_MAGIC)] != _MAGIC
+        steps = divide(line, self._options, is_text, _has_own_runtime(data, is_text))
+        if not is_text and not self._names:
+            data = custom.drop_dwarf(data)
+        if line.has(arguments.OUTPUT_SOURCE_MAP) and line.has(arguments.INPUT_SOURCE_MAP):
+            self._map = _read_text(line.value(arguments.INPUT_SOURCE_MAP))
+        data = self._first_run(steps.first, data)
+        if self._names and custom.has_dwarf(data):
+            self._warn("DWARF describes the code before --asyncify: it is dropped (names are kept)")
+            data = custom.drop_dwarf(data)
+        result = caesura.instrument(data, self._options)
+        self._tell(data, result)
+        if self._map is not None:
+            self._map = source_map.carry(self._map, data, result.module)
+        self._second_run(steps.second, result.module)
+
+    def _first_run(self, step: Run, data: bytes) -> bytes:
+        if not step.needed:
+            return custom.strip(data, step.strips)
+        words = [*step.words, "-g"]  # lists name functions
+        target = self._folder / "first.wasm"
+        new_map = self._folder / "first.map"
+        if self._map is not None:
+            words += [*self._input_map(), f"{arguments.OUTPUT_SOURCE_MAP}={new_map}"]
+        self._real(words, data, target)
+        if self._map is not None:
+            self._map = _read_text(str(new_map))
+        return target.read_bytes()
+
+    def _second_run(self, step: Run, data: bytes) -> None:
+        line = self._line
+        map_file = line.value(arguments.OUTPUT_SOURCE_MAP)
+        if step.needed:
+            words = [*step.words, *self._new_features()]
+            if self._names:
+                words.append("-g")
+            for name in (arguments.EMIT_TEXT, arguments.EMIT_MODULE_NAMES):
+                if line.has(name):
+                    words.append(name)
+            if map_file:
+                words += [*self._input_map(), f"{arguments.OUTPUT_SOURCE_MAP}={map_file}"]
+                words.append(f"{arguments.OUTPUT_SOURCE_MAP_URL}={line.value(arguments.OUTPUT_SOURCE_MAP_URL)}")
+            self._real(words, data, self._output)
+            return
+        data = custom.strip(data, step.strips)
+        if not self._names:
+            data = custom.drop_names(data, line.has(arguments.EMIT_MODULE_NAMES))
+        if map_file:
+            if line.value(arguments.OUTPUT_SOURCE_MAP_URL):
+                data = custom.set_source_map_url(data, line.value(arguments.OUTPUT_SOURCE_MAP_URL))
+            text = source_map.empty() if self._map is None else self._map
+            _write(map_file, text.encode("utf-8", "surrogateescape"))
+        if line.has(arguments.OUTPUT):
+            _write(self._output, data)
+        elif not self._quiet:
+            self._warn("no output file specified, not emitting output")
+
+    def _real(self, words: list[str], data: bytes, target: Path | str) -> None:
+        """Run the real wasm-opt on a module; without a target, for what it prints."""
+        path = real.require("passes other than --asyncify, and for modules in the text format")
+        source = self._folder / "input.wasm"
+        source.write_bytes(data)
+        if target:
+            words = [*words, arguments.OUTPUT, str(target)]
+        code = real.run(path, [*words, str(source)])
+        if code != 0:
+            raise _Failed(code)
+
+    def _input_map(self) -> list[str]:
+        """Put the source map where the real wasm-opt can read it."""
+        if self._map is None:
+            return []
+        file = self._folder / "input.map"
+        file.write_text(self._map, encoding="utf-8", errors="surrogateescape")
+        return [f"{arguments.INPUT_SOURCE_MAP}={file}"]
+
+    def _new_features(self) -> list[str]:
+        """Return options for what the output may use although the input does not; they must come last."""
+        features = [later.MULTIVALUE]
+        if self._options.in_secondary_memory:
+            features.append(later.MULTIMEMORY)
+        if self._options.import_globals or self._options.export_globals:
+            features.append(later.MUTABLE_GLOBALS)
+        return features
+
+    def _tell(self, data: bytes, result: Instrumented) -> None:
+        """Print warnings, and decisions if asked to. Import lists are often longer than a module's imports."""
+        for warning in result.warnings:
+            if not warning.startswith("import list:"):
+                self._warn(warning)
+        if not self._options.verbose:
+            return
+        suspending = PatternList(self._options.imports)
+        every = not self._options.imports and not self._options.ignore_imports
+        for item in _parse(data).function_imports():
+            if every or suspending.match(f"{item.module}.{item.name}"):
+                print(f"[asyncify] {one_line(item.name)} is an import that can change the state")
+        for function in result.functions:
+            if function.instrumented:
+                print(f"[asyncify] {one_line(function.name)} can change the state {_because(function.reason)}")
+
+    def _warn(self, message: str) -> None:
+        say(f"warning: {message}")
+
+
+def _because(reason: str) -> str:
+    """Return a report's reason in the words of Binaryen, as far as there are such."""
+    return f"since it {reason.removeprefix('which ')}" if reason.startswith("which ") else f"due to {reason}"
+
+
+def _has_own_runtime(data: bytes, is_text: bool) -> bool:
+    """Tell whether the module suspends itself, by imports of module `asyncify`."""
+    if is_text:
+        return re.search(rb'\(\s*import\s+"asyncify"', data) is not None
+    return any(item.module == _RUNTIME_MODULE for item in _parse(data).imports)
+
+
+def _parse(data: bytes) -> Module:
+    try:
+        return Module(data)
+    except IndexError:
+        raise MalformedModule("unexpected end of the module", len(data)) from None
+
+
+def _read(path: str) -> bytes:
+    if path in ("", "-"):
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read '{path}': {_reason(error)}") from error
+
+
+def _read_text(path: str) -> str:
+    return _read(path).decode("utf-8", "surrogateescape")
+
+
+def _write(path: str, data: bytes) -> None:
+    write_output(path or STANDARD_STREAM, [data])
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""The pass arguments of Binaryen's Asyncify pass, as options of the transformation.
+
+Which arguments there are, and what they mean, is data of `Options`; here stand the spellings: old names, flags, and
+values that are files. An argument that starts with `asyncify-` and is not known fails, where Binaryen ignores it: a
+misspelled list would otherwise show only as a guest that cannot resume. As in Binaryen, the last of several arguments
+with the same name counts, wherever it stands, and an old name only where the new one is missing or empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Final
+
+from caesura.errors import UsageError
+from caesura.instrument.lists import read_list
+from caesura.instrument.options import FLAG, LIST, NUMBER, Options
+
+PREFIX: Final = "asyncify-"
+
+_OLD_NAMES: Final = {
+    "asyncify-blacklist": "asyncify-removelist",
+    "asyncify-whitelist": "asyncify-onlylist",
+    "asyncify-relocatable": "asyncify-import-globals",
+}
+
+# Binaryen looks at this flag's value: an empty one is a flag that was not given.
+_FLAG_WITH_VALUE: Final = "asyncify-ignore-imports"
+
+
+def read_options(pass_arguments: list[str]) -> Options:
+    """Return the options that `--pass-arg` values (KEY or KEY@VALUE) ask for; others than Asyncify's are skipped."""
+    given: dict[str, str] = {}
+    for text in pass_arguments:
+        key, separator, value = text.partition("@")
+        if key.startswith(PREFIX):
+            given[key] = value if separator else "1"
+    known = {str(item.metadata["pass_argument"]): item for item in fields(Options) if item.metadata["pass_argument"]}
+    for key in given:
+        if key not in known and key not in _OLD_NAMES:
+            expected = ", ".join(sorted(known))
+            raise UsageError(f"unknown pass argument '{key}': expected one of {expected}")
+    for old, new in _OLD_NAMES.items():
+        if old in given and not given.get(new):
+            given[new] = given[old]
+        given.pop(old, None)
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        item = known[key]
+        kind = item.metadata["kind"]
+        if kind == FLAG:
+            values[item.name] = value != "" or key != _FLAG_WITH_VALUE
+        elif kind == LIST:
+            values[item.name] = read_list(value)
+        elif kind == NUMBER:
+            values[item.name] = _number(key, value)
+        else:
+            values[item.name] = value
+    return Options(**values)
+
+
+def _number(key: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise UsageError(f"the value of pass argument '{key}' is '{value}': expected a number") from None

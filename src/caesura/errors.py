@@ -1,0 +1,55 @@
+"""The error classes of caesura, distinguished by whose fault it is.
+
+A caller needs to know one thing first: who has to act. `ModuleError` is the module's fault (its author or its
+compiler acts), `UsageError` the caller's (a bad option, a bad list, an unreadable file), `GuestTrap` the running
+guest's, `InternalError` ours. Each carries its whole message; `ModuleError` adds where: function and byte offset.
+A class per cause was rejected: nobody catches "bad LEB128 in the element section" differently from "unknown opcode".
+"""
+
+from __future__ import annotations
+
+
+class CaesuraError(Exception):
+    """Base class of every error that caesura raises on purpose."""
+
+
+class ModuleError(CaesuraError):
+    """The module's fault: it is malformed, or uses what caesura does not support.
+
+    `offset` is a byte offset into the module's file, or -1 where none applies. `function` describes the function
+    concerned (name and index), or is empty.
+    """
+
+    def __init__(self, message: str, offset: int = -1, function: str = "") -> None:
+        self.reason = message
+        self.offset = offset
+        self.function = function
+        where = ""
+        if function:
+            where += f"in {function}"
+        if offset >= 0:
+            where += f"{' ' if where else ''}at byte offset {offset} (0x{offset:x})"
+        super().__init__(f"{where}: {message}" if where else message)
+
+
+class MalformedModule(ModuleError):
+    """The bytes are not a WebAssembly module."""
+
+
+class UnsupportedModule(ModuleError):
+    """A valid module uses something that caesura refuses to transform."""
+
+
+class UsageError(CaesuraError):
+    """The user's fault: a bad option, a bad list, a file that cannot be read or written."""
+
+
+class GuestTrap(CaesuraError):
+    """The guest trapped."""
+
+
+class InternalError(CaesuraError):
+    """Our fault: caesura has a bug. The message asks for a report."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message} (this is a bug in caesura; please report it with the module that shows it)")

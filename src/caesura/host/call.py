@@ -1,0 +1,320 @@
+"""One call of an export, from its start over its suspensions to its end.
+
+A `Call` is what a coroutine is for Python: it knows the frames of the suspended guest, the shadow stack that
+it runs on, and the host coroutine that it waits for. Nothing is scheduled here. `__await__` hands everything
+that the host coroutine waits for to whoever awaits the call, and everything that is sent or thrown back to
+the host coroutine; so tasks, cancellation, timeouts and context variables work as if the guest were not
+there, under asyncio and under any other loop.
+
+What ends a call early:
+
+* The host coroutine raises (also because its task was cancelled): the guest is rewound and the exception
+  raised at the pause point, so that it leaves through the guest with the guest's backtrace.
+* The call itself is abandoned (its coroutine is closed): the frames are dropped. Rewinding then was rejected:
+  nobody is left to see what the guest does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+from collections.abc import Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Final
+
+from caesura.errors import UsageError
+from caesura.host import native
+from caesura.host.imports import HostFunction
+from caesura.host.protocol import Lost
+from caesura.host.values import result_of
+
+if TYPE_CHECKING:
+    from caesura.host.instance import Export, Instance
+
+# How a call may suspend.
+NOWAIT: Final = "call_nowait"
+AWAIT: Final = "call"
+GENERATE: Final = "generate"
+
+
+class Call:
+    """A call of an export. `mode` is NOWAIT, AWAIT or GENERATE."""
+
+    __slots__ = (
+        "_buffer",
+        "_buffer_address",
+        "_error",
+        "_export",
+        "_mode",
+        "_value",
+        "arriving",
+        "coroutine",
+        "error",
+        "frames",
+        "instance",
+        "pending",
+        "resting_pointer",
+        "stack",
+        "stack_pointer",
+        "task",
+        "unwinding",
+        "waited_for",
+    )
+
+    def __init__(self, instance: Instance, export: Export, arguments: tuple[Any, ...], mode: str) -> None:
+        self.instance = instance
+        self._export = export
+        self._mode = mode
+        self._buffer = export.new_buffer()
+        self._buffer_address = ctypes.addressof(self._buffer)
+        export.params.write(self._buffer, 0, arguments, instance.objects, f"argument of {export.name}")
+        # The import at which the guest is suspended, and what it waits for.
+        self.pending: HostFunction | None = None
+        self.coroutine: Coroutine[Any, Any, Any] | None = None
+        self.waited_for: Any = None
+        # What the import is to return or to raise when the guest is resumed.
+        self._value: Any = None
+        self._error: BaseException | None = None
+        # The import that the guest must call while it rewinds; whether it is unwinding.
+        self.arriving: HostFunction | None = None
+        self.unwinding = False
+        # An exception of a host function on its way through the guest.
+        self.error: BaseException | None = None
+        # Frames, where they are not in the guest; shadow stack (0: none of its own) and where its pointer
+        # stands.
+        self.frames = b""
+        self.stack = 0
+        self.stack_pointer = 0
+        self.resting_pointer = 0
+        self.task: asyncio.Task[Any] | None = None
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        try:
+            self.start()
+            while self.pending is not None:
+                coroutine = self.coroutine
+                assert coroutine is not None
+                step = coroutine.send
+                sent = None
+                waited_for = self.waited_for
+                try:
+                    while True:
+                        try:
+                            sent = yield waited_for
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:
+                            waited_for = coroutine.throw(error)
+                        else:
+                            waited_for = step(sent)
+                except StopIteration as end:
+                    self._value = end.value
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    self._error = error
+                self.resume()
+            return self.results()
+        finally:
+            self.end()
+
+    def generate(self) -> Generator[Any, Any, Any]:
+        """Run the call as a generator of what yielding host functions return."""
+        try:
+            self.start()
+            while self.pending is not None:
+                try:
+                    self._value = yield self.waited_for
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    self._error = error
+                self.resume()
+            return self.results()
+        finally:
+            self.end()
+
+    def run(self) -> Any:
+        """Run the call to its end; it must not suspend."""
+        try:
+            self._enter()
+            return self.results()
+        finally:
+            self.end()
+
+    def start(self) -> None:
+        """Run the guest until the call returns or is suspended."""
+        if self._export.may_suspend:
+            self.instance.stacks.take(self)
+        self._enter()
+
+    def resume(self) -> None:
+        """Let the suspended guest go on, until the call returns or is suspended again."""
+        instance = self.instance
+        if instance.closed and self._error is not None:
+            raise self._error
+        instance.check()
+        instance.suspended.discard(self)
+        self.arriving = self.pending
+        self.pending = None
+        self.coroutine = None
+        self.waited_for = None
+        assert instance.protocol is not None
+        instance.protocol.prepare_resume(self)
+        self._enter()
+
+    def results(self) -> Any:
+        """Return what the export returned."""
+        return result_of(self._export.results.read(self._buffer, 0, self.instance.objects))
+
+    def end(self) -> None:
+        """Give back everything that the call held; a suspended one is abandoned."""
+        coroutine = self.coroutine
+        instance = self.instance
+        if self.pending is not None:
+            self.pending = None
+            instance.forget(self)
+        if coroutine is not None:
+            self.coroutine = None
+            coroutine.close()
+        instance.stacks.release(self, instance.closed)
+
+    def writes_results(self, buffer: ctypes.Array[ctypes.c_char], offset: int) -> bool:
+        """Write the results where the guest takes them; False: it must call the import again."""
+        arriving = self.arriving
+        assert arriving is not None
+        if self._error is not None or arriving.results.has_references:
+            return False
+        if arriving.results.count:
+            try:
+                arriving.write_results(buffer, offset, self._value, self)
+            except Exception as error:
+                self._error = error
+                return False
+        return True
+
+    def call_import(self, number: int, values: int) -> None:
+        """Run the host function of an import, or return from it if the guest is rewinding."""
+        function = self.instance.imports[number]
+        assert function is not None, "Wasmtime's own functions do not come here"
+        arriving = self.arriving
+        if arriving is not None:
+            self._arrive(function, arriving, values)
+            return
+        if self.unwinding:
+            self.unwinding = False
+            raise UsageError(f"the guest calls {function.name} while it is being suspended: {_NOT_INSTRUMENTED}")
+        function.run(self, values)
+
+    def suspend_coroutine(self, function: HostFunction, coroutine: Coroutine[Any, Any, Any], waited_for: Any) -> None:
+        """Suspend the guest until a host coroutine, which has begun to wait, ends."""
+        try:
+            if self._mode != AWAIT:
+                raise UsageError(
+                    f"host function {function.name} has to wait, but {self._export.name} was called with "
+                    f"`{self._mode}`: use `await guest.call`"
+                )
+            self._suspend(function)
+        except BaseException:
+            coroutine.close()
+            raise
+        self.coroutine = coroutine
+        self.waited_for = waited_for
+
+    def suspend_yielding(self, function: HostFunction, value: Any) -> None:
+        """Suspend the guest until something is sent into the generator."""
+        if self._mode != GENERATE:
+            raise UsageError(
+                f"host function {function.name} yields, but {self._export.name} was called with "
+                f"`{self._mode}`: use `guest.generate`"
+            )
+        self._suspend(function)
+        self.waited_for = value
+
+    def _suspend(self, function: HostFunction) -> None:
+        instance = self.instance
+        if instance.description.checked:
+            instance.check_stack(function.name)
+        if not self._export.may_suspend or instance.protocol is None:
+            raise UsageError(
+                f"host function {function.name} has to wait, but the guest is not instrumented for that: "
+                f"{self._export.name} cannot be suspended"
+            )
+        instance.protocol.suspend(self)
+        if self.task is None and self._mode == AWAIT:
+            self.task = _current_task()
+        self.pending = function
+        self._value = None
+        self._error = None
+
+    def _arrive(self, function: HostFunction, arriving: HostFunction, values: int) -> None:
+        protocol = self.instance.protocol
+        assert protocol is not None
+        self.arriving = None
+        protocol.arrived(self)
+        if function is not arriving:
+            raise UsageError(
+                f"the guest was suspended in {arriving.name} but called {function.name} when it was resumed: "
+                f"{_NOT_INSTRUMENTED}"
+            )
+        if self._error is not None:
+            raise self._error
+        function.write_result(self, values, self._value)
+
+    def _enter(self) -> None:
+        """Run guest code until it returns, is suspended, or fails."""
+        instance = self.instance
+        instance.stacks.before_entry(self)
+        thread = native.thread
+        outer = thread.call
+        thread.call = self
+        try:
+            error = native.call_function(
+                instance.context,
+                self._export.address,
+                self._buffer_address,
+                self._export.slots,
+                instance.trap_address,
+            )
+        finally:
+            thread.call = outer
+        trap = instance.trap.value
+        if error or trap:
+            instance.trap.value = None
+            self._forget_suspension()
+            instance.fail(self, error, trap)
+        if instance.protocol is None or not self._export.may_suspend:
+            return
+        try:
+            if instance.protocol.is_suspended(self):
+                instance.after_suspension(self)
+                return
+        except Lost:
+            self._forget_suspension()
+            instance.repair(self)
+            raise UsageError(
+                f"{self._export.name} was to be suspended or resumed, but not all functions on its stack "
+                f"took part: {_NOT_INSTRUMENTED}"
+            ) from None
+        instance.stacks.after_return(self)
+
+    def _forget_suspension(self) -> None:
+        """Drop a suspension that failed on its way."""
+        self.unwinding = False
+        self.arriving = None
+        self.pending = None
+        if self.coroutine is not None:
+            self.coroutine.close()
+            self.coroutine = None
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None  # another loop than asyncio's
+
+
+_NOT_INSTRUMENTED: Final = (
+    "a function on the stack is not instrumented (because of an only-list, a remove-list, ignored indirect "
+    "calls, or an import list that the module was instrumented with)"
+)

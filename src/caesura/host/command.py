@@ -1,0 +1,129 @@
+"""Run one program to its end, as a command does: choose what to call, pass text arguments, stop when told to.
+
+Guest code that computes without end reaches no point where Python could look at a signal or a clock. So the
+guest of a command is interruptible, and a thread waits for the two reasons to interrupt it: signals wake it
+through Python's wakeup descriptor, which is written in the moment when the signal arrives, and the time limit
+through its own waiting time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from caesura.errors import UsageError
+from caesura.host.errors import GuestExit, GuestTrap
+from caesura.host.guest import Guest, load
+from caesura.host.spectest import spectest
+from caesura.host.wasi import Wasi
+from caesura.instrument.options import Options
+
+_START: Final = "_start"
+
+
+async def run_command(
+    source: bytes,
+    wasi: Wasi,
+    *,
+    invoke: str = "",
+    arguments: Sequence[str] = (),
+    timeout: float | None = None,
+    options: Options,
+    cache: bool = True,
+) -> tuple[int, Any]:
+    """Run a program; return its exit code and the results of the function that was called.
+
+    `invoke` names an export, whose `arguments` are text; without it the program's `_start` runs, or the only
+    export there is. Raises TimeoutError when the time is over, KeyboardInterrupt when a signal interrupts the
+    guest.
+    """
+    with _stopper(timeout) as stopper:
+        try:
+            async with asyncio.timeout(timeout):
+                imports = spectest()
+                guest = await load(source, imports, wasi=wasi, options=options, cache=cache, interruptible=True)
+                stopper.guest = guest
+                async with guest:
+                    name = invoke or _only_export(guest)
+                    values = [] if name == _START else _values(guest, name, arguments)
+                    return 0, await guest.call(name, *values)
+        except GuestExit as end:
+            return end.code, None
+        except GuestTrap as trap:
+            if trap.kind == "interrupted" and stopper.reason is not None:
+                raise stopper.reason from None
+            raise
+
+
+class _Stopper(threading.Thread):
+    """Interrupts a guest when a signal arrives or the time is over."""
+
+    def __init__(self, timeout: float | None) -> None:
+        super().__init__(daemon=True, name="caesura-stopper")
+        self.guest: Guest | None = None
+        self.reason: BaseException | None = None
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._receiver, self.sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self.sender.setblocking(False)
+
+    def run(self) -> None:
+        remaining = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        ready, _, _ = select.select([self._receiver], [], [], remaining)
+        if not ready:
+            self.reason = TimeoutError()
+        elif self._receiver.recv(1) != b"":
+            self.reason = KeyboardInterrupt()
+        if self.reason is not None and self.guest is not None:
+            self.guest.interrupt()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self.sender.close()
+        self.join()
+        self._receiver.close()
+
+
+@contextlib.contextmanager
+def _stopper(timeout: float | None) -> Iterator[_Stopper]:
+    stopper = _Stopper(timeout)
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.set_wakeup_fd(stopper.sender.fileno(), warn_on_full_buffer=False) if is_main else -1
+    stopper.start()
+    try:
+        yield stopper
+    finally:
+        if is_main:
+            signal.set_wakeup_fd(before)
+        stopper.stop()
+
+
+def _only_export(guest: Guest) -> str:
+    exports = guest.exports
+    if _START in exports:
+        return _START
+    if len(exports) != 1:
+        known = ", ".join(exports) or "none"
+        raise UsageError(f"the program has no _start: choose an exported function with --invoke (exported: {known})")
+    return exports[0]
+
+
+def _values(guest: Guest, name: str, arguments: Sequence[str]) -> list[Any]:
+    """Return text arguments as values of the types that an export takes."""
+    params = guest.parameters(name)
+    if len(arguments) != len(params):
+        raise UsageError(f"{name} takes {len(params)} arguments, not {len(arguments)}")
+    values: list[Any] = []
+    for kind, text in zip(params, arguments, strict=True):
+        try:
+            values.append(int(text, 0) if kind in ("i32", "i64") else float(text))
+        except ValueError:
+            raise UsageError(f"argument '{text}' of {name} is no {kind}") from None
+    return values

@@ -1,0 +1,99 @@
+"""What a user gives for a module's imports, checked and sorted by what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import wasmtime
+from wasmtime._exportable import AsExtern
+
+from caesura.errors import UsageError
+from caesura.host.description import ImportShape
+from caesura.host.imports import PLAIN_FUNCTION, HostFunction, kind_of
+from caesura.wasm import types as t
+from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, MEMORY_KIND, TABLE_KIND
+
+Imports = Mapping[str, Mapping[str, Any]]
+
+_NUMBER_TYPES = {
+    t.I32: wasmtime.ValType.i32,
+    t.I64: wasmtime.ValType.i64,
+    t.F32: wasmtime.ValType.f32,
+    t.F64: wasmtime.ValType.f64,
+}
+
+
+class Connections:
+    """The imports that a guest is given, whether or not its module wants them."""
+
+    def __init__(self, imports: Imports, defaults: Mapping[str, Mapping[str, Any]]) -> None:
+        self._given: dict[tuple[str, str], Any] = {}
+        for source in (defaults, imports):
+            for module, items in source.items():
+                if not isinstance(items, Mapping):
+                    raise UsageError(
+                        f"imports['{module}'] is a {type(items).__name__}: expected a mapping from names to functions"
+                    )
+                for name, item in items.items():
+                    self._given[module, name] = item
+        self.provided = frozenset(f"{module}.{name}" for module, name in self._given)
+        self.import_list = tuple(
+            sorted(
+                f"{module}.{name}"
+                for (module, name), item in self._given.items()
+                if callable(item) and kind_of(item) != PLAIN_FUNCTION
+            )
+        )
+
+    def host_functions(self, imports: tuple[ImportShape, ...]) -> list[HostFunction | None]:
+        """Return the host functions by number; None where Wasmtime's WASI has the function."""
+        functions: list[HostFunction | None] = []
+        for item in imports:
+            if item.shape is None:
+                continue
+            given = self._given.get((item.module, item.name))
+            name = f"{item.module}.{item.name}"
+            if given is not None and not callable(given):
+                raise _wrong(item, given, "a callable")
+            functions.append(None if given is None else HostFunction(name, item.shape, given))
+        return functions
+
+    def items(self, imports: tuple[ImportShape, ...], store: wasmtime.Store) -> list[tuple[str, str, AsExtern]]:
+        """Return new memories, tables and globals for the imports that want them."""
+        items: list[tuple[str, str, AsExtern]] = []
+        for item in imports:
+            if item.kind != FUNCTION_KIND:
+                given = self._given.get((item.module, item.name))
+                items.append((item.module, item.name, _make_item(item, given, store)))
+        return items
+
+
+def _make_item(item: ImportShape, given: Any, store: wasmtime.Store) -> AsExtern:
+    if item.kind == MEMORY_KIND:
+        if not isinstance(given, wasmtime.MemoryType):
+            raise _wrong(item, given, "a wasmtime.MemoryType, of which a new memory is made")
+        return wasmtime.Memory(store, given)
+    if item.kind == TABLE_KIND:
+        if not isinstance(given, wasmtime.TableType):
+            raise _wrong(item, given, "a wasmtime.TableType, of which a new table is made")
+        return wasmtime.Table(store, given, None)
+    if item.kind != GLOBAL_KIND or item.type not in _NUMBER_TYPES:
+        kind = t.type_name(item.type) if item.kind == GLOBAL_KIND else KIND_NAMES[item.kind]
+        raise UsageError(f"import {item.module}.{item.name} is a {kind}, which cannot be given from Python")
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise _wrong(item, given, "a number")
+    kind_of_value: Callable[[], wasmtime.ValType] = _NUMBER_TYPES[item.type]
+    if item.type in (t.I32, t.I64):
+        if not isinstance(given, int):
+            raise _wrong(item, given, "an integer")
+        value = wasmtime.Val.i32(given) if item.type == t.I32 else wasmtime.Val.i64(given)
+    else:
+        value = wasmtime.Val.f32(float(given)) if item.type == t.F32 else wasmtime.Val.f64(float(given))
+    return wasmtime.Global(store, wasmtime.GlobalType(kind_of_value(), item.mutable), value)
+
+
+def _wrong(item: ImportShape, given: object, expected: str) -> UsageError:
+    return UsageError(
+        f"import {item.module}.{item.name} is a {KIND_NAMES[item.kind]} and was given {given!r}: expected {expected}"
+    )

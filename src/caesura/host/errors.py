@@ -1,0 +1,40 @@
+"""The errors of running guests: a trap, and a program's own exit.
+
+Both say what the guest did, and both are ordinary exceptions of the caller. An exception of a host function
+has no class here: it arrives in the guest's caller as the object that was raised, with a note that says where
+the guest was. Wrapping it was rejected, because `except OSError` around `guest.call` is what people write.
+"""
+
+from __future__ import annotations
+
+from caesura import errors
+
+
+class GuestTrap(errors.GuestTrap):
+    """The guest trapped.
+
+    `kind` is WebAssembly's reason in a few words ("unreachable", "memory out of bounds", "integer division by
+    zero", "asyncify stack overflow", ...); `backtrace` has the names of the guest's functions, innermost
+    first.
+    """
+
+    def __init__(self, kind: str, backtrace: tuple[str, ...]) -> None:
+        self.kind = kind
+        self.backtrace = backtrace
+        where = f" in {backtrace[0]}" if backtrace else ""
+        super().__init__(f"the guest trapped{where}: {kind}")
+        if backtrace:
+            self.add_note(backtrace_note(backtrace))
+
+
+class GuestExit(errors.CaesuraError):
+    """The guest's program ended itself with an exit code (`proc_exit`); `Guest.run` returns it instead."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(f"the guest exited with code {code}")
+
+
+def backtrace_note(backtrace: tuple[str, ...]) -> str:
+    """Return the note that tells where the guest was, innermost function first."""
+    return "guest backtrace, innermost first:\n" + "\n".join(f"  {name}" for name in backtrace)

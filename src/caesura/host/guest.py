@@ -1,0 +1,195 @@
+"""A guest: one instance of a module whose host functions may be coroutines.
+
+    async def fetch(guest, url_ptr: int, url_len: int) -> int: ...
+
+    guest = await caesura.load("app.wasm", imports={"env": {"fetch": fetch, "log": print}})
+    answer = await guest.call("handle", 42)
+
+There are three ways to call an export, told apart by who waits when the guest must: `call` (the task that
+awaits it), `generate` (whoever iterates the generator), `call_nowait` (nobody: it is an error). One method
+that guesses was rejected; what it returns would depend on what the guest happens to do.
+
+Any number of calls may be suspended in one guest, and resume in any order. A guest belongs to the thread that
+loaded it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from caesura.errors import UsageError
+from caesura.host.call import AWAIT, GENERATE, NOWAIT, Call
+from caesura.host.connect import Connections, Imports
+from caesura.host.errors import GuestExit
+from caesura.host.instance import Instance
+from caesura.host.memory import GuestMemory
+from caesura.host.program import WASI, Program, Recipe, find_program, load_program, read_source
+from caesura.host.wasi import Wasi
+from caesura.instrument.options import Options
+from caesura.wasm.types import type_name
+
+SHADOW_STACK_SIZE: Final = 64 * 1024
+
+_DEFAULT_OPTIONS: Final = Options()
+
+
+async def load(
+    source: str | Path | bytes,
+    imports: Imports | None = None,
+    *,
+    wasi: Wasi | None = None,
+    options: Options = _DEFAULT_OPTIONS,
+    cache: bool = True,
+    shadow_stack_size: int = SHADOW_STACK_SIZE,
+    stack_space: tuple[int, int] | None = None,
+    interruptible: bool = False,
+) -> Guest:
+    """Load a module and make a guest of it.
+
+    `source` is a path or the bytes of a module, binary or text. `imports` has a callable for each imported
+    function; the coroutine functions among them (and those marked with `yielding`) are what may suspend the
+    guest. An imported global is a number, an imported memory or table a `wasmtime.MemoryType` or
+    `wasmtime.TableType`, of which a new one is made. `wasi` gives a program the WASI functions that `imports`
+    leaves out.
+
+    `options` are the transformation's (lists, mostly). `shadow_stack_size` is for each concurrent call of a
+    compiled program. `stack_space` is a place for the asyncify stack in a module that was instrumented
+    elsewhere and has no `malloc`. `interruptible` guests can be stopped in mid-computation with `interrupt`,
+    and run a little slower.
+    """
+    if options.imports or options.ignore_imports:
+        raise UsageError("the coroutine functions among the imports are the import list: leave it out of the options")
+    data = read_source(source)
+    connections = Connections(imports or {}, {WASI: wasi.functions()} if wasi is not None else {})
+    recipe = Recipe(
+        data, connections.import_list, options, connections.provided, wasi is not None, cache, interruptible
+    )
+    program = find_program(recipe)
+    if program is None:  # a large module takes seconds, in which the loop must not stand still
+        program = await asyncio.to_thread(load_program, recipe)
+    guest = Guest(program, connections, wasi, stack_space, shadow_stack_size)
+    if "_initialize" in guest.exports:
+        await guest.call("_initialize")
+    return guest
+
+
+class Guest:
+    """An instance of a module. Made by `load`; `async with` closes it."""
+
+    def __init__(
+        self,
+        program: Program,
+        connections: Connections,
+        wasi: Wasi | None,
+        stack_space: tuple[int, int] | None,
+        shadow_stack_size: int,
+    ) -> None:
+        wanted = program.description.imports
+        self._instance = Instance(
+            program,
+            self,
+            connections.host_functions(wanted),
+            wasi.configuration() if wasi is not None else None,
+            lambda store: connections.items(wanted, store),
+            stack_space,
+            shadow_stack_size,
+        )
+        if wasi is not None:
+            wasi.attach(self._instance)
+
+    async def call(self, name: str, *arguments: Any) -> Any:
+        """Call an export; while a host coroutine waits the guest is suspended, and other tasks run.
+
+        Returns None, the result, or a tuple of results.
+        """
+        instance = self._instance
+        instance.check()
+        return await Call(instance, instance.export(name), arguments, AWAIT)
+
+    def call_nowait(self, name: str, *arguments: Any) -> Any:
+        """Call an export that does not have to wait: it is an error if a host coroutine does."""
+        instance = self._instance
+        instance.check()
+        return Call(instance, instance.export(name), arguments, NOWAIT).run()
+
+    def generate(self, name: str, *arguments: Any) -> Generator[Any, Any, Any]:
+        """Call an export as a generator: it yields at host functions marked with `yielding`.
+
+        What is sent into it is what the host function returns to the guest; what is thrown into it is raised
+        there. The export's results are the generator's return value.
+        """
+        instance = self._instance
+        instance.check()
+        return Call(instance, instance.export(name), arguments, GENERATE).generate()
+
+    async def run(self) -> int:
+        """Run the guest's program (a WASI command) and return its exit code."""
+        try:
+            await self.call("_start")
+        except GuestExit as end:
+            return end.code
+        return 0
+
+    @property
+    def memory(self) -> GuestMemory:
+        """The guest's memory."""
+        memory = self._instance.memory
+        if memory is None:
+            raise UsageError("the guest exports no memory")
+        return memory
+
+    @property
+    def exports(self) -> tuple[str, ...]:
+        """The names of the exported functions."""
+        return tuple(name for name in self._instance.description.functions if not name.startswith("asyncify_"))
+
+    def parameters(self, name: str) -> tuple[str, ...]:
+        """Return the types of an export's parameters, as in the text format."""
+        return tuple(type_name(kind) for kind in self._instance.export(name).params.types)
+
+    @property
+    def suspended(self) -> int:
+        """How many calls are suspended."""
+        return len(self._instance.suspended)
+
+    def interrupt(self) -> None:
+        """Make guest code that is running trap with the kind "interrupted"; may be called from any thread.
+
+        Only a guest that was loaded with `interruptible=True` can be interrupted. One that is suspended, or
+        does not run, traps when it runs next.
+        """
+        if not self._instance.program.interruptible:
+            raise UsageError("only a guest that was loaded with interruptible=True can be interrupted")
+        self._instance.program.engine.increment_epoch()
+
+    def close(self) -> None:
+        """Close the guest: suspended calls are abandoned, and the tasks that await them cancelled."""
+        instance = self._instance
+        if instance.closed:
+            return
+        instance.check()
+        calls = list(instance.suspended)
+        instance.closed = True
+        for call in calls:
+            if call.task is not None:
+                call.task.cancel("the guest was closed")
+
+    async def aclose(self) -> None:
+        """Close the guest, and wait until the calls that were suspended have ended."""
+        own = asyncio.current_task()
+        tasks = [call.task for call in self._instance.suspended if call.task is not None and call.task is not own]
+        self.close()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def __aenter__(self) -> Guest:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,251 @@
+"""One instance of a program, and what its calls share: exports, host functions, stacks, failures.
+
+`Guest` is what users see; this is its inside, with everything that a `Call` needs at hand. An instance
+belongs to the thread that made it: Wasmtime's stores must not be used from two threads at once, and a
+suspended guest's host coroutines belong to one event loop anyway.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import wasmtime
+from wasmtime._exportable import AsExtern
+
+from caesura.errors import InternalError, UsageError
+from caesura.host import native
+from caesura.host.backtrace import CheckedStack, describe_frames, kind_of_trap
+from caesura.host.call import NOWAIT, Call
+from caesura.host.description import ENTRY_PREFIX, NONE, THUNKS, FunctionShape
+from caesura.host.errors import GuestExit, GuestTrap, backtrace_note
+from caesura.host.imports import PLAIN_FUNCTION, HostFunction
+from caesura.host.memory import GuestMemory
+from caesura.host.protocol import Protocol
+from caesura.host.setup import make_protocol, make_switch
+from caesura.host.switching import StackSwitch
+from caesura.host.values import SLOT, Objects, Values
+from caesura.wasm import types as t
+
+if TYPE_CHECKING:
+    from caesura.host.guest import Guest
+    from caesura.host.program import Program
+
+# States of the ABI.
+_NORMAL: Final = 0
+_REWINDING: Final = 2
+
+
+class Export:
+    """An exported function, ready to be called; `address` is that of its entry thunk, if it has one."""
+
+    def __init__(self, name: str, shape: FunctionShape, function: wasmtime.Func, may_suspend: bool) -> None:
+        self.name = name
+        self.may_suspend = may_suspend
+        self.params = Values(shape.params)
+        self.results = Values(shape.results)
+        unsupported = self.params.unsupported or self.results.unsupported
+        if unsupported:
+            raise UsageError(f"export {name} has a value of type {t.type_name(unsupported)}, which Python cannot pass")
+        self.slots = max(self.params.count, self.results.count)
+        self.new_buffer: Callable[[], ctypes.Array[ctypes.c_char]] = ctypes.c_char * (SLOT * max(self.slots, 1))
+        self._function = function  # keeps the structure at the address alive
+        self.address = ctypes.addressof(function._func)
+
+
+class _Start(Call):
+    """Stands for a call while the module's start function runs: that one cannot be suspended."""
+
+    __slots__ = ()
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.error = None
+        self.arriving = None
+        self.unwinding = False
+
+    def suspend_coroutine(self, function: HostFunction, coroutine: Any, waited_for: Any) -> None:
+        coroutine.close()
+        self.suspend_yielding(function, None)
+
+    def suspend_yielding(self, function: HostFunction, value: Any) -> None:
+        raise UsageError(
+            f"host function {function.name} has to wait, but a module's start function cannot be suspended"
+        )
+
+
+class Instance:
+    """An instance with its store. `imports` are the host functions by number."""
+
+    def __init__(
+        self,
+        program: Program,
+        guest: Guest,
+        imports: list[HostFunction | None],
+        wasi: wasmtime.WasiConfig | None,
+        make_items: Callable[[wasmtime.Store], list[tuple[str, str, AsExtern]]],
+        stack_space: tuple[int, int] | None,
+        shadow_stack_size: int,
+    ) -> None:
+        self.program = program
+        self.description = program.description
+        self.guest = guest
+        self.imports = imports
+        self.suspended: set[Call] = set()
+        self.closed = False
+        self.trap = ctypes.c_void_p()
+        self.trap_address = ctypes.addressof(self.trap)
+        self.store = wasmtime.Store(program.engine)
+        self.rearm()
+        if wasi is not None:
+            self.store.set_wasi(wasi)
+        self.context = native.address_of(self.store._context())
+        self.objects = Objects(self.context)
+        self.protocol: Protocol | None = None
+        self.memory: GuestMemory | None = None
+        self._thread = threading.get_ident()
+        self._exports: dict[str, Export] = {}
+        self.stacks = StackSwitch(None, None)
+        self._checked_stack: CheckedStack | None = None
+        self._items = self._instantiate(make_items(self.store))
+        if self.description.memory:
+            self.memory = GuestMemory(self.context, self.memory_item(self.description.memory), self.check)
+        self.stacks = make_switch(self, shadow_stack_size)
+        if self.description.abi != NONE and any(item and item.kind != PLAIN_FUNCTION for item in imports):
+            self.protocol = make_protocol(self, stack_space)
+            if self.description.thunks_switch:
+                self.stacks.area = self.protocol.area
+
+    def check(self) -> None:
+        """Raise if the caller is on another thread, or the guest is closed."""
+        if threading.get_ident() != self._thread:
+            raise UsageError("this guest belongs to another thread: load one in each thread that needs one")
+        if self.closed:
+            raise UsageError("this guest is closed")
+
+    def rearm(self) -> None:
+        """Make an interruptible instance run until the next interruption."""
+        if self.program.interruptible:
+            self.store.set_epoch_deadline(1)
+
+    def export(self, name: str) -> Export:
+        """Return an exported function; raises UsageError where there is none."""
+        found = self._exports.get(name)
+        if found is None:
+            shape = self.description.functions.get(name)
+            if shape is None:
+                known = ", ".join(sorted(self.description.public_functions())) or "none"
+                raise UsageError(f"the guest exports no function '{name}' (exported: {known})")
+            has_thunk = name in self.description.entries
+            item = self._items[ENTRY_PREFIX + name if has_thunk else name]
+            assert isinstance(item, wasmtime.Func)
+            may_suspend = has_thunk if self.description.abi == THUNKS else self.description.abi != NONE
+            found = Export(name, shape, item, may_suspend)
+            self._exports[name] = found
+        return found
+
+    def item(self, name: str) -> AsExtern:
+        """Return an export of any kind."""
+        return self._items[name]
+
+    def call_now(self, name: str, *arguments: int) -> Any:
+        """Call an export of the guest's own that does not suspend."""
+        return Call(self, self.export(name), arguments, NOWAIT).run()
+
+    def has(self, name: str, params: tuple[int, ...], results: tuple[int, ...]) -> bool:
+        """Tell whether there is an exported function of a name and type."""
+        shape = self.description.functions.get(name)
+        return shape is not None and shape.params == params and shape.results == results
+
+    # Suspended calls
+
+    def after_suspension(self, call: Call) -> None:
+        """Keep a call that was suspended."""
+        self.suspended.add(call)
+        self.stacks.after_suspension(call)
+
+    def forget(self, call: Call) -> None:
+        """Drop a suspended call's frames."""
+        self.suspended.discard(call)
+        if self.protocol is not None and self.protocol.area.owner is call:
+            self.protocol.area.owner = None
+        call.frames = b""
+
+    def check_stack(self, waiting: str) -> None:
+        """Raise, naming it, if a function on the stack is not instrumented. Finds the innermost ones."""
+        if self._checked_stack is None:
+            self._checked_stack = CheckedStack(self.store, self.description)
+        self._checked_stack.check(waiting)
+
+    # Failures
+
+    def fail(self, call: Call, error: int | None, trap: int | None) -> NoReturn:
+        """Make the instance usable again after a failed entry and raise what happened."""
+        failure = native.trap_from(trap) if trap else native.error_from(error or 0)
+        raised, call.error = call.error, None
+        self.rearm()
+        unwinding = self._is_unwinding()
+        self.repair(call)
+        names = describe_frames(failure, self.description)
+        if raised is not None:
+            if names:
+                raised.add_note(backtrace_note(names))
+            raise raised
+        if isinstance(failure, wasmtime.ExitTrap):
+            raise GuestExit(failure.code)
+        if isinstance(failure, wasmtime.Trap):
+            raise GuestTrap(kind_of_trap(failure, unwinding), names)
+        raise InternalError(f"Wasmtime failed: {failure}")
+
+    def repair(self, call: Call) -> None:
+        """Make the state normal and put the shadow stack pointer back, after a call that did not return."""
+        if self.protocol is not None:
+            self.protocol.repair()
+        self.stacks.repair(call)
+
+    def _is_unwinding(self) -> bool:
+        state = self._items.get("asyncify_get_state")
+        return isinstance(state, wasmtime.Func) and state(self.store) not in (_NORMAL, _REWINDING)
+
+    # Making an instance
+
+    def _instantiate(self, items: list[tuple[str, str, AsExtern]]) -> dict[str, AsExtern]:
+        start = _Start(self)
+        thread = native.thread
+        outer = thread.call
+        thread.call = start
+        try:
+            instance = self.program.instantiate(self.store, items)
+        except (wasmtime.Trap, wasmtime.WasmtimeError) as failure:
+            names = describe_frames(failure, self.description)
+            if start.error is not None:
+                if names:
+                    start.error.add_note(backtrace_note(names))
+                raise start.error from None
+            if isinstance(failure, wasmtime.Trap):
+                raise GuestTrap(kind_of_trap(failure, False), names) from None
+            raise UsageError(f"the module cannot be instantiated: {failure}") from failure
+        finally:
+            thread.call = outer
+        exports = instance.exports(self.store)
+        return dict(exports.items())
+
+    def guest_memory(self) -> wasmtime.Memory:
+        """Return the guest's own memory."""
+        if not self.description.memory:
+            raise UsageError("the guest exports no memory")
+        return self.memory_item(self.description.memory)
+
+    def memory_item(self, name: str) -> wasmtime.Memory:
+        """Return an exported memory."""
+        memory = self._items[name]
+        if not isinstance(memory, wasmtime.Memory):
+            raise UsageError(f"the guest's memory '{name}' is shared between threads; such guests are not supported")
+        return memory
+
+    def locate(self, address: int, size: int) -> int:
+        """Return the host's address of a range of the guest's memory, good until the guest runs again."""
+        assert self.memory is not None
+        return self.memory._locate(address, size)

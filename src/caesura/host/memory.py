@@ -1,0 +1,141 @@
+"""The guest's memory as host functions want it: bytes, strings, structs, and views that survive growth.
+
+A guest's memory can grow whenever the guest runs, and then it may lie elsewhere: an address or a `memoryview`
+kept across a call would read freed pages. So nothing here keeps one: every access asks Wasmtime where the
+memory is (0.4 us), checks the range, and copies. `view` gives the same care in the shape of a sequence.
+Handing out a `memoryview` was rejected, because nothing could take it back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from typing import TYPE_CHECKING, Any, Final, overload
+
+from caesura.errors import UsageError
+from caesura.host import native
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import wasmtime
+
+PAGE_SIZE: Final = 65536
+
+
+class GuestMemory:
+    """A memory of a guest. Addresses and sizes are bytes; what lies beyond its end is a UsageError."""
+
+    def __init__(self, context: int, memory: wasmtime.Memory, check: Callable[[], None]) -> None:
+        self._context = context
+        self._memory = memory  # keeps the structure at the address below alive
+        self._address = ctypes.addressof(memory._memory)
+        self._check = check
+
+    def __len__(self) -> int:
+        self._check()
+        return int(native.memory_size(self._context, self._address))
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return a copy of `size` bytes."""
+        return ctypes.string_at(self._locate(address, size), size)
+
+    def write(self, address: int, content: bytes | bytearray | memoryview) -> None:
+        """Copy bytes into the memory."""
+        raw = bytes(content)
+        ctypes.memmove(self._locate(address, len(raw)), raw, len(raw))
+
+    def read_string(self, address: int, size: int | None = None, encoding: str = "utf-8") -> str:
+        """Return the text at an address; without `size` it ends at the first zero byte, as in C."""
+        if size is None:
+            raw = bytearray()
+            end = len(self)
+            while True:
+                chunk = self.read(address, min(256, end - address)) if address < end else b""
+                if not chunk:
+                    raise UsageError("the guest's string has no zero byte before the end of the memory")
+                place = chunk.find(0)
+                if place >= 0:
+                    return bytes(raw + chunk[:place]).decode(encoding)
+                raw += chunk
+                address += len(chunk)
+        return self.read(address, size).decode(encoding)
+
+    def write_string(self, address: int, text: str, size: int, encoding: str = "utf-8") -> int:
+        """Write text and a zero byte into a buffer of `size` bytes; return the size without the zero."""
+        raw = text.encode(encoding)
+        if len(raw) >= size:
+            raise UsageError(f"a text of {len(raw)} bytes and its zero byte do not fit into {size} bytes of the guest")
+        self.write(address, raw + b"\0")
+        return len(raw)
+
+    def read_struct(self, layout: str, address: int) -> tuple[Any, ...]:
+        """Return the fields of a structure, as `struct.unpack` does; guests are little endian ("<")."""
+        return struct.unpack(layout, self.read(address, struct.calcsize(layout)))
+
+    def write_struct(self, layout: str, address: int, *values: Any) -> None:
+        """Write a structure, as `struct.pack` does."""
+        self.write(address, struct.pack(layout, *values))
+
+    def view(self, address: int, size: int) -> MemoryView:
+        """Return a window into the memory that stays valid when the memory grows."""
+        self._locate(address, size)
+        return MemoryView(self, address, size)
+
+    def _locate(self, address: int, size: int) -> int:
+        """Return the host's address of a range of the memory, good until the guest runs again; not for users."""
+        self._check()
+        end = int(native.memory_size(self._context, self._address))
+        if address < 0 or size < 0 or address + size > end:
+            raise UsageError(f"{size} bytes at address {address} of the guest's memory: it has {end} bytes")
+        base: int = native.memory_address(self._context, self._address) or 0
+        return base + address
+
+
+class MemoryView:
+    """A window into a guest's memory: indexing and slices read and write the guest's bytes."""
+
+    def __init__(self, memory: GuestMemory, address: int, size: int) -> None:
+        self._memory = memory
+        self._start = address
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bytes__(self) -> bytes:
+        return self._memory.read(self._start, self._size)
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+    @overload
+    def __getitem__(self, place: slice) -> bytes: ...
+    def __getitem__(self, place: int | slice) -> int | bytes:
+        if isinstance(place, slice):
+            start, stop, step = place.indices(self._size)
+            if step == 1:
+                return self._memory.read(self._start + start, max(0, stop - start))
+            return bytes(self)[place]
+        return self._memory.read(self._start + self._checked(place), 1)[0]
+
+    @overload
+    def __setitem__(self, place: int, value: int) -> None: ...
+    @overload
+    def __setitem__(self, place: slice, value: bytes | bytearray | memoryview) -> None: ...
+    def __setitem__(self, place: int | slice, value: int | bytes | bytearray | memoryview) -> None:
+        if isinstance(value, int):
+            if isinstance(place, slice):
+                raise TypeError("a slice of guest memory is set to bytes, not to an integer")
+            self._memory.write(self._start + self._checked(place), bytes([value]))
+            return
+        if not isinstance(place, slice):
+            raise TypeError("a byte of guest memory is set to an integer, not to bytes")
+        start, stop, step = place.indices(self._size)
+        if step != 1 or len(value) != max(0, stop - start):
+            raise ValueError("a slice of guest memory is set to bytes of the same length, without a step")
+        self._memory.write(self._start + start, value)
+
+    def _checked(self, place: int) -> int:
+        if not -self._size <= place < self._size:
+            raise IndexError(f"byte {place} of a view of {self._size} bytes")
+        return place % self._size

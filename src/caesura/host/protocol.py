@@ -1,0 +1,159 @@
+"""The two ways to tell a guest to unwind and rewind: through thunks, and with the plain ABI.
+
+Both are driven by the same `Call`, which asks four things of a protocol: to suspend (inside a host function),
+whether the guest returned because it was suspended, to prepare a resumption, and to make the state normal
+again after a trap. With thunks these are reads and writes of the control block; the plain ABI needs calls
+into the guest, which are cheap only because they go past wasmtime-py (see `native`). docs/abi.md describes
+both.
+"""
+
+from __future__ import annotations
+
+import struct
+import typing
+from typing import TYPE_CHECKING, Final
+
+from caesura.host.stacks import RESULTS, STATUS, FrameArea
+
+if TYPE_CHECKING:
+    from caesura.host.call import Call
+
+_RUN: Final = 0
+_SUSPEND: Final = 1
+_RESUME: Final = 2
+_RESUME_CALL: Final = 3
+
+_STATUS: Final = struct.Struct("<i")
+
+
+class Lost(Exception):
+    """A suspension or a resumption did not reach its end: some function on the stack does not take part."""
+
+
+class StateChange(typing.Protocol):
+    """A call of one of the ABI's functions."""
+
+    def __call__(self) -> None:
+        """Call it; that it fails is a bug."""
+
+    def attempt(self) -> bool:
+        """Call it and tell whether it succeeded."""
+
+
+class Protocol:
+    """What a `Call` asks of a protocol."""
+
+    def __init__(self, area: FrameArea, stop_unwind: StateChange) -> None:
+        self.area = area
+        self._stop_unwind = stop_unwind
+
+    def suspend(self, call: Call) -> None:
+        """Make the guest unwind when the running host function returns."""
+        raise NotImplementedError
+
+    def is_suspended(self, call: Call) -> bool:
+        """Tell whether the guest returned because it was suspended. Raises Lost."""
+        raise NotImplementedError
+
+    def prepare_resume(self, call: Call) -> None:
+        """Make the guest rewind when the call's export is called again."""
+        raise NotImplementedError
+
+    def arrived(self, call: Call) -> None:
+        """The guest has called the import at which it was suspended; make its state normal."""
+        raise NotImplementedError
+
+    def repair(self) -> None:
+        """Make the state normal after a trap or an exception."""
+        self.area.reset()
+        if not self._stop_unwind.attempt():  # it reports an overflow once more
+            self._stop_unwind()
+
+
+class Thunks(Protocol):
+    """Status and results pass through the control block."""
+
+    def suspend(self, call: Call) -> None:
+        """Make the guest unwind when the running host function returns."""
+        self.area.prepare_unwind()
+        _STATUS.pack_into(self.area.block(), STATUS, _SUSPEND)
+        call.unwinding = True
+
+    def is_suspended(self, call: Call) -> bool:
+        """Tell whether the guest returned because it was suspended. Raises Lost."""
+        block = self.area.block()
+        status = _STATUS.unpack_from(block, STATUS)[0]
+        call.unwinding = False
+        if status == _RUN:
+            return False
+        _STATUS.pack_into(block, STATUS, _RUN)
+        if status != _SUSPEND or self.area.size() == 0:
+            raise Lost
+        self.area.owner = call
+        return True
+
+    def prepare_resume(self, call: Call) -> None:
+        """Make the guest rewind when the call's export is called again."""
+        self.area.prepare_rewind(call)
+        block = self.area.block()
+        status = _RESUME
+        if call.writes_results(block, RESULTS):
+            call.arriving = None
+        else:
+            status = _RESUME_CALL
+        _STATUS.pack_into(block, STATUS, status)
+
+    def arrived(self, call: Call) -> None:
+        """Make the state normal at the import where the guest was suspended."""
+        # The import thunk has done it.
+
+    def repair(self) -> None:
+        """Make the state normal after a trap or an exception."""
+        super().repair()
+        _STATUS.pack_into(self.area.block(), STATUS, _RUN)
+        self.area.write_stack_pointer(0)
+
+
+class Plain(Protocol):
+    """The four state changes are calls of exports."""
+
+    def __init__(
+        self,
+        area: FrameArea,
+        stop_unwind: StateChange,
+        start_unwind: StateChange,
+        start_rewind: StateChange,
+        stop_rewind: StateChange,
+    ) -> None:
+        super().__init__(area, stop_unwind)
+        self._start_unwind = start_unwind
+        self._start_rewind = start_rewind
+        self._stop_rewind = stop_rewind
+
+    def suspend(self, call: Call) -> None:
+        """Make the guest unwind when the running host function returns."""
+        self.area.prepare_unwind()
+        self._start_unwind()
+        call.unwinding = True
+
+    def is_suspended(self, call: Call) -> bool:
+        """Tell whether the guest returned because it was suspended. Raises Lost."""
+        if call.arriving is not None:
+            raise Lost
+        if not call.unwinding:
+            return False
+        call.unwinding = False
+        self._stop_unwind()
+        if self.area.size() == 0:
+            raise Lost
+        self.area.owner = call
+        return True
+
+    def prepare_resume(self, call: Call) -> None:
+        """Make the guest rewind when the call's export is called again."""
+        self.area.prepare_rewind(call)
+        self._start_rewind()
+
+    def arrived(self, call: Call) -> None:
+        """Make the state normal at the import where the guest was suspended."""
+        self._stop_rewind()

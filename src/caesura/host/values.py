@@ -1,0 +1,170 @@
+"""Values between Python and the guest: what may cross, checked before the guest sees it.
+
+Wasmtime's raw calls take 16 bytes a value and check nothing, and wasmtime-py wraps integers that are too
+large without a word. Here a call's arguments go through `struct` in one step, which refuses what does not
+fit; only then are they looked at one by one, to say which one is wrong, or to accept an unsigned number
+(2**32 - 1 and -1 are the same i32). Floats are Python floats; an f32 is rounded. v128 is 16 bytes, externref
+any Python object, None its null. Other references are refused: Python has no use for them, and Wasmtime's C
+API aborts on some.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import struct
+from typing import Any, Final
+
+from caesura.errors import InternalError, UsageError
+from caesura.host import native
+from caesura.wasm import types as t
+
+SLOT: Final = 16
+
+_FORMATS: Final = {
+    t.I32: "i12x",
+    t.I64: "q8x",
+    t.F32: "f12x",
+    t.F64: "d8x",
+    t.V128: "16s",
+    t.EXTERNREF: "I12x",
+}
+_BITS: Final = {t.I32: 32, t.I64: 64}
+
+Buffer = ctypes.Array[ctypes.c_char]
+
+
+class Values:
+    """A list of value types: how many, and how they are written and read."""
+
+    def __init__(self, types: tuple[int, ...]) -> None:
+        self.types = types
+        self.count = len(types)
+        self.unsupported = next((kind for kind in types if kind not in _FORMATS), 0)
+        self.has_references = t.EXTERNREF in types
+        self._special = self.has_references or t.V128 in types
+        self._struct = struct.Struct("<" + "".join(_FORMATS.get(kind, "16x") for kind in types))
+        self.size = SLOT * self.count
+
+    def __str__(self) -> str:
+        return f"({', '.join(t.type_name(kind) for kind in self.types)})"
+
+    def write(self, buffer: Buffer, offset: int, values: tuple[Any, ...], objects: Objects, what: str) -> None:
+        """Write values into a buffer; `what` describes them in errors, as in "argument" of "handle"."""
+        if not self._special:
+            try:
+                self._struct.pack_into(buffer, offset, *values)
+                return
+            except (struct.error, OverflowError, TypeError):
+                pass  # an unsigned number, or a mistake: look at each
+        if len(values) != self.count:
+            raise UsageError(f"{what}: expected {self.count} {self}, got {len(values)}")
+        checked: list[Any] = []
+        for place, kind in enumerate(self.types):
+            checked.append(_checked(kind, values[place], f"{what} {place + 1}"))
+        for place, kind in enumerate(self.types):
+            if kind == t.EXTERNREF:
+                checked[place] = objects.to_raw(checked[place])
+        self._struct.pack_into(buffer, offset, *checked)
+
+    def read(self, buffer: Buffer, offset: int, objects: Objects) -> tuple[Any, ...]:
+        """Return the values in a buffer."""
+        values = self._struct.unpack_from(buffer, offset)
+        if not self.has_references:
+            return values
+        return tuple(
+            objects.from_raw(value) if kind == t.EXTERNREF else value
+            for kind, value in zip(self.types, values, strict=True)
+        )
+
+
+def result_of(values: tuple[Any, ...]) -> Any:
+    """Return results as Python functions do: None, the value, or a tuple."""
+    if len(values) == 1:
+        return values[0]
+    return values or None
+
+
+def results_from(value: Any, count: int) -> tuple[Any, ...]:
+    """Return what a Python function returned as a tuple of results."""
+    if count == 1:
+        return (value,)
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+def _checked(kind: int, value: Any, what: str) -> Any:
+    """Return a value in the form that `struct` wants, or raise what is wrong with it."""
+    name = t.type_name(kind)
+    if kind in _BITS:
+        if not hasattr(value, "__index__"):
+            raise UsageError(f"{what} is {value!r}: expected an integer for {name}")
+        return _checked_integer(kind, value.__index__(), what)
+    if kind in (t.F32, t.F64):
+        if isinstance(value, str | bytes) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+            raise UsageError(f"{what} is {value!r}: expected a number for {name}")
+        try:
+            number = float(value)
+            struct.pack("<f" if kind == t.F32 else "<d", number)
+        except OverflowError:
+            raise UsageError(f"{what} is {value!r}: out of range for {name}") from None
+        return number
+    if kind == t.V128:
+        if not isinstance(value, bytes | bytearray | memoryview) or len(value) != SLOT:
+            raise UsageError(f"{what} is {value!r}: expected 16 bytes for v128")
+        return bytes(value)
+    return value
+
+
+def _checked_integer(kind: int, value: int, what: str) -> int:
+    bits = _BITS[kind]
+    if not -(1 << (bits - 1)) <= value < 1 << bits:
+        raise UsageError(
+            f"{what} is {value}: out of range for {t.type_name(kind)} "
+            f"({-(1 << (bits - 1))} to {(1 << (bits - 1)) - 1}, or unsigned to {(1 << bits) - 1})"
+        )
+    return value - (1 << bits) if value >= 1 << (bits - 1) else value
+
+
+# Python objects that some guest holds a reference to, by the number that Wasmtime keeps in their place.
+_held: Final[dict[int, object]] = {}
+_numbers: Final = itertools.count(1)
+
+
+def _release(number: int | None) -> None:
+    """Wasmtime calls this when the last reference to an object is gone."""
+    _held.pop(number or 0, None)
+
+
+_finalizer: Final = native.FINALIZER(_release)
+
+
+class Objects:
+    """Passes Python objects to one guest as externref values."""
+
+    def __init__(self, context: int) -> None:
+        self._context = context
+        self._reference = ctypes.create_string_buffer(32)
+        self._address = ctypes.addressof(self._reference)
+
+    def to_raw(self, value: object) -> int:
+        """Return the raw form of a reference to an object, valid until the guest runs."""
+        if value is None:
+            return 0
+        number = next(_numbers)
+        _held[number] = value
+        if not native.externref_new(self._context, number, _finalizer, self._address):
+            raise InternalError("Wasmtime refused to make an externref")
+        raw = int(native.externref_to_raw(self._context, self._address))
+        native.externref_unroot(self._address)
+        return raw
+
+    def from_raw(self, raw: int) -> object:
+        """Return the object behind a raw reference."""
+        if raw == 0:
+            return None
+        native.externref_from_raw(self._context, raw, self._address)
+        number = native.externref_data(self._context, self._address)
+        native.externref_unroot(self._address)
+        return _held.get(number or 0)

@@ -1,0 +1,1 @@
+"""The transformation: options, plan, rewritten module."""

@@ -1,0 +1,91 @@
+"""Encoded instructions that the transformation writes, as bytes: the few it needs, not an assembler."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.wasm.leb128 import encode_signed, encode_unsigned
+from caesura.wasm.types import F32, F64, I32, I64, V128, encode_heap_type, heap_of
+
+UNREACHABLE: Final = b"\x00"
+BLOCK: Final = b"\x02"
+BLOCK_EMPTY: Final = b"\x02\x40"
+BLOCK_I32: Final = b"\x02\x7f"
+LOOP: Final = b"\x03"
+IF_EMPTY: Final = b"\x04\x40"
+END: Final = b"\x0b"
+BR: Final = b"\x0c"
+BR_IF: Final = b"\x0d"
+BR_TABLE: Final = b"\x0e"
+RETURN: Final = b"\x0f"
+CALL: Final = b"\x10"
+DROP: Final = b"\x1a"
+LOCAL_GET: Final = b"\x20"
+LOCAL_SET: Final = b"\x21"
+LOCAL_TEE: Final = b"\x22"
+GLOBAL_GET: Final = b"\x23"
+GLOBAL_SET: Final = b"\x24"
+CONST_I32: Final = b"\x41"
+CONST_I64: Final = b"\x42"
+I32_EQZ: Final = b"\x45"
+I64_EQZ: Final = b"\x50"
+I32_NE: Final = b"\x47"
+I32_GE_U: Final = b"\x4f"
+I32_SUB: Final = b"\x6b"
+
+# The shortest code for a zero of each type.
+ZERO: Final = {
+    I32: b"\x41\x00",
+    I64: b"\x42\x00",
+    F32: b"\x41\x00\xb2",
+    F64: b"\x41\x00\xb7",
+    V128: b"\x41\x00\xfd\x0f",
+}
+
+# A zero of each type that is a constant expression.
+ZERO_CONSTANT: Final = {
+    I32: b"\x41\x00",
+    I64: b"\x42\x00",
+    F32: b"\x43" + bytes(4),
+    F64: b"\x44" + bytes(8),
+    V128: b"\xfd\x0c" + bytes(16),
+}
+
+_SIZE: Final = {I32: 4, I64: 8, F32: 4, F64: 8, V128: 16}
+_LOAD: Final = {I32: b"\x28", I64: b"\x29", F32: b"\x2a", F64: b"\x2b", V128: b"\xfd\x00"}
+_STORE: Final = {I32: b"\x36", I64: b"\x37", F32: b"\x38", F64: b"\x39", V128: b"\xfd\x0b"}
+_ALIGNMENT_LOG2: Final = 2  # the asyncify stack is a sequence of 4-byte words
+_HAS_MEMORY: Final = 0x40
+
+
+def zero(value_type: int) -> bytes:
+    """Return the shortest code for a zero, or null of a nullable reference type."""
+    if value_type in ZERO:
+        return ZERO[value_type]
+    return b"\xd0" + encode_heap_type(heap_of(value_type))
+
+
+def constant(value_type: int, value: int) -> bytes:
+    """Return an i32 or i64 constant."""
+    return (CONST_I32 if value_type == I32 else CONST_I64) + encode_signed(value)
+
+
+def value_size(value_type: int) -> int:
+    """Return the bytes that a saved value of a number or vector type takes; all are multiples of 4."""
+    return _SIZE[value_type]
+
+
+def load(value_type: int, memory: int, offset: int) -> bytes:
+    """Return a load of a whole value from a memory, its address being on the stack."""
+    return _LOAD[value_type] + _memory_argument(memory, offset)
+
+
+def store(value_type: int, memory: int, offset: int) -> bytes:
+    """Return a store of a whole value to a memory, address and value being on the stack."""
+    return _STORE[value_type] + _memory_argument(memory, offset)
+
+
+def _memory_argument(memory: int, offset: int) -> bytes:
+    if memory == 0:
+        return bytes([_ALIGNMENT_LOG2]) + encode_unsigned(offset)
+    return bytes([_ALIGNMENT_LOG2 | _HAS_MEMORY]) + encode_unsigned(memory) + encode_unsigned(offset)

@@ -1,0 +1,64 @@
+"""Labels of a function being rewritten: what is open, and how deep a branch reaches.
+
+A label's height is the number of labels that were open when it was opened; the function's own has height 0. Branches
+count the other way, from the innermost label, so a depth is only known where the branch is written.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.errors import InternalError
+from caesura.instrument.code import END
+from caesura.wasm.leb128 import encode_unsigned
+
+# Height of the label of a landing point that needs none, since it stands at the head of its region.
+AT_HEAD: Final = -1
+
+
+class Labels:
+    """The code written so far and the labels open at its end, with what branches to them.
+
+    `sites`, `regions`, `blocks` and `elses` hold the heights of labels opened at region heads, by call site, inner
+    region, and construct. `elided` are blocks that nothing branches to: they are not written.
+    """
+
+    def __init__(self, sites: int, regions: int) -> None:
+        self.out: list[bytes] = []
+        self._targeted: list[bool] = [False]
+        self.sites: list[int] = [AT_HEAD] * sites
+        self.regions: list[int] = [AT_HEAD] * regions
+        self.blocks: dict[int, int] = {}
+        self.elses: dict[int, int] = {}
+        self.elided: set[int] = set()
+
+    def begin(self, code: bytes) -> int:
+        """Write the start of a block and return the height of its label."""
+        self.out.append(code)
+        self._targeted.append(False)
+        return len(self._targeted) - 1
+
+    def close(self, height: int) -> bool:
+        """Write the end of the innermost block, which must have this height; AT_HEAD means there is none.
+
+        Returns whether anything branched to it.
+        """
+        if height == AT_HEAD:
+            return True
+        if len(self._targeted) - 1 != height:
+            raise InternalError(f"label {height} ends inside label {len(self._targeted) - 1}")
+        self.out.append(END)
+        return self._targeted.pop()
+
+    def end_by_delegate(self) -> None:
+        """Forget the innermost label: its block ends with `delegate` instead of `end`."""
+        self._targeted.pop()
+
+    def depth(self, height: int) -> int:
+        """Return the label index that a branch from here to a label takes."""
+        self._targeted[height] = True
+        return len(self._targeted) - 1 - height
+
+    def branch(self, opcode: bytes, height: int) -> None:
+        """Write a branch to a label."""
+        self.out.append(opcode + encode_unsigned(self.depth(height)))

@@ -1,0 +1,261 @@
+"""What can be asked of the transformation: one frozen dataclass is the truth.
+
+The library takes an `Options`; the command line (`caesura.cli.options`) and the table in `docs/options.md`
+(`render_table`) are derived from its fields, so that neither can drift. Every field carries metadata: its kind, the
+name of Binaryen's pass argument with the same meaning, and a help text. Meaning follows Binaryen's Asyncify pass
+throughout, including that an empty list is one that was not given: an empty import list means that every import may
+suspend, and "no import suspends" is `ignore_imports`. Telling `None` from an empty tuple was rejected: the pass
+cannot, and two kinds of empty invite mistakes that only show when a guest fails to resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from caesura.errors import UsageError
+
+FLAG: Final = "flag"
+LIST: Final = "list"
+TEXT: Final = "text"
+NUMBER: Final = "number"
+CHOICE: Final = "choice"
+
+OPTIMIZE_CHOICES: Final = ("size", "balanced", "speed")
+
+# What stands for a value of each kind in help texts and documentation; a choice shows its words.
+_PLACEHOLDERS: Final = {FLAG: "", LIST: "LIST", TEXT: "NAME", NUMBER: "N"}
+
+_MAXIMUM_PAGES: Final = 65536
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to instrument a module. Every default is Binaryen's: all imports and all indirect calls may suspend."""
+
+    imports: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "kind": LIST,
+            "pass_argument": "asyncify-imports",
+            "help": "the imports that may suspend, as module.name; all others then may not (default: every import may)",
+        },
+    )
+    ignore_imports: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "asyncify-ignore-imports",
+            "help": "assume that no import may suspend, but for those on the import list",
+        },
+    )
+    ignore_indirect: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "asyncify-ignore-indirect",
+            "help": "assume that nothing suspends inside a call through a table or a reference, "
+            "but for such calls in functions on the add-list or the only-list",
+        },
+    )
+    remove_list: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "kind": LIST,
+            "pass_argument": "asyncify-removelist",
+            "help": "functions that are never on the stack at a suspension, whatever the analysis says",
+        },
+    )
+    add_list: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "kind": LIST,
+            "pass_argument": "asyncify-addlist",
+            "help": "functions to instrument even where the analysis sees no need",
+        },
+    )
+    propagate_addlist: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "asyncify-propagate-addlist",
+            "help": "instrument the callers of functions on the add-list too, and theirs, and so on",
+        },
+    )
+    only_list: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "kind": LIST,
+            "pass_argument": "asyncify-onlylist",
+            "help": "instrument these functions and no others; excludes the add-list and the remove-list",
+        },
+    )
+    asserts: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "asyncify-asserts",
+            "help": "add checks that trap where a function that is not instrumented sees a suspension",
+        },
+    )
+    ignore_unwind_from_catch: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "asyncify-ignore-unwind-from-catch",
+            "help": "silently ignore a suspension that starts inside an old-form catch body (unsafe in general)",
+        },
+    )
+    memory: str = field(
+        default="memory",
+        metadata={
+            "kind": TEXT,
+            "pass_argument": "asyncify-memory",
+            "help": "the exported name of the memory that holds the asyncify stack, in a module with several memories",
+        },
+    )
+    in_secondary_memory: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "asyncify-in-secondary-memory",
+            "help": "keep the asyncify stack in a new memory of its own",
+        },
+    )
+    secondary_memory_size: int = field(
+        default=1,
+        metadata={
+            "kind": NUMBER,
+            "pass_argument": "asyncify-secondary-memory-size",
+            "help": "the size of that new memory in pages of 64 KiB",
+        },
+    )
+    secondary_memory_maximum: int = field(
+        default=0,
+        metadata={
+            "kind": NUMBER,
+            "pass_argument": "",
+            "help": "up to how many pages that memory may grow (0: not at all, but with thunks 1024); "
+            "only thunks grow it",
+        },
+    )
+    two_bodies: str = field(
+        default="auto",
+        metadata={
+            "kind": TEXT,
+            "pass_argument": "",
+            "help": "which functions get a second body that only resumes, so that the first runs at nearly full speed: "
+            "auto (interpreter-like ones, as far as optimize allows), never, all (that have loops with calls), or a "
+            "list of names",
+        },
+    )
+    optimize: str = field(
+        default="balanced",
+        metadata={
+            "kind": CHOICE,
+            "choices": OPTIMIZE_CHOICES,
+            "pass_argument": "",
+            "help": "size (no second bodies), balanced (second bodies while they add at most 6% to the code), or speed "
+            "(for every interpreter-like function)",
+        },
+    )
+    thunks: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "",
+            "help": "add the thunk ABI for hosts (docs/abi.md): one host call for a suspension, one guest call for a "
+            "resumption",
+        },
+    )
+    import_globals: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "asyncify-import-globals",
+            "help": "import the globals __asyncify_state and __asyncify_data from module env (dynamic linking)",
+        },
+    )
+    export_globals: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "asyncify-export-globals",
+            "help": "export these two globals (dynamic linking)",
+        },
+    )
+    verbose: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "asyncify-verbose",
+            "help": "report for every function whether it is instrumented, and why",
+        },
+    )
+    strict: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "",
+            "help": "make warnings errors: a name in a list that matches nothing in the module",
+        },
+    )
+
+    def __post_init__(self) -> None:
+        _check_entries("import list", self.imports)
+        _check_entries("remove-list", self.remove_list)
+        _check_entries("add-list", self.add_list)
+        _check_entries("only-list", self.only_list)
+        if self.only_list and (self.add_list or self.remove_list):
+            other = "add-list" if self.add_list else "remove-list"
+            raise UsageError(f"the only-list cannot be combined with the {other}: it alone says what is instrumented")
+        if self.import_globals and self.export_globals:
+            raise UsageError("import_globals and export_globals exclude each other: choose one")
+        if self.secondary_memory_size < 1 or self.secondary_memory_size > _MAXIMUM_PAGES:
+            raise UsageError(
+                f"the size of the secondary memory is {self.secondary_memory_size} pages: "
+                f"expected 1 to {_MAXIMUM_PAGES}"
+            )
+        if self.secondary_memory_maximum and not (
+            self.secondary_memory_size <= self.secondary_memory_maximum <= _MAXIMUM_PAGES
+        ):
+            raise UsageError(
+                f"the maximum of the secondary memory is {self.secondary_memory_maximum} pages: "
+                f"expected {self.secondary_memory_size} (its size) to {_MAXIMUM_PAGES}"
+            )
+        if self.optimize not in OPTIMIZE_CHOICES:
+            choices = ", ".join(OPTIMIZE_CHOICES)
+            raise UsageError(f"optimize is '{self.optimize}': expected one of {choices}")
+        if self.thunks and self.import_globals:
+            raise UsageError("thunks need globals of the module's own: do not combine them with import_globals")
+
+
+def _check_entries(list_name: str, entries: object) -> None:
+    """Refuse a bare string, whose characters would silently become the list's entries; compiled code does it itself."""
+    if not isinstance(entries, tuple):
+        raise TypeError(f"the {list_name} is a {type(entries).__name__}: expected a tuple of names")
+
+
+def flag_of(field_name: str) -> str:
+    """Return how a field is spelled on the command line."""
+    return "--" + field_name.replace("_", "-")
+
+
+def placeholder_of(metadata: Mapping[str, Any]) -> str:
+    """Return what stands for an option's value in help texts and documentation; empty for a flag."""
+    kind = metadata["kind"]
+    return "{" + ",".join(metadata["choices"]) + "}" if kind == CHOICE else _PLACEHOLDERS[kind]
+
+
+def render_table() -> str:
+    """Return the documentation of all options as a Markdown table."""
+    lines = ["| `Options` field | command line | Binaryen's `--pass-arg` | meaning |", "| --- | --- | --- | --- |"]
+    for item in fields(Options):
+        kind = item.metadata["kind"]
+        argument = item.metadata["pass_argument"]
+        default = "" if kind == FLAG or kind == LIST else f" (default: `{item.default}`)"
+        flag = f"{flag_of(item.name)} {placeholder_of(item.metadata)}".rstrip()
+        spelling = f"`{argument}`" if argument else "none"
+        lines.append(f"| `{item.name}` | `{flag}` | {spelling} | {item.metadata['help']}{default} |")
+    return "\n".join(lines) + "\n"

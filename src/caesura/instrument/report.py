@@ -1,0 +1,49 @@
+"""What the transformation tells about its work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FunctionReport:
+    """What became of one of the module's own functions.
+
+    `instrumented` tells whether it was rewritten, `sites` at how many calls it can now be suspended, and `reason` why
+    it was or was not: the call path to where a suspension can start, or what rules one out.
+    """
+
+    index: int
+    name: str
+    instrumented: bool
+    sites: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Instrumented:
+    """An instrumented module and the facts about it.
+
+    Sizes are bytes; `seconds` is wall time; `stack_pointer` is the index of the shadow stack pointer's global, or -1
+    where the module has none that could be found.
+    """
+
+    module: bytes
+    functions: tuple[FunctionReport, ...]
+    bytes_before: int
+    bytes_after: int
+    code_before: int
+    code_after: int
+    seconds: float
+    stack_pointer: int
+    warnings: tuple[str, ...]
+
+    @property
+    def instrumented(self) -> int:
+        """The number of functions that were instrumented."""
+        return sum(1 for function in self.functions if function.instrumented)
+
+    @property
+    def sites(self) -> int:
+        """The number of call sites at which the module can be suspended."""
+        return sum(function.sites for function in self.functions)

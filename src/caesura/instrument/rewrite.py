@@ -1,0 +1,466 @@
+"""Rewrites one function according to its plan.
+
+The code is copied in runs of bytes; only control instructions (whose label indices change), call sites, crossing
+operands and region heads are written anew. The result has this shape (docs/design.md explains why):
+
+    block $leave                      ;; only where the function has results
+      block $unwind (result i32)
+        ...labels opened at the head of the body...
+        global.get $state
+        if                            ;; cold: rewinding, or called by the host while unwinding
+          pop the frame, set the locals
+          br_table                    ;; to landing points; 0 leaves
+        end
+        ...code: after each call site `i32.const site; global.get $state; br_if $unwind; drop`...
+        return
+      end
+      push the frame
+    end
+    zeros for the results
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.actions import ACTIONS, LOCAL_TEE
+from caesura.analysis.body import Body
+from caesura.errors import UnsupportedModule
+from caesura.instrument import code as c
+from caesura.instrument import controls
+from caesura.instrument.controls import CONTROLS
+from caesura.instrument.dispatch import Dispatcher
+from caesura.instrument.frame import Frame
+from caesura.instrument.labels import AT_HEAD, Labels
+from caesura.instrument.plan import SLOT, Plan
+from caesura.instrument.regions import Layout
+from caesura.instrument.relabel import Relabeler
+from caesura.instrument.runtime import Runtime, chunks_of
+from caesura.instrument.tables import TypeTable
+from caesura.wasm import opcodes as op
+from caesura.wasm.immediates import skip_block_type
+from caesura.wasm.leb128 import encode_signed, encode_unsigned
+from caesura.wasm.module import Module
+from caesura.wasm.types import encode_value_type, is_nullable, type_name
+
+# Marks of instructions that are not just copied.
+_CONTROL: Final = 1
+_SITE: Final = 2
+_LANDING: Final = 4
+_MOVED: Final = 8
+_SPILLED: Final = 16
+
+
+class Rewriter:
+    """Writes the new body of one function.
+
+    `layout` says where frames land in this body; `numbers` are the call sites' numbers, which are the layout's own
+    unless another body lands them.
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        function: int,
+        body: Body,
+        plan: Plan,
+        layout: Layout,
+        numbers: list[int],
+        frame: Frame,
+        runtime: Runtime,
+        types: TypeTable,
+        import_thunks: dict[int, int],
+    ) -> None:
+        self._import_thunks = import_thunks
+        self._data = module.data
+        self._body = body
+        self._plan = plan
+        self._numbers = numbers
+        self._frame = frame
+        self._runtime = runtime
+        self._results = module.function_type(function).results
+        self._layout = layout
+        self._labels = Labels(len(layout.landings), len(layout.regions))
+        self._out = self._labels.out
+        self._dispatcher = Dispatcher(module, body, layout, frame, self._labels, runtime, types)
+        # For each open construct of the original: where branches to its label go, and the label that its end closes.
+        self._heights: list[int] = [0]
+        self._closing: list[int] = [0]
+        self._relabel = Relabeler(module.data, self._labels, self._heights)
+        self._constructs: list[int] = [-1]
+        self._site_of_call: dict[int, int] = {}
+        self._site_of_landing: dict[int, int] = {}
+        self._unwind = 0
+        self._copied = 0
+        # Whether control can reach the place that is being written.
+        self._live = True
+        # Hand-off loops of a resume body: the label where it leaves instead of entering them.
+        self._exits: dict[int, int] = {}
+        self._has_one_site = False
+        # Blocks opened at region heads that turned out to have nothing that branches to them.
+        self.untargeted: set[int] = set()
+
+    def run(self) -> bytes:
+        """Return the encoded body without its size field."""
+        labels = self._labels
+        leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
+        # With one call site there is no number to bring along.
+        self._has_one_site = len(self._plan.site_calls) == 1
+        self._unwind = labels.begin(c.BLOCK_EMPTY if self._has_one_site else c.BLOCK_I32)
+        self._dispatcher.enter_function(leave)
+        return self._code_and_tail(leave)
+
+    def _code_and_tail(self, leave: int) -> bytes:
+        """Write the code behind the prologue and what follows it; return the encoded body."""
+        labels = self._labels
+        self._copy_code()
+        if self._plan.ends_live:
+            self._out.append(c.RETURN)
+        labels.close(self._unwind)
+        self._push_frame()
+        if self._results:
+            labels.close(leave)
+            for value_type in self._results:
+                self._out.append(self._zero(value_type))
+        self._out.append(c.END)
+        return self._declarations() + b"".join(self._out)
+
+    def _declarations(self) -> bytes:
+        body = self._body
+        runs = self._frame.new_runs()
+        self._frame.check_count(body)
+        head = encode_unsigned(body.declarations + len(runs))
+        return head + self._data[body.declarations_start : body.code_start] + encode_runs(runs)
+
+    def _zero(self, value_type: int) -> bytes:
+        if value_type not in c.ZERO and not is_nullable(value_type):
+            raise UnsupportedModule(
+                f"a result of type {type_name(value_type)} has no default value; a function that may suspend cannot "
+                "return it yet",
+                self._body.code_start,
+            )
+        return c.zero(value_type)
+
+    def _push_frame(self) -> None:
+        out = self._out
+        values = self._frame.values
+        if self._has_one_site:
+            out.append(c.CONST_I32 + encode_signed(self._numbers[0]))
+        place = -1  # the site number, which is on the stack already
+        for shape in chunks_of(self._frame.shape):
+            for _ in shape:
+                if place >= 0:
+                    out.append(c.LOCAL_GET + encode_unsigned(values[place]))
+                place += 1
+            out.append(c.CALL + encode_unsigned(self._runtime.helpers(shape)[0]))
+
+    def _marks(self) -> bytearray:
+        plan = self._plan
+        codes = self._body.codes
+        controls = CONTROLS
+        marks = bytearray(len(codes) + 1)
+        for index in range(len(codes)):
+            if controls[codes[index]]:
+                marks[index] = _CONTROL
+        for site in range(len(plan.site_calls)):
+            marks[plan.site_calls[site]] |= _SITE
+            marks[plan.site_landings[site]] |= _LANDING
+            self._site_of_call[plan.site_calls[site]] = site
+        for site in range(len(self._layout.landings)):
+            marks[self._layout.landings[site]] |= _LANDING
+            self._site_of_landing[self._layout.landings[site]] = site
+        for producer in plan.moved:
+            marks[producer] |= _MOVED
+        for producer in plan.temporaries:
+            index = producer & (SLOT - 1)
+            if index not in plan.region_of:  # parameters of regions are taken in at the region's head
+                marks[index] |= _SPILLED
+        return marks
+
+    def _copy_code(self) -> None:
+        positions = self._body.positions
+        dead = self._plan.dead
+        marks = self._marks()
+        last = len(self._body.codes) - 1  # the final end
+        self._copied = positions[0]
+        index = 0
+        while index < last:
+            mark = marks[index]
+            if not self._live and (mark & _LANDING == 0 or index not in self._site_of_landing):
+                following = self._skip_dead(index, mark)
+                if following != index:
+                    index = following
+                    self._copied = positions[index]
+                    continue
+            if mark:
+                self._write(index, mark, marks)
+            index += 1
+            if index in dead:
+                self._flush(positions[index])
+                index = dead[index]
+                self._copied = positions[index]
+                self._live = False
+        self._flush(positions[last])
+
+    def _skip_dead(self, index: int, mark: int) -> int:
+        """Return the next instruction to look at where control cannot reach this one, which may be this one."""
+        if mark & _CONTROL == 0:
+            return index + 1
+        control = CONTROLS[self._body.codes[index]]
+        if control == controls.OPENING:
+            region = self._layout.region_of.get(index, -1)
+            hoisted = index in self._labels.blocks or index in self._labels.elided
+            if hoisted or (region >= 0 and self._layout.regions[region].total):
+                return index
+            return self._body.ends[index] + 1
+        return index if control in (controls.ELSE, controls.END, controls.CLAUSE, controls.DELEGATE) else index + 1
+
+    def _flush(self, position: int) -> None:
+        """Copy the code up to a position."""
+        if position > self._copied:
+            self._out.append(self._data[self._copied : position])
+        self._copied = position
+
+    def _write(self, index: int, mark: int, marks: bytearray) -> None:
+        positions = self._body.positions
+        if mark & _LANDING:
+            self._flush(positions[index])
+            self._land(index)
+        if mark & _MOVED:
+            self._flush(positions[index])
+            self._copied = positions[index + 1]
+            if ACTIONS[self._body.codes[index]] == LOCAL_TEE:
+                self._out.append(c.LOCAL_SET + self._data[positions[index] + 1 : self._copied])
+            return
+        if mark & _CONTROL:
+            self._control(index, marks)
+            self._copied = positions[index + 1]
+            if not self._live:
+                return
+        if mark & _SITE:
+            self._call(index)
+            self._check(index)
+        if mark & _SPILLED:
+            self._flush(positions[index + 1])
+            self._spill(index)
+        if mark & _CONTROL:
+            self._read_again(2 * index + 1)
+
+    # Call sites.
+
+    def _land(self, index: int) -> None:
+        """Write the landing point that stands before an instruction."""
+        if index in self._site_of_landing:
+            site = self._site_of_landing[index]
+            self._labels.close(self._labels.sites[site])
+            self._dispatcher.forget_number(self._layout.regions[self._layout.site_regions[site]])
+            self._live = True
+        self._read_again(2 * index)
+
+    def _call(self, index: int) -> None:
+        """Write the call of a call site; an import that may suspend is called through its thunk."""
+        body = self._body
+        if body.codes[index] == op.CALL and body.immediates[index] in self._import_thunks:
+            self._flush(body.positions[index])
+            self._copied = body.positions[index + 1]
+            self._out.append(c.CALL + encode_unsigned(self._import_thunks[body.immediates[index]]))
+        else:
+            self._flush(body.positions[index + 1])
+
+    def _check(self, index: int) -> None:
+        """Write the check behind a call site."""
+        if self._has_one_site:
+            self._out.append(self._runtime.state_get)
+            self._labels.branch(c.BR_IF, self._unwind)
+            return
+        self._out.append(c.CONST_I32 + encode_signed(self._numbers[self._site_of_call[index]]))
+        self._out.append(self._runtime.state_get)
+        self._labels.branch(c.BR_IF, self._unwind)
+        self._out.append(c.DROP)
+
+    # Crossing operands.
+
+    def _get(self, local: int) -> None:
+        self._out.append(c.LOCAL_GET + encode_unsigned(local))
+
+    def _set(self, local: int) -> None:
+        self._out.append(c.LOCAL_SET + encode_unsigned(local))
+
+    def _read_again(self, moment: int) -> None:
+        """Put operands back on the stack that crossed something until this moment."""
+        if moment not in self._plan.reads:
+            return
+        body = self._body
+        for producer in self._plan.reads[moment]:
+            if producer in self._plan.temporaries:
+                self._get(self._frame.temporary(self._plan.temporaries[producer]))
+                continue
+            code = self._data[body.positions[producer] : body.positions[producer + 1]]
+            self._out.append(c.LOCAL_GET + code[1:] if ACTIONS[body.codes[producer]] == LOCAL_TEE else code)
+
+    def _spill(self, index: int) -> None:
+        """Move the values that an instruction gave and that cross something to their temporaries."""
+        temporaries = self._plan.temporaries
+        if index not in self._plan.several:
+            self._set(self._frame.temporary(temporaries[index]))
+            return
+        types = self._plan.several[index]
+        lowest = 0
+        while index + lowest * SLOT not in temporaries:
+            lowest += 1
+        staying: list[int] = []
+        for slot in range(len(types) - 1, lowest - 1, -1):
+            producer = index + slot * SLOT
+            if producer in temporaries:
+                self._set(self._frame.temporary(temporaries[producer]))
+            else:
+                staying.append(self._frame.scratch(types[slot]))
+                self._set(staying[-1])
+        for place in range(len(staying) - 1, -1, -1):
+            self._get(staying[place])
+
+    # Control instructions.
+
+    def _control(self, index: int, marks: bytearray) -> None:
+        """Write a control instruction; its label indices are those of the new code."""
+        positions = self._body.positions
+        control = CONTROLS[self._body.codes[index]]
+        if control == controls.OPENING:
+            self._open(index, marks)
+            return
+        self._flush(positions[index])
+        if control == controls.END:
+            self._end(self._constructs.pop())
+        elif control == controls.BRANCH:
+            opcode = self._data[positions[index] : positions[index] + 1]
+            self._labels.branch(opcode, self._heights[-1 - self._body.immediates[index]])
+        elif control == controls.ELSE:
+            self._else(index)
+        elif control == controls.TABLE:
+            self._out.append(c.BR_TABLE + self._relabel.vector(positions[index] + 1))
+        elif control == controls.RETURN:
+            self._return()
+        elif control == controls.CLAUSE:
+            self._live = True
+            self._out.append(self._data[positions[index] : positions[index + 1]])
+        elif control == controls.DELEGATE:
+            self._constructs.pop()
+            self._heights.pop()
+            self._closing.pop()
+            self._labels.end_by_delegate()
+            self._live = True
+            self._labels.branch(b"\x18", self._heights[-1 - self._body.immediates[index]])
+        else:
+            self._out.append(self._relabel.cast(positions[index], positions[index + 1]))
+
+    def _end(self, construct: int) -> None:
+        self._heights.pop()
+        height = self._closing.pop()
+        if construct in self._labels.elided:
+            return
+        is_targeted = self._labels.close(height)
+        if construct in self._labels.blocks:
+            if not is_targeted and self._body.codes[construct] != op.IF:
+                self.untargeted.add(construct)
+            self._live = self._live or is_targeted
+            self._state_dead_end()
+        else:
+            self._live = True
+
+    def _state_dead_end(self) -> None:
+        """Say it where control does not come here, since validation takes the end of a block as reachable."""
+        if not self._live:
+            self._out.append(c.UNREACHABLE)
+
+    def _return(self) -> None:
+        """Write a return, the results being on the stack."""
+        self._out.append(c.RETURN)
+
+    def _open(self, index: int, marks: bytearray) -> None:
+        body = self._body
+        labels = self._labels
+        self._constructs.append(index)
+        if index in labels.blocks or index in labels.elided:
+            self._open_hoisted(index, marks)
+            return
+        self._flush(body.positions[index])
+        region = self._layout.region_of.get(index, -1)
+        if region >= 0:
+            labels.close(labels.regions[region])
+            self._live = True
+        if index in self._plan.region_of:
+            self._read_again(2 * index)
+        self._heights.append(labels.begin(self._construct_start(index)))
+        self._closing.append(self._heights[-1])
+        if index in self._plan.region_of:
+            self._take_in_parameters(index)
+        if region >= 0:
+            self._enter_region(index, region)
+
+    def _enter_region(self, index: int, region: int) -> None:
+        """Write the head of a region behind its opening instruction."""
+        self._dispatcher.enter(region)
+
+    def _open_hoisted(self, index: int, marks: bytearray) -> None:
+        """Write the start of a block or if whose label was opened at the region's head."""
+        if not self._live:
+            self._copied = self._body.positions[index + 1]
+        elif self._body.codes[index] == op.IF:
+            self._branch_over(index, marks)
+        else:
+            self._flush(self._body.positions[index])
+        self._heights.append(self._labels.blocks.get(index, AT_HEAD))
+        self._closing.append(self._heights[-1])
+
+    def _construct_start(self, index: int) -> bytes:
+        """Return the opcode, block type and catch clauses of a construct that stays where it is."""
+        body = self._body
+        position = body.positions[index] + 1
+        if index in self._plan.without_parameters:
+            return self._data[position - 1 : position] + self._dispatcher.result_type(index)
+        after = skip_block_type(self._data, position)
+        start = self._data[position - 1 : after]
+        if body.codes[index] == op.TRY_TABLE:
+            start += self._relabel.catches(after)
+        return start
+
+    def _take_in_parameters(self, index: int) -> None:
+        slot = 0
+        while index + slot * SLOT in self._plan.temporaries:
+            slot += 1
+        while slot > 0:
+            slot -= 1
+            self._set(self._frame.temporary(self._plan.temporaries[index + slot * SLOT]))
+
+    def _branch_over(self, index: int, marks: bytearray) -> None:
+        """Write an `if` whose label was opened at the region's head: a branch around the then arm."""
+        positions = self._body.positions
+        before = index - 1
+        if self._body.codes[before] == op.I32_EQZ and not marks[before] and self._copied <= positions[before]:
+            self._flush(positions[before])
+        else:
+            self._flush(positions[index])
+            self._out.append(c.I32_EQZ)
+        labels = self._labels
+        labels.branch(c.BR_IF, labels.elses[index] if index in labels.elses else labels.blocks[index])
+
+    def _else(self, index: int) -> None:
+        construct = self._constructs[-1]
+        labels = self._labels
+        if construct not in labels.elses:
+            self._out.append(b"\x05")
+            self._live = True
+        else:
+            if self._live:
+                labels.branch(c.BR, labels.blocks[construct])
+            self._live = labels.close(labels.elses[construct])
+            if not self._live:
+                self._state_dead_end()
+                return
+        for producer in self._plan.else_parameters.get(index, []):
+            self._get(self._frame.temporary(self._plan.temporaries[producer]))
+
+
+def encode_runs(runs: list[tuple[int, int]]) -> bytes:
+    """Return local declarations for (type, count) runs, without the number of runs."""
+    return b"".join([encode_unsigned(count) + encode_value_type(value_type) for value_type, count in runs])

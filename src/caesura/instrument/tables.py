@@ -1,0 +1,99 @@
+"""What the transformation adds to a module's index spaces: types, functions and globals, behind the existing ones.
+
+Adding at the end keeps every index in untouched code valid. A type that the module has already is used again.
+"""
+
+from __future__ import annotations
+
+from caesura.wasm.leb128 import encode_unsigned, encode_vector
+from caesura.wasm.module import FUNCTION_TYPE, Module
+from caesura.wasm.types import encode_value_type, type_name
+
+
+class TypeTable:
+    """Function types, the module's own and those added."""
+
+    def __init__(self, module: Module) -> None:
+        self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+        self._count = len(module.types)
+        self.added: list[bytes] = []
+        for first, count in module.recursion_groups:
+            definition = module.types[first]
+            if count != 1 or definition.kind != FUNCTION_TYPE or definition.supertypes or not definition.final:
+                continue
+            key = (definition.params, definition.results)
+            if key not in self._known:
+                self._known[key] = first
+
+    def index_of(self, params: tuple[int, ...], results: tuple[int, ...]) -> int:
+        """Return the index of a function type, adding it where the module has none."""
+        key = (params, results)
+        if key not in self._known:
+            self._known[key] = self._count
+            self._count += 1
+            self.added.append(b"\x60" + _encode_types(params) + _encode_types(results))
+        return self._known[key]
+
+
+def _encode_types(types: tuple[int, ...]) -> bytes:
+    return encode_unsigned(len(types)) + b"".join([encode_value_type(value_type) for value_type in types])
+
+
+class FunctionTable:
+    """Functions added to a module: their indices, types, bodies and names."""
+
+    def __init__(self, module: Module, types: TypeTable) -> None:
+        self.types = types
+        self._next = len(module.function_types)
+        self.type_indices: list[int] = []
+        self.bodies: list[bytes] = []
+        self.names: list[tuple[int, str]] = []
+
+    def add(
+        self, name: str, params: tuple[int, ...], results: tuple[int, ...], local_types: list[int], code: bytes
+    ) -> int:
+        """Add a function (its code without the final `end`) and return its index."""
+        return self.add_of_type(name, self.types.index_of(params, results), local_types, code)
+
+    def add_of_type(self, name: str, type_index: int, local_types: list[int], code: bytes) -> int:
+        """Add a function of a type that the module has already."""
+        declarations = [b"\x01" + encode_value_type(local_type) for local_type in local_types]
+        return self.add_body(name, type_index, encode_vector(declarations) + code + b"\x0b")
+
+    def add_body(self, name: str, type_index: int, body: bytes) -> int:
+        """Add a function with a whole body: locals, code and final `end`."""
+        index = self._next
+        self._next += 1
+        self.type_indices.append(type_index)
+        self.bodies.append(encode_unsigned(len(body)) + body)
+        self.names.append((index, name))
+        return index
+
+
+class GlobalPool:
+    """Mutable globals through which the two bodies of a function hand over values, shared by all functions.
+
+    They are written and read back at once, so one set per type serves everybody.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+        self._known: dict[tuple[int, int], int] = {}
+        self.types: list[int] = []
+        self.names: list[tuple[int, str]] = []
+
+    def indices(self, types: list[int]) -> list[int]:
+        """Return a global for each of some values, given their types."""
+        used: dict[int, int] = {}
+        result: list[int] = []
+        for value_type in types:
+            place = used.get(value_type, 0)
+            used[value_type] = place + 1
+            key = (value_type, place)
+            if key not in self._known:
+                self._known[key] = self._next
+                self.types.append(value_type)
+                self.names.append((self._next, f"asyncify_handoff_{type_name(value_type)}_{place}"))
+                self._next += 1
+            result.append(self._known[key])
+        return result

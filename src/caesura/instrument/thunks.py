@@ -1,0 +1,197 @@
+"""Thunks: the second ABI, in which a suspension is one host call and a resumption one guest call.
+
+Driving the plain ABI costs a host five calls into the guest for each suspension. Here the state changes inside the
+module, and host and guest talk through a control block in memory (docs/abi.md has its layout). An import that may
+suspend is called through an import thunk, which unwinds when the host wrote that it wants to, and which on resumption
+takes the results from the block without calling the host. An export that may suspend gets an entry thunk as a second
+export, which starts the rewinding, ends the unwinding, and switches the shadow stack.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.suspension import Suspension
+from caesura.errors import UnsupportedModule
+from caesura.instrument import code as c
+from caesura.instrument.runtime import NORMAL, REWINDING, UNWINDING, Runtime
+from caesura.instrument.tables import FunctionTable
+from caesura.wasm.leb128 import encode_signed, encode_unsigned
+from caesura.wasm.module import Module
+from caesura.wasm.types import I32, is_nullable
+
+ENTRY_PREFIX: Final = "asyncify_entry:"
+DATA_POINTER: Final = "asyncify_data_pointer"
+SET_DATA_POINTER: Final = "asyncify_set_data_pointer"
+STACK_POINTER: Final = "asyncify_stack_pointer"
+
+# Custom section that tells hosts which functions can be on the stack at a suspension.
+FUNCTIONS_SECTION: Final = "asyncify.functions"
+
+# Custom section that tells JavaScript, which cannot see types, how many results imports have.
+RESULTS_SECTION: Final = "asyncify.results"
+
+# The control block, in bytes from its address.
+STATUS_OFFSET: Final = 16
+STACK_POINTER_OFFSET: Final = 24
+RESULTS_OFFSET: Final = 32
+RESULT_SIZE: Final = 16
+MAXIMUM_RESULTS: Final = 16
+FRAMES_OFFSET: Final = RESULTS_OFFSET + RESULT_SIZE * MAXIMUM_RESULTS
+
+# Values of the status field.
+RUN: Final = 0
+SUSPEND: Final = 1
+RESUME: Final = 2
+RESUME_CALL: Final = 3
+LOST: Final = 5
+
+_I32_EQ: Final = b"\x46"
+_ELSE: Final = b"\x05"
+
+
+def suspending_bitmap(suspension: Suspension, import_thunks: dict[int, int]) -> bytes:
+    """Return one bit for each function of the module: whether it can be on the stack at a suspension.
+
+    Function i has bit i & 7 of byte i >> 3. Set are instrumented functions, imports that have a thunk, and the guest's
+    own runtime; functions that the transformation added lie beyond the bitmap.
+    """
+    count = len(suspension.reason)
+    bits = bytearray((count + 7) // 8)
+    for function in range(count):
+        if suspension.may_suspend(function) or suspension.bottommost[function] or function in import_thunks:
+            bits[function >> 3] |= 1 << (function & 7)
+    for function in range(count, 8 * len(bits)):
+        bits[function >> 3] |= 1 << (function & 7)
+    return bytes(bits)
+
+
+def result_counts(module: Module, import_thunks: dict[int, int]) -> bytes:
+    """Return the number of results of each imported function, a byte each (255 for more).
+
+    Returns nothing where no import that may suspend has more than one.
+    """
+    counts = [min(len(module.function_type(index).results), 255) for index in range(module.imported_functions)]
+    return bytes(counts) if any(counts[index] > 1 for index in import_thunks) else b""
+
+
+class Thunks:
+    """Generates the thunks of a module. `stack_pointer` is the shadow stack's global, or -1."""
+
+    def __init__(self, module: Module, functions: FunctionTable, runtime: Runtime, stack_pointer: int) -> None:
+        self._module = module
+        self._functions = functions
+        self._runtime = runtime
+        # The field that exchanges it has the asyncify memory's pointer type; another one cannot be exchanged.
+        if stack_pointer >= 0 and module.globals[stack_pointer].type != runtime.pointer:
+            stack_pointer = -1
+        self.stack_pointer = stack_pointer
+
+    def accessors(self) -> list[tuple[str, int]]:
+        """Add the functions that read and set the control block's address; return (export name, function)."""
+        runtime = self._runtime
+        pointer = (runtime.pointer,)
+        reader = self._functions.add(DATA_POINTER, (), pointer, [], runtime.data_get)
+        writer = self._functions.add(SET_DATA_POINTER, pointer, (), [], c.LOCAL_GET + b"\0" + runtime.data_set)
+        return [(DATA_POINTER, reader), (SET_DATA_POINTER, writer)]
+
+    def import_thunk(self, function: int, name: str) -> int:
+        """Add the thunk of an imported function and return its index."""
+        definition = self._module.function_type(function)
+        if len(definition.results) > MAXIMUM_RESULTS:
+            raise UnsupportedModule(
+                f"import {name} has {len(definition.results)} results; an import that may suspend through a thunk "
+                f"can have {MAXIMUM_RESULTS}"
+            )
+        runtime = self._runtime
+        code = runtime.state_get + c.IF_EMPTY
+        code += self._state_is(UNWINDING) + c.IF_EMPTY + self._zeros(definition.results, name) + c.RETURN + c.END
+        code += self._set_state(NORMAL)
+        code += self._status() + c.CONST_I32 + encode_signed(RESUME) + _I32_EQ + self._set_status(RUN)
+        if any(result not in c.ZERO for result in definition.results):
+            code += c.DROP  # references cannot lie in memory: the import is called again for its results
+        else:
+            code += c.IF_EMPTY + self._load_results(definition.results) + c.RETURN + c.END
+        code += c.END
+        for place in range(len(definition.params)):
+            code += c.LOCAL_GET + encode_unsigned(place)
+        code += c.CALL + encode_unsigned(function)
+        code += self._status() + c.CONST_I32 + encode_signed(SUSPEND) + _I32_EQ
+        code += c.IF_EMPTY + self._set_state(UNWINDING) + c.END
+        type_index = self._module.function_types[function]
+        return self._functions.add_of_type(f"asyncify_import:{name}", type_index, [], code)
+
+    def _load_results(self, types: tuple[int, ...]) -> bytes:
+        code = b""
+        for place in range(len(types)):
+            offset = RESULTS_OFFSET + RESULT_SIZE * place
+            code += self._runtime.data_get + c.load(types[place], self._runtime.memory, offset)
+        return code
+
+    def entry_thunk(self, function: int, name: str) -> int:
+        """Add the thunk of an exported function and return its index."""
+        type_index = self._module.function_types[function]
+        params = len(self._module.types[type_index].params)
+        pointer = self._runtime.pointer
+        code = self._switch_stack(params)
+        code += self._status() + c.CONST_I32 + encode_signed(RESUME) + c.I32_GE_U
+        code += c.IF_EMPTY + self._set_state(REWINDING) + c.END
+        for place in range(params):
+            code += c.LOCAL_GET + encode_unsigned(place)
+        code += c.CALL + encode_unsigned(function)
+        code += self._state_is(UNWINDING) + c.IF_EMPTY + self._set_state(NORMAL) + self._leave_stack_pointer()
+        code += _ELSE + self._status() + c.CONST_I32 + encode_signed(SUSPEND) + _I32_EQ
+        code += c.IF_EMPTY + self._set_status(LOST) + c.END + c.END
+        if self.stack_pointer >= 0:
+            code += c.LOCAL_GET + encode_unsigned(params) + self._stack_set()
+        locals_ = [pointer, pointer] if self.stack_pointer >= 0 else []
+        return self._functions.add_of_type(f"{ENTRY_PREFIX}{name}", type_index, locals_, code)
+
+    def _switch_stack(self, saved: int) -> bytes:
+        """Save the shadow stack pointer in a local and take the one in the control block, if there is one."""
+        if self.stack_pointer < 0:
+            return b""
+        runtime = self._runtime
+        given = encode_unsigned(saved + 1)
+        code = self._stack_get() + c.LOCAL_SET + encode_unsigned(saved)
+        code += runtime.data_get + c.load(runtime.pointer, runtime.memory, STACK_POINTER_OFFSET) + c.LOCAL_SET + given
+        code += c.LOCAL_GET + given + (c.I32_EQZ if runtime.pointer == I32 else c.I64_EQZ) + c.I32_EQZ + c.IF_EMPTY
+        code += c.LOCAL_GET + given + self._stack_set()
+        code += runtime.data_get + c.constant(runtime.pointer, 0)
+        code += c.store(runtime.pointer, runtime.memory, STACK_POINTER_OFFSET)
+        return code + c.END
+
+    def _leave_stack_pointer(self) -> bytes:
+        if self.stack_pointer < 0:
+            return b""
+        runtime = self._runtime
+        return runtime.data_get + self._stack_get() + c.store(runtime.pointer, runtime.memory, STACK_POINTER_OFFSET)
+
+    def _stack_get(self) -> bytes:
+        return c.GLOBAL_GET + encode_unsigned(self.stack_pointer)
+
+    def _stack_set(self) -> bytes:
+        return c.GLOBAL_SET + encode_unsigned(self.stack_pointer)
+
+    def _state_is(self, state: int) -> bytes:
+        return self._runtime.state_get + c.CONST_I32 + encode_signed(state) + _I32_EQ
+
+    def _set_state(self, state: int) -> bytes:
+        return c.CONST_I32 + encode_signed(state) + self._runtime.state_set
+
+    def _status(self) -> bytes:
+        return self._runtime.data_get + c.load(I32, self._runtime.memory, STATUS_OFFSET)
+
+    def _set_status(self, status: int) -> bytes:
+        constant = c.CONST_I32 + encode_signed(status)
+        return self._runtime.data_get + constant + c.store(I32, self._runtime.memory, STATUS_OFFSET)
+
+    def _zeros(self, types: tuple[int, ...], name: str) -> bytes:
+        code = b""
+        for value_type in types:
+            if value_type not in c.ZERO and not is_nullable(value_type):
+                raise UnsupportedModule(
+                    f"import {name} returns a reference that cannot be null; it has nothing to return while unwinding"
+                )
+            code += c.zero(value_type)
+        return code

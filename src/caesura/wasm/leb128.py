@@ -1,0 +1,120 @@
+"""LEB128 integers, the variable-length numbers of the binary format (WebAssembly specification, section 5.2.2).
+
+Reading returns the value and the position behind it, and refuses what the specification refuses: more bytes than the
+type allows, set bits beyond its width, and a number that the data cuts off. Hot loops elsewhere read one-byte numbers
+in place and call here only for longer ones. A reader object holding a position was rejected: compiled by mypyc, a
+tuple of two ints costs nothing, an attribute write does.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.errors import MalformedModule
+
+_TRUNCATED: Final = "unexpected end of data inside a LEB128 number"
+
+
+def read_u32(data: bytes, position: int) -> tuple[int, int]:
+    """Return the unsigned 32-bit number at `position` and the position behind it; raises MalformedModule."""
+    return _read_unsigned(data, position, 32)
+
+
+def read_u64(data: bytes, position: int) -> tuple[int, int]:
+    """Return the unsigned 64-bit number at `position` and the position behind it; raises MalformedModule."""
+    return _read_unsigned(data, position, 64)
+
+
+def _read_unsigned(data: bytes, position: int, width: int) -> tuple[int, int]:
+    start = position
+    size = len(data)
+    value = 0
+    shift = 0
+    while True:
+        if position >= size:
+            raise MalformedModule(_TRUNCATED, start)
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+        shift += 7
+        if shift >= width:
+            raise MalformedModule(f"LEB128 number is longer than a u{width} can be", start)
+    if value >> width:
+        raise MalformedModule(f"LEB128 number does not fit a u{width}", start)
+    return value, position
+
+
+def read_s32(data: bytes, position: int) -> tuple[int, int]:
+    """Return the signed 32-bit number at `position` and the position behind it; raises MalformedModule."""
+    return _read_signed(data, position, 32)
+
+
+def read_s33(data: bytes, position: int) -> tuple[int, int]:
+    """Return the signed 33-bit number (block and heap types) at `position`; raises MalformedModule."""
+    return _read_signed(data, position, 33)
+
+
+def read_s64(data: bytes, position: int) -> tuple[int, int]:
+    """Return the signed 64-bit number at `position` and the position behind it; raises MalformedModule."""
+    return _read_signed(data, position, 64)
+
+
+def _read_signed(data: bytes, position: int, width: int) -> tuple[int, int]:
+    start = position
+    size = len(data)
+    value = 0
+    shift = 0
+    while True:
+        if position >= size:
+            raise MalformedModule(_TRUNCATED, start)
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            break
+        if shift >= width:
+            raise MalformedModule(f"LEB128 number is longer than an s{width} can be", start)
+    if byte & 0x40:
+        value -= 1 << shift
+    if value >= 1 << (width - 1) or value < -(1 << (width - 1)):
+        raise MalformedModule(f"LEB128 number does not fit an s{width}", start)
+    return value, position
+
+
+def encode_unsigned(value: int) -> bytes:
+    """Return the shortest encoding of a non-negative number."""
+    if value < 0x80:
+        return _SHORT[value]
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def encode_signed(value: int) -> bytes:
+    """Return the shortest signed encoding of a number."""
+    out = bytearray()
+    while value < -0x40 or value > 0x3F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value & 0x7F)
+    return bytes(out)
+
+
+def encode_vector(items: list[bytes]) -> bytes:
+    """Return a vector: the number of items, then the items."""
+    return encode_unsigned(len(items)) + b"".join(items)
+
+
+def encode_name(name: str) -> bytes:
+    """Return a name: its length in UTF-8 bytes, then the bytes."""
+    raw = name.encode("utf-8", "surrogateescape")
+    return encode_unsigned(len(raw)) + raw
+
+
+_SHORT: Final = [bytes([value]) for value in range(0x80)]

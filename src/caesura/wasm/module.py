@@ -1,0 +1,426 @@
+"""Module: what a WebAssembly module declares, read once and kept as flat lists.
+
+Everything but code and custom sections is decoded here; function bodies stay bytes in place and are known by their
+offsets, because most of them are never touched. Index spaces follow the specification (section 2.5.1): imported
+entities come first. An object per function was rejected: a large module has tens of thousands of them, and the
+analysis wants parallel lists of ints.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.errors import MalformedModule
+from caesura.wasm import sections as sec
+from caesura.wasm.constant import skip_constant_expression
+from caesura.wasm.leb128 import read_u32, read_u64
+from caesura.wasm.sections import Section, read_name, read_sections
+from caesura.wasm.types import read_reference_type, read_value_type
+
+FUNCTION_KIND: Final = 0
+TABLE_KIND: Final = 1
+MEMORY_KIND: Final = 2
+GLOBAL_KIND: Final = 3
+TAG_KIND: Final = 4
+KIND_NAMES: Final = ["function", "table", "memory", "global", "tag"]
+
+FUNCTION_TYPE: Final = 0x60
+STRUCT_TYPE: Final = 0x5F
+ARRAY_TYPE: Final = 0x5E
+
+_EXACT_IMPORT: Final = 0x20
+_COMPACT_SHARED_MODULE: Final = 0x7F
+_COMPACT_SHARED_ALL: Final = 0x7E
+
+
+class TypeDefinition:
+    """One entry of the type index space.
+
+    `kind` is FUNCTION_TYPE, STRUCT_TYPE or ARRAY_TYPE. A function type has `params` and `results` (type codes); a
+    struct or array type has `fields` as (type code, mutable). `supertypes` and `final` come from `sub`.
+    """
+
+    def __init__(self, kind: int, params: tuple[int, ...], results: tuple[int, ...]) -> None:
+        self.kind = kind
+        self.params = params
+        self.results = results
+        self.fields: list[tuple[int, bool]] = []
+        self.supertypes: list[int] = []
+        self.final = True
+
+
+class Limits:
+    """Size limits of a table or memory; `maximum` is -1 where there is none, `page_size_log2` is 16 for plain pages."""
+
+    def __init__(self, minimum: int, maximum: int, is64: bool, shared: bool, page_size_log2: int) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+        self.is64 = is64
+        self.shared = shared
+        self.page_size_log2 = page_size_log2
+
+
+class Table:
+    """A table: the type code of its elements, its limits, and where its initializer lies (0, 0: none)."""
+
+    def __init__(self, element: int, limits: Limits, init_start: int, init_end: int) -> None:
+        self.element = element
+        self.limits = limits
+        self.init_start = init_start
+        self.init_end = init_end
+
+
+class Global:
+    """A global: its type code, mutability, and where its initializer lies (0, 0: imported)."""
+
+    def __init__(self, value_type: int, mutable: bool, init_start: int, init_end: int) -> None:
+        self.type = value_type
+        self.mutable = mutable
+        self.init_start = init_start
+        self.init_end = init_end
+
+
+class Import:
+    """An import: module and name, its kind, and its index in the index space of that kind."""
+
+    def __init__(self, module: str, name: str, kind: int, index: int) -> None:
+        self.module = module
+        self.name = name
+        self.kind = kind
+        self.index = index
+
+
+class Export:
+    """An export: its name, kind and index."""
+
+    def __init__(self, name: str, kind: int, index: int) -> None:
+        self.name = name
+        self.kind = kind
+        self.index = index
+
+
+class Module:
+    """A decoded module. Lists are index spaces: imported entities first, then the module's own.
+
+    `function_types[i]` is the type index of function i; function i's own body (locals and code, without the size
+    field) is `data[body_starts[k]:body_ends[k]]` with k = i - imported_functions. `recursion_groups` has (first type
+    index, number of types) of each group, a plain type being a group of one; `tags` has type indices.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.sections: list[Section] = read_sections(data)
+        self.types: list[TypeDefinition] = []
+        self.recursion_groups: list[tuple[int, int]] = []
+        self.imports: list[Import] = []
+        self.function_types: list[int] = []
+        self.tables: list[Table] = []
+        self.memories: list[Limits] = []
+        self.globals: list[Global] = []
+        self.tags: list[int] = []
+        self.exports: list[Export] = []
+        self.start = -1
+        self.data_count = -1
+        self.body_starts: list[int] = []
+        self.body_ends: list[int] = []
+        self.imported_functions = 0
+        self.imported_globals = 0
+        for section in self.sections:
+            self._read_section(section)
+        own = len(self.function_types) - self.imported_functions
+        if own != len(self.body_starts):
+            code = self.section(sec.CODE)
+            raise MalformedModule(
+                f"the function section declares {own} functions but the code section holds {len(self.body_starts)}",
+                len(data) if code is None else code.payload,
+            )
+
+    def section(self, section_id: int) -> Section | None:
+        """Return the section of an id, or None."""
+        for section in self.sections:
+            if section.id == section_id:
+                return section
+        return None
+
+    def custom_section(self, name: str) -> Section | None:
+        """Return the first custom section of a name, or None."""
+        for section in self.sections:
+            if section.id == sec.CUSTOM and section.name == name:
+                return section
+        return None
+
+    def function_type(self, function: int) -> TypeDefinition:
+        """Return the type of a function; its index must be valid."""
+        return self.types[self.function_types[function]]
+
+    def function_imports(self) -> list[Import]:
+        """Return the imported functions in index order."""
+        return [item for item in self.imports if item.kind == FUNCTION_KIND]
+
+    def _read_section(self, section: Section) -> None:
+        section_id = section.id
+        position = section.payload
+        end = section.end
+        if section_id == sec.CUSTOM:
+            return
+        if section_id == sec.START:
+            self.start, position = read_u32(self.data, position)
+            self._check_index(self.start, len(self.function_types), "function", section.payload)
+        elif section_id == sec.DATA_COUNT:
+            self.data_count, position = read_u32(self.data, position)
+        elif section_id == sec.ELEMENT or section_id == sec.DATA:
+            return  # only the printer and renumbering look inside
+        else:
+            position = self._read_vector(section_id, position, end)
+        if position != end:
+            raise MalformedModule(
+                f"{sec.SECTION_NAMES[section_id]} section should end at byte offset {end} but its content ends here",
+                position,
+            )
+
+    def _read_vector(self, section_id: int, position: int, end: int) -> int:
+        data = self.data
+        count, position = read_u32(data, position)
+        if count > end - position:
+            raise MalformedModule(
+                f"{sec.SECTION_NAMES[section_id]} section claims {count} entries in {end - position} bytes", position
+            )
+        for _ in range(count):
+            if position >= end:
+                raise MalformedModule(f"{sec.SECTION_NAMES[section_id]} section ends in mid-entry", position)
+            if section_id == sec.TYPE:
+                position = self._read_recursion_group(position)
+            elif section_id == sec.IMPORT:
+                position = self._read_import(position, end)
+            elif section_id == sec.FUNCTION:
+                position = self._read_function_type(position)
+            elif section_id == sec.TABLE:
+                position = self._read_own_table(position)
+            elif section_id == sec.MEMORY:
+                limits, position = self._read_limits(position)
+                self.memories.append(limits)
+            elif section_id == sec.TAG:
+                position = self._read_tag(position)
+            elif section_id == sec.GLOBAL:
+                start = self._read_global_type(position)
+                position = skip_constant_expression(data, start, end)
+                self.globals[-1].init_start = start
+                self.globals[-1].init_end = position
+            elif section_id == sec.EXPORT:
+                position = self._read_export(position, end)
+            else:
+                position = self._read_body(position, end)
+        return position
+
+    def _read_recursion_group(self, position: int) -> int:
+        data = self.data
+        first = len(self.types)
+        if data[position] != 0x4E:
+            position = self._read_subtype(position)
+        else:
+            count, position = read_u32(data, position + 1)
+            for _ in range(count):
+                position = self._read_subtype(position)
+        self.recursion_groups.append((first, len(self.types) - first))
+        return position
+
+    def _read_subtype(self, position: int) -> int:
+        data = self.data
+        supertypes: list[int] = []
+        final = True
+        if self._byte(position) in (0x50, 0x4F):
+            final = data[position] == 0x4F
+            count, position = read_u32(data, position + 1)
+            for _ in range(count):
+                index, position = read_u32(data, position)
+                supertypes.append(index)
+        kind = self._byte(position)
+        start = position
+        position += 1
+        if kind == FUNCTION_TYPE:
+            params, position = self._read_value_types(position)
+            results, position = self._read_value_types(position)
+            definition = TypeDefinition(kind, params, results)
+        elif kind == STRUCT_TYPE:
+            definition = TypeDefinition(kind, (), ())
+            count, position = read_u32(data, position)
+            for _ in range(count):
+                position = self._read_field(definition, position)
+        elif kind == ARRAY_TYPE:
+            definition = TypeDefinition(kind, (), ())
+            position = self._read_field(definition, position)
+        else:
+            raise MalformedModule(f"unknown type form 0x{kind:02x}; expected func, struct or array", start)
+        definition.supertypes = supertypes
+        definition.final = final
+        self.types.append(definition)
+        return position
+
+    def _read_value_types(self, position: int) -> tuple[tuple[int, ...], int]:
+        count, position = read_u32(self.data, position)
+        types: list[int] = []
+        for _ in range(count):
+            value_type, position = read_value_type(self.data, position)
+            types.append(value_type)
+        return tuple(types), position
+
+    def _read_field(self, definition: TypeDefinition, position: int) -> int:
+        value_type, position = read_value_type(self.data, position)
+        definition.fields.append((value_type, self._byte(position) == 1))
+        return position + 1
+
+    def _read_import(self, position: int, end: int) -> int:
+        data = self.data
+        module, position = read_name(data, position, end)
+        name, position = read_name(data, position, end)
+        kind = self._byte(position)
+        position += 1
+        if name or kind not in (_COMPACT_SHARED_MODULE, _COMPACT_SHARED_ALL):
+            return self._read_import_type(module, name, kind, position)
+        if kind == _COMPACT_SHARED_MODULE:
+            count, position = read_u32(data, position)
+            for _ in range(count):
+                name, position = read_name(data, position, end)
+                position = self._read_import_type(module, name, self._byte(position), position + 1)
+            return position
+        kind = self._byte(position)
+        start = position + 1
+        before = len(self.imports)
+        position = self._read_import_type(module, "", kind, start)
+        count, position = read_u32(data, position)
+        self._forget_import(before)
+        for _ in range(count):
+            name, position = read_name(data, position, end)
+            self._read_import_type(module, name, kind, start)
+        return position
+
+    def _forget_import(self, count: int) -> None:
+        """Take back the one import that was read to find the end of a type that several imports share."""
+        item = self.imports.pop()
+        assert len(self.imports) == count
+        if item.kind == FUNCTION_KIND:
+            self.function_types.pop()
+            self.imported_functions -= 1
+        elif item.kind == TABLE_KIND:
+            self.tables.pop()
+        elif item.kind == MEMORY_KIND:
+            self.memories.pop()
+        elif item.kind == GLOBAL_KIND:
+            self.globals.pop()
+            self.imported_globals -= 1
+        else:
+            self.tags.pop()
+
+    def _read_import_type(self, module: str, name: str, kind: int, position: int) -> int:
+        start = position - 1
+        kind &= ~_EXACT_IMPORT
+        if kind == FUNCTION_KIND:
+            position = self._read_function_type(position)
+            index = self.imported_functions
+            self.imported_functions += 1
+        elif kind == TABLE_KIND:
+            index = len(self.tables)
+            position = self._read_table_type(position)
+        elif kind == MEMORY_KIND:
+            index = len(self.memories)
+            limits, position = self._read_limits(position)
+            self.memories.append(limits)
+        elif kind == GLOBAL_KIND:
+            index = self.imported_globals
+            self.imported_globals += 1
+            position = self._read_global_type(position)
+        elif kind == TAG_KIND:
+            index = len(self.tags)
+            position = self._read_tag(position)
+        else:
+            raise MalformedModule(f"unknown import kind {kind}; expected 0 to 4", start)
+        self.imports.append(Import(module, name, kind, index))
+        return position
+
+    def _read_function_type(self, position: int) -> int:
+        index, after = read_u32(self.data, position)
+        self._check_index(index, len(self.types), "type", position)
+        if self.types[index].kind != FUNCTION_TYPE:
+            raise MalformedModule(f"type {index} is not a function type", position)
+        self.function_types.append(index)
+        return after
+
+    def _read_own_table(self, position: int) -> int:
+        if self._byte(position) != 0x40:
+            return self._read_table_type(position)
+        if self._byte(position + 1) != 0:
+            raise MalformedModule("expected a zero byte before a table type with an initializer", position + 1)
+        start = self._read_table_type(position + 2)
+        position = skip_constant_expression(self.data, start, len(self.data))
+        self.tables[-1].init_start = start
+        self.tables[-1].init_end = position
+        return position
+
+    def _read_table_type(self, position: int) -> int:
+        element, position = read_reference_type(self.data, position)
+        limits, position = self._read_limits(position)
+        self.tables.append(Table(element, limits, 0, 0))
+        return position
+
+    def _read_limits(self, position: int) -> tuple[Limits, int]:
+        flags = self._byte(position)
+        if flags > 0x0F:
+            raise MalformedModule(f"unknown limits flags 0x{flags:02x}; expected 0x00 to 0x0f", position)
+        minimum, position = read_u64(self.data, position + 1)
+        maximum = -1
+        if flags & 1:
+            maximum, position = read_u64(self.data, position)
+        page_size_log2 = 16
+        if flags & 8:
+            page_size_log2, position = read_u32(self.data, position)
+        return Limits(minimum, maximum, flags & 4 != 0, flags & 2 != 0, page_size_log2), position
+
+    def _read_global_type(self, position: int) -> int:
+        value_type, position = read_value_type(self.data, position)
+        mutability = self._byte(position)
+        if mutability > 3:
+            raise MalformedModule(f"unknown mutability 0x{mutability:02x}; expected 0 or 1", position)
+        self.globals.append(Global(value_type, mutability & 1 == 1, 0, 0))
+        return position + 1
+
+    def _read_tag(self, position: int) -> int:
+        index, after = read_u32(self.data, position + 1)
+        self._check_index(index, len(self.types), "type", position + 1)
+        self.tags.append(index)
+        return after
+
+    def _read_export(self, position: int, end: int) -> int:
+        name, position = read_name(self.data, position, end)
+        kind = self._byte(position)
+        start = position
+        index, position = read_u32(self.data, position + 1)
+        if kind > TAG_KIND:
+            raise MalformedModule(f"unknown export kind {kind}; expected 0 to 4", start)
+        spaces = [len(self.function_types), len(self.tables), len(self.memories), len(self.globals), len(self.tags)]
+        self._check_index(index, spaces[kind], KIND_NAMES[kind], start + 1)
+        self.exports.append(Export(name, kind, index))
+        return position
+
+    def _read_body(self, position: int, end: int) -> int:
+        size, start = read_u32(self.data, position)
+        if start + size > end:
+            raise MalformedModule(f"function body of {size} bytes reaches beyond the end of the code section", position)
+        if size < 2:
+            raise MalformedModule(f"function body of {size} bytes is too short for locals and end", position)
+        if self.data[start] > 0:
+            # Refused here, since who skips declarations does not look where the body ends.
+            runs = read_u32(self.data, start)[0]
+            if 2 * runs > size:
+                raise MalformedModule(f"function body of {size} bytes claims {runs} declarations of locals", start)
+        self.body_starts.append(start)
+        self.body_ends.append(start + size)
+        return start + size
+
+    def _check_index(self, index: int, count: int, kind: str, offset: int) -> None:
+        if index >= count:
+            raise MalformedModule(f"{kind} index {index} is out of range; the module has {count}", offset)
+
+    def _byte(self, position: int) -> int:
+        if position >= len(self.data):
+            raise MalformedModule("unexpected end of the module", len(self.data))
+        return self.data[position]

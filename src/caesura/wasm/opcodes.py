@@ -1,0 +1,98 @@
+"""Codes of the instructions that code treats by name: control flow, calls, variables, and what a rule types.
+
+The table in `instructions` is where instructions are defined, and a test holds these constants to it. They are repeated
+because a compiled comparison with a `Final` integer costs nothing, a look-up by name does.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+UNREACHABLE: Final = 0x00
+NOP: Final = 0x01
+BLOCK: Final = 0x02
+LOOP: Final = 0x03
+IF: Final = 0x04
+ELSE: Final = 0x05
+TRY: Final = 0x06
+CATCH: Final = 0x07
+THROW: Final = 0x08
+RETHROW: Final = 0x09
+THROW_REF: Final = 0x0A
+END: Final = 0x0B
+BR: Final = 0x0C
+BR_IF: Final = 0x0D
+BR_TABLE: Final = 0x0E
+RETURN: Final = 0x0F
+CALL: Final = 0x10
+CALL_INDIRECT: Final = 0x11
+RETURN_CALL: Final = 0x12
+RETURN_CALL_INDIRECT: Final = 0x13
+CALL_REF: Final = 0x14
+RETURN_CALL_REF: Final = 0x15
+DELEGATE: Final = 0x18
+CATCH_ALL: Final = 0x19
+DROP: Final = 0x1A
+SELECT: Final = 0x1B
+SELECT_TYPED: Final = 0x1C
+TRY_TABLE: Final = 0x1F
+LOCAL_GET: Final = 0x20
+LOCAL_SET: Final = 0x21
+LOCAL_TEE: Final = 0x22
+GLOBAL_GET: Final = 0x23
+GLOBAL_SET: Final = 0x24
+TABLE_GET: Final = 0x25
+TABLE_SET: Final = 0x26
+MEMORY_SIZE: Final = 0x3F
+MEMORY_GROW: Final = 0x40
+I32_CONST: Final = 0x41
+I64_CONST: Final = 0x42
+F32_CONST: Final = 0x43
+F64_CONST: Final = 0x44
+I32_EQZ: Final = 0x45
+REF_NULL: Final = 0xD0
+REF_IS_NULL: Final = 0xD1
+REF_FUNC: Final = 0xD2
+REF_EQ: Final = 0xD3
+REF_AS_NON_NULL: Final = 0xD4
+BR_ON_NULL: Final = 0xD5
+BR_ON_NON_NULL: Final = 0xD6
+
+STRUCT_NEW: Final = 0x100
+STRUCT_NEW_DEFAULT: Final = 0x101
+STRUCT_GET: Final = 0x102
+STRUCT_GET_S: Final = 0x103
+STRUCT_GET_U: Final = 0x104
+STRUCT_SET: Final = 0x105
+ARRAY_NEW: Final = 0x106
+ARRAY_NEW_DEFAULT: Final = 0x107
+ARRAY_NEW_FIXED: Final = 0x108
+ARRAY_NEW_DATA: Final = 0x109
+ARRAY_NEW_ELEM: Final = 0x10A
+ARRAY_GET: Final = 0x10B
+ARRAY_GET_S: Final = 0x10C
+ARRAY_GET_U: Final = 0x10D
+ARRAY_SET: Final = 0x10E
+ARRAY_FILL: Final = 0x110
+ARRAY_COPY: Final = 0x111
+ARRAY_INIT_DATA: Final = 0x112
+ARRAY_INIT_ELEM: Final = 0x113
+REF_TEST: Final = 0x114
+REF_TEST_NULL: Final = 0x115
+REF_CAST: Final = 0x116
+REF_CAST_NULL: Final = 0x117
+BR_ON_CAST: Final = 0x118
+BR_ON_CAST_FAIL: Final = 0x119
+ANY_CONVERT_EXTERN: Final = 0x11A
+EXTERN_CONVERT_ANY: Final = 0x11B
+
+MEMORY_INIT: Final = 0x208
+MEMORY_COPY: Final = 0x20A
+TABLE_INIT: Final = 0x20C
+TABLE_COPY: Final = 0x20E
+TABLE_GROW: Final = 0x20F
+TABLE_SIZE: Final = 0x210
+TABLE_FILL: Final = 0x211
+
+V128_CONST: Final = 0x30C
+I8X16_SHUFFLE: Final = 0x30D

@@ -1,0 +1,268 @@
+"""Renumber functions and globals of a module: the same module with other indices.
+
+Needed where imports come or go, since imported entities come first in an index space and all others move. Code and
+constant expressions are copied with the indices in them replaced; imports, exports and element segments are written
+anew; names and branch hints follow their functions. Everything else is copied byte for byte. Indices keep the width
+that they had, so that offsets into bodies (hints, error messages, debug information) stay right.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.errors import MalformedModule
+from caesura.wasm import sections as sec
+from caesura.wasm.immediates import FORMS, read_prefixed, skip_immediates, skip_locals, unknown_opcode
+from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, read_u32
+from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND, Import, Limits, Module
+from caesura.wasm.names import renumber_names
+from caesura.wasm.sections import SectionEdits, write_sections
+from caesura.wasm.segments import ElementSegment, read_data_segments, read_element_segments
+from caesura.wasm.types import encode_value_type
+
+_CALL: Final = 0x10
+_RETURN_CALL: Final = 0x12
+_REF_FUNC: Final = 0xD2
+_GLOBAL_GET: Final = 0x23
+_GLOBAL_SET: Final = 0x24
+
+_BRANCH_HINTS: Final = "metadata.code.branch_hint"
+
+# A body that is valid for every function type: no locals, `unreachable`, `end`.
+_STUB: Final = b"\x03\x00\x00\x0b"
+
+
+def imports_to_stubs(module: Module, removed: list[int], added_globals: list[tuple[str, str, int]]) -> bytes:
+    """Return the module without some function imports, and with mutable globals imported.
+
+    `removed` has indices of imported functions, ascending; each becomes a function of the module's own at the end of
+    the index space, in this order, with a body that traps. `added_globals` has (module, name, type code); they become
+    the last imported globals.
+    """
+    functions = _function_numbers(module, removed)
+    added = len(added_globals)
+    globals_ = [index + (added if index >= module.imported_globals else 0) for index in range(len(module.globals))]
+    return _Renumbering(module, functions, globals_).write(removed, added_globals)
+
+
+def redirect_elements(module: Module, redirected: dict[int, int]) -> bytes:
+    """Return the payload of the element section with some functions replaced by others (empty: there is none)."""
+    functions = [redirected.get(index, index) for index in range(len(module.function_types))]
+    edits = SectionEdits()
+    _Renumbering(module, functions, list(range(len(module.globals)))).write_segments(edits)
+    return edits.replace.get(sec.ELEMENT, b"")
+
+
+def _function_numbers(module: Module, removed: list[int]) -> list[int]:
+    numbers: list[int] = []
+    last = len(module.function_types) - len(removed)
+    taken = 0
+    for index in range(len(module.function_types)):
+        if taken < len(removed) and removed[taken] == index:
+            numbers.append(last + taken)
+            taken += 1
+        else:
+            numbers.append(index - taken)
+    return numbers
+
+
+class _Renumbering:
+    """A module and the new index of each function and global."""
+
+    def __init__(self, module: Module, functions: list[int], globals_: list[int]) -> None:
+        self._module = module
+        self._data = module.data
+        self._functions = functions
+        self._globals = globals_
+        # Functions whose code moved inside their bodies.
+        self._resized: set[int] = set()
+
+    def write(self, removed: list[int], added_globals: list[tuple[str, str, int]]) -> bytes:
+        """Return the renumbered module (see `imports_to_stubs`)."""
+        module = self._module
+        edits = SectionEdits()
+        imports = [
+            self._import(item) for item in module.imports if item.kind != FUNCTION_KIND or item.index not in removed
+        ]
+        for module_name, name, value_type in added_globals:
+            entry = bytes([GLOBAL_KIND]) + encode_value_type(value_type) + b"\x01"
+            imports.append(encode_name(module_name) + encode_name(name) + entry)
+        edits.replace[sec.IMPORT] = encode_vector(imports)
+        for index in removed:
+            edits.append(sec.FUNCTION, encode_unsigned(module.function_types[index]))
+            edits.append(sec.CODE, _STUB)
+        self._write_code(edits)
+        self._write_initializers(edits)
+        self.write_segments(edits)
+        if module.exports:
+            edits.replace[sec.EXPORT] = encode_vector(
+                [
+                    encode_name(export.name)
+                    + bytes([export.kind])
+                    + encode_unsigned(self._entity(export.kind, export.index))
+                    for export in module.exports
+                ]
+            )
+        if module.start >= 0:
+            edits.replace[sec.START] = encode_unsigned(self._functions[module.start])
+        section = module.custom_section("name")
+        if section is not None:
+            payload = self._data[section.payload : section.end]
+            edits.custom["name"] = renumber_names(payload, self._functions, self._globals)
+        section = module.custom_section(_BRANCH_HINTS)
+        if section is not None:
+            edits.custom[_BRANCH_HINTS] = self._hints(section.payload, section.end)
+        return write_sections(self._data, module.sections, edits)
+
+    def _entity(self, kind: int, index: int) -> int:
+        if kind == FUNCTION_KIND:
+            return self._functions[index]
+        return self._globals[index] if kind == GLOBAL_KIND else index
+
+    def _import(self, item: Import) -> bytes:
+        module = self._module
+        head = encode_name(item.module) + encode_name(item.name) + bytes([item.kind])
+        if item.kind == FUNCTION_KIND:
+            return head + encode_unsigned(module.function_types[item.index])
+        if item.kind == TABLE_KIND:
+            table = module.tables[item.index]
+            return head + encode_value_type(table.element) + _encode_limits(table.limits)
+        if item.kind == MEMORY_KIND:
+            return head + _encode_limits(module.memories[item.index])
+        if item.kind == GLOBAL_KIND:
+            entry = module.globals[item.index]
+            return head + encode_value_type(entry.type) + (b"\x01" if entry.mutable else b"\x00")
+        return head + b"\x00" + encode_unsigned(module.tags[item.index])
+
+    def _write_code(self, edits: SectionEdits) -> None:
+        module = self._module
+        bodies: list[bytes] = []
+        for own in range(len(module.body_starts)):
+            start = module.body_starts[own]
+            code = skip_locals(self._data, start)
+            body = self._data[start:code] + self._code(code, module.body_ends[own])
+            if len(body) != module.body_ends[own] - start:
+                self._resized.add(module.imported_functions + own)
+            bodies.append(encode_unsigned(len(body)) + body)
+        edits.replace[sec.CODE] = encode_vector(bodies)
+
+    def _code(self, position: int, end: int) -> bytes:
+        """Return the code between two positions with its indices replaced."""
+        data = self._data
+        out: list[bytes] = []
+        copied = position
+        while position < end:
+            opcode = position
+            code = data[position]
+            position += 1
+            if 0xFB <= code <= 0xFE:
+                code, position = read_prefixed(data, opcode)
+            form = FORMS[code]
+            if form < 0:
+                raise unknown_opcode(code, opcode)
+            if code in (_CALL, _RETURN_CALL, _REF_FUNC):
+                out.append(data[copied:position])
+                start = position
+                index, position = read_u32(data, position)
+                out.append(_padded(_new_index(self._functions, index, "function", opcode), position - start))
+                copied = position
+            elif code == _GLOBAL_GET or code == _GLOBAL_SET:
+                out.append(data[copied:position])
+                start = position
+                index, position = read_u32(data, position)
+                out.append(_padded(_new_index(self._globals, index, "global", opcode), position - start))
+                copied = position
+            else:
+                position = skip_immediates(data, position, form)
+        out.append(data[copied:end])
+        return b"".join(out)
+
+    def _write_initializers(self, edits: SectionEdits) -> None:
+        module = self._module
+        self._patch(sec.GLOBAL, [(entry.init_start, entry.init_end) for entry in module.globals], edits)
+        self._patch(sec.TABLE, [(table.init_start, table.init_end) for table in module.tables], edits)
+        offsets = [(segment.offset_start, segment.offset_end) for segment in read_data_segments(module)]
+        self._patch(sec.DATA, offsets, edits)
+
+    def _patch(self, section_id: int, expressions: list[tuple[int, int]], edits: SectionEdits) -> None:
+        """Replace the indices in some constant expressions of a section."""
+        section = self._module.section(section_id)
+        if section is None:
+            return
+        out: list[bytes] = []
+        copied = section.payload
+        for start, end in expressions:
+            if end > start:
+                out.append(self._data[copied:start])
+                out.append(self._code(start, end))
+                copied = end
+        out.append(self._data[copied : section.end])
+        edits.replace[section_id] = b"".join(out)
+
+    def write_segments(self, edits: SectionEdits) -> None:
+        """Write the element section anew."""
+        segments = read_element_segments(self._module)
+        if segments:
+            edits.replace[sec.ELEMENT] = encode_vector([self._element_segment(segment) for segment in segments])
+
+    def _element_segment(self, segment: ElementSegment) -> bytes:
+        out = encode_unsigned(segment.flags)
+        if segment.offset_end:
+            if segment.flags & 2:
+                out += encode_unsigned(segment.table)
+            out += self._code(segment.offset_start, segment.offset_end)
+        if segment.flags & 3:
+            out += encode_value_type(segment.type) if segment.has_expressions else b"\x00"
+        if segment.has_expressions:
+            return out + encode_vector([self._code(start, end) for start, end in segment.expressions])
+        items = [
+            encode_unsigned(_new_index(self._functions, function, "function", segment.start))
+            for function in segment.functions
+        ]
+        return out + encode_vector(items)
+
+    def _hints(self, start: int, end: int) -> bytes:
+        entries: list[tuple[int, bytes]] = []
+        try:
+            count, position = read_u32(self._data, start)
+            for _ in range(count):
+                function, position = read_u32(self._data, position)
+                hints = position
+                number, position = read_u32(self._data, position)
+                for _ in range(number):
+                    _, position = read_u32(self._data, position)
+                    size, position = read_u32(self._data, position)
+                    position += size
+                if function < len(self._functions) and function not in self._resized:
+                    entries.append((self._functions[function], self._data[hints:position]))
+        except MalformedModule:
+            return encode_unsigned(0)
+        if position != end:
+            return encode_unsigned(0)
+        entries.sort()
+        return encode_vector([encode_unsigned(function) + hints for function, hints in entries])
+
+
+def _new_index(numbers: list[int], index: int, kind: str, offset: int) -> int:
+    if index >= len(numbers):
+        raise MalformedModule(f"{kind} index {index} is out of range; the module has {len(numbers)}", offset)
+    return numbers[index]
+
+
+def _padded(index: int, width: int) -> bytes:
+    """Return an index in as many bytes as it took before, where they are enough, so that code does not move."""
+    encoded = bytearray(encode_unsigned(index))
+    while len(encoded) < width:
+        encoded[-1] |= 0x80
+        encoded.append(0)
+    return bytes(encoded)
+
+
+def _encode_limits(limits: Limits) -> bytes:
+    flags = (limits.maximum >= 0) | limits.shared << 1 | limits.is64 << 2 | (limits.page_size_log2 != 16) << 3
+    out = bytes([flags]) + encode_unsigned(limits.minimum)
+    if limits.maximum >= 0:
+        out += encode_unsigned(limits.maximum)
+    if limits.page_size_log2 != 16:
+        out += encode_unsigned(limits.page_size_log2)
+    return out

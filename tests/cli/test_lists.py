@@ -1,0 +1,157 @@
+"""The syntax of lists, matching, and what lists mean in a module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from caesura import Options, UsageError
+from caesura.instrument.lists import PatternList, read_list, resolve_lists
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ("", ()),
+        ("one", ("one",)),
+        ("one,two,three", ("one", "two", "three")),
+        ("one, two ,", ("one", "two")),
+        (",,one,,two", ("one", "two")),
+        ("foo(int, double),bar", ("foo(int, double)", "bar")),
+        (
+            "std::map<int, std::pair<a, b>>::f(x[1,2], {3,4}),g",
+            ("std::map<int, std::pair<a, b>>::f(x[1,2], {3,4})", "g"),
+        ),
+        ("a\nb,c\nd\n", ("a", "b,c", "d")),
+        ("operator<\noperator()\r\n\r\nlast", ("operator<", "operator()", "last")),
+        ("one,two\n", ("one", "two")),
+        ("env.*,wasi.fd_*", ("env.*", "wasi.fd_*")),
+    ],
+)
+def test_syntax(text: str, entries: tuple[str, ...], tmp_path: Path) -> None:
+    assert read_list(text) == entries
+    (tmp_path / "list").write_bytes(text.encode())
+    assert read_list(f"@{tmp_path / 'list'}") == entries
+
+
+def test_names_that_are_not_utf8_survive_in_files(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"caf\xe9\nok")
+    assert read_list(f"@{tmp_path / 'list'}") == ("caf\udce9", "ok")
+
+
+@pytest.mark.parametrize("text", ["f(a", "operator<,b", "f)"])
+def test_unbalanced_brackets(text: str) -> None:
+    with pytest.raises(UsageError, match="do not match: put such names in a file"):
+        read_list(text)
+
+
+@pytest.mark.parametrize("path", ["none", ".", "a\0b"])
+def test_unreadable_files(path: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read the list file"):
+        read_list(f"@{tmp_path}/{path}")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "others"),
+    [
+        ("name", ["name"], ["names", "nam", "Name", ""]),
+        ("*", ["", "anything", "a\nb"], []),
+        ("**", ["", "a"], []),
+        ("a*", ["a", "ab"], ["ba", ""]),
+        ("*a", ["a", "ba"], ["ab"]),
+        ("a*b", ["ab", "acb", "abab"], ["a", "b", "aba", "ba"]),
+        ("a*a", ["aa", "aba"], ["a"]),
+        ("*a*b*", ["ab", "xaxbx", "aab"], ["ba", "a"]),
+        ("a*bc*bcd", ["abcbcd", "abcxbcd", "abcbcbcd"], ["abcd", "abcbc"]),
+        ("f(*).?[x]+", ["f(1).?[x]+", "f().?[x]+"], ["f(1).y[x]+", "f(1).?x+"]),
+        ("a" + "*a" * 30 + "b", ["a" * 40 + "b"], ["a" * 5000]),
+    ],
+)
+def test_matching(pattern: str, matching: list[str], others: list[str]) -> None:
+    for name in matching:
+        assert PatternList((pattern,)).match(name), name
+    for name in others:
+        entries = PatternList((pattern,))
+        assert not entries.match(name), name
+        assert entries.unmatched() == [pattern]
+
+
+def test_every_entry_that_matches_is_remembered() -> None:
+    entries = PatternList(("typo", "abc", "a*", "*c", "z*", "abc"))
+    assert entries.match("abc")
+    assert entries.unmatched() == ["typo", "z*"]
+    assert entries.match("z")
+    assert entries.unmatched() == ["typo"]
+
+
+def test_a_pattern_is_not_a_name() -> None:
+    entries = PatternList(("a*",))
+    assert not entries.has_name("a*")
+    assert entries.match("a*")
+
+
+IMPORTS = ["env.sleep", "env.now"]
+NAMES = ["sleep", "now", "main", "loop", "helper"]
+
+
+def resolve(options: Options) -> list[str]:
+    """Return the warnings, after a check that only options that warn have any."""
+    warnings: list[str] = []
+    resolve_lists(options, IMPORTS, NAMES, warnings)
+    return warnings
+
+
+def test_imports_that_may_suspend() -> None:
+    def imports(**fields: object) -> list[bool]:
+        return resolve_lists(Options(**fields), IMPORTS, NAMES, []).imports[:2]  # type: ignore[arg-type]
+
+    assert imports() == [True, True]
+    assert imports(ignore_imports=True) == [False, False]
+    assert imports(imports=("env.sleep",)) == [True, False]
+    assert imports(imports=("env.sleep",), ignore_imports=True) == [True, False]
+    assert imports(imports=("*.n*",)) == [False, True]
+    assert imports(imports=("sleep",)) == [False, False]
+    assert imports(remove_list=("s*",)) == [False, True]
+
+
+def test_flags_of_functions() -> None:
+    lists = resolve_lists(Options(add_list=("*o*",), remove_list=("helper",)), IMPORTS, NAMES, [])
+    assert lists.add == [False, False, False, True, False]
+    assert lists.remove == [False, False, False, False, True]
+    assert not lists.has_only
+    lists = resolve_lists(Options(only_list=("main", "l*")), IMPORTS, NAMES, [])
+    assert lists.only == [False, False, True, True, False]
+    assert lists.has_only
+
+
+def test_warnings() -> None:
+    options = Options(imports=("env.typo", "env.now"), add_list=("typo", "main"), remove_list=("typo*", "helper"))
+    assert resolve(options) == [
+        "import list: no imported function matches 'env.typo'",
+        "remove-list: no function matches 'typo*'",
+        "add-list: no function is named 'typo'",
+    ]
+    assert resolve(Options(only_list=("typo",))) == ["only-list: no function is named 'typo'"]
+
+
+def test_strict() -> None:
+    with pytest.raises(UsageError, match=r"^only-list: no function is named 'typo' \(and 1 more like this\)$"):
+        resolve(Options(only_list=("typo", "main", "x*"), strict=True))
+    assert resolve(Options(only_list=("main",), strict=True)) == []
+
+
+def test_conflicts() -> None:
+    with pytest.raises(UsageError, match="function 'main' is on both the add-list and the remove-list"):
+        resolve(Options(add_list=("main",), remove_list=("m*",)))
+    for field in ("add_list", "remove_list", "only_list"):
+        for name in ("sleep", "env.sleep"):
+            with pytest.raises(UsageError, match=f"the {field.replace('_', '-')} has the imported function '{name}'"):
+                resolve(Options(**{field: (name,)}))  # type: ignore[arg-type]
+
+
+def test_a_function_may_be_called_like_an_import() -> None:
+    warnings: list[str] = []
+    lists = resolve_lists(Options(only_list=("env.sleep",)), IMPORTS, [*NAMES, "env.sleep"], warnings)
+    assert lists.only[-1]
+    assert not warnings

@@ -1,0 +1,96 @@
+"""`Options` is the truth: command line and documentation are derived from it, and bad combinations are refused."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caesura import Options, UsageError
+from caesura.cli.options import add_options, read_options
+from caesura.instrument.options import CHOICE, FLAG, LIST, NUMBER, TEXT, flag_of, render_table
+from tests.support.paths import REPOSITORY
+
+KINDS: dict[type, str] = {bool: FLAG, tuple: LIST, str: TEXT, int: NUMBER}
+
+# Arguments for an option of each kind, and what they mean.
+EXAMPLES: dict[str, tuple[list[str], Any]] = {
+    FLAG: ([], True),
+    LIST: (["a,b*"], ("a", "b*")),
+    TEXT: (["heap"], "heap"),
+    NUMBER: (["7"], 7),
+}
+
+
+def parse(*arguments: str) -> Options:
+    """Return the options that arguments mean."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
+    add_options(parser)
+    return read_options(parser.parse_args(arguments))
+
+
+def test_documentation_is_up_to_date() -> None:
+    page = (REPOSITORY / "docs" / "options.md").read_text()
+    assert page.endswith("-->\n\n" + render_table()), "run `python docs/render_options.py` with caesura on the path"
+
+
+def test_metadata_is_complete() -> None:
+    arguments = [item.metadata["pass_argument"] for item in dataclasses.fields(Options)]
+    named = [argument for argument in arguments if argument]
+    assert len(set(named)) == len(named)
+    for item in dataclasses.fields(Options):
+        kind = item.metadata["kind"]
+        assert kind == KINDS[type(item.default)] or (kind == CHOICE and item.default in item.metadata["choices"])
+        assert item.metadata["help"]
+
+
+def test_no_arguments_are_the_defaults() -> None:
+    assert parse() == Options()
+
+
+@pytest.mark.parametrize("item", dataclasses.fields(Options), ids=lambda item: item.name)
+def test_every_field_has_its_argument(item: dataclasses.Field[Any]) -> None:
+    kind = item.metadata["kind"]
+    arguments, value = (
+        EXAMPLES[kind] if kind != CHOICE else ([item.metadata["choices"][0]], item.metadata["choices"][0])
+    )
+    assert parse(flag_of(item.name), *arguments) == Options(**{item.name: value})
+
+
+def test_options_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Options().asserts = True  # type: ignore[misc]
+
+
+def test_options_are_values() -> None:
+    assert hash(Options(imports=("a.b",))) == hash(dataclasses.replace(Options(), imports=("a.b",)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"only_list": ("a",), "add_list": ("b",)}, "the only-list cannot be combined with the add-list"),
+        ({"only_list": ("a",), "remove_list": ("b",)}, "the only-list cannot be combined with the remove-list"),
+        ({"import_globals": True, "export_globals": True}, "exclude each other"),
+        ({"secondary_memory_size": 0}, "expected 1 to 65536"),
+        ({"secondary_memory_size": 65537}, "expected 1 to 65536"),
+    ],
+)
+def test_bad_combinations(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Options(**fields)
+
+
+def test_a_string_is_not_a_list() -> None:
+    """Interpreted it is refused by us, compiled by the type of the field."""
+    with pytest.raises(TypeError, match="str"):
+        Options(imports="env.sleep")  # type: ignore[arg-type]
+
+
+def test_empty_list_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list").write_text("\n")
+    assert parse("--only-list", f"@{tmp_path / 'list'}") == Options()
+    assert "the list given with --only-list is empty" in capsys.readouterr().err

@@ -1,0 +1,44 @@
+"""The progress bar shows after a second, on a terminal, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+CODE = """
+import time
+from caesura.cli.progress import ProgressBar
+bar = ProgressBar(True)
+bar("reading", 0, 1000)
+time.sleep(1.05)
+bar("instrumenting", 250, 1000)
+bar("instrumenting", 260, 1000)
+bar.clear()
+"""
+
+
+def test_on_a_terminal() -> None:
+    control, terminal = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", CODE], stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    while chunk := _read(control):
+        shown += chunk
+    os.close(control)
+    assert process.wait() == 0
+    bar = b"instrumenting [" + b"#" * 7 + b"." * 23 + b"]  25%  250 of 1,000 functions"
+    assert shown == b"\r" + bar + b"\x1b[K" + b"\r\x1b[K"
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # Linux reports the end of a terminal so
+        return b""
+
+
+def test_elsewhere() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, check=True)
+    assert done.stderr == b""

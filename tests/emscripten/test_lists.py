@@ -1,0 +1,61 @@
+"""Emscripten's settings that name functions, and its assertions, work with caesura-wasm-opt."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.emscripten.toolchain import build
+
+VALUES = "value 3\nvalue 7\nvalue 15\n"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("-sASYNCIFY_IGNORE_INDIRECT=1", "-sASYNCIFY_ADD=dispatch,__original_main"),
+        ("-sASYNCIFY_ONLY=dispatch,__original_main,nap",),
+        ("-sASYNCIFY_ONLY=disp*,__original_main,nap",),
+        ("-sASYNCIFY_REMOVE=never_sleeps,quick",),
+    ],
+    ids=["ignore-indirect-add", "only", "only-pattern", "remove"],
+)
+def test_lists_that_name_what_sleeps(settings: tuple[str, ...]) -> None:
+    flags = ("-sASYNCIFY", "-O1", *settings)
+    real = build("lists.c", *flags, real=True).run()
+    assert real.output == VALUES
+    assert build("lists.c", *flags).run() == real
+
+
+def test_lists_narrow_what_is_instrumented() -> None:
+    everything = build("lists.c", "-sASYNCIFY", "-O1").module
+    only = build("lists.c", "-sASYNCIFY", "-O1", "-sASYNCIFY_ONLY=dispatch,__original_main,nap").module
+    assert len(only) < len(everything)
+
+
+def test_assertions_find_a_list_that_is_too_short() -> None:
+    flags = ("-sASYNCIFY", "-O1", "-sASYNCIFY_IGNORE_INDIRECT=1", "-sASSERTIONS=1")
+    for real in (True, False):
+        result = build("lists.c", *flags, real=real).run()
+        assert result.code != 0
+        assert "RuntimeError: unreachable" in result.errors
+
+
+def test_assertions_name_an_import_that_is_not_listed() -> None:
+    for real in (True, False):
+        result = build("unlisted.c", "-sASYNCIFY", "-O1", "-sASSERTIONS=1", real=real).run()
+        assert result.output == "start\n"
+        assert "import sneaky was not in ASYNCIFY_IMPORTS, but changed the state" in result.errors
+
+
+def test_overflow_of_the_asyncify_stack_aborts_with_emscriptens_message() -> None:
+    for real in (True, False):
+        result = build("overflow.c", "-sASYNCIFY", "-O1", "-sASSERTIONS=1", real=real).run()
+        assert (result.code, result.output) == (7, "shallow 6\n")
+        assert result.errors.startswith("Aborted(RuntimeError: unreachable)")
+
+
+def test_advice_names_the_functions_that_are_instrumented() -> None:
+    messages = build("lists.c", "-sASYNCIFY", "-O1", "-sASYNCIFY_ADVISE").messages
+    assert "[asyncify] emscripten_sleep is an import that can change the state" in messages
+    assert "[asyncify] nap can change the state due to emscripten_sleep" in messages
+    assert "[asyncify] quick " not in messages

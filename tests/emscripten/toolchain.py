@@ -1,0 +1,171 @@
+"""Emscripten, with caesura-wasm-opt as its wasm-opt and with the real one.
+
+`build` compiles programs in both ways and keeps what comes out below build/tests, named for everything that went into
+it: emcc takes a second for the smallest program. Debian's Emscripten looks for Binaryen's tools on the PATH, others
+below BINARYEN_ROOT; the folder made here serves both.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import caesura
+from tests.support.paths import BUILD
+
+PROGRAMS: Final = Path(__file__).resolve().parent / "programs"
+
+_FOLDER: Final = BUILD / "emscripten"
+_REASON: Final = _FOLDER / "not-installed.txt"
+_STAND_INS: Final = ("wasm-opt", "wasm-metadce")
+
+# Where Debian puts the JavaScript modules of Emscripten; the package says so only to its own Node.
+_DEBIAN_MODULES: Final = "/usr/share/nodejs"
+
+# Emscripten 3.1.6 takes Node's fetch for a browser's.
+_NODE_FLAGS: Final = ("--no-experimental-fetch", "--unhandled-rejections=strict")
+
+
+def missing() -> str:
+    """Return why Emscripten cannot be used; "" if it can."""
+    if shutil.which("emcc") is None:
+        if _REASON.is_file():
+            return _REASON.read_text().strip()
+        return "emcc is not installed; tests/emscripten/setup.sh installs it on Debian"
+    return "" if shutil.which("wasm-opt") else "there is no wasm-opt beside emcc on the PATH"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a program did."""
+
+    code: int
+    output: str
+    errors: str
+
+
+@dataclass(frozen=True)
+class Built:
+    """A program as Emscripten left it, and what was said on the way."""
+
+    script: Path
+    messages: str
+
+    @property
+    def module(self) -> bytes:
+        """The wasm file."""
+        return self.script.with_suffix(".wasm").read_bytes()
+
+    def run(self) -> Result:
+        """Run the program under Node."""
+        node = shutil.which("node")
+        assert node is not None, "the tests need Node (20 or later) on the path"
+        done = subprocess.run(
+            [node, *_NODE_FLAGS, self.script.name],
+            cwd=self.script.parent,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+
+def build(sources: str, *flags: str, real: bool = False, sides: tuple[str, ...] = ()) -> Built:
+    """Build a program of `programs/`, with the real wasm-opt if asked to.
+
+    `sides` are side modules to link dynamically; they are built with the same optimization level and their own flags.
+    """
+    key = hashlib.sha256(repr((sources, flags, real, sides)).encode())
+    for file in sorted(PROGRAMS.iterdir()):
+        key.update(file.read_bytes())
+    if not real:
+        key.update(_fingerprint())
+    folder = _FOLDER / ("real" if real else "caesura") / f"{Path(sources).stem}-{key.hexdigest()[:16]}"
+    script = folder / "program.js"
+    log = folder / "messages.txt"
+    if not log.is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        messages = ""
+        for side in sides:
+            side_flags = [flag for flag in flags if flag.startswith(("-O", "-sBINARYEN", "-sASYNCIFY="))]
+            messages += _emcc(folder, real, side, "-sSIDE_MODULE=1", *side_flags, "-o", f"{Path(side).stem}.wasm")
+        inputs = [f"{Path(side).stem}.wasm" for side in sides]
+        messages += _emcc(folder, real, sources, *inputs, *flags, "-o", script.name)
+        if sides:
+            _share_state(script)
+        log.write_text(messages)
+    return Built(script, log.read_text())
+
+
+def _emcc(folder: Path, real: bool, source: str, *arguments: str) -> str:
+    compiler = "em++" if source.endswith(".cpp") else "emcc"
+    command = [compiler, str(PROGRAMS / source), *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=_environment(real), check=False, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def _share_state(script: Path) -> None:
+    """Give the main module Asyncify's globals too, as Emscripten does itself since 3.1.7."""
+    text = script.read_text()
+    start = "var asmLibraryArg = {"
+    assert start in text
+    script.write_text(
+        text.replace(start, start + "__asyncify_state: ___asyncify_state, __asyncify_data: ___asyncify_data,", 1)
+    )
+
+
+def _environment(real: bool) -> dict[str, str]:
+    environment = dict(os.environ)
+    if Path(_DEBIAN_MODULES).is_dir():
+        environment["NODE_PATH"] = os.pathsep.join(filter(None, [environment.get("NODE_PATH", ""), _DEBIAN_MODULES]))
+    if not real:
+        wasm_opt = shutil.which("wasm-opt")
+        assert wasm_opt is not None
+        root = _stand_ins(wasm_opt)
+        environment["CAESURA_WASM_OPT"] = wasm_opt
+        environment["EM_BINARYEN_ROOT"] = str(root)
+        environment["PATH"] = os.pathsep.join([str(root / "bin"), environment["PATH"]])
+    return environment
+
+
+@functools.cache
+def _stand_ins(wasm_opt: str) -> Path:
+    """Make the folder that takes Binaryen's place; return it."""
+    root = _FOLDER / "binaryen"
+    tools = root / "bin"
+    tools.mkdir(parents=True, exist_ok=True)
+    for tool in Path(wasm_opt).parent.glob("wasm*"):
+        if tool.name not in _STAND_INS and not (tools / tool.name).exists():
+            (tools / tool.name).symlink_to(tool)
+    package = Path(caesura.__file__).parents[1]
+    script = (
+        f"#!{sys.executable}\nimport sys\n\nsys.path.insert(0, {str(package)!r})\n"
+        "from caesura.cli.wasm_opt import main\n\nsys.exit(main())\n"
+    )
+    for name in _STAND_INS:
+        file = tools / name
+        if not file.is_file() or file.read_text() != script:
+            file.write_text(script)
+            file.chmod(0o755)
+    return root
+
+
+@functools.cache
+def _fingerprint() -> bytes:
+    """Return a hash of caesura's own code, so that what an older one built is not taken for this one's."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(caesura.__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.digest()

@@ -1,0 +1,1 @@
+"""Tests of the asyncio host, with Wasmtime and compiled C programs."""

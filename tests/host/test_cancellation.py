@@ -1,0 +1,121 @@
+"""Cancelled, timed out, abandoned and closed: the suspended call goes, the guest stays usable."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+
+import caesura
+from tests.host.support import ABIS, Gates, load_calls, load_waiter, run, settle
+
+pytestmark = pytest.mark.parametrize("abi", ABIS)
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_task_is_cancelled_at_every_suspension(abi: str, place: int) -> None:
+    async def main() -> None:
+        gates = Gates()
+        guest = await load_waiter(gates.wait, abi)
+        other = asyncio.create_task(guest.call("outer", 99))
+        call = asyncio.create_task(guest.call("loop", 5))
+        await settle()
+        for value in range(5, 5 - place, -1):
+            gates.open(value, value)
+            await settle()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await call
+        assert "innermost first:\n  inner\n  loop" in "".join(caught.value.__notes__)
+        assert guest.suspended == 1 and list(gates.futures) == [99]
+        gates.open(99, 1)
+        assert await other == 101
+
+    run(main())
+
+
+def test_a_timeout_ends_a_call(abi: str) -> None:
+    async def main() -> None:
+        gates = Gates()
+        guest = await load_calls(abi, wait=gates.wait)
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await guest.call("descend", 10, 1)
+            assert guest.suspended == 0
+        assert guest.call_nowait("add", 1, 1) == 2
+
+    run(main())
+
+
+def test_a_host_function_may_outlive_its_cancellation(abi: str) -> None:
+    async def main() -> None:
+        async def wait(value: int) -> int:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                return 5
+            raise AssertionError("unreachable")
+
+        guest = await load_waiter(wait, abi)
+        call = asyncio.create_task(guest.call("outer", 1))
+        await settle()
+        call.cancel()
+        assert await call == 105
+
+    run(main())
+
+
+def test_an_abandoned_call_frees_its_stack(abi: str) -> None:
+    async def main() -> None:
+        gates = Gates()
+        guest = await load_calls(abi, wait=gates.wait)
+        other = asyncio.create_task(guest.call("descend", 6, 2))
+        await settle()
+        size = 0
+        for _ in range(200):
+            call = guest.call("descend", 8, 1)
+            call.send(None)
+            assert guest.suspended == 2
+            call.close()
+            assert guest.suspended == 1 and list(gates.futures) == [2]
+            size = size or len(guest.memory)
+        assert len(guest.memory) == size
+        gates.open(2, 0)
+        assert await other == sum(2 * 31 + d * 16 + d for d in range(7))
+
+    run(main())
+
+
+def test_closing_cancels_what_is_in_flight(abi: str) -> None:
+    async def main() -> None:
+        gates = Gates()
+        async with await load_waiter(gates.wait, abi) as guest:
+            calls = [asyncio.create_task(guest.call("outer", key)) for key in range(3)]
+            await settle()
+        assert all(call.cancelled() for call in calls)
+        assert not gates.futures and guest.suspended == 0
+        with pytest.raises(caesura.UsageError, match="closed"):
+            await guest.call("outer", 1)
+        with pytest.raises(caesura.UsageError, match="closed"):
+            guest.memory.read(0, 1)
+        await guest.aclose()
+
+    run(main())
+
+
+def test_a_guest_is_collected_without_warnings(abi: str) -> None:
+    async def main() -> weakref.ref[caesura.Guest]:
+        gates = Gates()
+        guest = await load_waiter(gates.wait, abi)
+        call = guest.call("outer", 1)
+        call.send(None)
+        generator = guest.generate("calls")
+        del call, generator
+        return weakref.ref(guest)
+
+    reference = asyncio.run(main())
+    gc.collect()
+    assert reference() is None

@@ -1,0 +1,222 @@
+"""Loading: sources, imports that do not fit, lists, modules instrumented elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from pathlib import Path
+
+import pytest
+
+import caesura
+from tests.host.support import WAITER, instrumented, load_calls, load_waiter, run
+from tests.support.engine import assemble
+
+
+async def same(value: int) -> int:
+    await asyncio.sleep(0)
+    return value
+
+
+def test_sources(tmp_path: Path) -> None:
+    async def main() -> None:
+        binary = assemble(WAITER.decode())
+        (tmp_path / "guest.wasm").write_bytes(binary)
+        (tmp_path / "guest.wat").write_bytes(WAITER)
+        sources = (binary, WAITER, tmp_path / "guest.wasm", str(tmp_path / "guest.wat"))
+        for source in sources:
+            guest = await caesura.load(source, {"env": {"wait": same}})
+            assert await guest.call("outer", 1) == 101
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (b"", caesura.MalformedModule, "neither a binary module nor one in the text format"),
+        (b"(module", caesura.MalformedModule, "neither a binary module"),
+        (b"\0asm\1\0\0\0\xff", caesura.MalformedModule, "unknown section id 255"),
+        ("/does/not/exist.wasm", caesura.UsageError, "cannot read '/does/not/exist.wasm': No such file"),
+    ],
+)
+def test_what_is_no_module(source: str | bytes, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        asyncio.run(caesura.load(source))
+
+
+class Waiter:
+    """An object with coroutine methods."""
+
+    async def method(self, value: int) -> int:
+        """Wait and count."""
+        await asyncio.sleep(0)
+        return value + 1
+
+    async def __call__(self, value: int) -> int:
+        """Wait and count."""
+        return await self.method(value)
+
+
+async def with_option(option: int, value: int) -> int:
+    await asyncio.sleep(0)
+    return value + option
+
+
+@pytest.mark.parametrize("function", [Waiter(), Waiter().method, functools.partial(with_option, 1)])
+def test_coroutine_functions_come_in_many_forms(function: object) -> None:
+    async def main() -> None:
+        guest = await load_waiter(function)
+        assert await guest.call("outer", 1) == 102
+
+    run(main())
+
+
+def test_functions_that_do_not_fit() -> None:
+    async def two(first: int, second: int) -> int:
+        return first + second
+
+    async def guest_only(guest: caesura.Guest) -> int:
+        return 0
+
+    def sneaky(value: int) -> object:
+        return same(value)
+
+    async def main() -> None:
+        for function in (two, guest_only):
+            with pytest.raises(
+                caesura.UsageError, match=r"env\.wait\(.* does not fit: the guest calls it with \(i32\)"
+            ):
+                await load_waiter(function)
+        guest = await load_waiter(sneaky)
+        with pytest.raises(caesura.UsageError, match="is no coroutine function: make it `async def`"):
+            await guest.call("outer", 1)
+        with pytest.raises(caesura.UsageError, match="was given 5: expected a callable"):
+            await load_waiter(5)
+        with pytest.raises(caesura.UsageError, match=r"imports what it is not given: env\.wait"):
+            await caesura.load(WAITER, {"other": {}})
+        with pytest.raises(caesura.UsageError, match="expected a mapping from names to functions"):
+            await caesura.load(WAITER, {"env": same})  # type: ignore[dict-item]
+
+    run(main())
+
+
+def test_the_guest_is_passed_where_a_parameter_asks_for_it() -> None:
+    seen: list[object] = []
+
+    async def wait(guest: caesura.Guest, value: int) -> int:
+        seen.append(guest)
+        return value
+
+    async def main() -> None:
+        guest = await load_waiter(wait)
+        await guest.call("outer", 1)
+        assert seen == [guest]
+
+    run(main())
+
+
+def test_results_that_nobody_wants_are_dropped() -> None:
+    async def main() -> None:
+        lines: list[int] = []
+
+        def note(value: int) -> str:
+            lines.append(value)
+            return "dropped"
+
+        guest = await load_calls(note=note, wait=same)
+        assert await guest.call("note_then_wait", 4) == 4
+        assert lines == [4]
+
+    run(main())
+
+
+def test_a_start_function_calls_the_host_but_cannot_wait() -> None:
+    text = b"""(module (import "env" "wait" (func $wait (param i32) (result i32)))
+      (global $result (export "result") (mut i32) (i32.const 0))
+      (func $begin (global.set $result (call $wait (i32.const 5)))) (start $begin)
+      (func (export "get") (result i32) (global.get $result)))"""
+
+    async def at_once(value: int) -> int:
+        return value
+
+    def fails(value: int) -> int:
+        raise KeyError(value)
+
+    async def main() -> None:
+        guest = await caesura.load(text, {"env": {"wait": at_once}})
+        assert guest.call_nowait("get") == 5
+        with pytest.raises(caesura.UsageError, match="start function cannot be suspended"):
+            await caesura.load(text, {"env": {"wait": same}})
+        with pytest.raises(KeyError):
+            await caesura.load(text, {"env": {"wait": fails}})
+        with pytest.raises(caesura.GuestTrap, match="unreachable"):
+            await caesura.load(b"(module (func $begin unreachable) (start $begin))")
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [caesura.Options(only_list=("outer",)), caesura.Options(remove_list=("inner",))],
+)
+def test_waiting_below_a_function_that_is_left_out_names_it(options: caesura.Options) -> None:
+    async def main() -> None:
+        guest = await load_waiter(same, options=options)
+        with pytest.raises(caesura.UsageError, match=r"env\.wait has to wait, but inner is on the guest's stack"):
+            await guest.call("outer", 1)
+        assert guest.call_nowait("calls") == 1
+        with pytest.raises(caesura.UsageError, match="inner"):
+            await guest.call("outer", 1)
+
+    run(main())
+
+
+def test_lists_that_are_right() -> None:
+    async def main() -> None:
+        guest = await load_waiter(same, options=caesura.Options(only_list=("outer", "inner")))
+        assert await guest.call("outer", 1) == 101
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ["thunks", "plain"])
+def test_a_module_that_was_instrumented_for_other_imports(abi: str) -> None:
+    async def main() -> None:
+        module = assemble(WAITER.decode())
+        options = caesura.Options(imports=("env.other",), thunks=abi == "thunks")
+        guest = await caesura.load(
+            caesura.instrument(module, options).module, {"env": {"wait": same}}, stack_space=(1024, 65536)
+        )
+        with pytest.raises(caesura.UsageError, match="not instrumented"):
+            await guest.call("outer", 1)
+        assert guest.call_nowait("calls") >= 1
+
+    run(main())
+
+
+def test_a_place_for_the_asyncify_stack_is_needed() -> None:
+    async def main() -> None:
+        for place in ((0, 100), (1024, 1100), (1024, 1 << 20), (1001, 9000)):
+            with pytest.raises(caesura.UsageError, match="is no place for the asyncify stack"):
+                await caesura.load(instrumented(WAITER, "plain"), {"env": {"wait": same}}, stack_space=place)
+        with pytest.raises(caesura.UsageError, match=r"name an unused part of its memory with stack_space"):
+            await caesura.load(instrumented(WAITER, "plain"), {"env": {"wait": same}})
+
+    run(main())
+
+
+def test_the_import_list_is_the_hosts_business() -> None:
+    async def main() -> None:
+        with pytest.raises(caesura.UsageError, match="leave it out of the options"):
+            await load_waiter(same, options=caesura.Options(imports=("env.wait",)))
+
+    run(main())
+
+
+def test_exports_are_listed_without_the_hosts_own() -> None:
+    async def main() -> None:
+        guest = await load_waiter(same)
+        assert sorted(guest.exports) == ["calls", "deep", "loop", "outer", "trap", "twice"]
+
+    run(main())

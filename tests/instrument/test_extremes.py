@@ -1,0 +1,211 @@
+"""Extreme modules: time and memory grow with the input, and nothing recurses.
+
+Each shape is built at a quarter of its size and at its size. A cost that is linear grows fourfold, a quadratic one
+sixteenfold; the limit lies between, at ten. Process time is compared with itself only, never with a clock's idea of
+fast. Memory is what the interpreter allocates, measured at smaller sizes, since measuring is slow.
+"""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+import caesura
+from tests.instrument.building import NOTHING, TO_I32, assert_valid, leb, module
+
+F: Final = b"\x10\0"
+DROP: Final = b"\x1a"
+END: Final = b"\x0b"
+AGAIN: Final = b"\x41\0\x0d\0"  # i32.const 0, br_if 0
+GROWTH: Final = 10
+
+Shape = Callable[[int], bytes]
+
+
+def function(code: bytes, locals_: bytes = b"\0") -> bytes:
+    """Return a module with one function, whose callee `f` returns nothing."""
+    return module(locals_ + code + END)
+
+
+def giving(code: bytes, locals_: bytes = b"\0") -> bytes:
+    """Return a module with one function, whose callee `f` returns an i32."""
+    return module(locals_ + code + END, types=(NOTHING, TO_I32), imported_type=1)
+
+
+def nested(start: bytes, end: bytes = END) -> Shape:
+    """Return the shape of a construct nested in itself, around one call site."""
+    return lambda count: function(start * count + F + end * count)
+
+
+def locals_read_behind(count: int) -> bytes:
+    sets = b"".join(b"\x41\x01\x21" + leb(local) for local in range(count))
+    gets = b"".join(b"\x20" + leb(local) + DROP for local in range(count))
+    return function(sets + F + gets, b"\x01" + leb(count) + b"\x7f")
+
+
+def locals_around_a_loop(count: int) -> bytes:
+    gets = b"".join(b"\x20" + leb(local) + DROP for local in range(count))
+    sets = b"".join(b"\x41\x01\x21" + leb(local) for local in range(count))
+    return function(b"\x03\x40" + gets + F + sets + AGAIN + END, b"\x01" + leb(count) + b"\x7f")
+
+
+def declarations(count: int) -> bytes:
+    """A declaration for each local, as some compilers write them."""
+    return function(F + b"\x20\0" + DROP, leb(count // 2 * 2) + b"\x01\x7f\x01\x7e" * (count // 2))
+
+
+def nested_loops_with_locals(count: int) -> bytes:
+    """Every loop has a call site and a local of its own, and the innermost looks like an interpreter."""
+    heads = b"".join(b"\x03\x40" + F + b"\x20" + leb(local) + DROP for local in range(count))
+    return function(heads + _switch(24, F * 25) + END * count, b"\x01" + leb(count) + b"\x7f")
+
+
+def _switch(count: int, code: bytes) -> bytes:
+    """Blocks inside each other and a br_table to each of them, with code behind each block."""
+    labels = b"".join(leb(label) for label in range(count))
+    return b"\x02\x40" * count + b"\x20\0\x0e" + leb(count - 1) + labels + (END + code) * count
+
+
+def interpreter(count: int) -> bytes:
+    """A loop around a br_table whose every target has a call site and goes on with the loop."""
+    labels = b"".join(leb(label) for label in range(count))
+    cases = b"".join(END + F + b"\x0c" + leb(count - 1 - case) for case in range(count))
+    start = b"\x03\x40" + b"\x02\x40" * count + b"\x20\0\x0e" + leb(count - 1) + labels
+    return function(start + cases + END, b"\x01\x01\x7f")
+
+
+def table_of_one_label(count: int) -> bytes:
+    return function(b"\x02\x40" + F + b"\x41\0\x0e" + leb(count // 2 * 2) + b"\0\x01" * (count // 2) + b"\0" + END)
+
+
+def functions(count: int) -> bytes:
+    return module(*[b"\0" + F + END] * count)
+
+
+def chain(count: int) -> bytes:
+    """Each function calls the next one, so that the reason of the last is a path through all."""
+    return module(b"\0" + F + END, *[b"\0\x10" + leb(callee) + END for callee in range(1, count)])
+
+
+def callers(count: int) -> bytes:
+    """One function calls all others."""
+    calls = b"".join(b"\x10" + leb(callee) for callee in range(2, count + 1))
+    return module(b"\0" + calls + END, *[b"\0" + F + END] * (count - 1))
+
+
+OLD_FORM: Final = "nested old-form tries"
+LOAD: Final = b"\x41\0\x28\0\0"
+
+SHAPES: dict[str, tuple[Shape, int]] = {
+    "nested blocks": (nested(b"\x02\x40"), 50_000),
+    "nested loops": (nested(b"\x03\x40"), 50_000),
+    "nested ifs": (nested(b"\x41\x01\x04\x40"), 50_000),
+    "nested ifs with else": (nested(b"\x41\x01\x04\x40" + F + b"\x05"), 25_000),
+    "nested try_tables": (nested(b"\x1f\x40\x01\x02\0"), 50_000),
+    OLD_FORM: (nested(b"\x06\x40", b"\x19" + END), 50_000),
+    "nested blocks with call sites": (nested(b"\x02\x40" + F), 25_000),
+    "nested loops with call sites": (nested(b"\x03\x40" + F), 5_000),
+    "nested loops with call sites behind": (nested(b"\x03\x40", F + AGAIN + END), 5_000),
+    "nested try_tables with call sites": (nested(b"\x1f\x40\x01\x02\0" + F), 5_000),
+    "nested loops with locals": (nested_loops_with_locals, 1_000),
+    "blocks one behind the other": (lambda count: function((b"\x02\x40" + F + END) * count), 20_000),
+    "loops one behind the other": (lambda count: function((b"\x03\x40" + F + AGAIN + END) * count), 10_000),
+    "locals read behind a call": (locals_read_behind, 50_000),
+    "locals around a loop": (locals_around_a_loop, 48_000),
+    "declarations of locals": (declarations, 50_000),
+    "call sites": (lambda count: function(F * count), 100_000),
+    "call sites in a loop": (lambda count: function(b"\x03\x40" + F * count + AGAIN + END), 50_000),
+    "call sites that take each other's results": (lambda count: giving(F + (F + b"\x6a") * count + DROP), 20_000),
+    "constants below a call": (lambda count: function(b"\x41\0" * count + F + DROP * count), 100_000),
+    "loads below a call": (lambda count: function(LOAD * count + F + DROP * count), 40_000),
+    "results of branches": (lambda count: giving(b"\x02\x7f" + F + (F + b"\x0d\0") * count + END + DROP), 20_000),
+    "br_table": (table_of_one_label, 50_000),
+    "interpreter": (interpreter, 8_000),
+    "functions": (functions, 8_000),
+    "chain of callers": (chain, 8_000),
+    "callers of all": (callers, 6_000),
+}
+
+
+def measure(binary: bytes) -> tuple[float, caesura.Instrumented]:
+    """Return the process time that instrumenting takes, and the result."""
+    started = time.process_time()
+    result = caesura.instrument(binary)
+    return time.process_time() - started, result
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_time_and_size_are_linear(shape: str) -> None:
+    build, size = SHAPES[shape]
+    small, large = build(size // 4), build(size)
+    (least, smaller), (most, larger) = measure(small), measure(large)
+    for _ in range(3):  # a busy machine has unlucky moments
+        if most < GROWTH * least + 0.02:
+            break
+        least, most = max(least, measure(small)[0]), min(most, measure(large)[0])
+    assert most < GROWTH * least + 0.02, f"{least:.3f} s for a quarter, {most:.3f} s for the whole"
+    assert 0 < smaller.sites <= larger.sites
+    assert larger.bytes_after < GROWTH * smaller.bytes_after
+    if shape != OLD_FORM:  # which Wasmtime does not know
+        assert_valid(small)
+        assert_valid(smaller.module)
+        assert_valid(larger.module)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_memory_is_linear(shape: str) -> None:
+    build, size = SHAPES[shape]
+    peaks: list[int] = []
+    for count in (size // 64, size // 16):
+        binary = build(count)
+        tracemalloc.start()
+        try:
+            caesura.instrument(binary)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < GROWTH * peaks[0] + 100_000
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(lambda count: giving(F * count + DROP * count), id="calls"),
+        pytest.param(
+            lambda count: giving(F * count + (b"\x02\x40" + F + DROP + END) * count + DROP * count), id="blocks"
+        ),
+    ],
+)
+def test_operands_that_cross_call_after_call(shape: Shape) -> None:
+    """Thousands of results that stay on the stack while more calls are made are refused before they cost much."""
+    assert_valid(caesura.instrument(shape(500)).module)
+    with pytest.raises(caesura.UnsupportedModule, match="operands") as error:
+        caesura.instrument(shape(24_000))
+    assert error.value.function == "function 1"
+
+
+def test_a_hundred_thousand_functions() -> None:
+    assert caesura.instrument(functions(100_000)).instrumented == 100_000
+
+
+@pytest.mark.parametrize(
+    "binary",
+    [
+        pytest.param(locals_around_a_loop(50_000), id="locals"),
+        pytest.param(function(LOAD * 50_001 + F + DROP * 50_001), id="temporaries"),
+    ],
+)
+def test_more_locals_than_engines_allow(binary: bytes) -> None:
+    """Where the new locals do not fit, the function is refused; an invalid module never comes out."""
+    assert_valid(binary)
+    with pytest.raises(caesura.UnsupportedModule, match="locals") as error:
+        caesura.instrument(binary)
+    assert error.value.function == "function 1"
+
+
+def test_the_most_locals_that_there_may_be() -> None:
+    assert_valid(caesura.instrument(locals_read_behind(50_000)).module)

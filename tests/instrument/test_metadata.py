@@ -1,0 +1,198 @@
+"""Custom sections that describe the module follow what was changed: names, used features, branch hints."""
+
+from __future__ import annotations
+
+import pytest
+
+import caesura
+from tests.instrument.building import assert_valid, custom, leb, name, number_at, part, parts, vector
+from tests.support.engine import assemble
+
+BRANCH_HINTS = "metadata.code.branch_hint"
+RUNTIME = (
+    "asyncify_start_unwind",
+    "asyncify_stop_unwind",
+    "asyncify_start_rewind",
+    "asyncify_stop_rewind",
+    "asyncify_get_state",
+)
+
+NAMED = """
+  (module $program
+    (import "env" "f" (func $f (param i32) (result i32)))
+    (memory $heap (export "memory") 1)
+    (global $counter (mut i32) (i32.const 0))
+    (func $quiet (param $x i32) (result i32) local.get $x)
+    (func $loop (export "run") (param $n i32) (result i32) (local $sum i32)
+      (loop $again
+        (local.set $sum (i32.add (local.get $sum) (call $f (local.get $n))))
+        (br_if $again (call $f (i32.const 0))))
+      local.get $sum))
+"""
+
+
+def name_maps(binary: bytes) -> dict[int, bytes]:
+    """Return the subsections of a module's name section."""
+    payload = part(binary, "name").payload
+    found: dict[int, bytes] = {}
+    position = 0
+    while position < len(payload):
+        number = payload[position]
+        size, position = number_at(payload, position + 1)
+        found[number] = payload[position : position + size]
+        position += size
+    return found
+
+
+def names_in(content: bytes, position: int = 0) -> tuple[dict[int, str], int]:
+    """Return a name map and the position behind it."""
+    names: dict[int, str] = {}
+    count, position = number_at(content, position)
+    for _ in range(count):
+        index, position = number_at(content, position)
+        size, position = number_at(content, position)
+        assert index not in names
+        names[index] = content[position : position + size].decode()
+        position += size
+    assert list(names) == sorted(names)
+    return names, position
+
+
+def local_names(content: bytes) -> dict[int, dict[int, str]]:
+    """Return the names of locals by function."""
+    found: dict[int, dict[int, str]] = {}
+    count, position = number_at(content, 0)
+    for _ in range(count):
+        function, position = number_at(content, position)
+        found[function], position = names_in(content, position)
+    return found
+
+
+def test_names_of_functions_and_globals() -> None:
+    output = caesura.instrument(assemble(NAMED)).module
+    assert_valid(output)
+    maps = name_maps(output)
+    functions, _ = names_in(maps[1])
+    assert {index: functions[index] for index in range(3)} == {0: "f", 1: "quiet", 2: "loop"}
+    assert set(RUNTIME) <= set(functions.values())
+    assert names_in(maps[7])[0] == {0: "counter", 1: "__asyncify_state", 2: "__asyncify_data"}
+    assert names_in(maps[6])[0] == {0: "heap"}
+    assert maps[0] == name("program")
+    # The labels of `loop`, which is rewritten, are others now.
+    assert name_maps(assemble(NAMED))[3] == b"\x01\x02" + b"\x01\x00" + name("again")
+    assert maps[3] == b"\x00"
+
+
+def test_every_added_function_has_a_name() -> None:
+    output = caesura.instrument(assemble(NAMED)).module
+    functions, _ = names_in(name_maps(output)[1])
+    count, _ = number_at(part(output, 3).payload, 0)
+    assert sorted(functions) == list(range(1 + count))
+
+
+def test_names_of_added_locals() -> None:
+    """The function that names its locals goes on doing so; one that is not touched keeps its names."""
+    locals_ = local_names(name_maps(caesura.instrument(assemble(NAMED)).module)[2])
+    assert locals_[1] == {0: "x"}
+    assert locals_[2][0] == "n" and locals_[2][1] == "sum"
+    added = [text for index, text in locals_[2].items() if index > 1]
+    assert added and all(text.startswith("asyncify_") for text in added)
+
+
+def test_locals_are_only_named_where_the_module_does() -> None:
+    text = NAMED.replace("$sum", "1").replace("(local 1 i32)", "(local i32)")
+    text = text.replace("(param $n i32)", "(param i32)").replace("$n", "0").replace("$x", "").replace("get )", "get 0)")
+    maps = name_maps(caesura.instrument(assemble(text)).module)
+    assert 1 in maps
+    assert 2 not in maps
+
+
+def test_name_of_an_added_memory() -> None:
+    output = caesura.instrument(assemble(NAMED), caesura.Options(in_secondary_memory=True)).module
+    assert names_in(name_maps(output)[6])[0] == {0: "heap", 1: "asyncify_memory"}
+
+
+def test_a_module_without_names_gets_none() -> None:
+    binary = assemble('(module (import "env" "f" (func)) (memory 1) (func (export "x") call 0))')
+    binary = binary[: len(binary) - len(part(binary, "name").raw)] if "name" in titles(binary) else binary
+    assert titles(caesura.instrument(binary).module) == []
+
+
+def titles(binary: bytes) -> list[str]:
+    """Return the names of a module's custom sections."""
+    return [item.title for item in parts(binary) if item.number == 0]
+
+
+def features(binary: bytes) -> list[str]:
+    """Return the entries of the target features section, each with its prefix."""
+    payload = part(binary, "target_features").payload
+    count, position = number_at(payload, 0)
+    found: list[str] = []
+    for _ in range(count):
+        prefix = chr(payload[position])
+        size, position = number_at(payload, position + 1)
+        found.append(prefix + payload[position : position + size].decode())
+        position += size
+    assert position == len(payload)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("known", "options", "wanted"),
+    [
+        ([], {}, ["+multivalue"]),
+        (["+simd128"], {}, ["+simd128", "+multivalue"]),
+        (["+multivalue", "-atomics"], {}, ["+multivalue", "-atomics"]),
+        ([], {"in_secondary_memory": True}, ["+multivalue", "+multimemory"]),
+        ([], {"export_globals": True}, ["+multivalue", "+mutable-globals"]),
+        ([], {"import_globals": True}, ["+multivalue", "+mutable-globals"]),
+    ],
+)
+def test_target_features(known: list[str], options: dict[str, bool], wanted: list[str]) -> None:
+    """What the output newly uses is declared, what was declared stays, nothing is declared twice."""
+    payload = vector([text[0].encode() + name(text[1:]) for text in known])
+    binary = assemble(NAMED) + custom("target_features", payload)
+    output = caesura.instrument(binary, caesura.Options(**options)).module  # type: ignore[arg-type]
+    assert features(output) == wanted
+
+
+def test_target_features_are_not_invented() -> None:
+    assert "target_features" not in titles(caesura.instrument(assemble(NAMED)).module)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x05", b"\x01+\x7f", b"\x01\x2b\x02\xff\xfe"])
+def test_broken_target_features_are_kept(payload: bytes) -> None:
+    """A custom section never makes a module invalid."""
+    binary = assemble(NAMED) + custom("target_features", payload)
+    assert part(caesura.instrument(binary).module, "target_features").payload == payload
+
+
+def hint(function: int, *offsets: int) -> bytes:
+    """Return the branch hints of one function: likely, at some offsets in its body."""
+    return leb(function) + vector([leb(offset) + b"\x01\x01" for offset in offsets])
+
+
+def with_hints(text: str, payload: bytes) -> bytes:
+    """Return a module with branch hints, which come before the code."""
+    binary = assemble(text)
+    raw = part(binary, 10).raw
+    start = binary.index(raw)
+    return binary[:start] + custom(BRANCH_HINTS, payload) + binary[start:]
+
+
+def test_branch_hints_of_rewritten_functions_are_dropped() -> None:
+    binary = with_hints(NAMED, vector([hint(1, 3), hint(2, 5, 9)]))
+    assert part(caesura.instrument(binary).module, BRANCH_HINTS).payload == vector([hint(1, 3)])
+
+
+def test_branch_hints_stay_where_nothing_is_rewritten() -> None:
+    payload = vector([hint(1, 3), hint(2, 5, 9)])
+    output = caesura.instrument(with_hints(NAMED, payload), caesura.Options(ignore_imports=True)).module
+    assert part(output, BRANCH_HINTS).payload == payload
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x05", b"\x01\x01\x7f", b"\0\0", b"\x01\x63\x00"])
+def test_broken_branch_hints_do_not_matter(payload: bytes) -> None:
+    output = caesura.instrument(with_hints(NAMED, payload)).module
+    assert_valid(output)
+    assert part(output, BRANCH_HINTS).payload == b"\0"

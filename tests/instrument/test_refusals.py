@@ -1,0 +1,188 @@
+"""What is not supported is refused by function and by the offset of the instruction; what cannot suspend is let be.
+
+Modules whose indices change (imports of module `asyncify`) are refused with the places of the file that was given, not
+of what became of it inside.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import caesura
+from caesura.wasm.module import Module
+from tests.instrument.building import assert_valid, bodies, leb, module
+from tests.support.engine import assemble
+
+# What each refused function holds, and the bytes of the instruction that the message must point at.
+CASES = {
+    "tail call": ("call $f return_call $f", b"\x12"),
+    "tail call through a table": ("call $f i32.const 0 return_call_indirect", b"\x13"),
+    "tail call of a reference": ("call $f ref.null $n return_call_ref $n", b"\x15"),
+    "reference on the stack": ("call $make call $f drop", b"\x10\x01"),
+    "table element on the stack": ("i32.const 0 table.get 0 call $f drop", b"\x25"),
+    "exception on the stack": (
+        "block (result exnref) try_table (catch_all_ref 0) call $f end return end call $f throw_ref",
+        b"\x0b\x10\0\x0a",
+    ),
+    "structure": ("call $f i32.const 1 struct.new $s drop", b"\xfb\0"),
+    "array": ("call $f i32.const 1 array.new_fixed $a 1 drop", b"\xfb\x08"),
+    "branch on null": ("call $f block ref.null func br_on_null 0 drop call $f end", b"\xd5"),
+    "branch on cast": (
+        "call $f block (result anyref) ref.null any br_on_cast 0 anyref i31ref call $f end drop",
+        b"\xfb\x18",
+    ),
+    "second tail call": ("call $f return_call $may", b"\x12\x03"),
+}
+TEXT = """
+  (module
+    {imports}
+    (type $n (func)) (type $s (struct (field (mut i32)))) (type $a (array (mut i32)))
+    (import "env" "f" (func $f))
+    (import "env" "make" (func $make (result externref)))
+    (memory 1) (table 1 externref) (table 1 funcref)
+    (func $fine i32.const 1 drop)
+    (func $may call $f)
+    (func $refused {code}))
+"""
+ASYNCIFY = '(import "asyncify" "stop_unwind" (func $stop)) (import "asyncify" "start_rewind" (func $start (param i32)))'
+
+
+@pytest.mark.parametrize("imports", [0, 2], ids=["as it is", "renumbered"])
+@pytest.mark.parametrize("case", CASES)
+def test_the_place_of_what_is_refused(case: str, imports: int) -> None:
+    code, found = CASES[case]
+    code = code.replace("return_call_indirect", "return_call_indirect 1")
+    binary = assemble(TEXT.format(imports=ASYNCIFY if imports else "", code=code))
+    assert_valid(binary)
+    place = Module(binary).body_starts[2]
+    wanted = _shifted(found, imports)
+    with pytest.raises(caesura.UnsupportedModule) as error:
+        caesura.instrument(binary, caesura.Options(imports=("env.f",)))
+    assert error.value.function == f"function {4 + imports} (refused)"
+    assert error.value.offset == binary.index(wanted, place)
+    assert f"at byte offset {error.value.offset} " in str(error.value)
+
+
+def _shifted(code: bytes, by: int) -> bytes:
+    """Return the searched bytes with the function index in them as it is where `by` more functions are imported."""
+    for call in (b"\x10", b"\x12"):
+        place = code.find(call)
+        if by and 0 <= place < len(code) - 1:
+            return code[: place + 1] + bytes([code[place + 1] + by]) + code[place + 2 :]
+    return code
+
+
+LOCALS = {
+    "(param externref) (result externref) call $f local.get 0": "local 0 of type externref",
+    "(local funcref) ref.null func local.set 0 call $f local.get 0 drop": "local 0 of type funcref",
+    "(param i32 (ref $s)) call $f local.get 1 drop": r"local 1 of type \(ref 1\)",
+    "(local exnref) call $f local.get 0 drop": "local 0 of type exnref",
+    "(param i32 (ref $n)) local.get 0 if call $f end local.get 1 call_ref $n": r"local 1 of type \(ref 0\)",
+}
+
+
+@pytest.mark.parametrize("code", LOCALS)
+def test_locals_that_would_have_to_be_saved(code: str) -> None:
+    """There is no instruction to point at: the offset is that of the function's code."""
+    binary = assemble(TEXT.format(imports="", code=code))
+    assert_valid(binary)
+    with pytest.raises(caesura.UnsupportedModule, match=LOCALS[code]) as error:
+        caesura.instrument(binary, caesura.Options(imports=("env.f",)))
+    own = Module(binary)
+    assert error.value.function == "function 4 (refused)"
+    assert own.body_starts[2] < error.value.offset <= own.body_ends[2]
+
+
+def test_results_without_a_default() -> None:
+    binary = assemble("""
+      (module (import "env" "f" (func $f)) (memory 1)
+        (func $reference (result (ref func)) call $f ref.func $reference)
+        (elem declare func $reference))
+    """)
+    with pytest.raises(caesura.UnsupportedModule, match=r"result of type \(ref func\)") as error:
+        caesura.instrument(binary)
+    assert error.value.function == "function 1 (reference)"
+    assert error.value.offset == Module(binary).body_starts[0] + 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "call $f ref.null extern drop",
+        "(param externref) local.get 0 drop call $f",
+        "(result externref) call $f call $make",
+        "(local externref) call $f call $make local.tee 0 drop",
+        "(result externref) ref.null extern call $f",
+        "call $f ref.null func ref.is_null drop",
+        "call $f i32.const 0 i32.const 0 table.get 0 table.set 0",
+        "call $f block (result anyref) ref.null any br_on_cast 0 anyref i31ref end drop",
+        "call $f block i32.const 1 struct.new $s struct.get $s 0 drop end",
+        "(param (ref $n)) local.get 0 call_ref $n call $f",
+    ],
+)
+def test_references_that_are_not_on_the_way(code: str) -> None:
+    """A reference that is not alive across a call site needs no saving."""
+    binary = assemble(TEXT.format(imports="", code=code))
+    assert_valid(binary)
+    result = caesura.instrument(binary, caesura.Options(imports=("env.f",), ignore_indirect=True))
+    assert_valid(result.module)
+    assert result.functions[2].sites == 1
+
+
+CANNOT_SUSPEND = [
+    "return_call $fine",
+    "(param (ref $s)) (result (ref $s)) local.get 0",
+    "(result (ref $a)) i32.const 1 i32.const 2 array.new $a",
+    "(local externref) call $make local.set 0 call $fine local.get 0 drop",
+    "block (result exnref) try_table (catch_all_ref 0) call $fine end return end throw_ref",
+    "block ref.null func br_on_null 0 drop end call $fine",
+    "i32.const 0 return_call_indirect 1",
+    "ref.null $n return_call_ref $n",
+    "block (result anyref) ref.null any br_on_cast 0 anyref i31ref end drop",
+]
+
+
+@pytest.mark.parametrize("code", CANNOT_SUSPEND)
+@pytest.mark.parametrize("asserts", [False, True])
+def test_a_function_that_cannot_suspend_may_hold_anything(code: str, asserts: bool) -> None:
+    binary = assemble(TEXT.format(imports="", code=code))
+    assert_valid(binary)
+    options = caesura.Options(imports=("env.f",), ignore_indirect=True, asserts=asserts)
+    result = caesura.instrument(binary, options)
+    assert_valid(result.module)
+    assert [function.instrumented for function in result.functions] == [False, True, False]
+    assert asserts or bodies(result.module)[2] == bodies(binary)[2]
+
+
+# try; call `callee`; catch_all; call `handler`; end (no text: Wasmtime does not know the old form)
+def _old_form(callee: int, handler: int) -> bytes:
+    return b"\0\x06\x40\x10" + leb(callee) + b"\x19\x41\x05\x1a\x10" + leb(handler) + b"\x0b\x0b"
+
+
+PURE = b"\0\x0b"
+
+
+def test_call_sites_in_old_form_catch_bodies() -> None:
+    binary = module(PURE, _old_form(1, 0), b"\0\x10\x02\x0b")
+    with pytest.raises(caesura.UnsupportedModule, match="catch body") as error:
+        caesura.instrument(binary)
+    assert error.value.function == "function 2"
+    assert error.value.offset == binary.index(b"\x10\0\x0b\x0b")
+
+
+def test_call_sites_in_old_form_catch_bodies_can_be_ignored() -> None:
+    binary = module(PURE, _old_form(0, 0), b"\0\x10\x02\x0b")
+    result = caesura.instrument(binary, caesura.Options(ignore_unwind_from_catch=True))
+    assert [function.sites for function in result.functions] == [0, 1, 1]
+
+
+def test_old_form_catch_bodies_in_functions_that_cannot_suspend() -> None:
+    binary = module(PURE, _old_form(1, 1), b"\0\x10\0\x0b")
+    result = caesura.instrument(binary)
+    assert [function.sites for function in result.functions] == [0, 0, 1]
+    assert bodies(result.module)[:2] == bodies(binary)[:2]
+
+
+def test_old_form_catch_bodies_with_calls_that_cannot_suspend() -> None:
+    result = caesura.instrument(module(PURE, _old_form(0, 1)))
+    assert [function.sites for function in result.functions] == [0, 1]

@@ -1,0 +1,12 @@
+"""The oracle's options: how many modules, and from which seed."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options (given on the command line, they need `tests/oracle` there as well)."""
+    group = parser.getgroup("oracle")
+    group.addoption("--oracle-examples", type=int, default=2000, help="generated modules for Wasmtime (2000)")
+    group.addoption("--oracle-seed", type=int, default=0, help="another seed tries other modules (0)")

@@ -1,0 +1,54 @@
+// Runs exports of a module under the plain Asyncify ABI and prints, as JSON, what each returned, the calls of its
+// imports, its exported global `depth`, and how often it was suspended. It imports env.ask and env.tell.
+// Usage: node plain.mjs <module> <step> <calls>, where every <step>-th call of an import suspends (none for 0) and
+// <calls> is JSON: [[export, argument, ...], ...]
+
+import { readFileSync } from "node:fs";
+
+const [file, step, calls] = process.argv.slice(2);
+const [NORMAL, UNWINDING, REWINDING] = [0, 1, 2];
+const STACK = 32768;
+
+const log = [];
+let pending = null;
+let suspensions = 0;
+
+function imported(name, compute) {
+  return (value) => {
+    const state = exports.asyncify_get_state?.() ?? NORMAL;
+    if (state === UNWINDING) throw new Error(`${name} is called while the guest unwinds`);
+    if (state === REWINDING) {
+      if (pending?.name !== name || pending.value !== value) throw new Error(`rewinding arrived at ${name}(${value})`);
+      exports.asyncify_stop_rewind();
+      pending = null;
+      return compute(value);
+    }
+    log.push([name, value]);
+    if (Number(step) === 0 || log.length % Number(step) !== 0) return compute(value);
+    pending = { name, value };
+    suspensions++;
+    new Int32Array(exports.memory.buffer).set([STACK + 8, STACK + 16384], STACK >> 2);
+    exports.asyncify_start_unwind(STACK);
+    return 0;
+  };
+}
+
+const imports = {
+  env: { ask: imported("ask", (value) => (value * 31 + 7) & 0xffff), tell: imported("tell", () => undefined) },
+};
+const { instance } = await WebAssembly.instantiate(readFileSync(file), imports);
+const { exports } = instance;
+
+function run([name, ...parameters]) {
+  let result = exports[name](...parameters);
+  while (pending !== null) {
+    if (exports.asyncify_get_state() !== UNWINDING) throw new Error("the unwinding was lost");
+    exports.asyncify_stop_unwind();
+    exports.asyncify_start_rewind(STACK);
+    result = exports[name](...parameters.map(() => -77));
+  }
+  return result;
+}
+
+const results = JSON.parse(calls).map(run);
+console.log(JSON.stringify({ results, log, depth: exports.depth.value, suspensions }));

@@ -1,0 +1,76 @@
+"""The option `asserts`: a function that was kept from being instrumented, but is suspended all the same, is found."""
+
+from __future__ import annotations
+
+import pytest
+import wasmtime
+
+import caesura
+from tests.support.engine import assemble
+from tests.support.instrumenting import instrument
+from tests.support.plain_abi import HostFunction, PlainGuest, always, never
+
+TEXT = """
+  (module
+    (import "env" "ask" (func $ask (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (type $unary (func (param i32) (result i32)))
+    (table funcref (elem $asker))
+    (func $asker (type $unary) (i32.add (call $ask (local.get 0)) (i32.const 1)))
+    (func $forgotten (param i32) (result i32) (i32.mul (call $asker (local.get 0)) (i32.const 2)))
+    (func $direct (param i32) (result i32) (i32.mul (call $ask (local.get 0)) (i32.const 3)))
+    (func $pointer (param i32) (result i32)
+      (i32.sub (call_indirect (type $unary) (local.get 0) (i32.const 0)) (i32.const 5)))
+    (func $quiet (param i32) (result i32) (i32.add (local.get 0) (i32.const 4)))
+    (func (export "forgotten") (param i32) (result i32) (call $quiet (call $forgotten (local.get 0))))
+    (func (export "direct") (param i32) (result i32) (call $quiet (call $direct (local.get 0))))
+    (func (export "pointer") (param i32) (result i32) (call $quiet (call $pointer (local.get 0)))))
+"""
+REMOVED = ("forgotten", "direct", "pointer")
+ASK: dict[tuple[str, str], HostFunction] = {("env", "ask"): lambda value: value * 7}
+
+
+@pytest.mark.parametrize("name", REMOVED)
+def test_trap_names_the_function(name: str) -> None:
+    """The function on the remove-list traps as soon as it sees the suspension, and the backtrace says which it was."""
+    binary = instrument(assemble(TEXT), caesura.Options(remove_list=REMOVED, asserts=True))
+    guest = PlainGuest(binary, ASK, suspend_at=always)
+    with pytest.raises(wasmtime.Trap) as trap:
+        guest.call(name, 6)
+    innermost = trap.value.frames[0].func_name or ""
+    assert name in innermost
+    assert "instrumented" in innermost
+
+
+@pytest.mark.parametrize("name", REMOVED)
+def test_silence_without_suspension(name: str) -> None:
+    """The checks change nothing while nothing is suspended."""
+    original = PlainGuest(assemble(TEXT), ASK)
+    binary = instrument(assemble(TEXT), caesura.Options(remove_list=REMOVED, asserts=True))
+    assert PlainGuest(binary, ASK, suspend_at=never).call(name, 6) == original.call(name, 6)
+
+
+def test_instrumented_functions_are_not_checked() -> None:
+    """Functions that are instrumented are suspended as ever, with the option too."""
+    binary = instrument(assemble(TEXT), caesura.Options(asserts=True))
+    original = PlainGuest(assemble(TEXT), ASK)
+    for name in REMOVED:
+        guest = PlainGuest(binary, ASK, suspend_at=always)
+        assert guest.call(name, 6) == original.call(name, 6)
+        assert guest.suspensions == 1
+
+
+def test_function_without_a_name() -> None:
+    """In a module that has no names, the trap shows the function's index."""
+    original = assemble("""
+      (module
+        (import "env" "ask" (func (param i32) (result i32)))
+        (memory (export "memory") 1)
+        (func (param i32) (result i32) (i32.mul (call 0 (local.get 0)) (i32.const 2)))
+        (func (export "run") (param i32) (result i32) (call 1 (local.get 0))))
+    """)
+    nameless = next(function for function in caesura.instrument(original).functions if function.index == 1)
+    binary = instrument(original, caesura.Options(remove_list=(nameless.name,), asserts=True))
+    with pytest.raises(wasmtime.Trap) as trap:
+        PlainGuest(binary, ASK, suspend_at=always).call("run", 6)
+    assert "1" in (trap.value.frames[0].func_name or "")
