@@ -32,6 +32,7 @@ from caesura.instrument.controls import CONTROLS
 from caesura.instrument.dispatch import Dispatcher
 from caesura.instrument.frame import Frame
 from caesura.instrument.labels import AT_HEAD, Labels
+from caesura.instrument.pads import Pads
 from caesura.instrument.plan import SLOT, Plan
 from caesura.instrument.regions import Layout
 from caesura.instrument.relabel import Relabeler
@@ -70,7 +71,9 @@ class Rewriter:
         runtime: Runtime,
         types: TypeTable,
         import_thunks: dict[int, int],
+        pads: Pads,
     ) -> None:
+        self._pads = pads
         self._import_thunks = import_thunks
         self._data = module.data
         self._body = body
@@ -91,9 +94,13 @@ class Rewriter:
         self._site_of_call: dict[int, int] = {}
         self._site_of_landing: dict[int, int] = {}
         self._unwind = 0
+        # For each unwind pad the label that call sites branch to.
+        self._pad_labels: list[int] = []
         self._copied = 0
         # Whether control can reach the place that is being written.
         self._live = True
+        # Loops that get an empty loop at their head, which keeps engines from unrolling them.
+        self._not_unrolled: set[int] = set()
         # Hand-off loops of a resume body: the label where it leaves instead of entering them.
         self._exits: dict[int, int] = {}
         self._has_one_site = False
@@ -106,7 +113,7 @@ class Rewriter:
         leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
         # With one call site there is no number to bring along.
         self._has_one_site = len(self._plan.site_calls) == 1
-        self._unwind = labels.begin(c.BLOCK_EMPTY if self._has_one_site else c.BLOCK_I32)
+        self._open_unwind()
         self._dispatcher.enter_function(leave)
         return self._code_and_tail(leave)
 
@@ -116,7 +123,7 @@ class Rewriter:
         self._copy_code()
         if self._plan.ends_live:
             self._out.append(c.RETURN)
-        labels.close(self._unwind)
+        self._close_unwind()
         self._push_frame()
         if self._results:
             labels.close(leave)
@@ -140,6 +147,32 @@ class Rewriter:
                 self._body.code_start,
             )
         return c.zero(value_type)
+
+    def _open_unwind(self) -> None:
+        """Open the labels that call sites branch to when they unwind."""
+        labels = self._labels
+        self._unwind = labels.begin(c.BLOCK_EMPTY if self._has_one_site else c.BLOCK_I32)
+        for live in self._pads.live:
+            self._pad_labels.append(labels.begin(c.BLOCK_I32) if self._dead_at(live) else self._unwind)
+
+    def _close_unwind(self) -> None:
+        """Write the unwind pads: each zeroes what is dead at its call sites and goes on to where the frame is pushed."""
+        is_last = True
+        for pad in range(len(self._pad_labels) - 1, -1, -1):
+            if self._pad_labels[pad] == self._unwind:
+                continue
+            if not is_last:
+                self._labels.branch(c.BR, self._unwind)
+            is_last = False
+            self._labels.close(self._pad_labels[pad])
+            for local in self._dead_at(self._pads.live[pad]):
+                self._out.append(c.ZERO[self._frame.type_of(self._body, local)])
+                self._set(local)
+        self._labels.close(self._unwind)
+
+    def _dead_at(self, live: int) -> list[int]:
+        """Return the saved locals of the original function that are not among those live (as bits)."""
+        return [local for local in self._frame.values if local < self._body.local_count and not live >> local & 1]
 
     def _push_frame(self) -> None:
         out = self._out
@@ -273,9 +306,10 @@ class Rewriter:
             self._out.append(self._runtime.state_get)
             self._labels.branch(c.BR_IF, self._unwind)
             return
-        self._out.append(c.CONST_I32 + encode_signed(self._numbers[self._site_of_call[index]]))
+        site = self._site_of_call[index]
+        self._out.append(c.CONST_I32 + encode_signed(self._numbers[site]))
         self._out.append(self._runtime.state_get)
-        self._labels.branch(c.BR_IF, self._unwind)
+        self._labels.branch(c.BR_IF, self._pad_labels[self._pads.of_site[site]] if self._pad_labels else self._unwind)
         self._out.append(c.DROP)
 
     # Crossing operands.
@@ -392,6 +426,8 @@ class Rewriter:
             self._read_again(2 * index)
         self._heights.append(labels.begin(self._construct_start(index)))
         self._closing.append(self._heights[-1])
+        if index in self._not_unrolled:
+            self._out.append(c.EMPTY_LOOP)
         if index in self._plan.region_of:
             self._take_in_parameters(index)
         if region >= 0:
