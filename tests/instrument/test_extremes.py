@@ -216,7 +216,7 @@ def test_a_hundred_thousand_functions() -> None:
 @pytest.mark.parametrize(
     "binary",
     [
-        pytest.param(locals_around_a_loop(50_000), id="locals"),
+        pytest.param(function(b"\x03\x40" + F + F + AGAIN + END, b"\x01" + leb(50_000) + b"\x7f"), id="locals"),
         pytest.param(function(LOAD * 50_001 + F + DROP * 50_001), id="temporaries"),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Final
 
 from caesura.analysis.body import Body, decode_body
 from caesura.analysis.calls import CallGraph, read_calls
+from caesura.analysis.entries import entered_from_outside
 from caesura.analysis.interpreters import handoff_loops
 from caesura.analysis.liveness import live_locals
 from caesura.analysis.shadow_stack import find_stack_pointer
@@ -106,6 +107,7 @@ class _Pipeline:
         self._sites: list[int] = [0] * len(self._module.body_starts)
         self._warnings: list[str] = []
         self._exact: list[bool] = []
+        self._entered: list[bool] = []
         self._two_bodies = Selection(set(), False)
         self._import_thunks: dict[int, int] = {}
         self._pool = GlobalPool(len(self._module.globals) + (0 if options.import_globals else 2))
@@ -121,11 +123,20 @@ class _Pipeline:
         lists = resolve_lists(options, imports, self._names.names, self._warnings)
         suspension = find_suspending(module, graph, lists, self._prepared.runtime_functions)
         self._exact = [not instrumented for instrumented in suspension.instrumented]
+        self._entered = entered_from_outside(module, graph, suspension.instrumented)
         self._two_bodies = select_two_bodies(module, graph, suspension, options, self._names.names)
         memory = choose_memory(module, options, self._edits, self._new_names)
         state_globals = Globals(module, options, memory.pointer, self._edits, self._new_names)
         grows = options.thunks and options.in_secondary_memory
-        runtime = Runtime(self._functions, state_globals.state, state_globals.data, memory.index, memory.pointer, grows)
+        runtime = Runtime(
+            self._functions,
+            state_globals.state,
+            state_globals.data,
+            memory.index,
+            memory.pointer,
+            grows,
+            options.no_multivalue,
+        )
         thunks = Thunks(module, self._functions, runtime, self._stack_pointer) if options.thunks else None
         if thunks is not None:
             self._add_import_thunks(thunks, suspension)
@@ -228,7 +239,7 @@ class _Pipeline:
             self._import_thunks,
             _ONE_PAD,
         )
-        code = rewriter.run()
+        code = rewriter.run(self._entered[function])
         self._name_locals(function, frame)
         return code
 
@@ -244,7 +255,7 @@ class _Pipeline:
         if passed_values(plan, liveness) > _MAXIMUM_PASSED:
             return b""
         normal = normal_layout(body, sorted(plan.below))
-        frame = Frame(body, liveness.landings, plan, layout.needs_site_local() or normal.needs_site_local())
+        frame = Frame(body, liveness.landings, plan, layout.needs_site_local() or normal.dispatches())
         handoff = Handoff(body, plan, liveness, frame, definition.results, self._pool)
         moved = 0
         for local in plan.moved_locals:
@@ -316,7 +327,7 @@ class _Pipeline:
                 raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
             edits.append(sec.EXPORT, encode_name(name) + bytes([FUNCTION_KIND]) + encode_unsigned(index))
         edits.replace[sec.CODE] = self._code(bodies)
-        features = ["multivalue"]
+        features: list[str] = [] if self._options.no_multivalue else ["multivalue"]
         if memory.index > 0:
             features.append("multimemory")
         if self._options.import_globals or self._options.export_globals:

@@ -277,7 +277,7 @@ class Planner:
         region.openings.append((2 * landing, LANDING, site))
 
     def _ignore_reads(self, start: int, producer: int) -> None:
-        """Note the locals read for an argument that is computed anew and ignored, where nothing else depends on them."""
+        """Note the reads of locals for an argument that is ignored, where nothing else depends on them."""
         codes = self.body.codes
         reads: list[int] = []
         for index in range(start, (producer & (SLOT - 1)) + 1):

@@ -3,7 +3,7 @@
 The code is copied in runs of bytes; only control instructions (whose label indices change), call sites, crossing
 operands and region heads are written anew. The result has this shape (docs/design.md explains why):
 
-    block $leave                      ;; only where the function has results
+    block $leave                      ;; only where the function has results, and can be entered from outside
       block $unwind (result i32)
         ...labels opened at the head of the body...
         global.get $state
@@ -29,7 +29,7 @@ from caesura.errors import UnsupportedModule
 from caesura.instrument import code as c
 from caesura.instrument import controls
 from caesura.instrument.controls import CONTROLS
-from caesura.instrument.dispatch import Dispatcher
+from caesura.instrument.dispatch import NEVER, Dispatcher
 from caesura.instrument.frame import Frame
 from caesura.instrument.labels import AT_HEAD, Labels
 from caesura.instrument.pads import Pads
@@ -85,7 +85,8 @@ class Rewriter:
         self._layout = layout
         self._labels = Labels(len(layout.landings), len(layout.regions))
         self._out = self._labels.out
-        self._dispatcher = Dispatcher(module, body, layout, frame, self._labels, runtime, types)
+        is_handed_over_to = layout.numbers is not numbers
+        self._dispatcher = Dispatcher(module, body, layout, frame, self._labels, runtime, types, is_handed_over_to)
         # For each open construct of the original: where branches to its label go, and the label that its end closes.
         self._heights: list[int] = [0]
         self._closing: list[int] = [0]
@@ -107,10 +108,14 @@ class Rewriter:
         # Blocks opened at region heads that turned out to have nothing that branches to them.
         self.untargeted: set[int] = set()
 
-    def run(self) -> bytes:
-        """Return the encoded body without its size field."""
-        labels = self._labels
-        leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
+    def run(self, is_entered_from_outside: bool) -> bytes:
+        """Return the encoded body without its size field.
+
+        Only what others than instrumented functions enter must be able to leave at once (see `analysis.entries`).
+        """
+        leave = NEVER
+        if is_entered_from_outside:
+            leave = self._labels.begin(c.BLOCK_EMPTY) if self._results else 0
         # With one call site there is no number to bring along.
         self._has_one_site = len(self._plan.site_calls) == 1
         self._open_unwind()
@@ -125,10 +130,10 @@ class Rewriter:
             self._out.append(c.RETURN)
         self._close_unwind()
         self._push_frame()
-        if self._results:
+        if self._results and leave != NEVER:
             labels.close(leave)
-            for value_type in self._results:
-                self._out.append(self._zero(value_type))
+        for value_type in self._results:
+            self._out.append(self._zero(value_type))
         self._out.append(c.END)
         return self._declarations() + b"".join(self._out)
 
@@ -156,7 +161,7 @@ class Rewriter:
             self._pad_labels.append(labels.begin(c.BLOCK_I32) if self._dead_at(live) else self._unwind)
 
     def _close_unwind(self) -> None:
-        """Write the unwind pads: each zeroes what is dead at its call sites and goes on to where the frame is pushed."""
+        """Write the unwind pads: each zeroes what is dead at its call sites and goes on to push the frame."""
         is_last = True
         for pad in range(len(self._pad_labels) - 1, -1, -1):
             if self._pad_labels[pad] == self._unwind:
@@ -185,7 +190,7 @@ class Rewriter:
                 if place >= 0:
                     out.append(c.LOCAL_GET + encode_unsigned(values[place]))
                 place += 1
-            out.append(c.CALL + encode_unsigned(self._runtime.helpers(shape)[0]))
+            out.append(c.CALL + encode_unsigned(self._runtime.push(shape)))
 
     def _marks(self) -> bytearray:
         plan = self._plan

@@ -256,7 +256,7 @@ class NormalBody(Rewriter):
                 out.append(c.GLOBAL_GET + encode_unsigned(handoff.carriers[place][number]))
                 self._set(handoff.locals[place][number])
             number = self._layout.numbers[place]
-            if self._layout.needs_site_local():
+            if self._layout.dispatches():
                 out.append(c.CONST_I32 + encode_signed(number))
                 self._set(self._frame.site_local())
             targets = self._dispatcher.targets(self._layout.regions[0], labels.depth(head))
