@@ -78,7 +78,7 @@ def _profile(spy: str, program: Program, form: str) -> dict[str, Any]:
         for stack, count in _sample(spy, program, form):
             names = [name for frame in stack if (name := _name(frame))]
             steps[_step(names)] += count
-            if names:
+            if "pipeline.instrument" in names:
                 functions[names[-1]] += count
         runs += 1
     total = steps.total()
@@ -137,8 +137,8 @@ def profile_tables(facts: dict[str, Any]) -> str:
     cells = [[f"`{name}` {part:.0%}" for name, part in profile["functions"].items()] for profile in profiles]
     functions = table(columns, [list(row) for row in zip(*cells, strict=True)])
     return (
-        f"{steps}\nThe functions with the most time of their own, with what they call in Python's and the C library:\n\n"
-        f"{functions}\n(`make bench ONLY=profile`, {facts['date']}, {facts['machine']}.)\n"
+        f"{steps}\nThe functions with the most time of their own, what they call in Python's and the C library included:\n"
+        f"\n{functions}\n(`make bench ONLY=profile`, {facts['date']}, {facts['machine']}.)\n"
     )
 
 

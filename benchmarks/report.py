@@ -1,10 +1,10 @@
-"""The report: docs/benchmarks.md with its drawings, and the block of figures in README.md, from the figures in docs/.
+"""The report, from the figures in docs/: docs/benchmarks.md, its drawings, and the blocks in README.md and design.md.
 
     python -m benchmarks.report
 
 Every number in them comes from the JSON files that the parts of the benchmarks write (docs/size.json,
-docs/transform.json, docs/running.json, docs/host.json, docs/javascript.json); a part that has not been run is said to
-be missing.
+docs/transform.json, docs/running.json, docs/host.json, docs/javascript.json, docs/profile.json); a part that has not
+been run is said to be missing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final
 
 from benchmarks.facts import DOCS, REPOSITORY, load, say
 from benchmarks.plot import write_size_plot, write_transform_plot
+from benchmarks.profile import profile_tables
 from benchmarks.readme import readme_block
 from benchmarks.running_part import running_optimize_table, running_tables, write_running_plots
 from benchmarks.tables import (
@@ -29,8 +30,6 @@ from benchmarks.tables import (
 from benchmarks.targets import Facts, targets_table
 
 PARTS: Final = ("size", "transform", "running", "host", "javascript")
-_BEGIN: Final = "<!-- benchmarks: begin -->"
-_END: Final = "<!-- benchmarks: end -->"
 
 _HEAD: Final = """\
 # Benchmarks
@@ -93,8 +92,11 @@ def main() -> int:
     facts: Facts = {part: load(part) for part in PARTS}
     (DOCS / "benchmarks.md").write_text(_page(facts), encoding="utf-8")
     block = readme_block(facts)
-    _put_into(REPOSITORY / "README.md", _BEGIN, _END, block)
-    say("written: docs/benchmarks.md, its drawings, and the figures in README.md\n")
+    _put_into(REPOSITORY / "README.md", "benchmarks", block)
+    profile = load("profile")
+    if profile:
+        _put_into(DOCS / "design.md", "profile", profile_tables(profile))
+    say("written: docs/benchmarks.md, its drawings, the figures in README.md and the profile in docs/design.md\n")
     print(block)
     print(targets_table(facts))
     return 0
@@ -144,12 +146,12 @@ def _headings(facts: Facts) -> str:
     return "".join(lines)
 
 
-def _put_into(path: Path, begin: str, end: str, block: str) -> None:
-    """Replace what stands between two marks in a page."""
+def _put_into(path: Path, mark: str, block: str) -> None:
+    """Replace what stands between the marks `<!-- mark: begin -->` and `<!-- mark: end -->` of a page."""
     text = path.read_text(encoding="utf-8")
-    found = re.search(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", text, re.DOTALL)
+    found = re.search(f"(?<=<!-- {mark}: begin -->\n).*?(?=<!-- {mark}: end -->)", text, re.DOTALL)
     if found is None:
-        raise SystemExit(f"{path.name} has no place for the figures: {begin} and {end} are missing")
+        raise SystemExit(f"{path.name} has no place for the figures: the marks for '{mark}' are missing")
     path.write_text(text[: found.start()] + block + text[found.end() :], encoding="utf-8")
 
 
