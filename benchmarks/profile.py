@@ -137,7 +137,7 @@ def profile_tables(facts: dict[str, Any]) -> str:
     cells = [[f"`{name}` {part:.0%}" for name, part in profile["functions"].items()] for profile in profiles]
     functions = table(columns, [list(row) for row in zip(*cells, strict=True)])
     return (
-        f"{steps}\nThe functions with the most time of their own, what they call in Python's and the C library included:\n"
+        f"{steps}\nThe functions with the most time of their own (with what they call in Python's and the C library):\n"
         f"\n{functions}\n(`make bench ONLY=profile`, {facts['date']}, {facts['machine']}.)\n"
     )
 

@@ -122,8 +122,7 @@ def _page(facts: Facts) -> str:
         }
         parts.append(_TRANSFORM.format(plot="transform.svg", **texts))
     if running:
-        write_running_plots(running, DOCS)
-        parts.append(running_tables(running))
+        parts += [running_tables(running), write_running_plots(running, DOCS)]
     for part, title in (("host", "The asyncio host"), ("javascript", "The JavaScript host")):
         found = facts[part]
         if found:

@@ -17,9 +17,10 @@ def running_tables(facts: dict[str, Any]) -> str:
     return str(importlib.import_module("benchmarks.running.report").tables(facts))
 
 
-def write_running_plots(facts: dict[str, Any], folder: Path) -> None:
-    """Draw what the tables of running refer to."""
-    importlib.import_module("benchmarks.running.report").write_plots(facts, folder)
+def write_running_plots(facts: dict[str, Any], folder: Path) -> str:
+    """Draw the figures of running, in files of that folder; return the pictures for the page."""
+    written: list[Path] = importlib.import_module("benchmarks.running.report").write_plots(facts, folder) or []
+    return "".join(f"![{path.stem}]({path.name})\n\n" for path in written)
 
 
 def running_optimize_table(facts: dict[str, Any]) -> str:

@@ -134,12 +134,75 @@ def _transformation(limit: float) -> Callable[[Facts], Measured | None]:
     return find
 
 
+def _asynchronous_files(limit: float) -> Callable[[Facts], Measured | None]:
+    """Return how to find the total time of SQLite over asynchronous files as a share of Binaryen's."""
+
+    def find(facts: Facts) -> Measured | None:
+        for entry in (facts["running"] or {}).get("asynchronous_files", []):
+            if entry["engine"] == NODE and entry["base"] == BINARYEN and DEFAULT in entry["mean"]:
+                share_of_time = entry["mean"][DEFAULT][0]
+                return Measured(f"{share_of_time:.2f}", "1", share_of_time <= limit)
+        return None
+
+    return find
+
+
+def _recursion(never: float, resumed: float) -> Callable[[Facts], Measured | None]:
+    """Return how to find QuickJS's recursion depth after tier-up, never suspended and with every frame resumed once."""
+
+    def find(facts: Facts) -> Measured | None:
+        for entry in (facts["running"] or {}).get("recursion", []):
+            if entry["engine"] == NODE and entry["state"] == "after tier-up" and DEFAULT in entry["depth"]:
+                original = entry["depth"]["original"]["never"]
+                ours, theirs = (
+                    [entry["depth"][variant][key] / original for key in ("never", "resumed")]
+                    if variant in entry["depth"]
+                    else []
+                    for variant in (DEFAULT, BINARYEN)
+                )
+                is_enough = ours[0] >= never and ours[1] >= resumed
+                return Measured(_listed(ours, " / "), _listed(theirs, " / "), is_enough)
+        return None
+
+    return find
+
+
+def _suspending(limits: dict[int, float]) -> Callable[[Facts], Measured | None]:
+    """Return how to find the microseconds of a suspension and resumption at some depths."""
+
+    def find(facts: Facts) -> Measured | None:
+        for entry in (facts["running"] or {}).get("suspending", []):
+            if entry["engine"] == NODE and DEFAULT in entry["microseconds"]:
+                ours, theirs = (
+                    [entry["microseconds"].get(variant, {}).get(f"small {depth}", [math.nan])[0] for depth in limits]
+                    for variant in (DEFAULT, BINARYEN)
+                )
+                is_enough = all(value <= limit for value, limit in zip(ours, limits.values(), strict=True))
+                return Measured(_listed(ours, " / "), _listed(theirs, " / "), is_enough)
+        return None
+
+    return find
+
+
+def _listed(values: list[float], between: str) -> str:
+    return between.join(f"{value:.2f}" for value in values)
+
+
 TARGETS: Final = (
     Target("SQLite in memory, Node 20, time of the original's", "1.12", _run_time("SQLite", 1.12)),
+    Target("SQLite over an asynchronous VFS, Node 20, total time of Binaryen's", "0.45", _asynchronous_files(0.45)),
     Target("QuickJS, Node 20, time of the original's", "1.12", _run_time("QuickJS", 1.12)),
     Target("PHP with its import list, Node 20, time of the original's", "1.08", _run_time("PHP", 1.08)),
     Target("C programs, geometric mean, Node 20 and Wasmtime; each program", "1.04; 1.10", _c_programs(1.04, 1.10)),
     Target("code added in the worst case, `balanced`, of Binaryen's -O1", "0.35", _size("balanced", 0.35)),
     Target("the same, `size`", "0.28", _size("size", 0.28)),
     Target("CPU time of the transformation, of Binaryen's", "1/30", _transformation(30)),
+    Target(
+        "QuickJS recursion depth after tier-up, Node 20, of the original's: never suspended / every frame resumed once",
+        "0.75 / 0.35",
+        _recursion(0.75, 0.35),
+    ),
+    Target(
+        "suspend and resume at depth 10 / 1000, Node 20, microseconds", "0.5 / 6", _suspending({10: 0.5, 1000: 6.0})
+    ),
 )
