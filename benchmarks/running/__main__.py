@@ -1,6 +1,7 @@
 """The running half of the benchmarks: measure everything, or what `--only` names, and write running.json.
 
-    python -m benchmarks.running [--rounds 5] [--only NAME] [--quick] [--output docs]
+`python -m benchmarks.running [--rounds 5] [--only NAME] [--quick] [--cached] [--output docs]`. The tables are printed,
+and the drawings written next to the facts.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import datetime
 import json
 import platform
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +20,11 @@ from benchmarks.running.asynchronous_files import measure_asynchronous_files
 from benchmarks.running.builds import BUILD, REPOSITORY, NotBuilt, binaryen_version, caesura_version
 from benchmarks.running.engine_costs import measure_compiling, measure_recursion, measure_warming
 from benchmarks.running.engines import RunnerFailed, current_node, usual_node, wasmtime
+from benchmarks.running.plots import write_plots
 from benchmarks.running.run_time import measure_c_programs, measure_php, measure_quickjs, measure_sqlite
 from benchmarks.running.session import Session
 from benchmarks.running.suspending import measure_suspending
+from benchmarks.running.tables import tables
 
 PARTS: Final[dict[str, Callable[[Session], dict[str, Any]]]] = {
     "sqlite": measure_sqlite,
@@ -46,8 +50,9 @@ def main() -> int:
     is_partial = arguments.only or arguments.quick
     folder = Path(arguments.output) if arguments.output else BUILD if is_partial else REPOSITORY / "docs"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "running.json").write_text(json.dumps(facts, indent=1) + "\n")
-    print(json.dumps(facts))
+    (folder / "running.json").write_text(written(facts))
+    write_plots(facts, folder)
+    print(tables(facts))
     return 0
 
 
@@ -65,10 +70,18 @@ def measure(parts: list[str], session: Session) -> dict[str, Any]:
         "rounds": session.rounds,
         "notes": session.notes,
     }
+    if session.is_quick:
+        session.notes.append("QUICK: this run only shows that everything works; its figures mean nothing.")
     for part in parts:
         for key, results in PARTS[part](session).items():
             facts.setdefault(key, []).extend(results)
     return facts
+
+
+def written(facts: dict[str, Any]) -> str:
+    """Return facts as JSON with a line for each figure."""
+    lines = json.dumps(facts, indent=1)
+    return re.sub(r"\[\s+([-\d.e+,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", lines) + "\n"
 
 
 def _processor() -> str:
@@ -81,9 +94,7 @@ def _processor() -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.running", description=(__doc__ or "").split("\n\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.running", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often to run everything (default: 5)")
     parser.add_argument("--only", action="append", choices=list(PARTS), help="measure only this part; may be repeated")
     parser.add_argument("--quick", action="store_true", help="run everything for a moment only, to see that it works")

@@ -5,6 +5,7 @@ The original cannot do this, so the times are multiples of those of Binaryen's -
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from benchmarks.running.builds import BINARYEN, ORIGINAL, VARIANTS
@@ -33,5 +34,7 @@ def measure_asynchronous_files(session: Session) -> dict[str, Any]:
             session.say(f"asynchronous files in {engine.name}: round {turn + 1} of {session.rounds}")
             rounds.append(engine.run("asynchronous_files", request))
         base = BINARYEN.name if BINARYEN.name in files else next(iter(files))
-        results.append({"engine": engine.name, "base": base, **overheads(rounds, base)})
+        suspensions = json.loads(rounds[0][base]["shop"]["outcome"])["suspensions"]
+        figures = overheads(rounds, base)
+        results.append({"engine": engine.name, "base": base, "suspensions": suspensions, **figures})
     return {"asynchronous_files": results}

@@ -2,16 +2,16 @@
 
 Compiling is measured in processor time of all threads, of the whole module at once, separately for V8's two compilers;
 V8 tells only of its second compiler how large the code is. How much native stack the code takes shows in how deep a
-script may recurse in QuickJS, whose interpreter is a single function: in the first compiler's code, in the second's, and
-when every frame on the stack has been resumed once (runners/recursion.mjs). Warming up is the time of the first run
-of each of a program's parts in a new process, in which V8 compiles what is called, in its fast compiler's code.
+script may recurse in QuickJS, whose interpreter is a single function: in the first compiler's code, in the second's,
+and when every frame on the stack has been resumed once (runners/recursion.mjs). Warming up is the time of the first
+run of each of a program's parts in a new process, in which V8 compiles what is called, in its fast compiler's code.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from benchmarks.running.builds import BINARYEN, DEFAULT, ORIGINAL, VARIANTS, Input
+from benchmarks.running.builds import BINARYEN, DEFAULT, ORIGINAL, VARIANTS
 from benchmarks.running.comparing import check_outcomes, spread
 from benchmarks.running.engines import Engine, nodes, wasmtime
 from benchmarks.running.inputs import PHP, QUICKJS, SQLITE

@@ -43,9 +43,7 @@ class Engine:
         place = [str(RUNNERS / f"{runner}.mjs")] if self.is_node else ["-m", f"benchmarks.running.wasmtime_{runner}"]
         command = [*self.command, *flags, *place, json.dumps(request)]
         try:
-            done = subprocess.run(
-                command, check=False, capture_output=True, text=True, cwd=REPOSITORY, timeout=seconds
-            )
+            done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=REPOSITORY, timeout=seconds)
         except subprocess.TimeoutExpired:
             raise RunnerFailed(f"{runner} took longer than {seconds:.0f} s in {self.name}") from None
         if done.returncode != 0:

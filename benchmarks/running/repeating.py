@@ -1,4 +1,4 @@
-"""Repeating a run inside Wasmtime until a time is filled, the variants right after each other: runners/timing.mjs again.
+"""Repeats runs in Wasmtime until a time is filled, the variants right after each other, as runners/timing.mjs does.
 
 The time is the processor time of this thread. Wasmtime has compiled all code before the first call, so there is
 nothing to wait for; each part runs once before it is measured.

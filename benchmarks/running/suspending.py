@@ -1,7 +1,7 @@
 """What a suspension and resumption costs by the depth of the stack, and the bytes of asyncify stack that it takes.
 
-One guest with two kinds of frames (guests/suspending.c), driven through the plain ABI in the same way for both tools. The
-original cannot suspend, so Binaryen's output is what the others are compared with.
+One guest with two kinds of frames (guests/suspending.c), driven through the plain ABI in the same way for both tools.
+The original cannot suspend, so Binaryen's output is what the others are compared with.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measures how long Wasmtime takes to compile a module, and the machine code that comes out, as runners/compiling.mjs does.
+"""Measures how long Wasmtime takes to compile a module, and the machine code, as runners/compiling.mjs does in Node.
 
 python -m benchmarks.running.wasmtime_compiling '{"file": "<module>"}'
 
@@ -28,7 +28,8 @@ def main() -> None:
     begun = time.process_time()  # of all threads
     compiled = wasmtime.Module(engine, module)
     passed = time.process_time() - begun
-    print(json.dumps({"milliseconds": passed * 1000, "machineCode": section_size(bytes(compiled.serialize()), b".text")}))
+    code = section_size(bytes(compiled.serialize()), b".text")
+    print(json.dumps({"milliseconds": passed * 1000, "machineCode": code}))
 
 
 def section_size(image: bytes, name: bytes) -> int:
