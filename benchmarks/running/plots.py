@@ -58,24 +58,24 @@ def _draw_run_time(results: Sequence[dict[str, Any]]) -> Figure:
     names = [name for name in _OTHERS if any(name in one["mean"] for one in results)]
     width = 0.8 / len(names)
     for place, name in enumerate(names):
-        for group, one in enumerate(results):
-            if name not in one["mean"]:
-                continue
-            median, least, greatest = one["mean"][name]
-            axes.bar(
-                group + (place - (len(names) - 1) / 2) * width,
-                median,
-                width * 0.9,
-                yerr=[[median - least], [greatest - median]],
-                color=_COLOURS[name],
-                ecolor=_GREY,
-                label=name if group == 0 else None,
-            )
+        groups = [(group, one["mean"][name]) for group, one in enumerate(results) if name in one["mean"]]
+        axes.bar(
+            [group + (place - (len(names) - 1) / 2) * width for group, _ in groups],
+            [median for _, (median, _, _) in groups],
+            width * 0.9,
+            yerr=[
+                [median - least for _, (median, least, _) in groups],
+                [greatest - median for _, (median, _, greatest) in groups],
+            ],
+            color=_COLOURS[name],
+            ecolor=_GREY,
+            label=name,
+        )
     axes.axhline(1, color=_GREY, linewidth=0.8)
     axes.set_xticks(range(len(results)), [f"{one['program']}\n{one['engine']}" for one in results])
     axes.set_ylabel("time / original's time")
-    axes.set_title("Never suspended (geometric means; least to greatest round)")
-    _finish(axes)
+    _clear(axes)
+    _add_legend(figure, axes)
     return figure
 
 
@@ -93,11 +93,9 @@ def _draw_suspending(results: Sequence[dict[str, Any]]) -> Figure:
         axes.set_yscale("log")
         axes.set_title(one["engine"])
         axes.set_xlabel("depth of the stack")
-        if one is results[0]:
-            axes.set_ylabel("microseconds to suspend and resume")
-            _finish(axes)
-        else:
-            _finish(axes, legend=False)
+        _clear(axes)
+    figure.axes[0].set_ylabel("microseconds to suspend and resume")
+    _add_legend(figure, figure.axes[0], 3)
     return figure
 
 
@@ -115,19 +113,27 @@ def _draw_recursion(results: Sequence[dict[str, Any]]) -> Figure:
             color=_COLOURS[name],
             label=name,
         )
-    labels = {"never": "never suspended", "resumed": "resumed once"}
+    labels = {"never": "never\nsuspended", "resumed": "resumed\nonce"}
     axes.set_xticks(
         range(len(groups)),
-        [f"{one['engine']}\n{one['state']}\n{labels[key]}" for one, key in groups],
+        [f"{one['engine']}\n{one['state'].split()[0]}\ntier-up,\n{labels[key]}" for one, key in groups],
         fontsize=7,
     )
-    axes.set_title("How deep a script recurses in QuickJS until the native stack overflows")
-    _finish(axes)
+    axes.set_ylabel("depth of recursion in QuickJS")
+    _clear(axes)
+    _add_legend(figure, axes)
     return figure
 
 
-def _finish(axes: Axes, *, legend: bool = True) -> None:
+def _clear(axes: Axes) -> None:
+    """Remove the lines that say nothing."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    if legend:
-        axes.legend(frameon=False, fontsize=7, labelcolor=_GREY)
+
+
+def _add_legend(figure: Figure, axes: Axes, columns: int = 6) -> None:
+    """Say above the drawing what its colours mean."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.95), ncols=columns, frameon=False, fontsize=8
+    )
