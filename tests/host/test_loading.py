@@ -34,8 +34,8 @@ def test_sources(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "error", "message"),
     [
-        (b"", caesura.MalformedModule, "neither a binary module nor one in the text format"),
-        (b"(module", caesura.MalformedModule, "neither a binary module"),
+        (b"", caesura.MalformedModule, "expected the magic bytes"),
+        (b"(module", caesura.MalformedModule, r"at byte offset 7 .*expected `\)` \(line 1, column 8\)"),
         (b"\0asm\1\0\0\0\xff", caesura.MalformedModule, "unknown section id 255"),
         ("/does/not/exist.wasm", caesura.UsageError, "cannot read '/does/not/exist.wasm': No such file"),
     ],

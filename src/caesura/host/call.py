@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from caesura.errors import UsageError
 from caesura.host import native
+from caesura.host.errors import ASYNCIFY_OVERFLOW, GuestTrap
 from caesura.host.imports import HostFunction
-from caesura.host.protocol import Lost
+from caesura.host.protocol import Lost, Overflowed
 from caesura.host.values import result_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Call:
         self._mode = mode
         self._buffer = export.new_buffer()
         self._buffer_address = ctypes.addressof(self._buffer)
-        export.params.write(self._buffer, 0, arguments, instance.objects, f"argument of {export.name}")
+        export.params.write(self._buffer, 0, arguments, instance.objects, "argument", export.name)
         # The import at which the guest is suspended, and what it waits for.
         self.pending: HostFunction | None = None
         self.coroutine: Coroutine[Any, Any, Any] | None = None
@@ -88,66 +89,70 @@ class Call:
         self.task: asyncio.Task[Any] | None = None
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        try:
-            self.start()
-            while self.pending is not None:
-                coroutine = self.coroutine
-                assert coroutine is not None
-                step = coroutine.send
-                sent = None
-                waited_for = self.waited_for
-                try:
-                    while True:
-                        try:
-                            sent = yield waited_for
-                        except GeneratorExit:
-                            raise
-                        except BaseException as error:
-                            waited_for = coroutine.throw(error)
-                        else:
-                            waited_for = step(sent)
-                except StopIteration as end:
-                    self._value = end.value
-                except GeneratorExit:
-                    raise
-                except BaseException as error:
-                    self._error = error
-                self.resume()
-            return self.results()
-        finally:
-            self.end()
+        return self._drive(self._await_host)
 
     def generate(self) -> Generator[Any, Any, Any]:
         """Run the call as a generator of what yielding host functions return."""
+        return self._drive(self._hand_out)
+
+    def _drive(self, wait: Callable[[], Generator[Any, Any, None]]) -> Generator[Any, Any, Any]:
+        """Run the call; wherever the guest is suspended, `wait` finds out what the import returns or raises."""
         try:
-            self.start()
+            self._start()
             while self.pending is not None:
+                yield from wait()
+                self._resume()
+            return self._results()
+        finally:
+            self.end()
+
+    def _await_host(self) -> Generator[Any, Any, None]:
+        """Let the host coroutine, which has begun to wait, run to its end."""
+        coroutine = self.coroutine
+        assert coroutine is not None
+        waited_for = self.waited_for
+        try:
+            while True:
                 try:
-                    self._value = yield self.waited_for
+                    sent = yield waited_for
                 except GeneratorExit:
                     raise
                 except BaseException as error:
-                    self._error = error
-                self.resume()
-            return self.results()
-        finally:
-            self.end()
+                    waited_for = coroutine.throw(error)
+                else:
+                    waited_for = coroutine.send(sent)
+        except StopIteration as end:
+            self._value = end.value
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._error = error
+
+    def _hand_out(self) -> Generator[Any, Any, None]:
+        """Yield what the host function returned, and take what comes back."""
+        try:
+            self._value = yield self.waited_for
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._error = error
 
     def run(self) -> Any:
         """Run the call to its end; it must not suspend."""
         try:
             self._enter()
-            return self.results()
+            return self._results()
         finally:
             self.end()
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """Run the guest until the call returns or is suspended."""
+        self.instance.check()  # a generator starts long after it was made
         if self._export.may_suspend:
             self.instance.stacks.take(self)
         self._enter()
 
-    def resume(self) -> None:
+    def _resume(self) -> None:
         """Let the suspended guest go on, until the call returns or is suspended again."""
         instance = self.instance
         if instance.closed and self._error is not None:
@@ -162,21 +167,27 @@ class Call:
         instance.protocol.prepare_resume(self)
         self._enter()
 
-    def results(self) -> Any:
+    def _results(self) -> Any:
         """Return what the export returned."""
         return result_of(self._export.results.read(self._buffer, 0, self.instance.objects))
 
     def end(self) -> None:
-        """Give back everything that the call held; a suspended one is abandoned."""
+        """Give back everything that the call held; a suspended one is abandoned.
+
+        A call that is let go by another thread (the garbage collector runs in any) waits for the guest's own.
+        """
         coroutine = self.coroutine
         instance = self.instance
+        if not instance.is_in_its_thread():
+            instance.abandoned.append(self)
+            return
         if self.pending is not None:
             self.pending = None
             instance.forget(self)
         if coroutine is not None:
             self.coroutine = None
             coroutine.close()
-        instance.stacks.release(self, instance.closed)
+        instance.stacks.release(self)
 
     def writes_results(self, buffer: ctypes.Array[ctypes.c_char], offset: int) -> bool:
         """Write the results where the guest takes them; False: it must call the import again."""
@@ -213,12 +224,11 @@ class Call:
                     f"host function {function.name} has to wait, but {self._export.name} was called with "
                     f"`{self._mode}`: use `await guest.call`"
                 )
-            self._suspend(function)
+            self._suspend(function, coroutine, waited_for)
         except BaseException:
+            self.coroutine = None
             coroutine.close()
             raise
-        self.coroutine = coroutine
-        self.waited_for = waited_for
 
     def suspend_yielding(self, function: HostFunction, value: Any) -> None:
         """Suspend the guest until something is sent into the generator."""
@@ -227,24 +237,25 @@ class Call:
                 f"host function {function.name} yields, but {self._export.name} was called with "
                 f"`{self._mode}`: use `guest.generate`"
             )
-        self._suspend(function)
-        self.waited_for = value
+        self._suspend(function, None, value)
 
-    def _suspend(self, function: HostFunction) -> None:
+    def _suspend(self, function: HostFunction, coroutine: Coroutine[Any, Any, Any] | None, waited_for: Any) -> None:
         instance = self.instance
-        if instance.description.checked:
-            instance.check_stack(function.name)
+        instance.check_stack(function.name)
         if not self._export.may_suspend or instance.protocol is None:
             raise UsageError(
                 f"host function {function.name} has to wait, but the guest is not instrumented for that: "
                 f"{self._export.name} cannot be suspended"
             )
-        instance.protocol.suspend(self)
+        instance.stacks.check_suspension(self)
         if self.task is None and self._mode == AWAIT:
             self.task = _current_task()
         self.pending = function
+        self.coroutine = coroutine
+        self.waited_for = waited_for
         self._value = None
         self._error = None
+        instance.protocol.suspend(self)  # at the end: nothing may run between this and the return to the guest
 
     def _arrive(self, function: HostFunction, arriving: HostFunction, values: int) -> None:
         protocol = self.instance.protocol
@@ -267,6 +278,7 @@ class Call:
         thread = native.thread
         outer = thread.call
         thread.call = self
+        instance.depth += 1
         try:
             error = native.call_function(
                 instance.context,
@@ -276,6 +288,7 @@ class Call:
                 instance.trap_address,
             )
         finally:
+            instance.depth -= 1
             thread.call = outer
         trap = instance.trap.value
         if error or trap:
@@ -285,17 +298,20 @@ class Call:
         if instance.protocol is None or not self._export.may_suspend:
             return
         try:
-            if instance.protocol.is_suspended(self):
-                instance.after_suspension(self)
-                return
-        except Lost:
+            suspended = instance.protocol.is_suspended(self)
+        except (Lost, Overflowed) as failure:
             self._forget_suspension()
             instance.repair(self)
+            if isinstance(failure, Overflowed):
+                raise GuestTrap(ASYNCIFY_OVERFLOW, ()) from None
             raise UsageError(
                 f"{self._export.name} was to be suspended or resumed, but not all functions on its stack "
                 f"took part: {_NOT_INSTRUMENTED}"
             ) from None
-        instance.stacks.after_return(self)
+        if suspended:
+            instance.after_suspension(self)
+        else:
+            instance.stacks.after_return(self)
 
     def _forget_suspension(self) -> None:
         """Drop a suspension that failed on its way."""

@@ -16,8 +16,8 @@ loaded it.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Generator
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -26,8 +26,9 @@ from caesura.host.call import AWAIT, GENERATE, NOWAIT, Call
 from caesura.host.connect import Connections, Imports
 from caesura.host.errors import GuestExit
 from caesura.host.instance import Instance
+from caesura.host.making import order_program
 from caesura.host.memory import GuestMemory
-from caesura.host.program import WASI, Program, Recipe, find_program, load_program, read_source
+from caesura.host.program import WASI, Program, Recipe, find_program, read_source
 from caesura.host.wasi import Wasi
 from caesura.instrument.options import Options
 from caesura.wasm.types import type_name
@@ -38,7 +39,7 @@ _DEFAULT_OPTIONS: Final = Options()
 
 
 async def load(
-    source: str | Path | bytes,
+    source: str | os.PathLike[str] | bytes,
     imports: Imports | None = None,
     *,
     wasi: Wasi | None = None,
@@ -69,8 +70,8 @@ async def load(
         data, connections.import_list, options, connections.provided, wasi is not None, cache, interruptible
     )
     program = find_program(recipe)
-    if program is None:  # a large module takes seconds, in which the loop must not stand still
-        program = await asyncio.to_thread(load_program, recipe)
+    if program is None:
+        program = await order_program(recipe)
     guest = Guest(program, connections, wasi, stack_space, shadow_stack_size)
     if "_initialize" in guest.exports:
         await guest.call("_initialize")
@@ -145,7 +146,7 @@ class Guest:
     @property
     def exports(self) -> tuple[str, ...]:
         """The names of the exported functions."""
-        return tuple(name for name in self._instance.description.functions if not name.startswith("asyncify_"))
+        return self._instance.description.public_functions()
 
     def parameters(self, name: str) -> tuple[str, ...]:
         """Return the types of an export's parameters, as in the text format."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -17,16 +18,18 @@ from wasmtime._exportable import AsExtern
 
 from caesura.errors import InternalError, UsageError
 from caesura.host import native
-from caesura.host.backtrace import CheckedStack, describe_frames, kind_of_trap
+from caesura.host.backtrace import describe_frames, kind_of_trap
 from caesura.host.call import NOWAIT, Call
 from caesura.host.description import ENTRY_PREFIX, NONE, THUNKS, FunctionShape
 from caesura.host.errors import GuestExit, GuestTrap, backtrace_note
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction
 from caesura.host.memory import GuestMemory
 from caesura.host.protocol import Protocol
+from caesura.host.recognition import GET_STATE
 from caesura.host.setup import make_protocol, make_switch
 from caesura.host.switching import StackSwitch
 from caesura.host.values import SLOT, Objects, Values
+from caesura.host.whole_stack import WholeStack
 from caesura.wasm import types as t
 
 if TYPE_CHECKING:
@@ -94,6 +97,8 @@ class Instance:
         self.guest = guest
         self.imports = imports
         self.suspended: set[Call] = set()
+        self.abandoned: deque[Call] = deque()  # by other threads
+        self.depth = 0  # entries of guest code on the thread's stack
         self.closed = False
         self.trap = ctypes.c_void_p()
         self.trap_address = ctypes.addressof(self.trap)
@@ -108,7 +113,9 @@ class Instance:
         self._thread = threading.get_ident()
         self._exports: dict[str, Export] = {}
         self.stacks = StackSwitch(None, None)
-        self._checked_stack: CheckedStack | None = None
+        self._whole_stack: WholeStack | None = None
+        if self.description.checked:
+            self._whole_stack = WholeStack(self.store, program.module, self.description)
         self._items = self._instantiate(make_items(self.store))
         if self.description.memory:
             self.memory = GuestMemory(self.context, self.memory_item(self.description.memory), self.check)
@@ -118,10 +125,16 @@ class Instance:
             if self.description.thunks_switch:
                 self.stacks.area = self.protocol.area
 
+    def is_in_its_thread(self) -> bool:
+        """Tell whether the caller is on the thread that the guest belongs to."""
+        return threading.get_ident() == self._thread
+
     def check(self) -> None:
         """Raise if the caller is on another thread, or the guest is closed."""
-        if threading.get_ident() != self._thread:
+        if not self.is_in_its_thread():
             raise UsageError("this guest belongs to another thread: load one in each thread that needs one")
+        while self.abandoned:
+            self.abandoned.popleft().end()
         if self.closed:
             raise UsageError("this guest is closed")
 
@@ -174,10 +187,9 @@ class Instance:
         call.frames = b""
 
     def check_stack(self, waiting: str) -> None:
-        """Raise, naming it, if a function on the stack is not instrumented. Finds the innermost ones."""
-        if self._checked_stack is None:
-            self._checked_stack = CheckedStack(self.store, self.description)
-        self._checked_stack.check(waiting)
+        """Raise, naming it, if a function on the stack is not instrumented."""
+        if self._whole_stack is not None:
+            self._whole_stack.check(waiting)
 
     # Failures
 
@@ -196,7 +208,7 @@ class Instance:
         if isinstance(failure, wasmtime.ExitTrap):
             raise GuestExit(failure.code)
         if isinstance(failure, wasmtime.Trap):
-            raise GuestTrap(kind_of_trap(failure, unwinding), names)
+            raise GuestTrap(kind_of_trap(failure, self.description, unwinding), names)
         raise InternalError(f"Wasmtime failed: {failure}")
 
     def repair(self, call: Call) -> None:
@@ -206,7 +218,7 @@ class Instance:
         self.stacks.repair(call)
 
     def _is_unwinding(self) -> bool:
-        state = self._items.get("asyncify_get_state")
+        state = self._items.get(GET_STATE)
         return isinstance(state, wasmtime.Func) and state(self.store) not in (_NORMAL, _REWINDING)
 
     # Making an instance
@@ -225,7 +237,7 @@ class Instance:
                     start.error.add_note(backtrace_note(names))
                 raise start.error from None
             if isinstance(failure, wasmtime.Trap):
-                raise GuestTrap(kind_of_trap(failure, False), names) from None
+                raise GuestTrap(kind_of_trap(failure, self.description, False), names) from None
             raise UsageError(f"the module cannot be instantiated: {failure}") from failure
         finally:
             thread.call = outer

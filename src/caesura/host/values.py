@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import reprlib
 import struct
 from typing import Any, Final
 
@@ -31,6 +32,9 @@ _FORMATS: Final = {
 }
 _BITS: Final = {t.I32: 32, t.I64: 64}
 
+# Integers beyond are described: Python refuses to write very large ones at all.
+_SHOWN_BITS: Final = 128
+
 Buffer = ctypes.Array[ctypes.c_char]
 
 
@@ -49,8 +53,10 @@ class Values:
     def __str__(self) -> str:
         return f"({', '.join(t.type_name(kind) for kind in self.types)})"
 
-    def write(self, buffer: Buffer, offset: int, values: tuple[Any, ...], objects: Objects, what: str) -> None:
-        """Write values into a buffer; `what` describes them in errors, as in "argument" of "handle"."""
+    def write(
+        self, buffer: Buffer, offset: int, values: tuple[Any, ...], objects: Objects, what: str, owner: str
+    ) -> None:
+        """Write values into a buffer; in errors they are, for instance, each an "argument" of "handle"."""
         if not self._special:
             try:
                 self._struct.pack_into(buffer, offset, *values)
@@ -58,10 +64,11 @@ class Values:
             except (struct.error, OverflowError, TypeError):
                 pass  # an unsigned number, or a mistake: look at each
         if len(values) != self.count:
-            raise UsageError(f"{what}: expected {self.count} {self}, got {len(values)}")
+            plural = "" if self.count == 1 else "s"
+            raise UsageError(f"{owner}: expected {self.count} {what}{plural} {self}, got {len(values)}")
         checked: list[Any] = []
         for place, kind in enumerate(self.types):
-            checked.append(_checked(kind, values[place], f"{what} {place + 1}"))
+            checked.append(checked_value(kind, values[place], f"{what} {place + 1} of {owner}"))
         for place, kind in enumerate(self.types):
             if kind == t.EXTERNREF:
                 checked[place] = objects.to_raw(checked[place])
@@ -94,25 +101,25 @@ def results_from(value: Any, count: int) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
-def _checked(kind: int, value: Any, what: str) -> Any:
-    """Return a value in the form that `struct` wants, or raise what is wrong with it."""
+def checked_value(kind: int, value: Any, what: str) -> Any:
+    """Return a value in the form that `struct` wants; raises UsageError if it does not fit the type."""
     name = t.type_name(kind)
     if kind in _BITS:
         if not hasattr(value, "__index__"):
-            raise UsageError(f"{what} is {value!r}: expected an integer for {name}")
+            raise UsageError(f"{what} is {_shown(value)}: expected an integer for {name}")
         return _checked_integer(kind, value.__index__(), what)
     if kind in (t.F32, t.F64):
         if isinstance(value, str | bytes) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
-            raise UsageError(f"{what} is {value!r}: expected a number for {name}")
+            raise UsageError(f"{what} is {_shown(value)}: expected a number for {name}")
         try:
             number = float(value)
             struct.pack("<f" if kind == t.F32 else "<d", number)
         except OverflowError:
-            raise UsageError(f"{what} is {value!r}: out of range for {name}") from None
+            raise UsageError(f"{what} is {_shown(value)}: out of range for {name}") from None
         return number
     if kind == t.V128:
         if not isinstance(value, bytes | bytearray | memoryview) or len(value) != SLOT:
-            raise UsageError(f"{what} is {value!r}: expected 16 bytes for v128")
+            raise UsageError(f"{what} is {_shown(value)}: expected 16 bytes for v128")
         return bytes(value)
     return value
 
@@ -121,10 +128,17 @@ def _checked_integer(kind: int, value: int, what: str) -> int:
     bits = _BITS[kind]
     if not -(1 << (bits - 1)) <= value < 1 << bits:
         raise UsageError(
-            f"{what} is {value}: out of range for {t.type_name(kind)} "
+            f"{what} is {_shown(value)}: out of range for {t.type_name(kind)} "
             f"({-(1 << (bits - 1))} to {(1 << (bits - 1)) - 1}, or unsigned to {(1 << bits) - 1})"
         )
     return value - (1 << bits) if value >= 1 << (bits - 1) else value
+
+
+def _shown(value: object) -> str:
+    """Return a value as an error shows it: never pages of it."""
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    return reprlib.repr(value)
 
 
 # Python objects that some guest holds a reference to, by the number that Wasmtime keeps in their place.
