@@ -15,7 +15,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from caesura.errors import UsageError
@@ -69,7 +69,7 @@ class _Stopper(threading.Thread):
         super().__init__(daemon=True, name="caesura-stopper")
         self.guest: Guest | None = None
         self.reason: BaseException | None = None
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._deadline = None if timeout is None else time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
         self._receiver, self.sender = socket.socketpair()
         self._receiver.setblocking(False)
         self.sender.setblocking(False)
@@ -119,11 +119,20 @@ def _values(guest: Guest, name: str, arguments: Sequence[str]) -> list[Any]:
     """Return text arguments as values of the types that an export takes."""
     params = guest.parameters(name)
     if len(arguments) != len(params):
-        raise UsageError(f"{name} takes {len(params)} arguments, not {len(arguments)}")
+        raise UsageError(f"{name} takes {len(params)} arguments ({', '.join(params)}), not {len(arguments)}")
     values: list[Any] = []
     for kind, text in zip(params, arguments, strict=True):
+        if kind not in _NUMBERS:
+            raise UsageError(f"{name} takes a value of type {kind}, which cannot be written as an argument")
         try:
-            values.append(int(text, 0) if kind in ("i32", "i64") else float(text))
+            values.append(_NUMBERS[kind](text))
         except ValueError:
             raise UsageError(f"argument '{text}' of {name} is no {kind}") from None
     return values
+
+
+def _integer(text: str) -> int:
+    return int(text, 0)
+
+
+_NUMBERS: Final[dict[str, Callable[[str], float]]] = {"i32": _integer, "i64": _integer, "f32": float, "f64": float}

@@ -33,7 +33,10 @@ class GuestTrap(errors.GuestTrap):
 
 
 class GuestExit(errors.CaesuraError):
-    """The guest's program ended itself with an exit code (`proc_exit`); `Guest.run` returns it instead."""
+    """The guest's program ended itself (WASI's `proc_exit`); `Guest.run` returns the code instead.
+
+    `code` is what the program gave, 0 to 2**32 - 1; operating systems keep its low eight bits.
+    """
 
     def __init__(self, code: int) -> None:
         self.code = code

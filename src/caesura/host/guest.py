@@ -128,7 +128,7 @@ class Guest:
         return Call(instance, instance.export(name), arguments, GENERATE).generate()
 
     async def run(self) -> int:
-        """Run the guest's program (a WASI command) and return its exit code."""
+        """Run the guest's program (a WASI command) and return its exit code, 0 to 2**32 - 1."""
         try:
             await self.call("_start")
         except GuestExit as end:
@@ -155,6 +155,7 @@ class Guest:
     @property
     def suspended(self) -> int:
         """How many calls are suspended."""
+        self._instance.end_abandoned()
         return len(self._instance.suspended)
 
     def interrupt(self) -> None:

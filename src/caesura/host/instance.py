@@ -21,7 +21,7 @@ from caesura.host import native
 from caesura.host.backtrace import describe_frames, kind_of_trap
 from caesura.host.call import NOWAIT, Call
 from caesura.host.description import ENTRY_PREFIX, NONE, THUNKS, FunctionShape
-from caesura.host.errors import GuestExit, GuestTrap, backtrace_note
+from caesura.host.errors import GuestTrap, backtrace_note
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction
 from caesura.host.memory import GuestMemory
 from caesura.host.protocol import Protocol
@@ -133,10 +133,15 @@ class Instance:
         """Raise if the caller is on another thread, or the guest is closed."""
         if not self.is_in_its_thread():
             raise UsageError("this guest belongs to another thread: load one in each thread that needs one")
-        while self.abandoned:
-            self.abandoned.popleft().end()
+        if self.abandoned:
+            self.end_abandoned()
         if self.closed:
             raise UsageError("this guest is closed")
+
+    def end_abandoned(self) -> None:
+        """End the calls that other threads let go; does nothing in those."""
+        while self.abandoned and self.is_in_its_thread():
+            self.abandoned.popleft().end()
 
     def rearm(self) -> None:
         """Make an interruptible instance run until the next interruption."""
@@ -205,8 +210,6 @@ class Instance:
             if names:
                 raised.add_note(backtrace_note(names))
             raise raised
-        if isinstance(failure, wasmtime.ExitTrap):
-            raise GuestExit(failure.code)
         if isinstance(failure, wasmtime.Trap):
             raise GuestTrap(kind_of_trap(failure, self.description, unwinding), names)
         raise InternalError(f"Wasmtime failed: {failure}")
