@@ -53,7 +53,7 @@ def test_exports_are_called_by_name(tmp_path: Path) -> None:
     assert caesura("run", "--invoke", "add", str(file), "20", "0x16").stdout == "42\n"
     assert caesura("run", "--invoke", "both", str(file), "0.5").stdout == "0.5\n7\n"
     for arguments, message in [
-        (("--invoke", "add", str(file), "20"), "add takes 2 arguments, not 1"),
+        (("--invoke", "add", str(file), "20"), "add takes 2 arguments (i32, i32), not 1"),
         (("--invoke", "add", str(file), "20", "x"), "argument 'x' of add is no i32"),
         (("--invoke", "sub", str(file)), "exports no function 'sub' (exported: add, both)"),
         ((str(file),), "choose an exported function with --invoke"),
