@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import caesura
+from caesura.host import program
 from tests.host.support import WAITER, instrumented, load_calls, load_waiter, run
 from tests.support.engine import assemble
 
@@ -82,15 +83,19 @@ def test_functions_that_do_not_fit() -> None:
     def sneaky(value: int) -> object:
         return same(value)
 
+    def sneakier(value: int) -> object:
+        return asyncio.ensure_future(same(value))
+
     async def main() -> None:
         for function in (two, guest_only):
             with pytest.raises(
                 caesura.UsageError, match=r"env\.wait\(.* does not fit: the guest calls it with \(i32\)"
             ):
                 await load_waiter(function)
-        guest = await load_waiter(sneaky)
-        with pytest.raises(caesura.UsageError, match="is no coroutine function: make it `async def`"):
-            await guest.call("outer", 1)
+        for hidden in (sneaky, sneakier):
+            guest = await load_waiter(hidden)
+            with pytest.raises(caesura.UsageError, match="is no coroutine function: make it `async def`"):
+                await guest.call("outer", 1)
         with pytest.raises(caesura.UsageError, match="was given 5: expected a callable"):
             await load_waiter(5)
         with pytest.raises(caesura.UsageError, match=r"imports what it is not given: env\.wait"):
@@ -172,6 +177,60 @@ def test_waiting_below_a_function_that_is_left_out_names_it(options: caesura.Opt
     run(main())
 
 
+DEEP = """(module (import "env" "wait" (func $wait (param i32) (result i32)))
+  (global $passed (mut i32) (i32.const 0))
+  (func $deep (param i32) (result i32)
+    (if (result i32) (local.get 0)
+      (then (call $deep (i32.sub (local.get 0) (i32.const 1))))
+      (else (call $wait (i32.const 7)))))
+  (func $left_out (param i32) (result i32)
+    (call $deep (local.get 0))
+    (global.set $passed (i32.add (global.get $passed) (i32.const 1))))
+  (func (export "run") (param i32) (result i32) (call $left_out (local.get 0)))
+  (func (export "passed") (result i32) (global.get $passed)))"""
+
+
+@pytest.mark.parametrize("depth", [3, 17, 18, 19, 20, 100, 3000])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_function_that_is_left_out_is_named_from_any_depth(depth: int, named: bool) -> None:
+    async def main() -> None:
+        text = DEEP if named else DEEP.replace("$deep", "1").replace("$left_out", "2").replace("(func 1", "(func")
+        text = text.replace("(func 2", "(func")
+        options = caesura.Options(only_list=("deep", "run") if named else ("1", "3"))
+        module = assemble(text)
+        guest = await caesura.load(module, {"env": {"wait": same}}, options=options, cache=False)
+        name = "left_out" if named else "function 2"
+        with pytest.raises(caesura.UsageError, match=f"env.wait has to wait, but {name} is on the guest's stack"):
+            await guest.call("run", depth)
+        assert guest.call_nowait("passed") == 0 and guest.suspended == 0
+
+    run(main())
+
+
+def test_what_is_checked_is_one_entry_of_the_guest() -> None:
+    """A function that is left out may be on the stack outside the call that is suspended."""
+    text = """(module (import "env" "wait" (func $wait (param i32) (result i32)))
+      (import "env" "plain" (func $plain))
+      (func $left_out (export "left_out") (call $plain))
+      (func $inner (export "inner") (result i32) (call $wait (i32.const 4))))"""
+
+    async def main() -> None:
+        generators = []
+
+        def plain(guest: caesura.Guest) -> None:
+            generators.append(guest.generate("inner"))
+            assert next(generators[0]) == 8
+
+        functions = {"wait": caesura.yielding(lambda value: 2 * value), "plain": plain}
+        guest = await caesura.load(text.encode(), {"env": functions}, options=caesura.Options(only_list=("inner",)))
+        guest.call_nowait("left_out")
+        with pytest.raises(StopIteration) as end:
+            generators[0].send(3)
+        assert end.value.value == 3
+
+    run(main())
+
+
 def test_lists_that_are_right() -> None:
     async def main() -> None:
         guest = await load_waiter(same, options=caesura.Options(only_list=("outer", "inner")))
@@ -191,6 +250,42 @@ def test_a_module_that_was_instrumented_for_other_imports(abi: str) -> None:
         with pytest.raises(caesura.UsageError, match="not instrumented"):
             await guest.call("outer", 1)
         assert guest.call_nowait("calls") >= 1
+
+    run(main())
+
+
+def test_exports_with_asyncifys_names_and_other_types_are_refused() -> None:
+    names = ("start_unwind", "stop_unwind", "start_rewind", "stop_rewind")
+    exports = " ".join(f'(func (export "asyncify_{name}") (param i64 i64 i64))' for name in names)
+    text = f'(module (import "env" "wait" (func $wait)) (func (export "run") call $wait) {exports})'
+
+    async def wait() -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(caesura.UnsupportedModule, match="exports asyncify_start_unwind already"):
+        asyncio.run(caesura.load(text.encode(), {"env": {"wait": wait}}))
+
+
+def test_memories_that_threads_share_are_refused() -> None:
+    with pytest.raises(caesura.UnsupportedModule, match="shared between threads"):
+        asyncio.run(caesura.load(b'(module (memory (export "memory") 1 2 shared))'))
+
+
+def test_missing_imports_are_found_before_anything_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(*_: object) -> None:
+        raise AssertionError("prepared although an import is missing")
+
+    monkeypatch.setattr(program, "prepare", prepare)
+    with pytest.raises(caesura.UsageError, match=r"imports what it is not given: env\.wait"):
+        asyncio.run(caesura.load(WAITER, {"env": {}}, cache=False))
+
+
+def test_the_guests_own_memory_is_not_touched() -> None:
+    async def main() -> None:
+        guest = await load_waiter(same)
+        before = guest.memory.read(0, len(guest.memory))
+        assert await guest.call("deep", 1000) == 500_500
+        assert guest.memory.read(0, len(guest.memory)) == before
 
     run(main())
 

@@ -158,6 +158,7 @@ class Call:
         if instance.closed and self._error is not None:
             raise self._error
         instance.check()
+        instance.stacks.check_resumption(self)
         instance.suspended.discard(self)
         self.arriving = self.pending
         self.pending = None

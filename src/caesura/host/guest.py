@@ -140,7 +140,7 @@ class Guest:
         """The guest's memory."""
         memory = self._instance.memory
         if memory is None:
-            raise UsageError("the guest exports no memory")
+            raise UsageError("the guest has no memory")
         return memory
 
     @property

@@ -221,8 +221,12 @@ class Instance:
         self.stacks.repair(call)
 
     def _is_unwinding(self) -> bool:
-        state = self._items.get(GET_STATE)
-        return isinstance(state, wasmtime.Func) and state(self.store) not in (_NORMAL, _REWINDING)
+        name = self.description.state_changes.get(GET_STATE)
+        if name is None:
+            return False
+        state = self._items[name]
+        assert isinstance(state, wasmtime.Func)
+        return state(self.store) not in (_NORMAL, _REWINDING)
 
     # Making an instance
 
@@ -250,14 +254,13 @@ class Instance:
     def guest_memory(self) -> wasmtime.Memory:
         """Return the guest's own memory."""
         if not self.description.memory:
-            raise UsageError("the guest exports no memory")
+            raise UsageError("the guest has no memory")
         return self.memory_item(self.description.memory)
 
     def memory_item(self, name: str) -> wasmtime.Memory:
         """Return an exported memory."""
         memory = self._items[name]
-        if not isinstance(memory, wasmtime.Memory):
-            raise UsageError(f"the guest's memory '{name}' is shared between threads; such guests are not supported")
+        assert isinstance(memory, wasmtime.Memory), "modules with shared memories are refused"
         return memory
 
     def locate(self, address: int, size: int) -> int:

@@ -24,7 +24,7 @@ from caesura.host.description import (
     FunctionShape,
     ImportShape,
 )
-from caesura.host.recognition import asyncify_exports, find_moved_stack_pointer
+from caesura.host.recognition import asyncify_exports, find_moved_stack_pointer, takes_pointer
 from caesura.instrument.options import Options
 from caesura.instrument.pipeline import instrument
 from caesura.wasm import sections as sec
@@ -35,10 +35,10 @@ from caesura.wasm.names import FUNCTION_NAMES, Names
 from caesura.wasm.sections import SectionEdits, write_sections
 
 ASYNCIFY_MEMORY: Final = "asyncify_memory"
+SET_DATA_POINTER: Final = "asyncify_set_data_pointer"
 
 _STACK_POINTER: Final = "asyncify_stack_pointer"
 _GUEST_MEMORY: Final = "asyncify_guest_memory"
-_DATA_POINTER: Final = "asyncify_data_pointer"
 _NAME_SECTION: Final = "name"
 
 
@@ -86,7 +86,8 @@ def _instrumented_elsewhere(module: Module) -> _Drivable:
         pointer = find_stack_pointer(module)
     if pointer < 0:
         pointer = find_moved_stack_pointer(module)
-    thunks = _exported_index(module, FUNCTION_KIND, _DATA_POINTER) >= 0
+    setter = _exported_index(module, FUNCTION_KIND, SET_DATA_POINTER)
+    thunks = setter >= 0 and takes_pointer(module, setter)
     return _Drivable(THUNKS if thunks else PLAIN, module, pointer)
 
 

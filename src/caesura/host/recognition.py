@@ -26,7 +26,9 @@ START_REWIND: Final = "asyncify_start_rewind"
 STOP_REWIND: Final = "asyncify_stop_rewind"
 GET_STATE: Final = "asyncify_get_state"
 
-_STATE_CHANGES: Final = (START_UNWIND, STOP_UNWIND, START_REWIND, STOP_REWIND)
+# The parameters that the functions may have; none has results.
+_POINTER: Final = ((t.I32,), (t.I64,))
+_TYPES: Final = {START_UNWIND: _POINTER, STOP_UNWIND: ((),), START_REWIND: _POINTER, STOP_REWIND: ((),)}
 
 # A state change of Binaryen's has 41 bytes at most, one of ours a few more.
 _LONGEST: Final = 96
@@ -48,8 +50,12 @@ def asyncify_exports(module: Module) -> dict[str, str]:
     Empty if the module is not instrumented for the plain ABI or with thunks. `asyncify_get_state` is optional.
     """
     functions = {item.name: item.index for item in module.exports if item.kind == FUNCTION_KIND}
-    if all(name in functions for name in _STATE_CHANGES):
-        return {name: name for name in (*_STATE_CHANGES, GET_STATE) if name in functions}
+    if all(name in functions and _has_type(module, functions[name], kinds) for name, kinds in _TYPES.items()):
+        names = {name: name for name in _TYPES}
+        getter = module.function_type(functions[GET_STATE]) if GET_STATE in functions else None
+        if getter is not None and not getter.params and getter.results == (t.I32,):
+            names[GET_STATE] = GET_STATE
+        return names
     shapes = {name: _state_change(module, index) for name, index in functions.items()}
     for name, shape in shapes.items():
         if shape is None or shape[0] != 1:
@@ -67,11 +73,21 @@ def asyncify_exports(module: Module) -> dict[str, str]:
     return {}
 
 
+def takes_pointer(module: Module, function: int) -> bool:
+    """Tell whether a function takes a pointer and has no results."""
+    return _has_type(module, function, _POINTER)
+
+
+def _has_type(module: Module, function: int, params: tuple[tuple[int, ...], ...]) -> bool:
+    kind = module.function_type(function)
+    return not kind.results and kind.params in params
+
+
 def _state_change(module: Module, function: int) -> tuple[int, int, int] | None:
     """Return what a function sets the state to, and the globals of state and data; None if it does something else."""
     own = function - module.imported_functions
     kind = module.function_type(function)
-    if own < 0 or kind.results or kind.params not in ((), (t.I32,), (t.I64,)):
+    if own < 0 or not _has_type(module, function, ((), *_POINTER)):
         return None
     if module.body_ends[own] - module.body_starts[own] > _LONGEST:
         return None

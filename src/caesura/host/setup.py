@@ -10,6 +10,7 @@ import wasmtime
 from caesura.errors import InternalError, UsageError
 from caesura.host import native
 from caesura.host.description import THUNKS
+from caesura.host.preparing import SET_DATA_POINTER
 from caesura.host.protocol import Plain, Protocol, Thunks
 from caesura.host.recognition import START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND
 from caesura.host.stacks import FRAMES, FrameArea, ShadowStacks
@@ -19,8 +20,6 @@ from caesura.wasm import types as t
 
 if TYPE_CHECKING:
     from caesura.host.instance import Instance
-
-_SET_DATA_POINTER: Final = "asyncify_set_data_pointer"
 
 # Where an asyncify memory of its own has its control block (docs/abi.md).
 _CONTROL_BLOCK: Final = 16
@@ -100,7 +99,7 @@ def make_protocol(instance: Instance, stack_space: tuple[int, int] | None) -> Pr
     changes = description.state_changes
     stop_unwind = _StateChange(instance, changes[STOP_UNWIND])
     if description.abi == THUNKS:
-        _StateChange(instance, _SET_DATA_POINTER, start)()
+        _StateChange(instance, SET_DATA_POINTER, start)()
         return Thunks(area, stop_unwind)
     return Plain(
         area,

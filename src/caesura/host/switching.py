@@ -79,6 +79,14 @@ class StackSwitch:
                 f"suspended there, the second call {_NO_STACK}"
             )
 
+    def check_resumption(self, call: Call) -> None:
+        """Raise if a call cannot be resumed because other guest code is on the same stack below it."""
+        if self._main_call is call and call.instance.depth:
+            raise UsageError(
+                "a host function of the guest resumes a call that was suspended before, on the only stack in the "
+                f"guest's memory: for that, each call {_NO_STACK}"
+            )
+
     def before_entry(self, call: Call) -> None:
         """Switch to a call's stack."""
         pointer = self._pointer
@@ -88,11 +96,6 @@ class StackSwitch:
         call.resting_pointer = pointer.get()
         if call.stack_pointer == 0:
             return
-        if self._main_call is call and call.instance.depth:
-            raise UsageError(
-                "a host function of the guest resumes a call that was suspended before, on the only stack in the "
-                f"guest's memory: for that, each call {_NO_STACK}"
-            )
         if self.area is not None:
             self.area.write_stack_pointer(call.stack_pointer)
         else:
