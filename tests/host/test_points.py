@@ -1,7 +1,7 @@
 """Something goes wrong at every point of a call, for every ABI: the error arrives, and nothing else is harmed.
 
-Each scenario runs in a guest in which another call is suspended, which must go on afterwards as if nothing had been, and
-several times over, since what is left behind by one failure shows in the next.
+Each scenario runs in a guest in which another call is suspended, which must go on afterwards as if nothing had been,
+and several times over, since what is left behind by one failure shows in the next.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Wasmtime keeps the innermost 20 frames, and its C API has no way to change that.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import wasmtime
@@ -49,6 +50,13 @@ def kind_of_trap(trap: wasmtime.Trap, description: Description, unwinding: bool)
     if code is None:
         return trap.message.splitlines()[0]
     return _KINDS.get(code, code.name.lower().replace("_", " "))
+
+
+def cause_of(error: wasmtime.WasmtimeError) -> str:
+    """Return why one of Wasmtime's own functions failed, of a message that tells of frames and causes."""
+    _, _, causes = str(error).partition("Caused by:")
+    lines = (causes or str(error)).strip().splitlines()
+    return re.sub(r"^\d+: ", "", lines[0].strip()) if lines else "unknown error"
 
 
 def describe_frames(failure: wasmtime.Trap | wasmtime.WasmtimeError, description: Description) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import wasmtime
 
-from caesura.errors import InternalError, UsageError
 from caesura.host import native
+from caesura.host.backtrace import cause_of
+from caesura.host.errors import GuestTrap
 from caesura.host.values import SLOT
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ class Forwarder:
         self._buffer = ctypes.create_string_buffer(_MOST_PARAMETERS * SLOT)
 
     def call(self, name: str, *arguments: int) -> int:
-        """Call a function with arguments, signed or unsigned; return its error number."""
+        """Call a function with arguments, signed or unsigned; return its error number.
+
+        Raises GuestTrap for arguments that it refuses in another way.
+        """
         instance = self._instance
         if not self._functions:
             self._functions = _instantiate(instance)
@@ -51,12 +55,10 @@ class Forwarder:
         struct.pack_into("<" + "".join(_FORMATS[kind] for kind in kinds), self._buffer, 0, *unsigned)
         function = ctypes.addressof(self._functions[name]._func)
         buffer = ctypes.addressof(self._buffer)
-        if native.call_function(instance.context, function, buffer, len(arguments), instance.trap_address):
-            raise InternalError(f"Wasmtime's {name} failed")
-        if instance.trap.value:
-            trap = native.trap_from(instance.trap.value)
-            instance.trap.value = None
-            raise UsageError(f"{name} failed: {trap.message}")
+        error = native.call_function(instance.context, function, buffer, len(arguments), instance.trap_address)
+        if error:
+            raise GuestTrap(cause_of(native.error_from(error)), ())
+        assert not instance.trap.value, "Wasmtime's functions end with an error number or an error"
         result: int = struct.unpack_from("<i", self._buffer)[0]
         return result
 

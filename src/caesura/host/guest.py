@@ -174,16 +174,15 @@ class Guest:
         if instance.closed:
             return
         instance.check()
-        calls = list(instance.suspended)
+        tasks = {call.task for call in instance.suspended if call.task is not None}
         instance.closed = True
-        for call in calls:
-            if call.task is not None:
-                call.task.cancel("the guest was closed")
+        for task in tasks:
+            task.cancel("the guest was closed")
 
     async def aclose(self) -> None:
         """Close the guest, and wait until the calls that were suspended have ended."""
         own = asyncio.current_task()
-        tasks = [call.task for call in self._instance.suspended if call.task is not None and call.task is not own]
+        tasks = {call.task for call in self._instance.suspended if call.task is not None and call.task is not own}
         self.close()
         if tasks:
             await asyncio.wait(tasks)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import wasmtime
 from wasmtime._exportable import AsExtern
 
-from caesura.errors import InternalError, UsageError
+from caesura.errors import UsageError
 from caesura.host import native
-from caesura.host.backtrace import describe_frames, kind_of_trap
+from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
 from caesura.host.call import NOWAIT, Call
 from caesura.host.description import ENTRY_PREFIX, NONE, THUNKS, FunctionShape
 from caesura.host.errors import GuestTrap, backtrace_note
@@ -212,7 +212,7 @@ class Instance:
             raise raised
         if isinstance(failure, wasmtime.Trap):
             raise GuestTrap(kind_of_trap(failure, self.description, unwinding), names)
-        raise InternalError(f"Wasmtime failed: {failure}")
+        raise GuestTrap(cause_of(failure), names)  # one of Wasmtime's WASI functions refuses its arguments
 
     def repair(self, call: Call) -> None:
         """Make the state normal and put the shadow stack pointer back, after a call that did not return."""

@@ -56,18 +56,16 @@ class _Maker:
         self._starting = threading.Lock()
 
     def place(self, order: _Order) -> None:
-        """Let the thread fulfil an order; it is started when it is first needed, also in a forked process."""
+        """Let the thread fulfil an order; it is started when it is first needed."""
         with self._starting:
-            if self._thread is None or not self._thread.is_alive():
-                self._orders = queue.SimpleQueue()
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._run, daemon=True, name="caesura-maker")
                 self._thread.start()
         self._orders.put(order)
 
     def _run(self) -> None:
-        orders = self._orders
         while True:
-            orders.get().fulfil()
+            self._orders.get().fulfil()
 
 
 _maker: Final = _Maker()
