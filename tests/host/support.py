@@ -129,6 +129,25 @@ async def load_calls(abi: str = "load", library: bool = True, **given: Any) -> c
     return await caesura.load(instrumented(source, abi), {"env": functions}, shadow_stack_size=size, cache=False)
 
 
+class Program:
+    """One run of host_program.c; keeps what it writes."""
+
+    def __init__(self, *arguments: str, **wasi: object) -> None:
+        self.output = bytearray()
+        self.errors = bytearray()
+        self.wasi = caesura.Wasi(
+            ("program", *arguments),
+            stdout=self.output.extend,
+            stderr=self.errors.extend,
+            **wasi,  # type: ignore[arg-type]
+        )
+
+    async def run(self) -> int:
+        """Run the program and return its exit code."""
+        async with await caesura.load(c_guest("host_program"), wasi=self.wasi) as guest:
+            return await guest.run()
+
+
 async def settle() -> None:
     """Let every task that can run do so."""
     for _ in range(10):

@@ -1,28 +1,20 @@
 """One call of an export, from its start over its suspensions to its end.
 
 A `Call` is what a coroutine is for Python: it knows the frames of the suspended guest, the shadow stack that
-it runs on, and the host coroutine that it waits for. Nothing is scheduled here. `__await__` hands everything
-that the host coroutine waits for to whoever awaits the call, and everything that is sent or thrown back to
-the host coroutine; so tasks, cancellation, timeouts and context variables work as if the guest were not
-there, under asyncio and under any other loop.
-
-What ends a call early:
-
-* The host coroutine raises (also because its task was cancelled): the guest is rewound and the exception
-  raised at the pause point, so that it leaves through the guest with the guest's backtrace.
-* The call itself is abandoned (its coroutine is closed): the frames are dropped. Rewinding then was rejected:
-  nobody is left to see what the guest does.
+it runs on, and the host coroutine that it waits for. Nothing is scheduled here: `driving` runs a call on behalf
+of whoever waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from caesura.errors import UsageError
 from caesura.host import native
+from caesura.host.driving import await_coroutine, drive, hand_out
 from caesura.host.errors import ASYNCIFY_OVERFLOW, GuestTrap
 from caesura.host.imports import HostFunction
 from caesura.host.protocol import Lost, Overflowed
@@ -43,13 +35,13 @@ class Call:
     __slots__ = (
         "_buffer",
         "_buffer_address",
-        "_error",
         "_export",
         "_mode",
-        "_value",
+        "answer",
         "arriving",
         "coroutine",
         "error",
+        "failure",
         "frames",
         "instance",
         "pending",
@@ -73,8 +65,8 @@ class Call:
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         self.waited_for: Any = None
         # What the import is to return or to raise when the guest is resumed.
-        self._value: Any = None
-        self._error: BaseException | None = None
+        self.answer: Any = None
+        self.failure: BaseException | None = None
         # The import that the guest must call while it rewinds; whether it is unwinding.
         self.arriving: HostFunction | None = None
         self.unwinding = False
@@ -89,74 +81,32 @@ class Call:
         self.task: asyncio.Task[Any] | None = None
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self._drive(self._await_host)
+        return drive(self, await_coroutine)
 
     def generate(self) -> Generator[Any, Any, Any]:
         """Run the call as a generator of what yielding host functions return."""
-        return self._drive(self._hand_out)
-
-    def _drive(self, wait: Callable[[], Generator[Any, Any, None]]) -> Generator[Any, Any, Any]:
-        """Run the call; wherever the guest is suspended, `wait` finds out what the import returns or raises."""
-        try:
-            self._start()
-            while self.pending is not None:
-                yield from wait()
-                self._resume()
-            return self._results()
-        finally:
-            self.end()
-
-    def _await_host(self) -> Generator[Any, Any, None]:
-        """Let the host coroutine, which has begun to wait, run to its end."""
-        coroutine = self.coroutine
-        assert coroutine is not None
-        waited_for = self.waited_for
-        try:
-            while True:
-                try:
-                    sent = yield waited_for
-                except GeneratorExit:
-                    raise
-                except BaseException as error:
-                    waited_for = coroutine.throw(error)
-                else:
-                    waited_for = coroutine.send(sent)
-        except StopIteration as end:
-            self._value = end.value
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self._error = error
-
-    def _hand_out(self) -> Generator[Any, Any, None]:
-        """Yield what the host function returned, and take what comes back."""
-        try:
-            self._value = yield self.waited_for
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self._error = error
+        return drive(self, hand_out)
 
     def run(self) -> Any:
         """Run the call to its end; it must not suspend."""
         try:
             self._enter()
-            return self._results()
+            return self.results()
         finally:
             self.end()
 
-    def _start(self) -> None:
+    def start(self) -> None:
         """Run the guest until the call returns or is suspended."""
         self.instance.check()  # a generator starts long after it was made
         if self._export.may_suspend:
             self.instance.stacks.take(self)
         self._enter()
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         """Let the suspended guest go on, until the call returns or is suspended again."""
         instance = self.instance
-        if instance.closed and self._error is not None:
-            raise self._error
+        if instance.closed and self.failure is not None:
+            raise self.failure
         instance.check()
         instance.stacks.check_resumption(self)
         instance.suspended.discard(self)
@@ -168,7 +118,7 @@ class Call:
         instance.protocol.prepare_resume(self)
         self._enter()
 
-    def _results(self) -> Any:
+    def results(self) -> Any:
         """Return what the export returned."""
         return result_of(self._export.results.read(self._buffer, 0, self.instance.objects))
 
@@ -194,13 +144,13 @@ class Call:
         """Write the results where the guest takes them; False: it must call the import again."""
         arriving = self.arriving
         assert arriving is not None
-        if self._error is not None or arriving.results.has_references:
+        if self.failure is not None or arriving.results.has_references:
             return False
         if arriving.results.count:
             try:
-                arriving.write_results(buffer, offset, self._value, self)
+                arriving.write_results(buffer, offset, self.answer, self)
             except Exception as error:
-                self._error = error
+                self.failure = error
                 return False
         return True
 
@@ -254,8 +204,8 @@ class Call:
         self.pending = function
         self.coroutine = coroutine
         self.waited_for = waited_for
-        self._value = None
-        self._error = None
+        self.answer = None
+        self.failure = None
         instance.protocol.suspend(self)  # at the end: nothing may run between this and the return to the guest
 
     def _arrive(self, function: HostFunction, arriving: HostFunction, values: int) -> None:
@@ -268,9 +218,9 @@ class Call:
                 f"the guest was suspended in {arriving.name} but called {function.name} when it was resumed: "
                 f"{_NOT_INSTRUMENTED}"
             )
-        if self._error is not None:
-            raise self._error
-        function.write_result(self, values, self._value)
+        if self.failure is not None:
+            raise self.failure
+        function.write_result(self, values, self.answer)
 
     def _enter(self) -> None:
         """Run guest code until it returns, is suspended, or fails."""
