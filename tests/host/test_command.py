@@ -79,8 +79,8 @@ def test_exports_are_called_by_name(tmp_path: Path) -> None:
         (("TEMPORARY/text.wat",), 1, "at byte offset 9 (0x9): expected valid module field (line 1, column 10)"),
         (("TEMPORARY/missing.wat",), 1, "imports what it is not given: env.absent, other.thing"),
         (("-",), 1, "not a WebAssembly module"),
-        (("--dir", "TEMPORARY/absent", "PROGRAM"), 1, "it cannot be opened"),
-        (("--dir", "TEMPORARY/garbage::/d", "PROGRAM"), 1, "it cannot be opened"),
+        (("--dir", "TEMPORARY/absent", "PROGRAM"), 1, "TEMPORARY/absent': No such file or directory"),
+        (("--dir", "TEMPORARY/garbage::/d", "PROGRAM"), 1, "TEMPORARY/garbage': Not a directory"),
         (("--dir", "", "PROGRAM"), 2, "--dir '': expected HOST, or HOST::GUEST"),
         (("--dir", "::/d", "PROGRAM"), 2, "expected HOST, or HOST::GUEST"),
         (("--dir", "/::", "PROGRAM"), 2, "expected HOST, or HOST::GUEST"),
@@ -108,7 +108,7 @@ def test_mistakes_are_one_line(
     given = [text.replace("TEMPORARY", str(tmp_path)).replace("PROGRAM", program) for text in arguments]
     done = caesura("run", *given)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
-    assert done.stderr.startswith("caesura: error: ") and message in done.stderr
+    assert done.stderr.startswith("caesura: error: ") and message.replace("TEMPORARY", str(tmp_path)) in done.stderr
 
 
 def test_a_folder_that_must_not_be_read(program: str, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_folder_that_must_not_be_read(program: str, tmp_path: Path) -> None:
     if os.access(tmp_path / "closed", os.R_OK):
         pytest.skip("this user may read everything")
     done = caesura("run", "--dir", str(tmp_path / "closed"), program)
-    assert done.returncode == 1 and "it cannot be opened" in done.stderr
+    assert done.returncode == 1 and "closed': Permission denied" in done.stderr
 
 
 def test_everything_behind_the_program_is_its_own(program: str) -> None:

@@ -79,7 +79,7 @@ def test_files_and_environment(tmp_path: Path) -> None:
         )  # fmt: skip
         assert await program.run() == 0
         assert program.output == b"file from a file\nfile nothing\nenv value\nenv unset\n"
-        with pytest.raises(caesura.UsageError, match="cannot be opened"):
+        with pytest.raises(caesura.UsageError, match="absent': No such file or directory"):
             await Program(stdin=b"", directories={"/data": str(tmp_path / "absent")}).run()
 
     run(main())

@@ -13,6 +13,7 @@ are faster and better tested than ours would be, but for these:
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -93,9 +94,11 @@ class Wasi:
         configuration.inherit_stderr()
         for inside, outside in self._directories.items():
             try:
+                os.stat(os.path.join(outside, "."))  # Wasmtime does not say why, and opens what cannot be used
                 configuration.preopen_dir(outside, inside)
-            except wasmtime.WasmtimeError:
-                raise UsageError(f"cannot give the guest the folder '{outside}': it cannot be opened") from None
+            except (OSError, ValueError, wasmtime.WasmtimeError) as error:
+                reason = getattr(error, "strerror", None) or "it cannot be opened"
+                raise UsageError(f"cannot give the guest the folder '{outside}': {reason}") from error
         return configuration
 
     def functions(self) -> dict[str, Callable[..., Any]]:
