@@ -131,6 +131,24 @@ NO_MEMORY = """(module (import "env" "wait" (func $wait (param i32) (result i32)
     (local.tee 1 (i32.sub (global.get $stack) (i32.const 16))) (i32.store (local.get 1) (local.get 0))))"""
 
 
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (-1, "expected at least 256"),
+        (255, "shadow_stack_size is 255 bytes: expected at least 256"),
+        (2**40, "argument 1 of malloc is 1099511627776: out of range"),
+        (2**31, "malloc has no 2147483648 bytes"),
+    ],
+)
+def test_sizes_that_no_stack_can_have(size: int, message: str) -> None:
+    async def main() -> None:
+        guest = await load_calls(shadow_stack_size=size, wait=double)
+        await guest.call("descend", 1, 1)
+
+    with pytest.raises(caesura.UsageError, match=message):
+        asyncio.run(main())
+
+
 def test_there_is_no_memory_for_another_stack() -> None:
     async def main() -> None:
         gates = Gates()

@@ -34,6 +34,7 @@ from caesura.instrument.options import Options
 from caesura.wasm.types import type_name
 
 SHADOW_STACK_SIZE: Final = 64 * 1024
+_LEAST_SHADOW_STACK: Final = 256
 
 _DEFAULT_OPTIONS: Final = Options()
 
@@ -57,13 +58,19 @@ async def load(
     `wasmtime.TableType`, of which a new one is made. `wasi` gives a program the WASI functions that `imports`
     leaves out.
 
-    `options` are the transformation's (lists, mostly). `shadow_stack_size` is for each concurrent call of a
-    compiled program. `stack_space` is a place for the asyncify stack in a module that was instrumented
-    elsewhere and has no `malloc`. `interruptible` guests can be stopped in mid-computation with `interrupt`,
-    and run a little slower.
+    `options` are the transformation's (lists, mostly); `cache` says whether compiled modules are kept on the disk.
+    `shadow_stack_size` is bytes, for each concurrent call of a compiled program. `stack_space` is a place (first
+    address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no
+    `malloc`. `interruptible` guests can be stopped in mid-computation with `interrupt`, and run a little slower.
+
+    Raises UsageError for a file that cannot be read, imports or options that do not fit the module, ModuleError for a
+    module that is malformed or uses what is not supported, and what its start function raises (GuestTrap, or a host
+    function's exception).
     """
     if options.imports or options.ignore_imports:
         raise UsageError("the coroutine functions among the imports are the import list: leave it out of the options")
+    if shadow_stack_size < _LEAST_SHADOW_STACK:
+        raise UsageError(f"shadow_stack_size is {shadow_stack_size} bytes: expected at least {_LEAST_SHADOW_STACK}")
     data = read_source(source)
     connections = Connections(imports or {}, {WASI: wasi.functions()} if wasi is not None else {})
     recipe = Recipe(
@@ -105,14 +112,18 @@ class Guest:
     async def call(self, name: str, *arguments: Any) -> Any:
         """Call an export; while a host coroutine waits the guest is suspended, and other tasks run.
 
-        Returns None, the result, or a tuple of results.
+        Returns None, the result, or a tuple of results. Raises what a host function raises, GuestTrap, GuestExit,
+        and UsageError for what does not fit: names, arguments, results of host functions, the thread.
         """
         instance = self._instance
         instance.check()
         return await Call(instance, instance.export(name), arguments, AWAIT)
 
     def call_nowait(self, name: str, *arguments: Any) -> Any:
-        """Call an export that does not have to wait: it is an error if a host coroutine does."""
+        """Call an export that does not have to wait: it is an error if a host coroutine does.
+
+        Returns and raises what `call` does.
+        """
         instance = self._instance
         instance.check()
         return Call(instance, instance.export(name), arguments, NOWAIT).run()
@@ -121,7 +132,7 @@ class Guest:
         """Call an export as a generator: it yields at host functions marked with `yielding`.
 
         What is sent into it is what the host function returns to the guest; what is thrown into it is raised
-        there. The export's results are the generator's return value.
+        there. The export's results are the generator's return value. Raises what `call` does.
         """
         instance = self._instance
         instance.check()
