@@ -85,7 +85,7 @@ def instrumented_elsewhere(module: bytes) -> tuple[str, bytes]:
         source.write_bytes(module)
         subprocess.run([str(WASM_OPT), "-O1", "--asyncify", str(source), "-o", str(target)], check=True)
         version = subprocess.run([str(WASM_OPT), "--version"], check=True, capture_output=True, text=True).stdout
-        return f"Binaryen's output, {version.strip()}", target.read_bytes()
+        return f"the output of Binaryen {version.removeprefix('wasm-opt version ').split()[0]}", target.read_bytes()
 
 
 async def suspensions(sizes: Sizes) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-_MARKS: Final = re.compile(r"(?<=<!-- benchmarks: begin -->\n).*?(?=<!-- benchmarks: end -->)", re.DOTALL)
+MARKS: Final = re.compile(r"(?<=<!-- benchmarks: begin -->\n).*?(?=<!-- benchmarks: end -->)", re.DOTALL)
 
 
 def write_results(folder: Path | None, facts: dict[str, Any]) -> str:
@@ -15,20 +15,22 @@ def write_results(folder: Path | None, facts: dict[str, Any]) -> str:
 
     Raises ValueError if the folder's host.md has no place for the table.
     """
-    table = _table(facts)
+    rows = table(facts)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "benchmarks-host.json").write_text(json.dumps(facts, indent=2) + "\n")
         page = folder / "host.md"
         if page.is_file():
-            text, count = _MARKS.subn(lambda _: table, page.read_text())
+            text, count = MARKS.subn(lambda _: rows, page.read_text())
             if count != 1:
                 raise ValueError(f"{page} has no place for the table of costs")
             page.write_text(text)
-    return f"{json.dumps(facts, indent=2)}\n\n{table}"
+    return f"{json.dumps(facts, indent=2)}\n\n{rows}"
 
 
-def _table(facts: dict[str, Any]) -> str:
+def table(facts: dict[str, Any]) -> str:
+    """Return the table of costs."""
+
     def time(name: str) -> str:
         return f"{facts[name]:.1f} us"
 
