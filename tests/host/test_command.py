@@ -186,6 +186,14 @@ def test_a_time_limit_ends_everything(program: str, what: str) -> None:
     assert done.returncode == 124
 
 
+@pytest.mark.parametrize("where", ["(start $spin)", '(export "_initialize" (func $spin))'])
+def test_a_program_that_never_begins_is_ended(where: str, tmp_path: Path) -> None:
+    file = tmp_path / "spin.wat"
+    file.write_text(f'(module (func $spin (loop (br 0))) {where} (func (export "_start")))')
+    done = caesura("run", "--timeout", "0.5", str(file))
+    assert (done.returncode, done.stderr) == (124, "caesura: error: the program did not end within 0.5 seconds\n")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent in another way")
 @pytest.mark.parametrize("what", [("s1", "l"), ("s1", "s60000"), ("s1", "c")])
 def test_an_interruption_ends_everything(program: str, what: tuple[str, ...]) -> None:

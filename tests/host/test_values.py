@@ -45,7 +45,7 @@ async def load_echo(waits: bool) -> caesura.Guest:
         return value
 
     functions = dict.fromkeys(TYPES, later if waits else now)
-    functions["externref"] = now  # an import that returns a reference cannot suspend
+    functions["externref"] = now  # a reference cannot be held while suspended, as an argument neither
     return await caesura.load(ECHO.encode(), {"env": functions})
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import caesura
 from caesura.host.stdin import DescriptorInput
-from tests.host.support import Program, run, zig_program
+from tests.host.support import Gates, Program, load_waiter, run, settle, zig_program
 from tests.support.guests import c_guest
 
 
@@ -181,6 +181,26 @@ def test_imports_replace_functions_of_wasi() -> None:
 def test_text_that_c_cannot_take(arguments: tuple[str, ...], options: dict[str, Any], message: str) -> None:
     with pytest.raises(caesura.UsageError, match=message):
         caesura.Wasi(arguments, **options)
+
+
+def test_a_guest_that_is_interrupted_while_suspended_traps_when_it_goes_on() -> None:
+    async def main() -> None:
+        gates = Gates()
+        guest = await load_waiter(gates.wait, interruptible=True)
+        call = asyncio.create_task(guest.call("outer", 1))
+        await settle()
+        guest.interrupt()
+        gates.open(1, 5)
+        with pytest.raises(caesura.GuestTrap) as caught:
+            await call
+        assert caught.value.kind == "interrupted"
+        assert guest.suspended == 0
+        call = asyncio.create_task(guest.call("outer", 2))
+        await settle()
+        gates.open(2, 5)
+        assert await call == 105
+
+    run(main())
 
 
 def test_a_wasi_object_serves_one_guest() -> None:

@@ -20,12 +20,16 @@ from typing import Any, Final
 
 from caesura.errors import UsageError
 from caesura.host.errors import GuestExit, GuestTrap
-from caesura.host.guest import Guest, load
+from caesura.host.guest import Guest, make_guest, obtain_program
+from caesura.host.program import Program
 from caesura.host.spectest import spectest
 from caesura.host.wasi import Wasi
 from caesura.instrument.options import Options
 
 _START: Final = "_start"
+
+# Seconds between interruptions.
+_AGAIN: Final = 0.01
 
 
 async def run_command(
@@ -47,10 +51,11 @@ async def run_command(
     with _stopper(timeout) as stopper:
         try:
             async with asyncio.timeout(timeout):
-                imports = spectest()
-                guest = await load(source, imports, wasi=wasi, options=options, cache=cache, interruptible=True)
-                stopper.guest = guest
-                async with guest:
+                program, connections = await obtain_program(
+                    source, spectest(), wasi=wasi, options=options, cache=cache, interruptible=True
+                )
+                stopper.watch(program)  # before anything of the guest runs: its start function may never end
+                async with await make_guest(program, connections, wasi) as guest:
                     name = invoke or _only_export(guest)
                     values = [] if name == _START else _values(guest, name, arguments)
                     return 0, await guest.call(name, *values)
@@ -63,12 +68,13 @@ async def run_command(
 
 
 class _Stopper(threading.Thread):
-    """Interrupts a guest when a signal arrives or the time is over."""
+    """Interrupts a program's guest when a signal arrives or the time is over; `reason` is then what to raise."""
 
     def __init__(self, timeout: float | None) -> None:
         super().__init__(daemon=True, name="caesura-stopper")
-        self.guest: Guest | None = None
         self.reason: BaseException | None = None
+        self._program: Program | None = None
+        self._stopped = threading.Event()
         self._deadline = None if timeout is None else time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
         self._receiver, self.sender = socket.socketpair()
         self._receiver.setblocking(False)
@@ -81,11 +87,17 @@ class _Stopper(threading.Thread):
             self.reason = TimeoutError()
         elif self._receiver.recv(1) != b"":
             self.reason = KeyboardInterrupt()
-        if self.reason is not None and self.guest is not None:
-            self.guest.interrupt()
+        while self.reason is not None and not self._stopped.wait(_AGAIN):
+            if self._program is not None:
+                self._program.interrupt()
+
+    def watch(self, program: Program) -> None:
+        """Interrupt this program from now on. Again and again: it may be about to start, and not to be reached yet."""
+        self._program = program
 
     def stop(self) -> None:
         """End the thread."""
+        self._stopped.set()
         self.sender.close()
         self.join()
         self._receiver.close()

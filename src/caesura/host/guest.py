@@ -67,10 +67,24 @@ async def load(
     module that is malformed or uses what is not supported, and what its start function raises (GuestTrap, or a host
     function's exception).
     """
+    program, connections = await obtain_program(
+        source, imports, wasi=wasi, options=options, cache=cache, interruptible=interruptible
+    )
+    return await make_guest(program, connections, wasi, stack_space, shadow_stack_size)
+
+
+async def obtain_program(
+    source: str | os.PathLike[str] | bytes,
+    imports: Imports | None,
+    *,
+    wasi: Wasi | None,
+    options: Options,
+    cache: bool,
+    interruptible: bool,
+) -> tuple[Program, Connections]:
+    """Do the part of `load` that runs nothing of the guest: return a program, and the imports for its guests."""
     if options.imports or options.ignore_imports:
         raise UsageError("the coroutine functions among the imports are the import list: leave it out of the options")
-    if shadow_stack_size < _LEAST_SHADOW_STACK:
-        raise UsageError(f"shadow_stack_size is {shadow_stack_size} bytes: expected at least {_LEAST_SHADOW_STACK}")
     data = read_source(source)
     connections = Connections(imports or {}, {WASI: wasi.functions()} if wasi is not None else {})
     recipe = Recipe(
@@ -79,6 +93,19 @@ async def load(
     program = find_program(recipe)
     if program is None:
         program = await order_program(recipe)
+    return program, connections
+
+
+async def make_guest(
+    program: Program,
+    connections: Connections,
+    wasi: Wasi | None,
+    stack_space: tuple[int, int] | None = None,
+    shadow_stack_size: int = SHADOW_STACK_SIZE,
+) -> Guest:
+    """Do the rest: make an instance and let it initialize itself."""
+    if shadow_stack_size < _LEAST_SHADOW_STACK:
+        raise UsageError(f"shadow_stack_size is {shadow_stack_size} bytes: expected at least {_LEAST_SHADOW_STACK}")
     guest = Guest(program, connections, wasi, stack_space, shadow_stack_size)
     if "_initialize" in guest.exports:
         await guest.call("_initialize")
@@ -177,7 +204,7 @@ class Guest:
         """
         if not self._instance.program.interruptible:
             raise UsageError("only a guest that was loaded with interruptible=True can be interrupted")
-        self._instance.program.engine.increment_epoch()
+        self._instance.program.interrupt()
 
     def close(self) -> None:
         """Close the guest: suspended calls are abandoned, and the tasks that await them cancelled."""

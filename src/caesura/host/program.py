@@ -86,6 +86,10 @@ class Program:
             linker.define(store, module, name, item)
         return linker.instantiate(store, self.module)
 
+    def interrupt(self) -> None:
+        """Let a guest's code trap, at once or when it runs next, if the program is interruptible; from any thread."""
+        self.engine.increment_epoch()
+
     def _linker(self) -> wasmtime.Linker:
         linker = wasmtime.Linker(self.engine)
         linker.allow_shadowing = True

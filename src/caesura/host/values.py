@@ -15,6 +15,7 @@ import itertools
 import reprlib
 import struct
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from caesura.errors import InternalError, UsageError
 from caesura.host import native
@@ -141,33 +142,41 @@ def _shown(value: object) -> str:
     return reprlib.repr(value)
 
 
-# Python objects that some guest holds a reference to, by the number that Wasmtime keeps in their place.
-_held: Final[dict[int, object]] = {}
-_numbers: Final = itertools.count(1)
+# The guests that hold objects, by number. Objects belong to their guest and not to the module, so that a guest and an
+# object that refer to each other are garbage like any others.
+_holders: Final[WeakValueDictionary[int, Objects]] = WeakValueDictionary()
+_holder_numbers: Final = itertools.count(1)
+_OBJECT_BITS: Final = 40
 
 
 def _release(number: int | None) -> None:
     """Wasmtime calls this when the last reference to an object is gone."""
-    _held.pop(number or 0, None)
+    holder = _holders.get((number or 0) >> _OBJECT_BITS)
+    if holder is not None:
+        holder.release(number or 0)
 
 
 _finalizer: Final = native.FINALIZER(_release)
 
 
 class Objects:
-    """Passes Python objects to one guest as externref values."""
+    """Passes Python objects to one guest as externref values, and keeps them while the guest does."""
 
     def __init__(self, context: int) -> None:
         self._context = context
         self._reference = ctypes.create_string_buffer(32)
         self._address = ctypes.addressof(self._reference)
+        self._held: dict[int, object] = {}
+        number = next(_holder_numbers)
+        self._numbers = itertools.count((number << _OBJECT_BITS) + 1)
+        _holders[number] = self
 
     def to_raw(self, value: object) -> int:
         """Return the raw form of a reference to an object, valid until the guest runs."""
         if value is None:
             return 0
-        number = next(_numbers)
-        _held[number] = value
+        number = next(self._numbers)
+        self._held[number] = value
         if not native.externref_new(self._context, number, _finalizer, self._address):
             raise InternalError("Wasmtime refused to make an externref")
         raw = int(native.externref_to_raw(self._context, self._address))
@@ -181,4 +190,8 @@ class Objects:
         native.externref_from_raw(self._context, raw, self._address)
         number = native.externref_data(self._context, self._address)
         native.externref_unroot(self._address)
-        return _held.get(number or 0)
+        return self._held.get(number or 0)
+
+    def release(self, number: int) -> None:
+        """Let an object go."""
+        self._held.pop(number, None)
