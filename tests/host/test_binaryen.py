@@ -41,6 +41,20 @@ def test_text_instrumented_by_binaryen(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_call_that_does_not_fit(tmp_path: Path) -> None:
+    async def main() -> None:
+        module = through_binaryen(assemble(WAITER.decode()), tmp_path)
+        guest = await caesura.load(module, {"env": {"wait": same}}, stack_space=(1024, 4096))
+        for _ in range(2):
+            with pytest.raises(caesura.GuestTrap) as caught:
+                await guest.call("deep", 1000)
+            assert caught.value.kind == "asyncify stack overflow"
+            assert guest.suspended == 0
+            assert await guest.call("deep", 10) == 55
+
+    run(main())
+
+
 def test_c_instrumented_by_binaryen(tmp_path: Path) -> None:
     async def main() -> None:
         gates = Gates()

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import os
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +31,24 @@ async def wait(value):
 async def main():
     guest = await caesura.load(WAITER, {{"env": {{"wait": wait}}}})
     assert await guest.call("outer", 1) == 101
+asyncio.run(main())
+"""
+
+
+BUSY = """
+import asyncio, sys, caesura
+from caesura.host import program
+sys.path.insert(0, {repository!r})
+from tests.host.support import WAITER
+async def wait(value):
+    await asyncio.sleep(0)
+    return value
+async def main():
+    for turn in range(20):
+        program._programs.clear()
+        module = WAITER if turn % 2 else WAITER.replace(b"100", b"200")
+        guest = await caesura.load(module, {{"env": {{"wait": wait}}}})
+        assert await guest.call("outer", 1) == (101 if turn % 2 else 201)
 asyncio.run(main())
 """
 
@@ -87,7 +110,7 @@ def test_damaged_entries_are_replaced(folder: Path) -> None:
     for content in damaged:
         entry.write_bytes(content)
         load_and_call()
-        assert entry.read_bytes()[:48] == good[:48] or cache.read(entry.stem) is not None
+        assert cache.read(entry.stem) is not None
 
 
 def test_entries_of_another_origin_are_replaced(folder: Path) -> None:
@@ -128,6 +151,32 @@ def test_concurrent_writers(folder: Path) -> None:
     load_and_call()
 
 
+def test_writers_readers_and_vandals(folder: Path) -> None:
+    """Processes load two modules again and again while entries are damaged, cut off, replaced and cleared."""
+    command = [sys.executable, "-c", BUSY.format(repository=str(REPOSITORY))]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]
+    acts: Iterator[Callable[[Path], object]] = itertools.cycle(
+        [
+            lambda entry: entry.write_bytes(entry.read_bytes()[:-7]),
+            lambda entry: entry.write_bytes(b"caesura cache 1\n" + bytes(100)),
+            lambda entry: cache.clear(),
+            lambda entry: entry.write_bytes(b""),
+            lambda entry: os.replace(entry, entry.with_name("0" * 64 + ".guest")),
+            lambda entry: cache.write(entry.stem, b"{}", b"foreign"),
+        ]
+    )
+    while any(process.poll() is None for process in running):
+        for entry in entries(folder):
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+                next(acts)(entry)
+        time.sleep(0.001)
+    for process in running:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors.decode()
+    load_and_call()
+    load_and_call()
+
+
 def test_clearing_removes_entries_and_nothing_else(folder: Path) -> None:
     load_and_call()
     (folder / "notes.txt").write_text("mine")
@@ -160,3 +209,38 @@ def test_loading_does_not_stop_the_loop_and_compiles_once(monkeypatch: pytest.Mo
 
     asyncio.run(main())
     assert len(compiled) == 1
+
+
+def test_whoever_gives_up_does_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_compile = threading.Event()
+    begun = threading.Event()
+    compile_really = program._compile
+
+    def compile_when_told(*arguments: Any) -> Any:
+        begun.set()
+        assert may_compile.wait(30)
+        return compile_really(*arguments)
+
+    monkeypatch.setattr(program, "_compile", compile_when_told)
+
+    async def give_up() -> None:
+        program._programs.clear()
+        load = asyncio.create_task(caesura.load(WAITER, {"env": {"wait": wait}}, cache=False))
+        await asyncio.to_thread(begun.wait, 30)
+        load.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await load
+
+    asyncio.run(give_up())  # ends although the compiler is still busy
+    may_compile.set()
+    load_and_call(use_cache=False)
+
+
+def test_what_fails_in_the_making_fails_for_everybody_who_waits() -> None:
+    async def main() -> None:
+        broken = b"\0asm\1\0\0\0\xff"
+        loads = [caesura.load(broken, cache=False) for _ in range(3)]
+        for error in await asyncio.gather(*loads, return_exceptions=True):
+            assert isinstance(error, caesura.MalformedModule)
+
+    asyncio.run(main())

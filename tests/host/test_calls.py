@@ -173,31 +173,6 @@ def test_waiting_in_call_nowait_is_an_error_and_harmless(abi: str) -> None:
     run(main())
 
 
-def test_a_guest_with_one_stack_has_one_suspended_call() -> None:
-    async def main() -> None:
-        gates = Gates()
-        guest = await load_calls(library=False, wait=gates.wait)
-        call = asyncio.create_task(guest.call("descend", 4, 9))
-        await settle()
-        with pytest.raises(caesura.UsageError, match="exports no malloc and free"):
-            await guest.call("descend", 1, 1)
-        assert guest.call_nowait("add", 1, 2) == 3
-        gates.open(9, 0)
-        assert await call == sum(9 * 31 + d * 16 + d for d in range(5))
-        assert guest.call_nowait("add", 1, 2) == 3
-
-    run(main())
-
-
-def test_a_shadow_stack_that_is_too_small_is_noticed() -> None:
-    async def main() -> None:
-        guest = await load_calls(shadow_stack_size=1024, wait=double)
-        with pytest.raises(caesura.UsageError, match="larger shadow_stack_size"):
-            await guest.call("overflow_stack", 1500)
-
-    run(main())
-
-
 def test_deep_stacks_grow_their_memory() -> None:
     async def main() -> None:
         guest = await load_waiter(double)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,125 @@ def test_a_timeout_ends_a_call(abi: str) -> None:
                     await guest.call("descend", 10, 1)
             assert guest.suspended == 0
         assert guest.call_nowait("add", 1, 1) == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_nested_calls_are_cancelled_at_every_depth(abi: str, place: int) -> None:
+    """Calls of one task, each made by the host function of the one before; the task is cancelled at one of them."""
+
+    async def main() -> None:
+        ended: list[int] = []
+
+        async def again(guest: caesura.Guest, value: int) -> int:
+            try:
+                await asyncio.sleep(60 if value == place else 0)
+                return int(await guest.call("nested", value - 1)) if value else 0
+            finally:
+                ended.append(value)
+
+        guest = await load_calls(abi, again=again)
+        call = asyncio.create_task(guest.call("nested", 5))
+        await settle()
+        assert guest.suspended == 6 - place and ended == []
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await call
+        assert "".join(caught.value.__notes__).count("  nested") == 6 - place
+        assert guest.suspended == 0 and ended == list(range(place, 6))
+        assert guest.call_nowait("add", 1, 1) == 2
+
+    run(main())
+
+
+def test_a_task_that_has_not_begun_is_cancelled(abi: str) -> None:
+    async def main() -> None:
+        guest = await load_waiter(Gates().wait, abi)
+        call = asyncio.create_task(guest.call("outer", 1))
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert guest.suspended == 0 and guest.call_nowait("calls") == 0
+
+    run(main())
+
+
+def test_cancelling_twice_is_cancelling_once(abi: str) -> None:
+    async def main() -> None:
+        async def wait(value: int) -> int:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            return value
+
+        guest = await load_waiter(wait, abi)
+        call = asyncio.create_task(guest.call("outer", 1))
+        await settle()
+        call.cancel()
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert guest.suspended == 0
+
+    run(main())
+
+
+def test_calls_of_a_group_end_together(abi: str) -> None:
+    async def main() -> None:
+        gates = Gates()
+        guest = await load_calls(abi, wait=gates.wait, note=lambda value: None)
+        calls: list[asyncio.Task[Any]] = []
+
+        async def fail_together() -> None:
+            async with asyncio.TaskGroup() as group:
+                calls.extend(group.create_task(guest.call("descend", 9, key)) for key in range(3))
+                calls.append(group.create_task(guest.call("wait_then_divide", 3)))
+                await settle()
+                gates.open(3, 0)
+
+        with pytest.raises(ExceptionGroup) as caught:
+            await fail_together()
+        assert isinstance(caught.value.exceptions[0], caesura.GuestTrap) and len(caught.value.exceptions) == 1
+        assert [call.cancelled() for call in calls] == [True, True, True, False]
+        assert guest.suspended == 0 and not gates.futures
+        assert guest.call_nowait("add", 1, 1) == 2
+
+    run(main())
+
+
+def test_a_host_function_may_close_its_guest(abi: str) -> None:
+    async def main() -> None:
+        async def wait(guest: caesura.Guest, value: int) -> int:
+            await asyncio.sleep(0)
+            if value == 2:
+                await guest.aclose()
+            else:
+                await asyncio.sleep(60)
+            return value
+
+        guest = await load_waiter(wait, abi)
+        calls = [asyncio.create_task(guest.call("outer", key)) for key in (1, 2)]
+        await asyncio.wait(calls)
+        assert calls[0].cancelled() and (calls[1].cancelled() or "is closed" in str(calls[1].exception()))
+        assert guest.suspended == 0
+
+    run(main())
+
+
+def test_a_generator_of_a_closed_guest_does_not_go_on(abi: str) -> None:
+    async def main() -> None:
+        guest = await load_waiter(caesura.yielding(lambda value: value), abi)
+        new, begun = guest.generate("loop", 3), guest.generate("loop", 3)
+        next(begun)
+        guest.close()
+        for generator in (new, begun):
+            with pytest.raises(caesura.UsageError, match="this guest is closed"):
+                next(generator)
+        assert guest.suspended == 0
 
     run(main())
 

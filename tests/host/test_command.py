@@ -48,19 +48,127 @@ def test_exports_are_called_by_name(tmp_path: Path) -> None:
     file = tmp_path / "add.wat"
     file.write_text(
         """(module (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+          (func (export "hold") (param externref))
           (func (export "both") (param f64) (result f64 i64) local.get 0 i64.const 7))"""
     )
     assert caesura("run", "--invoke", "add", str(file), "20", "0x16").stdout == "42\n"
     assert caesura("run", "--invoke", "both", str(file), "0.5").stdout == "0.5\n7\n"
     for arguments, message in [
-        (("--invoke", "add", str(file), "20"), "add takes 2 arguments, not 1"),
+        (("--invoke", "add", str(file), "20"), "add takes 2 arguments (i32, i32), not 1"),
         (("--invoke", "add", str(file), "20", "x"), "argument 'x' of add is no i32"),
-        (("--invoke", "sub", str(file)), "exports no function 'sub' (exported: add, both)"),
+        (("--invoke", "sub", str(file)), "exports no function 'sub' (exported: add, both, hold)"),
+        (("--invoke", "add", str(file), "20", str(2**40)), "argument 2 of add is 1099511627776: out of range for i32"),
+        (("--invoke", "both", str(file), "half"), "argument 'half' of both is no f64"),
+        (("--invoke", "hold", str(file), "5"), "hold takes a value of type externref"),
         ((str(file),), "choose an exported function with --invoke"),
-        (("--stack-size", "0", str(file)), "--stack-size 0: expected"),
     ]:
         done = caesura("run", *arguments)
-        assert done.returncode in (1, 2) and message in done.stderr and done.stderr.count("\n") == 1
+        assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "the following arguments are required: PROGRAM"),
+        (("--",), 2, "PROGRAM"),
+        (("--unknown", "PROGRAM"), 2, "unrecognized arguments: --unknown"),
+        (("absent.wasm",), 1, "cannot read 'absent.wasm': No such file or directory"),
+        (("TEMPORARY",), 1, "Is a directory"),
+        (("TEMPORARY/garbage",), 1, "at byte offset 0 (0x0): not a WebAssembly module"),
+        (("TEMPORARY/half",), 1, "beyond the end of the module"),
+        (("TEMPORARY/text.wat",), 1, "at byte offset 9 (0x9): expected valid module field (line 1, column 10)"),
+        (("TEMPORARY/missing.wat",), 1, "imports what it is not given: env.absent, other.thing"),
+        (("-",), 1, "not a WebAssembly module"),
+        (("--dir", "TEMPORARY/absent", "PROGRAM"), 1, "TEMPORARY/absent': No such file or directory"),
+        (("--dir", "TEMPORARY/garbage::/d", "PROGRAM"), 1, "TEMPORARY/garbage': Not a directory"),
+        (("--dir", "", "PROGRAM"), 2, "--dir '': expected HOST, or HOST::GUEST"),
+        (("--dir", "::/d", "PROGRAM"), 2, "expected HOST, or HOST::GUEST"),
+        (("--dir", "/::", "PROGRAM"), 2, "expected HOST, or HOST::GUEST"),
+        (("--env", "=value", "PROGRAM"), 2, "--env '=value': expected NAME=VALUE"),
+        (("--stack-size", "0", "PROGRAM"), 2, "--stack-size 0: expected a number of bytes"),
+        (("--stack-size", "1T", "PROGRAM"), 2, "--stack-size 1T: expected a number of bytes"),
+        (("--stack-size", "5000M", "PROGRAM"), 2, "--stack-size 5000M: expected a number of bytes up to 4096M"),
+        (("--timeout", "0", "PROGRAM"), 2, "--timeout 0: expected a positive number of seconds"),
+        (("--timeout", "-1", "PROGRAM"), 2, "--timeout -1: expected a positive number"),
+        (("--timeout", "nan", "PROGRAM"), 2, "--timeout nan: expected a positive number"),
+        (("--timeout", "inf", "PROGRAM"), 2, "--timeout inf: expected a positive number"),
+        (("--timeout", "soon", "PROGRAM"), 2, "--timeout soon: expected a positive number"),
+        (("--invoke", "absent", "PROGRAM"), 1, "the guest exports no function 'absent' (exported: _start)"),
+    ],
+)
+def test_mistakes_are_one_line(
+    program: str, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    (tmp_path / "garbage").write_bytes(b"no module")
+    (tmp_path / "half").write_bytes(Path(program).read_bytes()[:200])
+    (tmp_path / "text.wat").write_text("(module (unknown))")
+    (tmp_path / "missing.wat").write_text(
+        '(module (import "env" "absent" (func)) (import "other" "thing" (memory 1)) (func (export "_start")))'
+    )
+    given = [text.replace("TEMPORARY", str(tmp_path)).replace("PROGRAM", program) for text in arguments]
+    done = caesura("run", *given)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
+    assert done.stderr.startswith("caesura: error: ") and message.replace("TEMPORARY", str(tmp_path)) in done.stderr
+
+
+def test_a_folder_that_must_not_be_read(program: str, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o000)
+    if os.access(tmp_path / "closed", os.R_OK):
+        pytest.skip("this user may read everything")
+    done = caesura("run", "--dir", str(tmp_path / "closed"), program)
+    assert done.returncode == 1 and "closed': Permission denied" in done.stderr
+
+
+def test_everything_behind_the_program_is_its_own(program: str) -> None:
+    done = caesura("run", "--", program, "--", "--dir", "--help", "x5")
+    assert (done.returncode, done.stdout, done.stderr) == (5, "", "what is --?\nwhat is --dir?\nwhat is --help?\n")
+
+
+def test_the_environment_is_what_is_given(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASSED", "on")
+    monkeypatch.setenv("KEPT", "back")
+    given = ("--env", "PASSED", "--env", "SET=a=b", "--env", "EMPTY=", "--env", "ABSENT")
+    done = caesura("run", *given, program, "ePASSED", "eSET", "eEMPTY", "eABSENT", "eKEPT")
+    assert done.stdout == "env on\nenv a=b\nenv \nenv unset\nenv unset\n"
+
+
+@pytest.mark.parametrize(("given", "code"), [("200", 200), ("255", 255), ("-1", 255), ("256", 0), ("300", 44)])
+def test_exit_codes_pass_through(program: str, given: str, code: int) -> None:
+    done = caesura("run", program, f"x{given}")
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_the_stack_that_is_saved_has_a_limit(tmp_path: Path) -> None:
+    file = tmp_path / "deep.wat"
+    file.write_text(
+        """(module (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+          (memory (export "memory") 1)
+          (func $deep (export "deep") (param i64) (result i64)
+            (if (result i64) (i64.eqz (local.get 0))
+              (then (drop (call $yield)) (i64.const 0))
+              (else (i64.add (local.get 0) (call $deep (i64.sub (local.get 0) (i64.const 1))))))))"""
+    )
+    assert caesura("run", "--invoke", "deep", str(file), "6000").stdout == "18003000\n"
+    done = caesura("run", "--stack-size", "64K", "--invoke", "deep", str(file), "6000")
+    assert (done.returncode, done.stdout) == (134, "") and "asyncify stack overflow" in done.stderr
+    assert caesura("run", "--stack-size", "65536", "--invoke", "deep", str(file), "500").stdout == "125250\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_program_knows_a_terminal(tmp_path: Path) -> None:
+    import pty
+
+    file = tmp_path / "streams.wasm"
+    file.write_bytes(c_guest("host_streams"))
+    ours, theirs = pty.openpty()
+    try:
+        command = [*COMMAND, "run", str(file)]
+        done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=60, check=False)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (done.returncode, done.stderr) == (0, "terminals 1 0\n")
+    assert caesura("run", str(file)).stderr == "terminals 0 0\n"
 
 
 def test_a_trap_shows_where(program: str) -> None:
@@ -76,6 +184,14 @@ def test_a_time_limit_ends_everything(program: str, what: str) -> None:
         stdin=subprocess.PIPE, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 124
+
+
+@pytest.mark.parametrize("where", ["(start $spin)", '(export "_initialize" (func $spin))'])
+def test_a_program_that_never_begins_is_ended(where: str, tmp_path: Path) -> None:
+    file = tmp_path / "spin.wat"
+    file.write_text(f'(module (func $spin (loop (br 0))) {where} (func (export "_start")))')
+    done = caesura("run", "--timeout", "0.5", str(file))
+    assert (done.returncode, done.stderr) == (124, "caesura: error: the program did not end within 0.5 seconds\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent in another way")

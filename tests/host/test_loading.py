@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import caesura
+from caesura.host import program
 from tests.host.support import WAITER, instrumented, load_calls, load_waiter, run
 from tests.support.engine import assemble
 
@@ -34,8 +35,8 @@ def test_sources(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "error", "message"),
     [
-        (b"", caesura.MalformedModule, "neither a binary module nor one in the text format"),
-        (b"(module", caesura.MalformedModule, "neither a binary module"),
+        (b"", caesura.MalformedModule, "expected the magic bytes"),
+        (b"(module", caesura.MalformedModule, r"at byte offset 7 .*expected `\)` \(line 1, column 8\)"),
         (b"\0asm\1\0\0\0\xff", caesura.MalformedModule, "unknown section id 255"),
         ("/does/not/exist.wasm", caesura.UsageError, "cannot read '/does/not/exist.wasm': No such file"),
     ],
@@ -82,15 +83,19 @@ def test_functions_that_do_not_fit() -> None:
     def sneaky(value: int) -> object:
         return same(value)
 
+    def sneakier(value: int) -> object:
+        return asyncio.ensure_future(same(value))
+
     async def main() -> None:
         for function in (two, guest_only):
             with pytest.raises(
                 caesura.UsageError, match=r"env\.wait\(.* does not fit: the guest calls it with \(i32\)"
             ):
                 await load_waiter(function)
-        guest = await load_waiter(sneaky)
-        with pytest.raises(caesura.UsageError, match="is no coroutine function: make it `async def`"):
-            await guest.call("outer", 1)
+        for hidden in (sneaky, sneakier):
+            guest = await load_waiter(hidden)
+            with pytest.raises(caesura.UsageError, match="is no coroutine function: make it `async def`"):
+                await guest.call("outer", 1)
         with pytest.raises(caesura.UsageError, match="was given 5: expected a callable"):
             await load_waiter(5)
         with pytest.raises(caesura.UsageError, match=r"imports what it is not given: env\.wait"):
@@ -156,30 +161,6 @@ def test_a_start_function_calls_the_host_but_cannot_wait() -> None:
     run(main())
 
 
-@pytest.mark.parametrize(
-    "options",
-    [caesura.Options(only_list=("outer",)), caesura.Options(remove_list=("inner",))],
-)
-def test_waiting_below_a_function_that_is_left_out_names_it(options: caesura.Options) -> None:
-    async def main() -> None:
-        guest = await load_waiter(same, options=options)
-        with pytest.raises(caesura.UsageError, match=r"env\.wait has to wait, but inner is on the guest's stack"):
-            await guest.call("outer", 1)
-        assert guest.call_nowait("calls") == 1
-        with pytest.raises(caesura.UsageError, match="inner"):
-            await guest.call("outer", 1)
-
-    run(main())
-
-
-def test_lists_that_are_right() -> None:
-    async def main() -> None:
-        guest = await load_waiter(same, options=caesura.Options(only_list=("outer", "inner")))
-        assert await guest.call("outer", 1) == 101
-
-    run(main())
-
-
 @pytest.mark.parametrize("abi", ["thunks", "plain"])
 def test_a_module_that_was_instrumented_for_other_imports(abi: str) -> None:
     async def main() -> None:
@@ -191,6 +172,42 @@ def test_a_module_that_was_instrumented_for_other_imports(abi: str) -> None:
         with pytest.raises(caesura.UsageError, match="not instrumented"):
             await guest.call("outer", 1)
         assert guest.call_nowait("calls") >= 1
+
+    run(main())
+
+
+def test_exports_with_asyncifys_names_and_other_types_are_refused() -> None:
+    names = ("start_unwind", "stop_unwind", "start_rewind", "stop_rewind")
+    exports = " ".join(f'(func (export "asyncify_{name}") (param i64 i64 i64))' for name in names)
+    text = f'(module (import "env" "wait" (func $wait)) (func (export "run") call $wait) {exports})'
+
+    async def wait() -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(caesura.UnsupportedModule, match="exports asyncify_start_unwind already"):
+        asyncio.run(caesura.load(text.encode(), {"env": {"wait": wait}}))
+
+
+def test_memories_that_threads_share_are_refused() -> None:
+    with pytest.raises(caesura.UnsupportedModule, match="shared between threads"):
+        asyncio.run(caesura.load(b'(module (memory (export "memory") 1 2 shared))'))
+
+
+def test_missing_imports_are_found_before_anything_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(*_: object) -> None:
+        raise AssertionError("prepared although an import is missing")
+
+    monkeypatch.setattr(program, "prepare", prepare)
+    with pytest.raises(caesura.UsageError, match=r"imports what it is not given: env\.wait"):
+        asyncio.run(caesura.load(WAITER, {"env": {}}, cache=False))
+
+
+def test_the_guests_own_memory_is_not_touched() -> None:
+    async def main() -> None:
+        guest = await load_waiter(same)
+        before = guest.memory.read(0, len(guest.memory))
+        assert await guest.call("deep", 1000) == 500_500
+        assert guest.memory.read(0, len(guest.memory)) == before
 
     run(main())
 

@@ -15,28 +15,16 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
-from caesura.errors import MalformedModule, UsageError
+from caesura.errors import UsageError
+from caesura.host.text import assemble, is_text
 
 STANDARD_STREAM: Final = "-"
-
-_MAGIC: Final = b"\0asm"
-_BLANKS: Final = b" \t\r\n"
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 def read_module(path: str) -> bytes:
     """Return the binary module in a file, which may hold it as text; `-` is standard input."""
     data = _read(path)
-    if is_text(data):
-        return _assemble(data)
-    return data
-
-
-def is_text(data: bytes) -> bool:
-    """Tell a module as text, which starts with a bracket or a comment, from everything else."""
-    if data.startswith(_MAGIC):
-        return False
-    return data[:4096].removeprefix(_BYTE_ORDER_MARK).lstrip(_BLANKS).startswith((b"(", b";;"))
+    return assemble(data) if is_text(data) else data
 
 
 def write_output(path: str, pieces: Iterable[bytes]) -> None:
@@ -75,31 +63,6 @@ def _read(path: str) -> bytes:
     except (OSError, ValueError) as error:
         what = "standard input" if path == STANDARD_STREAM else f"'{path}'"
         raise UsageError(f"cannot read {what}: {_reason(error)}") from error
-
-
-def _assemble(text: bytes) -> bytes:
-    """Turn a module as text into a binary one."""
-    try:
-        from wasmtime import WasmtimeError, wat2wasm
-    except ImportError as error:
-        raise UsageError("modules as text can be read only where the package wasmtime is installed") from error
-    try:
-        return bytes(wat2wasm(text.removeprefix(_BYTE_ORDER_MARK)))
-    except WasmtimeError as error:
-        raise _located(text, str(error)) from error
-
-
-def _located(text: bytes, message: str) -> MalformedModule:
-    """Turn the assembler's message, which is a drawing of several lines, into an error with a byte offset."""
-    reason, _, drawing = message.partition("\n")
-    place = drawing.partition("\n")[0].rpartition("<anon>:")[2].split(":")
-    if len(place) != 2 or not (place[0].isdigit() and place[1].isdigit()):
-        return MalformedModule(reason)
-    line, column = int(place[0]), int(place[1])
-    lines = text.split(b"\n")[:line]
-    start = sum(len(before) + 1 for before in lines[:-1])
-    offset = start + len(lines[-1].decode(errors="replace")[: column - 1].encode()) if lines else 0
-    return MalformedModule(f"{reason} (line {line}, column {column})", offset)
 
 
 def _replace(target: str, mode: int | None, pieces: Iterable[bytes]) -> None:

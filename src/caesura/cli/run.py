@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 from typing import Any, Final
@@ -34,6 +35,9 @@ examples:
 
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20}
 _PAGE: Final = 1 << 16
+
+# Operating systems keep eight bits of a program's exit code.
+_EXIT_CODES: Final = 0xFF
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -69,10 +73,15 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         metavar="BYTES",
         help="up to how much of a suspended program's stack is saved; K and M multiply (default: 64M)",
     )
-    parser.add_argument("--timeout", type=float, default=None, metavar="SECONDS", help="stop the program after a time")
+    parser.add_argument("--timeout", default=None, metavar="SECONDS", help="stop the program after a time")
     parser.add_argument("--no-cache", action="store_true", help="neither read nor write compiled programs on the disk")
-    parser.add_argument("program", metavar="PROGRAM", help="the module, binary or text; '-' is standard input")
-    parser.add_argument("arguments", metavar="ARG", nargs=argparse.REMAINDER, help="the program's arguments")
+    # One argument for both: argparse would take a `--` from between two.
+    parser.add_argument(
+        "command",
+        metavar="PROGRAM",
+        nargs=argparse.PARSER,
+        help="the module, binary or text ('-' is standard input); all that follows are the program's arguments",
+    )
     return parser
 
 
@@ -89,24 +98,30 @@ def run(arguments: argparse.Namespace) -> int:
     from caesura.host.wasi import Wasi
     from caesura.instrument.options import Options
 
+    if arguments.command[0] == "--":
+        del arguments.command[0]
+    if not arguments.command:
+        raise WrongUsage("caesura run: expected a PROGRAM")
+    program, *program_arguments = arguments.command
+    timeout = _seconds(arguments.timeout)
     wasi = Wasi(
-        (arguments.program, *arguments.arguments),
+        arguments.command,
         environment=_environment(arguments.env),
         directories=dict(_directory(text) for text in arguments.dir),
     )
     command = run_command(
-        read_module(arguments.program),
+        read_module(program),
         wasi,
         invoke=arguments.invoke,
-        arguments=arguments.arguments,
-        timeout=arguments.timeout,
+        arguments=program_arguments,
+        timeout=timeout,
         options=Options(secondary_memory_maximum=_pages(arguments.stack_size)),
         cache=not arguments.no_cache,
     )
     try:
         code, results = asyncio.run(command)
     except TimeoutError:
-        say_error(f"the program did not end within {arguments.timeout:g} seconds")
+        say_error(f"the program did not end within {timeout:g} seconds")
         return TIMED_OUT
     except GuestTrap as trap:
         say_error(str(trap))
@@ -115,13 +130,15 @@ def run(arguments: argparse.Namespace) -> int:
         return ABORTED
     for value in results if isinstance(results, tuple) else () if results is None else (results,):
         print(value)
-    return int(code)
+    return int(code) & _EXIT_CODES
 
 
 def _environment(given: list[str]) -> dict[str, str]:
     environment: dict[str, str] = {}
     for text in given:
         name, separator, value = text.partition("=")
+        if not name:
+            raise WrongUsage(f"--env {text!r}: expected NAME=VALUE, or NAME to pass on ours")
         if separator:
             environment[name] = value
         elif name in os.environ:
@@ -132,7 +149,21 @@ def _environment(given: list[str]) -> dict[str, str]:
 def _directory(text: str) -> tuple[str, str]:
     """Return a folder's path in the guest and on the host."""
     host, separator, guest = text.partition("::")
-    return (guest if separator else host), host
+    if not host or (separator and not guest):
+        raise WrongUsage(f"--dir {text!r}: expected HOST, or HOST::GUEST")
+    return guest or host, host
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < math.inf:
+        raise WrongUsage(f"--timeout {text}: expected a positive number of seconds, such as 5 or 0.5")
+    return seconds
 
 
 def _pages(text: str) -> int:

@@ -1,21 +1,20 @@
-"""Where a guest is: names for the frames of a trap, and what is on the stack of a running guest.
+"""What became of a guest: the reason for a trap in a few words, and names for the frames of a backtrace.
 
-Wasmtime has no function that describes a running stack, but a trap carries the frames of all guest code below
-it. So a guest that is about to be suspended is asked by calling a function that does nothing but trap. That
-costs some 50 us, and is done only for guests loaded with options that keep functions from being instrumented.
-Wasmtime keeps the innermost 20 frames.
+Wasmtime keeps the innermost 20 frames, and its C API has no way to change that. What is cut off is marked.
 """
 
 from __future__ import annotations
 
-import ctypes
+import re
 from typing import Final
 
 import wasmtime
 
-from caesura.errors import UsageError
 from caesura.host import native
-from caesura.host.description import ENTRY_PREFIX, Description
+from caesura.host.description import Description
+from caesura.host.errors import ASYNCIFY_OVERFLOW
+
+_MOST_FRAMES: Final = 20
 
 _OWN: Final = "asyncify_"
 _OVERFLOW: Final = "asyncify_stack_overflow"
@@ -40,67 +39,34 @@ _KINDS: Final = {
     wasmtime.TrapCode.UNCAUGHT_EXCEPTION: "uncaught exception",
 }
 
-# A module whose only function traps.
-_TRAPPER: Final = bytes.fromhex("0061736d0100000001040160000003020100070501017400000a05010300000b")
 
-
-def kind_of_trap(trap: wasmtime.Trap, unwinding: bool) -> str:
+def kind_of_trap(trap: wasmtime.Trap, description: Description, unwinding: bool) -> str:
     """Return WebAssembly's reason for a trap in a few words."""
     code = trap.trap_code
     frames = trap.frames
-    innermost = frames[0].func_name if frames else None
+    innermost = _name(frames[0], description) if frames else ""
     if innermost == _OVERFLOW or (unwinding and code == wasmtime.TrapCode.UNREACHABLE):
-        return "asyncify stack overflow"
+        return ASYNCIFY_OVERFLOW
     if code is None:
         return trap.message.splitlines()[0]
     return _KINDS.get(code, code.name.lower().replace("_", " "))
 
 
+def cause_of(error: wasmtime.WasmtimeError) -> str:
+    """Return why one of Wasmtime's own functions failed, of a message that tells of frames and causes."""
+    _, _, causes = str(error).partition("Caused by:")
+    lines = (causes or str(error)).strip().splitlines()
+    return re.sub(r"^\d+: ", "", lines[0].strip()) if lines else "unknown error"
+
+
 def describe_frames(failure: wasmtime.Trap | wasmtime.WasmtimeError, description: Description) -> tuple[str, ...]:
-    """Return the names of the guest's functions on the stack of a failure, innermost first."""
-    names: list[str] = []
-    for frame in native.frames_of(failure):
-        name = _name(frame, description)
-        if not name.startswith(_OWN):
-            names.append(name)
+    """Return the names of the guest's functions on the stack of a failure, innermost first; "..." if cut off."""
+    frames = native.frames_of(failure)
+    names = [name for name in (_name(frame, description) for frame in frames) if not name.startswith(_OWN)]
+    if len(frames) >= _MOST_FRAMES:
+        names.append("...")
     return tuple(names)
 
 
 def _name(frame: wasmtime.Frame, description: Description) -> str:
-    name = frame.func_name
-    if name is not None:
-        return name
-    index = frame.func_index
-    for exported, shape in description.functions.items():
-        if shape.index == index:
-            return exported
-    return f"function {index}"
-
-
-class CheckedStack:
-    """Checks that a guest can be suspended where it is."""
-
-    def __init__(self, store: wasmtime.Store, description: Description) -> None:
-        self._description = description
-        self._uninstrumented = frozenset(description.uninstrumented)
-        instance = wasmtime.Instance(store, wasmtime.Module(store.engine, _TRAPPER), [])
-        function = instance.exports(store)["t"]
-        assert isinstance(function, wasmtime.Func)
-        self._store = store
-        self._function = function
-
-    def check(self, waiting: str) -> None:
-        """Raise UsageError if a function on the stack is not instrumented; `waiting` is the host function."""
-        context = native.address_of(self._store._context())
-        trap = ctypes.c_void_p()
-        native.call_function(context, ctypes.addressof(self._function._func), 0, 0, ctypes.addressof(trap))
-        assert trap.value is not None, "a function that does nothing but trap did not trap"
-        for frame in native.trap_from(trap.value).frames[1:]:
-            name = _name(frame, self._description)
-            if name.startswith(ENTRY_PREFIX):
-                return
-            if frame.func_index in self._uninstrumented:
-                raise UsageError(
-                    f"host function {waiting} has to wait, but {name} is on the guest's stack and is not "
-                    "instrumented: the options leave it out"
-                )
+    return frame.func_name or description.function_name(frame.func_index)

@@ -1,17 +1,8 @@
 """One call of an export, from its start over its suspensions to its end.
 
 A `Call` is what a coroutine is for Python: it knows the frames of the suspended guest, the shadow stack that
-it runs on, and the host coroutine that it waits for. Nothing is scheduled here. `__await__` hands everything
-that the host coroutine waits for to whoever awaits the call, and everything that is sent or thrown back to
-the host coroutine; so tasks, cancellation, timeouts and context variables work as if the guest were not
-there, under asyncio and under any other loop.
-
-What ends a call early:
-
-* The host coroutine raises (also because its task was cancelled): the guest is rewound and the exception
-  raised at the pause point, so that it leaves through the guest with the guest's backtrace.
-* The call itself is abandoned (its coroutine is closed): the frames are dropped. Rewinding then was rejected:
-  nobody is left to see what the guest does.
+it runs on, and the host coroutine that it waits for. Nothing is scheduled here: `driving` runs a call on behalf
+of whoever waits for it.
 """
 
 from __future__ import annotations
@@ -23,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from caesura.errors import UsageError
 from caesura.host import native
+from caesura.host.driving import await_coroutine, drive, hand_out
+from caesura.host.errors import ASYNCIFY_OVERFLOW, GuestTrap
 from caesura.host.imports import HostFunction
-from caesura.host.protocol import Lost
+from caesura.host.protocol import Lost, Overflowed
 from caesura.host.values import result_of
 
 if TYPE_CHECKING:
@@ -42,13 +35,13 @@ class Call:
     __slots__ = (
         "_buffer",
         "_buffer_address",
-        "_error",
         "_export",
         "_mode",
-        "_value",
+        "answer",
         "arriving",
         "coroutine",
         "error",
+        "failure",
         "frames",
         "instance",
         "pending",
@@ -66,14 +59,14 @@ class Call:
         self._mode = mode
         self._buffer = export.new_buffer()
         self._buffer_address = ctypes.addressof(self._buffer)
-        export.params.write(self._buffer, 0, arguments, instance.objects, f"argument of {export.name}")
+        export.params.write(self._buffer, 0, arguments, instance.objects, "argument", export.name)
         # The import at which the guest is suspended, and what it waits for.
         self.pending: HostFunction | None = None
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         self.waited_for: Any = None
         # What the import is to return or to raise when the guest is resumed.
-        self._value: Any = None
-        self._error: BaseException | None = None
+        self.answer: Any = None
+        self.failure: BaseException | None = None
         # The import that the guest must call while it rewinds; whether it is unwinding.
         self.arriving: HostFunction | None = None
         self.unwinding = False
@@ -88,50 +81,11 @@ class Call:
         self.task: asyncio.Task[Any] | None = None
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        try:
-            self.start()
-            while self.pending is not None:
-                coroutine = self.coroutine
-                assert coroutine is not None
-                step = coroutine.send
-                sent = None
-                waited_for = self.waited_for
-                try:
-                    while True:
-                        try:
-                            sent = yield waited_for
-                        except GeneratorExit:
-                            raise
-                        except BaseException as error:
-                            waited_for = coroutine.throw(error)
-                        else:
-                            waited_for = step(sent)
-                except StopIteration as end:
-                    self._value = end.value
-                except GeneratorExit:
-                    raise
-                except BaseException as error:
-                    self._error = error
-                self.resume()
-            return self.results()
-        finally:
-            self.end()
+        return drive(self, await_coroutine)
 
     def generate(self) -> Generator[Any, Any, Any]:
         """Run the call as a generator of what yielding host functions return."""
-        try:
-            self.start()
-            while self.pending is not None:
-                try:
-                    self._value = yield self.waited_for
-                except GeneratorExit:
-                    raise
-                except BaseException as error:
-                    self._error = error
-                self.resume()
-            return self.results()
-        finally:
-            self.end()
+        return drive(self, hand_out)
 
     def run(self) -> Any:
         """Run the call to its end; it must not suspend."""
@@ -143,6 +97,7 @@ class Call:
 
     def start(self) -> None:
         """Run the guest until the call returns or is suspended."""
+        self.instance.check()  # a generator starts long after it was made
         if self._export.may_suspend:
             self.instance.stacks.take(self)
         self._enter()
@@ -150,9 +105,10 @@ class Call:
     def resume(self) -> None:
         """Let the suspended guest go on, until the call returns or is suspended again."""
         instance = self.instance
-        if instance.closed and self._error is not None:
-            raise self._error
+        if instance.closed and self.failure is not None:
+            raise self.failure
         instance.check()
+        instance.stacks.check_resumption(self)
         instance.suspended.discard(self)
         self.arriving = self.pending
         self.pending = None
@@ -167,28 +123,34 @@ class Call:
         return result_of(self._export.results.read(self._buffer, 0, self.instance.objects))
 
     def end(self) -> None:
-        """Give back everything that the call held; a suspended one is abandoned."""
+        """Give back everything that the call held; a suspended one is abandoned.
+
+        A call that is let go by another thread (the garbage collector runs in any) waits for the guest's own.
+        """
         coroutine = self.coroutine
         instance = self.instance
+        if not instance.is_in_its_thread():
+            instance.abandoned.append(self)
+            return
         if self.pending is not None:
             self.pending = None
             instance.forget(self)
         if coroutine is not None:
             self.coroutine = None
             coroutine.close()
-        instance.stacks.release(self, instance.closed)
+        instance.stacks.release(self)
 
     def writes_results(self, buffer: ctypes.Array[ctypes.c_char], offset: int) -> bool:
         """Write the results where the guest takes them; False: it must call the import again."""
         arriving = self.arriving
         assert arriving is not None
-        if self._error is not None or arriving.results.has_references:
+        if self.failure is not None or arriving.results.has_references:
             return False
         if arriving.results.count:
             try:
-                arriving.write_results(buffer, offset, self._value, self)
+                arriving.write_results(buffer, offset, self.answer, self)
             except Exception as error:
-                self._error = error
+                self.failure = error
                 return False
         return True
 
@@ -213,12 +175,11 @@ class Call:
                     f"host function {function.name} has to wait, but {self._export.name} was called with "
                     f"`{self._mode}`: use `await guest.call`"
                 )
-            self._suspend(function)
+            self._suspend(function, coroutine, waited_for)
         except BaseException:
+            self.coroutine = None
             coroutine.close()
             raise
-        self.coroutine = coroutine
-        self.waited_for = waited_for
 
     def suspend_yielding(self, function: HostFunction, value: Any) -> None:
         """Suspend the guest until something is sent into the generator."""
@@ -227,24 +188,25 @@ class Call:
                 f"host function {function.name} yields, but {self._export.name} was called with "
                 f"`{self._mode}`: use `guest.generate`"
             )
-        self._suspend(function)
-        self.waited_for = value
+        self._suspend(function, None, value)
 
-    def _suspend(self, function: HostFunction) -> None:
+    def _suspend(self, function: HostFunction, coroutine: Coroutine[Any, Any, Any] | None, waited_for: Any) -> None:
         instance = self.instance
-        if instance.description.checked:
-            instance.check_stack(function.name)
+        instance.check_stack(function.name)
         if not self._export.may_suspend or instance.protocol is None:
             raise UsageError(
                 f"host function {function.name} has to wait, but the guest is not instrumented for that: "
                 f"{self._export.name} cannot be suspended"
             )
-        instance.protocol.suspend(self)
+        instance.stacks.check_suspension(self)
         if self.task is None and self._mode == AWAIT:
             self.task = _current_task()
         self.pending = function
-        self._value = None
-        self._error = None
+        self.coroutine = coroutine
+        self.waited_for = waited_for
+        self.answer = None
+        self.failure = None
+        instance.protocol.suspend(self)  # at the end: nothing may run between this and the return to the guest
 
     def _arrive(self, function: HostFunction, arriving: HostFunction, values: int) -> None:
         protocol = self.instance.protocol
@@ -256,9 +218,9 @@ class Call:
                 f"the guest was suspended in {arriving.name} but called {function.name} when it was resumed: "
                 f"{_NOT_INSTRUMENTED}"
             )
-        if self._error is not None:
-            raise self._error
-        function.write_result(self, values, self._value)
+        if self.failure is not None:
+            raise self.failure
+        function.write_result(self, values, self.answer)
 
     def _enter(self) -> None:
         """Run guest code until it returns, is suspended, or fails."""
@@ -267,6 +229,7 @@ class Call:
         thread = native.thread
         outer = thread.call
         thread.call = self
+        instance.depth += 1
         try:
             error = native.call_function(
                 instance.context,
@@ -276,6 +239,7 @@ class Call:
                 instance.trap_address,
             )
         finally:
+            instance.depth -= 1
             thread.call = outer
         trap = instance.trap.value
         if error or trap:
@@ -285,17 +249,20 @@ class Call:
         if instance.protocol is None or not self._export.may_suspend:
             return
         try:
-            if instance.protocol.is_suspended(self):
-                instance.after_suspension(self)
-                return
-        except Lost:
+            suspended = instance.protocol.is_suspended(self)
+        except (Lost, Overflowed) as failure:
             self._forget_suspension()
             instance.repair(self)
+            if isinstance(failure, Overflowed):
+                raise GuestTrap(ASYNCIFY_OVERFLOW, ()) from None
             raise UsageError(
                 f"{self._export.name} was to be suspended or resumed, but not all functions on its stack "
                 f"took part: {_NOT_INSTRUMENTED}"
             ) from None
-        instance.stacks.after_return(self)
+        if suspended:
+            instance.after_suspension(self)
+        else:
+            instance.stacks.after_return(self)
 
     def _forget_suspension(self) -> None:
         """Drop a suspension that failed on its way."""

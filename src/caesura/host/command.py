@@ -15,17 +15,21 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from caesura.errors import UsageError
 from caesura.host.errors import GuestExit, GuestTrap
-from caesura.host.guest import Guest, load
+from caesura.host.guest import Guest, make_guest, obtain_program
+from caesura.host.program import Program
 from caesura.host.spectest import spectest
 from caesura.host.wasi import Wasi
 from caesura.instrument.options import Options
 
 _START: Final = "_start"
+
+# Seconds between interruptions.
+_AGAIN: Final = 0.01
 
 
 async def run_command(
@@ -47,10 +51,11 @@ async def run_command(
     with _stopper(timeout) as stopper:
         try:
             async with asyncio.timeout(timeout):
-                imports = spectest()
-                guest = await load(source, imports, wasi=wasi, options=options, cache=cache, interruptible=True)
-                stopper.guest = guest
-                async with guest:
+                program, connections = await obtain_program(
+                    source, spectest(), wasi=wasi, options=options, cache=cache, interruptible=True
+                )
+                stopper.watch(program)  # before anything of the guest runs: its start function may never end
+                async with await make_guest(program, connections, wasi) as guest:
                     name = invoke or _only_export(guest)
                     values = [] if name == _START else _values(guest, name, arguments)
                     return 0, await guest.call(name, *values)
@@ -63,13 +68,14 @@ async def run_command(
 
 
 class _Stopper(threading.Thread):
-    """Interrupts a guest when a signal arrives or the time is over."""
+    """Interrupts a program's guest when a signal arrives or the time is over; `reason` is then what to raise."""
 
     def __init__(self, timeout: float | None) -> None:
         super().__init__(daemon=True, name="caesura-stopper")
-        self.guest: Guest | None = None
         self.reason: BaseException | None = None
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._program: Program | None = None
+        self._stopped = threading.Event()
+        self._deadline = None if timeout is None else time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
         self._receiver, self.sender = socket.socketpair()
         self._receiver.setblocking(False)
         self.sender.setblocking(False)
@@ -81,11 +87,17 @@ class _Stopper(threading.Thread):
             self.reason = TimeoutError()
         elif self._receiver.recv(1) != b"":
             self.reason = KeyboardInterrupt()
-        if self.reason is not None and self.guest is not None:
-            self.guest.interrupt()
+        while self.reason is not None and not self._stopped.wait(_AGAIN):
+            if self._program is not None:
+                self._program.interrupt()
+
+    def watch(self, program: Program) -> None:
+        """Interrupt this program from now on. Again and again: it may be about to start, and not to be reached yet."""
+        self._program = program
 
     def stop(self) -> None:
         """End the thread."""
+        self._stopped.set()
         self.sender.close()
         self.join()
         self._receiver.close()
@@ -119,11 +131,20 @@ def _values(guest: Guest, name: str, arguments: Sequence[str]) -> list[Any]:
     """Return text arguments as values of the types that an export takes."""
     params = guest.parameters(name)
     if len(arguments) != len(params):
-        raise UsageError(f"{name} takes {len(params)} arguments, not {len(arguments)}")
+        raise UsageError(f"{name} takes {len(params)} arguments ({', '.join(params)}), not {len(arguments)}")
     values: list[Any] = []
     for kind, text in zip(params, arguments, strict=True):
+        if kind not in _NUMBERS:
+            raise UsageError(f"{name} takes a value of type {kind}, which cannot be written as an argument")
         try:
-            values.append(int(text, 0) if kind in ("i32", "i64") else float(text))
+            values.append(_NUMBERS[kind](text))
         except ValueError:
             raise UsageError(f"argument '{text}' of {name} is no {kind}") from None
     return values
+
+
+def _integer(text: str) -> int:
+    return int(text, 0)
+
+
+_NUMBERS: Final[dict[str, Callable[[str], float]]] = {"i32": _integer, "i64": _integer, "f32": float, "f64": float}

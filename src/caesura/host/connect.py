@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import wasmtime
 from wasmtime._exportable import AsExtern
@@ -11,16 +11,18 @@ from wasmtime._exportable import AsExtern
 from caesura.errors import UsageError
 from caesura.host.description import ImportShape
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction, kind_of
+from caesura.host.values import checked_value
 from caesura.wasm import types as t
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, MEMORY_KIND, TABLE_KIND
 
 Imports = Mapping[str, Mapping[str, Any]]
 
-_NUMBER_TYPES = {
-    t.I32: wasmtime.ValType.i32,
-    t.I64: wasmtime.ValType.i64,
-    t.F32: wasmtime.ValType.f32,
-    t.F64: wasmtime.ValType.f64,
+# How wasmtime-py makes the types of numbers, and numbers.
+_NUMBERS: Final[dict[int, tuple[Callable[[], wasmtime.ValType], Callable[[Any], wasmtime.Val]]]] = {
+    t.I32: (wasmtime.ValType.i32, wasmtime.Val.i32),
+    t.I64: (wasmtime.ValType.i64, wasmtime.Val.i64),
+    t.F32: (wasmtime.ValType.f32, wasmtime.Val.f32),
+    t.F64: (wasmtime.ValType.f64, wasmtime.Val.f64),
 }
 
 
@@ -78,19 +80,12 @@ def _make_item(item: ImportShape, given: Any, store: wasmtime.Store) -> AsExtern
         if not isinstance(given, wasmtime.TableType):
             raise _wrong(item, given, "a wasmtime.TableType, of which a new table is made")
         return wasmtime.Table(store, given, None)
-    if item.kind != GLOBAL_KIND or item.type not in _NUMBER_TYPES:
+    if item.kind != GLOBAL_KIND or item.type not in _NUMBERS:
         kind = t.type_name(item.type) if item.kind == GLOBAL_KIND else KIND_NAMES[item.kind]
         raise UsageError(f"import {item.module}.{item.name} is a {kind}, which cannot be given from Python")
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        raise _wrong(item, given, "a number")
-    kind_of_value: Callable[[], wasmtime.ValType] = _NUMBER_TYPES[item.type]
-    if item.type in (t.I32, t.I64):
-        if not isinstance(given, int):
-            raise _wrong(item, given, "an integer")
-        value = wasmtime.Val.i32(given) if item.type == t.I32 else wasmtime.Val.i64(given)
-    else:
-        value = wasmtime.Val.f32(float(given)) if item.type == t.F32 else wasmtime.Val.f64(float(given))
-    return wasmtime.Global(store, wasmtime.GlobalType(kind_of_value(), item.mutable), value)
+    number = checked_value(item.type, given, f"the global given for import {item.module}.{item.name}")
+    kind_of_value, make_value = _NUMBERS[item.type]
+    return wasmtime.Global(store, wasmtime.GlobalType(kind_of_value(), item.mutable), make_value(number))
 
 
 def _wrong(item: ImportShape, given: object, expected: str) -> UsageError:

@@ -7,7 +7,12 @@ the guest was. Wrapping it was rejected, because `except OSError` around `guest.
 
 from __future__ import annotations
 
+from typing import Final
+
 from caesura import errors
+
+# The kind of a trap that is not WebAssembly's own.
+ASYNCIFY_OVERFLOW: Final = "asyncify stack overflow"
 
 
 class GuestTrap(errors.GuestTrap):
@@ -15,7 +20,7 @@ class GuestTrap(errors.GuestTrap):
 
     `kind` is WebAssembly's reason in a few words ("unreachable", "memory out of bounds", "integer division by
     zero", "asyncify stack overflow", ...); `backtrace` has the names of the guest's functions, innermost
-    first.
+    first, and ends in "..." if there were more than Wasmtime keeps.
     """
 
     def __init__(self, kind: str, backtrace: tuple[str, ...]) -> None:
@@ -28,7 +33,10 @@ class GuestTrap(errors.GuestTrap):
 
 
 class GuestExit(errors.CaesuraError):
-    """The guest's program ended itself with an exit code (`proc_exit`); `Guest.run` returns it instead."""
+    """The guest's program ended itself (WASI's `proc_exit`); `Guest.run` returns the code instead.
+
+    `code` is what the program gave, 0 to 2**32 - 1; operating systems keep its low eight bits.
+    """
 
     def __init__(self, code: int) -> None:
         self.code = code

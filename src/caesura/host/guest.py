@@ -16,8 +16,8 @@ loaded it.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Generator
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -26,19 +26,21 @@ from caesura.host.call import AWAIT, GENERATE, NOWAIT, Call
 from caesura.host.connect import Connections, Imports
 from caesura.host.errors import GuestExit
 from caesura.host.instance import Instance
+from caesura.host.making import order_program
 from caesura.host.memory import GuestMemory
-from caesura.host.program import WASI, Program, Recipe, find_program, load_program, read_source
+from caesura.host.program import WASI, Program, Recipe, find_program, read_source
 from caesura.host.wasi import Wasi
 from caesura.instrument.options import Options
 from caesura.wasm.types import type_name
 
 SHADOW_STACK_SIZE: Final = 64 * 1024
+_LEAST_SHADOW_STACK: Final = 256
 
 _DEFAULT_OPTIONS: Final = Options()
 
 
 async def load(
-    source: str | Path | bytes,
+    source: str | os.PathLike[str] | bytes,
     imports: Imports | None = None,
     *,
     wasi: Wasi | None = None,
@@ -56,11 +58,31 @@ async def load(
     `wasmtime.TableType`, of which a new one is made. `wasi` gives a program the WASI functions that `imports`
     leaves out.
 
-    `options` are the transformation's (lists, mostly). `shadow_stack_size` is for each concurrent call of a
-    compiled program. `stack_space` is a place for the asyncify stack in a module that was instrumented
-    elsewhere and has no `malloc`. `interruptible` guests can be stopped in mid-computation with `interrupt`,
-    and run a little slower.
+    `options` are the transformation's (lists, mostly); `cache` says whether compiled modules are kept on the disk.
+    `shadow_stack_size` is bytes, for each concurrent call of a compiled program. `stack_space` is a place (first
+    address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no
+    `malloc`. `interruptible` guests can be stopped in mid-computation with `interrupt`, and run a little slower.
+
+    Raises UsageError for a file that cannot be read, imports or options that do not fit the module, ModuleError for a
+    module that is malformed or uses what is not supported, and what its start function raises (GuestTrap, or a host
+    function's exception).
     """
+    program, connections = await obtain_program(
+        source, imports, wasi=wasi, options=options, cache=cache, interruptible=interruptible
+    )
+    return await make_guest(program, connections, wasi, stack_space, shadow_stack_size)
+
+
+async def obtain_program(
+    source: str | os.PathLike[str] | bytes,
+    imports: Imports | None,
+    *,
+    wasi: Wasi | None,
+    options: Options,
+    cache: bool,
+    interruptible: bool,
+) -> tuple[Program, Connections]:
+    """Do the part of `load` that runs nothing of the guest: return a program, and the imports for its guests."""
     if options.imports or options.ignore_imports:
         raise UsageError("the coroutine functions among the imports are the import list: leave it out of the options")
     data = read_source(source)
@@ -69,8 +91,21 @@ async def load(
         data, connections.import_list, options, connections.provided, wasi is not None, cache, interruptible
     )
     program = find_program(recipe)
-    if program is None:  # a large module takes seconds, in which the loop must not stand still
-        program = await asyncio.to_thread(load_program, recipe)
+    if program is None:
+        program = await order_program(recipe)
+    return program, connections
+
+
+async def make_guest(
+    program: Program,
+    connections: Connections,
+    wasi: Wasi | None,
+    stack_space: tuple[int, int] | None = None,
+    shadow_stack_size: int = SHADOW_STACK_SIZE,
+) -> Guest:
+    """Do the rest: make an instance and let it initialize itself."""
+    if shadow_stack_size < _LEAST_SHADOW_STACK:
+        raise UsageError(f"shadow_stack_size is {shadow_stack_size} bytes: expected at least {_LEAST_SHADOW_STACK}")
     guest = Guest(program, connections, wasi, stack_space, shadow_stack_size)
     if "_initialize" in guest.exports:
         await guest.call("_initialize")
@@ -104,14 +139,18 @@ class Guest:
     async def call(self, name: str, *arguments: Any) -> Any:
         """Call an export; while a host coroutine waits the guest is suspended, and other tasks run.
 
-        Returns None, the result, or a tuple of results.
+        Returns None, the result, or a tuple of results. Raises what a host function raises, GuestTrap, GuestExit,
+        and UsageError for what does not fit: names, arguments, results of host functions, the thread.
         """
         instance = self._instance
         instance.check()
         return await Call(instance, instance.export(name), arguments, AWAIT)
 
     def call_nowait(self, name: str, *arguments: Any) -> Any:
-        """Call an export that does not have to wait: it is an error if a host coroutine does."""
+        """Call an export that does not have to wait: it is an error if a host coroutine does.
+
+        Returns and raises what `call` does.
+        """
         instance = self._instance
         instance.check()
         return Call(instance, instance.export(name), arguments, NOWAIT).run()
@@ -120,14 +159,14 @@ class Guest:
         """Call an export as a generator: it yields at host functions marked with `yielding`.
 
         What is sent into it is what the host function returns to the guest; what is thrown into it is raised
-        there. The export's results are the generator's return value.
+        there. The export's results are the generator's return value. Raises what `call` does.
         """
         instance = self._instance
         instance.check()
         return Call(instance, instance.export(name), arguments, GENERATE).generate()
 
     async def run(self) -> int:
-        """Run the guest's program (a WASI command) and return its exit code."""
+        """Run the guest's program (a WASI command) and return its exit code, 0 to 2**32 - 1."""
         try:
             await self.call("_start")
         except GuestExit as end:
@@ -139,13 +178,13 @@ class Guest:
         """The guest's memory."""
         memory = self._instance.memory
         if memory is None:
-            raise UsageError("the guest exports no memory")
+            raise UsageError("the guest has no memory")
         return memory
 
     @property
     def exports(self) -> tuple[str, ...]:
         """The names of the exported functions."""
-        return tuple(name for name in self._instance.description.functions if not name.startswith("asyncify_"))
+        return self._instance.description.public_functions()
 
     def parameters(self, name: str) -> tuple[str, ...]:
         """Return the types of an export's parameters, as in the text format."""
@@ -154,6 +193,7 @@ class Guest:
     @property
     def suspended(self) -> int:
         """How many calls are suspended."""
+        self._instance.end_abandoned()
         return len(self._instance.suspended)
 
     def interrupt(self) -> None:
@@ -164,7 +204,7 @@ class Guest:
         """
         if not self._instance.program.interruptible:
             raise UsageError("only a guest that was loaded with interruptible=True can be interrupted")
-        self._instance.program.engine.increment_epoch()
+        self._instance.program.interrupt()
 
     def close(self) -> None:
         """Close the guest: suspended calls are abandoned, and the tasks that await them cancelled."""
@@ -172,16 +212,15 @@ class Guest:
         if instance.closed:
             return
         instance.check()
-        calls = list(instance.suspended)
+        tasks = {call.task for call in instance.suspended if call.task is not None}
         instance.closed = True
-        for call in calls:
-            if call.task is not None:
-                call.task.cancel("the guest was closed")
+        for task in tasks:
+            task.cancel("the guest was closed")
 
     async def aclose(self) -> None:
         """Close the guest, and wait until the calls that were suspended have ended."""
         own = asyncio.current_task()
-        tasks = [call.task for call in self._instance.suspended if call.task is not None and call.task is not own]
+        tasks = {call.task for call in self._instance.suspended if call.task is not None and call.task is not own}
         self.close()
         if tasks:
             await asyncio.wait(tasks)

@@ -98,8 +98,7 @@ class HostFunction:
     def write_results(self, buffer: ctypes.Array[ctypes.c_char], offset: int, result: Any, call: Call) -> None:
         """Write the results into a buffer."""
         values = results_from(result, self.results.count)
-        what = f"what host function {self.name} returned, value"
-        self.results.write(buffer, offset, values, call.instance.objects, what)
+        self.results.write(buffer, offset, values, call.instance.objects, "result", f"host function {self.name}")
 
     def run(self, call: Call, values: int) -> None:
         """Call the function; where it must wait, suspend the guest."""
@@ -110,10 +109,11 @@ class HostFunction:
         if self.kind == YIELDING_FUNCTION:
             call.suspend_yielding(self, result)
             return
-        if result is not None and inspect.iscoroutine(result):
-            result.close()
+        if hasattr(result, "__await__"):
+            if inspect.iscoroutine(result):
+                result.close()
             raise UsageError(
-                f"host function {self.name} returned a coroutine but is no coroutine function: make it "
+                f"host function {self.name} returned something to await but is no coroutine function: make it "
                 "`async def`, so that the guest can be suspended in it"
             )
         if self.results.count:

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import wasmtime
 from wasmtime._exportable import AsExtern
 
-from caesura.errors import InternalError, UsageError
+from caesura.errors import UsageError
 from caesura.host import native
-from caesura.host.backtrace import CheckedStack, describe_frames, kind_of_trap
+from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
 from caesura.host.call import NOWAIT, Call
 from caesura.host.description import ENTRY_PREFIX, NONE, THUNKS, FunctionShape
-from caesura.host.errors import GuestExit, GuestTrap, backtrace_note
+from caesura.host.errors import GuestTrap, backtrace_note
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction
 from caesura.host.memory import GuestMemory
 from caesura.host.protocol import Protocol
+from caesura.host.recognition import GET_STATE
 from caesura.host.setup import make_protocol, make_switch
 from caesura.host.switching import StackSwitch
 from caesura.host.values import SLOT, Objects, Values
+from caesura.host.whole_stack import WholeStack
 from caesura.wasm import types as t
 
 if TYPE_CHECKING:
@@ -94,6 +97,8 @@ class Instance:
         self.guest = guest
         self.imports = imports
         self.suspended: set[Call] = set()
+        self.abandoned: deque[Call] = deque()  # by other threads
+        self.depth = 0  # entries of guest code on the thread's stack
         self.closed = False
         self.trap = ctypes.c_void_p()
         self.trap_address = ctypes.addressof(self.trap)
@@ -108,7 +113,9 @@ class Instance:
         self._thread = threading.get_ident()
         self._exports: dict[str, Export] = {}
         self.stacks = StackSwitch(None, None)
-        self._checked_stack: CheckedStack | None = None
+        self._whole_stack: WholeStack | None = None
+        if self.description.checked:
+            self._whole_stack = WholeStack(self.store, program.module, self.description)
         self._items = self._instantiate(make_items(self.store))
         if self.description.memory:
             self.memory = GuestMemory(self.context, self.memory_item(self.description.memory), self.check)
@@ -118,12 +125,23 @@ class Instance:
             if self.description.thunks_switch:
                 self.stacks.area = self.protocol.area
 
+    def is_in_its_thread(self) -> bool:
+        """Tell whether the caller is on the thread that the guest belongs to."""
+        return threading.get_ident() == self._thread
+
     def check(self) -> None:
         """Raise if the caller is on another thread, or the guest is closed."""
-        if threading.get_ident() != self._thread:
+        if not self.is_in_its_thread():
             raise UsageError("this guest belongs to another thread: load one in each thread that needs one")
+        if self.abandoned:
+            self.end_abandoned()
         if self.closed:
             raise UsageError("this guest is closed")
+
+    def end_abandoned(self) -> None:
+        """End the calls that other threads let go; does nothing in those."""
+        while self.abandoned and self.is_in_its_thread():
+            self.abandoned.popleft().end()
 
     def rearm(self) -> None:
         """Make an interruptible instance run until the next interruption."""
@@ -174,10 +192,9 @@ class Instance:
         call.frames = b""
 
     def check_stack(self, waiting: str) -> None:
-        """Raise, naming it, if a function on the stack is not instrumented. Finds the innermost ones."""
-        if self._checked_stack is None:
-            self._checked_stack = CheckedStack(self.store, self.description)
-        self._checked_stack.check(waiting)
+        """Raise, naming it, if a function on the stack is not instrumented."""
+        if self._whole_stack is not None:
+            self._whole_stack.check(waiting)
 
     # Failures
 
@@ -193,11 +210,9 @@ class Instance:
             if names:
                 raised.add_note(backtrace_note(names))
             raise raised
-        if isinstance(failure, wasmtime.ExitTrap):
-            raise GuestExit(failure.code)
         if isinstance(failure, wasmtime.Trap):
-            raise GuestTrap(kind_of_trap(failure, unwinding), names)
-        raise InternalError(f"Wasmtime failed: {failure}")
+            raise GuestTrap(kind_of_trap(failure, self.description, unwinding), names)
+        raise GuestTrap(cause_of(failure), names)  # one of Wasmtime's WASI functions refuses its arguments
 
     def repair(self, call: Call) -> None:
         """Make the state normal and put the shadow stack pointer back, after a call that did not return."""
@@ -206,8 +221,12 @@ class Instance:
         self.stacks.repair(call)
 
     def _is_unwinding(self) -> bool:
-        state = self._items.get("asyncify_get_state")
-        return isinstance(state, wasmtime.Func) and state(self.store) not in (_NORMAL, _REWINDING)
+        name = self.description.state_changes.get(GET_STATE)
+        if name is None:
+            return False
+        state = self._items[name]
+        assert isinstance(state, wasmtime.Func)
+        return state(self.store) not in (_NORMAL, _REWINDING)
 
     # Making an instance
 
@@ -225,7 +244,7 @@ class Instance:
                     start.error.add_note(backtrace_note(names))
                 raise start.error from None
             if isinstance(failure, wasmtime.Trap):
-                raise GuestTrap(kind_of_trap(failure, False), names) from None
+                raise GuestTrap(kind_of_trap(failure, self.description, False), names) from None
             raise UsageError(f"the module cannot be instantiated: {failure}") from failure
         finally:
             thread.call = outer
@@ -235,14 +254,13 @@ class Instance:
     def guest_memory(self) -> wasmtime.Memory:
         """Return the guest's own memory."""
         if not self.description.memory:
-            raise UsageError("the guest exports no memory")
+            raise UsageError("the guest has no memory")
         return self.memory_item(self.description.memory)
 
     def memory_item(self, name: str) -> wasmtime.Memory:
         """Return an exported memory."""
         memory = self._items[name]
-        if not isinstance(memory, wasmtime.Memory):
-            raise UsageError(f"the guest's memory '{name}' is shared between threads; such guests are not supported")
+        assert isinstance(memory, wasmtime.Memory), "modules with shared memories are refused"
         return memory
 
     def locate(self, address: int, size: int) -> int:

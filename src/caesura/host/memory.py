@@ -42,7 +42,7 @@ class GuestMemory:
 
     def write(self, address: int, content: bytes | bytearray | memoryview) -> None:
         """Copy bytes into the memory."""
-        raw = bytes(content)
+        raw = bytes(memoryview(content))  # not `bytes(content)`, which makes zeros of an integer
         ctypes.memmove(self._locate(address, len(raw)), raw, len(raw))
 
     def read_string(self, address: int, size: int | None = None, encoding: str = "utf-8") -> str:

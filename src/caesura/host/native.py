@@ -146,6 +146,25 @@ def frames_of(failure: wasmtime.Trap | wasmtime.WasmtimeError) -> list[wasmtime.
     return [wasmtime.Frame._from_ptr(frames.vec.data[place], frames) for place in range(frames.vec.size)]
 
 
+def profile(store: wasmtime.Store, module: wasmtime.Module) -> bytes:
+    """Return a profile, in Firefox's format, with the stack of the code of a module that runs in a store."""
+    name = ffi.wasm_byte_vec_t()
+    ffi.wasm_byte_vec_new_empty(ctypes.byref(name))
+    modules = (ffi.wasmtime_guestprofiler_modules * 1)()
+    modules[0].name = ctypes.pointer(name)
+    modules[0].mod = module.ptr()
+    profiler = ffi.wasmtime_guestprofiler_new(store.engine.ptr(), ctypes.byref(name), 1, modules, 1)
+    ffi.wasmtime_guestprofiler_sample(profiler, store.ptr(), 0)
+    content = ffi.wasm_byte_vec_t()
+    error = ffi.wasmtime_guestprofiler_finish(profiler, ctypes.byref(content))
+    if error:
+        raise wasmtime.WasmtimeError._from_ptr(error)
+    try:
+        return ctypes.string_at(content.data, content.size)
+    finally:
+        ffi.wasm_byte_vec_delete(ctypes.byref(content))
+
+
 class GlobalCell:
     """A mutable integer global of an instance, read and set without asking for its type.
 

@@ -8,7 +8,8 @@ without the Python functions behind them: guests with different host functions s
 from __future__ import annotations
 
 import hashlib
-import threading
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache as once
 from pathlib import Path
@@ -18,15 +19,15 @@ from weakref import WeakValueDictionary
 import wasmtime
 from wasmtime._exportable import AsExtern
 
-from caesura.errors import InternalError, MalformedModule, UnsupportedModule, UsageError
+from caesura.errors import InternalError, UnsupportedModule, UsageError
 from caesura.host import cache, native
-from caesura.host.description import Description, prepare
+from caesura.host.description import ASYNCIFY_MODULE, Description, ImportShape
+from caesura.host.preparing import prepare
+from caesura.host.text import assemble, is_text
 from caesura.instrument.options import Options
-from caesura.wasm.module import FUNCTION_KIND
+from caesura.wasm.module import FUNCTION_KIND, Import, Module
 
 WASI: Final = "wasi_snapshot_preview1"
-
-_BINARY: Final = b"\0asm"
 
 # Address space for each memory. A 32-bit memory then never moves, and the host may keep addresses in it.
 _RESERVATION: Final = 1 << 32
@@ -69,11 +70,10 @@ class Program:
         self.description = description
         self.engine = owner
         self.interruptible = interruptible
-        self._module = module
+        self.module = module
         self._provided = provided
         self._wasi = wasi
         self._linked: wasmtime.InstancePre | None = None
-        self._check_imports()
         if all(item.kind == FUNCTION_KIND for item in description.imports):
             self._linked = self._linker().instantiate_pre(module)
 
@@ -84,20 +84,11 @@ class Program:
         linker = self._linker()
         for module, name, item in items:
             linker.define(store, module, name, item)
-        return linker.instantiate(store, self._module)
+        return linker.instantiate(store, self.module)
 
-    def _check_imports(self) -> None:
-        """Raise if the module imports what nobody provides."""
-        missing = [
-            f"{item.module}.{item.name}"
-            for item in self.description.imports
-            if f"{item.module}.{item.name}" not in self._provided and not (self._wasi and item.module == WASI)
-        ]
-        if missing:
-            hint = ""
-            if any(name.startswith(f"{WASI}.") for name in missing):
-                hint = "; the functions of a WASI program come with wasi=caesura.Wasi()"
-            raise UsageError(f"the module imports what it is not given: {', '.join(missing)}{hint}")
+    def interrupt(self) -> None:
+        """Let a guest's code trap, at once or when it runs next, if the program is interruptible; from any thread."""
+        self.engine.increment_epoch()
 
     def _linker(self) -> wasmtime.Linker:
         linker = wasmtime.Linker(self.engine)
@@ -105,7 +96,7 @@ class Program:
         if self._wasi:
             linker.define_wasi()
         number = 0
-        for shape, item in zip(self.description.imports, self._module.imports, strict=True):
+        for shape, item in zip(self.description.imports, self.module.imports, strict=True):
             if shape.kind != FUNCTION_KIND:
                 continue
             if f"{shape.module}.{shape.name}" in self._provided:
@@ -117,27 +108,20 @@ class Program:
         return linker
 
 
-_programs: Final[WeakValueDictionary[tuple[object, ...], Program]] = WeakValueDictionary()
-_making: Final = threading.Lock()
+def read_source(source: str | os.PathLike[str] | bytes) -> bytes:
+    """Return the binary module of a source: bytes, or a path; either may hold the text format.
 
-
-def read_source(source: str | Path | bytes) -> bytes:
-    """Return the binary module of a source: bytes, or a path; either may hold the text format."""
+    Raises UsageError for a file that cannot be read, MalformedModule for text that cannot be assembled.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
-        what = "the module"
     else:
-        what = f"'{source}'"
         try:
             data = Path(source).read_bytes()
-        except OSError as error:
-            raise UsageError(f"cannot read {what}: {error.strerror or error}") from error
-    if data.startswith(_BINARY):
-        return data
-    try:
-        return bytes(wasmtime.wat2wasm(data))
-    except wasmtime.WasmtimeError as error:
-        raise MalformedModule(f"{what} is neither a binary module nor one in the text format: {error}") from error
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise UsageError(f"cannot read '{os.fspath(source)}': {reason}") from error
+    return assemble(data) if is_text(data) else data
 
 
 @dataclass(frozen=True)
@@ -158,6 +142,9 @@ class Recipe:
         return digest, self.import_list, self.options, self.provided, self.wasi
 
 
+_programs: Final[WeakValueDictionary[tuple[object, ...], Program]] = WeakValueDictionary()
+
+
 def find_program(recipe: Recipe) -> Program | None:
     """Return a program that is in memory already.
 
@@ -166,24 +153,17 @@ def find_program(recipe: Recipe) -> Program | None:
     return None if recipe.interruptible else _programs.get(recipe.key())
 
 
-def load_program(recipe: Recipe) -> Program:
-    """Return a program, from memory, from the disk, or made anew.
-
-    One is made at a time, so that a hundred guests that are loaded together do not compile a hundred times.
-    """
-    if recipe.interruptible:
-        return _make(recipe, _new_engine(True))
-    with _making:
-        found = find_program(recipe)
-        if found is None:
-            found = _make(recipe, _shared_engine())
-            _programs[recipe.key()] = found
+def make_program(recipe: Recipe) -> Program:
+    """Return a program, from memory, from the disk, or made anew; one thread at a time may do so (see `making`)."""
+    found = find_program(recipe)
+    if found is not None:
         return found
-
-
-def _make(recipe: Recipe, owner: wasmtime.Engine) -> Program:
+    owner = _new_engine(True) if recipe.interruptible else _shared_engine()
     module, description = _compiled(recipe, owner)
-    return Program(module, description, recipe.provided, recipe.wasi, owner, recipe.interruptible)
+    made = Program(module, description, recipe.provided, recipe.wasi, owner, recipe.interruptible)
+    if not recipe.interruptible:
+        _programs[recipe.key()] = made
+    return made
 
 
 def _compiled(recipe: Recipe, owner: wasmtime.Engine) -> tuple[wasmtime.Module, Description]:
@@ -194,16 +174,21 @@ def _compiled(recipe: Recipe, owner: wasmtime.Engine) -> tuple[wasmtime.Module, 
     entry = cache.read(key)
     if entry is not None:
         try:
-            return wasmtime.Module.deserialize(owner, entry[1]), Description.from_json(entry[0])
+            module, description = wasmtime.Module.deserialize(owner, entry[1]), Description.from_json(entry[0])
         except (wasmtime.WasmtimeError, ValueError, KeyError, TypeError):
             pass  # damaged, or another Wasmtime's
+        else:
+            _check_imports(recipe, description.imports)
+            return module, description
     module, description = _compile(recipe, owner)
     cache.write(key, description.to_json(), bytes(module.serialize()))
     return module, description
 
 
 def _compile(recipe: Recipe, owner: wasmtime.Engine) -> tuple[wasmtime.Module, Description]:
-    prepared, description = prepare(recipe.data, recipe.import_list, recipe.options)
+    module = Module(recipe.data)
+    _check_imports(recipe, [item for item in module.imports if item.module != ASYNCIFY_MODULE])
+    prepared, description = prepare(module, recipe.import_list, recipe.options)
     try:
         return wasmtime.Module(owner, prepared), description
     except wasmtime.WasmtimeError as error:
@@ -212,3 +197,17 @@ def _compile(recipe: Recipe, owner: wasmtime.Engine) -> tuple[wasmtime.Module, D
         except wasmtime.WasmtimeError as original:
             raise UnsupportedModule(f"Wasmtime refuses the module: {original}") from error
         raise InternalError(f"Wasmtime refuses the instrumented module: {error}") from error
+
+
+def _check_imports(recipe: Recipe, imports: Iterable[Import | ImportShape]) -> None:
+    """Raise, before anything takes time, if the module imports what nobody provides."""
+    missing = [
+        f"{item.module}.{item.name}"
+        for item in imports
+        if f"{item.module}.{item.name}" not in recipe.provided and not (recipe.wasi and item.module == WASI)
+    ]
+    if missing:
+        hint = ""
+        if any(name.startswith(f"{WASI}.") for name in missing):
+            hint = "; the functions of a WASI program come with wasi=caesura.Wasi()"
+        raise UsageError(f"the module imports what it is not given: {', '.join(missing)}{hint}")

@@ -30,6 +30,10 @@ class Lost(Exception):
     """A suspension or a resumption did not reach its end: some function on the stack does not take part."""
 
 
+class Overflowed(Exception):
+    """A suspended call did not fit; Binaryen's modules notice it when everything is written."""
+
+
 class StateChange(typing.Protocol):
     """A call of one of the ABI's functions."""
 
@@ -52,7 +56,7 @@ class Protocol:
         raise NotImplementedError
 
     def is_suspended(self, call: Call) -> bool:
-        """Tell whether the guest returned because it was suspended. Raises Lost."""
+        """Tell whether the guest returned because it was suspended. Raises Lost and Overflowed."""
         raise NotImplementedError
 
     def prepare_resume(self, call: Call) -> None:
@@ -137,13 +141,14 @@ class Plain(Protocol):
         call.unwinding = True
 
     def is_suspended(self, call: Call) -> bool:
-        """Tell whether the guest returned because it was suspended. Raises Lost."""
+        """Tell whether the guest returned because it was suspended. Raises Lost and Overflowed."""
         if call.arriving is not None:
             raise Lost
         if not call.unwinding:
             return False
         call.unwinding = False
-        self._stop_unwind()
+        if not self._stop_unwind.attempt():
+            raise Overflowed
         if self.area.size() == 0:
             raise Lost
         self.area.owner = call

@@ -10,7 +10,9 @@ import wasmtime
 from caesura.errors import InternalError, UsageError
 from caesura.host import native
 from caesura.host.description import THUNKS
+from caesura.host.preparing import SET_DATA_POINTER
 from caesura.host.protocol import Plain, Protocol, Thunks
+from caesura.host.recognition import START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND
 from caesura.host.stacks import FRAMES, FrameArea, ShadowStacks
 from caesura.host.switching import StackSwitch
 from caesura.host.values import SLOT
@@ -94,16 +96,17 @@ def make_protocol(instance: Instance, stack_space: tuple[int, int] | None) -> Pr
     else:
         start, end = _find_space(instance, stack_space)
     area = FrameArea(instance.context, memory, address, start, end, description.wide)
-    stop_unwind = _StateChange(instance, "asyncify_stop_unwind")
+    changes = description.state_changes
+    stop_unwind = _StateChange(instance, changes[STOP_UNWIND])
     if description.abi == THUNKS:
-        _StateChange(instance, "asyncify_set_data_pointer", start)()
+        _StateChange(instance, SET_DATA_POINTER, start)()
         return Thunks(area, stop_unwind)
     return Plain(
         area,
         stop_unwind,
-        _StateChange(instance, "asyncify_start_unwind", start),
-        _StateChange(instance, "asyncify_start_rewind", start),
-        _StateChange(instance, "asyncify_stop_rewind"),
+        _StateChange(instance, changes[START_UNWIND], start),
+        _StateChange(instance, changes[START_REWIND], start),
+        _StateChange(instance, changes[STOP_REWIND]),
     )
 
 

@@ -70,9 +70,7 @@ class FrameArea:
 
     def prepare_unwind(self) -> None:
         """Make room for frames: another suspended call's are copied out."""
-        if self.owner is not None:
-            self.owner.frames = self.frames()
-            self.owner = None
+        self._copy_out()
         self._write(0, self._base)
 
     def frames(self) -> bytes:
@@ -91,9 +89,7 @@ class FrameArea:
         if self.owner is call:
             self.owner = None
             return
-        if self.owner is not None:
-            self.owner.frames = self.frames()
-            self.owner = None
+        self._copy_out()
         frames = call.frames
         self.block()
         ctypes.memmove(self._host_base + self._base, frames, len(frames))
@@ -104,6 +100,11 @@ class FrameArea:
         """Forget half-written frames after a trap, so that the state can become normal again."""
         if self.owner is None:
             self._write(0, self._base)
+
+    def _copy_out(self) -> None:
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.frames = self.frames()
 
     def _write(self, offset: int, value: int) -> None:
         self._pointer.pack_into(self.block(), offset, value)
@@ -145,10 +146,13 @@ class ShadowStacks:
         self._locate = locate
         self._wide = wide
         self._spare: list[int] = []
+        self._surplus: list[int] = []
         self._canaries: dict[int, ctypes.c_uint64] = {}
 
     def take(self) -> int:
         """Return the address of a stack."""
+        while self._surplus:
+            self._free(self._surplus.pop())
         if self._spare:
             address = self._spare.pop()
             self._known(address).value = _CANARY  # its last call may have used more than the stack
@@ -162,12 +166,15 @@ class ShadowStacks:
         return address
 
     def give_back(self, address: int) -> None:
-        """Take a stack back from a call that ended."""
+        """Take a stack back from a call that ended.
+
+        Nothing runs in the guest here: what ends a call may be the garbage collector, in any moment.
+        """
         if len(self._spare) < _SPARE:
             self._spare.append(address)
         else:
             del self._canaries[address]
-            self._free(address)
+            self._surplus.append(address)
 
     def top(self, address: int) -> int:
         """Return the stack pointer to begin with: stacks grow down."""

@@ -8,7 +8,7 @@ it. All is nothing in guests without a shadow stack.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from caesura.errors import UsageError
 from caesura.host.native import GlobalCell
@@ -16,6 +16,9 @@ from caesura.host.stacks import FrameArea, ShadowStacks
 
 if TYPE_CHECKING:
     from caesura.host.call import Call
+    from caesura.host.instance import Instance
+
+_NO_STACK: Final = "needs a stack of its own, and the guest exports no malloc and free to get one from"
 
 
 class StackSwitch:
@@ -41,29 +44,55 @@ class StackSwitch:
         elif self._main_call is not None:
             raise UsageError(
                 "the guest has one stack in its memory and a call that uses it is not finished: a second "
-                "call that may suspend needs a stack of its own, and the guest exports no malloc and free to "
-                "get one from"
+                f"call that may suspend {_NO_STACK}"
             )
         else:
+            self._raise_pointer(call.instance)
             self._main_call = call
 
-    def release(self, call: Call, closed: bool) -> None:
+    def release(self, call: Call) -> None:
         """Take the stack of a call back; in a closed guest nothing is done with it."""
+        instance = call.instance
         if call.stack:
             stack, call.stack = call.stack, 0
-            if self._stacks is not None and not closed:
+            if self._stacks is not None and not instance.closed:
                 self._stacks.give_back(stack)
         elif self._main_call is call:
             self._main_call = None
-            if self._main_pointer and self._pointer is not None and not closed:
+            self._raise_pointer(instance)
+
+    def _raise_pointer(self, instance: Instance) -> None:
+        """Put the pointer back to where it was before a call was suspended on the only stack, now that it has ended.
+
+        Not while guest code is running: its frames are below. It is done later then.
+        """
+        if self._main_pointer and self._main_call is None and self._pointer is not None and not instance.depth:
+            if not instance.closed:
                 self._pointer.set(self._main_pointer)
             self._main_pointer = 0
+
+    def check_suspension(self, call: Call) -> None:
+        """Raise if a call cannot be suspended because other guest code is on the same stack above it."""
+        if self._main_call is call and call.instance.depth > 1:
+            raise UsageError(
+                "a host function of the guest has called it again, on the only stack in its memory: to be "
+                f"suspended there, the second call {_NO_STACK}"
+            )
+
+    def check_resumption(self, call: Call) -> None:
+        """Raise if a call cannot be resumed because other guest code is on the same stack below it."""
+        if self._main_call is call and call.instance.depth:
+            raise UsageError(
+                "a host function of the guest resumes a call that was suspended before, on the only stack in the "
+                f"guest's memory: for that, each call {_NO_STACK}"
+            )
 
     def before_entry(self, call: Call) -> None:
         """Switch to a call's stack."""
         pointer = self._pointer
         if pointer is None:
             return
+        self._raise_pointer(call.instance)
         call.resting_pointer = pointer.get()
         if call.stack_pointer == 0:
             return

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import reprlib
 import struct
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from caesura.errors import InternalError, UsageError
 from caesura.host import native
@@ -30,6 +32,9 @@ _FORMATS: Final = {
     t.EXTERNREF: "I12x",
 }
 _BITS: Final = {t.I32: 32, t.I64: 64}
+
+# Integers beyond are described: Python refuses to write very large ones at all.
+_SHOWN_BITS: Final = 128
 
 Buffer = ctypes.Array[ctypes.c_char]
 
@@ -49,8 +54,10 @@ class Values:
     def __str__(self) -> str:
         return f"({', '.join(t.type_name(kind) for kind in self.types)})"
 
-    def write(self, buffer: Buffer, offset: int, values: tuple[Any, ...], objects: Objects, what: str) -> None:
-        """Write values into a buffer; `what` describes them in errors, as in "argument" of "handle"."""
+    def write(
+        self, buffer: Buffer, offset: int, values: tuple[Any, ...], objects: Objects, what: str, owner: str
+    ) -> None:
+        """Write values into a buffer; in errors they are, for instance, each an "argument" of "handle"."""
         if not self._special:
             try:
                 self._struct.pack_into(buffer, offset, *values)
@@ -58,10 +65,11 @@ class Values:
             except (struct.error, OverflowError, TypeError):
                 pass  # an unsigned number, or a mistake: look at each
         if len(values) != self.count:
-            raise UsageError(f"{what}: expected {self.count} {self}, got {len(values)}")
+            plural = "" if self.count == 1 else "s"
+            raise UsageError(f"{owner}: expected {self.count} {what}{plural} {self}, got {len(values)}")
         checked: list[Any] = []
         for place, kind in enumerate(self.types):
-            checked.append(_checked(kind, values[place], f"{what} {place + 1}"))
+            checked.append(checked_value(kind, values[place], f"{what} {place + 1} of {owner}"))
         for place, kind in enumerate(self.types):
             if kind == t.EXTERNREF:
                 checked[place] = objects.to_raw(checked[place])
@@ -94,25 +102,25 @@ def results_from(value: Any, count: int) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
-def _checked(kind: int, value: Any, what: str) -> Any:
-    """Return a value in the form that `struct` wants, or raise what is wrong with it."""
+def checked_value(kind: int, value: Any, what: str) -> Any:
+    """Return a value in the form that `struct` wants; raises UsageError if it does not fit the type."""
     name = t.type_name(kind)
     if kind in _BITS:
         if not hasattr(value, "__index__"):
-            raise UsageError(f"{what} is {value!r}: expected an integer for {name}")
+            raise UsageError(f"{what} is {_shown(value)}: expected an integer for {name}")
         return _checked_integer(kind, value.__index__(), what)
     if kind in (t.F32, t.F64):
         if isinstance(value, str | bytes) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
-            raise UsageError(f"{what} is {value!r}: expected a number for {name}")
+            raise UsageError(f"{what} is {_shown(value)}: expected a number for {name}")
         try:
             number = float(value)
             struct.pack("<f" if kind == t.F32 else "<d", number)
         except OverflowError:
-            raise UsageError(f"{what} is {value!r}: out of range for {name}") from None
+            raise UsageError(f"{what} is {_shown(value)}: out of range for {name}") from None
         return number
     if kind == t.V128:
         if not isinstance(value, bytes | bytearray | memoryview) or len(value) != SLOT:
-            raise UsageError(f"{what} is {value!r}: expected 16 bytes for v128")
+            raise UsageError(f"{what} is {_shown(value)}: expected 16 bytes for v128")
         return bytes(value)
     return value
 
@@ -121,39 +129,54 @@ def _checked_integer(kind: int, value: int, what: str) -> int:
     bits = _BITS[kind]
     if not -(1 << (bits - 1)) <= value < 1 << bits:
         raise UsageError(
-            f"{what} is {value}: out of range for {t.type_name(kind)} "
+            f"{what} is {_shown(value)}: out of range for {t.type_name(kind)} "
             f"({-(1 << (bits - 1))} to {(1 << (bits - 1)) - 1}, or unsigned to {(1 << bits) - 1})"
         )
     return value - (1 << bits) if value >= 1 << (bits - 1) else value
 
 
-# Python objects that some guest holds a reference to, by the number that Wasmtime keeps in their place.
-_held: Final[dict[int, object]] = {}
-_numbers: Final = itertools.count(1)
+def _shown(value: object) -> str:
+    """Return a value as an error shows it: never pages of it."""
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    return reprlib.repr(value)
+
+
+# The guests that hold objects, by number. Objects belong to their guest and not to the module, so that a guest and an
+# object that refer to each other are garbage like any others.
+_holders: Final[WeakValueDictionary[int, Objects]] = WeakValueDictionary()
+_holder_numbers: Final = itertools.count(1)
+_OBJECT_BITS: Final = 40
 
 
 def _release(number: int | None) -> None:
     """Wasmtime calls this when the last reference to an object is gone."""
-    _held.pop(number or 0, None)
+    holder = _holders.get((number or 0) >> _OBJECT_BITS)
+    if holder is not None:
+        holder.release(number or 0)
 
 
 _finalizer: Final = native.FINALIZER(_release)
 
 
 class Objects:
-    """Passes Python objects to one guest as externref values."""
+    """Passes Python objects to one guest as externref values, and keeps them while the guest does."""
 
     def __init__(self, context: int) -> None:
         self._context = context
         self._reference = ctypes.create_string_buffer(32)
         self._address = ctypes.addressof(self._reference)
+        self._held: dict[int, object] = {}
+        number = next(_holder_numbers)
+        self._numbers = itertools.count((number << _OBJECT_BITS) + 1)
+        _holders[number] = self
 
     def to_raw(self, value: object) -> int:
         """Return the raw form of a reference to an object, valid until the guest runs."""
         if value is None:
             return 0
-        number = next(_numbers)
-        _held[number] = value
+        number = next(self._numbers)
+        self._held[number] = value
         if not native.externref_new(self._context, number, _finalizer, self._address):
             raise InternalError("Wasmtime refused to make an externref")
         raw = int(native.externref_to_raw(self._context, self._address))
@@ -167,4 +190,8 @@ class Objects:
         native.externref_from_raw(self._context, raw, self._address)
         number = native.externref_data(self._context, self._address)
         native.externref_unroot(self._address)
-        return _held.get(number or 0)
+        return self._held.get(number or 0)
+
+    def release(self, number: int) -> None:
+        """Let an object go."""
+        self._held.pop(number, None)

@@ -2,29 +2,28 @@
 
 Three functions wait: `poll_oneoff` (sleeping, mostly), `sched_yield`, and `fd_read` of standard input. They
 are coroutines here, so that a thousand programs that sleep share one thread. All others are Wasmtime's, which
-are faster and better tested than ours would be. Wasmtime's functions find the memory in the module that calls
-them, so Python cannot call one; the calls that we pass on (reading a file that is not standard input, asking
-for the time) go through a small module that re-exports the guest's memory.
+are faster and better tested than ours would be, but for these:
 
-`fd_write` is ours where output goes to a Python function: Wasmtime would call that from a thread of its own,
-which outlives the interpreter and then aborts the process.
+* `fd_write`, where output goes to a Python function: Wasmtime would call that from a thread of its own, which
+  outlives the interpreter and then aborts the process;
+* `fd_close` and `fd_renumber`, to know which descriptors still are the standard streams (`freopen`);
+* `proc_exit`: Wasmtime's refuses codes above 125.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
+import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache as once
 from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime
 
-from caesura.errors import InternalError, UsageError
-from caesura.host import native
+from caesura.errors import UsageError
+from caesura.host.errors import GuestExit
+from caesura.host.forwarding import Forwarder
 from caesura.host.stdin import Input, standard_input
-from caesura.host.values import SLOT
 
 if TYPE_CHECKING:
     from caesura.host.guest import Guest
@@ -47,20 +46,6 @@ _EVENT: Final = struct.Struct("<QHBxxxxxQHxxxxxx")
 _ABSOLUTE: Final = 1
 _NANOSECONDS: Final = 1_000_000_000
 
-_FORWARDER: Final = """(module
-  (import "guest" "memory" (memory 0))
-  (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
-  (export "memory" (memory 0))
-  (func (export "fd_read") (param i32 i32 i32 i32) (result i32)
-    local.get 0 local.get 1 local.get 2 local.get 3 call $fd_read)
-  (func (export "fd_write") (param i32 i32 i32 i32) (result i32)
-    local.get 0 local.get 1 local.get 2 local.get 3 call $fd_write)
-  (func (export "clock_time_get") (param i32 i64 i32) (result i32)
-    local.get 0 local.get 1 local.get 2 call $clock_time_get))
-"""
-
 
 class Wasi:
     """What a WASI program sees of the world: by default nothing but the standard streams. One for each guest.
@@ -68,6 +53,8 @@ class Wasi:
     `arguments` begin with the program's name. `directories` maps the guest's paths to the host's. `stdin` is
     bytes or, by default, the process's standard input; `stdout` and `stderr` are called with what is written,
     and are the process's by default.
+
+    Raises UsageError for text that no C program could get, and when it is used, for folders that cannot be opened.
     """
 
     def __init__(
@@ -80,29 +67,38 @@ class Wasi:
         stdout: Callable[[bytes], object] | None = None,
         stderr: Callable[[bytes], object] | None = None,
     ) -> None:
-        self._arguments = list(arguments)
-        self._environment = dict(environment or {})
+        self._arguments = [_checked_text("argument", text) for text in arguments]
+        self._environment = {
+            _checked_text("environment variable", name): _checked_text(f"value of {name}", value)
+            for name, value in (environment or {}).items()
+        }
         self._directories = dict(directories or {})
         self._stdin: Input = standard_input if stdin is None else Input(stdin)
+        # The descriptors of standard input, and of what goes to Python functions, as the guest numbers them.
+        self._inputs = {_STANDARD_INPUT}
         self._outputs = {
             descriptor: write
             for descriptor, write in ((_STANDARD_OUTPUT, stdout), (_STANDARD_ERROR, stderr))
             if write is not None
         }
-        self._forward: _Forwarder | None = None
+        self._forward: Forwarder | None = None
 
     def configuration(self) -> wasmtime.WasiConfig:
         """Return the configuration of Wasmtime's own functions."""
         configuration = wasmtime.WasiConfig()
         configuration.argv = self._arguments
         configuration.env = list(self._environment.items())
+        if self._stdin is standard_input:
+            configuration.inherit_stdin()  # never read by Wasmtime, but the guest may ask whether it is a terminal
         configuration.inherit_stdout()
         configuration.inherit_stderr()
         for inside, outside in self._directories.items():
             try:
+                os.stat(os.path.join(outside, "."))  # Wasmtime does not say why, and opens what cannot be used
                 configuration.preopen_dir(outside, inside)
-            except wasmtime.WasmtimeError:
-                raise UsageError(f"cannot give the guest the folder '{outside}': it cannot be opened") from None
+            except (OSError, ValueError, wasmtime.WasmtimeError) as error:
+                reason = getattr(error, "strerror", None) or "it cannot be opened"
+                raise UsageError(f"cannot give the guest the folder '{outside}': {reason}") from error
         return configuration
 
     def functions(self) -> dict[str, Callable[..., Any]]:
@@ -111,6 +107,9 @@ class Wasi:
             "poll_oneoff": self._poll_oneoff,
             "sched_yield": self._sched_yield,
             "fd_read": self._fd_read,
+            "fd_close": self._fd_close,
+            "fd_renumber": self._fd_renumber,
+            "proc_exit": _proc_exit,
         }
         if self._outputs:
             functions["fd_write"] = self._fd_write
@@ -120,15 +119,15 @@ class Wasi:
         """Connect the functions to the guest that uses them."""
         if self._forward is not None:
             raise UsageError("a Wasi object serves one guest: make one for each")
-        self._forward = _Forwarder(instance)
+        self._forward = Forwarder(instance)
 
     async def _sched_yield(self) -> int:
         await asyncio.sleep(0)
         return _SUCCESS
 
     async def _fd_read(self, guest: Guest, descriptor: int, vectors: int, count: int, result: int) -> int:
-        if descriptor != _STANDARD_INPUT:
-            return self._forwarder().fd_read(descriptor, vectors, count, result)
+        if descriptor not in self._inputs:
+            return self._call("fd_read", descriptor, vectors, count, result)
         memory = guest.memory
         places = _vectors(guest, vectors, count)
         wanted = sum(size for _, size in places)
@@ -143,12 +142,29 @@ class Wasi:
     def _fd_write(self, guest: Guest, descriptor: int, vectors: int, count: int, result: int) -> int:
         write = self._outputs.get(descriptor)
         if write is None:
-            return self._forwarder().fd_write(descriptor, vectors, count, result)
+            return self._call("fd_write", descriptor, vectors, count, result)
         memory = guest.memory
         content = b"".join(memory.read(address, size) for address, size in _vectors(guest, vectors, count))
         write(content)
         memory.write_struct("<I", result & 0xFFFF_FFFF, len(content))
         return _SUCCESS
+
+    def _fd_close(self, descriptor: int) -> int:
+        self._inputs.discard(descriptor)
+        self._outputs.pop(descriptor, None)
+        return self._call("fd_close", descriptor)
+
+    def _fd_renumber(self, descriptor: int, replaced: int) -> int:
+        error = self._call("fd_renumber", descriptor, replaced)
+        if error == _SUCCESS and descriptor != replaced:
+            self._inputs.discard(replaced)
+            self._outputs.pop(replaced, None)
+            if descriptor in self._inputs:
+                self._inputs.remove(descriptor)
+                self._inputs.add(replaced)
+            if descriptor in self._outputs:
+                self._outputs[replaced] = self._outputs.pop(descriptor)
+        return error
 
     async def _poll_oneoff(self, guest: Guest, subscriptions: int, events: int, count: int, result: int) -> int:
         if count <= 0:
@@ -163,7 +179,9 @@ class Wasi:
         ]
         happened = await self._wait(asked)
         for place, subscription in enumerate(happened):
-            event = _EVENT.pack(subscription.user_data, _SUCCESS, subscription.kind, subscription.available, 0)
+            event = _EVENT.pack(
+                subscription.user_data, subscription.error, subscription.kind, subscription.available, 0
+            )
             memory.write(events + place * _EVENT.size, event)
         memory.write_struct("<I", result & 0xFFFF_FFFF, len(happened))
         return _SUCCESS
@@ -172,11 +190,13 @@ class Wasi:
         user_data, kind = struct.unpack_from("<QB", content)
         if kind != _CLOCK:
             (descriptor,) = struct.unpack_from("<I", content, 16)
-            deadline = None if kind == _READ and descriptor == _STANDARD_INPUT else now
+            deadline = None if kind == _READ and descriptor in self._inputs else now
             return _Subscription(user_data, kind, deadline)
         clock, timeout, _, flags = struct.unpack_from("<IxxxxQQH", content, 16)
         if flags & _ABSOLUTE:
-            self._forwarder().clock_time_get(clock, 1, scratch)
+            error = self._call("clock_time_get", clock, 1, scratch)
+            if error != _SUCCESS:
+                return _Subscription(user_data, kind, now, error)
             timeout -= guest.memory.read_struct("<Q", scratch)[0]
         return _Subscription(user_data, kind, now + timeout / _NANOSECONDS)
 
@@ -200,9 +220,26 @@ class Wasi:
         now = loop.time() if earliest is None else max(loop.time(), earliest)
         return [item for item in asked if item.deadline is not None and item.deadline <= now]
 
-    def _forwarder(self) -> _Forwarder:
+    def _call(self, name: str, *arguments: int) -> int:
+        """Call Wasmtime's function; return its error number."""
         assert self._forward is not None, "the guest does not run before it is attached"
-        return self._forward
+        return self._forward.call(name, *arguments)
+
+
+def _checked_text(what: str, text: str) -> str:
+    """Return a text that becomes a C string."""
+    try:
+        if "\0" not in text:
+            text.encode()
+            return text
+        reason = "it has a zero character in it"
+    except UnicodeEncodeError:
+        reason = "it is not Unicode"
+    raise UsageError(f"the {what} {text!a} cannot be given to the guest: {reason}")
+
+
+def _proc_exit(code: int) -> None:
+    raise GuestExit(code & 0xFFFF_FFFF)
 
 
 def _vectors(guest: Guest, address: int, count: int) -> list[tuple[int, int]]:
@@ -214,63 +251,9 @@ def _vectors(guest: Guest, address: int, count: int) -> list[tuple[int, int]]:
 class _Subscription:
     """One thing that a program waits for; `deadline` is None for standard input, past for what is ready."""
 
-    def __init__(self, user_data: int, kind: int, deadline: float | None) -> None:
+    def __init__(self, user_data: int, kind: int, deadline: float | None, error: int = _SUCCESS) -> None:
         self.user_data = user_data
+        self.error = error
         self.kind = kind
         self.deadline = deadline
         self.available = 1 if kind != _CLOCK else 0
-
-
-class _Forwarder:
-    """Calls Wasmtime's own functions for a guest."""
-
-    def __init__(self, instance: Instance) -> None:
-        self._instance = instance
-        self._functions: dict[str, wasmtime.Func] = {}
-        self._buffer = ctypes.create_string_buffer(4 * SLOT)
-
-    def fd_read(self, *arguments: int) -> int:
-        """Read from a file."""
-        return self._call("fd_read", "<i12xi12xi12xi12x", arguments)
-
-    def fd_write(self, *arguments: int) -> int:
-        """Write to a file."""
-        return self._call("fd_write", "<i12xi12xi12xi12x", arguments)
-
-    def clock_time_get(self, *arguments: int) -> int:
-        """Ask a clock."""
-        return self._call("clock_time_get", "<i12xq8xI12x", arguments)
-
-    def _call(self, name: str, layout: str, arguments: tuple[int, ...]) -> int:
-        instance = self._instance
-        if not self._functions:
-            self._functions = _instantiate_forwarder(instance)
-        struct.pack_into(layout, self._buffer, 0, *arguments)
-        function = ctypes.addressof(self._functions[name]._func)
-        buffer = ctypes.addressof(self._buffer)
-        if native.call_function(instance.context, function, buffer, len(arguments), instance.trap_address):
-            raise InternalError(f"Wasmtime's {name} failed")
-        if instance.trap.value:
-            trap = native.trap_from(instance.trap.value)
-            instance.trap.value = None
-            raise UsageError(f"{name} failed: {trap.message}")
-        result: int = struct.unpack_from("<i", self._buffer)[0]
-        return result
-
-
-@once
-def _forwarder_module(engine: wasmtime.Engine) -> wasmtime.Module:
-    return wasmtime.Module(engine, _FORWARDER)
-
-
-def _instantiate_forwarder(instance: Instance) -> dict[str, wasmtime.Func]:
-    linker = wasmtime.Linker(instance.program.engine)
-    linker.define_wasi()
-    linker.define(instance.store, "guest", "memory", instance.guest_memory())
-    exports = linker.instantiate(instance.store, _forwarder_module(instance.program.engine)).exports(instance.store)
-    functions: dict[str, wasmtime.Func] = {}
-    for name in ("fd_read", "fd_write", "clock_time_get"):
-        function = exports[name]
-        assert isinstance(function, wasmtime.Func)
-        functions[name] = function
-    return functions

@@ -1,0 +1,89 @@
+"""Calling Wasmtime's own WASI functions for a guest, from Python.
+
+They find the memory in the module that calls them, so Python cannot call one. A small module that re-exports the
+guest's memory stands in between.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from functools import cache as once
+from typing import TYPE_CHECKING, Final
+
+import wasmtime
+
+from caesura.host import native
+from caesura.host.backtrace import cause_of
+from caesura.host.errors import GuestTrap
+from caesura.host.values import SLOT
+
+if TYPE_CHECKING:
+    from caesura.host.instance import Instance
+
+# The functions that are forwarded and their parameters; each returns an error number, an i32.
+_FUNCTIONS: Final = {
+    "clock_time_get": ("i32", "i64", "i32"),
+    "fd_close": ("i32",),
+    "fd_read": ("i32", "i32", "i32", "i32"),
+    "fd_renumber": ("i32", "i32"),
+    "fd_write": ("i32", "i32", "i32", "i32"),
+}
+_MOST_PARAMETERS: Final = 4
+_BITS: Final = {"i32": 32, "i64": 64}
+_FORMATS: Final = {"i32": "I12x", "i64": "Q8x"}
+
+
+class Forwarder:
+    """Calls Wasmtime's functions for one guest."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._functions: dict[str, wasmtime.Func] = {}
+        self._buffer = ctypes.create_string_buffer(_MOST_PARAMETERS * SLOT)
+
+    def call(self, name: str, *arguments: int) -> int:
+        """Call a function with arguments, signed or unsigned; return its error number.
+
+        Raises GuestTrap for arguments that it refuses in another way.
+        """
+        instance = self._instance
+        if not self._functions:
+            self._functions = _instantiate(instance)
+        kinds = _FUNCTIONS[name]
+        unsigned = [value & (1 << _BITS[kind]) - 1 for kind, value in zip(kinds, arguments, strict=True)]
+        struct.pack_into("<" + "".join(_FORMATS[kind] for kind in kinds), self._buffer, 0, *unsigned)
+        function = ctypes.addressof(self._functions[name]._func)
+        buffer = ctypes.addressof(self._buffer)
+        error = native.call_function(instance.context, function, buffer, len(arguments), instance.trap_address)
+        if error:
+            raise GuestTrap(cause_of(native.error_from(error)), ())
+        assert not instance.trap.value, "Wasmtime's functions end with an error number or an error"
+        result: int = struct.unpack_from("<i", self._buffer)[0]
+        return result
+
+
+@once
+def _module(engine: wasmtime.Engine) -> wasmtime.Module:
+    lines = ['(module (import "guest" "memory" (memory 0))']
+    for name, kinds in _FUNCTIONS.items():
+        params = f"(param {' '.join(kinds)})"
+        lines.append(f'(import "wasi_snapshot_preview1" "{name}" (func ${name} {params} (result i32)))')
+    lines.append('(export "memory" (memory 0))')
+    for name, kinds in _FUNCTIONS.items():
+        arguments = " ".join(f"local.get {place}" for place in range(len(kinds)))
+        lines.append(f'(func (export "{name}") (param {" ".join(kinds)}) (result i32) {arguments} call ${name})')
+    return wasmtime.Module(engine, "\n".join([*lines, ")"]))
+
+
+def _instantiate(instance: Instance) -> dict[str, wasmtime.Func]:
+    linker = wasmtime.Linker(instance.program.engine)
+    linker.define_wasi()
+    linker.define(instance.store, "guest", "memory", instance.guest_memory())
+    exports = linker.instantiate(instance.store, _module(instance.program.engine)).exports(instance.store)
+    functions: dict[str, wasmtime.Func] = {}
+    for name in _FUNCTIONS:
+        function = exports[name]
+        assert isinstance(function, wasmtime.Func)
+        functions[name] = function
+    return functions

@@ -1,0 +1,182 @@
+"""Preparing a module for the host: instrument it where nobody has, export what the host needs, describe it.
+
+A module that is instrumented already is taken as it is, even if other imports are coroutine functions now than were on
+its import list: only its author knows, and a suspension that gets lost is noticed when it happens.
+
+Two things are exported that a module keeps to itself, because no host could get at them otherwise: the shadow stack
+pointer, and the memory of a module that exports none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from caesura.analysis.shadow_stack import find_stack_pointer
+from caesura.errors import UnsupportedModule
+from caesura.host.description import (
+    ASYNCIFY_MODULE,
+    ENTRY_PREFIX,
+    NONE,
+    PLAIN,
+    THUNKS,
+    Description,
+    FunctionShape,
+    ImportShape,
+)
+from caesura.host.recognition import asyncify_exports, find_moved_stack_pointer, takes_pointer
+from caesura.instrument.options import Options
+from caesura.instrument.pipeline import instrument
+from caesura.wasm import sections as sec
+from caesura.wasm import types as t
+from caesura.wasm.leb128 import encode_name, encode_unsigned
+from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Import, Module
+from caesura.wasm.names import FUNCTION_NAMES, Names
+from caesura.wasm.sections import SectionEdits, write_sections
+
+ASYNCIFY_MEMORY: Final = "asyncify_memory"
+SET_DATA_POINTER: Final = "asyncify_set_data_pointer"
+
+_STACK_POINTER: Final = "asyncify_stack_pointer"
+_GUEST_MEMORY: Final = "asyncify_guest_memory"
+_NAME_SECTION: Final = "name"
+
+
+@dataclass(frozen=True)
+class _Drivable:
+    """A module that can be driven, and what only its making tells.
+
+    `stack_pointer` is the shadow stack pointer's global, or -1. If the options left functions out, `checked` is set;
+    `uninstrumented` and `names` are those of `Description`.
+    """
+
+    abi: str
+    module: Module
+    stack_pointer: int
+    checked: bool = False
+    uninstrumented: tuple[int, ...] = ()
+    names: dict[int, str] = field(default_factory=dict)
+
+
+def prepare(module: Module, import_list: tuple[str, ...], options: Options) -> tuple[bytes, Description]:
+    """Return a module ready to be driven, and its description.
+
+    It is instrumented if any import may suspend and nobody has done it. Raises ModuleError for what cannot be
+    transformed or driven, UsageError for options that do not fit the module.
+    """
+    if any(memory.shared for memory in module.memories):
+        raise UnsupportedModule("the module has a memory that is shared between threads; guests have one thread")
+    if any(item.module == ASYNCIFY_MODULE for item in module.imports):
+        with_runtime = Module(instrument(module.data, options).module)
+        drivable = _Drivable(NONE, with_runtime, find_stack_pointer(with_runtime))
+    elif asyncify_exports(module):
+        drivable = _instrumented_elsewhere(module)
+    elif import_list:
+        drivable = _instrumented_here(module, import_list, options)
+    else:
+        drivable = _Drivable(NONE, module, find_stack_pointer(module))
+    switches = _exported_index(drivable.module, GLOBAL_KIND, _STACK_POINTER) >= 0
+    drivable = replace(drivable, module=_with_exports(drivable))
+    return drivable.module.data, _describe(drivable, switches)
+
+
+def _instrumented_elsewhere(module: Module) -> _Drivable:
+    pointer = _exported_index(module, GLOBAL_KIND, _STACK_POINTER)
+    if pointer < 0:
+        pointer = find_stack_pointer(module)
+    if pointer < 0:
+        pointer = find_moved_stack_pointer(module)
+    setter = _exported_index(module, FUNCTION_KIND, SET_DATA_POINTER)
+    thunks = setter >= 0 and takes_pointer(module, setter)
+    return _Drivable(THUNKS if thunks else PLAIN, module, pointer)
+
+
+def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Options) -> _Drivable:
+    options = replace(options, imports=import_list, thunks=True, in_secondary_memory=True)
+    done = instrument(module.data, options)
+    made = Module(done.module)
+    if not (options.only_list or options.remove_list or options.ignore_indirect):
+        return _Drivable(THUNKS, made, done.stack_pointer)
+    uninstrumented = tuple(item.index for item in done.functions if not item.instrumented)
+    section = made.custom_section(_NAME_SECTION)
+    names: dict[int, str] = {}
+    if section is not None:  # a function without a name goes by its number, which is what the check needs
+        names = Names(made.data[section.payload : section.end]).maps[FUNCTION_NAMES]
+        edits = SectionEdits()
+        edits.custom[_NAME_SECTION] = None
+        made = Module(write_sections(made.data, made.sections, edits))
+    return _Drivable(THUNKS, made, done.stack_pointer, True, uninstrumented, names)
+
+
+def _with_exports(drivable: _Drivable) -> Module:
+    """Return the module with the shadow stack pointer and a memory among its exports."""
+    module = drivable.module
+    exports: list[bytes] = []
+    pointer = drivable.stack_pointer
+    if pointer >= 0 and not _export_name(module, GLOBAL_KIND, pointer):
+        exports.append(encode_name(_STACK_POINTER) + bytes([GLOBAL_KIND]) + encode_unsigned(pointer))
+    has_own_memory = len(module.memories) > (_exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0)
+    if has_own_memory and not _guest_memory(module):
+        exports.append(encode_name(_GUEST_MEMORY) + bytes([MEMORY_KIND]) + encode_unsigned(0))
+    if not exports:
+        return module
+    edits = SectionEdits()
+    for entry in exports:
+        edits.append(sec.EXPORT, entry)
+    return Module(write_sections(module.data, module.sections, edits))
+
+
+def _guest_memory(module: Module) -> str:
+    """Return the name of the exported memory that is the guest's own, or "" if there is none."""
+    names = [item.name for item in module.exports if item.kind == MEMORY_KIND and item.name != ASYNCIFY_MEMORY]
+    return "memory" if "memory" in names else names[0] if names else ""
+
+
+def _describe(drivable: _Drivable, switches: bool) -> Description:
+    module = drivable.module
+    functions = {item.name: _shape(module, item.index) for item in module.exports if item.kind == FUNCTION_KIND}
+    memory = _guest_memory(module)
+    asyncify = ASYNCIFY_MEMORY if _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0 else memory
+    pointer = drivable.stack_pointer
+    thunks = drivable.abi == THUNKS
+    return Description(
+        abi=drivable.abi,
+        functions={name: shape for name, shape in functions.items() if not name.startswith(ENTRY_PREFIX)},
+        imports=tuple(_import_shape(module, item) for item in module.imports),
+        state_changes=asyncify_exports(module),
+        entries={
+            name.removeprefix(ENTRY_PREFIX): shape.index
+            for name, shape in functions.items()
+            if thunks and name.startswith(ENTRY_PREFIX)
+        },
+        memory=memory,
+        asyncify_memory=asyncify,
+        wide=bool(asyncify) and module.memories[_exported_index(module, MEMORY_KIND, asyncify)].is64,
+        stack_pointer=_export_name(module, GLOBAL_KIND, pointer) if pointer >= 0 else "",
+        wide_stack=pointer >= 0 and module.globals[pointer].type == t.I64,
+        thunks_switch=thunks and switches,
+        checked=drivable.checked,
+        uninstrumented=drivable.uninstrumented,
+        names=drivable.names,
+    )
+
+
+def _shape(module: Module, index: int) -> FunctionShape:
+    definition = module.function_type(index)
+    return FunctionShape(index, definition.params, definition.results)
+
+
+def _import_shape(module: Module, item: Import) -> ImportShape:
+    shape = _shape(module, item.index) if item.kind == FUNCTION_KIND else None
+    if item.kind == GLOBAL_KIND:
+        entry = module.globals[item.index]
+        return ImportShape(item.module, item.name, item.kind, shape, entry.type, entry.mutable)
+    return ImportShape(item.module, item.name, item.kind, shape, 0, False)
+
+
+def _exported_index(module: Module, kind: int, name: str) -> int:
+    return next((item.index for item in module.exports if item.kind == kind and item.name == name), -1)
+
+
+def _export_name(module: Module, kind: int, index: int) -> str:
+    return next((item.name for item in module.exports if item.kind == kind and item.index == index), "")

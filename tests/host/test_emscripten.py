@@ -1,0 +1,175 @@
+"""Modules that Emscripten and its Binaryen instrumented are recognised and driven, with names and without."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+
+import caesura
+from caesura.host.recognition import STOP_REWIND, STOP_UNWIND, asyncify_exports
+from caesura.wasm.module import Module
+from tests.emscripten.toolchain import missing
+from tests.host.support import Gates, run, settle
+from tests.support.engine import assemble
+from tests.support.guests import c_guest
+from tests.support.paths import BUILD, GUESTS, npm_file
+
+SOURCE = GUESTS / "c" / "host_calls.c"
+FLAGS = ("-sASYNCIFY", "-sASYNCIFY_IMPORTS=wait,fill,again", "-sERROR_ON_UNDEFINED_SYMBOLS=0", "--no-entry")
+EXPORTS = "-sEXPORTED_FUNCTIONS=_malloc,_free"
+
+needs_emscripten = pytest.mark.skipif(bool(missing()), reason=missing())
+
+
+@dataclass(frozen=True)
+class Built:
+    """A module, and what its imports and exports are called now, by their names in C."""
+
+    module: bytes
+    import_module: str
+    imports: dict[str, str]
+    exports: dict[str, str]
+
+
+def build(level: str, target: str) -> Built:
+    """Compile host_calls.c with emcc, once."""
+    key = hashlib.sha256(SOURCE.read_bytes() + repr((level, target, FLAGS)).encode()).hexdigest()[:16]
+    folder = BUILD / "emscripten-host" / key
+    file = folder / target
+    if not file.is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        environment = {"NODE_PATH": "/usr/share/nodejs"} | os.environ  # where Debian has Emscripten's modules
+        command = ["emcc", level, *FLAGS, EXPORTS, str(SOURCE), "-o", target]
+        done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    names = {name: name for name in ("descend", "add", "divide", "wait_then_divide")}
+    if target.endswith(".wasm"):
+        return Built(file.read_bytes(), "env", {}, names)
+    script = file.read_text()
+    table = re.search(r"asmLibraryArg\s*=\s*\{([^}]*)\}", script)
+    assert table is not None
+    imports = {name: short for short, name in re.findall(r'"?(\w+)"?\s*:\s*_(\w+)', table[1])}
+    shortened = dict(re.findall(r'Module\["_(\w+)"\]=Module\["asm"\]\["(\w+)"\]', script))
+    is_short = "memory" not in shortened and shortened.get("descend") != "descend" and level not in ("-O0", "-O1")
+    return Built(
+        file.with_suffix(".wasm").read_bytes(),
+        "a" if is_short else "env",
+        imports if is_short else {},
+        shortened if is_short else names,
+    )
+
+
+async def load(built: Built, gates: Gates, **options: object) -> caesura.Guest:
+    def note(value: int) -> None:
+        pass
+
+    def resize(size: int) -> int:
+        return 0
+
+    functions = {"wait": gates.wait, "note": note, "emscripten_resize_heap": resize}
+    functions |= dict.fromkeys(("fill", "again"), print)
+    given = {built.imports.get(name, name): function for name, function in functions.items()}
+    return await caesura.load(built.module, {built.import_module: given}, cache=False, **options)  # type: ignore[arg-type]
+
+
+def expected(depth: int, seed: int) -> int:
+    return sum(seed * 31 + d * 16 + (d & 15) for d in range(depth + 1))
+
+
+@needs_emscripten
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+@pytest.mark.parametrize(("level", "target"), [("-O0", "a.js"), ("-O1", "a.js"), ("-O2", "a.js"), ("-O3", "a.wasm")])
+def test_modules_with_names(level: str, target: str, order: tuple[int, ...]) -> None:
+    async def main() -> None:
+        gates = Gates()
+        guest = await load(build(level, target), gates)
+        calls = [asyncio.create_task(guest.call("descend", 10 * seed, seed)) for seed in (1, 2, 3)]
+        await settle()
+        assert guest.suspended == 3
+        for seed in order:
+            gates.open(seed, 0)
+            await settle()
+            deep = asyncio.create_task(guest.call("descend", 200, 9))  # over what others have on the C stack
+            await settle()
+            gates.open(9, 0)
+            assert await deep == expected(200, 9)
+        assert [call.result() for call in calls] == [expected(10 * seed, seed) for seed in (1, 2, 3)]
+
+    run(main())
+
+
+@needs_emscripten
+@pytest.mark.parametrize("level", ["-O3", "-Os"])
+def test_modules_with_shortened_names(level: str) -> None:
+    async def main() -> None:
+        gates = Gates()
+        built = build(level, "a.js")
+        exports = built.exports
+        assert exports["descend"] != "descend", "this Emscripten does not shorten names here"
+        assert asyncify_exports(Module(built.module))[STOP_UNWIND] in (exports["asyncify_stop_unwind"],) + (
+            exports["asyncify_stop_rewind"],
+        )
+        with pytest.raises(caesura.UsageError, match=r"exports no malloc .* stack_space"):
+            await load(built, gates)
+        guest = await load(built, gates, stack_space=(12 << 20, 13 << 20))
+        assert exports["descend"] in guest.exports and exports["asyncify_stop_unwind"] not in guest.exports
+        for seed in (1, 2, 3):
+            call = asyncio.create_task(guest.call(exports["descend"], 40, seed))
+            await settle()
+            assert guest.call_nowait(exports["add"], 20, 22) == 42
+            with pytest.raises(caesura.UsageError, match="exports no malloc and free"):
+                await guest.call(exports["descend"], 1, 1)
+            gates.open(seed, 0)
+            assert await call == expected(40, seed)
+        with pytest.raises(caesura.GuestTrap, match="integer division by zero"):
+            await guest.call(exports["divide"], 1, 0)
+
+    run(main())
+
+
+PUBLISHED = {
+    "wa-sqlite/dist/wa-sqlite-async.wasm": True,
+    "wa-sqlite/dist/wa-sqlite.wasm": False,
+    "@jitl/quickjs-wasmfile-release-asyncify/dist/emscripten-module.wasm": True,
+    "@jitl/quickjs-wasmfile-release-sync/dist/emscripten-module.wasm": False,
+}
+
+
+@pytest.mark.parametrize("path", PUBLISHED)
+def test_published_modules_are_told_apart(path: str) -> None:
+    found = asyncify_exports(Module(npm_file(path).read_bytes()))
+    assert bool(found) == PUBLISHED[path]
+    assert len(set(found.values())) == len(found) and not any(name in found.values() for name in found)
+
+
+ALMOST = """(module
+  (global $state (mut i32) (i32.const 0)) (global $data (mut i32) (i32.const 0)) (memory 1)
+  (func (export "a") (param i32) (global.set $state (i32.const 1)) (global.set $data (local.get 0)) CHECK)
+  (func (export "b") (global.set $state (i32.const 0)) CHECK)
+  (func (export "c") (param i32) (global.set $state (i32.const SECOND)) (global.set $data (local.get 0)) CHECK)
+  (func (export "d") (global.set $state (i32.const 0)) CHECK))"""
+CHECK = "(if (i32.gt_u (i32.load (global.get $data)) (i32.load offset=4 (global.get $data))) (then (unreachable)))"
+
+
+@pytest.mark.parametrize(
+    ("check", "second", "recognised"), [(CHECK, "2", True), ("", "2", False), (CHECK, "3", False), (CHECK, "1", False)]
+)
+def test_only_the_four_functions_are_recognised(check: str, second: str, recognised: bool) -> None:
+    text = ALMOST.replace("CHECK", check).replace("SECOND", second)
+    found = asyncify_exports(Module(assemble(text)))
+    assert bool(found) == recognised
+    if recognised:
+        assert {found[STOP_UNWIND], found[STOP_REWIND]} == {"b", "d"}
+
+
+def test_programs_that_nobody_instrumented_are_not_taken_for_it() -> None:
+    for name in ("host_calls", "machine", "heap", "recursion"):
+        assert asyncify_exports(Module(c_guest(name, "-mexec-model=reactor"))) == {}

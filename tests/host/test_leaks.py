@@ -1,0 +1,123 @@
+"""100,000 suspensions leave nothing behind, in whatever way they end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.paths import REPOSITORY
+
+PROLOGUE = f"""
+import asyncio, gc, sys, tracemalloc
+sys.path.insert(0, {str(REPOSITORY)!r})
+import caesura
+from tests.host.support import load_calls, load_waiter
+
+async def wait(value):
+    await asyncio.sleep(0)
+    if value < 0:
+        raise ValueError(value)
+    return value
+
+async def measure(guest, turn, count):
+    await turn(count // 10)  # what is kept once, however often
+    size = len(guest.memory)
+    gc.collect()
+    tracemalloc.start()
+    await turn(count)
+    gc.collect()
+    grown, _ = tracemalloc.get_traced_memory()
+    assert len(guest.memory) == size, "the guest's memory has grown"
+    assert guest.suspended == 0
+    print(grown)
+"""
+
+# What may be left: the caches of Python's own modules, and tracemalloc's of this program.
+LIMIT = 20_000
+
+PROGRAMS = {
+    "in one call": (
+        100_000,
+        """
+async def main():
+    guest = await load_waiter(wait)
+    async def turn(count):
+        await guest.call("loop", count)
+""",
+    ),
+    "in many calls": (
+        20_000,
+        """
+async def main():
+    guest = await load_calls(wait=wait)
+    async def turn(count):
+        for seed in range(count // 10):
+            await asyncio.gather(*[guest.call("descend", 5, seed) for _ in range(10)])
+""",
+    ),
+    "with exceptions": (
+        2_000,
+        """
+async def main():
+    guest = await load_calls(wait=wait)
+    async def turn(count):
+        for seed in range(count):
+            try:
+                await guest.call("descend", 5, -1)
+            except ValueError:
+                pass
+""",
+    ),
+    "with traps": (
+        2_000,
+        """
+async def main():
+    guest = await load_calls(wait=wait)
+    async def turn(count):
+        for seed in range(count):
+            try:
+                await guest.call("wait_then_divide", 0)
+            except caesura.GuestTrap:
+                pass
+""",
+    ),
+    "abandoned": (
+        2_000,
+        """
+async def main():
+    guest = await load_calls(wait=wait)
+    async def turn(count):
+        for seed in range(count):
+            call = guest.call("descend", 5, seed)
+            call.send(None)
+            call.close()
+""",
+    ),
+    "cancelled": (
+        2_000,
+        """
+async def main():
+    guest = await load_calls(wait=wait)
+    async def turn(count):
+        for seed in range(count):
+            call = asyncio.ensure_future(guest.call("descend", 5, seed))
+            await asyncio.sleep(0)
+            call.cancel()
+            try:
+                await call
+            except asyncio.CancelledError:
+                pass
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", PROGRAMS)
+def test_suspensions_leave_nothing(how: str) -> None:
+    count, program = PROGRAMS[how]
+    code = PROLOGUE + program + f"    await measure(guest, turn, {count})\nasyncio.run(main())\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) < LIMIT

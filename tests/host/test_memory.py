@@ -1,0 +1,117 @@
+"""The guest's memory in Python: bytes, strings, structures, views; its end, and its growth."""
+
+from __future__ import annotations
+
+import pytest
+import wasmtime
+
+import caesura
+from tests.host.support import run
+
+GUEST = b"""(module (memory (export "memory") 1 4)
+  (func (export "grow") (result i32) i32.const 1 memory.grow))"""
+
+
+async def load_memory() -> caesura.Guest:
+    return await caesura.load(GUEST)
+
+
+def test_memory_reads_and_writes() -> None:
+    async def main() -> None:
+        guest = await load_memory()
+        memory = guest.memory
+        assert len(memory) == 65536
+        memory.write(100, b"bytes")
+        assert memory.read(100, 5) == b"bytes"
+        assert memory.write_string(200, "größe", 16) == 7
+        assert memory.read_string(200) == memory.read_string(200, 7) == "größe"
+        memory.write_struct("<IQd", 300, 7, 2**40, 0.5)
+        assert memory.read_struct("<IQd", 300) == (7, 2**40, 0.5)
+        memory.write(65536 - 300, b"x" * 299 + b"\0")
+        assert memory.read_string(65536 - 300) == "x" * 299
+
+    run(main())
+
+
+def test_views_survive_growth() -> None:
+    async def main() -> None:
+        guest = await load_memory()
+        view = guest.memory.view(65530, 6)
+        view[0:3] = b"abc"
+        view[-1] = 255
+        assert guest.call_nowait("grow") == 1
+        assert len(guest.memory) == 131072
+        assert bytes(view) == b"abc\0\0\xff" and view[0] == 97 and view[-1] == 255 and len(view) == 6
+        assert view[::2] == b"ac\0"
+        guest.memory.write(131071, b"!")
+        with pytest.raises(IndexError):
+            view[6]
+
+    run(main())
+
+
+@pytest.mark.parametrize(("address", "size"), [(65536, 1), (-1, 1), (65530, 7), (0, 65537), (2**32, 1), (5, -1)])
+def test_memory_has_an_end(address: int, size: int) -> None:
+    async def main() -> None:
+        guest = await load_memory()
+        with pytest.raises(caesura.UsageError, match="it has 65536 bytes"):
+            guest.memory.read(address, size)
+        with pytest.raises(caesura.UsageError, match="it has 65536 bytes"):
+            guest.memory.view(address, size)
+
+    run(main())
+
+
+def test_strings_that_do_not_fit() -> None:
+    async def main() -> None:
+        guest = await load_memory()
+        with pytest.raises(caesura.UsageError, match="do not fit into 3 bytes"):
+            guest.memory.write_string(0, "abc", 3)
+        guest.memory.write(65535, b"x")
+        with pytest.raises(caesura.UsageError, match="no zero byte"):
+            guest.memory.read_string(65535)
+
+    run(main())
+
+
+def test_memory_takes_bytes_only() -> None:
+    async def main() -> None:
+        memory = (await load_memory()).memory
+        memory.write(0, b"kept")
+        for content in (4, "text", None, [1]):
+            with pytest.raises(TypeError):
+                memory.write(0, content)  # type: ignore[arg-type]
+        memory.write(4, bytearray(b"!"))
+        memory.write(5, memoryview(b"?"))
+        assert memory.read(0, 6) == b"kept!?"
+        view = memory.view(0, 4)
+        for place, wrong, error in [
+            (0, b"x", TypeError),
+            (slice(0, 2), 5, TypeError),
+            (slice(0, 2), b"xyz", ValueError),
+            (slice(0, 4, 2), b"xy", ValueError),
+            (0, 256, ValueError),
+            (-5, 1, IndexError),
+        ]:
+            with pytest.raises(error):
+                view[place] = wrong  # type: ignore[call-overload]
+        assert bytes(view) == b"kept"
+
+    run(main())
+
+
+def test_a_memory_that_is_not_exported_is_found() -> None:
+    async def main() -> None:
+        for text in (
+            b'(module (memory 1) (func (export "get") (result i32) (i32.load8_u (i32.const 7))))',
+            b'(module (import "env" "m" (memory 1)) (func (export "get") (result i32) (i32.load8_u (i32.const 7))))',
+        ):
+            guest = await caesura.load(text, {"env": {"m": wasmtime.MemoryType(wasmtime.Limits(1, None))}})
+            guest.memory.write(7, b"*")
+            assert guest.call_nowait("get") == ord("*")
+            assert guest.exports == ("get",)
+        guest = await caesura.load(b'(module (func (export "get")))')
+        with pytest.raises(caesura.UsageError, match="has no memory"):
+            guest.memory  # noqa: B018
+
+    run(main())

@@ -1,0 +1,145 @@
+"""A guest belongs to the thread that loaded it: elsewhere everything is an error, and nothing runs in it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Callable
+
+import pytest
+
+import caesura
+from tests.host.support import ABIS, Gates, load_calls, load_waiter, run, settle
+
+
+def in_another_thread(*actions: Callable[[], object]) -> list[BaseException]:
+    """Do each in another thread and return what they raise."""
+    errors: list[BaseException] = []
+
+    def act() -> None:
+        for action in actions:
+            try:
+                action()
+            except BaseException as error:
+                errors.append(error)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    thread.join()
+    return errors
+
+
+def test_another_thread_is_refused() -> None:
+    async def main() -> None:
+        guest = await load_waiter(lambda value: value)
+        errors = in_another_thread(
+            lambda: guest.call_nowait("outer", 1),
+            lambda: guest.memory.read(0, 1),
+            lambda: guest.memory.view(0, 1),
+            lambda: asyncio.run(guest.call("outer", 1)),
+            lambda: guest.generate("outer", 1),
+            guest.close,
+            lambda: asyncio.run(guest.aclose()),
+        )
+        assert len(errors) == 7 and all("another thread" in str(error) for error in errors)
+        assert guest.call_nowait("outer", 1) == 101
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_a_generator_goes_on_in_its_own_thread_only(abi: str) -> None:
+    async def main() -> None:
+        guest = await load_waiter(caesura.yielding(lambda value: value), abi)
+        new, begun = guest.generate("loop", 3), guest.generate("loop", 3)
+        assert next(begun) == 3
+        errors = in_another_thread(lambda: next(new), lambda: begun.send(1))
+        assert len(errors) == 2 and all("another thread" in str(error) for error in errors)
+        assert guest.suspended == 0  # an error ends a generator
+        assert guest.call_nowait("calls") == 1
+        assert next(guest.generate("outer", 2)) == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_calls_that_another_thread_lets_go_end_in_their_own(abi: str) -> None:
+    async def main() -> None:
+        gates = Gates()
+        guest = await load_calls(abi, wait=gates.wait)
+        kept = asyncio.create_task(guest.call("descend", 9, 99))
+        calls = [guest.call("descend", 5, seed) for seed in range(30)]
+        for call in calls:
+            call.send(None)
+        await settle()
+        size = len(guest.memory)
+        assert in_another_thread(*[call.close for call in calls]) == []
+        assert len(gates.futures) == 31  # nothing has run there, the host functions neither
+        assert guest.suspended == 1 and list(gates.futures) == [99]
+        for seed in range(100, 200):
+            again = guest.call("descend", 5, seed)
+            again.send(None)
+            again.close()
+        assert len(guest.memory) == size
+        gates.open(99, 0)
+        assert await kept == sum(99 * 31 + d * 16 + d for d in range(10))
+
+    run(main())
+
+
+def test_garbage_is_collected_in_any_thread() -> None:
+    """The collector may find abandoned calls anywhere, also while the guest runs in its own thread."""
+
+    async def main() -> None:
+        gates = Gates()
+        busy = threading.Event()
+        guest = await load_calls(wait=gates.wait, note=lambda value: busy.set(), again=lambda value: value)
+
+        def collect() -> None:
+            busy.wait(30)
+            while not stop.is_set():
+                gc.collect()
+
+        stop = threading.Event()
+        collector = threading.Thread(target=collect)
+        collector.start()
+        try:
+            guest.call_nowait("divide", 1, 1)
+            for seed in range(300):
+                call = guest.call("descend", 20, seed)
+                call.send(None)
+                cycle: list[object] = [call]
+                cycle.append(cycle)
+                del call, cycle
+                assert guest.call_nowait("nested", seed) == seed + 1
+                assert guest.call_nowait("add", seed, 1) == seed + 1
+        finally:
+            stop.set()
+            collector.join()
+        gc.collect()
+        assert guest.suspended == 0 and not gates.futures
+
+    run(main())
+
+
+def test_guests_in_several_threads_do_not_meet() -> None:
+    results: list[int] = []
+
+    def use(number: int) -> None:
+        async def wait(value: int) -> int:
+            await asyncio.sleep(0)
+            return value * number
+
+        async def main() -> None:
+            guest = await load_waiter(wait)
+            results.append(await guest.call("loop", 200))
+
+        asyncio.run(main())
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [20100 * number for number in range(4)]
