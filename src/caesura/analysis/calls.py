@@ -34,12 +34,13 @@ class CallGraph:
     """Calls of each of the module's own functions, by own index (function index minus imported functions).
 
     `callees[k]` holds the distinct function indices that function k calls by name; `indirect[k]` tells whether it
-    calls through a table or a reference.
+    calls through a table or a reference; `largest_tables[k]` is the number of targets of its largest `br_table`.
     """
 
     def __init__(self, own_functions: int) -> None:
         self.callees: list[list[int]] = [[] for _ in range(own_functions)]
         self.indirect: list[bool] = [False] * own_functions
+        self.largest_tables: list[int] = [0] * own_functions
 
 
 def read_calls(module: Module) -> CallGraph:
@@ -116,6 +117,9 @@ def _read_body(data: bytes, start: int, end: int, caller: int, graph: CallGraph,
         elif form == FORM_BYTES_8:
             position += 8
         elif form == FORM_LABELS:
+            count, _ = read_u32(data, position)
+            if count >= graph.largest_tables[caller]:
+                graph.largest_tables[caller] = count + 1
             position = _read_labels(data, position, depth)
         elif form == FORM_TRY_TABLE:
             depth += 1

@@ -18,7 +18,7 @@ from caesura.wasm.leb128 import read_u32
 
 # Call sites that make a loop large, and distinct targets that make a br_table one of an interpreter.
 _MANY_SITES: Final = 20
-_MANY_TARGETS: Final = 16
+MANY_TARGETS: Final = 16
 
 
 class _Loop:
@@ -53,6 +53,17 @@ def handoff_loops(data: bytes, body: Body, forced: bool) -> set[int]:
     }
 
 
+def innermost_loops(body: Body) -> set[int]:
+    """Return the loops without call sites that contain no other loop."""
+    loops = [index for index in range(len(body.codes)) if body.codes[index] == op.LOOP]
+    found: set[int] = set()
+    for place in range(len(loops)):
+        is_innermost = place + 1 == len(loops) or loops[place + 1] > body.ends[loops[place]]
+        if is_innermost and loops[place] not in body.with_sites:
+            found.add(loops[place])
+    return found
+
+
 def _loops(data: bytes, body: Body) -> list[_Loop]:
     loops: list[_Loop] = []
     open_ends: list[int] = []  # ends of open loops and tries
@@ -78,7 +89,7 @@ def _loops(data: bytes, body: Body) -> list[_Loop]:
             open_loops.append(innermost)
             open_tries.append(True)
         elif code == op.BR_TABLE and innermost >= 0:
-            if _distinct_targets(data, body.positions[index] + 1) >= _MANY_TARGETS:
+            if _distinct_targets(data, body.positions[index] + 1) >= MANY_TARGETS:
                 loops[innermost].has_switch = True
         elif next_site < len(body.sites) and body.sites[next_site] == index:
             next_site += 1

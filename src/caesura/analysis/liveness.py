@@ -68,15 +68,24 @@ _MAXIMUM_BITS: Final = 1 << 31
 
 
 class Liveness:
-    """`landings` are the locals live at any landing point, `heads` those live at the head of each loop, ascending."""
+    """`landings` are the locals live at any landing point, `heads` those live at the head of each loop, ascending.
 
-    def __init__(self, landings: list[int], heads: dict[int, list[int]]) -> None:
+    `each_landing` has the locals live at each landing point, as bits; it is empty where all count as live everywhere.
+    """
+
+    def __init__(self, landings: list[int], each_landing: list[int], heads: dict[int, list[int]]) -> None:
         self.landings = landings
+        self.each_landing = each_landing
         self.heads = heads
 
 
-def live_locals(data: bytes, body: Body, landings: list[int], loops: set[int]) -> Liveness:
-    """Return what is live just before the instructions `landings` (ascending) and at the heads of some loops."""
+def live_locals(
+    data: bytes, body: Body, landings: list[int], calls: list[int], ignored: set[int], loops: set[int]
+) -> Liveness:
+    """Return what is live just before the instructions `landings` (ascending) and at the heads of some loops.
+
+    From landing n straight-line code leads to the call `calls[n]`; the reads `ignored` in it do not count there.
+    """
     roles = _ROLES
     codes = body.codes
     relevant = [index for index in range(len(codes)) if roles[codes[index]] != _IGNORED]
@@ -84,13 +93,16 @@ def live_locals(data: bytes, body: Body, landings: list[int], loops: set[int]) -
         return _all_read(body, relevant, loops)
     heads: dict[int, int] = {}
     openers = {end: start for start, end in body.ends.items()}
-    live = 0
     for _ in range(_MAXIMUM_PASSES):
-        liveness = _Pass(data, body, heads, openers)
-        live |= liveness.run(relevant, landings)
+        liveness = _Pass(data, body, heads, openers, len(landings))
+        liveness.run(relevant, landings, calls, ignored)
         if not liveness.changed:
             count = body.local_count
-            return Liveness(_bits(live, count), {loop: _bits(heads.get(loop, 0), count) for loop in loops})
+            live = 0
+            for mask in liveness.found:
+                live |= mask
+            live_at_heads = {loop: _bits(heads.get(loop, 0), count) for loop in loops}
+            return Liveness(_bits(live, count), liveness.found, live_at_heads)
     return _all_read(body, relevant, loops)
 
 
@@ -104,17 +116,18 @@ def _all_read(body: Body, relevant: list[int], loops: set[int]) -> Liveness:
         if _ROLES[body.codes[index]] == _GET:
             read.add(body.immediates[index])
     everything = sorted(read)
-    return Liveness(everything, dict.fromkeys(loops, everything))
+    return Liveness(everything, [], dict.fromkeys(loops, everything))
 
 
 class _Pass:
     """One backward pass.
 
     `heads` keeps, for each loop, what was live at its head in the pass before; `openers` maps the end of a construct
-    to its start.
+    to its start. `found` is what was live at each landing point.
     """
 
-    def __init__(self, data: bytes, body: Body, heads: dict[int, int], openers: dict[int, int]) -> None:
+    def __init__(self, data: bytes, body: Body, heads: dict[int, int], openers: dict[int, int], landings: int) -> None:
+        self.found: list[int] = [0] * landings
         self._data = data
         self._body = body
         self._heads = heads
@@ -129,26 +142,39 @@ class _Pass:
         self._outer_handlers: list[int] = [0]
         self._handlers = 0
 
-    def run(self, relevant: list[int], landings: list[int]) -> int:
-        """Return the locals live at any landing, as bits."""
+    def run(self, relevant: list[int], landings: list[int], calls: list[int], ignored: set[int]) -> None:
+        """Walk through the body once."""
         body = self._body
         roles = _ROLES
         codes = body.codes
         immediates = body.immediates
         openers = self._openers
         landing = len(landings) - 1
+        call = landing
         live = 0
-        found = 0
+        landed = 0  # what is live for a frame that lands before the call that was passed last
         for place in range(len(relevant) - 1, -1, -1):
             index = relevant[place]
             while landing >= 0 and landings[landing] > index:
-                found |= live
+                if call == landing:
+                    landed = live
+                    call -= 1
+                self.found[landing] = landed
                 landing -= 1
+            if call >= 0 and calls[call] > index:
+                landed = live
+                call -= 1
             role = roles[codes[index]]
             if role == _GET:
-                live |= 1 << immediates[index]
+                bit = 1 << immediates[index]
+                live |= bit
+                if index not in ignored:
+                    landed |= bit
             elif role == _SET:
                 bit = 1 << immediates[index]
+                if landed & bit:
+                    landed ^= bit
+                    landed |= self._handlers
                 if live & bit:
                     live ^= bit
                     live |= self._handlers
@@ -174,9 +200,10 @@ class _Pass:
                     self._handlers = self._outer_handlers[-1] | self._arms[-1]
                 live |= self._handlers
         while landing >= 0:
-            found |= live
+            self.found[landing] = live if call == landing else landed
+            if call == landing:
+                call -= 1
             landing -= 1
-        return found
 
     def _end(self, start: int, live: int) -> int:
         if start < 0:

@@ -51,8 +51,11 @@ class Crossing:
         self._place: dict[int, int] = {}
         self._work = 0
 
-    def cross(self, low: int, high: int, moment: int, at_site: bool, forced: bool) -> None:
-        """Let the operands from `low` to `high` cross: they are not on the stack until `moment`."""
+    def cross(self, low: int, high: int, moment: int, at_site: bool, forced: bool, ignored: int = _INSTRUCTION) -> None:
+        """Let the operands from `low` to `high` cross: they are not on the stack until `moment`.
+
+        Those from `ignored` on go to a call that ignores them in a rewind: frames need not save them.
+        """
         plan = self._plan
         self._work += high - low
         if self._work > _MAXIMUM_WORK:
@@ -64,7 +67,7 @@ class Crossing:
             producer = self._producers[operand]
             self.last_crossing[producer] = moment
             if producer not in plan.temporaries:
-                if not forced and self._move(producer):
+                if not forced and self._move(producer, operand < ignored):
                     continue
                 value_type = self._type_of(producer)
                 kind = self._kind(value_type, producer)
@@ -82,7 +85,7 @@ class Crossing:
                     plan.temporaries[producer] = self._pool[(kind, place)]
                 self._place[producer] = place
             temporary = plan.temporaries[producer]
-            if at_site:
+            if at_site and operand < ignored:
                 plan.saved_temporaries.add(temporary)
             kind = 0x7F - plan.temporary_types[temporary]
             if self._place[producer] >= used[kind]:
@@ -97,7 +100,7 @@ class Crossing:
                 if self._place[producer] >= self.used[kind]:
                     self.used[kind] = self._place[producer] + 1
 
-    def _move(self, producer: int) -> bool:
+    def _move(self, producer: int, is_saved: bool) -> bool:
         """Move a producer that gives the same value later; return whether it can."""
         if producer > _INSTRUCTION:
             return False
@@ -108,7 +111,8 @@ class Crossing:
             local = body.immediates[producer]
             if self.last_write.get(local, -1) > producer:
                 return False
-            self._plan.moved_locals.add(local)
+            if is_saved:
+                self._plan.moved_locals.add(local)
         elif action == actions.GLOBAL_GET:
             if self.is_mutable_global(producer):
                 return False

@@ -1,9 +1,11 @@
 """Region heads: the labels opened there and the dispatch of a rewinding frame to its landing points.
 
 A function's own dispatch stands in the cold arm of its prologue and costs ordinary runs nothing. A loop or a try looks
-at the site number each time its head is passed: with a comparison where there is only one place to go, else with a
-`br_table` whose default is the head itself. The number is forgotten on landing, or at the head where that is shorter
-(inner regions then find it in a copy), since a number left over would send the next iteration to a landing point.
+at the state each time its head is passed: until the innermost frame has reached its call, the guest is rewinding, and
+control can only be on its way to a landing point. Then it branches there, by the number of the call site where there
+are several. The normal body of a function with two bodies is entered when the rewinding is over, so its hand-off loops
+look at the number instead, which is forgotten on landing. To do so everywhere was rejected: forgetting took four bytes
+at most landing points, and the number had to be merged in every loop.
 """
 
 from __future__ import annotations
@@ -28,11 +30,12 @@ _LARGE_REGION: Final = 8
 # Below this number, table entries for the numbers before a region's first are shorter than a subtraction.
 _PADDING: Final = 3
 
-_FORGET: Final = c.CONST_I32 + b"\0" + c.LOCAL_SET
+# In place of the label where a function leaves that is entered while unwinding: this function never is.
+NEVER: Final = -1
 
 
 class Dispatcher:
-    """Writes the heads of a function's regions."""
+    """Writes the heads of a function's regions; `by_number`: loops and tries look at the number, not at the state."""
 
     def __init__(
         self,
@@ -43,7 +46,9 @@ class Dispatcher:
         labels: Labels,
         runtime: Runtime,
         types: TypeTable,
+        by_number: bool,
     ) -> None:
+        self._by_number = by_number
         self._module = module
         self._body = body
         self._layout = layout
@@ -52,15 +57,12 @@ class Dispatcher:
         self._runtime = runtime
         self._types = types
         self._site = encode_unsigned(frame.site_local())
-        # Regions whose head forgets the site number, so that their landing points need not.
-        self._forgetting: set[int] = set()
-        # For each region: the local with the site number, and the one for the regions inside.
-        self._numbers: list[bytes] = [self._site] * len(layout.regions)
-        self._inner_numbers: list[bytes] = [self._site] * len(layout.regions)
-        self._copies: list[bytes] = [self._site]
 
     def enter_function(self, leave: int) -> None:
-        """Write the head of the function body; `leave` is the height of the label behind which it returns zeros."""
+        """Write the head of the function body.
+
+        `leave` is the height of the label behind which it returns zeros, or NEVER.
+        """
         self.open_function()
         labels = self._labels
         labels.out.append(self._runtime.state_get)
@@ -75,65 +77,59 @@ class Dispatcher:
     def pop_and_land(self, leave: int, head: int) -> None:
         """Write the code that pops the frame and goes to its landing point.
 
-        `leave` and `head` are the heights of the labels for call site 0 and for landing points at the body's head.
+        `leave` and `head` are the heights of the labels for call site 0 and for landing points at the body's head;
+        `head` must be the innermost one.
         """
         labels = self._labels
-        self._pop_frame()
+        if self._runtime.loads_inline:
+            self._load_frame(leave)
+        else:
+            self._pop_frame()
+        targets = self.targets(self._layout.regions[0], labels.depth(head))
+        if leave == NEVER and len(targets) == 1:
+            labels.out.append(c.LOCAL_SET + self._site if self._frame.has_site_local else c.DROP)
+            if targets[0] != labels.depth(head):
+                labels.out.append(c.BR + encode_unsigned(targets[0]))
+            return
         if self._frame.has_site_local:
             labels.out.append(c.LOCAL_TEE + self._site)
-        targets = [labels.depth(leave)] + self.targets(self._layout.regions[0], labels.depth(head))
+        targets.insert(0, targets[0] if leave == NEVER else labels.depth(leave))
         labels.out.append(br_table(targets[:-1], targets[-1]))
 
     def enter(self, number: int) -> None:
         """Write the head of a loop's or try's region."""
         region = self._layout.regions[number]
         self._open_labels(region)
-        site = self._inner_numbers[region.parent]
-        self._numbers[number] = site
-        self._inner_numbers[number] = site
         if not self._layout.dispatching[number]:
             return
         labels = self._labels
-        threshold = self._threshold(region)
-        if threshold:
-            self._branch_from(site, threshold, self._groups(region, 0)[-1][0])
-            return
-        head = labels.begin(c.BLOCK_EMPTY)
-        groups = self._groups(region, 0)
         out = labels.out
-        compares = bool(region.inner) and groups[-1][1] > _LARGE_REGION
-        if compares:
+        out.append(c.LOCAL_GET + self._site if self._by_number else self._runtime.state_get)
+        if not self._layout.needs_number(number):
+            out.append(c.BR_IF + encode_unsigned(self._groups(region, 0)[0][0]))
+            return
+        head = labels.begin(c.IF_EMPTY)
+        groups = self._groups(region, labels.depth(head))
+        if region.inner and groups[-1][1] > _LARGE_REGION:
             target, count = groups.pop()
-            self._branch_from(site, region.low + region.total - count, target)
+            bound = c.CONST_I32 + encode_signed(region.low + region.total - count)
+            out.append(c.LOCAL_GET + self._site + bound + c.I32_GE_U + c.BR_IF + encode_unsigned(target))
         targets = _expand(groups)
-        out.append(c.LOCAL_GET + site)
-        if region.inner and region.own > 1 and not compares:
-            self._inner_numbers[number] = self._copy(site)
-            out.append(c.LOCAL_TEE + self._inner_numbers[number])
-        if region.low <= _PADDING:
-            targets = [0] * region.low + targets
+        if len(groups) == 1:
+            out.append(c.BR + encode_unsigned(targets[0]))
         else:
-            out.append(c.CONST_I32 + encode_signed(region.low) + c.I32_SUB)
-        if region.own > 1 and not compares:
-            self._forgetting.add(number)
-            out.append(_FORGET + site)
-        out.append(br_table(targets, 0))
+            out.append(c.LOCAL_GET + self._site)
+            if region.low <= _PADDING:
+                targets = [targets[0]] * region.low + targets
+            else:
+                out.append(c.CONST_I32 + encode_signed(region.low) + c.I32_SUB)
+            out.append(br_table(targets[:-1], targets[-1]))
         labels.close(head)
 
     def forget_number(self, region: Region) -> None:
-        """Forget the site number on landing in a region, where a dispatch may follow."""
-        if region.construct < 0 or not self._frame.has_site_local:
-            return
-        number = self._layout.region_of[region.construct]
-        if number not in self._forgetting:
-            self._labels.out.append(_FORGET + self._numbers[number])
-
-    def _copy(self, site: bytes) -> bytes:
-        """Return the local for the regions inside one that forgets the number in the local `site`."""
-        place = self._copies.index(site) + 1
-        if place == len(self._copies):
-            self._copies.append(encode_unsigned(self._frame.scratch(I32)))
-        return self._copies[place]
+        """Forget the site number on landing in a loop that looks at it."""
+        if self._by_number and region.construct >= 0 and self._frame.has_site_local:
+            self._labels.out.append(c.CONST_I32 + b"\0" + c.LOCAL_SET + self._site)
 
     def _open_labels(self, region: Region) -> None:
         """Open a label for each landing point of a region and each block that landing points stand in."""
@@ -177,11 +173,34 @@ class Dispatcher:
         chunks = chunks_of(self._frame.shape)
         end = len(self._frame.shape)
         for chunk in range(len(chunks) - 1, -1, -1):
-            out.append(c.CALL + encode_unsigned(self._runtime.helpers(chunks[chunk])[1]))
+            out.append(c.CALL + encode_unsigned(self._runtime.pop(chunks[chunk])))
             start = end - len(chunks[chunk])
             for place in range(end - 1, max(start, 1) - 1, -1):
                 out.append(c.LOCAL_SET + encode_unsigned(values[place - 1]))
             end = start
+
+    def _load_frame(self, leave: int) -> None:
+        """Write the loads that restore the frame, and leave the site number on the stack."""
+        labels = self._labels
+        runtime = self._runtime
+        offsets: list[int] = []
+        size = 0
+        for chunk in chunks_of(self._frame.shape):
+            places, chunk_size = runtime.places(chunk)
+            offsets += [size + place for place in places]
+            size += chunk_size
+        pointer = encode_unsigned(self._frame.scratch(runtime.pointer))
+        labels.out.append(c.constant(runtime.pointer, size) + c.CALL + encode_unsigned(runtime.release()))
+        if leave == NEVER:
+            labels.out.append(c.LOCAL_SET + pointer)
+        else:
+            labels.out.append(c.LOCAL_TEE + pointer + (c.I32_EQZ if runtime.pointer == I32 else c.I64_EQZ))
+            labels.branch(c.BR_IF, leave)
+        for place in range(1, len(offsets)):
+            value = c.load(self._frame.shape[place], runtime.memory, offsets[place])
+            labels.out.append(c.LOCAL_GET + pointer + value)
+            labels.out.append(c.LOCAL_SET + encode_unsigned(self._frame.values[place - 1]))
+        labels.out.append(c.LOCAL_GET + pointer + c.load(I32, runtime.memory, 0))
 
     def targets(self, region: Region, head: int) -> list[int]:
         """Return the label index for each site number of a region, `head` for what lands at its head."""
@@ -199,30 +218,6 @@ class Dispatcher:
             target = head if height == AT_HEAD else labels.depth(height)
             groups.append((target, self._layout.regions[inner].total))
         return groups
-
-    def _branch_from(self, site: bytes, number: int, target: int) -> None:
-        """Write a branch that is taken for this site number (in the local `site`) and those above it."""
-        code = c.LOCAL_GET + site
-        if number > 1:
-            code += c.CONST_I32 + encode_signed(number) + c.I32_GE_U
-        self._labels.out.append(code + c.BR_IF + encode_unsigned(target))
-
-    def _threshold(self, region: Region) -> int:
-        """Return the lowest number that leads to the region's only label, where those below it land at its head.
-
-        Returns 0 where there are several labels, or their numbers are mixed with those that land at the head.
-        """
-        groups = self._groups(region, -1)
-        last = groups[-1][0]
-        number = region.low
-        found = 0
-        for target, count in groups:
-            if target == last and not found:
-                found = number
-            if target != last and (found or target != -1):
-                return 0
-            number += count
-        return found if last != -1 else 0
 
 
 def _expand(groups: list[tuple[int, int]]) -> list[int]:

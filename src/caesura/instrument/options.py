@@ -160,6 +160,15 @@ class Options:
             "(for every interpreter-like function)",
         },
     )
+    no_multivalue: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "",
+            "help": "add no functions with several results, for tools that lack the multi-value feature; 5 bytes more "
+            "for each saved value",
+        },
+    )
     thunks: bool = field(
         default=False,
         metadata={

@@ -14,6 +14,7 @@ from typing import Final
 
 from caesura.analysis.body import Body, decode_body
 from caesura.analysis.calls import CallGraph, read_calls
+from caesura.analysis.entries import entered_from_outside
 from caesura.analysis.interpreters import handoff_loops
 from caesura.analysis.liveness import live_locals
 from caesura.analysis.shadow_stack import find_stack_pointer
@@ -23,11 +24,12 @@ from caesura.instrument.asserts import Asserter
 from caesura.instrument.code import ZERO_CONSTANT
 from caesura.instrument.frame import Frame
 from caesura.instrument.globals import Globals
-from caesura.instrument.lists import PatternList, read_list, resolve_lists
+from caesura.instrument.lists import resolve_lists
 from caesura.instrument.memory import Memory, choose_memory
 from caesura.instrument.metadata import write_metadata
 from caesura.instrument.naming import FunctionNames
 from caesura.instrument.options import Options
+from caesura.instrument.pads import Pads, group_by_live
 from caesura.instrument.planner import Planner
 from caesura.instrument.prepare import prepare
 from caesura.instrument.reasons import reason_of
@@ -35,6 +37,7 @@ from caesura.instrument.regions import Layout
 from caesura.instrument.report import FunctionReport, Instrumented
 from caesura.instrument.rewrite import Rewriter
 from caesura.instrument.runtime import Runtime
+from caesura.instrument.selection import Selection, select_two_bodies
 from caesura.instrument.tables import FunctionTable, GlobalPool, TypeTable
 from caesura.instrument.thunks import (
     ENTRY_PREFIX,
@@ -59,12 +62,12 @@ Progress = Callable[[str, int, int], None]
 # Functions between two reports of progress.
 _STRIDE: Final = 64
 
-# How much resume bodies may add to the code where options ask for balance, in percent.
-_RESUME_SHARE: Final = 6
-
 # Values that the two bodies of a function hand over, at all loops together; interpreters have some hundreds. Without a
 # bound, nested loops with many locals would make the output quadratic.
 _MAXIMUM_PASSED: Final = 4_000
+
+# One place to unwind from, with nothing to zero.
+_ONE_PAD: Final = Pads([], [])
 
 _DEFAULT_OPTIONS: Final = Options()
 
@@ -104,11 +107,10 @@ class _Pipeline:
         self._sites: list[int] = [0] * len(self._module.body_starts)
         self._warnings: list[str] = []
         self._exact: list[bool] = []
+        self._entered: list[bool] = []
+        self._two_bodies = Selection(set(), False)
         self._import_thunks: dict[int, int] = {}
-        self._two_bodies = PatternList(read_list(options.two_bodies))
         self._pool = GlobalPool(len(self._module.globals) + (0 if options.import_globals else 2))
-        # Bytes that resume bodies may still add.
-        self._resume_budget = _code_size(data) * _RESUME_SHARE // 100
         self._stack_pointer = find_stack_pointer(self._module)
 
     def run(self, start: float) -> Instrumented:
@@ -121,10 +123,20 @@ class _Pipeline:
         lists = resolve_lists(options, imports, self._names.names, self._warnings)
         suspension = find_suspending(module, graph, lists, self._prepared.runtime_functions)
         self._exact = [not instrumented for instrumented in suspension.instrumented]
+        self._entered = entered_from_outside(module, graph, suspension.instrumented)
+        self._two_bodies = select_two_bodies(module, graph, suspension, options, self._names.names)
         memory = choose_memory(module, options, self._edits, self._new_names)
         state_globals = Globals(module, options, memory.pointer, self._edits, self._new_names)
         grows = options.thunks and options.in_secondary_memory
-        runtime = Runtime(self._functions, state_globals.state, state_globals.data, memory.index, memory.pointer, grows)
+        runtime = Runtime(
+            self._functions,
+            state_globals.state,
+            state_globals.data,
+            memory.index,
+            memory.pointer,
+            grows,
+            options.no_multivalue,
+        )
         thunks = Thunks(module, self._functions, runtime, self._stack_pointer) if options.thunks else None
         if thunks is not None:
             self._add_import_thunks(thunks, suspension)
@@ -200,8 +212,8 @@ class _Pipeline:
         body = decode_body(module, function, suspension, self._options.ignore_unwind_from_catch, False)
         if not body.sites:
             return b""
-        if self._wants_two_bodies(function):
-            loops = handoff_loops(module.data, body, self._options.two_bodies != "auto")
+        if function in self._two_bodies.functions:
+            loops = handoff_loops(module.data, body, self._two_bodies.forced)
             code = self._write_two(function, body, loops, runtime) if loops else b""
             if code:
                 return code
@@ -212,20 +224,24 @@ class _Pipeline:
             return b""
         self._sites[function - module.imported_functions] = sites
         layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
-        liveness = live_locals(module.data, body, plan.site_landings, set())
+        liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, set())
         frame = Frame(body, liveness.landings, plan, layout.needs_site_local())
         rewriter = Rewriter(
-            module, function, body, plan, layout, layout.numbers, frame, runtime, self._types, self._import_thunks
+            module,
+            function,
+            body,
+            plan,
+            layout,
+            layout.numbers,
+            frame,
+            runtime,
+            self._types,
+            self._import_thunks,
+            _ONE_PAD,
         )
-        code = rewriter.run()
+        code = rewriter.run(self._entered[function])
         self._name_locals(function, frame)
         return code
-
-    def _wants_two_bodies(self, function: int) -> bool:
-        mode = self._options.two_bodies
-        if mode == "auto":
-            return self._options.optimize != "size"
-        return mode == "all" or (mode != "never" and self._two_bodies.match(self._names.names[function]))
 
     def _write_two(self, function: int, body: Body, loops: set[int], runtime: Runtime) -> bytes:
         """Add the resume body of a function and return its normal body; empty where one body serves better."""
@@ -235,28 +251,48 @@ class _Pipeline:
         if not plan.below:  # the loops cannot be reached
             return b""
         layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
-        liveness = live_locals(module.data, body, plan.site_landings, loops)
+        liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, loops)
         if passed_values(plan, liveness) > _MAXIMUM_PASSED:
             return b""
         normal = normal_layout(body, sorted(plan.below))
-        frame = Frame(body, liveness.landings, plan, layout.needs_site_local() or normal.needs_site_local())
+        frame = Frame(body, liveness.landings, plan, layout.needs_site_local() or normal.dispatches())
         handoff = Handoff(body, plan, liveness, frame, definition.results, self._pool)
+        moved = 0
+        for local in plan.moved_locals:
+            moved |= 1 << local
+        pads = group_by_live(liveness.each_landing, moved) if liveness.each_landing else _ONE_PAD
         untargeted: set[int] = set()
         resume_body = b""
         for _ in range(2):
             resume = ResumeBody(
-                module, function, body, plan, layout, layout.numbers, frame, runtime, self._types, self._import_thunks
+                module,
+                function,
+                body,
+                plan,
+                layout,
+                layout.numbers,
+                frame,
+                runtime,
+                self._types,
+                self._import_thunks,
+                pads,
             )
             resume_body = resume.write(handoff, definition.params, untargeted)
             untargeted = resume.untargeted
-        if self._options.two_bodies == "auto" and self._options.optimize == "balanced":
-            if len(resume_body) > self._resume_budget:
-                return b""
-            self._resume_budget -= len(resume_body)
         name = f"asyncify_resume:{self._names.names[function]}"
         index = self._functions.add_body(name, self._types.index_of((), (I32,)), resume_body)
         writer = NormalBody(
-            module, function, body, plan, normal, layout.numbers, frame, runtime, self._types, self._import_thunks
+            module,
+            function,
+            body,
+            plan,
+            normal,
+            layout.numbers,
+            frame,
+            runtime,
+            self._types,
+            self._import_thunks,
+            pads,
         )
         self._sites[function - module.imported_functions] = len(plan.site_calls)
         code = writer.write(handoff, index)
@@ -291,7 +327,7 @@ class _Pipeline:
                 raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
             edits.append(sec.EXPORT, encode_name(name) + bytes([FUNCTION_KIND]) + encode_unsigned(index))
         edits.replace[sec.CODE] = self._code(bodies)
-        features = ["multivalue"]
+        features: list[str] = [] if self._options.no_multivalue else ["multivalue"]
         if memory.index > 0:
             features.append("multimemory")
         if self._options.import_globals or self._options.export_globals:

@@ -22,6 +22,7 @@ class Plan:
     * `reads`: moment → producers whose values are read again then, lowest operand first.
     * `dead`: the instruction behind one that does not go on → the next one that can be reached.
     * `moved_locals`: locals that moved producers read: they must be saved.
+    * `ignored_reads`: reads of locals for arguments that the callee ignores in a rewind, behind the landing point.
     * `region_of`: construct → the region that it opens.
     * `else_parameters`: `else` → the producers whose temporaries hold the parameters of the else arm.
     * `without_parameters`: blocks and ifs that read their parameters from temporaries.
@@ -42,6 +43,7 @@ class Plan:
         self.reads: dict[int, list[int]] = {}
         self.dead: dict[int, int] = {}
         self.moved_locals: set[int] = set()
+        self.ignored_reads: set[int] = set()
         self.region_of: dict[int, int] = {}
         self.else_parameters: dict[int, list[int]] = {}
         self.without_parameters: set[int] = set()

@@ -263,7 +263,10 @@ class Planner:
         while lowest > self._base and starts[lowest - 1] >= fence:
             lowest -= 1
         landing = starts[lowest] if lowest < height else index
-        self._crossing.cross(self._base, lowest, 2 * landing, True, False)
+        arguments = height if exact else height - taken
+        self._crossing.cross(self._base, lowest, 2 * landing, True, False, arguments)
+        for operand in range(max(lowest, arguments), height):
+            self._ignore_reads(starts[operand], self._producers[operand])
         plan = self.plan
         site = len(plan.site_calls)
         plan.site_calls.append(index)
@@ -272,6 +275,18 @@ class Planner:
         region = plan.regions[self._region]
         region.sites.append(site)
         region.openings.append((2 * landing, LANDING, site))
+
+    def _ignore_reads(self, start: int, producer: int) -> None:
+        """Note the reads of locals for an argument that is ignored, where nothing else depends on them."""
+        codes = self.body.codes
+        reads: list[int] = []
+        for index in range(start, (producer & (SLOT - 1)) + 1):
+            action = ACTIONS[codes[index]]
+            if action == actions.LOCAL_GET:
+                reads.append(index)
+            elif action != actions.CONSTANT and action != actions.PURE and action != actions.SELECT:
+                return
+        self.plan.ignored_reads.update(reads)
 
     def _branch_if(self, index: int) -> None:
         self._take(1)

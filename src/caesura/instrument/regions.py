@@ -74,8 +74,19 @@ class Layout:
         return index in self.landings or any(region.construct == index and region.total for region in self.regions)
 
     def needs_site_local(self) -> bool:
-        """Tell whether a local must hold the number while landing: whether any loop or try dispatches."""
+        """Tell whether a local must hold the number while landing: whether any loop or try needs it."""
+        for region in range(1, len(self.regions)):
+            if self.dispatching[region] and self.needs_number(region):
+                return True
+        return False
+
+    def dispatches(self) -> bool:
+        """Tell whether any loop or try has code at its head that looks where to land."""
         return True in self.dispatching[1:]
+
+    def needs_number(self, region: int) -> bool:
+        """Tell whether a region's dispatch has more than one place to go."""
+        return self.regions[region].own + len(self.regions[region].inner) > 1
 
     def _number(self) -> None:
         """Set the ranges of all regions and the numbers; parents come before their inner regions."""

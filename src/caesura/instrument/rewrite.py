@@ -3,7 +3,7 @@
 The code is copied in runs of bytes; only control instructions (whose label indices change), call sites, crossing
 operands and region heads are written anew. The result has this shape (docs/design.md explains why):
 
-    block $leave                      ;; only where the function has results
+    block $leave                      ;; only where the function has results, and can be entered from outside
       block $unwind (result i32)
         ...labels opened at the head of the body...
         global.get $state
@@ -29,9 +29,10 @@ from caesura.errors import UnsupportedModule
 from caesura.instrument import code as c
 from caesura.instrument import controls
 from caesura.instrument.controls import CONTROLS
-from caesura.instrument.dispatch import Dispatcher
+from caesura.instrument.dispatch import NEVER, Dispatcher
 from caesura.instrument.frame import Frame
 from caesura.instrument.labels import AT_HEAD, Labels
+from caesura.instrument.pads import Pads
 from caesura.instrument.plan import SLOT, Plan
 from caesura.instrument.regions import Layout
 from caesura.instrument.relabel import Relabeler
@@ -70,7 +71,9 @@ class Rewriter:
         runtime: Runtime,
         types: TypeTable,
         import_thunks: dict[int, int],
+        pads: Pads,
     ) -> None:
+        self._pads = pads
         self._import_thunks = import_thunks
         self._data = module.data
         self._body = body
@@ -82,7 +85,8 @@ class Rewriter:
         self._layout = layout
         self._labels = Labels(len(layout.landings), len(layout.regions))
         self._out = self._labels.out
-        self._dispatcher = Dispatcher(module, body, layout, frame, self._labels, runtime, types)
+        is_handed_over_to = layout.numbers is not numbers
+        self._dispatcher = Dispatcher(module, body, layout, frame, self._labels, runtime, types, is_handed_over_to)
         # For each open construct of the original: where branches to its label go, and the label that its end closes.
         self._heights: list[int] = [0]
         self._closing: list[int] = [0]
@@ -91,22 +95,30 @@ class Rewriter:
         self._site_of_call: dict[int, int] = {}
         self._site_of_landing: dict[int, int] = {}
         self._unwind = 0
+        # For each unwind pad the label that call sites branch to.
+        self._pad_labels: list[int] = []
         self._copied = 0
         # Whether control can reach the place that is being written.
         self._live = True
+        # Loops that get an empty loop at their head, which keeps engines from unrolling them.
+        self._not_unrolled: set[int] = set()
         # Hand-off loops of a resume body: the label where it leaves instead of entering them.
         self._exits: dict[int, int] = {}
         self._has_one_site = False
         # Blocks opened at region heads that turned out to have nothing that branches to them.
         self.untargeted: set[int] = set()
 
-    def run(self) -> bytes:
-        """Return the encoded body without its size field."""
-        labels = self._labels
-        leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
+    def run(self, is_entered_from_outside: bool) -> bytes:
+        """Return the encoded body without its size field.
+
+        Only what others than instrumented functions enter must be able to leave at once (see `analysis.entries`).
+        """
+        leave = NEVER
+        if is_entered_from_outside:
+            leave = self._labels.begin(c.BLOCK_EMPTY) if self._results else 0
         # With one call site there is no number to bring along.
         self._has_one_site = len(self._plan.site_calls) == 1
-        self._unwind = labels.begin(c.BLOCK_EMPTY if self._has_one_site else c.BLOCK_I32)
+        self._open_unwind()
         self._dispatcher.enter_function(leave)
         return self._code_and_tail(leave)
 
@@ -116,12 +128,12 @@ class Rewriter:
         self._copy_code()
         if self._plan.ends_live:
             self._out.append(c.RETURN)
-        labels.close(self._unwind)
+        self._close_unwind()
         self._push_frame()
-        if self._results:
+        if self._results and leave != NEVER:
             labels.close(leave)
-            for value_type in self._results:
-                self._out.append(self._zero(value_type))
+        for value_type in self._results:
+            self._out.append(self._zero(value_type))
         self._out.append(c.END)
         return self._declarations() + b"".join(self._out)
 
@@ -141,6 +153,32 @@ class Rewriter:
             )
         return c.zero(value_type)
 
+    def _open_unwind(self) -> None:
+        """Open the labels that call sites branch to when they unwind."""
+        labels = self._labels
+        self._unwind = labels.begin(c.BLOCK_EMPTY if self._has_one_site else c.BLOCK_I32)
+        for live in self._pads.live:
+            self._pad_labels.append(labels.begin(c.BLOCK_I32) if self._dead_at(live) else self._unwind)
+
+    def _close_unwind(self) -> None:
+        """Write the unwind pads: each zeroes what is dead at its call sites and goes on to push the frame."""
+        is_last = True
+        for pad in range(len(self._pad_labels) - 1, -1, -1):
+            if self._pad_labels[pad] == self._unwind:
+                continue
+            if not is_last:
+                self._labels.branch(c.BR, self._unwind)
+            is_last = False
+            self._labels.close(self._pad_labels[pad])
+            for local in self._dead_at(self._pads.live[pad]):
+                self._out.append(c.ZERO[self._frame.type_of(self._body, local)])
+                self._set(local)
+        self._labels.close(self._unwind)
+
+    def _dead_at(self, live: int) -> list[int]:
+        """Return the saved locals of the original function that are not among those live (as bits)."""
+        return [local for local in self._frame.values if local < self._body.local_count and not live >> local & 1]
+
     def _push_frame(self) -> None:
         out = self._out
         values = self._frame.values
@@ -152,7 +190,7 @@ class Rewriter:
                 if place >= 0:
                     out.append(c.LOCAL_GET + encode_unsigned(values[place]))
                 place += 1
-            out.append(c.CALL + encode_unsigned(self._runtime.helpers(shape)[0]))
+            out.append(c.CALL + encode_unsigned(self._runtime.push(shape)))
 
     def _marks(self) -> bytearray:
         plan = self._plan
@@ -273,9 +311,10 @@ class Rewriter:
             self._out.append(self._runtime.state_get)
             self._labels.branch(c.BR_IF, self._unwind)
             return
-        self._out.append(c.CONST_I32 + encode_signed(self._numbers[self._site_of_call[index]]))
+        site = self._site_of_call[index]
+        self._out.append(c.CONST_I32 + encode_signed(self._numbers[site]))
         self._out.append(self._runtime.state_get)
-        self._labels.branch(c.BR_IF, self._unwind)
+        self._labels.branch(c.BR_IF, self._pad_labels[self._pads.of_site[site]] if self._pad_labels else self._unwind)
         self._out.append(c.DROP)
 
     # Crossing operands.
@@ -392,6 +431,8 @@ class Rewriter:
             self._read_again(2 * index)
         self._heights.append(labels.begin(self._construct_start(index)))
         self._closing.append(self._heights[-1])
+        if index in self._not_unrolled:
+            self._out.append(c.EMPTY_LOOP)
         if index in self._plan.region_of:
             self._take_in_parameters(index)
         if region >= 0:

@@ -7,6 +7,9 @@ for all their shapes cost more than the calls saved (SQLite and QuickJS are smal
 cost SQLite 14 KB more). A push checks the space first and traps, in a function whose name says why, before anything is
 written. A pop that is called while unwinding returns zeros, so that an export called by the host in mid-unwind finds
 call site 0 and leaves.
+
+A pop returns several values, which tools without the multi-value feature refuse. For these, functions can load their
+values themselves, from the address that `release` gives; that takes five bytes more for each, and is no faster.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from caesura.instrument.code import (
     GLOBAL_SET,
     LOCAL_GET,
     LOCAL_SET,
+    LOCAL_TEE,
     RETURN,
     UNREACHABLE,
     ZERO,
@@ -64,12 +68,23 @@ class Runtime:
 
     `state` and `data` are the indices of the two globals, `memory` that of the memory with the asyncify stacks,
     `pointer` the type code of its addresses. With `grows` the asyncify stack is the last thing in its memory, and a
-    push that finds too little room grows the memory.
+    push that finds too little room grows the memory. With `loads_inline` functions load the values of their frames
+    themselves.
     """
 
-    def __init__(self, functions: FunctionTable, state: int, data: int, memory: int, pointer: int, grows: bool) -> None:
+    def __init__(
+        self,
+        functions: FunctionTable,
+        state: int,
+        data: int,
+        memory: int,
+        pointer: int,
+        grows: bool,
+        loads_inline: bool,
+    ) -> None:
         self.functions = functions
         self._grows = grows
+        self.loads_inline = loads_inline
         self.memory = memory
         self.pointer = pointer
         self.state_get = GLOBAL_GET + encode_unsigned(state)
@@ -77,7 +92,9 @@ class Runtime:
         self.data_get = GLOBAL_GET + encode_unsigned(data)
         self.data_set = GLOBAL_SET + encode_unsigned(data)
         self._pointer_size = 4 if pointer == I32 else 8
-        self._helpers: dict[tuple[int, ...], tuple[int, int]] = {}
+        self._pushes: dict[tuple[int, ...], int] = {}
+        self._pops: dict[tuple[int, ...], int] = {}
+        self._release = -1
         self._overflow = -1
         self._grow = -1
         self.start_unwind = self._transition(START_UNWIND, UNWINDING, True)
@@ -86,11 +103,30 @@ class Runtime:
         self.stop_rewind = self._transition(STOP_REWIND, NORMAL, False)
         self.get_state = functions.add(GET_STATE, (), (I32,), [], self.state_get)
 
-    def helpers(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Return the function indices of push and pop for a chunk of values of these types."""
-        if shape not in self._helpers:
-            self._helpers[shape] = (self._push(shape), self._pop(shape))
-        return self._helpers[shape]
+    def push(self, shape: tuple[int, ...]) -> int:
+        """Return the index of the function that pushes a chunk of values of these types."""
+        if shape not in self._pushes:
+            self._pushes[shape] = self._push(shape)
+        return self._pushes[shape]
+
+    def pop(self, shape: tuple[int, ...]) -> int:
+        """Return the index of the function that pops a chunk of values of these types and returns them."""
+        if shape not in self._pops:
+            self._pops[shape] = self._pop(shape)
+        return self._pops[shape]
+
+    def release(self) -> int:
+        """Return the index of the function that frees the bytes of a frame and returns their address.
+
+        While unwinding it does nothing and returns 0.
+        """
+        if self._release < 0:
+            code = self.state_get + CONST_I32 + encode_signed(UNWINDING) + _I32_EQ + _IF
+            code += self._pointer_constant(0) + RETURN + END
+            code += self.data_get + self._load_current() + LOCAL_GET + b"\0" + _SUB[self.pointer]
+            code += LOCAL_TEE + b"\0" + store(self.pointer, self.memory, 0) + LOCAL_GET + b"\0"
+            self._release = self.functions.add("asyncify_release", (self.pointer,), (self.pointer,), [], code)
+        return self._release
 
     def exports(self) -> list[tuple[str, int]]:
         """Return the functions to export, by name."""
@@ -148,10 +184,10 @@ class Runtime:
         return self._grow
 
     def _push(self, shape: tuple[int, ...]) -> int:
-        offsets, size = self._places(shape)
+        offsets, size = self.places(shape)
         place = LOCAL_GET + encode_unsigned(len(shape))
         room = self._pointer_constant(size)
-        code = self._load_end() + self._load_current() + b"\x22" + encode_unsigned(len(shape))
+        code = self._load_end() + self._load_current() + LOCAL_TEE + encode_unsigned(len(shape))
         code += _SUB[self.pointer] + room + _LT_U[self.pointer]
         if self._grows:
             code += _IF + room + CALL + encode_unsigned(self._grow_function()) + END
@@ -163,7 +199,7 @@ class Runtime:
         return self.functions.add(f"asyncify_push_{_shape_name(shape)}", shape, (), [self.pointer], code)
 
     def _pop(self, shape: tuple[int, ...]) -> int:
-        offsets, size = self._places(shape)
+        offsets, size = self.places(shape)
         place = LOCAL_GET + b"\0"
         code = self.state_get + CONST_I32 + encode_signed(UNWINDING) + _I32_EQ + _IF
         for value_type in shape:
@@ -175,7 +211,7 @@ class Runtime:
             code += place + load(shape[index], self.memory, offsets[index])
         return self.functions.add(f"asyncify_pop_{_shape_name(shape)}", (), shape, [self.pointer], code)
 
-    def _places(self, shape: tuple[int, ...]) -> tuple[list[int], int]:
+    def places(self, shape: tuple[int, ...]) -> tuple[list[int], int]:
         """Return the offset of each value in a chunk, and the chunk's size in bytes.
 
         Pointers are aligned, since conservative collectors scan the asyncify stack for them: values take whole 4-byte

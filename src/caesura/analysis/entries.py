@@ -1,0 +1,52 @@
+"""Which functions can be entered by others than instrumented functions: by hosts, or by code that is not instrumented.
+
+Only these can be called while the guest unwinds, and have to leave at once then: an instrumented caller returns itself
+as soon as it finds the guest unwinding. Exported functions count, the start function, every function that a reference
+can be made of (in tables, globals and element segments, which is where `ref.func` in code must be declared too), and
+what is called by functions that are not instrumented.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.calls import CallGraph
+from caesura.wasm.leb128 import read_u32
+from caesura.wasm.module import FUNCTION_KIND, Module
+from caesura.wasm.segments import read_element_segments
+
+_REF_FUNC: Final = 0xD2
+
+
+def entered_from_outside(module: Module, graph: CallGraph, instrumented: list[bool]) -> list[bool]:
+    """Tell for each function whether others than instrumented functions can enter it."""
+    entered = [False] * len(module.function_types)
+    for export in module.exports:
+        if export.kind == FUNCTION_KIND:
+            entered[export.index] = True
+    if module.start >= 0:
+        entered[module.start] = True
+    expressions = [(item.init_start, item.init_end) for item in module.globals]
+    expressions += [(table.init_start, table.init_end) for table in module.tables]
+    for segment in read_element_segments(module):
+        expressions += segment.expressions
+        for function in segment.functions:
+            if function < len(entered):
+                entered[function] = True
+    for start, end in expressions:
+        _mark_references(module.data, start, end, entered)
+    for own in range(len(graph.callees)):
+        if not instrumented[module.imported_functions + own]:
+            for callee in graph.callees[own]:
+                entered[callee] = True
+    return entered
+
+
+def _mark_references(data: bytes, start: int, end: int, entered: list[bool]) -> None:
+    """Mark what a constant expression may refer to; a byte that only looks like `ref.func` does no harm."""
+    position = data.find(_REF_FUNC, start, end)
+    while position >= 0:
+        function, _ = read_u32(data, position + 1)
+        if function < len(entered):
+            entered[function] = True
+        position = data.find(_REF_FUNC, position + 1, end)
