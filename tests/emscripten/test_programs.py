@@ -26,7 +26,7 @@ def test_infinite_loop_waits_for_a_timer(level: str) -> None:
     assert output == "timer happened, after some passes\n"
 
 
-@pytest.mark.parametrize("level", ["-O1", "-O2"])
+@pytest.mark.parametrize("level", ["-O0", "-O1", "-O2", "-O3", "-Os", "-Oz"])
 def test_output_is_smaller_than_binaryens(level: str) -> None:
     flags = ("-sASYNCIFY", level)
     assert len(build("timers.c", *flags).module) < len(build("timers.c", *flags, real=True).module)

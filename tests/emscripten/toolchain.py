@@ -24,7 +24,7 @@ PROGRAMS: Final = Path(__file__).resolve().parent / "programs"
 
 _FOLDER: Final = BUILD / "emscripten"
 _REASON: Final = _FOLDER / "not-installed.txt"
-_STAND_INS: Final = ("wasm-opt", "wasm-metadce")
+_STAND_IN: Final = "wasm-opt"
 
 # Where Debian puts the JavaScript modules of Emscripten; the package says so only to its own Node.
 _DEBIAN_MODULES: Final = "/usr/share/nodejs"
@@ -154,18 +154,17 @@ def _stand_ins(wasm_opt: str) -> Path:
     tools = root / "bin"
     tools.mkdir(parents=True, exist_ok=True)
     for tool in Path(wasm_opt).parent.glob("wasm*"):
-        if tool.name not in _STAND_INS and not (tools / tool.name).exists():
+        if tool.name != _STAND_IN and not (tools / tool.name).exists():
             (tools / tool.name).symlink_to(tool)
     package = Path(caesura.__file__).parents[1]
     script = (
         f"#!{sys.executable}\nimport sys\n\nsys.path.insert(0, {str(package)!r})\n"
         "from caesura.cli.wasm_opt import main\n\nsys.exit(main())\n"
     )
-    for name in _STAND_INS:
-        file = tools / name
-        if not file.is_file() or file.read_text() != script:
-            file.write_text(script)
-            file.chmod(0o755)
+    file = tools / _STAND_IN
+    if not file.is_file() or file.read_text() != script:
+        file.write_text(script)
+        file.chmod(0o755)
     return root
 
 
