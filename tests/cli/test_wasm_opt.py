@@ -141,6 +141,14 @@ def test_wrong_wasm_opt_is_refused(folder: Folder) -> None:
     assert "is caesura-wasm-opt itself" in folder.run("in.wasm", "-O1", real=str(wrapper)).err
 
 
+def test_wasm_opt_in_a_folder_named_caesura_is_not_taken_for_ourselves(folder: Folder) -> None:
+    script = folder.path / "caesura" / "wasm-opt"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {folder.path}/caesura/../real-wasm-opt "$@"\n')
+    script.chmod(0o755)
+    assert folder.run("in.wasm", "-O1", "-o", "out.wasm", real=str(script)).code == 0
+
+
 def test_version_starts_with_binaryens(folder: Folder) -> None:
     lines = folder.run("--version").out.decode().splitlines()
     assert lines[0].startswith("wasm-opt version 132")
