@@ -10,8 +10,8 @@ const { close, instantiate, promising, SuspendError, Suspending } = ponyfill;
 const ours = (name) => waysToRun(name).filter(({ api, way }) => api === ponyfill && !way.startsWith("native"));
 
 for (const { way, module } of ours("stacks")) {
-  const start = (ask, host = () => 0) =>
-    new ponyfill.Instance(module, { env: { ask: new Suspending(ask), host } }).exports;
+  const start = (ask, host = () => 0, options = {}) =>
+    new ponyfill.Instance(module, { env: { ask: new Suspending(ask), host } }, options).exports;
 
   describe(`stacks: ${way}`, () => {
     it("gives every suspended call a shadow stack of its own", async () => {
@@ -48,6 +48,18 @@ for (const { way, module } of ours("stacks")) {
       assert.deepEqual(await Promise.all(outer), [1, 2, 3]);
       assert.deepEqual(await Promise.all(started), [8, 16, 24, 32]);
       assert.equal(exports.__stack_pointer.value, top);
+    });
+
+    it("refuses to suspend a second call where no other shadow stack can be had", async () => {
+      const options = { allocate: () => 0, region: [2 ** 20, 2 ** 20 + 2 ** 16] };
+      const exports = start((number) => (number ? sleep(1, number) : 0), undefined, options);
+      const top = exports.__stack_pointer.value;
+      const first = promising(exports.dig)(1, 2);
+      await assert.rejects(promising(exports.dig)(2, 2), { name: "SuspendError", message: /no allocator/ });
+      assert.equal(await promising(exports.dig)(0, 2), 0); // one that does not suspend runs below it
+      assert.equal(await first, 6);
+      assert.equal(exports.__stack_pointer.value, top);
+      assert.equal(await promising(exports.dig)(2, 2), 12);
     });
 
     it("has its shadow stacks in order after exceptions", async () => {

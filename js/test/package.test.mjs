@@ -45,12 +45,12 @@ describe("the package", { skip: !existsSync(compiler) && "npm's typescript is no
   ]) {
     it(`has types for a user's program: ${resolution}`, () => {
       const settings = `--strict --target es2022 --lib es2022,dom --types node --moduleResolution ${resolution} ${rest}`;
-      run("node", compiler, ...settings.split(" "), "program.ts");
+      run(process.execPath, compiler, ...settings.split(" "), "program.ts");
     });
   }
 
   it("runs as the types say", () => {
-    assert.deepEqual(JSON.parse(run("node", "program.js", path("build/js/deep.thunks.wasm"))), {
+    assert.deepEqual(JSON.parse(run(process.execPath, "program.js", path("build/js/deep.thunks.wasm"))), {
       sums: hasNative ? [5, 5, 5, 5] : [5, 5, 5, 5, 4],
       closed: "the instance is closed",
       build: hasNative ? "bare" : "instrumented",
