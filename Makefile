@@ -12,6 +12,7 @@ SOURCES := $(shell find src -name '*.py') pyproject.toml hatch_build.py
 CHECKED := src tests js/test benchmarks examples docs/render_options.py hatch_build.py
 
 TOOLS := $(VENV)/.tools-installed
+BENCH_TOOLS := $(VENV)/.bench-tools-installed
 PACKAGE := $(VENV)/.caesura-installed
 NPM := node_modules/.package-lock.json
 
@@ -23,7 +24,7 @@ help:
 	@echo "make test   run all tests, compiled and interpreted"
 	@echo "make test-all  the same with Emscripten, Chromium, and a Node that has JSPI itself"
 	@echo "make lint   run ruff, mypy and tsc"
-	@echo "make bench  measure against Binaryen and write the tables in docs/"
+	@echo "make bench  measure against Binaryen and write docs/benchmarks.md and the figures in README.md; takes hours the first time"
 	@echo "make clean  remove everything that these commands made"
 
 demo: $(PACKAGE) $(NPM)
@@ -46,9 +47,10 @@ lint: $(TOOLS) $(NPM)
 	$(RUN) -m mypy $(CHECKED)
 	node_modules/.bin/tsc -p js/tsconfig.json
 
-bench: $(PACKAGE) $(NPM)
-	@$(RUN) -m benchmarks.transform
-	@$(RUN) -m benchmarks.host
+# ROUNDS=9 measures more often; ONLY=size,transform measures some parts (python -m benchmarks --help lists them).
+bench: $(PACKAGE) $(NPM) $(BENCH_TOOLS)
+	@sh benchmarks/setup.sh
+	@$(RUN) -m benchmarks $(if $(ROUNDS),--rounds=$(ROUNDS)) $(if $(ONLY),--only=$(ONLY))
 
 clean:
 	rm -rf $(VENV) node_modules build .mypy_cache .pytest_cache .ruff_cache
@@ -62,6 +64,11 @@ $(TOOLS): pyproject.toml | $(RUN)
 	@echo "--- installing the tools for building and testing"
 	@$(RUN) -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
 	@$(RUN) -m pip install --disable-pip-version-check --quiet --group dev
+	@touch $@
+
+$(BENCH_TOOLS): pyproject.toml | $(TOOLS)
+	@echo "--- installing what the benchmarks need besides"
+	@$(RUN) -m pip install --disable-pip-version-check --quiet --group bench
 	@touch $@
 
 $(PACKAGE): $(SOURCES) $(TOOLS)

@@ -1,41 +1,147 @@
-"""The real programs that are measured, from npm packages, and the size of their code."""
+"""The programs that are measured, how they are told to both tools, and the size of their code.
+
+Three real programs come from the npm packages that the tests use, and C programs are compiled here. Two larger ones,
+with which the transformation's growth is measured, are fetched from npm into `build/benchmarks`, in fixed versions:
+esbuild (Go, whose functions are not like those of C compilers) and Clang with LLVM (66 MB of code).
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-_PACKAGES = REPOSITORY / "node_modules"
-_CODE_SECTION = 10
+from benchmarks.facts import BUILD, REPOSITORY, say
+from tests.real.php.build import IMPORTS as PHP_IMPORTS
+from tests.real.php.build import SOURCE as PHP_FILE
+
+NODE_MODULES: Final = REPOSITORY / "node_modules"
+FETCHED: Final = BUILD / "packages"
+
+WORST: Final = "worst"
+IMPORT_LIST: Final = "import list"
+IGNORE_INDIRECT: Final = "ignore-indirect"
+MODES: Final = (WORST, IMPORT_LIST, IGNORE_INDIRECT)
+
+_CODE_SECTION: Final = 10
+
+
+class Missing(Exception):
+    """An input that is not there and cannot be made; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """A module, and what caesura is told about it beyond "everything may suspend"."""
+    """A module, where it comes from, and the imports that may suspend when it gets a list of them.
+
+    `ignore_unwind_from_catch` is for PHP: calls in the catch bodies of its old-form exception handling could suspend,
+    which neither tool supports. caesura refuses that, Binaryen would let them trap; both are told that it does not
+    happen.
+    """
 
     name: str
-    path: Path
     package: str
-    caesura_arguments: tuple[str, ...] = ()
+    path: Path
+    imports: tuple[str, ...]
+    ignore_unwind_from_catch: bool = False
+
+    @property
+    def file_name(self) -> str:
+        """The name in the names of files."""
+        return self.name.lower().replace(" ", "-")
+
+    def caesura_arguments(self, mode: str) -> list[str]:
+        """Return the flags of `caesura instrument` for a mode."""
+        arguments = ["--imports", ",".join(self.imports)] if mode == IMPORT_LIST else []
+        arguments += ["--ignore-indirect"] if mode == IGNORE_INDIRECT else []
+        return arguments + (["--ignore-unwind-from-catch"] if self.ignore_unwind_from_catch else [])
+
+    def binaryen_arguments(self, mode: str) -> list[str]:
+        """Return the flags of `wasm-opt --asyncify` that mean the same."""
+        arguments = [f"--pass-arg=asyncify-imports@{','.join(self.imports)}"] if mode == IMPORT_LIST else []
+        arguments += ["--pass-arg=asyncify-ignore-indirect"] if mode == IGNORE_INDIRECT else []
+        return arguments + (["--pass-arg=asyncify-ignore-unwind-from-catch"] if self.ignore_unwind_from_catch else [])
 
 
-PROGRAMS = (
-    Program("SQLite", _PACKAGES / "wa-sqlite/dist/wa-sqlite.wasm", "wa-sqlite"),
+# SQLite's list has the 15 methods of a virtual file system, under the short names that Emscripten gave them; QuickJS's
+# has the host functions that its own asynchronous build can wait for (call of a host function, source and name of a
+# module); PHP's those that its glue marks as suspending.
+REAL: Final = (
+    Program(
+        "SQLite",
+        "wa-sqlite",
+        NODE_MODULES / "wa-sqlite/dist/wa-sqlite.wasm",
+        tuple(f"a.{name}" for name in ["$", *"QPN_YXWVUTSR", "ba", "aa"]),
+    ),
     Program(
         "QuickJS",
-        _PACKAGES / "@jitl/quickjs-wasmfile-release-sync/dist/emscripten-module.wasm",
         "@jitl/quickjs-wasmfile-release-sync",
+        NODE_MODULES / "@jitl/quickjs-wasmfile-release-sync/dist/emscripten-module.wasm",
+        ("a.s", "a.h", "a.g"),
     ),
-    # Calls in the catch bodies of its old-form exception handling could suspend, which neither tool supports. Binaryen
-    # does not say so; caesura has to be told that it does not matter, which makes its output larger.
-    Program(
-        "PHP",
-        _PACKAGES / "@php-wasm/node-8-3/jspi/8_3_33/php_8_3.wasm",
-        "@php-wasm/node-8-3",
-        ("--ignore-unwind-from-catch",),
-    ),
+    Program("PHP", "@php-wasm/node-8-3", PHP_FILE, PHP_IMPORTS, ignore_unwind_from_catch=True),
 )
+
+_FETCHED_PACKAGES: Final = {"esbuild-wasm": "0.28.2", "@yowasp/clang": "22.0.0-git20542-10"}
+LARGE: Final = (
+    Program("esbuild", "esbuild-wasm", FETCHED / "node_modules/esbuild-wasm/esbuild.wasm", ()),
+    Program("Clang", "@yowasp/clang", FETCHED / "node_modules/@yowasp/clang/gen/llvm.core.wasm", ()),
+)
+
+_C_TESTS: Final = ("chains", "heap", "machine", "numbers", "pointers", "recursion", "varargs")
+_C_FLAGS: Final = ("-target", "wasm32-wasi", "-O2", "-s")
+
+
+def c_programs() -> list[Program]:
+    """Return the C programs of the tests and those whose running is measured; the host's own imports may suspend."""
+    tests = REPOSITORY / "tests" / "guests" / "c"
+    found: list[tuple[Path, Sequence[str]]] = [(tests / f"{name}.c", _C_FLAGS) for name in _C_TESTS]
+    measured = sorted((REPOSITORY / "benchmarks" / "running" / "guests").glob("*.c"))
+    found += [(source, (*_C_FLAGS, "-mexec-model=reactor")) for source in measured]
+    return [Program(source.stem, "C", _compiled(source, flags), ("env.*",)) for source, flags in found]
+
+
+def _compiled(source: Path, flags: Sequence[str]) -> Path:
+    """Return a C program compiled for WASI; compiled once, as long as it and the headers beside it stay the same."""
+    key = hashlib.sha256(repr(flags).encode())
+    for file in (source, *sorted(source.parent.glob("*.h"))):
+        key.update(file.read_bytes())
+    target = BUILD / "c" / f"{source.stem}-{key.hexdigest()[:16]}.wasm"
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "ziglang", "cc", *flags, str(source), "-o", str(target)]
+        subprocess.run(command, check=True)
+    return target
+
+
+def fetch_large() -> None:
+    """Install the larger programs, unless they are there; raise Missing if npm cannot."""
+    if all(_installed(package) == version for package, version in _FETCHED_PACKAGES.items()):
+        return
+    wanted = [f"{package}@{version}" for package, version in _FETCHED_PACKAGES.items()]
+    say(f"fetching {' and '.join(wanted)} from npm into {FETCHED.relative_to(REPOSITORY)} (31 MB)")
+    FETCHED.mkdir(parents=True, exist_ok=True)
+    flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--omit=optional", "--loglevel=error"]
+    done = subprocess.run(["npm", "install", f"--prefix={FETCHED}", *flags, *wanted], check=False)
+    if done.returncode != 0:
+        raise Missing(f"npm cannot install {' '.join(wanted)}")
+
+
+def _installed(package: str) -> str:
+    """Return the installed version of a package that is fetched, or nothing."""
+    description = FETCHED / "node_modules" / package / "package.json"
+    return str(json.loads(description.read_text())["version"]) if description.is_file() else ""
+
+
+def package_version(program: Program) -> str:
+    """Return the version of the npm package that a program comes from."""
+    root = FETCHED / "node_modules" if program in LARGE else NODE_MODULES
+    return str(json.loads((root / program.package / "package.json").read_text())["version"])
 
 
 def code_size(path: Path) -> int:

@@ -1,74 +1,158 @@
-"""The results as a page of Markdown tables."""
+"""The report, from the figures in docs/: docs/benchmarks.md, its drawings, and the blocks in README.md and design.md.
+
+    python -m benchmarks.report
+
+Every number in them comes from the JSON files that the parts of the benchmarks write (docs/size.json,
+docs/transform.json, docs/running.json, docs/host.json, docs/javascript.json, docs/profile.json); a part that has not
+been run is said to be missing.
+"""
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-_HEAD = """\
+from benchmarks.facts import DOCS, REPOSITORY, load, say
+from benchmarks.plot import write_size_plot, write_transform_plot
+from benchmarks.profile import profile_tables
+from benchmarks.readme import readme_block
+from benchmarks.running_part import running_optimize_table, running_tables, write_running_plots
+from benchmarks.tables import (
+    growth_table,
+    optimize_size_table,
+    shapes_text,
+    size_rows,
+    size_table,
+    transform_table,
+)
+from benchmarks.targets import Facts, targets_table
+
+PARTS: Final = ("size", "transform", "running", "host", "javascript")
+
+_HEAD: Final = """\
 # Benchmarks
 
-Written by `make bench`. Every import and every call through a table may suspend. Sizes are bytes of the code section.
-Binaryen's output is that of the npm package; its time and memory are those of a native build, where that takes the
-input. Time is CPU time, memory the peak, both of the whole process, medians of up to {rounds} rounds.
+Written by `make bench`, which measures all of this anew; `make bench ROUNDS=9 ONLY=size,transform` measures some parts
+(of {parts}), in so many rounds. Figures are medians; ± and *least to most* say how far the rounds were apart. Each
+compares with Binaryen and the original in the same run. In the *worst* case every import and every call through a
+table may suspend. The inputs are the npm packages' programs, unchanged.
 
-{versions}
-- Machine: {machine}
+{headings}
+## Figures to reach
 
-![Code added and CPU time, compared with Binaryen](benchmarks.svg)
+{targets}
+"""
 
+_SIZE: Final = """\
+## Code size
+
+![Code added to each program in each mode]({plot})
+
+Bytes of the code section, and what the tools add to it. Binaryen's are those of npm's current version,
+`-O1 --asyncify` and `-O3 --asyncify`, with the same options; a dash where that was not made (`-O3` takes long for PHP).
+Binaryen optimizes the whole program on the way, and caesura leaves alone what is there, which matters for the C
+programs, as zig's linker does not run `wasm-opt`. So the last column takes off what `-O1` alone does: caesura's
+addition to the original as a share of Asyncify's addition to the optimized program. The import lists stand in
+benchmarks/programs.py.
+
+{table}
+"""
+
+_OPTIMIZE: Final = """\
+## Optimize levels
+
+What `--optimize` does ([design.md](design.md#two-bodies) says how), in the worst case: code added, and what part that
+is of what Binaryen's -O1 adds.
+
+{size}
+{running}"""
+
+_TRANSFORM: Final = """\
+## Transformation
+
+![CPU time and memory over the size of the code]({plot})
+
+Of whole processes: CPU seconds (user and system), seconds by the wall clock, peak memory. The native Binaryen runs
+`-O1 --asyncify` on all cores; what is measured of npm's, which is Binaryen compiled to WebAssembly, is the run in which
+its output was made. *nothing* is an empty module: the time to start.
+
+{table}
+Growth over the programs with more than 100 KB of code, the time of the start taken off; exponent 1 is linear:
+
+{growth}
+{shapes}
+[design.md](design.md#where-the-time-goes) says where the time goes.
 """
 
 
-def write_report(path: Path, facts: dict[str, Any]) -> str:
-    """Write the page; return its tables."""
-    versions = "\n".join(f"- {name}: {version}" for name, version in facts["versions"].items())
-    tables = f"## Size\n\n{_size_table(facts['programs'])}\n## Cost\n\n{_cost_table(facts['programs'])}"
-    path.write_text(_HEAD.format(rounds=facts["rounds"], versions=versions, machine=facts["machine"]) + tables)
-    return tables
+def main() -> int:
+    """Write the page, the drawings and the README's block."""
+    facts: Facts = {part: load(part) for part in PARTS}
+    (DOCS / "benchmarks.md").write_text(_page(facts), encoding="utf-8")
+    block = readme_block(facts)
+    _put_into(REPOSITORY / "README.md", "benchmarks", block)
+    profile = load("profile")
+    if profile:
+        _put_into(DOCS / "design.md", "profile", profile_tables(profile))
+    say("written: docs/benchmarks.md, its drawings, the figures in README.md and the profile in docs/design.md\n")
+    print(block)
+    print(targets_table(facts))
+    return 0
 
 
-def _size_table(programs: list[dict[str, Any]]) -> str:
-    lines = [
-        "| program | original | Binaryen | caesura | added, of what Binaryen adds |",
-        "| --- | ---: | ---: | ---: | ---: |",
+def _page(facts: Facts) -> str:
+    """Return docs/benchmarks.md; its drawings are written too."""
+    parts = [
+        _HEAD.format(parts=", ".join(PARTS), headings=_headings(facts), targets=targets_table(facts)),
     ]
-    for program in programs:
-        original = program["original"]
-        lines.append(
-            f"| {program['name']} | {original:,} | {_grown(program['binaryen'], original)} "
-            f"| {_grown(program['caesura'], original)} "
-            f"| {(program['caesura'] - original) / (program['binaryen'] - original):.2f} |"
-        )
-    return "\n".join(lines) + "\n"
+    size, transform, running = facts["size"], facts["transform"], facts["running"]
+    if size:
+        write_size_plot(DOCS / "size.svg", size_rows(size))
+        parts.append(_SIZE.format(plot="size.svg", table=size_table(size)))
+        levels = running_optimize_table(running) if running else ""
+        parts.append(_OPTIMIZE.format(size=optimize_size_table(size), running=levels))
+    if transform:
+        write_transform_plot(DOCS / "transform.svg", transform)
+        texts = {
+            "table": transform_table(transform),
+            "growth": growth_table(transform),
+            "shapes": shapes_text(transform),
+        }
+        parts.append(_TRANSFORM.format(plot="transform.svg", **texts))
+    if running:
+        parts += [running_tables(running), write_running_plots(running, DOCS)]
+    for part, title in (("host", "The asyncio host"), ("javascript", "The JavaScript host")):
+        found = facts[part]
+        if found:
+            parts.append(f"## {title}\n\n{found['text'].strip()}\n")
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
-def _grown(size: int, original: int) -> str:
-    return f"{size:,} ({(size - original) / original:+.0%})"
+def _headings(facts: Facts) -> str:
+    """Return when and on what each part was measured, with all versions, and which parts are missing."""
+    lines: list[str] = []
+    for part, found in facts.items():
+        if found is None:
+            lines.append(f"* {part}: not measured\n")
+            continue
+        versions = "; ".join(f"{name}: {version}" for name, version in found.get("versions", {}).items() if version)
+        dates = sorted({found["date"], *(entry["date"] for entry in found.get("programs", []) if "date" in entry)})
+        when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+        rounds = f", {found['rounds']} rounds" if "rounds" in found else ""
+        lines.append(f"* {part}: {when}{rounds}, on {found['machine']}. {versions}".rstrip(" .") + ".\n")
+    return "".join(lines)
 
 
-def _cost_table(programs: list[dict[str, Any]]) -> str:
-    lines = [
-        "| program | Binaryen, native | caesura, compiled | interpreted | time, memory: compiled | interpreted |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    notes: list[str] = []
-    for program in programs:
-        costs = program["costs"]
-        native = costs.get("native")
-        cells = [_cost(costs.get(name)) for name in ("native", "compiled", "interpreted")]
-        ratios = [_ratio(native, costs.get(name)) for name in ("compiled", "interpreted")]
-        lines.append(f"| {program['name']} | {' | '.join([*cells, *ratios])} |")
-        if program["native_refusal"]:
-            notes.append(f"The native Binaryen does not take {program['name']}: {program['native_refusal']}")
-    return "\n".join([*lines, "", *notes]) + ("\n" if notes else "")
+def _put_into(path: Path, mark: str, block: str) -> None:
+    """Replace what stands between the marks `<!-- mark: begin -->` and `<!-- mark: end -->` of a page."""
+    text = path.read_text(encoding="utf-8")
+    found = re.search(f"(?<=<!-- {mark}: begin -->\n).*?(?=<!-- {mark}: end -->)", text, re.DOTALL)
+    if found is None:
+        raise SystemExit(f"{path.name} has no place for the figures: the marks for '{mark}' are missing")
+    path.write_text(text[: found.start()] + block + text[found.end() :], encoding="utf-8")
 
 
-def _cost(cost: dict[str, float] | None) -> str:
-    return f"{cost['seconds']:.2f} s, {cost['memory'] / 1e6:.0f} MB" if cost else "-"
-
-
-def _ratio(native: dict[str, float] | None, cost: dict[str, float] | None) -> str:
-    if native is None or cost is None:
-        return "-"
-    return f"1/{native['seconds'] / cost['seconds']:.0f}, 1/{native['memory'] / cost['memory']:.1f}"
+if __name__ == "__main__":
+    sys.exit(main())

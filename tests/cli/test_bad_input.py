@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -46,9 +45,7 @@ BAD_MODULES = {
 def test_one_line_and_no_output(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "in.wasm").write_bytes(data)
     (tmp_path / "out.wasm").write_bytes(b"old")
-    started = time.monotonic()
     done = caesura_command("instrument", tmp_path / "in.wasm", "-o", tmp_path / "out.wasm")
-    assert time.monotonic() - started < 10
     assert done.code == 1
     line = done.error_line()
     assert "byte offset" in line
@@ -136,10 +133,8 @@ def test_many_locals() -> None:
     sets = b"".join(b"\x41\1\x21" + _leb(index) for index in range(count))
     gets = b"".join(b"\x20" + _leb(index) + b"\x1a" for index in range(count))
     body = b"\1" + _leb(count) + b"\x7f" + sets + b"\x10\0" + gets + b"\x0b"
-    started = time.monotonic()
     result = caesura.instrument(_calling_module(body))
     assert result.instrumented == 1
-    assert time.monotonic() - started < 30
 
 
 def _calling_module(body: bytes) -> bytes:

@@ -1,27 +1,23 @@
 """Extreme modules: work, size and memory grow with the input, and nothing recurses.
 
 Each shape is built at a quarter of a size and at that size. A cost that is linear grows fourfold, a quadratic one
-sixteenfold; the limits lie between. Work is counted in executed lines of Python, never timed: a count is the same on
-every machine and in every run, where times, even those of one process compared with each other, failed whenever the
-machine was busy. Lines can only be counted in the interpreted form; the compiled form runs the same lines, and is
-held to the sizes of its output. What a line does inside the interpreter, such as copying a list, is not counted; the
-benchmark's timed growth (`python -m benchmarks.transform`) shows that. Memory is what the interpreter allocates.
-Work and memory are measured at smaller sizes, since measuring is slow.
+sixteenfold; the limits lie between. Work is counted, never timed (tests/support/counting.py says why), which only the
+interpreted form allows; the compiled form runs the same lines, and is held to the sizes of its output. What such
+counts cannot see, the benchmark's timed growth (`python -m benchmarks.transform`) shows. Memory is what the
+interpreter allocates. Work and memory are measured at smaller sizes, since measuring is slow.
 """
 
 from __future__ import annotations
 
-import sys
 import tracemalloc
 from collections.abc import Callable
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 import caesura
-from caesura.cli.command import is_compiled
 from tests.instrument.building import NOTHING, TO_I32, assert_valid, leb, module
+from tests.support.counting import executed_lines, interpreted_only
 
 F: Final = b"\x10\0"
 DROP: Final = b"\x1a"
@@ -138,29 +134,13 @@ SHAPES: dict[str, tuple[Shape, int]] = {
 }
 
 
-def executed_lines(binary: bytes) -> int:
-    """Return how many lines of Python instrumenting executes; an iteration of a comprehension counts as one."""
-    count = 0
-
-    def trace(_frame: FrameType, _event: str, _argument: Any) -> Any:
-        nonlocal count
-        count += 1
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        caesura.instrument(binary)
-    finally:
-        sys.settrace(before)
-    return count
-
-
-@pytest.mark.skipif(is_compiled(), reason="native code executes no lines that could be counted")
+@interpreted_only
 @pytest.mark.parametrize("shape", SHAPES)
 def test_work_is_linear(shape: str) -> None:
     build, size = SHAPES[shape]
-    small, large = executed_lines(build(size // 16)), executed_lines(build(size // 4))
+    small_module, large_module = build(size // 16), build(size // 4)
+    small = executed_lines(lambda: caesura.instrument(small_module))
+    large = executed_lines(lambda: caesura.instrument(large_module))
     assert size // 16 < small < large < GROWTH_OF_WORK * small
 
 

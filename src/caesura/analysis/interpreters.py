@@ -32,20 +32,21 @@ class _Loop:
         self.has_switch = False
 
 
-def handoff_loops(data: bytes, body: Body, forced: bool) -> set[int]:
-    """Return the loops at whose heads the resume body hands over to the normal body; empty: one body is enough.
+def is_interpreter(data: bytes, body: Body) -> bool:
+    """Tell whether a function looks like an interpreter or a parser."""
+    if len(body.sites) < _MANY_SITES:
+        return False
+    return any(loop.sites >= _MANY_SITES and loop.has_switch for loop in _loops(data, body))
 
-    With `forced` the function need not look like an interpreter. Loops with parameters or inside a try are never
-    handed over to.
+
+def handoff_loops(data: bytes, body: Body) -> set[int]:
+    """Return the loops at whose heads the resume body hands over to the normal body.
+
+    There may be none; then it runs to the end. Loops with parameters or inside a try are never handed over to.
     """
-    if len(body.sites) < _MANY_SITES and not forced:
-        return set()
-    loops = _loops(data, body)
-    if not forced and not any(loop.sites >= _MANY_SITES and loop.has_switch for loop in loops):
-        return set()
     return {
         loop.start
-        for loop in loops
+        for loop in _loops(data, body)
         if loop.sites
         and not loop.in_try
         and body.immediates[loop.start] < 0  # no type index, so no parameters

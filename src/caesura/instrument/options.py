@@ -146,8 +146,7 @@ class Options:
             "kind": TEXT,
             "pass_argument": "",
             "help": "which functions get a second body that only resumes, so that the first runs at nearly full speed: "
-            "auto (interpreter-like ones, as far as optimize allows), never, all (that have loops with calls), or a "
-            "list of names",
+            "auto (as optimize says), never, all, or a list of names",
         },
     )
     optimize: str = field(
@@ -156,8 +155,8 @@ class Options:
             "kind": CHOICE,
             "choices": OPTIMIZE_CHOICES,
             "pass_argument": "",
-            "help": "size (no second bodies), balanced (second bodies while they add at most 6% to the code), or speed "
-            "(for every interpreter-like function)",
+            "help": "size (no second bodies), balanced (second bodies for interpreters, up to 8% of the code), or "
+            "speed (for these and every other function where landing points would slow it down much)",
         },
     )
     no_multivalue: bool = field(

@@ -37,7 +37,7 @@ from caesura.instrument.regions import Layout
 from caesura.instrument.report import FunctionReport, Instrumented
 from caesura.instrument.rewrite import Rewriter
 from caesura.instrument.runtime import Runtime
-from caesura.instrument.selection import Selection, select_two_bodies
+from caesura.instrument.selection import select_two_bodies
 from caesura.instrument.tables import FunctionTable, GlobalPool, TypeTable
 from caesura.instrument.thunks import (
     ENTRY_PREFIX,
@@ -108,7 +108,7 @@ class _Pipeline:
         self._warnings: list[str] = []
         self._exact: list[bool] = []
         self._entered: list[bool] = []
-        self._two_bodies = Selection(set(), False)
+        self._two_bodies: set[int] = set()
         self._import_thunks: dict[int, int] = {}
         self._pool = GlobalPool(len(self._module.globals) + (0 if options.import_globals else 2))
         self._stack_pointer = find_stack_pointer(self._module)
@@ -212,13 +212,12 @@ class _Pipeline:
         body = decode_body(module, function, suspension, self._options.ignore_unwind_from_catch, False)
         if not body.sites:
             return b""
-        if function in self._two_bodies.functions:
-            loops = handoff_loops(module.data, body, self._two_bodies.forced)
-            code = self._write_two(function, body, loops, runtime) if loops else b""
+        if function in self._two_bodies:
+            code = self._write_two(function, body, handoff_loops(module.data, body), runtime)
             if code:
                 return code
         results = module.function_type(function).results
-        plan = Planner(module, body, results, self._exact, set()).run()
+        plan = Planner(module, body, results, self._exact, set(), False).run()
         sites = len(plan.site_calls)
         if not sites:
             return b""
@@ -247,8 +246,8 @@ class _Pipeline:
         """Add the resume body of a function and return its normal body; empty where one body serves better."""
         module = self._module
         definition = module.function_type(function)
-        plan = Planner(module, body, definition.results, self._exact, loops).run()
-        if not plan.below:  # the loops cannot be reached
+        plan = Planner(module, body, definition.results, self._exact, loops, True).run()
+        if not plan.site_calls or (loops and not plan.below):  # the loops cannot be reached
             return b""
         layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
         liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, loops)

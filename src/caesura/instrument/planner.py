@@ -42,7 +42,7 @@ class Planner:
 
     `exact_arguments[f]` tells whether a call of function f must get its real arguments again in a rewind (it is an
     import or part of the guest's own runtime). `handoff_loops` are no regions: the resume body runs through their
-    code only once (see `two_bodies`).
+    code only once (see `two_bodies`); `has_two_bodies` tells whether the function gets two bodies at all.
     """
 
     def __init__(
@@ -52,8 +52,10 @@ class Planner:
         results: tuple[int, ...],
         exact_arguments: list[bool],
         handoff_loops: set[int],
+        has_two_bodies: bool,
     ) -> None:
         self._handoff_loops = handoff_loops
+        self._has_two_bodies = has_two_bodies
         self.module = module
         self.body = body
         self.plan = Plan()
@@ -357,7 +359,7 @@ class Planner:
             self._open_handoff_loop(index, end_moment)
         elif code == op.BLOCK:
             self._open_block(index, end_moment)
-            if params and self._handoff_loops:
+            if params and self._has_two_bodies:
                 # The normal body has the block in its place, where some parameters may be on the stack, some not.
                 self._crossing.cross(base, len(self._producers), 2 * index + 1, False, True)
                 self.plan.without_parameters.add(index)

@@ -1,0 +1,95 @@
+/**
+ * Timing that other work on the machine disturbs little: the processor time of the main thread, after V8's compilers on
+ * other threads have come to rest. (Wall-clock time counts what other processes take; the processor time of the whole
+ * process counts the compilers.)
+ */
+
+import { readFileSync } from "node:fs";
+
+const SCHEDULE = "/proc/thread-self/schedstat";
+const IDLE_MILLISECONDS = 10;
+const BUSY_SHARE = 0.3;
+// How long each program runs before it is measured, in parts of the time for which it is measured.
+const WARMING_SHARES = [0.3, 0.5];
+
+/** What the milliseconds of this process are, for the report. */
+export const clock = usesThreadTime() ? "processor time of the main thread" : "processor time of the process";
+
+/** Milliseconds of processor time that the main thread has used. */
+export function milliseconds() {
+  if (clock.endsWith("thread")) return Number(readFileSync(SCHEDULE, "latin1").split(" ", 1)[0]) / 1e6;
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
+function usesThreadTime() {
+  try {
+    return Number(readFileSync(SCHEDULE, "latin1").split(" ", 1)[0]) > 0;
+  } catch {
+    return false; // not Linux
+  }
+}
+
+/** Waits until no other thread of this process works any more: until V8 has compiled what it found worth compiling. */
+export async function settle() {
+  for (let idle = 0; idle < 2; ) {
+    const before = process.cpuUsage();
+    await new Promise((resolve) => setTimeout(resolve, IDLE_MILLISECONDS));
+    const { user, system } = process.cpuUsage(before);
+    idle = (user + system) / 1000 < BUSY_SHARE * IDLE_MILLISECONDS ? idle + 1 : 0;
+  }
+}
+
+/**
+ * Measures the same programs in several variants of a module. `variants` maps their names to objects that have, for each
+ * program, a function that does its work once and gives a string that says what came out, the same each time. All are
+ * warmed up before the first is measured; the variants of one program run right after each other, each in turn first,
+ * and each as often as is needed to fill a time. Gives the milliseconds of one repetition.
+ */
+export async function measure(variants, leastMilliseconds) {
+  const names = Object.keys(variants);
+  const programs = Object.keys(variants[names[0]]);
+  const inTurn = programs.flatMap((program, turn) =>
+    names.map((_, position) => ({ program, name: names[(turn + position) % names.length] })),
+  );
+  for (const share of leastMilliseconds > 0 ? WARMING_SHARES : []) {
+    for (const { program, name } of inTurn) await repeat(variants[name][program], share * leastMilliseconds);
+    await settle();
+  }
+  const results = Object.fromEntries(names.map((name) => [name, {}]));
+  for (const { program, name } of inTurn) {
+    results[name][program] = await repeat(variants[name][program], leastMilliseconds);
+  }
+  return results;
+}
+
+async function repeat(run, leastMilliseconds) {
+  const begun = milliseconds();
+  let outcome;
+  let passed = 0;
+  let times = 0;
+  do {
+    const next = await run();
+    passed = milliseconds() - begun;
+    if (times++ > 0 && next !== outcome) throw new Error(`the outcome was first ${outcome}, then ${next}`);
+    outcome = next;
+  } while (passed < leastMilliseconds);
+  return { milliseconds: passed / times, outcome };
+}
+
+/** What a runner was called with: an object in JSON. */
+export function request() {
+  return JSON.parse(process.argv[2]);
+}
+
+/** Calls a function for each value of an object, one after the other; gives the object of the results. */
+export async function mapValues(object, compute) {
+  const results = {};
+  for (const [key, value] of Object.entries(object)) results[key] = await compute(value, key);
+  return results;
+}
+
+/** Hands the results to the process that started this one. */
+export function report(results) {
+  process.stdout.write(JSON.stringify(results) + "\n");
+}
