@@ -86,6 +86,14 @@ for (const { way, module } of ours("poor")) {
       }
     });
 
+    it("goes on where the memory has grown meanwhile", async () => {
+      const exports = start({ region: [65536, 131072] });
+      const calls = [1, 2, 3].map(promising(exports.run));
+      exports.memory.grow(1);
+      assert.deepEqual(await Promise.all(calls), [2, 4, 6]);
+      assert.equal(await promising(exports.run)(4), 8);
+    });
+
     if (way != "secondary") {
       it("says how small a region is", async () => {
         const exports = start({ region: [65536, 65536 + 288] });
