@@ -2,15 +2,16 @@
  * One call of a promising export: from its start over its suspensions to its result.
  *
  * `current` is the call whose frames are on top of the engine's stack, `HOST` where a frame of JavaScript is on top of
- * them, and undefined outside of any call. Only what runs directly under a call can suspend, as in the standard. A
- * call waits with `then` and resolves one promise at its end; async functions were rejected, since cancellation
- * would then need a race of promises for each suspension.
+ * them, and undefined outside of any call. Only what runs directly under a call can suspend, as in the standard. Each
+ * suspension is waited for on its own, and the call resolves one promise at its end; to make the whole call an async
+ * function was rejected, since cancellation would then need a race of promises for each suspension.
  */
 
 import { raise } from "./errors.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
 
+// States of a call; one that waits has unwound.
 export const RUNNING = 0;
 export const UNWINDING = 1;
 export const REWINDING = 2;
