@@ -5,9 +5,9 @@
  *     node tests/real/php/compare_packaged.mjs [way ...]
  *
  * The ways are those of `running.mjs`; by default all, which takes some ten minutes. Each program runs in a process of its
- * own, because one that fails leaves PHP unusable, or ends the process. Right is what prints and exits as PHP does anywhere; a program that has not
- * ended after half a minute hangs. Prints a table and, for each program that a build gets wrong, what came instead; writes
- * the same to `build/php/packaged.json`.
+ * own, because one that fails leaves PHP unusable, or ends the process. Right is what prints and exits as PHP does
+ * anywhere; a program that has not ended after half a minute hangs. Prints a table and, for each program that a build gets
+ * wrong, what came instead; writes the same to `build/php/packaged.json`.
  */
 
 import { spawn } from "node:child_process";
