@@ -7,6 +7,7 @@ even where the engine has JSPI of its own.
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,7 +32,8 @@ class Page(SimpleHTTPRequestHandler):
         """Answer a request."""
         path, _, query = self.path.partition("?")
         if path == "/data":
-            self._send(b"x" * (100 + 7 * int(query.removeprefix("step=") or 0)), "text/plain")
+            step = query.removeprefix("step=")
+            self._send(b"x" * (100 + 7 * int(step) if step.isdecimal() else 100), "text/plain")
         elif path.lstrip("/") in self._builds:
             self._send(self._builds[path.lstrip("/")], WASM)
         else:
@@ -64,7 +66,11 @@ def main() -> None:
     # than they have anything else that the page needs: a guest with an allocator needs no second one.
     options = caesura.Options(imports=("page.sleep", "page.read"), thunks=True, in_secondary_memory=True)
     builds = {"guest.wasm": bare, "guest.instrumented.wasm": caesura.instrument(bare, options).module}
-    with ThreadingHTTPServer(("127.0.0.1", port), partial(Page, builds)) as server:
+    try:
+        listening = ThreadingHTTPServer(("127.0.0.1", port), partial(Page, builds))
+    except (OSError, OverflowError) as error:
+        sys.exit(f"cannot listen on port {port}: {error}; choose another with --port")
+    with listening as server:
         print(f"http://127.0.0.1:{server.server_port}/", flush=True)
         try:
             server.serve_forever()

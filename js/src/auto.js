@@ -8,6 +8,9 @@
 
 import * as ponyfill from "./index.js";
 
+/** @typedef {ponyfill.Options} Options */
+/** @typedef {ponyfill.Imports} Imports */
+
 /** @type {any} */
 const engine = WebAssembly;
 

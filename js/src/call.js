@@ -2,25 +2,25 @@
  * One call of a promising export: from its start over its suspensions to its result.
  *
  * `current` is the call whose frames are on top of the engine's stack, `HOST` where a frame of JavaScript is on top of
- * them, and undefined outside of any call. Only what runs directly under a call can suspend, as in the standard. A
- * call waits with `then` and resolves one promise at its end; async functions were rejected, since cancellation
- * would then need a race of promises for each suspension.
+ * them, and undefined outside of any call. Only what runs directly under a call can suspend, as in the standard. Each
+ * suspension is waited for on its own, and the call resolves one promise at its end; to make the whole call an async
+ * function was rejected, since cancellation would then need a race of promises for each suspension.
  */
 
-import { fail, raise } from "./errors.js";
+import { raise } from "./errors.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
 
+// States of a call; one that waits has unwound.
 export const RUNNING = 0;
 export const UNWINDING = 1;
-export const WAITING = 2;
-export const REWINDING = 3;
+export const REWINDING = 2;
 
 /**
  * @typedef {object} Call
  * @property {Guest} [guest] Its instance; unknown for a function out of a table.
- * @property {Function} entry What the engine runs: an exported function or its entry thunk.
- * @property {boolean} thunk Whether `entry` is an entry thunk.
+ * @property {Function} entry The exported function.
+ * @property {any} [thunk] Its entry thunk, which is called instead where there is one.
  * @property {string} name The export's name.
  * @property {any[]} args
  * @property {(value: any) => void} resolve
@@ -41,8 +41,6 @@ export const REWINDING = 3;
 /** Stands for frames of JavaScript on top of a call. */
 const HOST = /** @type {Call} */ ({});
 
-const { then } = Promise.prototype;
-
 /** @type {Call | undefined} */
 let current;
 
@@ -55,7 +53,6 @@ let current;
  * @param {string} name
  */
 export function importStub(guest, f, suspends, index, name) {
-  const placeholder = guest.placeholder(index);
   let suspensions = 0;
   const stub = (/** @type {any[]} */ ...args) => {
     const call = current;
@@ -73,46 +70,29 @@ export function importStub(guest, f, suspends, index, name) {
       current = call;
     }
     if (!suspends || typeof result?.then != "function") return result;
-    if (!call || call == HOST) {
-      return fail(`${name} suspends ${call ? "across JavaScript frames" : "outside of a promising call"}`);
-    }
     // Reading the stack is slow: it is done for the first suspension, the second, the fourth and so on.
-    guest.suspend(call, index, name, !(suspensions & ++suspensions));
-    call.state = UNWINDING;
-    call.site = stub;
-    call.promise = result;
-    return placeholder;
+    return guest.suspend(call, stub, result, index, name, !(suspensions & ++suspensions));
   };
   return stub;
 }
 
-/** Run a call until it ends or suspends. @param {Call} call */
-function enter(call) {
-  const outer = current;
-  const pointer = call.guest?.enter(call);
-  current = call;
-  try {
-    return call.entry(...call.args);
-  } catch (error) {
-    throw call.guest ? call.guest.recover(call, error) : error;
-  } finally {
-    current = outer;
-    call.guest?.leave(call, pointer);
-  }
-}
-
-/** Run a call on, and see to what comes then. @param {Call} call */
+/** Run a call on until it ends or suspends, and see to what comes then. @param {Call} call */
 export function step(call) {
   try {
-    const result = enter(call);
-    const { promise } = call;
-    if (promise) {
-      call.state = WAITING;
-      then.call(
-        Promise.resolve(promise),
-        (value) => settle(call, promise, () => value),
-        (reason) => settle(call, promise, () => raise(reason)),
-      );
+    const outer = current;
+    const pointer = call.guest?.enter(call);
+    current = call;
+    let result;
+    try {
+      result = (call.thunk || call.entry)(...call.args);
+    } catch (error) {
+      throw call.guest?.recover(call, error) ?? error;
+    } finally {
+      current = outer;
+      call.guest?.leave(call, pointer);
+    }
+    if (call.promise) {
+      wait(call);
       if (call.aborted) interrupt(call, call.aborted);
       return;
     }
@@ -122,6 +102,19 @@ export function step(call) {
   }
   call.ended?.();
   call.guest?.finish(call);
+}
+
+/** Wait for a call's promise. @param {Call} call */
+async function wait(call) {
+  const { promise } = call;
+  let answer;
+  try {
+    const value = await promise;
+    answer = () => value;
+  } catch (reason) {
+    answer = () => raise(reason);
+  }
+  settle(call, promise, answer);
 }
 
 /**

@@ -25,6 +25,8 @@ export const raise = (reason) => {
   throw reason;
 };
 
+/** @typedef {Error} SuspendError */
+
 /** Why a call could not be suspended: whose fault it is stands in the message. @type {ErrorConstructor} */
 export const SuspendError =
   EngineSuspendError ??

@@ -27,15 +27,25 @@ import { functionsOnStack } from "./trace.js";
  * @property {string} [memory] The export that is the memory with the asyncify stack.
  */
 
-// The control block of the thunk ABI, in words from its address.
-const STATUS = 4;
-const STACK_POINTER = 6;
+// The control block of the thunk ABI, in bytes from its address. The plain ABI knows only the beginning, but has the same
+// room here.
+const CURRENT = 0;
+const STATUS = 16;
+const STACK_POINTER = 24;
+const FRAMES = 288;
+const RUN = 0;
 const SUSPEND = 1;
 const CALL_AGAIN = 3;
 // What one push of frame values can need, in bytes: with less left when a call traps, the stack was too small.
 const PUSH = 128;
 
 const CLOSED = "the instance is closed";
+
+/** Give a number the type of a pointer. @param {any} pointer @param {number} number @returns {any} */
+const like = (pointer, number) => (typeof pointer == "bigint" ? BigInt(number) : number);
+
+/** The number that a pointer is: one of 32 bits comes with a sign. @param {any} pointer */
+const unsigned = (pointer) => (typeof pointer == "bigint" ? Number(pointer) : pointer >>> 0);
 
 /** Whether any module was instrumented: a function that nobody knows may be from one. */
 export let instrumentedAny = false;
@@ -46,28 +56,25 @@ export let instrumentedAny = false;
  */
 export function makeGuest(module, options) {
   const { stackSize = 1 << 18, shadowStackSize = 1 << 16, allocate, region, memory: memoryName } = options;
-  const exporting = (/** @type {string} */ wanted) =>
-    WebAssembly.Module.exports(module).some(({ name }) => name == wanted);
-  const instrumented = exporting("asyncify_start_unwind");
-  const thunks = exporting("asyncify_set_data_pointer");
+  const instrumented = WebAssembly.Module.exports(module).some(({ name }) => name == "asyncify_start_unwind");
   instrumentedAny ||= instrumented;
 
   // Which functions may be on the stack at a suspension, a bit for each, and how many results each import has. Both are
   // empty where the module does not tell.
-  const [listed, resultCounts] = ["functions", "results"].map(
-    (name) => new Uint8Array(WebAssembly.Module.customSections(module, `asyncify.${name}`)[0]),
+  const [listed, resultCounts] = ["asyncify.functions", "asyncify.results"].map(
+    (name) => new Uint8Array(WebAssembly.Module.customSections(module, name)[0]),
   );
 
   /** @type {any} */
   let exports = {};
+  /** The function that tells thunks where their control block is; undefined in the plain ABI. @type {any} */
+  let thunks;
   /** @type {any} */
   let memory;
   /** The global or the functions that hold the shadow stack pointer. @type {{ value?: any }} */
   let stackPointer = {};
   /** The shadow stack pointer where nothing runs; undefined where there is none. @type {any} */
   let top;
-  /** Make a number an address of the shadow stack. @param {number} number @returns {any} */
-  const cast = (number) => (typeof top == "bigint" ? BigInt : Number)(number);
   /** The call on the guest's own shadow stack. @type {Call | undefined} */
   let main;
   /** Shadow stacks that nobody uses. @type {any[]} */
@@ -77,56 +84,67 @@ export function makeGuest(module, options) {
   let closed = false;
   /** The call that the frames in memory belong to. @type {Call | undefined} */
   let owner;
-  /** The data structure's address as the guest takes it. @type {any} */
+  /** The control block's address as the guest takes it. @type {any} */
   let pointer;
-  /** The data structure's place in words, and where its second field is. */
+  /** The memory as an array of pointers, how many bytes each has, and which of them is the control block's first. */
+  let pointers = /** @type {any} */ ([]);
+  let width = 4;
   let place = 0;
-  let endPlace = 0;
   /** Where the frames begin, and where the room for them ends. */
   let base = 0;
   let end = 0;
-  let words = new Int32Array();
 
-  /** Bring the view of the memory up to date: it moves when it grows. */
-  const refresh = () => {
-    if (words.length) return;
-    words = new Int32Array(memory.buffer, 0, memory.buffer.byteLength >> 2);
-    if (exports.asyncify_memory) end = memory.buffer.byteLength;
+  /** Return the memory's view, brought up to date: it moves when it grows. */
+  const view = () => {
+    if (!pointers.length) {
+      const { buffer } = memory;
+      pointers = width > 4 ? new BigUint64Array(buffer) : new Uint32Array(buffer);
+      if (exports.asyncify_memory) end = buffer.byteLength;
+    }
+    return pointers;
+  };
+  /** @param {number} offset */
+  const read = (offset) => Number(view()[place + offset / width]);
+  const write = (/** @type {number} */ offset, /** @type {number} */ number) => {
+    view()[place + offset / width] = like(pointer, number);
   };
 
   /** Allocate in the guest; 0 or undefined if that fails. @param {number} bytes @returns {any} */
-  const take = (bytes) => (allocate ?? exports.malloc)?.(bytes);
+  const take = (bytes) => (allocate ? allocate(bytes) : exports.malloc?.(like(top, bytes)));
 
   /** Find a place for the asyncify stack, once. Returns whether there is one. */
   const settleDown = () => {
     if (!base && memory) {
-      pointer = exports.asyncify_memory ? 16 : region ? region[0] : take(stackSize);
-      if (pointer) {
-        if (thunks) exports.asyncify_set_data_pointer(pointer);
-        const at = Number(pointer);
-        place = at >>> 2;
-        endPlace = place + (typeof pointer == "bigint" ? 2 : 1);
-        base = at + (thunks ? 288 : 16);
-        end = region ? Number(region[1]) : at + stackSize;
-        words = new Int32Array();
+      const [start, limit] = exports.asyncify_memory ? [16] : (region ?? [take(stackSize)]);
+      if (start) {
+        if (typeof start == "bigint") width = 8;
+        const at = Math.ceil(unsigned(start) / 16) * 16;
+        pointer = like(start, at);
+        place = at / width;
+        base = at + FRAMES;
+        end = limit ? unsigned(limit) : unsigned(start) + stackSize;
+        pointers = [];
+        // What an allocator gives has been used before.
+        new Uint8Array(memory.buffer).fill(0, at, base);
+        thunks?.(pointer);
       }
     }
     return base;
   };
 
-  /** Write the data structure. @param {number} current */
-  const point = (current) => {
-    words[place] = current;
-    words[endPlace] = end;
-  };
-
-  /** Give the place of the frames to a call; those of another call that needs them are copied out. @param {Call} call */
-  const own = (call) => {
-    refresh();
-    if (owner && owner != call && owner.promise) {
-      owner.frames = new Uint8Array(words.buffer).slice(base, owner.limit);
-    }
+  /**
+   * Give the control block and the place of the frames to a call; another call's frames are copied out.
+   * @param {Call} call
+   * @param {number} status
+   * @param {any} [current] The end of its frames.
+   */
+  const own = (call, status, current = base) => {
+    if (owner != call && owner?.promise) owner.frames = new Uint8Array(memory.buffer).slice(base, owner.limit);
     owner = call;
+    write(CURRENT, current);
+    write(width, end);
+    write(STATUS, status);
+    write(STACK_POINTER, 0);
   };
 
   /** @param {Call} call */
@@ -142,17 +160,15 @@ export function makeGuest(module, options) {
    */
   const recover = (call, error) => {
     if (call.state) {
-      refresh();
-      if (call.state == UNWINDING && end - (words[place] >>> 0) < PUSH) {
+      if (call.state == UNWINDING && read(CURRENT) + PUSH > end) {
         error = new RangeError(`export ${call.name}: the asyncify stack of ${end - base} bytes is too small`);
       }
-      point(base);
+      own(call, RUN);
       try {
         exports.asyncify_stop_unwind();
       } catch {
         // It reports the overflow once more.
       }
-      if (thunks) words[place + STATUS] = words[place + STACK_POINTER] = 0;
       call.state = RUNNING;
       call.promise = undefined;
     }
@@ -162,7 +178,6 @@ export function makeGuest(module, options) {
   /** @param {Call} call */
   const finish = (call) => {
     calls.delete(call);
-    if (owner == call) owner = undefined;
     if (main == call) main = undefined;
     if (call.stack) spare.push(call.stack);
   };
@@ -178,12 +193,13 @@ export function makeGuest(module, options) {
       if (value instanceof WebAssembly.Memory) memory ??= value;
     },
 
-    /** Take an instance's exports. @param {WebAssembly.Instance} instance */
-    link(instance) {
-      exports = instance.exports;
+    /** Take the instance's exports. @param {WebAssembly.Exports} given */
+    link(given) {
+      exports = given;
+      thunks = exports.asyncify_set_data_pointer;
       const imported = memory;
       memory = exports[memoryName ?? "asyncify_memory"];
-      [...Object.values(exports), imported].forEach(guest.offer);
+      if (!memoryName) [exports.memory, ...Object.values(exports), imported].forEach(guest.offer);
       const get = exports.emscripten_stack_get_current ?? exports.stackSave;
       const set = exports._emscripten_stack_restore ?? exports.stackRestore;
       stackPointer =
@@ -195,11 +211,6 @@ export function makeGuest(module, options) {
 
     settleDown,
 
-    /** What an import returns while its call is unwound: it converts to any number type. @param {number} index */
-    placeholder(index) {
-      return resultCounts[index] > 1 ? Array(resultCounts[index]).fill("0") : "0";
-    },
-
     /**
      * Prepare for a call's start or its rewinding. Returns the shadow stack pointer of whoever runs now.
      * @param {Call} call
@@ -208,18 +219,16 @@ export function makeGuest(module, options) {
       if (closed) fail(CLOSED);
       const outer = stackPointer.value;
       if (call.state == REWINDING) {
-        own(call);
-        if (call.frames) new Uint8Array(words.buffer).set(call.frames, base);
+        own(call, CALL_AGAIN, call.limit);
+        if (call.frames) new Uint8Array(memory.buffer).set(call.frames, base);
         call.frames = undefined;
-        point(/** @type {number} */ (call.limit));
-        if (thunks) words[place + STATUS] = CALL_AGAIN;
         if (!call.thunk) exports.asyncify_start_rewind(pointer);
       } else {
         calls.add(call);
         if (top) {
           // The guest's own stack serves if nothing is on it. Where no other can be had, the call runs below what is.
           if (main || outer != top) call.stack = spare.pop() ?? take(shadowStackSize);
-          if (call.stack) call.pointer = (call.stack + cast(shadowStackSize)) & cast(-16);
+          if (call.stack) call.pointer = (call.stack + like(top, shadowStackSize)) & like(top, -16);
           else if (!main) {
             main = call;
             call.home = outer;
@@ -231,16 +240,19 @@ export function makeGuest(module, options) {
     },
 
     /**
-     * Begin to unwind a call.
-     * @param {Call} call
+     * Begin to unwind a call. Returns what the import is to return meanwhile: it converts to any type of number.
+     * @param {Call | undefined} call
+     * @param {Function} site The import, as the guest sees it.
+     * @param {any} promise What it returned.
      * @param {number} index The import's function index.
      * @param {string} name The import's name.
      * @param {boolean} checks Whether to look for functions that are not instrumented.
      */
-    suspend(call, index, name, checks) {
+    suspend(call, site, promise, index, name, checks) {
       const refuse = (/** @type {string} */ why) => fail(`${name} cannot suspend: ${why}`);
+      if (!call) return refuse("outside of a promising call");
+      if (!call.entry || (call.guest ?? guest) != guest) refuse("across JavaScript or another instance");
       if (!instrumented) refuse("not instrumented");
-      if (call.guest && call.guest != guest) refuse("called across instances");
       const stranger = (/** @type {number} */ f) => !(((listed[f >> 3] ?? 255) >> (f & 7)) & 1);
       if (stranger(index)) refuse("not on the import list");
       const strangers = checks && functionsOnStack(stranger).join();
@@ -250,12 +262,13 @@ export function makeGuest(module, options) {
         calls.add(call);
         main ??= call;
       }
-      if (top && main != call && !call.stack) refuse("no allocator or memory for another shadow stack");
-      if (!settleDown()) refuse(`no allocator, region or memory for ${stackSize} bytes of stack`);
-      own(call);
-      point(base);
-      if (thunks) words[place + STATUS] = SUSPEND;
-      else exports.asyncify_start_unwind(pointer);
+      if ((top && main != call && !call.stack) || !settleDown()) refuse("no allocator, region or memory for a stack");
+      call.site = site;
+      call.promise = promise;
+      call.state = UNWINDING;
+      own(call, SUSPEND);
+      if (!thunks) exports.asyncify_start_unwind(pointer);
+      return resultCounts[index] > 1 ? Array(resultCounts[index]).fill("0") : "0";
     },
 
     /** The call has reached the import that suspended it. */
@@ -271,20 +284,17 @@ export function makeGuest(module, options) {
     leave(call, outer) {
       let next = main == call ? call.home : outer;
       if (call.state == UNWINDING) {
-        refresh();
-        call.limit = words[place] >>> 0;
-        let left = stackPointer.value;
-        if (thunks) words[place + STATUS] = 0;
-        if (call.thunk) {
-          left = cast(words[place + STACK_POINTER] >>> 0);
-          words[place + STACK_POINTER] = 0;
-        } else {
+        call.limit = read(CURRENT);
+        // Entry thunks have put the pointer back, if they know it.
+        call.pointer =
+          call.thunk && exports.asyncify_stack_pointer ? like(top, read(STACK_POINTER)) : stackPointer.value;
+        own(call, RUN, call.limit);
+        if (!call.thunk) {
           // Binaryen's modules write first, and trap here.
           if (call.limit > end) throw recover(call);
           exports.asyncify_stop_unwind();
         }
-        call.pointer = left;
-        if (main == call) next = left;
+        if (main == call) next = call.pointer;
       }
       if (next) stackPointer.value = next;
       if (call.state == REWINDING || (call.state && call.limit == base)) throw recover(call, lost(call));

@@ -6,22 +6,21 @@
 import { importStub } from "./call.js";
 import { EngineInstance, engineInstantiate, EngineSuspending } from "./errors.js";
 import { makeGuest } from "./guest.js";
-import { exported, isExported, suspending } from "./promising.js";
+import { exported, isExported, Suspending } from "./promising.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
 /** @typedef {import("./guest.js").Options} Options */
-/** @typedef {WebAssembly.Imports | undefined} Imports */
-
-/** @type {WeakMap<WebAssembly.Instance, Guest>} */
-const instances = new WeakMap();
+/** @typedef {Record<string, Record<string, WebAssembly.ImportValue | Suspending>>} Imports */
 
 /**
- * Return what the engine is to import.
+ * Return what the engine is to import, and a function that takes the instance that comes of it.
  * @param {WebAssembly.Module} compiled
- * @param {Guest} guest
  * @param {any} imports
+ * @param {Options} [options]
+ * @returns {[WebAssembly.Imports, (instance: WebAssembly.Instance) => WebAssembly.Instance]}
  */
-function adapt(compiled, guest, imports) {
+function prepare(compiled, imports, options = {}) {
+  const guest = makeGuest(compiled, options);
   /** @type {any} */
   const adapted = {};
   let functions = 0;
@@ -29,42 +28,65 @@ function adapt(compiled, guest, imports) {
     let value = imports[module][name];
     guest.offer(value);
     const index = kind == "function" ? functions++ : -1;
-    const f = suspending.get(value);
+    const f = value instanceof Suspending && value["f"]; // private, but for this file
     if (f && !guest.instrumented && EngineSuspending) {
       value = new EngineSuspending(f);
     } else if (f || (guest.instrumented && typeof value == "function" && !isExported(value))) {
-      value = importStub(guest, f ?? value, !!f, index, `${module}.${name}`);
+      value = importStub(guest, f || value, !!f, index, `${module}.${name}`);
     }
     (adapted[module] ??= {})[name] = value;
   }
-  return adapted;
-}
-
-/** @param {Guest} guest @param {WebAssembly.Instance} instance */
-function link(guest, instance) {
-  guest.link(instance);
-  instances.set(instance, guest);
-  for (const [name, value] of Object.entries(instance.exports)) {
-    if (typeof value == "function" && !exported.has(value)) {
-      exported.set(value, { guest, name, thunk: instance.exports[`asyncify_entry:${name}`] });
+  const link = (/** @type {WebAssembly.Instance} */ instance) => {
+    const { exports } = instance;
+    guest.link(exports);
+    exported.set(instance, { guest });
+    for (const [name, value] of Object.entries(exports)) {
+      if (typeof value == "function" && !exported.has(value)) {
+        exported.set(value, { guest, name, thunk: exports[`asyncify_entry:${name}`] });
+      }
     }
-  }
-  return instance;
+    return instance;
+  };
+  return [adapted, link];
 }
 
 /**
+ * @param {Promise<WebAssembly.Module>} compiling
+ * @param {Imports} [imports]
+ * @param {Options} [options]
+ */
+async function whenCompiled(compiling, imports, options) {
+  const module = await compiling;
+  return { module, instance: await instantiate(module, imports, options) };
+}
+
+/**
+ * @overload
+ * @param {BufferSource} source
+ * @param {Imports} [imports]
+ * @param {Options} [options] Also go to the engine, as its options for compiling.
+ * @returns {Promise<WebAssembly.WebAssemblyInstantiatedSource>}
+ */
+/**
+ * @overload
+ * @param {WebAssembly.Module} source
+ * @param {Imports} [imports]
+ * @param {Options} [options]
+ * @returns {Promise<WebAssembly.Instance>}
+ */
+/**
  * @param {WebAssembly.Module | BufferSource} source
  * @param {Imports} [imports]
- * @param {Options} [options] Also goes to the engine, as its options for compiling.
+ * @param {Options} [options]
  * @returns {Promise<any>}
  */
-export async function instantiate(source, imports, options = {}) {
-  const compiled = source instanceof WebAssembly.Module;
+export async function instantiate(source, imports, options) {
+  if (source instanceof WebAssembly.Module) {
+    const [adapted, link] = prepare(source, imports, options);
+    return link(await engineInstantiate(source, adapted));
+  }
   // @ts-ignore: the second parameter is newer than TypeScript's libraries.
-  const module = compiled ? source : await WebAssembly.compile(source, options);
-  const guest = makeGuest(module, options);
-  const instance = link(guest, await engineInstantiate(module, adapt(module, guest, imports)));
-  return compiled ? instance : { module, instance };
+  return whenCompiled(WebAssembly.compile(source, options), imports, options);
 }
 
 /**
@@ -75,15 +97,14 @@ export async function instantiate(source, imports, options = {}) {
  */
 export async function instantiateStreaming(source, imports, options) {
   // @ts-ignore: as above.
-  const module = await WebAssembly.compileStreaming(source, options);
-  return { module, instance: await instantiate(module, imports, options) };
+  return whenCompiled(WebAssembly.compileStreaming(source, options), imports, options);
 }
 
 /** @type {{ new (module: WebAssembly.Module, imports?: Imports, options?: Options): WebAssembly.Instance }} */
-export const Instance = new Proxy(EngineInstance, {
-  construct(_, [module, imports, options = {}]) {
-    const guest = makeGuest(module, options);
-    return link(guest, new EngineInstance(module, adapt(module, guest, imports)));
+export const Instance = new Proxy(/** @type {any} */ (EngineInstance), {
+  construct(_, [module, imports, options]) {
+    const [adapted, link] = prepare(module, imports, options);
+    return link(new EngineInstance(module, adapted));
   },
 });
 
@@ -92,5 +113,5 @@ export const Instance = new Proxy(EngineInstance, {
  * @param {WebAssembly.Instance} instance
  */
 export function close(instance) {
-  instances.get(instance)?.close();
+  exported.get(instance)?.guest.close();
 }

@@ -11,15 +11,12 @@ import { instrumentedAny } from "./guest.js";
 /** @typedef {import("./call.js").Call} Call */
 /** @typedef {import("./guest.js").Guest} Guest */
 
-/** The functions that were marked. @type {WeakMap<object, Function>} */
-export const suspending = new WeakMap();
-
-/** What is known of exported functions. @type {WeakMap<object, { guest: Guest, name: string, thunk: any }>} */
+/** What is known of instances and of exported functions. @type {WeakMap<object, { guest: Guest, name?: string, thunk?: any }>} */
 export const exported = new WeakMap();
 
 const table = new WebAssembly.Table({ element: "anyfunc", initial: 1 });
 
-/** Whether a value is a function of WebAssembly. @param {any} value */
+/** Whether a value is a function of WebAssembly. @param {any} value @returns {value is Function} */
 export function isExported(value) {
   try {
     table.set(0, value);
@@ -37,15 +34,18 @@ export class Suspending {
     if (typeof f != "function" || isExported(f)) {
       throw new TypeError("not a function of JavaScript");
     }
-    suspending.set(this, f);
+    /** @private */
+    this.f = f;
   }
 }
 
 /**
  * Return a function that calls an export and returns a promise of its results.
- * @param {Function} f
+ * @template {any[]} [Parameters=any[]]
+ * @template [Result=any]
+ * @param {((...args: Parameters) => Result) | WebAssembly.ExportValue} f A function that an instance exports.
  * @param {{ signal?: AbortSignal }} [options] `signal` is not in the standard: its reason is thrown where the guest waits.
- * @returns {(...args: any[]) => Promise<any>}
+ * @returns {(...args: Parameters) => Promise<Result>}
  */
 export function promising(f, { signal } = {}) {
   if (!isExported(f)) throw new TypeError("not a function of WebAssembly");
@@ -55,12 +55,11 @@ export function promising(f, { signal } = {}) {
   const wrapper = (/** @type {any[]} */ ...args) =>
     new Promise((resolve, reject) => {
       signal?.throwIfAborted();
-      const entry = thunk && guest?.settleDown() ? thunk : f;
       /** @type {Call} */
       const call = {
         guest,
-        entry,
-        thunk: entry != f,
+        entry: f,
+        thunk: thunk && guest?.settleDown() && thunk,
         name,
         args,
         resolve,

@@ -1,4 +1,4 @@
-/** What the standard leaves to the embedder: stacks, cancellation, lists, memory, and bad input. */
+/** What the standard leaves to the embedder: shadow stacks, cancellation, lists, and bad input. */
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -10,8 +10,8 @@ const { close, instantiate, promising, SuspendError, Suspending } = ponyfill;
 const ours = (name) => waysToRun(name).filter(({ api, way }) => api === ponyfill && !way.startsWith("native"));
 
 for (const { way, module } of ours("stacks")) {
-  const start = (ask, host = () => 0) =>
-    new ponyfill.Instance(module, { env: { ask: new Suspending(ask), host } }).exports;
+  const start = (ask, host = () => 0, options = {}) =>
+    new ponyfill.Instance(module, { env: { ask: new Suspending(ask), host } }, options).exports;
 
   describe(`stacks: ${way}`, () => {
     it("gives every suspended call a shadow stack of its own", async () => {
@@ -50,6 +50,18 @@ for (const { way, module } of ours("stacks")) {
       assert.equal(exports.__stack_pointer.value, top);
     });
 
+    it("refuses to suspend a second call where no other shadow stack can be had", async () => {
+      const options = { allocate: () => 0, region: [2 ** 20, 2 ** 20 + 2 ** 16] };
+      const exports = start((number) => (number ? sleep(1, number) : 0), undefined, options);
+      const top = exports.__stack_pointer.value;
+      const first = promising(exports.dig)(1, 2);
+      await assert.rejects(promising(exports.dig)(2, 2), { name: "SuspendError", message: /no allocator/ });
+      assert.equal(await promising(exports.dig)(0, 2), 0); // one that does not suspend runs below it
+      assert.equal(await first, 6);
+      assert.equal(exports.__stack_pointer.value, top);
+      assert.equal(await promising(exports.dig)(2, 2), 12);
+    });
+
     it("has its shadow stacks in order after exceptions", async () => {
       let answer = Promise.reject(new Error("no"));
       const exports = start(() => answer);
@@ -60,50 +72,6 @@ for (const { way, module } of ours("stacks")) {
       const calls = [1, 2].map((number) => promising(exports.dig)(number, 2));
       assert.deepEqual(await Promise.all(calls), [6, 6]);
       assert.equal(exports.__stack_pointer.value, top);
-    });
-  });
-}
-
-for (const { way, module } of ours("deep")) {
-  describe(`depth: ${way}`, () => {
-    const start = (options) => {
-      const env = { wait: new Suspending((number) => Promise.resolve(number)) };
-      return new ponyfill.Instance(module, { env }, options);
-    };
-
-    it("suspends in deep recursion, again and again", async () => {
-      assert.equal(await promising(start().exports.down)(3000, 5), 2999 + 15);
-    });
-
-    it("grows the stack, or says how large it is and for which export", async () => {
-      const { exports } = start({ stackSize: 1024 });
-      if (way == "secondary") {
-        assert.equal(exports.asyncify_memory.buffer.byteLength, 65536);
-        assert.equal(await promising(exports.down)(6000, 2), 5999 + 3);
-        assert.ok(exports.asyncify_memory.buffer.byteLength > 65536);
-      } else {
-        await assert.rejects(promising(exports.down)(1000, 1), {
-          name: "RangeError",
-          message: /export down: the asyncify stack of \d+ bytes is too small/,
-        });
-      }
-      assert.equal(await promising(exports.down)(3, 2), 5);
-    });
-
-    it("uses a region that the user names, and the user's allocator", async () => {
-      const { exports } = start({ region: [1024, 9216] });
-      assert.equal(await promising(exports.down)(100, 1), 100);
-      if (way != "secondary") await assert.rejects(promising(exports.down)(3000, 1), /stack of (7904|8176) bytes/);
-      const asked = [];
-      const allocate = (size) => {
-        asked.push(size);
-        return 2048;
-      };
-      assert.equal(await promising(start({ allocate, stackSize: 4096 }).exports.down)(10, 1), 10);
-      assert.deepEqual(asked, way == "secondary" ? [] : [4096]);
-      if (way != "secondary") {
-        await assert.rejects(promising(start({ allocate: () => 0 }).exports.down)(1, 1), SuspendError);
-      }
     });
   });
 }
@@ -243,29 +211,6 @@ for (const { way, module } of ours("lists")) {
       await assert.rejects(promising(exports.other)(1), SuspendError);
       assert.equal(await promising(exports.good)(1), 2);
     });
-  });
-}
-
-for (const { way, module } of ours("poor")) {
-  it(`a guest without allocator: ${way}`, async () => {
-    const env = { ask: new Suspending((number) => (number ? Promise.resolve(1) : 0)) };
-    const { exports } = new ponyfill.Instance(module, { env });
-    assert.equal(await promising(exports.run)(0), 0);
-    if (way == "secondary") assert.equal(await promising(exports.run)(1), 2);
-    else await assert.rejects(promising(exports.run)(1), { name: "SuspendError", message: /no allocator/ });
-    const helped = new ponyfill.Instance(module, { env }, { region: [65536, 131072] });
-    assert.equal(await promising(helped.exports.run)(1), 2);
-  });
-}
-
-for (const { way, module } of ours("memory64")) {
-  it(`addresses of 64 bits: ${way}`, async () => {
-    const env = { ask: new Suspending((number) => sleep(1, number)) };
-    const options = { allocate: (size) => exports.malloc(BigInt(size)) };
-    const { exports } = new ponyfill.Instance(module, { env }, options);
-    assert.deepEqual(await Promise.all([1, 2, 3].map(promising(exports.run))), [2, 4, 6]);
-    const placed = new ponyfill.Instance(module, { env }, { region: [1024n, 8192n] });
-    assert.equal(await promising(placed.exports.run)(1), 2);
   });
 }
 

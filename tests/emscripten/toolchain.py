@@ -24,7 +24,7 @@ PROGRAMS: Final = Path(__file__).resolve().parent / "programs"
 
 _FOLDER: Final = BUILD / "emscripten"
 _REASON: Final = _FOLDER / "not-installed.txt"
-_STAND_INS: Final = ("wasm-opt", "wasm-metadce")
+_STAND_IN: Final = "wasm-opt"
 
 # Where Debian puts the JavaScript modules of Emscripten; the package says so only to its own Node.
 _DEBIAN_MODULES: Final = "/usr/share/nodejs"
@@ -78,12 +78,12 @@ class Built:
         return Result(done.returncode, done.stdout, done.stderr)
 
 
-def build(sources: str, *flags: str, real: bool = False, sides: tuple[str, ...] = ()) -> Built:
+def build(sources: str, *flags: str, real: bool = False, side: str = "", side_flags: tuple[str, ...] = ()) -> Built:
     """Build a program of `programs/`, with the real wasm-opt if asked to.
 
-    `sides` are side modules to link dynamically; they are built with the same optimization level and their own flags.
+    `side` is a side module to link dynamically, with flags of its own.
     """
-    key = hashlib.sha256(repr((sources, flags, real, sides)).encode())
+    key = hashlib.sha256(repr((sources, flags, real, side, side_flags)).encode())
     for file in sorted(PROGRAMS.iterdir()):
         key.update(file.read_bytes())
     if not real:
@@ -95,12 +95,12 @@ def build(sources: str, *flags: str, real: bool = False, sides: tuple[str, ...] 
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         messages = ""
-        for side in sides:
-            side_flags = [flag for flag in flags if flag.startswith(("-O", "-sBINARYEN", "-sASYNCIFY="))]
-            messages += _emcc(folder, real, side, "-sSIDE_MODULE=1", *side_flags, "-o", f"{Path(side).stem}.wasm")
-        inputs = [f"{Path(side).stem}.wasm" for side in sides]
+        inputs = []
+        if side:
+            inputs = [f"{Path(side).stem}.wasm"]
+            messages += _emcc(folder, real, side, "-sSIDE_MODULE=1", *side_flags, "-o", *inputs)
         messages += _emcc(folder, real, sources, *inputs, *flags, "-o", script.name)
-        if sides:
+        if side:
             _share_state(script)
         log.write_text(messages)
     return Built(script, log.read_text())
@@ -117,13 +117,20 @@ def _emcc(folder: Path, real: bool, source: str, *arguments: str) -> str:
 
 
 def _share_state(script: Path) -> None:
-    """Give the main module Asyncify's globals too, as Emscripten does itself since 3.1.7."""
+    """Let the modules have one state, as later versions of Emscripten do themselves.
+
+    Where `shared_state.js` makes the globals, the main module imports them too; else it exports them, as they are.
+    """
     text = script.read_text()
-    start = "var asmLibraryArg = {"
-    assert start in text
-    script.write_text(
-        text.replace(start, start + "__asyncify_state: ___asyncify_state, __asyncify_data: ___asyncify_data,", 1)
-    )
+    if "var ___asyncify_state" in text:
+        place = "var asmLibraryArg = {"
+        shared = "var asmLibraryArg = {__asyncify_state: ___asyncify_state, __asyncify_data: ___asyncify_data,"
+    else:
+        place = "exports = relocateExports(exports,"
+        names = ("__asyncify_state", "__asyncify_data")
+        shared = "".join(f"asmLibraryArg.{name} = exports.{name}; " for name in names) + place
+    assert text.count(place) == 1
+    script.write_text(text.replace(place, shared))
 
 
 def _environment(real: bool) -> dict[str, str]:
@@ -147,18 +154,17 @@ def _stand_ins(wasm_opt: str) -> Path:
     tools = root / "bin"
     tools.mkdir(parents=True, exist_ok=True)
     for tool in Path(wasm_opt).parent.glob("wasm*"):
-        if tool.name not in _STAND_INS and not (tools / tool.name).exists():
+        if tool.name != _STAND_IN and not (tools / tool.name).exists():
             (tools / tool.name).symlink_to(tool)
     package = Path(caesura.__file__).parents[1]
     script = (
         f"#!{sys.executable}\nimport sys\n\nsys.path.insert(0, {str(package)!r})\n"
         "from caesura.cli.wasm_opt import main\n\nsys.exit(main())\n"
     )
-    for name in _STAND_INS:
-        file = tools / name
-        if not file.is_file() or file.read_text() != script:
-            file.write_text(script)
-            file.chmod(0o755)
+    file = tools / _STAND_IN
+    if not file.is_file() or file.read_text() != script:
+        file.write_text(script)
+        file.chmod(0o755)
     return root
 
 

@@ -1,9 +1,18 @@
-;; Addresses of 64 bits.
+;; Addresses of 64 bits. `run` keeps its argument in a frame of the shadow stack while it waits.
 (module
   (import "env" "ask" (func $ask (param i32) (result i32)))
   (memory (export "memory") i64 16)
-  (global $heap (mut i64) (i64.const 65536))
+  (global $__stack_pointer (mut i64) (i64.const 65536))
+  (global $heap (mut i64) (i64.const 131072))
+  (export "__stack_pointer" (global $__stack_pointer))
+  (export "heap" (global $heap))
   (func (export "malloc") (param i64) (result i64)
     (global.get $heap)
     (global.set $heap (i64.add (global.get $heap) (local.get 0))))
-  (func (export "run") (param i32) (result i32) (i32.add (local.get 0) (call $ask (local.get 0)))))
+  (func (export "run") (param $number i32) (result i32)
+    (local $frame i64) (local $sum i32)
+    (global.set $__stack_pointer (local.tee $frame (i64.sub (global.get $__stack_pointer) (i64.const 16))))
+    (i32.store (local.get $frame) (local.get $number))
+    (local.set $sum (i32.add (call $ask (local.get $number)) (i32.load (local.get $frame))))
+    (global.set $__stack_pointer (i64.add (local.get $frame) (i64.const 16)))
+    (local.get $sum)))

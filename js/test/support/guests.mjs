@@ -13,8 +13,14 @@ export function findPython() {
   return process.env.CAESURA_PYTHON ?? (existsSync(local) ? local : "python3");
 }
 
-if (!process.env.CAESURA_GUESTS_BUILT) {
+try {
   execFileSync(findPython(), [fileURLToPath(new URL("../build_guests.py", import.meta.url))], { stdio: "inherit" });
+} catch {
+  console.error(
+    `The guests could not be built with ${findPython()}, which needs caesura and wasmtime: ` +
+      "run `make test` once, or set CAESURA_PYTHON.",
+  );
+  process.exit(1);
 }
 
 export const hasNative = "Suspending" in WebAssembly;

@@ -19,7 +19,7 @@ from typing import Final
 
 import caesura
 from caesura.cli import wasm_opt_arguments as arguments
-from caesura.cli import wasm_opt_later as later
+from caesura.cli import wasm_opt_features as features
 from caesura.cli import wasm_opt_real as real
 from caesura.cli import wasm_opt_sections as custom
 from caesura.cli import wasm_opt_source_map as source_map
@@ -65,9 +65,6 @@ class _Failed(Exception):
 def main(words: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     try:
-        tool = Path(sys.argv[0]).stem
-        if words is None and tool in later.OTHER_TOOLS:
-            return later.run_other_tool(tool, sys.argv[1:])
         return _main(sys.argv[1:] if words is None else words)
     except _Failed as failure:
         return failure.code
@@ -94,13 +91,18 @@ def _main(words: list[str]) -> int:
     if arguments.HELP in words or "-h" in words:
         return _help()
     if not any(word.partition("=")[0] == "--asyncify" for word in words):
-        return later.run_wasm_opt(words)
+        return _hand_over(words)
     line = parse(words)
     if not wants_asyncify(line):
-        return later.run_wasm_opt(words)
+        return _hand_over(words)
     with tempfile.TemporaryDirectory(prefix="caesura-") as folder:
         _Job(line, Path(folder)).run()
     return 0
+
+
+def _hand_over(words: list[str]) -> int:
+    """Run the real wasm-opt for a line without `--asyncify`."""
+    return real.run(real.require("passes other than --asyncify"), words)
 
 
 def _version() -> int:
@@ -146,6 +148,8 @@ class _Job:
         data = _read(line.input)
         is_text = data[: len(_MAGIC)] != _MAGIC
         steps = divide(line, self._options, is_text, _has_own_runtime(data, is_text))
+        multivalue = features.is_on(features.MULTIVALUE, line, b"" if is_text else data) and not steps.second.needed
+        self._options = replace(self._options, no_multivalue=not multivalue)
         if not is_text and not self._names:
             data = custom.drop_dwarf(data)
         if line.has(arguments.OUTPUT_SOURCE_MAP) and line.has(arguments.INPUT_SOURCE_MAP):
@@ -221,13 +225,13 @@ class _Job:
         return [f"{arguments.INPUT_SOURCE_MAP}={file}"]
 
     def _new_features(self) -> list[str]:
-        """Return options for what the output may use although the input does not; they must come last."""
-        features = [later.MULTIVALUE]
+        """Return options for what the output uses because pass arguments ask for it; they must come last."""
+        needed = []
         if self._options.in_secondary_memory:
-            features.append(later.MULTIMEMORY)
+            needed.append(features.MULTIMEMORY)
         if self._options.import_globals or self._options.export_globals:
-            features.append(later.MUTABLE_GLOBALS)
-        return features
+            needed.append(features.MUTABLE_GLOBALS)
+        return [f"--enable-{feature}" for feature in needed]
 
     def _tell(self, data: bytes, result: Instrumented) -> None:
         """Print warnings, and decisions if asked to. Import lists are often longer than a module's imports."""

@@ -3,7 +3,7 @@
 It is, in this order: what the environment variable CAESURA_WASM_OPT names; the first `wasm-opt` on the PATH that is
 not this program under another name; `node_modules/.bin/wasm-opt` of npm's package `binaryen`, in the working folder or
 one above it. Tool chains are set up by putting this program where they look for `wasm-opt`, so it must not take itself
-for the real one: links are resolved, wrapper scripts that mention caesura are passed over, and a mark in the
+for the real one: links are resolved, scripts that mention this program or its module are passed over, and a mark in the
 environment turns what is left into an error instead of an endless loop.
 """
 
@@ -23,6 +23,7 @@ VARIABLE: Final = "CAESURA_WASM_OPT"
 _MARK: Final = "CAESURA_WASM_OPT_RUNNING"
 _FILE_NAMES: Final = ("wasm-opt.exe", "wasm-opt.cmd", "wasm-opt") if os.name == "nt" else ("wasm-opt",)
 _HEAD_BYTES: Final = 4096
+_OWN_NAMES: Final = (b"caesura-wasm-opt", b"caesura.cli.wasm_opt")
 
 
 def find() -> str:
@@ -77,4 +78,4 @@ def is_ourselves(path: Path) -> bool:
             head = file.read(_HEAD_BYTES)
     except OSError:
         return False
-    return head.startswith(b"#!") and b"caesura" in head
+    return head.startswith(b"#!") and any(name in head for name in _OWN_NAMES)

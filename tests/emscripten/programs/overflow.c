@@ -13,6 +13,6 @@ __attribute__((noinline)) int descend(int depth) {
 
 int main(void) {
   printf("shallow %d\n", descend(3));
-  printf("deep %d\n", descend(500));
+  printf("deep %d\n", descend(2000));
   return 0;
 }

@@ -1,0 +1,52 @@
+// What a user writes in TypeScript: package.test.mjs compiles and runs it against the package as npm packs it.
+
+import { readFileSync } from "node:fs";
+
+import {
+  close,
+  type Imports,
+  Instance,
+  instantiate,
+  instantiateStreaming,
+  type Options,
+  promising,
+  SuspendError,
+  Suspending,
+} from "caesura";
+import * as auto from "caesura/auto";
+
+const code = readFileSync(process.argv[2]);
+const imports: Imports = { env: { wait: new Suspending(async (number: number) => number) } };
+const options: Options = { stackSize: 4096, allocate: (_bytes: number) => 1024 };
+
+// The standard's ways to an instance, with options that it does not have.
+const { module, instance } = await instantiate(code, imports, options);
+const second: WebAssembly.Instance = await instantiate(module, imports);
+const third = new Instance(module, imports, { region: [1024, 8192] });
+const response = new Response(code, { headers: { "content-type": "application/wasm" } });
+const { instance: fourth } = await instantiateStreaming(response, imports);
+
+// An export of unknown type gives any; a typed one keeps its parameters and its result.
+const controller = new AbortController();
+const sums = [await promising(instance.exports.down, { signal: controller.signal })(3, 2)];
+const down = promising(second.exports.down as (depth: number, times: number) => number);
+const typed: Promise<number> = down(3, 2);
+sums.push(await typed, await promising(third.exports.down)(3, 2), await promising(fourth.exports.down)(3, 2));
+
+// @ts-expect-error: the export takes numbers
+const wrongArgument = () => down("3", 2);
+// @ts-expect-error: text cannot be imported
+const wrongImport: Imports = { env: { wait: "text" } };
+// @ts-expect-error: there is no such option
+const wrongOption: Options = { stack: 1 };
+
+const build: "bare" | "instrumented" = auto.choose("bare", "instrumented");
+const again: auto.Imports = { env: { wait: new auto.Suspending(() => 1) } };
+const fifth = auto.native ? undefined : await auto.instantiate(module, again);
+if (fifth) sums.push(await auto.promising(fifth.exports.down)(3, 2));
+
+close(instance);
+const closed = await promising(instance.exports.down)(1, 1).then(String, (reason: SuspendError) => {
+  return reason instanceof SuspendError ? reason.message : "another error";
+});
+console.log(JSON.stringify({ sums, closed, build, others: [wrongArgument, wrongImport, wrongOption].length }));

@@ -1,0 +1,43 @@
+"""The spellings of Asyncify's pass arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from caesura import Options, UsageError
+from caesura.cli.wasm_opt_asyncify import read_options
+
+
+def test_every_spelling_of_the_pass_arguments(tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("env.sleep\nenv.*\n")
+    assert read_options([]) == Options()
+    assert read_options(["asyncify-imports@a.b,c.d"]).imports == ("a.b", "c.d")
+    assert read_options(["asyncify-imports@*.name"]).imports == ("*.name",)
+    assert read_options([f"asyncify-imports@@{names}"]).imports == ("env.sleep", "env.*")
+    assert read_options(["asyncify-imports@a.b", "asyncify-imports@c.d"]).imports == ("c.d",)
+    assert read_options(["asyncify-imports@", "other@x"]) == Options()
+    assert read_options(["asyncify-ignore-imports"]).ignore_imports
+    assert not read_options(["asyncify-ignore-imports@"]).ignore_imports
+    assert read_options(["asyncify-ignore-indirect@"]).ignore_indirect
+    assert read_options(["asyncify-removelist@f(int, char),g"]).remove_list == ("f(int, char)", "g")
+    assert read_options(["asyncify-blacklist@f"]).remove_list == ("f",)
+    assert read_options(["asyncify-blacklist@f", "asyncify-removelist@g"]).remove_list == ("g",)
+    assert read_options(["asyncify-whitelist@f", "asyncify-onlylist@"]).only_list == ("f",)
+    assert read_options(["asyncify-addlist@f", "asyncify-propagate-addlist"]) == Options(
+        add_list=("f",), propagate_addlist=True
+    )
+    assert read_options(["asyncify-asserts", "asyncify-verbose", "asyncify-ignore-unwind-from-catch"]) == Options(
+        asserts=True, verbose=True, ignore_unwind_from_catch=True
+    )
+    assert read_options(["asyncify-relocatable"]).import_globals
+    assert read_options(["asyncify-import-globals"]).import_globals
+    assert read_options(["asyncify-export-globals"]).export_globals
+    assert read_options(["asyncify-memory@second"]).memory == "second"
+    assert read_options(["asyncify-in-secondary-memory", "asyncify-secondary-memory-size@7"]) == Options(
+        in_secondary_memory=True, secondary_memory_size=7
+    )
+    with pytest.raises(UsageError, match="unknown pass argument"):
+        read_options(["asyncify-import@a.b"])

@@ -1,0 +1,67 @@
+"""Which features the output of caesura-wasm-opt uses, and what later tools make of it."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from caesura.wasm.module import Module
+from caesura.wasm.sections import encode_custom
+from tests.cli.wasm_opt_folder import MODULE, Folder
+from tests.support.paths import npm_file
+
+
+def returns_several_values(module: bytes) -> bool:
+    return any(len(definition.results) > 1 for definition in Module(module).types)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], False),
+        (["--enable-multivalue"], True),
+        (["-all"], True),
+        (["--all-features", "--disable-multivalue"], False),
+        (["--enable-multivalue", "--mvp-features"], False),
+        (["--mvp-features", "--enable-multivalue"], True),
+        (["--enable-simd"], False),
+    ],
+)
+def test_functions_return_several_values_only_where_the_feature_is_on(
+    folder: Folder, words: list[str], expected: bool
+) -> None:
+    assert returns_several_values(folder.module("--asyncify", *words, real="")) == expected
+
+
+def test_features_that_the_module_notes_count_where_the_line_says_nothing(folder: Folder) -> None:
+    used = encode_custom("target_features", b"\2+\x0fmutable-globals+\x0amultivalue")
+    for note, words, expected in (
+        (used, (), True),
+        (used, ("--disable-multivalue",), False),
+        (encode_custom("target_features", b"\1-\x0amultivalue"), (), False),
+        (encode_custom("target_features", b"\2+\x0amultivalue"), (), False),  # broken
+    ):
+        (folder.path / "in.wasm").write_bytes(MODULE + note)
+        assert returns_several_values(folder.module("--asyncify", *words, real="")) == expected
+
+
+def test_other_tools_take_what_was_instrumented(folder: Folder) -> None:
+    """Tool chains tell each tool which features their compiler used, and run it over the instrumented module."""
+    folder.module("--asyncify", "--mvp-features", real="")
+    for name in ("wasm-opt", "wasm-metadce"):
+        words = [str(npm_file(f".bin/{name}")), "out.wasm", "--mvp-features", "-o", "later.wasm"]
+        if name == "wasm-metadce":
+            (folder.path / "graph.json").write_text(
+                '[{"name": "outside", "root": true, "reaches": ["run"]}, {"name": "run", "export": "run"}]'
+            )
+            words.append("--graph-file=graph.json")
+        subprocess.run(words, cwd=folder.path, check=True, capture_output=True, timeout=120)
+        assert "run" in [item.name for item in Module((folder.path / "later.wasm").read_bytes()).exports]
+    assert folder.run("out.wasm", "--dce", "--mvp-features", "-o", "later.wasm").code == 0
+
+
+def test_passes_behind_get_no_functions_that_return_several_values(folder: Folder) -> None:
+    done = folder.run("in.wasm", "--asyncify", "--dce", "--enable-multivalue", "-o", "out.wasm")
+    assert done.code == 0, done.err
+    assert not returns_several_values((folder.path / "out.wasm").read_bytes())

@@ -1,0 +1,66 @@
+"""What caesura-wasm-opt does in which order."""
+
+from __future__ import annotations
+
+import pytest
+
+from caesura import Options
+from caesura.cli.wasm_opt_arguments import parse
+from caesura.cli.wasm_opt_steps import divide, optimize_choice
+from caesura.wasm.module import Module
+from tests.cli.wasm_opt_folder import Folder
+
+
+def test_passes_go_to_the_run_on_their_side(folder: Folder) -> None:
+    done = folder.run(
+        *("in.wasm", "--inlining", "-O2", "--asyncify", "--dce", "--pass-arg=inlining@never", "-n", "-o", "out.wasm"),
+    )
+    assert done.code == 0, done.err
+    first, second = done.handed
+    assert first[:4] == ["--inlining", "-O2", "--pass-arg=inlining@never", "-n"]
+    assert "--asyncify" not in [*first, *second]
+    assert second[:2] == ["--dce", "-n"]
+    assert "-g" in first
+    assert "-g" not in second
+
+
+def test_level_behind_asyncify_optimizes_the_guest_before(folder: Folder) -> None:
+    done = folder.run("in.wasm", "--asyncify", "-O3", "--strip-producers", "-o", "out.wasm")
+    assert [words[0] for words in done.handed] == ["-O3"]
+
+
+@pytest.mark.parametrize("argument", ["asyncify-onlylist@outer,inner", "asyncify-removelist@clock"])
+def test_level_stays_behind_asyncify_where_lists_name_functions(folder: Folder, argument: str) -> None:
+    done = folder.run("in.wasm", "--asyncify", f"--pass-arg={argument}", "-O1", "-o", "out.wasm")
+    assert done.code == 0, done.err
+    assert [words[0] for words in done.handed] == ["-O1"]
+    assert Module((folder.path / "out.wasm").read_bytes()).custom_section("name") is None
+
+
+def test_level_stays_behind_asyncify_where_the_guest_suspends_itself() -> None:
+    steps = divide(parse(["--asyncify", "-O3"]), Options(), False, True)
+    assert (steps.first.needed, steps.second.needed) == (False, True)
+
+
+def test_level_of_the_whole_line_counts_on_both_sides() -> None:
+    steps = divide(parse(["--inlining-optimizing", "--asyncify", "--dce", "-Oz"]), Options(), False, False)
+    assert steps.first.words == ("--inlining-optimizing", "--optimize-level=2", "--shrink-level=2")
+    assert steps.second.words == ("--dce", "-Oz", "--optimize-level=2", "--shrink-level=2")
+    steps = divide(parse(["-O1", "-ol", "3", "--asyncify"]), Options(), False, False)
+    assert steps.first.words == ("-O1", "--optimize-level=3", "--shrink-level=0")
+    assert not divide(parse(["-O0", "--asyncify", "-s=1"]), Options(), False, False).first.needed
+
+
+@pytest.mark.parametrize(
+    ("words", "choice"),
+    [([], "balanced"), (["-Os"], "balanced"), (["-Oz"], "size"), (["-O3"], "speed"), (["-O3", "-ol=1"], "balanced")],
+)
+def test_level_says_how_to_weigh_size_against_speed(words: list[str], choice: str) -> None:
+    assert optimize_choice(parse(words)) == choice
+
+
+def test_pass_arguments_belong_to_the_closest_pass_before() -> None:
+    words = ["--a", "--pass-arg=a@1", "--asyncify", "--a", "-pa", "a@2", "--pass-arg=global@3", "--pass-arg=asyncify@x"]
+    steps = divide(parse(words), Options(), False, False)
+    assert steps.first.words == ("--a", "--pass-arg=a@1", "--pass-arg=global@3")
+    assert steps.second.words == ("--a", "-pa", "a@2", "--pass-arg=global@3")
