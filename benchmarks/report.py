@@ -18,7 +18,7 @@ from benchmarks.facts import DOCS, REPOSITORY, load, say
 from benchmarks.plot import write_size_plot, write_transform_plot
 from benchmarks.profile import profile_tables
 from benchmarks.readme import readme_block
-from benchmarks.running_part import running_optimize_table, running_tables, write_running_plots
+from benchmarks.running_part import running_optimize_table, running_section
 from benchmarks.tables import (
     growth_table,
     optimize_size_table,
@@ -122,7 +122,7 @@ def _page(facts: Facts) -> str:
         }
         parts.append(_TRANSFORM.format(plot="transform.svg", **texts))
     if running:
-        parts += [running_tables(running), write_running_plots(running, DOCS)]
+        parts.append(running_section(running, DOCS))
     for part, title in (("host", "The asyncio host"), ("javascript", "The JavaScript host")):
         found = facts[part]
         if found:
