@@ -1,4 +1,4 @@
-"""What the report takes from the running half of the benchmarks: its tables and drawings, and the `--optimize` levels."""
+"""What the report takes from the running half of the benchmarks: tables, drawings, and the `--optimize` levels."""
 
 from __future__ import annotations
 
