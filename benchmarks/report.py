@@ -54,9 +54,9 @@ _SIZE: Final = """\
 Bytes of the code section, and what the tools add to it. Binaryen's are those of npm's current version,
 `-O1 --asyncify` and `-O3 --asyncify`, with the same options; a dash where that was not made (`-O3` takes long for PHP).
 Binaryen optimizes the whole program on the way, and caesura leaves alone what is there, which matters for the C
-programs, as zig's linker does not run `wasm-opt`. So for these the last column takes off what `-O1` alone does: caesura's
-addition to the original as a share of Asyncify's addition to the optimized program. The import lists stand in
-benchmarks/programs.py.
+programs, as zig's linker does not run `wasm-opt`. So for these the last column takes off what `-O1` alone does:
+caesura's addition to the original as a share of Asyncify's addition to the optimized program. The import lists stand
+in benchmarks/programs.py.
 
 {table}
 The C programs in the worst case, of which small ones are mostly the fixed functions of the ABI:
