@@ -12,7 +12,6 @@ SOURCES := $(shell find src -name '*.py') pyproject.toml hatch_build.py
 CHECKED := src tests js/test benchmarks examples docs/render_options.py hatch_build.py
 
 TOOLS := $(VENV)/.tools-installed
-BENCH_TOOLS := $(VENV)/.bench-tools-installed
 PACKAGE := $(VENV)/.caesura-installed
 NPM := node_modules/.package-lock.json
 
@@ -48,7 +47,7 @@ lint: $(TOOLS) $(NPM)
 	node_modules/.bin/tsc -p js/tsconfig.json
 
 # ROUNDS=9 measures more often; ONLY=size,transform measures some parts (python -m benchmarks --help lists them).
-bench: $(PACKAGE) $(NPM) $(BENCH_TOOLS)
+bench: $(PACKAGE) $(NPM)
 	@sh benchmarks/setup.sh
 	@$(RUN) -m benchmarks $(if $(ROUNDS),--rounds=$(ROUNDS)) $(if $(ONLY),--only=$(ONLY))
 
@@ -64,11 +63,6 @@ $(TOOLS): pyproject.toml | $(RUN)
 	@echo "--- installing the tools for building and testing"
 	@$(RUN) -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
 	@$(RUN) -m pip install --disable-pip-version-check --quiet --group dev
-	@touch $@
-
-$(BENCH_TOOLS): pyproject.toml | $(TOOLS)
-	@echo "--- installing what the benchmarks need besides"
-	@$(RUN) -m pip install --disable-pip-version-check --quiet --group bench
 	@touch $@
 
 $(PACKAGE): $(SOURCES) $(TOOLS)

@@ -3,7 +3,7 @@
     python -m benchmarks [--rounds N] [--only PART ...]
 
 Each part writes its own figures (docs/PART.json); the report is made of what there is. A part that fails does not keep
-the others from running, and keeps its old figures. The parts for the hosts print their tables: what they print is kept.
+the others from running, and keeps its old figures. The part for JavaScript prints its table: what it prints is kept.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PARTS: Final = {
     "transform": Part((*_PYTHON, "benchmarks.transform"), takes_rounds=True),
     "profile": Part((*_PYTHON, "benchmarks.profile")),
     "running": Part((*_PYTHON, "benchmarks.running"), takes_rounds=True),
-    "host": Part((*_PYTHON, "benchmarks.host"), prints=True),
+    "host": Part((*_PYTHON, "benchmarks.host")),
     "javascript": Part(("node", "benchmarks/javascript.mjs"), prints=True),
 }
 

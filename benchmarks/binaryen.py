@@ -8,9 +8,6 @@ to the same day.) What making them cost is kept beside them.
 A native `wasm-opt` is compared with in CPU time, wall clock and memory: the one that CAESURA_BENCH_WASM_OPT names, or
 the first on the path, as Debian and Ubuntu have it in the package `binaryen`. It is older, and does not take all
 programs.
-
-Both read no features but those that they are told of. They are told of what the programs use, and of no newer ones,
-since Node 20 could not read the output.
 """
 
 from __future__ import annotations
@@ -27,20 +24,11 @@ from typing import Any, Final
 from benchmarks.facts import BUILD, REPOSITORY, first_line
 from benchmarks.measure import run
 from benchmarks.programs import Program
+from benchmarks.running.builds import FEATURES
 
 NPM_WASM_OPT: Final = REPOSITORY / "node_modules" / "binaryen" / "bin" / "wasm-opt"
 OUTPUTS: Final = BUILD / "binaryen"
 NO_ASYNCIFY: Final = "no Asyncify"
-FEATURES: Final = (
-    "sign-ext",
-    "mutable-globals",
-    "nontrapping-float-to-int",
-    "bulk-memory",
-    "reference-types",
-    "multivalue",
-    "simd",
-    "exception-handling",
-)
 
 
 def arguments(program: Program, level: str, mode: str) -> list[str]:

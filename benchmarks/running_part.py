@@ -1,26 +1,26 @@
-"""What the report takes from the running half of the benchmarks: its tables and drawings, and the `--optimize` levels.
-
-`benchmarks.running` is imported only where its figures are there.
-"""
+"""What the report takes from the running half of the benchmarks: tables, drawings, and the `--optimize` levels."""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from benchmarks.running.plots import write_plots
+from benchmarks.running.tables import tables
 from benchmarks.tables import OPTIMIZE, table
 
+_TITLES: Final = {
+    "running": "Time of programs that are never suspended, as multiples of the originals'",
+    "suspending": "Microseconds to suspend and resume, by the depth of the stack",
+    "recursion": "How deep scripts recurse in QuickJS",
+}
 
-def running_tables(facts: dict[str, Any]) -> str:
-    """Return the tables of running, as their own module writes them."""
-    return str(importlib.import_module("benchmarks.running.report").tables(facts))
 
-
-def write_running_plots(facts: dict[str, Any], folder: Path) -> str:
-    """Draw the figures of running, in files of that folder; return the pictures for the page."""
-    written: list[Path] = importlib.import_module("benchmarks.running.report").write_plots(facts, folder) or []
-    return "".join(f"![{path.stem}]({path.name})\n\n" for path in written)
+def running_section(facts: dict[str, Any], folder: Path) -> str:
+    """Return the tables of running, and their drawings, which are written into the folder."""
+    pictures = "".join(f"![{_TITLES[path.stem]}]({path.name})\n\n" for path in write_plots(facts, folder))
+    head, _, rest = tables(facts).partition("\n\n")
+    return f"{head}\n\n{pictures}{rest}"
 
 
 def running_optimize_table(facts: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ def main() -> int:
     arguments = _arguments()
     programs = [program for program in [*REAL, *c_programs()] if _is_chosen(program, arguments.only)]
     jobs = [(program, level, mode) for program in programs for level in LEVELS for mode in MODES]
-    jobs += [(program, "-O1", NO_ASYNCIFY) for program in programs]
+    jobs += [(program, "-O1", NO_ASYNCIFY) for program in programs if program.package == "C"]
     _make([job for job in jobs if _is_wanted(job, arguments.patient)])
     old = load("size") or {"programs": [], "c_programs": []}
     entries = [_measure(program) for program in programs]
@@ -92,7 +92,7 @@ def _measure(program: Program) -> dict[str, Any]:
         "version": "" if program.package == "C" else package_version(program),
         "date": today(),
         "original": code_size(program.path),
-        "optimized": code_size(output_path(program, "-O1", NO_ASYNCIFY)),
+        "optimized": code_size(output_path(program, "-O1", NO_ASYNCIFY)) if program.package == "C" else None,
         "modes": {},
     }
     for mode in MODES:

@@ -50,12 +50,15 @@ def share(row: dict[str, Any], mode: str, optimize: str, level: str = "-O1") -> 
 
 
 def share_of_asyncify(row: dict[str, Any], mode: str, optimize: str) -> float | None:
-    """Return the code that caesura adds as a share of what Asyncify itself adds to a program that -O1 has optimized."""
+    """Return the code that caesura adds as a share of what Asyncify itself adds to a program that -O1 has optimized.
+
+    That is known of the C programs only.
+    """
     sizes = row["modes"][mode]
-    other = sizes["binaryen"]["-O1"]
-    if other is None or other <= row["optimized"]:
+    optimized, other = row["optimized"], sizes["binaryen"]["-O1"]
+    if optimized is None or other is None or other <= optimized:
         return None
-    return float((sizes["caesura"][optimize] - row["original"]) / (other - row["optimized"]))
+    return float((sizes["caesura"][optimize] - row["original"]) / (other - optimized))
 
 
 def size_table(facts: dict[str, Any]) -> str:
@@ -81,6 +84,17 @@ def size_table(facts: dict[str, Any]) -> str:
     return table(head, rows)
 
 
+def c_size_table(facts: dict[str, Any]) -> str:
+    """Return what is added to each C program in the worst case."""
+    rows = []
+    for program in facts["c_programs"]:
+        sizes = program["modes"][WORST]
+        shares = [share(program, WORST, "balanced"), share_of_asyncify(program, WORST, "balanced")]
+        added = [_added(size, program["original"]) for size in (sizes["binaryen"]["-O1"], sizes["caesura"]["balanced"])]
+        rows.append([program["name"], f"{sizes['sites']:,}", f"{program['original']:,}", *added, *map(_ratio, shares)])
+    return table(["program", "sites", "code", "Binaryen -O1", "caesura", "of -O1", "of Asyncify alone"], rows)
+
+
 def optimize_size_table(facts: dict[str, Any]) -> str:
     """Return what each level of `--optimize` adds in the worst case, and its share of Binaryen's -O1."""
     rows = []
@@ -102,7 +116,7 @@ def transform_table(facts: dict[str, Any]) -> str:
         costs = program["costs"]
         cells = [_cost(costs.get(name)) for name in ("compiled", "interpreted", "native")]
         cells += [_fraction(costs, name, "cpu") for name in ("compiled", "interpreted")]
-        cells += [_fraction(costs, "compiled", "memory"), _cost(costs.get("npm"))]
+        cells += [_fraction(costs, "compiled", "memory"), _cost(costs.get("npm"), with_wall=False)]
         code = f"{program['code'] / 1e6:.3f}" if program["code"] < 1e5 else f"{program['code'] / 1e6:.2f}"
         rows.append([program["name"], code, *cells])
     notes = [
@@ -113,7 +127,7 @@ def transform_table(facts: dict[str, Any]) -> str:
     return table(head, rows) + "".join(f"\n{note}" for note in notes)
 
 
-def _cost(cost: dict[str, Any] | None) -> str:
+def _cost(cost: dict[str, Any] | None, with_wall: bool = True) -> str:
     """Return CPU seconds with their spread, wall seconds and memory."""
     if cost is None:
         return "-"
@@ -121,7 +135,8 @@ def _cost(cost: dict[str, Any] | None) -> str:
     if cost["rounds"] > 1:
         away = max(cost["cpu_most"] - cost["cpu"], cost["cpu"] - cost["cpu_least"]) / cost["cpu"]
         spread = f" ±{away:.0%}"
-    return f"{_seconds(cost['cpu'])} s{spread}, {_seconds(cost['wall'])} s, {cost['memory'] / 1e6:.0f} MB"
+    wall = f", {_seconds(cost['wall'])} s" if with_wall else ""
+    return f"{_seconds(cost['cpu'])} s{spread}{wall}, {cost['memory'] / 1e6:.0f} MB"
 
 
 def _seconds(seconds: float) -> str:
