@@ -12,6 +12,7 @@ import json
 import platform
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -69,12 +70,15 @@ def measure(parts: list[str], session: Session) -> dict[str, Any]:
         "machine": f"{_processor()}, {platform.system()}",
         "rounds": session.rounds,
         "notes": session.notes,
+        "seconds": {},
     }
     if session.is_quick:
         session.notes.append("QUICK: this run only shows that everything works; its figures mean nothing.")
     for part in parts:
+        begun = time.monotonic()
         for key, results in PARTS[part](session).items():
             facts.setdefault(key, []).extend(results)
+        facts["seconds"][part] = round(time.monotonic() - begun)
     return facts
 
 

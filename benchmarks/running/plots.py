@@ -53,7 +53,7 @@ def write_plots(facts: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def _draw_run_time(results: Sequence[dict[str, Any]]) -> Figure:
-    figure = Figure(figsize=(8, 3.5))
+    figure = Figure(figsize=(9, 3.5))
     axes = figure.subplots()
     names = [name for name in _OTHERS if any(name in one["mean"] for one in results)]
     width = 0.8 / len(names)
@@ -72,7 +72,7 @@ def _draw_run_time(results: Sequence[dict[str, Any]]) -> Figure:
             label=name,
         )
     axes.axhline(1, color=_GREY, linewidth=0.8)
-    axes.set_xticks(range(len(results)), [f"{one['program']}\n{one['engine']}" for one in results])
+    axes.set_xticks(range(len(results)), ["\n".join([*one["program"].split(), one["engine"]]) for one in results])
     axes.set_ylabel("time / original's time")
     _clear(axes)
     _add_legend(figure, axes)
@@ -80,7 +80,7 @@ def _draw_run_time(results: Sequence[dict[str, Any]]) -> Figure:
 
 
 def _draw_suspending(results: Sequence[dict[str, Any]]) -> Figure:
-    figure = Figure(figsize=(8, 3))
+    figure = Figure(figsize=(9, 3))
     for axes, one in zip(figure.subplots(1, len(results), sharey=True, squeeze=False)[0], results, strict=True):
         for name, parts in one["microseconds"].items():
             for frames, line in (("small", "-"), ("large", "--")):
@@ -100,7 +100,7 @@ def _draw_suspending(results: Sequence[dict[str, Any]]) -> Figure:
 
 
 def _draw_recursion(results: Sequence[dict[str, Any]]) -> Figure:
-    figure = Figure(figsize=(8, 3))
+    figure = Figure(figsize=(9, 3))
     axes = figure.subplots()
     names = [variant.name for variant in VARIANTS]
     groups = [(one, key) for one in results for key in ("never", "resumed")]

@@ -37,7 +37,7 @@ def summary(facts: dict[str, Any]) -> str:
 def tables(facts: dict[str, Any]) -> str:
     """Return all tables, with what they say."""
     sections = [
-        f"## Run time, suspending and engines\n\n{_HEAD.format(**facts)}\n{summary(facts)}",
+        f"## Run time, suspending and engines\n\n{_head(facts)}\n{summary(facts)}",
         *map(_run_time, facts.get("run_time", [])),
         _asynchronous_files(facts.get("asynchronous_files", [])),
         _suspending(facts.get("suspending", [])),
@@ -55,6 +55,11 @@ the rounds, with the least and the greatest. `size`, `balanced` (the default) an
 Both tools assume that every import and every call through a table may suspend, but for PHP, where both have its import
 list. Run times are multiples of the original's.
 """
+
+
+def _head(facts: dict[str, Any]) -> str:
+    versions = "".join(f"- {name}: {version}\n" for name, version in facts["versions"].items())
+    return f"{_HEAD.format(**facts)}\n{versions}"
 
 
 def _run_time(one: dict[str, Any]) -> str:

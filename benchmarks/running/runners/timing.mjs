@@ -8,9 +8,10 @@ import { readFileSync } from "node:fs";
 
 const SCHEDULE = "/proc/thread-self/schedstat";
 const IDLE_MILLISECONDS = 10;
+const IDLE_TIMES = 3;
 const BUSY_SHARE = 0.3;
 // How long each program runs before it is measured, in parts of the time for which it is measured.
-const WARMING_SHARES = [0.3, 0.5];
+const WARMING_SHARES = [0.1, 0.4];
 
 /** What the milliseconds of this process are, for the report. */
 export const clock = usesThreadTime() ? "processor time of the main thread" : "processor time of the process";
@@ -30,9 +31,9 @@ function usesThreadTime() {
   }
 }
 
-/** Waits until no other thread of this process works any more: until V8 has compiled what it found worth compiling. */
+/** Waits until no other thread of this process works any more: until V8 has compiled what it found worth it. */
 export async function settle() {
-  for (let idle = 0; idle < 2; ) {
+  for (let idle = 0; idle < IDLE_TIMES; ) {
     const before = process.cpuUsage();
     await new Promise((resolve) => setTimeout(resolve, IDLE_MILLISECONDS));
     const { user, system } = process.cpuUsage(before);
