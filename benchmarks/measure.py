@@ -28,7 +28,7 @@ print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_s
 
 
 class CommandFailed(Exception):
-    """A command that does not take its input; the message is the last line that it said."""
+    """A command that does not take its input; the message is the first line that it said."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
     code, cpu, wall, memory = json.loads(done.stdout)
     if code != 0:
         lines = done.stderr.strip().splitlines()
-        raise CommandFailed(lines[-1] if lines else f"ended with {code}")
+        raise CommandFailed(lines[0] if lines else f"ended with {code}")
     return Cost(cpu, wall, memory)
 
 

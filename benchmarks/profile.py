@@ -3,8 +3,8 @@
 py-spy looks many times a second at what the process is doing, the same way for both forms: it reads the stacks of
 native code too, and does not slow down what it looks at, as tracing profilers do (cProfile makes small functions look
 dear). Every sample counts for the innermost step of the transformation that it lies in, and for the innermost function
-of caesura; what these call in Python's or the C library is theirs. Short runs are repeated until there are enough
-samples.
+of caesura; what these call in Python's or the C library is theirs. Runs are repeated until there are enough samples.
+The start of Python and the reading of files are left out, since py-spy's own start disturbs them.
 
     python -m benchmarks.profile
 
@@ -26,16 +26,22 @@ from benchmarks.facts import BUILD, caesura_versions, first_line, forms, heading
 from benchmarks.programs import REAL, WORST, Program
 from benchmarks.tables import table
 
+_ROOT: Final = "pipeline.instrument"
+
 # A step, and the functions that are it: module and qualified name.
 STEPS: Final = {
-    "start of Python, imports, files": (),
     "read the module": ("module.Module.__init__", "prepare.prepare", "naming.FunctionNames.__init__"),
-    "call graph, who may suspend": ("calls.read_calls", "suspension.find_suspending", "lists.resolve_lists"),
+    "call graph, who may suspend": (
+        "calls.read_calls",
+        "suspension.find_suspending",
+        "entries.entered_from_outside",
+        "lists.resolve_lists",
+    ),
     "decode functions": ("body.decode_body",),
-    "find interpreters": ("interpreters.handoff_loops",),
+    "choose functions for two bodies": ("selection.select_two_bodies", "interpreters.handoff_loops"),
     "plan landing points, crossing operands": ("planner.Planner.__init__", "planner.Planner.run"),
     "regions, numbers": ("regions.Layout.__init__",),
-    "liveness, frames": ("liveness.live_locals", "frame.Frame.__init__"),
+    "liveness, frames, pads": ("liveness.live_locals", "frame.Frame.__init__", "pads.group_by_live"),
     "write code": (
         "rewrite.Rewriter.__init__",
         "rewrite.Rewriter.run",
@@ -43,12 +49,12 @@ STEPS: Final = {
         "two_bodies.NormalBody.write",
     ),
     "put sections together, report": ("pipeline._Pipeline._assemble", "pipeline._Pipeline._report"),
-    "the rest": ("pipeline.instrument",),
+    "the rest": (_ROOT,),
 }
-_START: Final = "start of Python, imports, files"
 _PROGRAMS: Final = [program for program in REAL if program.name in ("PHP", "SQLite")]
-_SAMPLES: Final = 2_000
-_MAXIMUM_RUNS: Final = 40
+_SAMPLES: Final = 3_000
+_LEAST_RUNS: Final = 3
+_MAXIMUM_RUNS: Final = 60
 _RATE: Final = 400
 _FUNCTIONS: Final = 8
 
@@ -73,12 +79,12 @@ def _profile(spy: str, program: Program, form: str) -> dict[str, Any]:
     steps: Counter[str] = Counter()
     functions: Counter[str] = Counter()
     runs = 0
-    while steps.total() < _SAMPLES and runs < _MAXIMUM_RUNS:
+    while (steps.total() < _SAMPLES or runs < _LEAST_RUNS) and runs < _MAXIMUM_RUNS:
         show(f"{program.name}, {form}: {steps.total()} of {_SAMPLES} samples")
         for stack, count in _sample(spy, program, form):
             names = [name for frame in stack if (name := _name(frame))]
-            steps[_step(names)] += count
-            if "pipeline.instrument" in names:
+            if _ROOT in names:
+                steps[_step(names)] += count
                 functions[names[-1]] += count
         runs += 1
     total = steps.total()
@@ -119,12 +125,12 @@ def _name(frame: str) -> str:
 
 
 def _step(names: list[str]) -> str:
-    """Return the innermost step among the functions of a stack."""
+    """Return the innermost step among the functions of a stack that has the root."""
     for name in reversed(names):
         for step, functions in STEPS.items():
             if name in functions:
                 return step
-    return _START
+    raise ValueError(f"no step among {names}")
 
 
 def profile_tables(facts: dict[str, Any]) -> str:

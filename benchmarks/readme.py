@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.facts import DOCS
 from benchmarks.plot import Bars, Panel, write_overview
 from benchmarks.programs import REAL, WORST
 from benchmarks.tables import share, size_rows, table
@@ -29,8 +29,8 @@ class _Block:
         self.rows.append([label, *("-" if value is None else form.format(value) for value in values)])
 
 
-def readme_block(facts: Facts) -> str:
-    """Return the block, and write its drawing."""
+def readme_block(facts: Facts, folder: Path) -> str:
+    """Return the block, and write its drawing into the folder."""
     block = _Block()
     if facts["size"]:
         _add_size(facts["size"], block)
@@ -40,7 +40,7 @@ def readme_block(facts: Facts) -> str:
         _add_running(facts["running"], block)
     if not block.rows:
         return "Nothing has been measured.\n"
-    write_overview(DOCS / "benchmarks.svg", block.panels)
+    write_overview(folder / "benchmarks.svg", block.panels)
     return (
         "![Code added, CPU time and running time against Binaryen](docs/benchmarks.svg)\n\n"
         + table(["", *_NAMES], block.rows)

@@ -94,8 +94,8 @@ Growth over the programs with more than 100 KB of code, the time of the start ta
 def main() -> int:
     """Write the page, the drawings and the README's block."""
     facts: Facts = {part: load(part) for part in PARTS}
-    (DOCS / "benchmarks.md").write_text(_page(facts), encoding="utf-8")
-    block = readme_block(facts)
+    (DOCS / "benchmarks.md").write_text(page(facts, DOCS), encoding="utf-8")
+    block = readme_block(facts, DOCS)
     _put_into(REPOSITORY / "README.md", "benchmarks", block)
     profile = load("profile")
     if profile:
@@ -106,19 +106,19 @@ def main() -> int:
     return 0
 
 
-def _page(facts: Facts) -> str:
-    """Return docs/benchmarks.md; its drawings are written too."""
+def page(facts: Facts, folder: Path) -> str:
+    """Return docs/benchmarks.md; its drawings are written into the folder."""
     parts = [
         _HEAD.format(headings=_headings(facts), targets=targets_table(facts)),
     ]
     size, transform, running = facts["size"], facts["transform"], facts["running"]
     if size:
-        write_size_plot(DOCS / "size.svg", size_rows(size))
+        write_size_plot(folder / "size.svg", size_rows(size))
         parts.append(_SIZE.format(plot="size.svg", table=size_table(size), c_table=c_size_table(size)))
         levels = running_optimize_table(running) if running else ""
         parts.append(_OPTIMIZE.format(size=optimize_size_table(size), running=levels))
     if transform:
-        write_transform_plot(DOCS / "transform.svg", transform)
+        write_transform_plot(folder / "transform.svg", transform)
         texts = {
             "table": transform_table(transform),
             "growth": growth_table(transform),
@@ -126,7 +126,7 @@ def _page(facts: Facts) -> str:
         }
         parts.append(_TRANSFORM.format(plot="transform.svg", **texts))
     if running:
-        parts.append(running_section(running, DOCS))
+        parts.append(running_section(running, folder))
     javascript = facts["javascript"]
     if javascript:
         parts.append(f"## The JavaScript host\n\n{javascript['text'].strip()}\n")

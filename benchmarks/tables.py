@@ -112,7 +112,7 @@ def transform_table(facts: dict[str, Any]) -> str:
     head = ["program", "code, MB", "caesura, compiled", "interpreted", "Binaryen, native", "CPU: compiled"]
     head += ["interpreted", "memory: compiled", "Binaryen, npm"]
     rows: list[list[str]] = []
-    for program in facts["programs"]:
+    for program in _with_mean_of_c(facts["programs"]):
         costs = program["costs"]
         cells = [_cost(costs.get(name)) for name in ("compiled", "interpreted", "native")]
         cells += [_fraction(costs, name, "cpu") for name in ("compiled", "interpreted")]
@@ -125,6 +125,25 @@ def transform_table(facts: dict[str, Any]) -> str:
         if "native" in program["refusals"]
     ]
     return table(head, rows) + "".join(f"\n{note}" for note in notes)
+
+
+def _with_mean_of_c(programs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the programs with one in place of all C programs, whose code and costs are their means."""
+    small = [program for program in programs if program["package"] == "C"]
+    if not small:
+        return programs
+    costs: dict[str, Any] = {}
+    for name in small[0]["costs"]:
+        found = [program["costs"][name] for program in small if name in program["costs"]]
+        costs[name] = {key: math.fsum(cost[key] for cost in found) / len(found) for key in found[0]}
+    mean = {
+        "name": f"C, mean of {len(small)} programs",
+        "code": round(math.fsum(program["code"] for program in small) / len(small)),
+        "costs": costs,
+        "refusals": {},
+    }
+    first = programs.index(small[0])
+    return [*programs[:first], mean, *(program for program in programs[first:] if program["package"] != "C")]
 
 
 def _cost(cost: dict[str, Any] | None, with_wall: bool = True) -> str:
@@ -148,7 +167,7 @@ def _fraction(costs: dict[str, Any], name: str, what: str) -> str:
     if "native" not in costs or name not in costs:
         return "-"
     times = costs["native"][what] / costs[name][what]
-    return f"1/{times:.0f}" if times >= 10 else f"1/{times:.1f}"
+    return f"{1 / times:.1f}" if times < 1 else f"1/{times:.0f}" if times >= 10 else f"1/{times:.1f}"
 
 
 def growth_table(facts: dict[str, Any]) -> str:
