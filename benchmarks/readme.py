@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -40,13 +41,16 @@ def readme_block(facts: Facts, folder: Path) -> str:
         _add_running(facts["running"], block)
     if not block.rows:
         return "Nothing has been measured.\n"
+    measured = (
+        f"Measured {_dates(facts)} by `make bench`, with {_versions(facts)}. All figures and the machine are in "
+        "[docs/benchmarks.md](docs/benchmarks.md)."
+    )
     write_overview(folder / "benchmarks.svg", block.panels)
     return (
         "![Code added, CPU time and running time against Binaryen](docs/benchmarks.svg)\n\n"
         + table(["", *_NAMES], block.rows)
         + "".join(f"\n{note}\n" for note in block.notes)
-        + f"\nMeasured {_dates(facts)} by `make bench`, with {_versions(facts)}. All figures and the machine are in\n"
-        "[docs/benchmarks.md](docs/benchmarks.md).\n"
+        + f"\n{textwrap.fill(measured, 120, break_on_hyphens=False)}\n"
     )
 
 
@@ -90,14 +94,16 @@ def _add_transform(facts: dict[str, Any], block: _Block) -> None:
     theirs = [_cpu(cost, "native") or _cpu(cost, "npm") for cost in costs]
     ours = [_cpu(cost, "compiled") or _cpu(cost, "interpreted") for cost in costs]
     block.add("CPU seconds to instrument, Binaryen", theirs, "{:.1f}")
-    for place, cost in enumerate(costs, start=1):
-        if "native" not in cost and "npm" in cost:
-            block.rows[-1][place] += " (npm's)"
-            note = f"The native Binaryen does not take {_NAMES[place - 1]}; npm's, which is slower, does."
-            block.notes.append(note)
+    seconds = block.rows[-1]
     block.add("caesura", ours, "{:.2f}")
     times = [None if other is None or own is None else other / own for other, own in zip(theirs, ours, strict=True)]
     block.add("as a share of Binaryen's", times, "**1/{:.0f}**")
+    for place, cost in enumerate(costs, start=1):
+        if "native" not in cost and "npm" in cost:
+            seconds[place] += " (npm's)"
+            block.rows[-1][place] += " (npm's)"
+            note = f"The native Binaryen does not take {_NAMES[place - 1]}; npm's, which is slower, does."
+            block.notes.append(note)
     bars: Bars = {_THEIRS: theirs, _OURS: ours}
     block.panels.append(Panel("CPU seconds to instrument", _NAMES, bars, "{:.3g}", is_logarithmic=True))
 
