@@ -72,7 +72,9 @@ def _draw_run_time(results: Sequence[dict[str, Any]]) -> Figure:
             label=name,
         )
     axes.axhline(1, color=_GREY, linewidth=0.8)
-    axes.set_xticks(range(len(results)), ["\n".join([*one["program"].split(), one["engine"]]) for one in results])
+    axes.set_xticks(
+        range(len(results)), ["\n".join([*one["program"].split(), one["engine"]]) for one in results], fontsize=7
+    )
     axes.set_ylabel("time / original's time")
     _clear(axes)
     _add_legend(figure, axes)
