@@ -12,16 +12,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.body import Body, block_types
+from caesura.analysis.body import block_types
 from caesura.instrument import code as c
-from caesura.instrument.frame import Frame
 from caesura.instrument.labels import AT_HEAD, Labels
 from caesura.instrument.regions import BLOCK, ELSE_ARM, LANDING, Layout, Region
-from caesura.instrument.runtime import Runtime, chunks_of
-from caesura.instrument.tables import TypeTable
+from caesura.instrument.runtime import chunks_of
+from caesura.instrument.subject import Subject
 from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
-from caesura.wasm.module import Module
 from caesura.wasm.types import I32, encode_value_type
 
 # Inner regions with more sites than this are told apart by a comparison instead of by table entries.
@@ -35,28 +33,19 @@ NEVER: Final = -1
 
 
 class Dispatcher:
-    """Writes the heads of a function's regions; `by_number`: loops and tries look at the number, not at the state."""
+    """Writes the heads of the regions of one body of a function."""
 
-    def __init__(
-        self,
-        module: Module,
-        body: Body,
-        layout: Layout,
-        frame: Frame,
-        labels: Labels,
-        runtime: Runtime,
-        types: TypeTable,
-        by_number: bool,
-    ) -> None:
-        self._by_number = by_number
-        self._module = module
-        self._body = body
+    def __init__(self, subject: Subject, layout: Layout, labels: Labels) -> None:
+        self._module = subject.module
+        self._body = subject.body
         self._layout = layout
-        self._frame = frame
+        self._frame = subject.frame
         self._labels = labels
-        self._runtime = runtime
-        self._types = types
-        self._site = encode_unsigned(frame.site_local())
+        self._runtime = subject.runtime
+        self._types = subject.types
+        self._site = encode_unsigned(subject.frame.site_local())
+        # Whether this is a normal body that another body hands over to, so that loops look at the number.
+        self._by_number = layout.numbers is not subject.numbers
 
     def enter_function(self, leave: int) -> None:
         """Write the head of the function body.

@@ -26,8 +26,11 @@ class Pads:
         self.live = live
 
 
-def group_by_live(each_landing: list[int], always: int) -> Pads:
-    """Group call sites with similar live locals; the locals `always` (as bits) count as live at all of them."""
+def group_by_live(each_landing: list[int], moved_locals: set[int]) -> Pads:
+    """Group call sites with similar live locals (as bits); those that moved code reads count as live at all of them."""
+    always = 0
+    for local in moved_locals:
+        always |= 1 << local
     weights: dict[int, int] = {}
     for live in each_landing:
         weights[live | always] = weights.get(live | always, 0) + 1

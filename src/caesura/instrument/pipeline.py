@@ -30,6 +30,7 @@ from caesura.instrument.metadata import write_metadata
 from caesura.instrument.naming import FunctionNames
 from caesura.instrument.options import Options
 from caesura.instrument.pads import Pads, group_by_live
+from caesura.instrument.plan import Plan
 from caesura.instrument.planner import Planner
 from caesura.instrument.prepare import prepare
 from caesura.instrument.reasons import reason_of
@@ -38,6 +39,7 @@ from caesura.instrument.report import FunctionReport, Instrumented
 from caesura.instrument.rewrite import Rewriter
 from caesura.instrument.runtime import Runtime
 from caesura.instrument.selection import select_two_bodies
+from caesura.instrument.subject import Subject
 from caesura.instrument.tables import FunctionTable, GlobalPool, TypeTable
 from caesura.instrument.thunks import (
     ENTRY_PREFIX,
@@ -225,19 +227,8 @@ class _Pipeline:
         layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
         liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, set())
         frame = Frame(body, liveness.landings, plan, layout.needs_site_local())
-        rewriter = Rewriter(
-            module,
-            function,
-            body,
-            plan,
-            layout,
-            layout.numbers,
-            frame,
-            runtime,
-            self._types,
-            self._import_thunks,
-            _ONE_PAD,
-        )
+        subject = self._subject(function, body, plan, layout.numbers, frame, _ONE_PAD, runtime)
+        rewriter = Rewriter(subject, layout)
         code = rewriter.run(self._entered[function])
         self._name_locals(function, frame)
         return code
@@ -256,47 +247,27 @@ class _Pipeline:
         normal = normal_layout(body, sorted(plan.below))
         frame = Frame(body, liveness.landings, plan, layout.needs_site_local() or normal.dispatches())
         handoff = Handoff(body, plan, liveness, frame, definition.results, self._pool)
-        moved = 0
-        for local in plan.moved_locals:
-            moved |= 1 << local
-        pads = group_by_live(liveness.each_landing, moved) if liveness.each_landing else _ONE_PAD
+        pads = group_by_live(liveness.each_landing, plan.moved_locals) if liveness.each_landing else _ONE_PAD
+        subject = self._subject(function, body, plan, layout.numbers, frame, pads, runtime)
         untargeted: set[int] = set()
         resume_body = b""
         for _ in range(2):
-            resume = ResumeBody(
-                module,
-                function,
-                body,
-                plan,
-                layout,
-                layout.numbers,
-                frame,
-                runtime,
-                self._types,
-                self._import_thunks,
-                pads,
-            )
+            resume = ResumeBody(subject, layout)
             resume_body = resume.write(handoff, definition.params, untargeted)
             untargeted = resume.untargeted
         name = f"asyncify_resume:{self._names.names[function]}"
         index = self._functions.add_body(name, self._types.index_of((), (I32,)), resume_body)
-        writer = NormalBody(
-            module,
-            function,
-            body,
-            plan,
-            normal,
-            layout.numbers,
-            frame,
-            runtime,
-            self._types,
-            self._import_thunks,
-            pads,
-        )
         self._sites[function - module.imported_functions] = len(plan.site_calls)
-        code = writer.write(handoff, index)
+        code = NormalBody(subject, normal).write(handoff, index)
         self._name_locals(function, frame)
         return code
+
+    def _subject(
+        self, function: int, body: Body, plan: Plan, numbers: list[int], frame: Frame, pads: Pads, runtime: Runtime
+    ) -> Subject:
+        return Subject(
+            self._module, function, body, plan, numbers, frame, pads, runtime, self._types, self._import_thunks
+        )
 
     def _name_locals(self, function: int, frame: Frame) -> None:
         if self._names.has_locals:

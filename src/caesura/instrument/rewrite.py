@@ -24,24 +24,20 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.actions import ACTIONS, LOCAL_TEE
-from caesura.analysis.body import Body
 from caesura.errors import UnsupportedModule
 from caesura.instrument import code as c
 from caesura.instrument import controls
 from caesura.instrument.controls import CONTROLS
 from caesura.instrument.dispatch import NEVER, Dispatcher
-from caesura.instrument.frame import Frame
 from caesura.instrument.labels import AT_HEAD, Labels
-from caesura.instrument.pads import Pads
-from caesura.instrument.plan import SLOT, Plan
+from caesura.instrument.plan import SLOT
 from caesura.instrument.regions import Layout
 from caesura.instrument.relabel import Relabeler
-from caesura.instrument.runtime import Runtime, chunks_of
-from caesura.instrument.tables import TypeTable
+from caesura.instrument.runtime import chunks_of
+from caesura.instrument.subject import Subject
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
-from caesura.wasm.module import Module
 from caesura.wasm.types import encode_value_type, is_nullable, type_name
 
 # Marks of instructions that are not just copied.
@@ -53,40 +49,23 @@ _SPILLED: Final = 16
 
 
 class Rewriter:
-    """Writes the new body of one function.
+    """Writes one new body of a function; `layout` says where frames land in it."""
 
-    `layout` says where frames land in this body; `numbers` are the call sites' numbers, which are the layout's own
-    unless another body lands them.
-    """
-
-    def __init__(
-        self,
-        module: Module,
-        function: int,
-        body: Body,
-        plan: Plan,
-        layout: Layout,
-        numbers: list[int],
-        frame: Frame,
-        runtime: Runtime,
-        types: TypeTable,
-        import_thunks: dict[int, int],
-        pads: Pads,
-    ) -> None:
-        self._pads = pads
-        self._import_thunks = import_thunks
+    def __init__(self, subject: Subject, layout: Layout) -> None:
+        module = subject.module
+        self._pads = subject.pads
+        self._import_thunks = subject.import_thunks
         self._data = module.data
-        self._body = body
-        self._plan = plan
-        self._numbers = numbers
-        self._frame = frame
-        self._runtime = runtime
-        self._results = module.function_type(function).results
+        self._body = subject.body
+        self._plan = subject.plan
+        self._numbers = subject.numbers
+        self._frame = subject.frame
+        self._runtime = subject.runtime
+        self._results = module.function_type(subject.function).results
         self._layout = layout
         self._labels = Labels(len(layout.landings), len(layout.regions))
         self._out = self._labels.out
-        is_handed_over_to = layout.numbers is not numbers
-        self._dispatcher = Dispatcher(module, body, layout, frame, self._labels, runtime, types, is_handed_over_to)
+        self._dispatcher = Dispatcher(subject, layout, self._labels)
         # For each open construct of the original: where branches to its label go, and the label that its end closes.
         self._heights: list[int] = [0]
         self._closing: list[int] = [0]

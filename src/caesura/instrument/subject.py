@@ -1,0 +1,45 @@
+"""A function that is being rewritten: what was found out about it, and what its new bodies refer to.
+
+One or two bodies are written from the same subject; they differ in where frames land in them.
+"""
+
+from __future__ import annotations
+
+from caesura.analysis.body import Body
+from caesura.instrument.frame import Frame
+from caesura.instrument.pads import Pads
+from caesura.instrument.plan import Plan
+from caesura.instrument.runtime import Runtime
+from caesura.instrument.tables import TypeTable
+from caesura.wasm.module import Module
+
+
+class Subject:
+    """`numbers` are the numbers of the call sites, in the plan's order; `pads` say where these unwind to.
+
+    `import_thunks` maps imports that may suspend to the functions through which they are called.
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        function: int,
+        body: Body,
+        plan: Plan,
+        numbers: list[int],
+        frame: Frame,
+        pads: Pads,
+        runtime: Runtime,
+        types: TypeTable,
+        import_thunks: dict[int, int],
+    ) -> None:
+        self.module = module
+        self.function = function
+        self.body = body
+        self.plan = plan
+        self.numbers = numbers
+        self.frame = frame
+        self.pads = pads
+        self.runtime = runtime
+        self.types = types
+        self.import_thunks = import_thunks
