@@ -136,6 +136,7 @@ def caesura_version() -> str:
 def _run(command: Sequence[str]) -> str:
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=REPOSITORY)
     if done.returncode != 0:
-        shown = " ".join(part for part in command if len(part) < 200)
-        raise NotBuilt(f"`{shown}` ended with {done.returncode}:\n{done.stderr.strip()[-2000:]}")
+        # The message goes into the report, where only paths below the repository mean something.
+        shown = " ".join(part for part in command if len(part) < 200).replace(f"{REPOSITORY}{os.sep}", "")
+        raise NotBuilt(f"`{shown}` ended with {done.returncode}. {done.stderr.strip()[-2000:]}".strip())
     return done.stdout.strip()
