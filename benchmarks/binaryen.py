@@ -1,9 +1,7 @@
 """Binaryen, which everything is compared with, in its two forms.
 
-The npm package `binaryen` is the current version, compiled to WebAssembly: only its output counts. It takes from
-seconds (QuickJS) to many minutes (PHP), so outputs are kept in `build/benchmarks/binaryen`, under names made of all
-that they depend on: version, flags and the input's content. (Times of files were rejected as keys: npm sets them all
-to the same day.) What making them cost is kept beside them.
+The npm package `binaryen` is the current version, compiled to WebAssembly: only its output counts. Outputs are kept
+where `running.builds` keeps them too; what making them cost is kept beside them.
 
 A native `wasm-opt` is compared with in CPU time, wall clock and memory: the one that CAESURA_BENCH_WASM_OPT names, or
 the first on the path, as Debian and Ubuntu have it in the package `binaryen`. It is older, and does not take all
@@ -12,8 +10,6 @@ programs.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import os
 import shutil
@@ -21,13 +17,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.facts import BUILD, REPOSITORY, first_line
+from benchmarks.facts import REPOSITORY
 from benchmarks.measure import run
 from benchmarks.programs import Program
-from benchmarks.running.builds import FEATURES
+from benchmarks.running.builds import FEATURES, kept_output
 
 NPM_WASM_OPT: Final = REPOSITORY / "node_modules" / "binaryen" / "bin" / "wasm-opt"
-OUTPUTS: Final = BUILD / "binaryen"
 NO_ASYNCIFY: Final = "no Asyncify"
 
 
@@ -41,17 +36,9 @@ def arguments(program: Program, level: str, mode: str) -> list[str]:
     )
 
 
-@functools.cache
-def npm_version() -> str:
-    """Return what npm's Binaryen says of itself."""
-    return first_line(["node", str(NPM_WASM_OPT), "--version"])
-
-
 def output_path(program: Program, level: str, mode: str) -> Path:
     """Return where the output of npm's Binaryen is kept."""
-    key = hashlib.sha256("\0".join([npm_version(), *arguments(program, level, mode)]).encode())
-    key.update(program.path.read_bytes())
-    return OUTPUTS / f"{program.file_name}.{key.hexdigest()[:16]}.wasm"
+    return kept_output(program.file_name, program.path, arguments(program, level, mode))
 
 
 def npm_output(program: Program, level: str, mode: str) -> Path:

@@ -17,9 +17,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from benchmarks.binaryen import NO_ASYNCIFY, npm_output, npm_version, output_path
+from benchmarks.binaryen import NO_ASYNCIFY, npm_output, output_path
 from benchmarks.facts import BUILD, REPOSITORY, caesura_versions, heading, load, merge, save, say, show, today
 from benchmarks.programs import MODES, REAL, Program, c_programs, code_size, package_version
+from benchmarks.running.builds import binaryen_version
 
 OPTIMIZE: Final = ("size", "balanced", "speed")
 LEVELS: Final = ("-O1", "-O3")
@@ -39,7 +40,7 @@ def main() -> int:
     entries = [_measure(program) for program in programs]
     facts = {
         **heading("make bench ONLY=size"),
-        "versions": {**caesura_versions(), "npm binaryen": npm_version()},
+        "versions": {**caesura_versions(), "npm binaryen": binaryen_version()},
         "programs": merge(old["programs"], entries, [program.name for program in REAL]),
         "c_programs": merge(old["c_programs"], entries, [program.name for program in c_programs()]),
     }

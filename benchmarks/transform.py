@@ -20,6 +20,7 @@ from benchmarks.facts import BUILD, caesura_versions, first_line, forms, heading
 from benchmarks.growth import fits, measure_shapes
 from benchmarks.measure import CommandFailed, Cost, run, summary
 from benchmarks.programs import LARGE, REAL, WORST, Program, c_programs, code_size, fetch_large
+from benchmarks.running.builds import binaryen_version
 
 LONG: Final = 20.0
 NATIVE_LIMIT: Final = 20_000_000
@@ -60,7 +61,7 @@ def _arguments() -> argparse.Namespace:
 
 def _binaryen_versions() -> dict[str, str]:
     native = binaryen.native()
-    versions = {"npm binaryen": binaryen.npm_version()}
+    versions = {"npm binaryen": binaryen_version()}
     return {**versions, "native binaryen": first_line([native, "--version"])} if native else versions
 
 

@@ -105,9 +105,7 @@ def _binaryen(source: Input, variant: Variant, *, cached_only: bool) -> Path:
         arguments.append(f"--pass-arg=asyncify-imports@{','.join(source.imports)}")
     if source.ignore_unwind_from_catch:
         arguments.append("--pass-arg=asyncify-ignore-unwind-from-catch")
-    key = hashlib.sha256("\0".join([binaryen_version(), *arguments]).encode())
-    key.update(source.path.read_bytes())
-    target = BUILD / "binaryen" / f"{source.name}.{key.hexdigest()[:16]}.wasm"
+    target = kept_output(source.name, source.path, arguments)
     if target.is_file():
         return target
     if cached_only:
@@ -120,6 +118,13 @@ def _binaryen(source: Input, variant: Variant, *, cached_only: bool) -> Path:
     finally:
         unfinished.unlink(missing_ok=True)
     return target
+
+
+def kept_output(name: str, path: Path, arguments: Sequence[str]) -> Path:
+    """Return where npm's Binaryen's output for an input and these flags is kept, be it there or not."""
+    key = hashlib.sha256("\0".join([binaryen_version(), *arguments]).encode())
+    key.update(path.read_bytes())
+    return BUILD / "binaryen" / f"{name}.{key.hexdigest()[:16]}.wasm"
 
 
 @functools.cache

@@ -5,7 +5,8 @@ merge them all at each. Such functions are found by facts: a loop that holds man
 `br_table` with many targets. The number of call sites alone was measured and rejected: it doubles large functions that
 gain nothing. Control is handed from the resume body to the normal body at the heads of the function's large loops:
 all loops would be too many entries (SQLite at 1.64 instead of 1.13), only the outermost one too few, since an
-interpreter's loop often sits inside a restart loop.
+interpreter's loop often sits inside a restart loop. The innermost loops without call sites are found here too, since
+functions with two bodies treat them specially (see `instrument.two_bodies`).
 """
 
 from __future__ import annotations
