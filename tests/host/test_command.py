@@ -201,12 +201,15 @@ def test_an_interruption_ends_everything(program: str, what: tuple[str, ...]) ->
     with subprocess.Popen(
         [*COMMAND, "run", program, *what], stdin=reader, stdout=subprocess.PIPE, text=True
     ) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline() == "slept 1\n"
-        if what[1] == "l":
-            assert running.stdout.readline() == "spinning\n"
-        running.send_signal(signal.SIGINT)
-        assert running.wait(30) == 130
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == "slept 1\n"
+            if what[1] == "l":
+                assert running.stdout.readline() == "spinning\n"
+            running.send_signal(signal.SIGINT)
+            assert running.wait(30) == 130
+        finally:
+            running.kill()
     os.close(reader)
     os.close(writer)
 
