@@ -8,7 +8,7 @@ import pytest
 
 
 def pytest_configure() -> None:
-    """Let the programs that tests start be interrupted; a shell's background jobs ignore SIGINT, and they inherit it."""
+    """Let the programs that tests start be interrupted; background jobs of a shell ignore SIGINT."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
