@@ -1,7 +1,7 @@
-"""Which loops make a function an interpreter, so that it deserves two bodies.
+"""Facts about the loops of a function: whether it is an interpreter, and where its resume body hands over.
 
 In an interpreter's or parser's loop hundreds of landing points meet; engines then keep every local in a wide frame and
-merge them all at each. Such functions are found by facts: a loop that holds many call sites and directly contains a
+merge them all at each. Such functions are found by facts: a loop that holds call sites and directly contains a
 `br_table` with many targets. The number of call sites alone was measured and rejected: it doubles large functions that
 gain nothing. Control is handed from the resume body to the normal body at the heads of the function's large loops:
 all loops would be too many entries (SQLite at 1.64 instead of 1.13), only the outermost one too few, since an
@@ -17,7 +17,7 @@ from caesura.analysis.body import Body
 from caesura.wasm import opcodes as op
 from caesura.wasm.leb128 import read_u32
 
-# Call sites that make a loop large, and distinct targets that make a br_table one of an interpreter.
+# Call sites that make a loop large, and distinct targets that make a br_table a switch.
 _MANY_SITES: Final = 20
 MANY_TARGETS: Final = 16
 
@@ -33,11 +33,30 @@ class _Loop:
         self.has_switch = False
 
 
-def is_interpreter(data: bytes, body: Body) -> bool:
-    """Tell whether a function looks like an interpreter or a parser."""
-    if len(body.sites) < _MANY_SITES:
-        return False
-    return any(loop.sites >= _MANY_SITES and loop.has_switch for loop in _loops(data, body))
+class LoopFacts:
+    """How many call sites stand in loops, how many of them call through tables, and how many stand in one loop that
+    directly contains a switch.
+    """
+
+    def __init__(self, sites_in_loops: int, calls_through_table_in_loops: int, sites_around_switch: int) -> None:
+        self.sites_in_loops = sites_in_loops
+        self.calls_through_table_in_loops = calls_through_table_in_loops
+        self.sites_around_switch = sites_around_switch
+
+
+def loop_facts(data: bytes, body: Body) -> LoopFacts:
+    """Return what the choice of functions with two bodies goes by."""
+    loops = _loops(data, body)
+    outermost = [loop for loop in loops if loop.parent < 0]
+    around_switch = max([loop.sites for loop in loops if loop.has_switch], default=0)
+    through_table = 0
+    next_loop = 0
+    for site in body.sites:
+        while next_loop < len(outermost) and body.ends[outermost[next_loop].start] < site:
+            next_loop += 1
+        if next_loop < len(outermost) and outermost[next_loop].start < site and body.codes[site] == op.CALL_INDIRECT:
+            through_table += 1
+    return LoopFacts(sum(loop.sites for loop in outermost), through_table, around_switch)
 
 
 def handoff_loops(data: bytes, body: Body) -> set[int]:

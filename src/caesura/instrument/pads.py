@@ -2,28 +2,132 @@
 
 All call sites of a function save the same frame. If all branched to one place, every saved local would have to keep a
 register or a stack slot at every call site, although most of them are dead at most. So the call sites of large
-functions are put into a few groups with similar live locals; each group's pad zeroes the others and goes on to where
-the frame is pushed. Grouping begins with the sets that occur and unites, again and again, the two sets whose union
-makes the fewest dead locals live, counted over call sites. One pad for each set would be larger than what it saves.
+functions are put into groups with similar live locals, and each group has a pad. The pads form a tree: each zeroes the
+locals that are dead there and live at its parent and goes on to its parent; the root has nothing to zero, it is where
+the frame is pushed. The tree comes from uniting, again and again, the two groups whose union makes the fewest dead
+locals live, counted over call sites; pads that are not worth their bytes are taken out of it. Pads that each zero all
+that is dead were built first: for the same bytes there were four instead of ten.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# Pads of one function. In SQLite's interpreter V8's code for both bodies is 861 KB with one pad, 655 KB with four,
-# 609 KB with eight, 596 KB with sixteen; each costs some 120 bytes.
-_PADS: Final = 4
-# Sets that are compared with each other; beyond this, rarer ones join the group that they fit best.
+# Sets that are compared with each other; beyond this, rarer ones get the smallest pad that fits.
 _MAXIMUM_SETS: Final = 256
+# Bytes of a pad besides what it zeroes (a block and a branch), and of what zeroes one local.
+_PAD_BYTES: Final = 5
+_ZERO_BYTES: Final = 4
+# How many dead locals, counted over call sites, one byte has to keep from being saved. (With 1, V8's code for QuickJS's
+# interpreter is smaller, but SQLite's has more values than V8's allocator takes: see docs/design.md.)
+_WORTH: Final = 4
 
 
 class Pads:
-    """`of_site` is the pad of each call site, `live` the locals live at each pad, as bits. Pad 0 zeroes least."""
+    """`of_site` is the pad of each call site, `live` the locals live at each pad, as bits, `parents` the pad behind it.
 
-    def __init__(self, of_site: list[int], live: list[int]) -> None:
+    Pad 0 is the root, of which the parent is -1. Parents come before their children.
+    """
+
+    def __init__(self, of_site: list[int], live: list[int], parents: list[int]) -> None:
         self.of_site = of_site
         self.live = live
+        self.parents = parents
+
+
+class _Tree:
+    """Groups of call sites: what is live in each, how many sites have just that, and the groups united in it."""
+
+    def __init__(self, live: list[int], weights: list[int]) -> None:
+        self.live = live
+        self.weights = weights
+        self.totals = weights.copy()
+        self.children: list[list[int]] = [[] for _ in live]
+
+    def unite(self, first: int, second: int) -> int:
+        """Return the group of two groups, which is one of them if it has all that is live in the other."""
+        union = self.live[first] | self.live[second]
+        if union == self.live[first]:
+            return self._put_below(second, first)
+        if union == self.live[second]:
+            return self._put_below(first, second)
+        self.live.append(union)
+        self.weights.append(0)
+        self.totals.append(self.totals[first] + self.totals[second])
+        self.children.append([first, second])
+        return len(self.live) - 1
+
+    def _put_below(self, child: int, parent: int) -> int:
+        self.totals[parent] += self.totals[child]
+        self.children[parent].append(child)
+        return parent
+
+    def unite_all(self) -> int:
+        """Unite until one group is left, and return it."""
+        active = list(range(len(self.live)))
+        partners = [self._partner(place, active) for place in range(len(active))]
+        while len(active) > 1:
+            first = 0
+            for place in range(len(active)):
+                if partners[place][0] < partners[first][0]:
+                    first = place
+            second = partners[first][1]
+            active[first] = self.unite(active[first], active[second])
+            last = len(active) - 1
+            active[second] = active[last]
+            active.pop()
+            partners[second] = partners[last]
+            partners.pop()
+            for place in range(len(active)):
+                partner = partners[place][1]
+                if place == first or place == second or partner == first or partner == second or partner == last:
+                    partners[place] = self._partner(place, active)
+        return active[0]
+
+    def _partner(self, place: int, active: list[int]) -> tuple[int, int]:
+        """Return what uniting a group with the best other one costs, and the place of that one."""
+        mine = self.live[active[place]]
+        weight = self.totals[active[place]]
+        best = -1
+        best_cost = 0
+        for other in range(len(active)):
+            if other == place:
+                continue
+            theirs = self.live[active[other]]
+            cost = (theirs & ~mine).bit_count() * weight + (mine & ~theirs).bit_count() * self.totals[active[other]]
+            if best < 0 or cost < best_cost:
+                best, best_cost = other, cost
+        return best_cost, best
+
+    def top_down(self, root: int) -> list[int]:
+        """Return the groups in a tree, parents before children, the first child right behind its parent."""
+        order: list[int] = []
+        work = [root]
+        while work:
+            group = work.pop()
+            order.append(group)
+            work += reversed(self.children[group])
+        return order
+
+    def prune(self, root: int) -> None:
+        """Take out the groups that are not worth the bytes of a pad; their children go to their parents."""
+        order = self.top_down(root)
+        for place in range(len(order) - 1, -1, -1):
+            parent = order[place]
+            kept: list[int] = []
+            for child in self.children[parent]:
+                if self._is_worth(child, (self.live[parent] & ~self.live[child]).bit_count()):
+                    kept.append(child)
+                else:
+                    kept += self.children[child]
+                    self.weights[parent] += self.weights[child]
+            self.children[parent] = kept
+
+    def _is_worth(self, group: int, zeroed: int) -> bool:
+        below = len(self.children[group])
+        # Without this pad, its children would zero all that it zeroes.
+        saved_bytes = _PAD_BYTES + _ZERO_BYTES * zeroed * (1 - below)
+        return zeroed > 0 and self.weights[group] * zeroed >= _WORTH * saved_bytes
 
 
 def group_by_live(each_landing: list[int], moved_locals: set[int]) -> Pads:
@@ -32,64 +136,32 @@ def group_by_live(each_landing: list[int], moved_locals: set[int]) -> Pads:
     for local in moved_locals:
         always |= 1 << local
     weights: dict[int, int] = {}
+    everything = always
     for live in each_landing:
         weights[live | always] = weights.get(live | always, 0) + 1
+        everything |= live
     sets = [(-weight, live) for live, weight in weights.items()]
     sets.sort()
-    groups = _unite([live for _, live in sets[:_MAXIMUM_SETS]], [-weight for weight, _ in sets[:_MAXIMUM_SETS]])
-    for _, live in sets[_MAXIMUM_SETS:]:
-        groups[_best(live, groups)] |= live
-    groups.sort(key=int.bit_count, reverse=True)
+    del sets[_MAXIMUM_SETS:]
+    tree = _Tree([live for _, live in sets], [-weight for weight, _ in sets])
+    root = tree.unite_all()
+    tree.live[root] = everything
+    tree.prune(root)
+    order = tree.top_down(root)
+    place_of = {order[place]: place for place in range(len(order))}
+    parents = [-1] * len(order)
+    for group in order:
+        for child in tree.children[group]:
+            parents[place_of[child]] = place_of[group]
+    groups = [tree.live[group] for group in order]
     pad_of = {live: _smallest_around(live, groups) for live in weights}
-    return Pads([pad_of[live | always] for live in each_landing], groups)
-
-
-def _unite(groups: list[int], weights: list[int]) -> list[int]:
-    """Unite groups until few are left."""
-    partners = [_partner(place, groups, weights) for place in range(len(groups))]
-    while len(groups) > _PADS:
-        first = 0
-        for place in range(len(groups)):
-            if partners[place][0] < partners[first][0]:
-                first = place
-        second = partners[first][1]
-        groups[first] |= groups[second]
-        weights[first] += weights[second]
-        last = len(groups) - 1
-        for values in (groups, weights):
-            values[second] = values[last]
-            values.pop()
-        partners[second] = partners[last]
-        partners.pop()
-        for place in range(len(groups)):
-            partner = partners[place][1]
-            if place == first or place == second or partner == first or partner == second or partner == last:
-                partners[place] = _partner(place, groups, weights)
-    return groups
-
-
-def _partner(place: int, groups: list[int], weights: list[int]) -> tuple[int, int]:
-    """Return what uniting a group with the best other one costs, and that one."""
-    mine = groups[place]
-    weight = weights[place]
-    best = -1
-    best_cost = 0
-    for other in range(len(groups)):
-        if other != place:
-            added = (groups[other] & ~mine).bit_count() * weight + (mine & ~groups[other]).bit_count() * weights[other]
-            if best < 0 or added < best_cost:
-                best, best_cost = other, added
-    return best_cost, best
-
-
-def _best(live: int, groups: list[int]) -> int:
-    costs = [((live ^ group).bit_count(), place) for place, group in enumerate(groups)]
-    return min(costs)[1]
+    return Pads([pad_of[live | always] for live in each_landing], groups, parents)
 
 
 def _smallest_around(live: int, groups: list[int]) -> int:
-    """Return the last, that is smallest, group that contains a set."""
-    for place in range(len(groups) - 1, -1, -1):
-        if live & ~groups[place] == 0:
-            return place
-    raise ValueError("a set of locals is in no group")
+    """Return the smallest group that contains a set; the first contains all."""
+    best = 0
+    for place in range(1, len(groups)):
+        if live & ~groups[place] == 0 and groups[place].bit_count() < groups[best].bit_count():
+            best = place
+    return best

@@ -69,7 +69,7 @@ _STRIDE: Final = 64
 _MAXIMUM_PASSED: Final = 4_000
 
 # One place to unwind from, with nothing to zero.
-_ONE_PAD: Final = Pads([], [])
+_ONE_PAD: Final = Pads([], [], [])
 
 _DEFAULT_OPTIONS: Final = Options()
 

@@ -136,27 +136,28 @@ class Rewriter:
         """Open the labels that call sites branch to when they unwind."""
         labels = self._labels
         self._unwind = labels.begin(c.BLOCK_EMPTY if self._has_one_site else c.BLOCK_I32)
-        for live in self._pads.live:
-            self._pad_labels.append(labels.begin(c.BLOCK_I32) if self._dead_at(live) else self._unwind)
+        self._pad_labels.append(self._unwind)
+        for _ in range(1, len(self._pads.live)):
+            self._pad_labels.append(labels.begin(c.BLOCK_I32))
 
     def _close_unwind(self) -> None:
-        """Write the unwind pads: each zeroes what is dead at its call sites and goes on to push the frame."""
-        is_last = True
-        for pad in range(len(self._pad_labels) - 1, -1, -1):
-            if self._pad_labels[pad] == self._unwind:
-                continue
-            if not is_last:
-                self._labels.branch(c.BR, self._unwind)
-            is_last = False
-            self._labels.close(self._pad_labels[pad])
-            for local in self._dead_at(self._pads.live[pad]):
-                self._out.append(c.ZERO[self._frame.type_of(self._body, local)])
-                self._set(local)
-        self._labels.close(self._unwind)
-
-    def _dead_at(self, live: int) -> list[int]:
-        """Return the saved locals of the original function that are not among those live (as bits)."""
-        return [local for local in self._frame.values if local < self._body.local_count and not live >> local & 1]
+        """Write the unwind pads: each zeroes what is dead there and not at its parent, and goes on to that."""
+        pads = self._pads
+        labels = self._labels
+        for pad in range(len(self._pad_labels) - 1, 0, -1):
+            labels.close(self._pad_labels[pad])
+            parent = pads.parents[pad]
+            for local in self._frame.values:
+                if (
+                    local < self._body.local_count
+                    and pads.live[parent] >> local & 1
+                    and not pads.live[pad] >> local & 1
+                ):
+                    self._out.append(c.ZERO[self._frame.type_of(self._body, local)])
+                    self._set(local)
+            if parent != pad - 1:
+                labels.branch(c.BR, self._pad_labels[parent])
+        labels.close(self._unwind)
 
     def _push_frame(self) -> None:
         out = self._out
@@ -293,7 +294,7 @@ class Rewriter:
         site = self._site_of_call[index]
         self._out.append(c.CONST_I32 + encode_signed(self._numbers[site]))
         self._out.append(self._runtime.state_get)
-        self._labels.branch(c.BR_IF, self._pad_labels[self._pads.of_site[site]] if self._pad_labels else self._unwind)
+        self._labels.branch(c.BR_IF, self._pad_labels[self._pads.of_site[site]] if self._pads.of_site else self._unwind)
         self._out.append(c.DROP)
 
     # Crossing operands.
