@@ -22,7 +22,7 @@ from caesura.analysis.suspension import Suspension, find_suspending
 from caesura.analysis.wrappers import find_wrappers
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.asserts import Asserter
-from caesura.instrument.code import ZERO_CONSTANT
+from caesura.instrument.code import zero_constant
 from caesura.instrument.frame import Frame
 from caesura.instrument.globals import Globals
 from caesura.instrument.lists import resolve_lists
@@ -291,7 +291,7 @@ class _Pipeline:
         for definition in self._types.added:
             edits.append(sec.TYPE, definition)
         for value_type in self._pool.types:
-            edits.append(sec.GLOBAL, encode_value_type(value_type) + b"\x01" + ZERO_CONSTANT[value_type] + b"\x0b")
+            edits.append(sec.GLOBAL, encode_value_type(value_type) + b"\x01" + zero_constant(value_type) + b"\x0b")
         for index, name in self._pool.names:
             self._new_names.add(GLOBAL_NAMES, index, name)
         for type_index in functions.type_indices:
