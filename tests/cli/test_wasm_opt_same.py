@@ -1,9 +1,9 @@
 """caesura-wasm-opt against the real wasm-opt of npm's package binaryen: pass arguments of Asyncify, and the options.
 
 Both instrument the same module; the functions that take part, and the imports, exports and memories, must be the same.
-A function takes part if its new body reads a global: the guest has none of its own, and no function that caesura leaves as
-it is because it needs no frame. (`asyncify-asserts` is not compared in this way, since it makes the other functions look
-at the state too.)
+A function takes part if its new body reads a global: the guest has none of its own, and no function that caesura leaves
+as it is because it needs no frame. (`asyncify-asserts` is not compared in this way, since it makes the other functions
+look at the state too.)
 """
 
 from __future__ import annotations

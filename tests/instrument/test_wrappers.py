@@ -1,4 +1,4 @@
-"""Functions that only pass a suspension on have no frame: they stay as they are, and suspend and resume all the same."""
+"""Functions that only pass a suspension on have no frame: they stay as they are, and can be suspended all the same."""
 
 from __future__ import annotations
 

@@ -31,19 +31,18 @@ from tests.oracle.instructions import (
     LOCAL_GET,
     LOCAL_SET,
     LOOP,
-    RETURN,
     TRY_TABLE,
     UNREACHABLE,
 )
 from tests.oracle.pieces import Label
 from tests.oracle.plan import Types
-from tests.oracle.sequences import Sequences
-from tests.oracle.world import ALL_TYPES, I32, IMPORTS
+from tests.oracle.world import ALL_TYPES, I32
+from tests.oracle.wrappers import Wrappers
 
 MAXIMUM_LOOP_DEPTH: Final = 3
 
 
-class BodyGenerator(Sequences):
+class BodyGenerator(Wrappers):
     """Generates the body of one function."""
 
     def generate(self) -> bytes:
@@ -66,44 +65,6 @@ class BodyGenerator(Sequences):
         groups = b"".join(b"\x01" + bytes((t,)) for t in self.local_types[params:])
         body = unsigned(len(self.local_types) - params) + groups + bytes(self.code)
         return unsigned(len(body)) + body
-
-    def wrapper(self) -> None:
-        """Arguments, mostly from code without effects, and a call whose results are the function's."""
-        decisions = self.decisions
-        results = self.function.results
-        callees = self.plan.wrapped(self.quiet > 0, self.function)
-        if not callees:
-            self.sequence((), results, 4, 2)
-            return
-        if decisions.below(4) == 3:
-            valtype = decisions.choose(ALL_TYPES)
-            self.harmless(valtype, 1)
-            self.op(LOCAL_SET, self.local_of(valtype))
-        usual = [c for c in callees if c.slots == 0 and c.target >= len(IMPORTS) and c.may_suspend]
-        callee = decisions.choose(usual if usual and decisions.below(4) else callees)
-        for param in callee.params:
-            if decisions.below(12) == 11:
-                self.value(param, 2)
-            else:
-                self.harmless(param, 2)
-        self.call(callee)
-        if not results:
-            self.code += bytes((DROP,)) * len(callee.results)
-        if decisions.below(8) == 7:
-            self.sequence(results, results, 2, 1)
-        elif decisions.below(3) == 2:
-            self.code.append(RETURN)
-
-    def harmless(self, valtype: int, depth: int) -> None:
-        """A value from code that has no effect and cannot trap."""
-        decisions = self.decisions
-        if depth <= 0 or decisions.below(2):
-            self.leaf(valtype)
-        else:
-            operator = decisions.choose(self.plan.operators[valtype])
-            for param in operator.params:
-                self.harmless(param, depth - 1)
-            self.code += operator.code
 
     def construct(self, params: Types, results: Types, depth: int) -> None:
         """A structured instruction with these parameters (on the stack) and results."""
