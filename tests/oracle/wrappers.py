@@ -1,4 +1,4 @@
-"""Functions that do little but call another one, the kind that may need no frame; some do slightly too much for that."""
+"""Functions that do little but call another one, which may need no frame; some do slightly too much for that."""
 
 from __future__ import annotations
 

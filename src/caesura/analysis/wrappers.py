@@ -27,8 +27,8 @@ A frameless wrapper that is entered from outside while the guest unwinds calls $
 once (see `entries`). One that a host calls to rewind works as any other caller of $g.
 
 Loads whose address is computed from the arguments alone would make a quarter to a third more, if callers gave the real
-ones again and no host could enter the wrapper. They were left out: callers would have to save the arguments. A bound on the
-size was left out as well: reading stops at the first instruction that is not allowed, and most functions have other callees.
+ones again and no host could enter the wrapper. They were left out: callers would have to save the arguments. There is no
+bound on a wrapper's size, as reading stops at the first instruction that is not allowed.
 """
 
 from __future__ import annotations
