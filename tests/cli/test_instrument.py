@@ -112,6 +112,7 @@ def test_json_gives_way_to_the_module(source: Path) -> None:
         "instrumented": True,
         "sites": 2,
         "reason": reports["outer"]["reason"],
+        "frameless": False,
     }
     assert not reports["clock"]["instrumented"]
 

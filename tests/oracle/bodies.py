@@ -36,13 +36,13 @@ from tests.oracle.instructions import (
 )
 from tests.oracle.pieces import Label
 from tests.oracle.plan import Types
-from tests.oracle.sequences import Sequences
 from tests.oracle.world import ALL_TYPES, I32
+from tests.oracle.wrappers import Wrappers
 
 MAXIMUM_LOOP_DEPTH: Final = 3
 
 
-class BodyGenerator(Sequences):
+class BodyGenerator(Wrappers):
     """Generates the body of one function."""
 
     def generate(self) -> bytes:
@@ -54,7 +54,9 @@ class BodyGenerator(Sequences):
             self.burn_fuel()
         if self.function.interpreter:
             self.interpreter()
-        if self.plan.throwing and decisions.below(4) == 3:
+        if self.function.wrapper:
+            self.wrapper()
+        elif self.plan.throwing and decisions.below(4) == 3:
             self.guarded((), self.function.results, 4)
         else:
             self.sequence((), self.function.results, 1 + decisions.below(24), 4)

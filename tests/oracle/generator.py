@@ -184,12 +184,16 @@ def _plan_functions(plan: ModulePlan, decisions: Decisions) -> None:
             function.burns_fuel = decisions.below(2) == 1
             function.budget = 110 if index == 0 else 50
             function.interpreter = index == 0 and decisions.chance(16)
+            if index == 1 and plan.functions[0].burns_fuel:
+                function.wrapper = decisions.below(4) == 3
         else:
             params, results = decisions.choose(signatures)
             function = FunctionPlan(_FIRST_FUNCTION + index, f"f{index}", params, results)
             function.may_suspend = decisions.below(3) != 2
             function.burns_fuel = decisions.below(4) != 0
             function.budget = decisions.choose((8, 14, 14, 20, 30, 50, 80, 140))
+            function.wrapper = decisions.below(3) == 2
+        function.burns_fuel = function.burns_fuel and not function.wrapper
         plan.functions.append(function)
 
 

@@ -39,6 +39,7 @@ class FunctionPlan:
         "name",
         "params",
         "results",
+        "wrapper",
     )
 
     def __init__(self, index: int, name: str, params: Types, results: Types) -> None:
@@ -49,6 +50,7 @@ class FunctionPlan:
         self.may_suspend = True
         self.burns_fuel = True
         self.interpreter = False
+        self.wrapper = False
         self.budget = 60
         self.called: set[int] = set()
         self.calls_indirectly = False
@@ -107,6 +109,16 @@ class ModulePlan:
     def any_callees(self, quiet: bool, caller: FunctionPlan) -> list[Callee]:
         """What the caller may call; only what cannot suspend where `quiet`."""
         return self._list(quiet, caller.burns_fuel, 0)
+
+    def wrapped(self, quiet: bool, caller: FunctionPlan) -> list[Callee]:
+        """What a wrapper may end with a call of: also wrappers behind it, so that there are chains, but no rings."""
+        later = [
+            Callee(f.index, f.params, f.results, 0, f.may_suspend, False)
+            for f in self.functions
+            if f.wrapper and f.index > caller.index and not (quiet and f.may_suspend)
+        ]
+        callees = [*later, *later, *self.any_callees(quiet, caller)]
+        return [c for c in callees if c.results == caller.results or not caller.results]
 
     def callees(self, result: int, quiet: bool, caller: FunctionPlan) -> list[Callee]:
         """What the caller may call for a first result of that type."""

@@ -1,7 +1,8 @@
 """Which functions can be entered by others than instrumented functions: by hosts, or by code that is not instrumented.
 
 Only these can be called while the guest unwinds, and have to leave at once then: an instrumented caller returns itself
-as soon as it finds the guest unwinding. Exported functions count, the start function, every function that a reference
+as soon as it finds the guest unwinding. What has no frame (see `wrappers`) has no such code either: it passes on also
+that it was entered from outside. Exported functions count, the start function, every function that a reference
 can be made of (in tables, globals and element segments, which is where `ref.func` in code must be declared too), and
 what is called by functions that are not instrumented.
 """
@@ -18,8 +19,13 @@ from caesura.wasm.segments import read_element_segments
 _REF_FUNC: Final = 0xD2
 
 
-def entered_from_outside(module: Module, graph: CallGraph, instrumented: list[bool]) -> list[bool]:
-    """Tell for each function whether others than instrumented functions can enter it."""
+def entered_from_outside(
+    module: Module, graph: CallGraph, instrumented: list[bool], wrappers: dict[int, int]
+) -> list[bool]:
+    """Tell for each function whether others than instrumented functions can enter it.
+
+    `wrappers` are the instrumented functions that have no frame, and what each calls.
+    """
     entered = [False] * len(module.function_types)
     for export in module.exports:
         if export.kind == FUNCTION_KIND:
@@ -39,6 +45,11 @@ def entered_from_outside(module: Module, graph: CallGraph, instrumented: list[bo
         if not instrumented[module.imported_functions + own]:
             for callee in graph.callees[own]:
                 entered[callee] = True
+    for wrapper in wrappers:
+        function = wrapper
+        while entered[function] and function in wrappers and not entered[wrappers[function]]:
+            function = wrappers[function]
+            entered[function] = True
     return entered
 
 

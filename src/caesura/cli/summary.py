@@ -21,6 +21,8 @@ def function_line(function: FunctionReport) -> str:
     name = f"{function.name} ({function.index})" if function.name != str(function.index) else function.name
     if not function.instrumented:
         return f"{name}: not instrumented: {function.reason}"
+    if function.frameless:
+        return f"{name}: passes suspensions on without a frame of its own: {function.reason}"
     return f"{name}: instrumented, {function.sites:,} call site{'s' if function.sites > 1 else ''}: {function.reason}"
 
 
@@ -47,6 +49,7 @@ def summary_json(result: Instrumented, verbose: bool) -> str:
                 "instrumented": function.instrumented,
                 "sites": function.sites,
                 "reason": function.reason,
+                "frameless": function.frameless,
             }
             for function in result.functions
         ]

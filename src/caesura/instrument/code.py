@@ -43,8 +43,8 @@ ZERO: Final = {
     V128: b"\x41\x00\xfd\x0f",
 }
 
-# A zero of each type that is a constant expression.
-ZERO_CONSTANT: Final = {
+# A zero of each number and vector type that is a constant expression.
+_ZERO_CONSTANT: Final = {
     I32: b"\x41\x00",
     I64: b"\x42\x00",
     F32: b"\x43" + bytes(4),
@@ -64,6 +64,11 @@ def zero(value_type: int) -> bytes:
     if value_type in ZERO:
         return ZERO[value_type]
     return b"\xd0" + encode_heap_type(heap_of(value_type))
+
+
+def zero_constant(value_type: int) -> bytes:
+    """Return a constant expression for a zero, or null of a nullable reference type."""
+    return _ZERO_CONSTANT[value_type] if value_type in _ZERO_CONSTANT else zero(value_type)
 
 
 def constant(value_type: int, value: int) -> bytes:

@@ -1,7 +1,7 @@
 """The transformation from end to end: read, find out what may suspend, rewrite those functions, write.
 
-    module -> names, lists -> who may suspend -> memory, globals, runtime -> each function: decode, plan, number the
-    call sites, liveness, frame, rewrite -> sections
+    module -> names, lists -> who may suspend, who needs no frame for it -> memory, globals, runtime -> each function:
+    decode, plan, number the call sites, liveness, frame, rewrite -> sections
 
 Each step stands in a file of its own; this one says in which order, and puts the sections together.
 """
@@ -19,9 +19,10 @@ from caesura.analysis.interpreters import handoff_loops
 from caesura.analysis.liveness import live_locals
 from caesura.analysis.shadow_stack import find_stack_pointer
 from caesura.analysis.suspension import Suspension, find_suspending
+from caesura.analysis.wrappers import find_wrappers
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.asserts import Asserter
-from caesura.instrument.code import ZERO_CONSTANT
+from caesura.instrument.code import zero_constant
 from caesura.instrument.frame import Frame
 from caesura.instrument.globals import Globals
 from caesura.instrument.lists import resolve_lists
@@ -110,6 +111,7 @@ class _Pipeline:
         self._warnings: list[str] = []
         self._exact: list[bool] = []
         self._entered: list[bool] = []
+        self._wrappers: dict[int, int] = {}
         self._two_bodies: set[int] = set()
         self._import_thunks: dict[int, int] = {}
         self._pool = GlobalPool(len(self._module.globals) + (0 if options.import_globals else 2))
@@ -125,7 +127,8 @@ class _Pipeline:
         lists = resolve_lists(options, imports, self._names.names, self._warnings)
         suspension = find_suspending(module, graph, lists, self._prepared.runtime_functions)
         self._exact = [not instrumented for instrumented in suspension.instrumented]
-        self._entered = entered_from_outside(module, graph, suspension.instrumented)
+        self._wrappers = find_wrappers(module, graph, suspension)
+        self._entered = entered_from_outside(module, graph, suspension.instrumented, self._wrappers)
         self._two_bodies = select_two_bodies(module, graph, suspension, options, self._names.names)
         memory = choose_memory(module, options, self._edits, self._new_names)
         state_globals = Globals(module, options, memory.pointer, self._edits, self._new_names)
@@ -188,7 +191,9 @@ class _Pipeline:
             function = module.imported_functions + own
             body = b""
             try:
-                if suspension.instrumented[function]:
+                if function in self._wrappers:
+                    self._sites[own] = 1
+                elif suspension.instrumented[function]:
                     body = self._rewrite(function, suspension, runtime)
                 elif self._options.asserts and not suspension.topmost[function] and not suspension.bottommost[function]:
                     body = asserter.rewrite(function)
@@ -286,7 +291,7 @@ class _Pipeline:
         for definition in self._types.added:
             edits.append(sec.TYPE, definition)
         for value_type in self._pool.types:
-            edits.append(sec.GLOBAL, encode_value_type(value_type) + b"\x01" + ZERO_CONSTANT[value_type] + b"\x0b")
+            edits.append(sec.GLOBAL, encode_value_type(value_type) + b"\x01" + zero_constant(value_type) + b"\x0b")
         for index, name in self._pool.names:
             self._new_names.add(GLOBAL_NAMES, index, name)
         for type_index in functions.type_indices:
@@ -329,8 +334,10 @@ class _Pipeline:
             function = module.imported_functions + own
             sites = self._sites[own]
             reason = reason_of(function, sites, suspension, self._names.names)
-            name = self._names.name(function, self._prepared.original_function(function))
-            reports.append(FunctionReport(self._prepared.original_function(function), name, sites > 0, sites, reason))
+            index = self._prepared.original_function(function)
+            name = self._names.name(function, index)
+            is_frameless = function in self._wrappers
+            reports.append(FunctionReport(index, name, sites > 0, sites, reason, is_frameless))
         return Instrumented(
             module=output,
             functions=tuple(reports),

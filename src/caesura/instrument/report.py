@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class FunctionReport:
     """What became of one of the module's own functions.
 
-    `instrumented` tells whether it was rewritten, `sites` at how many calls it can now be suspended, and `reason` why
-    it was or was not: the call path to where a suspension can start, or what rules one out.
+    `instrumented` tells whether suspensions can now pass through it, `sites` at how many calls it can be suspended, and
+    `reason` why it can or cannot: the call path to where a suspension can start, or what rules one out. `frameless`
+    tells that it needs no frame of its own for that, and stays as it was.
     """
 
     index: int
@@ -18,6 +19,7 @@ class FunctionReport:
     instrumented: bool
     sites: int
     reason: str
+    frameless: bool
 
 
 @dataclass(frozen=True)

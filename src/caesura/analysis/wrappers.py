@@ -1,0 +1,119 @@
+"""Which functions pass a suspension on without a frame of their own: frameless wrappers.
+
+Such a function computes arguments and ends with a call of another function that may suspend, whose results it returns:
+
+    (func $wrapper (param i32 i64) (result i64)  local.get 0  local.get 1  i32.const 3  call $g)
+
+There are hundreds of them in a large program, many of them hot and of ten bytes, which a prologue, a check and a frame
+would make four times as long. They stay as they are, byte for byte, under these conditions:
+
+* The last thing that happens is a direct call of $g, and it is the only call. Where the guest unwinds, $g has saved its
+  frame and returns zeros; so does the wrapper. Where $g suspends again after a rewind, likewise.
+* $g is a function of the module's own that is instrumented, or itself a frameless wrapper, so that a chain ends in one
+  that is. An instrumented function that is entered in a rewind pops its frame and ignores its arguments. So the callers
+  of a wrapper may give it anything, as they may an instrumented function: the arguments that it computes from those are
+  ignored in turn. An import, the guest's own runtime, and what is called through a table or a reference must get their
+  real arguments again; a wrapper of these keeps a frame.
+* What comes before the call can run again, on garbage: it has no effect outside the wrapper's own locals, which are new
+  in every activation, and it cannot trap. Reads of mutable globals do, for what they give is ignored; loads do not,
+  since garbage may be an address beyond the memory. Control instructions are not looked into.
+* The wrapper's results are those of $g. Nothing comes behind the call but `return`, or, in a function without results,
+  `drop`. Arithmetic and constants could be allowed, but then the wrapper would not return zeros while the guest
+  unwinds, which hosts are promised (docs/abi.md), and there are few of these.
+* A ring of wrappers that call each other keeps its frames. It could do without, as nothing ever suspends in it; but
+  whoever enters it while the guest unwinds is promised to come back.
+
+A frameless wrapper that is entered from outside while the guest unwinds calls $g, which must then be able to leave at
+once (see `entries`). One that a host calls to rewind works as any other caller of $g.
+
+A load could be allowed if its address depends on the arguments alone, callers gave the real ones again, and no host
+could enter the wrapper. That is 8 more functions of QuickJS and 21 of PHP, and their callers would have to save the
+arguments. There is no bound on a wrapper's size, as reading stops at the first instruction that is not allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis import actions
+from caesura.analysis.actions import ACTIONS
+from caesura.analysis.calls import CallGraph
+from caesura.analysis.suspension import Suspension
+from caesura.wasm import opcodes as op
+from caesura.wasm.immediates import FORMS, read_prefixed, skip_immediates, skip_locals
+from caesura.wasm.module import Module
+
+_BEFORE: Final = (
+    actions.LOCAL_GET,
+    actions.LOCAL_SET,
+    actions.LOCAL_TEE,
+    actions.GLOBAL_GET,
+    actions.CONSTANT,
+    actions.PURE,
+    actions.READ,
+    actions.DROP,
+    actions.SELECT,
+    actions.NOP,
+)
+
+
+def find_wrappers(module: Module, graph: CallGraph, suspension: Suspension) -> dict[int, int]:
+    """Return the frameless wrappers, and the function that each calls.
+
+    The module's code must have been read by `read_calls`, which refuses what is malformed.
+    """
+    found: dict[int, int] = {}
+    for own in range(len(graph.callees)):
+        function = module.imported_functions + own
+        callees = graph.callees[own]
+        if suspension.instrumented[function] and len(callees) == 1 and suspension.instrumented[callees[0]]:
+            if _only_calls(module, function, callees[0]):
+                found[function] = callees[0]
+    for function in _in_rings(found):
+        del found[function]
+    return found
+
+
+def _only_calls(module: Module, function: int, callee: int) -> bool:
+    """Tell whether a function ends with its only call, that of `callee`, and does nothing else but prepare it."""
+    data = module.data
+    results = module.function_type(function).results
+    same_results = results == module.function_type(callee).results
+    end = module.body_ends[function - module.imported_functions]
+    position = skip_locals(data, module.body_starts[function - module.imported_functions])
+    is_behind = False
+    while True:
+        code = data[position]
+        if code >= 0xFB:
+            code, position = read_prefixed(data, position)
+        else:
+            position += 1
+        position = skip_immediates(data, position, FORMS[code])
+        if not is_behind:
+            if code == op.CALL:
+                is_behind = True
+            elif ACTIONS[code] not in _BEFORE:
+                return False
+        elif code == op.END or code == op.RETURN:
+            is_last = position == end if code == op.END else position + 1 == end
+            return is_last and (same_results or not results)
+        elif code != op.DROP or results:
+            return False
+
+
+def _in_rings(calls: dict[int, int]) -> list[int]:
+    """Return the functions that call themselves, directly or through others."""
+    rings: list[int] = []
+    walk_of: dict[int, int] = {}  # in the walk from which function each was met first
+    for first in calls:
+        function = first
+        while function in calls and function not in walk_of:
+            walk_of[function] = first
+            function = calls[function]
+        if function in calls and walk_of[function] == first:
+            start = function
+            rings.append(start)
+            while calls[function] != start:
+                function = calls[function]
+                rings.append(function)
+    return rings
