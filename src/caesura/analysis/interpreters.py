@@ -62,16 +62,22 @@ def loop_facts(data: bytes, body: Body) -> LoopFacts:
 def handoff_loops(data: bytes, body: Body) -> set[int]:
     """Return the loops at whose heads the resume body hands over to the normal body.
 
-    There may be none; then it runs to the end. Loops with parameters or inside a try are never handed over to.
+    There may be none; then it runs to the end. Loops with parameters or inside a try are never handed over to, nor are
+    loops all of whose call sites stand in one inner loop.
     """
-    return {
-        loop.start
-        for loop in _loops(data, body)
-        if loop.sites
-        and not loop.in_try
-        and body.immediates[loop.start] < 0  # no type index, so no parameters
-        and (loop.sites >= _MANY_SITES or 4 * loop.sites >= len(body.sites))
-    }
+    loops = _loops(data, body)
+    chosen: set[int] = set()
+    covered: set[int] = set()  # loops all of whose call sites stand in one inner loop that is chosen
+    for place in range(len(loops) - 1, -1, -1):
+        loop = loops[place]
+        if place not in covered:
+            is_large = loop.sites >= _MANY_SITES or 4 * loop.sites >= len(body.sites)
+            if not loop.sites or not is_large or loop.in_try or body.immediates[loop.start] >= 0:  # has parameters
+                continue
+            chosen.add(loop.start)
+        if loop.parent >= 0 and loops[loop.parent].sites == loop.sites:
+            covered.add(loop.parent)
+    return chosen
 
 
 def innermost_loops(body: Body) -> set[int]:

@@ -129,7 +129,8 @@ class _Pipeline:
         self._exact = [not instrumented for instrumented in suspension.instrumented]
         self._wrappers = find_wrappers(module, graph, suspension)
         self._entered = entered_from_outside(module, graph, suspension.instrumented, self._wrappers)
-        self._two_bodies = select_two_bodies(module, graph, suspension, options, self._names.names)
+        framed = [flag and index not in self._wrappers for index, flag in enumerate(suspension.instrumented)]
+        self._two_bodies = select_two_bodies(module, graph, suspension, framed, options, self._names.names)
         memory = choose_memory(module, options, self._edits, self._new_names)
         state_globals = Globals(module, options, memory.pointer, self._edits, self._new_names)
         grows = options.thunks and options.in_secondary_memory

@@ -51,20 +51,20 @@ _NOT_BUSY: Final = 3
 
 
 def select_two_bodies(
-    module: Module, graph: CallGraph, suspension: Suspension, options: Options, names: list[str]
+    module: Module, graph: CallGraph, suspension: Suspension, framed: list[bool], options: Options, names: list[str]
 ) -> set[int]:
-    """Return which functions get two bodies, by function index."""
+    """Return which functions get two bodies, by function index; `framed` tells which functions have frames at all."""
     first = module.imported_functions
     mode = options.two_bodies
     if mode == "never" or (mode == "auto" and options.optimize == "size"):
         return set()
-    instrumented = [first + own for own in range(len(graph.callees)) if suspension.instrumented[first + own]]
+    candidates = [first + own for own in range(len(graph.callees)) if framed[first + own]]
     if mode == "all":
-        return set(instrumented)
+        return set(candidates)
     if mode != "auto":
         patterns = PatternList(read_list(mode))
-        return {function for function in instrumented if patterns.match(names[function])}
-    return _Selection(module, graph, suspension, options).choose(instrumented)
+        return {function for function in candidates if patterns.match(names[function])}
+    return _Selection(module, graph, suspension, options).choose(candidates)
 
 
 class _Selection:
@@ -82,8 +82,8 @@ class _Selection:
         self._busy: list[tuple[int, int, int]] = []
         self._with_many_merges: list[int] = []
 
-    def choose(self, instrumented: list[int]) -> set[int]:
-        for function in instrumented:
+    def choose(self, candidates: list[int]) -> set[int]:
+        for function in candidates:
             self._look_at(function)
         if self._options.optimize == "speed":
             chosen = {function for _, function in self._interpreters}
