@@ -1,0 +1,177 @@
+"""Which functions a call through a table can reach, where that can be known.
+
+A table is *closed* if all references in it come from the module's own element segments: it is neither imported nor
+exported, nothing is put into it by `table.set`, `table.grow` or `table.fill`, `table.copy` copies only from closed
+tables, and all items of its segments are functions of this module or null. A call through it of some type reaches
+those of its functions that have the type, or traps. If besides the table is never written after instantiation, and
+the offsets of its segments are constants, a call with a constant index reaches only what segments put there.
+
+`table.set` and its like make a table open whatever they store: to follow references through locals, globals and
+results would be a data-flow analysis, and compilers of C, C++, Rust and Zig do not use these instructions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.calls import ANY_INDEX, CallGraph
+from caesura.wasm import opcodes as op
+from caesura.wasm.leb128 import read_s32, read_u32
+from caesura.wasm.module import Module
+from caesura.wasm.segments import ACTIVE, PASSIVE, ElementSegment, read_element_segments
+from caesura.wasm.type_matching import same_types, with_supertypes
+
+_NULL: Final = -1
+_UNKNOWN: Final = -2
+
+
+class TableCallees:
+    """What the calls of `CallGraph.table_calls` reach, by their numbers: `functions[n]`, unless `is_open[n]`."""
+
+    def __init__(self, calls: int) -> None:
+        self.functions: list[list[int]] = [[] for _ in range(calls)]
+        self.is_open: list[bool] = [True] * calls
+
+
+def find_table_callees(module: Module, graph: CallGraph) -> TableCallees:
+    """Return what calls through tables can reach; raises MalformedModule."""
+    result = TableCallees(len(graph.table_calls))
+    if not graph.table_calls:
+        return result
+    contents = _Contents(module, graph)
+    for (table, type_index, index), number in graph.table_calls.items():
+        if contents.is_open[table] or type_index >= len(module.types):
+            continue
+        result.is_open[number] = False
+        result.functions[number] = contents.reached(table, type_index, index)
+    return result
+
+
+class _Contents:
+    """The functions that tables hold, by type, and, as far as known, by index."""
+
+    def __init__(self, module: Module, graph: CallGraph) -> None:
+        self._module = module
+        self._segments = read_element_segments(module)
+        self._items = [self._read_items(segment) for segment in self._segments]
+        self._same = same_types(module)
+        count = len(module.tables)
+        self.is_open = [not private for private in graph.private_tables]
+        self._functions: list[set[int]] = [set() for _ in range(count)]
+        self._is_fixed = [True] * count
+        for table in graph.changed_tables:
+            self.is_open[table] = True
+        for table in range(count):
+            self._add_initializer(table)
+        for number in range(len(self._segments)):
+            segment = self._segments[number]
+            if segment.mode == ACTIVE:
+                self._add(segment.table, self._items[number])
+        for table, number in graph.inits:
+            self._is_fixed[table] = False
+            if self._segments[number].mode == PASSIVE:
+                self._add(table, self._items[number])
+        self._copy(graph.copies)
+        self._by_type: list[dict[int, list[int]]] = [self._divide(functions) for functions in self._functions]
+        self._by_index: dict[int, dict[int, set[int]]] = {}
+
+    def reached(self, table: int, type_index: int, index: int) -> list[int]:
+        """Return the functions that a call through a closed table can reach."""
+        of_type = self._by_type[table].get(self._same[type_index], [])
+        if index == ANY_INDEX or not self._is_fixed[table]:
+            return of_type
+        if table not in self._by_index:
+            self._by_index[table] = self._place(table)
+        if not self._is_fixed[table]:
+            return of_type
+        there = self._by_index[table].get(index, set())
+        return [function for function in of_type if function in there]
+
+    def _read_items(self, segment: ElementSegment) -> list[int]:
+        if not segment.has_expressions:
+            return segment.functions
+        return [self._evaluate(start) for start, _ in segment.expressions]
+
+    def _evaluate(self, position: int) -> int:
+        """Return the function that a constant expression refers to, _NULL, or _UNKNOWN for references from outside."""
+        data = self._module.data
+        for _ in range(len(self._module.globals) + 1):
+            code = data[position]
+            if code == op.REF_NULL:
+                return _NULL
+            if code != op.REF_FUNC and code != op.GLOBAL_GET:
+                return _UNKNOWN
+            index, end = read_u32(data, position + 1)
+            if data[end] != op.END:
+                return _UNKNOWN
+            if code == op.REF_FUNC:
+                return index
+            if index < self._module.imported_globals or self._module.globals[index].mutable:
+                return _UNKNOWN
+            position = self._module.globals[index].init_start
+        return _UNKNOWN
+
+    def _add(self, table: int, items: list[int]) -> None:
+        for item in items:
+            if item == _UNKNOWN:
+                self.is_open[table] = True
+            elif item != _NULL:
+                self._functions[table].add(item)
+
+    def _add_initializer(self, table: int) -> None:
+        start = self._module.tables[table].init_start
+        if start > 0:
+            item = self._evaluate(start)
+            self._add(table, [item])
+            if item != _NULL:
+                self._is_fixed[table] = False
+
+    def _copy(self, copies: set[tuple[int, int]]) -> None:
+        """Let tables hold what is copied into them, until nothing changes any more."""
+        targets: list[list[int]] = [[] for _ in self._functions]
+        for target, source in copies:
+            self._is_fixed[target] = False
+            targets[source].append(target)
+        work = list(range(len(targets)))
+        while work:
+            source = work.pop()
+            for target in targets[source]:
+                count = len(self._functions[target])
+                was_open = self.is_open[target]
+                self._functions[target] |= self._functions[source]
+                self.is_open[target] = was_open or self.is_open[source]
+                if len(self._functions[target]) > count or self.is_open[target] != was_open:
+                    work.append(target)
+
+    def _divide(self, functions: set[int]) -> dict[int, list[int]]:
+        """Divide functions by the types that a call may name to reach them."""
+        by_type: dict[int, list[int]] = {}
+        for function in sorted(functions):
+            for one in with_supertypes(self._module, self._same, self._module.function_types[function]):
+                if one not in by_type:
+                    by_type[one] = []
+                by_type[one].append(function)
+        return by_type
+
+    def _place(self, table: int) -> dict[int, set[int]]:
+        """Return what segments put at each index; gives up (`_is_fixed`) where an offset is not a constant."""
+        places: dict[int, set[int]] = {}
+        data = self._module.data
+        for number in range(len(self._segments)):
+            segment = self._segments[number]
+            if segment.mode != ACTIVE or segment.table != table:
+                continue
+            if data[segment.offset_start] != op.I32_CONST:
+                self._is_fixed[table] = False
+                return places
+            offset, end = read_s32(data, segment.offset_start + 1)
+            if data[end] != op.END:
+                self._is_fixed[table] = False
+                return places
+            place = offset & 0xFFFF_FFFF
+            for item in self._items[number]:
+                if place not in places:
+                    places[place] = set()
+                places[place].add(item)
+                place += 1
+        return places
