@@ -293,7 +293,7 @@ LISTS: list[tuple[str, dict[str, object], int]] = [
 @pytest.mark.parametrize(("name", "options", "sites"), LISTS)
 def test_lists(name: str, options: dict[str, object], sites: int) -> None:
     case = {**QUIET, **HOLDING}[name]
-    assert report_of(case.binary, **options).sites == sites
+    assert report_of(case.binary, "caller", **options).sites == sites
 
 
 def test_suspending_in_a_table_with_thunks() -> None:
