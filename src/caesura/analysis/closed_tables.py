@@ -7,7 +7,8 @@ those of its functions that have the type, or traps. If besides the table is nev
 the offsets of its segments are constants, a call with a constant index reaches only what segments put there.
 
 `table.set` and its like make a table open whatever they store: to follow references through locals, globals and
-results would be a data-flow analysis, and compilers of C, C++, Rust and Zig do not use these instructions.
+results would be a data-flow analysis, and compilers of C, C++, Rust and Zig do not use these instructions of their own
+accord.
 """
 
 from __future__ import annotations
