@@ -166,18 +166,11 @@ def _read_body(module: Module, caller: int, graph: CallGraph, last_caller: list[
                 position = skip_leb(data, position, 5)
         elif form == FORM_NONE:
             continue
-        elif form == _CONTROL:
-            if code == op.END:
-                depth -= 1
-                if depth < dead:
-                    dead = -1
-                if depth < 0:
-                    break
-            elif code == op.ELSE or code == op.CATCH_ALL:
-                if depth == dead:
-                    dead = -1
-            elif dead < 0:
-                dead = depth
+        elif form == FORM_MEMARG:
+            if data[position] < 0x40 and data[position + 1] < 0x80:
+                position += 2
+            else:
+                position = skip_immediates(data, position, form)
         elif form == _CONTROL_LEB:
             value, position = read_u32(data, position)
             if code == op.CALL or code == op.RETURN_CALL:
@@ -202,11 +195,18 @@ def _read_body(module: Module, caller: int, graph: CallGraph, last_caller: list[
                 dead = -1
             if dead < 0 and _never_goes_on(code):
                 dead = depth
-        elif form == FORM_MEMARG:
-            if data[position] < 0x40 and data[position + 1] < 0x80:
-                position += 2
-            else:
-                position = skip_immediates(data, position, form)
+        elif form == _CONTROL:
+            if code == op.END:
+                depth -= 1
+                if depth < dead:
+                    dead = -1
+                if depth < 0:
+                    break
+            elif code == op.ELSE or code == op.CATCH_ALL:
+                if depth == dead:
+                    dead = -1
+            elif dead < 0:
+                dead = depth
         elif form == FORM_BLOCK:
             depth += 1
             if data[position] < 0x80 and data[position] != 0x63 and data[position] != 0x64:

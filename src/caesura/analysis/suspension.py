@@ -198,7 +198,7 @@ class _Search:
         for call in self._open:
             self._spread_to_makers(call, INDIRECT_CALL)
         for function in range(self._imported, len(self._callers)):
-            if lists.remove[function]:
+            if lists.remove[function] and not result.bottommost[function]:
                 calls_indirectly = self._graph.indirect[function - self._imported]
                 self._is_kept_out[function] |= calls_indirectly or result.topmost[function]
         self._work = [f for f in range(len(self._callers)) if result.may_suspend(f) or self._is_kept_out[f]]
@@ -212,6 +212,7 @@ class _Search:
         result.quiet_table_calls = {self._table_calls[call] for call in quiet}
 
     def _spread_all(self) -> None:
+        reason = self._result.reason
         next_index = 0
         while next_index < len(self._work):
             callee = self._work[next_index]
@@ -220,8 +221,10 @@ class _Search:
                 self._spread_through_tables(callee, INDIRECT_CALL)
                 continue
             for caller in self._callers[callee]:
-                self._spread(caller, callee)
-            self._spread_through_tables(callee, callee)
+                if reason[caller] == NOT_SUSPENDING:
+                    self._spread(caller, callee)
+            if callee in self._reached_by:
+                self._spread_through_tables(callee, callee)
         self._work = []
 
     def _spread_through_tables(self, function: int, reason: int) -> None:
