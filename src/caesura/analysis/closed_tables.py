@@ -24,27 +24,40 @@ from caesura.wasm.type_matching import same_types, with_supertypes
 
 _NULL: Final = -1
 _UNKNOWN: Final = -2
+_ANYTHING: Final = -1
 
 
 class TableCallees:
-    """What the calls of `CallGraph.table_calls` reach, by their numbers: `functions[n]`, unless `is_open[n]`."""
+    """What calls through tables reach.
 
-    def __init__(self, calls: int) -> None:
-        self.functions: list[list[int]] = [[] for _ in range(calls)]
-        self.is_open: list[bool] = [True] * calls
+    Calls that reach the same share a number: `number_of[call]`, where the call is one of `CallGraph.table_calls`, by
+    its own number. For each of these shared numbers, `tables` has the table, and `functions` what is reached;
+    `is_open` tells that it may be anything.
+    """
+
+    def __init__(self) -> None:
+        self.number_of: list[int] = []
+        self.tables: list[int] = []
+        self.functions: list[list[int]] = []
+        self.is_open: list[bool] = []
 
 
 def find_table_callees(module: Module, graph: CallGraph) -> TableCallees:
     """Return what calls through tables can reach; raises MalformedModule."""
-    result = TableCallees(len(graph.table_calls))
+    result = TableCallees()
     if not graph.table_calls:
         return result
     contents = _Contents(module, graph)
-    for (table, type_index, index), number in graph.table_calls.items():
-        if contents.is_open[table] or type_index >= len(module.types):
-            continue
-        result.is_open[number] = False
-        result.functions[number] = contents.reached(table, type_index, index)
+    numbers: dict[tuple[int, int, int], int] = {}
+    for table, type_index, index in graph.table_calls:
+        is_open = contents.is_open[table] or type_index >= len(module.types)
+        key = (table, _ANYTHING, ANY_INDEX) if is_open else contents.simplify(table, type_index, index)
+        if key not in numbers:
+            numbers[key] = len(numbers)
+            result.tables.append(table)
+            result.functions.append([] if is_open else contents.reached(key[0], key[1], key[2]))
+            result.is_open.append(is_open)
+        result.number_of.append(numbers[key])
     return result
 
 
@@ -76,17 +89,21 @@ class _Contents:
         self._by_type: list[dict[int, list[int]]] = [self._divide(functions) for functions in self._functions]
         self._by_index: dict[int, dict[int, set[int]]] = {}
 
-    def reached(self, table: int, type_index: int, index: int) -> list[int]:
-        """Return the functions that a call through a closed table can reach."""
-        of_type = self._by_type[table].get(self._same[type_index], [])
-        if index == ANY_INDEX or not self._is_fixed[table]:
-            return of_type
-        if table not in self._by_index:
+    def simplify(self, table: int, type_index: int, index: int) -> tuple[int, int, int]:
+        """Return table, type and index of a call through a closed table, the same for calls that reach the same."""
+        if index != ANY_INDEX and self._is_fixed[table] and table not in self._by_index:
             self._by_index[table] = self._place(table)
-        if not self._is_fixed[table]:
-            return of_type
+        return table, self._same[type_index], index if self._is_fixed[table] else ANY_INDEX
+
+    def reached(self, table: int, type_index: int, index: int) -> list[int]:
+        """Return the functions that a call can reach, given what `simplify` returns."""
+        if index == ANY_INDEX:
+            return self._by_type[table].get(type_index, [])
         there = self._by_index[table].get(index, set())
-        return [function for function in of_type if function in there]
+        return [function for function in sorted(there) if function >= 0 and type_index in self._types_of(function)]
+
+    def _types_of(self, function: int) -> list[int]:
+        return with_supertypes(self._module, self._same, self._module.function_types[function])
 
     def _read_items(self, segment: ElementSegment) -> list[int]:
         if not segment.has_expressions:
@@ -148,7 +165,7 @@ class _Contents:
         """Divide functions by the types that a call may name to reach them."""
         by_type: dict[int, list[int]] = {}
         for function in sorted(functions):
-            for one in with_supertypes(self._module, self._same, self._module.function_types[function]):
+            for one in self._types_of(function):
                 if one not in by_type:
                     by_type[one] = []
                 by_type[one].append(function)

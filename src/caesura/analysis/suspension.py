@@ -168,35 +168,37 @@ class _Search:
         for own in range(len(graph.callees)):
             for callee in graph.callees[own]:
                 self._callers[callee].append(self._imported + own)
-        self._table_calls = [] if lists.ignore_indirect else list(graph.table_calls)
         self._is_kept_out = [False] * len(self._callers)  # suspends, but for the remove-list
-        self._is_quiet = [True] * len(self._table_calls)
-        self._makers: list[list[int]] = [[] for _ in self._table_calls]
+        self._table_callees = TableCallees() if lists.ignore_indirect else find_table_callees(module, graph)
+        count = len(self._table_callees.functions)
+        self._is_quiet = [True] * count
+        self._makers: list[list[int]] = [[] for _ in range(count)]
         self._reached_by: dict[int, list[int]] = {}
         self._open: list[int] = []
-        if self._table_calls:
-            for own, calls in graph.table_callees.items():
-                for call in calls:
-                    self._makers[call].append(self._imported + own)
-            self._note_callees(find_table_callees(module, graph), {function for _, function in runtime_functions})
+        self._note_callees({function for _, function in runtime_functions})
 
-    def _note_callees(self, callees: TableCallees, runtime: set[int]) -> None:
-        for call in range(len(self._table_calls)):
-            is_open = callees.is_open[call]
-            for function in callees.functions[call]:
+    def _note_callees(self, runtime: set[int]) -> None:
+        callees = self._table_callees
+        for number in range(len(callees.functions)):
+            is_open = callees.is_open[number]
+            for function in callees.functions[number]:
                 is_open = is_open or function in runtime  # the start of an unwinding, itself in a table
                 if function not in self._reached_by:
                     self._reached_by[function] = []
-                self._reached_by[function].append(call)
+                self._reached_by[function].append(number)
             if is_open:
-                self._open.append(call)
+                self._open.append(number)
+        if callees.number_of:
+            for own, calls in self._graph.table_callees.items():
+                for call in calls:
+                    self._makers[callees.number_of[call]].append(self._imported + own)
 
     def run(self) -> None:
         """Find everything that suspension spreads to."""
         result = self._result
         lists = self._lists
-        for call in self._open:
-            self._spread_to_makers(call, INDIRECT_CALL)
+        for number in self._open:
+            self._spread_to_makers(number, INDIRECT_CALL)
         for function in range(self._imported, len(self._callers)):
             if lists.remove[function] and not result.bottommost[function]:
                 calls_indirectly = self._graph.indirect[function - self._imported]
@@ -208,8 +210,10 @@ class _Search:
                 result.reason[function] = LISTED
                 self._spread_through_tables(function, function)
         self._spread_all()
-        quiet = [call for call in range(len(self._table_calls)) if self._is_quiet[call]]
-        result.quiet_table_calls = {self._table_calls[call] for call in quiet}
+        numbers = self._table_callees.number_of
+        if numbers:
+            calls = self._graph.table_calls
+            result.quiet_table_calls = {key for key in calls if self._is_quiet[numbers[calls[key]]]}
 
     def _spread_all(self) -> None:
         reason = self._result.reason
@@ -228,15 +232,16 @@ class _Search:
         self._work = []
 
     def _spread_through_tables(self, function: int, reason: int) -> None:
-        for call in self._reached_by.get(function, []):
-            if self._is_quiet[call]:
-                self._spread_to_makers(call, reason)
+        for number in self._reached_by.get(function, []):
+            if self._is_quiet[number]:
+                self._spread_to_makers(number, reason)
 
-    def _spread_to_makers(self, call: int, reason: int) -> None:
-        self._is_quiet[call] = False
-        for caller in self._makers[call]:
+    def _spread_to_makers(self, number: int, reason: int) -> None:
+        """Spread to the functions that make calls through a table."""
+        self._is_quiet[number] = False
+        for caller in self._makers[number]:
             if self._spread(caller, reason) and reason >= 0:
-                self._result.through_table[caller] = self._table_calls[call][0]
+                self._result.through_table[caller] = self._table_callees.tables[number]
 
     def _spread(self, caller: int, reason: int) -> bool:
         """Spread to a caller; return whether this is why it suspends now."""
