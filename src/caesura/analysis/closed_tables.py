@@ -66,6 +66,9 @@ class _Contents:
 
     def __init__(self, module: Module, graph: CallGraph) -> None:
         self._module = module
+        self._globals = [_UNKNOWN] * module.imported_globals
+        for item in module.globals[module.imported_globals :]:  # their initializers refer to earlier ones
+            self._globals.append(_UNKNOWN if item.mutable else self._evaluate(item.init_start))
         self._segments = read_element_segments(module)
         self._items = [self._read_items(segment) for segment in self._segments]
         self._same = same_types(module)
@@ -113,21 +116,15 @@ class _Contents:
     def _evaluate(self, position: int) -> int:
         """Return the function that a constant expression refers to, _NULL, or _UNKNOWN for references from outside."""
         data = self._module.data
-        for _ in range(len(self._module.globals) + 1):
-            code = data[position]
-            if code == op.REF_NULL:
-                return _NULL
-            if code != op.REF_FUNC and code != op.GLOBAL_GET:
-                return _UNKNOWN
-            index, end = read_u32(data, position + 1)
-            if data[end] != op.END:
-                return _UNKNOWN
-            if code == op.REF_FUNC:
-                return index
-            if index < self._module.imported_globals or self._module.globals[index].mutable:
-                return _UNKNOWN
-            position = self._module.globals[index].init_start
-        return _UNKNOWN
+        code = data[position]
+        if code == op.REF_NULL:
+            return _NULL
+        if code != op.REF_FUNC and code != op.GLOBAL_GET:
+            return _UNKNOWN
+        index, end = read_u32(data, position + 1)
+        if data[end] != op.END:
+            return _UNKNOWN
+        return index if code == op.REF_FUNC else self._globals[index]
 
     def _add(self, table: int, items: list[int]) -> None:
         for item in items:
