@@ -33,7 +33,7 @@ GUEST: Final = """
   (memory $second 1)
   (export "memory" (memory $memory))
   (export "second" (memory $second))
-  (table 1 funcref)
+  (table (export "table") 1 funcref)
   (func $a (export "a") call $sleep)
   (func $b (export "b") call $other)
   (func $c (export "c") call $lib_sleep)

@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 import caesura
-from tests.instrument.building import NOTHING, TO_I32, assert_valid, leb, module
+from tests.instrument.building import HEADER, NOTHING, TO_I32, assert_valid, leb, module, parts, section
 from tests.support.counting import executed_lines, interpreted_only
 
 F: Final = b"\x10\0"
@@ -100,6 +100,27 @@ def callers(count: int) -> bytes:
     return module(b"\0" + calls + END, *[b"\0" + F + END] * (count - 1))
 
 
+def with_table(binary: bytes, size: int, segments: list[bytes]) -> bytes:
+    """Return a module with a table that nobody else sees."""
+    added = {4: b"\x01\x70\0" + leb(size), 9: leb(len(segments)) + b"".join(segments)}
+    found = sorted([*((item.number, item.payload) for item in parts(binary)), *added.items()])
+    return HEADER + b"".join(section(number, payload) for number, payload in found)
+
+
+def constant_table_calls(count: int) -> bytes:
+    """Each function calls the next one through a table that holds all, the last one calls the import."""
+    calls = [b"\0\x41" + leb(callee, 3) + b"\x11\0\0" + END for callee in range(1, count)]
+    segments = [b"\0\x41" + leb(place, 3) + b"\x0b\x01" + leb(1 + place) for place in range(count)]
+    return with_table(module(*calls, b"\0" + F + END), count, segments)
+
+
+def table_calls_of_many_types(count: int) -> bytes:
+    """All types are the same, and each is named by a call that reaches all functions."""
+    calls = [b"\0\x41\0\x41\0\x6a\x11" + leb(number) + b"\0" + END for number in range(count - 1)]
+    segment = b"\0\x41\0\x0b" + leb(count) + b"".join(leb(1 + place) for place in range(count))
+    return with_table(module(*calls, b"\0" + F + END, types=[NOTHING] * count), count, [segment])
+
+
 OLD_FORM: Final = "nested old-form tries"
 LOAD: Final = b"\x41\0\x28\0\0"
 
@@ -131,6 +152,8 @@ SHAPES: dict[str, tuple[Shape, int]] = {
     "functions": (functions, 8_000),
     "chain of callers": (chain, 8_000),
     "callers of all": (callers, 6_000),
+    "calls of constants through a table": (constant_table_calls, 8_000),
+    "calls of many types through a table": (table_calls_of_many_types, 6_000),
 }
 
 

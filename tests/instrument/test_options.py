@@ -16,7 +16,7 @@ TEXT = """
     (import "wasi" "write" (func $write (param i32) (result i32)))
     (memory (export "memory") 1)
     (type $unary (func (param i32) (result i32)))
-    (table funcref (elem $sleeper $writer $pure))
+    (table (export "table") funcref (elem $sleeper $writer $pure))
     (func $pure (param i32) (result i32) (i32.mul (local.get 0) (i32.const 3)))
     (func $sleeper (param i32) (result i32) (i32.add (call $sleep (local.get 0)) (i32.const 1)))
     (func $deep (param i32) (result i32) (i32.add (call $sleep_more (local.get 0)) (i32.const 2)))

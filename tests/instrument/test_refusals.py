@@ -39,7 +39,7 @@ TEXT = """
     (type $n (func)) (type $s (struct (field (mut i32)))) (type $a (array (mut i32)))
     (import "env" "f" (func $f))
     (import "env" "make" (func $make (result externref)))
-    (memory 1) (table 1 externref) (table 1 funcref)
+    (memory 1) (table 1 externref) (table (export "table") 1 funcref)
     (func $fine i32.const 1 drop)
     (func $may call $f)
     (func $refused {code}))

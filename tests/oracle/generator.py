@@ -1,8 +1,9 @@
 """Generates one guest: from a string of decisions to a valid module, the options to instrument it with, and facts.
 
-A module has two entries of one fixed type, some functions, a table whose upper half imports may rotate, and globals,
-memory and tags of the world. Functions that may not suspend call nothing that suspends, so that options which
-instrument less than everything can be chosen truthfully.
+A module has two entries of one fixed type, some functions, a table (the world's, whose upper half imports may rotate,
+or one of its own that nobody else sees, so that fewer calls through it may suspend), and globals, memory and tags of
+the world. Functions that may not suspend call nothing that suspends, so that options which instrument less than
+everything can be chosen truthfully.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ def generate(data: bytes, features: Features) -> Guest:
     plan.wide_arithmetic = features.wide_arithmetic
     plan.operators = _ALL_OPERATORS if features.canonical_nans else _EXACT_OPERATORS
     plan.trapping = _TRAPPING_OPERATORS
+    plan.own_table = decisions.below(2) == 1
     plan.tags = [*TAGS, (I64,)]
     for index, valtype in enumerate(GLOBALS):
         plan.globals_by_type[valtype] += [1 + index, _FIRST_OWN_GLOBAL + index]
@@ -235,7 +237,9 @@ def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> byte
     imports.append(
         name("ground") + name("memory") + b"\x02" + limits(GROUND_PAGES, GROUND_PAGES_MAXIMUM, plan.memory64)
     )
-    imports.append(name("env") + name("table") + b"\x01\x70\x00" + unsigned(TABLE_SIZE))
+    table = b"\x70\x00" + unsigned(TABLE_SIZE)
+    if not plan.own_table:
+        imports.append(name("env") + name("table") + b"\x01" + table)
     imports.append(name("env") + name("fuel") + b"\x03\x7f\x01")
     imports += [name("env") + name(f"global{i}") + b"\x03" + bytes((t, 1)) for i, t in enumerate(GLOBALS)]
     if plan.throwing:
@@ -254,6 +258,8 @@ def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> byte
     parts.append(section(1, vector(function_type(p, r) for p, r in plan.types)))
     parts.append(section(2, vector(imports)))
     parts.append(section(3, vector(unsigned(t) for t in (*function_types, dump_type))))
+    if plan.own_table:
+        parts.append(section(4, vector([table])))
     if extra_memory:
         parts.append(section(5, vector([limits(1, 1, False)])))
     if plan.throwing:

@@ -65,6 +65,7 @@ class ModulePlan:
         self.suspending_mask = (1 << len(IMPORTS)) - 1
         self.indirect_may_suspend = True
         self.memory64 = False
+        self.own_table = False
         self.exceptions = False
         self.legacy_exceptions = False
         self.throwing = False

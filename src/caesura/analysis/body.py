@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.suspension import Suspension
+from caesura.analysis.calls import ANY_INDEX, constant_index
+from caesura.analysis.suspension import ALL_INDIRECT_SITES, NO_INDIRECT_SITES, Suspension
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import (
@@ -125,13 +126,15 @@ def _read_code(
     end: int,
     body: Body,
     suspension: Suspension,
-    indirect: bool,
+    indirect_sites: int,
     ignore_catch_sites: bool,
     allow_tail_calls: bool,
 ) -> None:
     data = module.data
     forms = FORMS
     reason = suspension.reason
+    indirect = indirect_sites != NO_INDIRECT_SITES
+    quiet = set() if indirect_sites == ALL_INDIRECT_SITES else suspension.quiet_table_calls
     codes = body.codes
     positions = body.positions
     immediates = body.immediates
@@ -234,15 +237,23 @@ def _read_code(
             open_catch.append(False)
             continue
         elif form == FORM_TWO_LEBS:
-            if code == op.CALL_INDIRECT:
-                immediates.append(read_u32(data, position)[0])
-                is_site = indirect
-                position = skip_immediates(data, position, form)
-            elif code == op.RETURN_CALL_INDIRECT and indirect and not allow_tail_calls:
-                raise _refuse_tail_call(opcode)
-            else:
+            is_tail_call = code == op.RETURN_CALL_INDIRECT
+            if code != op.CALL_INDIRECT and not is_tail_call:
                 immediates.append(0)
                 position = skip_immediates(data, position, form)
+                continue
+            immediate, position = read_u32(data, position)
+            table, position = read_u32(data, position)
+            immediates.append(0 if is_tail_call else immediate)
+            is_site = indirect
+            if indirect and quiet:
+                table_index = ANY_INDEX
+                if index > 0 and codes[index - 1] == op.I32_CONST:
+                    table_index = constant_index(data, positions[index - 1])
+                is_site = (table, immediate, table_index) not in quiet
+            if is_tail_call:
+                if is_site and not allow_tail_calls:
+                    raise _refuse_tail_call(opcode)
                 continue
         elif form < 0:
             raise unknown_opcode(code, opcode)

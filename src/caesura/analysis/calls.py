@@ -4,9 +4,19 @@ One pass over every function body. It looks at calls and at the nesting of contr
 it is also the pass that refuses malformed code: unknown opcodes, branches to labels that do not exist, bodies whose
 final `end` is not where their size says. Callees are kept once per caller, as lists of ints: the number of distinct
 edges is what grows with a program, and a set per function was twice the memory.
+
+Calls that cannot be reached do not count: from an instruction that never goes on to the next one up to the `end`,
+`else` or catch clause of the construct it stands in, code is read, and refused if it is malformed, but not noted.
+
+A call through a table that only the module itself can change is noted with the table, the type and, where an
+`i32.const` stands right before it, the index; with what changes tables, `closed_tables` makes functions of that.
+Looking out for the `i32.const` in the hot loop would cost every instruction something. So calls whose preceding bytes
+look like one are read again, together, once the body is through; bytes that only look so may belong to anything.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from caesura.errors import MalformedModule
 from caesura.wasm import opcodes as op
@@ -18,7 +28,6 @@ from caesura.wasm.immediates import (
     FORM_MEMARG,
     FORM_NONE,
     FORM_TRY_TABLE,
-    FORM_TWO_LEBS,
     FORMS,
     read_prefixed,
     skip_immediates,
@@ -26,32 +35,87 @@ from caesura.wasm.immediates import (
     skip_locals,
     unknown_opcode,
 )
-from caesura.wasm.leb128 import read_u32
-from caesura.wasm.module import Module
+from caesura.wasm.leb128 import read_s32, read_u32
+from caesura.wasm.module import TABLE_KIND, Module
+
+# Forms of what this pass looks at; all other instructions have the form of their immediates.
+_CONTROL: Final = 32
+_CONTROL_LEB: Final = 33
+_TABLE_CALL: Final = 34
+_TABLE_CHANGE: Final = 35
+_TABLE_COPY: Final = 36
+_TABLE_INIT: Final = 37
+
+# An index that is not known before the program runs.
+ANY_INDEX: Final = -1
+
+
+def _own_forms() -> list[int]:
+    forms = list(FORMS)
+    for code in (op.END, op.ELSE, op.CATCH_ALL, op.UNREACHABLE, op.RETURN, op.THROW_REF):
+        forms[code] = _CONTROL
+    for code in (op.CALL, op.RETURN_CALL, op.CALL_REF, op.RETURN_CALL_REF, op.BR, op.BR_IF):
+        forms[code] = _CONTROL_LEB
+    for code in (op.CATCH, op.DELEGATE, op.THROW, op.RETHROW):
+        forms[code] = _CONTROL_LEB
+    for code in (op.CALL_INDIRECT, op.RETURN_CALL_INDIRECT):
+        forms[code] = _TABLE_CALL
+    for code in (op.TABLE_SET, op.TABLE_GROW, op.TABLE_FILL):
+        forms[code] = _TABLE_CHANGE
+    forms[op.TABLE_COPY] = _TABLE_COPY
+    forms[op.TABLE_INIT] = _TABLE_INIT
+    return forms
+
+
+_FORMS: Final[list[int]] = _own_forms()
 
 
 class CallGraph:
     """Calls of each of the module's own functions, by own index (function index minus imported functions).
 
     `callees[k]` holds the distinct function indices that function k calls by name; `indirect[k]` tells whether it
-    calls through a table or a reference; `largest_tables[k]` is the number of targets of its largest `br_table`.
+    calls through a reference or a table that is not private; `largest_tables[k]` is the number of targets of its
+    largest `br_table`.
+
+    `private_tables` tells for each table whether no other module and no host can reach it. `table_calls` numbers
+    the different calls through these: (table, type, index), where the index is that of an `i32.const` right before the
+    call, or ANY_INDEX; `table_callees` has, by own index, the numbers of those that a function makes.
+    `changed_tables` are the tables that get references by `table.set`, `table.grow` or `table.fill`; `copies` has
+    (target, source) of each `table.copy`, `inits` (table, element segment) of each `table.init`.
     """
 
-    def __init__(self, own_functions: int) -> None:
+    def __init__(self, own_functions: int, private_tables: list[bool]) -> None:
+        self.private_tables = private_tables
         self.callees: list[list[int]] = [[] for _ in range(own_functions)]
         self.indirect: list[bool] = [False] * own_functions
         self.largest_tables: list[int] = [0] * own_functions
+        self.table_calls: dict[tuple[int, int, int], int] = {}
+        self.table_callees: dict[int, set[int]] = {}
+        self.changed_tables: set[int] = set()
+        self.copies: set[tuple[int, int]] = set()
+        self.inits: set[tuple[int, int]] = set()
+
+    def add_table_call(self, caller: int, table: int, type_index: int, index: int) -> None:
+        """Note that an own function makes a call through a table that only the module can change."""
+        key = (table, type_index, index)
+        number = self.table_calls.get(key, -1)
+        if number < 0:
+            number = len(self.table_calls)
+            self.table_calls[key] = number
+        if caller not in self.table_callees:
+            self.table_callees[caller] = set()
+        self.table_callees[caller].add(number)
 
 
 def read_calls(module: Module) -> CallGraph:
     """Return the call graph of a module; raises MalformedModule with the function and the byte offset."""
     own = len(module.body_starts)
-    graph = CallGraph(own)
+    graph = CallGraph(own, _private_tables(module))
     functions = len(module.function_types)
     last_caller = [-1] * functions
     for caller in range(own):
         try:
-            _read_body(module.data, module.body_starts[caller], module.body_ends[caller], caller, graph, last_caller)
+            _read_body(module, caller, graph, last_caller)
         except IndexError:
             raise MalformedModule(
                 "unexpected end of the module inside a function body",
@@ -65,12 +129,29 @@ def read_calls(module: Module) -> CallGraph:
     return graph
 
 
-def _read_body(data: bytes, start: int, end: int, caller: int, graph: CallGraph, last_caller: list[int]) -> None:
-    forms = FORMS
+def _private_tables(module: Module) -> list[bool]:
+    """Tell for each table whether no other module and no host can reach it."""
+    private = [True] * len(module.tables)
+    for item in module.imports:
+        if item.kind == TABLE_KIND:
+            private[item.index] = False
+    for export in module.exports:
+        if export.kind == TABLE_KIND:
+            private[export.index] = False
+    return private
+
+
+def _read_body(module: Module, caller: int, graph: CallGraph, last_caller: list[int]) -> None:
+    data = module.data
+    end = module.body_ends[caller]
+    forms = _FORMS
     functions = len(last_caller)
     callees = graph.callees[caller]
+    private = graph.private_tables
+    perhaps_constant: list[int] = []
     depth = 0
-    position = skip_locals(data, start)
+    dead = -1  # how many constructs are open around code that cannot be reached; -1 where it can be
+    position = skip_locals(data, module.body_starts[caller])
     while position < end:
         opcode = position
         code = data[position]
@@ -79,35 +160,53 @@ def _read_body(data: bytes, start: int, end: int, caller: int, graph: CallGraph,
             code, position = read_prefixed(data, opcode)
         form = forms[code]
         if form == FORM_LEB:
-            if data[position] < 0x80 and (code >= 0x20 or code < op.BR):
+            if data[position] < 0x80:
                 position += 1
-                continue
-            value, position = _read_leb(data, position, code)
-            if code == op.CALL or code == op.RETURN_CALL:
-                if value >= functions:
-                    raise MalformedModule(f"call of function {value}, but the module has {functions}", opcode)
-                if last_caller[value] != caller:
-                    last_caller[value] = caller
-                    callees.append(value)
-            elif code == op.BR or code == op.BR_IF:
-                if value > depth:
-                    raise _bad_label(value, depth, opcode)
-            elif code == op.CALL_REF or code == op.RETURN_CALL_REF:
-                graph.indirect[caller] = True
-            elif code == op.DELEGATE:
-                depth -= 1
-                if depth < 0 or value > depth:
-                    raise _bad_label(value, depth, opcode)
+            else:
+                position = skip_leb(data, position, 5)
         elif form == FORM_NONE:
-            if code == op.END:
-                depth -= 1
-                if depth < 0:
-                    break
+            continue
         elif form == FORM_MEMARG:
             if data[position] < 0x40 and data[position + 1] < 0x80:
                 position += 2
             else:
                 position = skip_immediates(data, position, form)
+        elif form == _CONTROL_LEB:
+            value, position = read_u32(data, position)
+            if code == op.CALL or code == op.RETURN_CALL:
+                if value >= functions:
+                    raise MalformedModule(f"call of function {value}, but the module has {functions}", opcode)
+                if last_caller[value] != caller and dead < 0:
+                    last_caller[value] = caller
+                    callees.append(value)
+            elif code == op.BR_IF or code == op.BR:
+                if value > depth:
+                    raise _bad_label(value, depth, opcode)
+            elif code == op.CALL_REF or code == op.RETURN_CALL_REF:
+                if dead < 0:
+                    graph.indirect[caller] = True
+            elif code == op.DELEGATE:
+                depth -= 1
+                if depth < 0 or value > depth:
+                    raise _bad_label(value, depth, opcode)
+                if depth < dead:
+                    dead = -1
+            elif code == op.CATCH and depth == dead:
+                dead = -1
+            if dead < 0 and _never_goes_on(code):
+                dead = depth
+        elif form == _CONTROL:
+            if code == op.END:
+                depth -= 1
+                if depth < dead:
+                    dead = -1
+                if depth < 0:
+                    break
+            elif code == op.ELSE or code == op.CATCH_ALL:
+                if depth == dead:
+                    dead = -1
+            elif dead < 0:
+                dead = depth
         elif form == FORM_BLOCK:
             depth += 1
             if data[position] < 0x80 and data[position] != 0x63 and data[position] != 0x64:
@@ -121,24 +220,87 @@ def _read_body(data: bytes, start: int, end: int, caller: int, graph: CallGraph,
             if count >= graph.largest_tables[caller]:
                 graph.largest_tables[caller] = count + 1
             position = _read_labels(data, position, depth)
+            if dead < 0:
+                dead = depth
+        elif form == _TABLE_CALL:
+            type_index, position = read_u32(data, position)
+            table, position = read_u32(data, position)
+            if dead < 0:
+                if table >= len(private) or not private[table]:
+                    graph.indirect[caller] = True
+                elif _may_follow_constant(data, opcode):
+                    perhaps_constant.append(opcode)
+                else:
+                    graph.add_table_call(caller, table, type_index, ANY_INDEX)
+                if code == op.RETURN_CALL_INDIRECT:
+                    dead = depth
         elif form == FORM_TRY_TABLE:
             depth += 1
             position = skip_immediates(data, position, form)
         elif form < 0:
             raise unknown_opcode(code, opcode)
+        elif form >= _TABLE_CHANGE:
+            position = _read_change(data, position, form, graph)
         else:
-            if form == FORM_TWO_LEBS and (code == op.CALL_INDIRECT or code == op.RETURN_CALL_INDIRECT):
-                graph.indirect[caller] = True
             position = skip_immediates(data, position, form)
     if depth >= 0 or position != end:
         raise MalformedModule(f"function body should end at byte offset {end} with its final `end`", min(position, end))
+    if perhaps_constant:
+        _read_constant_calls(data, module.body_starts[caller], perhaps_constant, caller, graph)
 
 
-def _read_leb(data: bytes, position: int, code: int) -> tuple[int, int]:
-    """Return the value (where it is an index that matters here) and the position behind a LEB128 number."""
-    if code < 0x20:
-        return read_u32(data, position)
-    return 0, skip_leb(data, position, 5)
+def _never_goes_on(code: int) -> bool:
+    if code == op.BR or code == op.THROW or code == op.RETHROW:
+        return True
+    return code == op.RETURN_CALL or code == op.RETURN_CALL_REF
+
+
+def _read_change(data: bytes, position: int, form: int, graph: CallGraph) -> int:
+    """Note an instruction that puts references into a table; return the position behind it."""
+    first, position = read_u32(data, position)
+    if form == _TABLE_CHANGE:
+        graph.changed_tables.add(first)
+        return position
+    second, position = read_u32(data, position)
+    if form == _TABLE_COPY:
+        graph.copies.add((first, second))
+    else:
+        graph.inits.add((second, first))
+    return position
+
+
+def _may_follow_constant(data: bytes, opcode: int) -> bool:
+    """Tell whether the bytes before an instruction look like an `i32.const`."""
+    if data[opcode - 1] >= 0x80:
+        return False
+    for start in range(opcode - 2, opcode - 7, -1):
+        if data[start] == op.I32_CONST:
+            return True
+        if data[start] < 0x80:
+            return False
+    return False
+
+
+def _read_constant_calls(data: bytes, start: int, calls: list[int], caller: int, graph: CallGraph) -> None:
+    """Note calls through tables, given by their positions, with the index where it is a constant."""
+    position = skip_locals(data, start)
+    for call in calls:
+        before = position
+        while position < call:
+            before = position
+            code = data[position]
+            position += 1
+            if code >= 0xFB:
+                code, position = read_prefixed(data, before)
+            position = skip_immediates(data, position, FORMS[code])
+        index = constant_index(data, before) if data[before] == op.I32_CONST else ANY_INDEX
+        type_index, after = read_u32(data, call + 1)
+        graph.add_table_call(caller, read_u32(data, after)[0], type_index, index)
+
+
+def constant_index(data: bytes, position: int) -> int:
+    """Return the table index that the `i32.const` at a position stands for."""
+    return read_s32(data, position + 1)[0] & 0xFFFF_FFFF
 
 
 def _read_labels(data: bytes, position: int, depth: int) -> int:

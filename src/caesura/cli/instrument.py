@@ -24,7 +24,7 @@ Binaryen's `wasm-opt --asyncify`: every runtime that knows that can drive it."""
 _EXAMPLES: Final = """\
 examples:
   caesura instrument app.wasm -o app.async.wasm
-      every import, and every call through a table, may suspend
+      every import, and every call through a table that others can change, may suspend
   caesura instrument app.wasm -o app.async.wasm --imports env.sleep,env.fetch_* --ignore-indirect
       only these imports may, and never below a call through a table
   caesura instrument app.wat -o app.async.wat --only-list @functions.txt

@@ -32,7 +32,11 @@ _MAXIMUM_PAGES: Final = 65536
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to instrument a module. Every default is Binaryen's: all imports and all indirect calls may suspend."""
+    """How to instrument a module.
+
+    Every default is Binaryen's: all imports may suspend, and all calls through references, or through tables that
+    others than the module can change.
+    """
 
     imports: tuple[str, ...] = field(
         default=(),

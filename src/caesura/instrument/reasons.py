@@ -11,7 +11,10 @@ _LONGEST_PATH: Final = 12
 
 
 def reason_of(function: int, sites: int, suspension: Suspension, names: list[str]) -> str:
-    """Return the reason for one of the module's own functions; call paths are written `a -> b -> c`."""
+    """Return the reason for one of the module's own functions; call paths are written `a -> b -> c`.
+
+    Where a step is a call through a table, the table is named: `a -> b (in table 0) -> c`.
+    """
     if suspension.bottommost[function]:
         return "part of the guest's own runtime: it stops unwinding or starts rewinding"
     if suspension.topmost[function]:
@@ -22,7 +25,10 @@ def reason_of(function: int, sites: int, suspension: Suspension, names: list[str
         return "it may suspend, but has no call that can"
     path = suspension.path(function, _LONGEST_PATH)
     root = suspension.root[function]
-    steps = [names[step] for step in path[1:]]
+    steps: list[str] = []
+    for place in range(1, len(path)):
+        table = suspension.through_table.get(path[place - 1], -1)
+        steps.append(names[path[place]] + (f" (in table {table})" if table >= 0 else ""))
     if path[-1] != root:
         steps += ["...", names[root]]
     calls = " -> ".join(steps)
