@@ -29,10 +29,12 @@ from caesura.instrument.options import Options
 from caesura.wasm.module import Module
 
 # Where options ask for balance: how much of a module's code, in parts per thousand, the interpreters chosen may hold,
-# the product of call sites and locals that makes an interpreter, and how much the busy functions chosen may cost.
+# the product of call sites and locals that makes an interpreter, and how much the busy functions chosen may cost, in
+# bytes at least.
 _INTERPRETERS_SHARE: Final = 80
 _INTERPRETERS_MERGES: Final = 1_000
 _BUSY_SHARE: Final = 10
+_BUSY_BYTES: Final = 300
 
 # The product of call sites and locals from which on any function gets two bodies where options ask for speed. Smaller
 # functions than this many bytes do not come near.
@@ -96,7 +98,8 @@ class _Selection:
         self._busy.sort()
         interpreters = [(self._size(function), function) for _, function in self._interpreters]
         chosen = _within(interpreters, code * _INTERPRETERS_SHARE // 1_000)
-        chosen.update(_within([(cost, function) for _, cost, function in self._busy], code * _BUSY_SHARE // 1_000))
+        busy = [(cost, function) for _, cost, function in self._busy]
+        chosen.update(_within(busy, max(code * _BUSY_SHARE // 1_000, _BUSY_BYTES)))
         return chosen
 
     def _size(self, function: int) -> int:
@@ -109,7 +112,8 @@ class _Selection:
         size = self._size(function)
         callers = self._callers[function]
         has_switch = self._graph.largest_tables[own] >= MANY_TARGETS
-        may_dispatch = self._graph.indirect[own] and size <= _SMALL_DISPATCH
+        calls_through_tables = self._graph.indirect[own] or own in self._graph.table_callees
+        may_dispatch = calls_through_tables and size <= _SMALL_DISPATCH
         has_callers = callers >= _MANY_CALLERS and (
             size <= _SMALL or (callers >= _VERY_MANY_CALLERS and size <= _MODERATE)
         )
