@@ -1,7 +1,7 @@
 """One function's way through the transformation: decoded, planned, laid out; then written, as one body or as two.
 
-These are two steps, since how frames are moved can depend on the frames of all functions (`instrument.pieces`). In large
-modules each function takes both steps at once, so that only one is held in memory.
+These are two steps, since how frames are moved can depend on the frames of all functions (`instrument.pieces`). In
+large modules each function takes both steps at once, so that only one is held in memory.
 """
 
 from __future__ import annotations
@@ -135,6 +135,8 @@ class BodyWriter:
 
     def _subject(self, function: int, body: Body, plan: Plan, layout: Layout, frame: Frame, pads: Pads) -> Subject:
         additions = self._additions
+        if self._runtime.shares_release:
+            frame.popped = []
         return Subject(
             self._module,
             function,

@@ -1,10 +1,10 @@
 """Where the values of a frame lie in the asyncify stack.
 
-The layout is that of *chunks*: the number of the call site and the first values in one chunk, of at most six altogether,
-then further chunks. In large modules a chunk is what one call of a helper moves, which is why there are chunks: with
-more values in them, the helpers for all their shapes cost more than the calls saved (SQLite and QuickJS are smallest at
-six and seven; whole frames cost SQLite 14 KB more). Where frames are moved in another way (`instrument.pieces`) the
-layout is the same, so that it depends on nothing but the types of the values.
+The layout is that of *chunks*: the number of the call site and the first values in one chunk, of at most six
+altogether, then further chunks. In large modules a chunk is what one call of a helper moves, which is why there are
+chunks: with more values in them, the helpers for all their shapes cost more than the calls saved (SQLite and QuickJS
+are smallest at six and seven; whole frames cost SQLite 14 KB more). Where frames are moved in another way
+(`instrument.pieces`) the layout is the same: it depends on nothing but the types of the values.
 """
 
 from __future__ import annotations

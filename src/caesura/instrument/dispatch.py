@@ -20,7 +20,7 @@ from caesura.instrument.regions import BLOCK, ELSE_ARM, LANDING, Layout, Region
 from caesura.instrument.subject import Subject
 from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
-from caesura.wasm.types import I32, encode_value_type
+from caesura.wasm.types import encode_value_type
 
 # Inner regions with more sites than this are told apart by a comparison instead of by table entries.
 _LARGE_REGION: Final = 8

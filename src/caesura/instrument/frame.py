@@ -69,6 +69,10 @@ class Frame:
             self._number_local = self.scratch(I32)
         return self._number_local
 
+    def is_full(self) -> bool:
+        """Tell whether the function has no room for the locals that moving the frame inline takes."""
+        return self._first_new + len(self._new_types) + 2 > MAXIMUM_LOCALS
+
     def new_names(self) -> list[tuple[int, str]]:
         """Return the added locals with names."""
         names: list[tuple[int, str]] = []

@@ -1,9 +1,10 @@
 """The code with which a function pushes and pops its frames: calls of helpers for pieces of it, or all of it inline.
 
-Both write the same bytes to the same places. Inline, the room is checked once for the whole frame, and the stack pointer
-is changed once; that costs some 60 bytes for both ways, and 5 more for each value and way, but no calls, which are most
-of the time that a frame takes. `instrument.pieces` decides. Where the tools that read the output lack the multi-value
-feature, large modules have a third form: a shared function releases the frame's bytes, and its values are loaded inline.
+Both write the same bytes to the same places. Inline, the room is checked once for the whole frame, and the stack
+pointer is changed once; that costs some 60 bytes for both ways, and 5 more for each value and way, but no calls, which
+are most of the time that a frame takes. `instrument.pieces` decides. Where the tools that read the output lack the
+multi-value feature there is a third form: a shared function releases the frame's bytes, and its values are loaded
+inline.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def push_frame(runtime: Runtime, frame: Frame, number: int) -> bytes:
 
 
 def pop_frame(runtime: Runtime, frame: Frame, wants_number: bool) -> bytes:
-    """Return the code that pops a frame and sets the locals; it may leave the number on the stack even if not wanted.
+    """Return the code that pops a frame, sets the locals, and leaves the call site number on the operand stack.
 
-    What it leaves then is told by `leaves_number`.
+    Where that is not wanted, `leaves_number` tells whether it is there all the same.
     """
     if frame.popped:
         return _pop_pieces(runtime, frame)

@@ -1,16 +1,17 @@
 """How frames are moved in small modules: by which helpers, or inline.
 
-In large modules one pair of helpers serves each shape of a chunk (`instrument.chunks`). In small ones these helpers were
-40% and more of what instrumenting added, most used by one function only. So there, frames are cut into pieces of one
-type each, and for each type the lengths of pieces are chosen, out of a few, that take the fewest bytes for all frames
-together, helpers included: all choices are tried. A function that calls itself moves its frames inline instead, since
-the stack may hold thousands of them, and calls of helpers are what takes the time; so do functions whose frames are
-nearly the only ones with values of some type, if that takes fewer bytes. Functions that only call each other in a circle
-do not count: in interpreters such circles contain nearly everything.
+In large modules one pair of helpers serves each shape of a chunk (`instrument.chunks`). In small ones these helpers
+were 40% and more of what instrumenting added, most used by one function only. So there, frames are cut into pieces of
+one type each, and for each type the lengths of pieces are chosen, out of a few, that take the fewest bytes for all
+frames together, helpers included: all choices are tried. A function that calls itself moves its frames inline instead,
+since the stack may hold thousands of them, and calls of helpers are what takes the time; so do functions whose frames
+alone have values of some type, if that takes fewer bytes. Functions that only call each other in a circle do not count:
+in interpreters such circles contain nearly everything.
 
-The best mix of pieces needs all frames to be known before the first body is written, so all functions of the module are
-held in memory at once. That, and that with more functions most shapes have many users, is why large modules keep to
-chunks. Pieces with values of several types, and a search for the functions to inline, made hardly any difference.
+The best pieces can only be found when all frames are known, so the plans of all functions are held in memory at once.
+That, and that with more functions most shapes have many users, is why large modules keep to chunks. Helpers for pieces
+with values of several types took about as many bytes. One shared function that makes room for a frame, whose values are
+then stored inline, took more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.instrument.bodies import Prepared
-from caesura.instrument.chunks import Shape, chunks_of
+from caesura.instrument.chunks import Shape
 from caesura.instrument.code import value_size
 from caesura.instrument.frame import Frame
 from caesura.instrument.moving import pop_inline, push_inline
@@ -34,7 +35,7 @@ PIECES: Final = 2
 INLINE: Final = 3
 
 # The most instrumented functions, and bytes of their code, of a module whose frames are moved in pieces.
-_MAXIMUM_FUNCTIONS: Final = 500
+_MAXIMUM_FUNCTIONS: Final = 100
 _MAXIMUM_CODE: Final = 262_144
 
 # The lengths that pieces can have.
@@ -71,14 +72,16 @@ def choose_moves(functions: list[Prepared], runtime: Runtime, options: Options, 
         frame = prepared.subject.frame
         frame.pushed = []
         frame.popped = []
-        if moves == PIECES and (for_size or not prepared.calls_itself()):
+        if moves == PIECES and (for_size or frame.is_full() or not prepared.calls_itself()):
             frames.append(frame)
     price = 0 if for_size else _PRICE_OF_CALL
     pushes = _Choice(frames, runtime, True, _LENGTHS, price)
-    pops = _Choice(frames, runtime, False, (1,) if options.no_multivalue else _LENGTHS, price)
     for frame in frames:
         frame.pushed = pushes.pieces(frame.shape)
-        frame.popped = pops.pieces(frame.shape)
+    if not runtime.shares_release:
+        pops = _Choice(frames, runtime, False, (1,) if options.no_multivalue else _LENGTHS, price)
+        for frame in frames:
+            frame.popped = pops.pieces(frame.shape)
 
 
 class _Choice:
@@ -102,7 +105,7 @@ class _Choice:
         for shape, count in self._counts.items():
             self._add_runs(shape, count)
         self._inline: set[Shape] = set()
-        self._choose_inline()
+        self._choose_inline({frame.shape for frame in frames if frame.is_full()})
         self._best = {value_type: self._best_set(value_type) for value_type in self._runs}
 
     def pieces(self, shape: Shape) -> list[Shape]:
@@ -114,9 +117,11 @@ class _Choice:
                 pieces += [(value_type,) * piece for piece in self._table(value_type, best, length).cut(length)]
         return pieces
 
-    def _choose_inline(self) -> None:
+    def _choose_inline(self, never: set[Shape]) -> None:
         """Find frames to move inline: only those with a type that no other frame has can be worth it."""
         for shape in sorted(self._counts):
+            if shape in never:
+                continue
             runs = _runs_of(shape)
             if all(self._is_shared(value_type, length, self._counts[shape]) for value_type, length in runs):
                 continue

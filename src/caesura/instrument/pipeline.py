@@ -48,7 +48,7 @@ from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import GLOBAL_NAMES, NewNames
 from caesura.wasm.renumber import redirect_elements
 from caesura.wasm.sections import SectionEdits, write_sections
-from caesura.wasm.types import encode_value_type
+from caesura.wasm.types import I64, encode_value_type
 
 Progress = Callable[[str, int, int], None]
 
@@ -59,18 +59,23 @@ _DEFAULT_OPTIONS: Final = Options()
 
 
 def instrument(
-    module: bytes | bytearray | memoryview,
-    options: Options = _DEFAULT_OPTIONS,
-    progress: Progress | None = None,
-    *,
-    moves: int = AUTOMATIC,
+    module: bytes | bytearray | memoryview, options: Options = _DEFAULT_OPTIONS, progress: Progress | None = None
 ) -> Instrumented:
     """Make a module's call stack pausable.
 
     `module` is the bytes of a module in the binary format. `progress` is called now and then with a step's name, the
     functions done and the functions to do. Raises MalformedModule, UnsupportedModule (what the transformation
-    refuses, with the function and the byte offset) and UsageError (options that do not fit the module). `moves` is for
-    tests: how frames are moved (`instrument.pieces`), which makes no difference but in bytes and time.
+    refuses, with the function and the byte offset) and UsageError (options that do not fit the module).
+    """
+    return instrument_moving(module, options, progress, AUTOMATIC)
+
+
+def instrument_moving(
+    module: bytes | bytearray | memoryview, options: Options, progress: Progress | None, moves: int
+) -> Instrumented:
+    """Do the same, frames being moved in a given way (`instrument.pieces`), which matters for bytes and time only.
+
+    Tests use it, so that small modules stand for large ones.
     """
     start = time.perf_counter()
     try:
@@ -122,7 +127,8 @@ class _Pipeline:
             memory.index,
             memory.pointer,
             grows,
-            shares_release=moves == SHARED and options.no_multivalue,
+            # Where pieces are popped one value at a time, pairs of 4-byte values in 8 bytes cannot be.
+            shares_release=options.no_multivalue and (moves == SHARED or memory.pointer == I64),
             pops_check=moves == SHARED and not options.no_multivalue,
         )
         thunks = Thunks(module, self._functions, runtime, self._stack_pointer) if options.thunks else None
