@@ -66,15 +66,16 @@ def default_moves(module: Module, instrumented: list[bool]) -> int:
 
 def choose_moves(functions: list[Prepared], runtime: Runtime, options: Options, moves: int) -> None:
     """Set how each function pushes and pops its frames; `moves` is PIECES or INLINE."""
-    for_size = options.optimize == "size"
+    # Where memory grows, values are kept through the call that makes it grow, which enlarges native frames.
+    inlines_recursion = options.optimize != "size" and not runtime.grows
     frames: list[Frame] = []
     for prepared in functions:
         frame = prepared.subject.frame
         frame.pushed = []
         frame.popped = []
-        if moves == PIECES and (for_size or frame.is_full() or not prepared.calls_itself()):
+        if moves == PIECES and (not inlines_recursion or frame.is_full() or not prepared.calls_itself()):
             frames.append(frame)
-    price = 0 if for_size else _PRICE_OF_CALL
+    price = 0 if options.optimize == "size" else _PRICE_OF_CALL
     pushes = _Choice(frames, runtime, True, _LENGTHS, price)
     for frame in frames:
         frame.pushed = pushes.pieces(frame.shape)
@@ -104,14 +105,14 @@ class _Choice:
         self._runs: dict[int, dict[int, int]] = {}
         for shape, count in self._counts.items():
             self._add_runs(shape, count)
-        self._inline: set[Shape] = set()
+        self._without_helpers: set[Shape] = set()
         self._choose_inline({frame.shape for frame in frames if frame.is_full()})
         self._best = {value_type: self._best_set(value_type) for value_type in self._runs}
 
     def pieces(self, shape: Shape) -> list[Shape]:
         """Return the pieces of a frame; none if it is moved inline."""
         pieces: list[Shape] = []
-        if shape not in self._inline:
+        if shape not in self._without_helpers:
             for value_type, length in _runs_of(shape):
                 best = self._best[value_type][1]
                 pieces += [(value_type,) * piece for piece in self._table(value_type, best, length).cut(length)]
@@ -130,7 +131,7 @@ class _Choice:
             self._add_runs(shape, -count)
             others = sum(self._best_set(value_type)[0] for value_type, _ in runs)
             if others + count * self._inline_cost(shape) < with_helpers:
-                self._inline.add(shape)
+                self._without_helpers.add(shape)
             else:
                 self._add_runs(shape, count)
 

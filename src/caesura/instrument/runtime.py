@@ -84,7 +84,7 @@ class Runtime:
         pops_check: bool,
     ) -> None:
         self.functions = functions
-        self._grows = grows
+        self.grows = grows
         self.shares_release = shares_release
         self.pops_check = pops_check
         self.memory = memory
@@ -224,9 +224,11 @@ class Runtime:
         room = self.constant(size)
         code = self._load_end() + self._load_current() + LOCAL_TEE + address
         code += _SUB[self.pointer] + room + _LT_U[self.pointer] + _IF
-        if self._grows:
+        if self.grows:
             return code + room + CALL + encode_unsigned(self._grow_function()) + END
-        return code + CALL + encode_unsigned(self._overflow_function()) + END
+        # What follows says that the call does not return: else engines keep the frame's values through it, in room that
+        # every activation of the function has to have.
+        return code + CALL + encode_unsigned(self._overflow_function()) + UNREACHABLE + END
 
     def end_push(self, address: bytes, size: int) -> bytes:
         """Return the code that makes some bytes, whose address is in the local, part of the stack."""
