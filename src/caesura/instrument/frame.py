@@ -79,7 +79,13 @@ class Frame:
         if self.has_site_local:
             names.append((self._first_new, "asyncify_site"))
         for number in range(len(names), len(self._new_types)):
-            names.append((self._first_new + number, f"asyncify_temporary{number}"))
+            local = self._first_new + number
+            if local == self._address_local:
+                names.append((local, "asyncify_address"))
+            elif local == self._number_local:
+                names.append((local, "asyncify_number"))
+            else:
+                names.append((local, f"asyncify_temporary{number}"))
         return names
 
     def check_count(self, body: Body) -> None:
