@@ -11,9 +11,8 @@ from tests.support.engine import assemble
 BRANCH_HINTS = "metadata.code.branch_hint"
 RUNTIME = (
     "asyncify_start_unwind",
-    "asyncify_stop_unwind",
     "asyncify_start_rewind",
-    "asyncify_stop_rewind",
+    "asyncify_stop",  # exported under two names
     "asyncify_get_state",
 )
 

@@ -8,6 +8,7 @@ and kept in `tests/oracle/regressions`, which every run replays.
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import caesura
+from caesura.instrument.pieces import AUTOMATIC, INLINE, SHARED
+from caesura.instrument.pipeline import instrument_moving
 from tests.oracle import wasmtime_engine
 from tests.oracle.cases import REGRESSIONS, Case, make_case
 from tests.oracle.generator import Features, Option
@@ -27,6 +30,8 @@ from tests.support.instrumenting import transform
 
 PORTIONS = 10
 """The examples are divided into tests, so that a run shows progress."""
+
+MOVES = (AUTOMATIC, SHARED, AUTOMATIC, INLINE)
 
 NODE_FEATURES = Features(
     canonical_nans=False,
@@ -40,8 +45,13 @@ NODE_FEATURES = Features(
 
 
 def instrument(module: bytes, options: dict[str, Option]) -> bytes:
-    """Instrument with options given by name."""
-    return transform(module, caesura.Options(**options))  # type: ignore[arg-type]
+    """Instrument with options given by name.
+
+    Generated modules are small, so half of them are made as if they were large, or with all frames moved inline.
+    """
+    given = caesura.Options(**options)  # type: ignore[arg-type]
+    moves = MOVES[zlib.crc32(module) % len(MOVES)]
+    return transform(module, given) if moves == AUTOMATIC else instrument_moving(module, given, None, moves).module
 
 
 @pytest.fixture(scope="module")

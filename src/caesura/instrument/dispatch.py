@@ -15,12 +15,12 @@ from typing import Final
 from caesura.analysis.body import block_types
 from caesura.instrument import code as c
 from caesura.instrument.labels import AT_HEAD, Labels
+from caesura.instrument.moving import leaves_number, pop_frame
 from caesura.instrument.regions import BLOCK, ELSE_ARM, LANDING, Layout, Region
-from caesura.instrument.runtime import chunks_of
 from caesura.instrument.subject import Subject
 from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
-from caesura.wasm.types import I32, encode_value_type
+from caesura.wasm.types import encode_value_type
 
 # Inner regions with more sites than this are told apart by a comparison instead of by table entries.
 _LARGE_REGION: Final = 8
@@ -70,13 +70,16 @@ class Dispatcher:
         `head` must be the innermost one.
         """
         labels = self._labels
-        if self._runtime.loads_inline:
-            self._load_frame(leave)
-        else:
-            self._pop_frame()
+        if leave != NEVER and not self._runtime.pops_check:
+            labels.out.append(self._runtime.is_unwinding())
+            labels.branch(c.BR_IF, leave)
+            leave = NEVER
         targets = self.targets(self._layout.regions[0], labels.depth(head))
+        wants_number = leave != NEVER or len(targets) > 1 or self._frame.has_site_local
+        labels.out.append(pop_frame(self._runtime, self._frame, wants_number))
         if leave == NEVER and len(targets) == 1:
-            labels.out.append(c.LOCAL_SET + self._site if self._frame.has_site_local else c.DROP)
+            if leaves_number(self._frame, wants_number):
+                labels.out.append(c.LOCAL_SET + self._site if self._frame.has_site_local else c.DROP)
             if targets[0] != labels.depth(head):
                 labels.out.append(c.BR + encode_unsigned(targets[0]))
             return
@@ -154,42 +157,6 @@ class Dispatcher:
         if len(results) == 1:
             return encode_value_type(results[0])
         return encode_signed(self._types.index_of((), results))
-
-    def _pop_frame(self) -> None:
-        """Write the calls that pop the frame, last chunk first, and leave the site number on the stack."""
-        out = self._labels.out
-        values = self._frame.values
-        chunks = chunks_of(self._frame.shape)
-        end = len(self._frame.shape)
-        for chunk in range(len(chunks) - 1, -1, -1):
-            out.append(c.CALL + encode_unsigned(self._runtime.pop(chunks[chunk])))
-            start = end - len(chunks[chunk])
-            for place in range(end - 1, max(start, 1) - 1, -1):
-                out.append(c.LOCAL_SET + encode_unsigned(values[place - 1]))
-            end = start
-
-    def _load_frame(self, leave: int) -> None:
-        """Write the loads that restore the frame, and leave the site number on the stack."""
-        labels = self._labels
-        runtime = self._runtime
-        offsets: list[int] = []
-        size = 0
-        for chunk in chunks_of(self._frame.shape):
-            places, chunk_size = runtime.places(chunk)
-            offsets += [size + place for place in places]
-            size += chunk_size
-        pointer = encode_unsigned(self._frame.scratch(runtime.pointer))
-        labels.out.append(c.constant(runtime.pointer, size) + c.CALL + encode_unsigned(runtime.release()))
-        if leave == NEVER:
-            labels.out.append(c.LOCAL_SET + pointer)
-        else:
-            labels.out.append(c.LOCAL_TEE + pointer + (c.I32_EQZ if runtime.pointer == I32 else c.I64_EQZ))
-            labels.branch(c.BR_IF, leave)
-        for place in range(1, len(offsets)):
-            value = c.load(self._frame.shape[place], runtime.memory, offsets[place])
-            labels.out.append(c.LOCAL_GET + pointer + value)
-            labels.out.append(c.LOCAL_SET + encode_unsigned(self._frame.values[place - 1]))
-        labels.out.append(c.LOCAL_GET + pointer + c.load(I32, runtime.memory, 0))
 
     def targets(self, region: Region, head: int) -> list[int]:
         """Return the label index for each site number of a region, `head` for what lands at its head."""

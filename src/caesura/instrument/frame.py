@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from caesura.analysis.body import MAXIMUM_LOCALS, Body
 from caesura.errors import UnsupportedModule
+from caesura.instrument.chunks import Shape, chunks_of
 from caesura.instrument.plan import Plan
 from caesura.wasm.types import I32, type_name
 
 
 class Frame:
     """`values` are the locals saved, in their order in the frame; `shape` the types of the whole frame, the call site
-    number's i32 coming first. `has_site_local` tells whether a local holds the number while landing.
+    number's i32 coming first. `has_site_local` tells whether a local holds the number while landing. `pushed` and
+    `popped` are the pieces that helpers move, or nothing where the function moves the frame itself.
     """
 
     def __init__(self, body: Body, live: list[int], plan: Plan, has_site_local: bool) -> None:
@@ -32,7 +34,11 @@ class Frame:
         saved += [(-plan.temporary_types[number], self._temporaries[number]) for number in plan.saved_temporaries]
         saved.sort()
         self.values: list[int] = [pair[1] for pair in saved]
-        self.shape: tuple[int, ...] = tuple([I32] + [-pair[0] for pair in saved])
+        self.shape: Shape = tuple([I32] + [-pair[0] for pair in saved])
+        self.pushed: list[Shape] = chunks_of(self.shape)
+        self.popped: list[Shape] = self.pushed
+        self._address_local = -1
+        self._number_local = self._first_new if has_site_local else -1
 
     def site_local(self) -> int:
         """Return the local that holds the number of the call site to land at."""
@@ -51,13 +57,35 @@ class Frame:
         self._new_types.append(value_type)
         return self._first_new + len(self._new_types) - 1
 
+    def address_local(self, pointer: int) -> int:
+        """Return the local that holds the frame's address where the function moves it itself."""
+        if self._address_local < 0:
+            self._address_local = self.scratch(pointer)
+        return self._address_local
+
+    def number_local(self) -> int:
+        """Return a local that holds the number of the call site while the frame is pushed."""
+        if self._number_local < 0:
+            self._number_local = self.scratch(I32)
+        return self._number_local
+
+    def is_full(self) -> bool:
+        """Tell whether the function has no room for the locals that moving the frame inline takes."""
+        return self._first_new + len(self._new_types) + 2 > MAXIMUM_LOCALS
+
     def new_names(self) -> list[tuple[int, str]]:
         """Return the added locals with names."""
         names: list[tuple[int, str]] = []
         if self.has_site_local:
             names.append((self._first_new, "asyncify_site"))
         for number in range(len(names), len(self._new_types)):
-            names.append((self._first_new + number, f"asyncify_temporary{number}"))
+            local = self._first_new + number
+            if local == self._address_local:
+                names.append((local, "asyncify_address"))
+            elif local == self._number_local:
+                names.append((local, "asyncify_number"))
+            else:
+                names.append((local, f"asyncify_temporary{number}"))
         return names
 
     def check_count(self, body: Body) -> None:

@@ -168,8 +168,8 @@ class Options:
         metadata={
             "kind": FLAG,
             "pass_argument": "",
-            "help": "add no functions with several results, for tools that lack the multi-value feature; 5 bytes more "
-            "for each saved value",
+            "help": "add no functions with several results, for tools that lack the multi-value feature; up to 5 bytes "
+            "more for each saved value",
         },
     )
     thunks: bool = field(

@@ -12,35 +12,27 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from caesura.analysis.body import Body, decode_body
-from caesura.analysis.calls import CallGraph, read_calls
+from caesura.analysis.calls import read_calls
 from caesura.analysis.entries import entered_from_outside
-from caesura.analysis.interpreters import handoff_loops
-from caesura.analysis.liveness import live_locals
 from caesura.analysis.shadow_stack import find_stack_pointer
 from caesura.analysis.suspension import Suspension, find_suspending
 from caesura.analysis.wrappers import find_wrappers
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.asserts import Asserter
+from caesura.instrument.bodies import Additions, BodyWriter, Prepared
 from caesura.instrument.code import zero_constant
-from caesura.instrument.frame import Frame
 from caesura.instrument.globals import Globals
 from caesura.instrument.lists import resolve_lists
 from caesura.instrument.memory import Memory, choose_memory
 from caesura.instrument.metadata import write_metadata
 from caesura.instrument.naming import FunctionNames
 from caesura.instrument.options import Options
-from caesura.instrument.pads import Pads, group_by_live
-from caesura.instrument.plan import Plan
-from caesura.instrument.planner import Planner
+from caesura.instrument.pieces import AUTOMATIC, SHARED, choose_moves, default_moves
 from caesura.instrument.prepare import prepare
 from caesura.instrument.reasons import reason_of
-from caesura.instrument.regions import Layout
 from caesura.instrument.report import FunctionReport, Instrumented
-from caesura.instrument.rewrite import Rewriter
 from caesura.instrument.runtime import Runtime
 from caesura.instrument.selection import select_two_bodies
-from caesura.instrument.subject import Subject
 from caesura.instrument.tables import FunctionTable, GlobalPool, TypeTable
 from caesura.instrument.thunks import (
     ENTRY_PREFIX,
@@ -51,26 +43,18 @@ from caesura.instrument.thunks import (
     result_counts,
     suspending_bitmap,
 )
-from caesura.instrument.two_bodies import Handoff, NormalBody, ResumeBody, normal_layout, passed_values
 from caesura.wasm import sections as sec
 from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
-from caesura.wasm.names import GLOBAL_NAMES, LOCAL_NAMES, NewNames
+from caesura.wasm.names import GLOBAL_NAMES, NewNames
 from caesura.wasm.renumber import redirect_elements
 from caesura.wasm.sections import SectionEdits, write_sections
-from caesura.wasm.types import I32, encode_value_type
+from caesura.wasm.types import I64, encode_value_type
 
 Progress = Callable[[str, int, int], None]
 
 # Functions between two reports of progress.
 _STRIDE: Final = 64
-
-# Values that the two bodies of a function hand over, at all loops together; interpreters have some hundreds. Without a
-# bound, nested loops with many locals would make the output quadratic.
-_MAXIMUM_PASSED: Final = 4_000
-
-# One place to unwind from, with nothing to zero.
-_ONE_PAD: Final = Pads([], [], [])
 
 _DEFAULT_OPTIONS: Final = Options()
 
@@ -84,9 +68,19 @@ def instrument(
     functions done and the functions to do. Raises MalformedModule, UnsupportedModule (what the transformation
     refuses, with the function and the byte offset) and UsageError (options that do not fit the module).
     """
+    return instrument_moving(module, options, progress, AUTOMATIC)
+
+
+def instrument_moving(
+    module: bytes | bytearray | memoryview, options: Options, progress: Progress | None, moves: int
+) -> Instrumented:
+    """Do the same, frames being moved in a given way (`instrument.pieces`), which matters for bytes and time only.
+
+    Tests use it, so that small modules stand for large ones.
+    """
     start = time.perf_counter()
     try:
-        return _Pipeline(bytes(module), options, progress).run(start)
+        return _Pipeline(bytes(module), options, progress, moves).run(start)
     except IndexError:
         raise MalformedModule("unexpected end of the module, or an index that is out of range", len(module)) from None
 
@@ -94,8 +88,9 @@ def instrument(
 class _Pipeline:
     """One run of the transformation."""
 
-    def __init__(self, data: bytes, options: Options, progress: Progress | None) -> None:
+    def __init__(self, data: bytes, options: Options, progress: Progress | None, moves: int) -> None:
         self._options = options
+        self._moves = moves
         self._progress = progress
         self._original = Module(data)
         if self._original.custom_section("linking") is not None:
@@ -109,10 +104,7 @@ class _Pipeline:
         self._functions = FunctionTable(self._module, self._types)
         self._sites: list[int] = [0] * len(self._module.body_starts)
         self._warnings: list[str] = []
-        self._exact: list[bool] = []
-        self._entered: list[bool] = []
         self._wrappers: dict[int, int] = {}
-        self._two_bodies: set[int] = set()
         self._import_thunks: dict[int, int] = {}
         self._pool = GlobalPool(len(self._module.globals) + (0 if options.import_globals else 2))
         self._stack_pointer = find_stack_pointer(self._module)
@@ -126,14 +118,12 @@ class _Pipeline:
         imports = [f"{item.module}.{item.name}" for item in module.function_imports()]
         lists = resolve_lists(options, imports, self._names.names, self._warnings)
         suspension = find_suspending(module, graph, lists, self._prepared.runtime_functions)
-        self._exact = [not instrumented for instrumented in suspension.instrumented]
         self._wrappers = find_wrappers(module, graph, suspension)
-        self._entered = entered_from_outside(module, graph, suspension.instrumented, self._wrappers)
         framed = [flag and index not in self._wrappers for index, flag in enumerate(suspension.instrumented)]
-        self._two_bodies = select_two_bodies(module, graph, suspension, framed, options, self._names.names)
         memory = choose_memory(module, options, self._edits, self._new_names)
         state_globals = Globals(module, options, memory.pointer, self._edits, self._new_names)
         grows = options.thunks and options.in_secondary_memory
+        moves = default_moves(module, framed) if self._moves == AUTOMATIC else self._moves
         runtime = Runtime(
             self._functions,
             state_globals.state,
@@ -141,12 +131,23 @@ class _Pipeline:
             memory.index,
             memory.pointer,
             grows,
-            options.no_multivalue,
+            # Where pieces are popped one value at a time, pairs of 4-byte values in 8 bytes cannot be.
+            shares_release=options.no_multivalue and (moves == SHARED or memory.pointer == I64),
+            pops_check=moves == SHARED and not options.no_multivalue,
         )
         thunks = Thunks(module, self._functions, runtime, self._stack_pointer) if options.thunks else None
         if thunks is not None:
             self._add_import_thunks(thunks, suspension)
-        bodies = self._rewrite_all(graph, suspension, runtime)
+        writer = BodyWriter(
+            module,
+            options,
+            suspension,
+            entered_from_outside(module, graph, suspension.instrumented, self._wrappers),
+            select_two_bodies(module, graph, suspension, framed, options, self._names.names),
+            Additions(self._types, self._functions, self._pool, self._names, self._new_names, self._import_thunks),
+            runtime,
+        )
+        bodies = self._rewrite_all(suspension, runtime, writer, moves)
         self._connect_runtime(bodies, runtime)
         exports = runtime.exports()
         if thunks is not None:
@@ -181,104 +182,63 @@ class _Pipeline:
         if self._progress is not None:
             self._progress(step, done, len(self._sites))
 
-    def _rewrite_all(self, graph: CallGraph, suspension: Suspension, runtime: Runtime) -> list[bytes]:
+    def _rewrite_all(self, suspension: Suspension, runtime: Runtime, writer: BodyWriter, moves: int) -> list[bytes]:
         """Return the new body of every own function, without size field; empty where it stays as it is."""
         module = self._module
         asserter = Asserter(module, runtime, self._functions, self._names, suspension, self._prepared.shift)
+        waiting: list[Prepared | None] = []
+        if moves != SHARED:
+            waiting = [self._prepare(own, suspension, writer) for own in range(len(self._sites))]
+            choose_moves([prepared for prepared in waiting if prepared is not None], runtime, self._options, moves)
         bodies: list[bytes] = []
         for own in range(len(self._sites)):
             if own % _STRIDE == 0:
                 self._tell("instrumenting", own)
             function = module.imported_functions + own
+            prepared = waiting[own] if waiting else self._prepare(own, suspension, writer)
             body = b""
             try:
-                if function in self._wrappers:
-                    self._sites[own] = 1
-                elif suspension.instrumented[function]:
-                    body = self._rewrite(function, suspension, runtime)
-                elif self._options.asserts and not suspension.topmost[function] and not suspension.bottommost[function]:
+                if prepared is not None:
+                    body = writer.write(prepared)
+                elif self._options.asserts and not (
+                    suspension.instrumented[function] or suspension.topmost[function] or suspension.bottommost[function]
+                ):
                     body = asserter.rewrite(function)
-            except MalformedModule as error:
-                raise MalformedModule(error.reason, *self._place(own, error.offset)) from None
-            except UnsupportedModule as error:
-                raise UnsupportedModule(error.reason, *self._place(own, error.offset)) from None
-            except (IndexError, KeyError):
-                raise MalformedModule("this is not valid code", *self._place(own, module.body_starts[own])) from None
+            except (MalformedModule, UnsupportedModule, IndexError, KeyError) as error:
+                raise self._located(own, error) from None
             bodies.append(body)
         self._tell("instrumenting", len(self._sites))
         return bodies
+
+    def _prepare(self, own: int, suspension: Suspension, writer: BodyWriter) -> Prepared | None:
+        """Find out what the new body of a function needs; None where the function stays as it is."""
+        function = self._module.imported_functions + own
+        if function in self._wrappers:
+            self._sites[own] = 1
+            return None
+        if not suspension.instrumented[function]:
+            return None
+        try:
+            prepared = writer.prepare(function)
+        except (MalformedModule, UnsupportedModule, IndexError, KeyError) as error:
+            raise self._located(own, error) from None
+        if prepared is not None:
+            self._sites[own] = len(prepared.subject.plan.site_calls)
+        return prepared
+
+    def _located(self, own: int, error: Exception) -> MalformedModule | UnsupportedModule:
+        """Return what went wrong in a function as an error that says where."""
+        if isinstance(error, UnsupportedModule):
+            return UnsupportedModule(error.reason, *self._place(own, error.offset))
+        if isinstance(error, MalformedModule):
+            return MalformedModule(error.reason, *self._place(own, error.offset))
+        return MalformedModule("this is not valid code", *self._place(own, self._module.body_starts[own]))
 
     def _place(self, own: int, offset: int) -> tuple[int, str]:
         """Return byte offset and description of a function as they are in the file that was given."""
         function = self._module.imported_functions + own
         original = self._prepared.original_function(function)
         return self._prepared.original_offset(own, offset), self._names.describe(function, original)
-
-    def _rewrite(self, function: int, suspension: Suspension, runtime: Runtime) -> bytes:
-        """Return the new body of a function that may suspend; empty where none of its call sites can be reached."""
-        module = self._module
-        body = decode_body(module, function, suspension, self._options.ignore_unwind_from_catch, False)
-        if not body.sites:
-            return b""
-        if function in self._two_bodies:
-            code = self._write_two(function, body, handoff_loops(module.data, body), runtime)
-            if code:
-                return code
-        results = module.function_type(function).results
-        plan = Planner(module, body, results, self._exact, set(), False).run()
-        sites = len(plan.site_calls)
-        if not sites:
-            return b""
-        self._sites[function - module.imported_functions] = sites
-        layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
-        liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, set())
-        frame = Frame(body, liveness.landings, plan, layout.needs_site_local())
-        subject = self._subject(function, body, plan, layout.numbers, frame, _ONE_PAD, runtime)
-        rewriter = Rewriter(subject, layout)
-        code = rewriter.run(self._entered[function])
-        self._name_locals(function, frame)
-        return code
-
-    def _write_two(self, function: int, body: Body, loops: set[int], runtime: Runtime) -> bytes:
-        """Add the resume body of a function and return its normal body; empty where one body serves better."""
-        module = self._module
-        definition = module.function_type(function)
-        plan = Planner(module, body, definition.results, self._exact, loops, True).run()
-        if not plan.site_calls or (loops and not plan.below):  # the loops cannot be reached
-            return b""
-        layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
-        liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, loops)
-        if passed_values(plan, liveness) > _MAXIMUM_PASSED:
-            return b""
-        normal = normal_layout(body, sorted(plan.below))
-        frame = Frame(body, liveness.landings, plan, layout.needs_site_local() or normal.dispatches())
-        handoff = Handoff(body, plan, liveness, frame, definition.results, self._pool)
-        pads = group_by_live(liveness.each_landing, plan.moved_locals) if liveness.each_landing else _ONE_PAD
-        subject = self._subject(function, body, plan, layout.numbers, frame, pads, runtime)
-        untargeted: set[int] = set()
-        resume_body = b""
-        for _ in range(2):
-            resume = ResumeBody(subject, layout)
-            resume_body = resume.write(handoff, definition.params, untargeted)
-            untargeted = resume.untargeted
-        name = f"asyncify_resume:{self._names.names[function]}"
-        index = self._functions.add_body(name, self._types.index_of((), (I32,)), resume_body)
-        self._sites[function - module.imported_functions] = len(plan.site_calls)
-        code = NormalBody(subject, normal).write(handoff, index)
-        self._name_locals(function, frame)
-        return code
-
-    def _subject(
-        self, function: int, body: Body, plan: Plan, numbers: list[int], frame: Frame, pads: Pads, runtime: Runtime
-    ) -> Subject:
-        return Subject(
-            self._module, function, body, plan, numbers, frame, pads, runtime, self._types, self._import_thunks
-        )
-
-    def _name_locals(self, function: int, frame: Frame) -> None:
-        if self._names.has_locals:
-            for local, name in frame.new_names():
-                self._new_names.add_inner(LOCAL_NAMES, function, local, name)
 
     def _connect_runtime(self, bodies: list[bytes], runtime: Runtime) -> None:
         """Give the functions that stand for the module's `asyncify` imports their bodies."""

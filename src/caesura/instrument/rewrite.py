@@ -30,10 +30,10 @@ from caesura.instrument import controls
 from caesura.instrument.controls import CONTROLS
 from caesura.instrument.dispatch import NEVER, Dispatcher
 from caesura.instrument.labels import AT_HEAD, Labels
+from caesura.instrument.moving import push_frame
 from caesura.instrument.plan import SLOT
 from caesura.instrument.regions import Layout
 from caesura.instrument.relabel import Relabeler
-from caesura.instrument.runtime import chunks_of
 from caesura.instrument.subject import Subject
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
@@ -160,17 +160,8 @@ class Rewriter:
         labels.close(self._unwind)
 
     def _push_frame(self) -> None:
-        out = self._out
-        values = self._frame.values
-        if self._has_one_site:
-            out.append(c.CONST_I32 + encode_signed(self._numbers[0]))
-        place = -1  # the site number, which is on the stack already
-        for shape in chunks_of(self._frame.shape):
-            for _ in shape:
-                if place >= 0:
-                    out.append(c.LOCAL_GET + encode_unsigned(values[place]))
-                place += 1
-            out.append(c.CALL + encode_unsigned(self._runtime.push(shape)))
+        number = self._numbers[0] if self._has_one_site else -1
+        self._out.append(push_frame(self._runtime, self._frame, number))
 
     def _marks(self) -> bytearray:
         plan = self._plan

@@ -1,0 +1,179 @@
+"""One function's way through the transformation: decoded, planned, laid out; then written, as one body or as two.
+
+These are two steps, since how frames are moved can depend on the frames of all functions (`instrument.pieces`). In
+large modules each function takes both steps at once, so that only one is held in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.body import Body, decode_body
+from caesura.analysis.interpreters import handoff_loops
+from caesura.analysis.liveness import live_locals
+from caesura.analysis.suspension import Suspension
+from caesura.instrument.frame import Frame
+from caesura.instrument.naming import FunctionNames
+from caesura.instrument.options import Options
+from caesura.instrument.pads import Pads, group_by_live
+from caesura.instrument.plan import Plan
+from caesura.instrument.planner import Planner
+from caesura.instrument.regions import Layout
+from caesura.instrument.rewrite import Rewriter
+from caesura.instrument.runtime import Runtime
+from caesura.instrument.subject import Subject
+from caesura.instrument.tables import FunctionTable, GlobalPool, TypeTable
+from caesura.instrument.two_bodies import Handoff, NormalBody, ResumeBody, normal_layout, passed_values
+from caesura.wasm import opcodes as op
+from caesura.wasm.module import Module
+from caesura.wasm.names import LOCAL_NAMES, NewNames
+from caesura.wasm.types import I32
+
+# Values that the two bodies of a function hand over, at all loops together; interpreters have some hundreds. Without a
+# bound, nested loops with many locals would make the output quadratic.
+_MAXIMUM_PASSED: Final = 4_000
+
+# One place to unwind from, with nothing to zero.
+_ONE_PAD: Final = Pads([], [], [])
+
+
+class Prepared:
+    """A function that is about to be written; with two bodies `handoff` and `normal` (its layout) are there."""
+
+    def __init__(self, subject: Subject, layout: Layout, handoff: Handoff | None, normal: Layout | None) -> None:
+        self.subject = subject
+        self.layout = layout
+        self.handoff = handoff
+        self.normal = normal
+
+    def calls_itself(self) -> bool:
+        """Tell whether the function contains a call of itself, so that the stack may hold many of its frames."""
+        body = self.subject.body
+        for call in self.subject.plan.site_calls:
+            if body.codes[call] == op.CALL and body.immediates[call] == self.subject.function:
+                return True
+        return False
+
+
+class Additions:
+    """Where bodies put, and find, what is added to the module."""
+
+    def __init__(
+        self,
+        types: TypeTable,
+        functions: FunctionTable,
+        pool: GlobalPool,
+        names: FunctionNames,
+        new_names: NewNames,
+        import_thunks: dict[int, int],
+    ) -> None:
+        self.types = types
+        self.functions = functions
+        self.pool = pool
+        self.names = names
+        self.new_names = new_names
+        self.import_thunks = import_thunks
+
+
+class BodyWriter:
+    """Prepares and writes functions. `entered` tells for each whether it can be entered from outside."""
+
+    def __init__(
+        self,
+        module: Module,
+        options: Options,
+        suspension: Suspension,
+        entered: list[bool],
+        two_bodies: set[int],
+        additions: Additions,
+        runtime: Runtime,
+    ) -> None:
+        self._module = module
+        self._options = options
+        self._suspension = suspension
+        self._exact = [not instrumented for instrumented in suspension.instrumented]
+        self._entered = entered
+        self._two_bodies = two_bodies
+        self._additions = additions
+        self._runtime = runtime
+
+    def prepare(self, function: int) -> Prepared | None:
+        """Plan a function that may suspend; None where none of its call sites can be reached."""
+        module = self._module
+        body = decode_body(module, function, self._suspension, self._options.ignore_unwind_from_catch, False)
+        if not body.sites:
+            return None
+        if function in self._two_bodies:
+            prepared = self._prepare_two(function, body, handoff_loops(module.data, body))
+            if prepared is not None:
+                return prepared
+        results = module.function_type(function).results
+        plan = Planner(module, body, results, self._exact, set(), False).run()
+        if not plan.site_calls:
+            return None
+        layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
+        liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, set())
+        frame = Frame(body, liveness.landings, plan, layout.needs_site_local())
+        return Prepared(self._subject(function, body, plan, layout, frame, _ONE_PAD), layout, None, None)
+
+    def _prepare_two(self, function: int, body: Body, loops: set[int]) -> Prepared | None:
+        """Plan a function with two bodies; None where one body serves better."""
+        module = self._module
+        definition = module.function_type(function)
+        plan = Planner(module, body, definition.results, self._exact, loops, True).run()
+        if not plan.site_calls or (loops and not plan.below):  # the loops cannot be reached
+            return None
+        layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
+        liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, loops)
+        if passed_values(plan, liveness) > _MAXIMUM_PASSED:
+            return None
+        normal = normal_layout(body, sorted(plan.below))
+        frame = Frame(body, liveness.landings, plan, layout.needs_site_local() or normal.dispatches())
+        handoff = Handoff(body, plan, liveness, frame, definition.results, self._additions.pool)
+        pads = group_by_live(liveness.each_landing, plan.moved_locals) if liveness.each_landing else _ONE_PAD
+        return Prepared(self._subject(function, body, plan, layout, frame, pads), layout, handoff, normal)
+
+    def _subject(self, function: int, body: Body, plan: Plan, layout: Layout, frame: Frame, pads: Pads) -> Subject:
+        additions = self._additions
+        if self._runtime.shares_release:
+            frame.popped = []
+        return Subject(
+            self._module,
+            function,
+            body,
+            plan,
+            layout.numbers,
+            frame,
+            pads,
+            self._runtime,
+            additions.types,
+            additions.import_thunks,
+        )
+
+    def write(self, prepared: Prepared) -> bytes:
+        """Return the new body of a function, without size field; a resume body is added to the module."""
+        subject = prepared.subject
+        function = subject.function
+        if prepared.handoff is not None and prepared.normal is not None:
+            code = self._write_two(prepared, prepared.handoff, prepared.normal)
+        else:
+            code = Rewriter(subject, prepared.layout).run(self._entered[function])
+        if self._additions.names.has_locals:
+            for local, name in subject.frame.new_names():
+                self._additions.new_names.add_inner(LOCAL_NAMES, function, local, name)
+        return code
+
+    def _write_two(self, prepared: Prepared, handoff: Handoff, normal: Layout) -> bytes:
+        """Add the resume body of a function and return its normal body."""
+        subject = prepared.subject
+        additions = self._additions
+        params = self._module.function_type(subject.function).params
+        untargeted: set[int] = set()
+        resume_body = b""
+        for _ in range(2):
+            resume = ResumeBody(subject, prepared.layout)
+            resume_body = resume.write(handoff, params, untargeted)
+            untargeted = resume.untargeted
+        name = f"asyncify_resume:{additions.names.names[subject.function]}"
+        index = additions.functions.add_body(name, additions.types.index_of((), (I32,)), resume_body)
+        return NormalBody(subject, normal).write(handoff, index)
