@@ -47,7 +47,7 @@ def test_a_function_left_out_is_noticed() -> None:
     noticed = suspended = 0
     for case in draw_cases(60, WORST):
         original, results = wasmtime_engine.run_all(case, instrument(case.module, {}), [ALWAYS_ONCE])
-        if not results[0].unwinds:
+        if results[0].unwinds < 2:  # a single one at an entry's end can make no difference
             continue
         suspended += 1
         try:
