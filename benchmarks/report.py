@@ -37,8 +37,8 @@ _HEAD: Final = """\
 
 Written by `make bench`, which measures all of this anew; `make bench ROUNDS=9 ONLY=size,transform` measures some parts
 in so many rounds. Figures are medians; ± and *least to most* say how far the rounds were apart. Each compares with
-Binaryen and the original in the same run. In the *worst* case every import and every call through a table may suspend.
-The inputs are the npm packages' programs, unchanged.
+Binaryen and the original in the same run. In the *worst* case every import may suspend, and every call through a
+table but those that caesura proves not to. The inputs are the npm packages' programs, unchanged.
 
 {headings}
 ## Figures to reach

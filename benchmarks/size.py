@@ -1,8 +1,9 @@
 """How many bytes of code instrumenting adds: caesura's `--optimize` levels against Binaryen's -O1 and -O3.
 
-Each program is instrumented for the worst case (every import and every call through a table may suspend), with a list
-of the imports that may suspend, and with calls through tables ignored. Sizes are those of the code section. Binaryen's
-are of the npm package's output, which is kept (benchmarks/binaryen.py); what is missing is made first, on all cores.
+Each program is instrumented for the worst case (every import may suspend, and every call through a table but those that
+caesura proves not to), with a list of the imports that may suspend, and with calls through tables ignored. Sizes are
+those of the code section. Binaryen's are of the npm package's output, which is kept (benchmarks/binaryen.py); what is
+missing is made first, on all cores.
 
     python -m benchmarks.size [--only NAME ...] [--patient]
 """

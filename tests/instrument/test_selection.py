@@ -1,0 +1,124 @@
+"""Which functions get a second body: facts that make them interpreters or busy, and the bytes that may be spent."""
+
+from __future__ import annotations
+
+import pytest
+
+import caesura
+from caesura.instrument.naming import FunctionNames
+from caesura.wasm.module import Module
+from tests.instrument.building import assert_valid
+from tests.support.engine import assemble
+
+PREFIX = "asyncify_resume:"
+
+DISPATCH = """
+  (func $dispatch (param i32) (local i32)
+    (loop
+      (call_indirect (type $step) (local.get 0) (i32.load (local.get 0)))
+      (local.set 1 (i32.load offset=4 (local.get 0)))
+      (br_if 0 (local.get 1))))"""
+SMALL = "(func $small (param i32) (call $sleep) (i32.store (local.get 0) (i32.const 1)) (call $sleep))"
+PADDING = "(i32.store (local.get 0) (i32.const 123456))" * 30
+
+
+def second_bodies(functions: str, **options: object) -> set[str]:
+    """Return the functions of a module that got second bodies."""
+    binary = assemble(f"""
+      (module
+        (type $step (func (param i32)))
+        (import "env" "sleep" (func $sleep))
+        (memory (export "memory") 1) (table (export "table") 4 funcref)
+        {functions})
+    """)
+    output = caesura.instrument(binary, caesura.Options(**options)).module  # type: ignore[arg-type]
+    assert_valid(output)
+    names = FunctionNames(Module(output)).names
+    return {name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)}
+
+
+def callers(count: int, function: str, arguments: str = "(i32.const 8)") -> str:
+    """Return functions that call one function, and too much else to get second bodies themselves."""
+    return "".join(f"(func $caller{n} (param i32) {PADDING} (call {function} {arguments}))" for n in range(count))
+
+
+def switch(sites: int, local_count: int) -> str:
+    """Return a loop around a switch with 16 targets, and call sites behind it at which many locals are live."""
+    blocks = "".join(f"(block $b{n} " for n in range(16))
+    ends = ")".join("" for _ in range(17))
+    labels = " ".join(f"$b{n}" for n in range(16))
+    gets = "".join(f"(i32.store (i32.const 0) (local.get {n}))" for n in range(local_count))
+    calls = "(call $sleep)" * sites
+    return f"""
+      (func $switch (param{" i32" * local_count})
+        (loop $again
+          {blocks} (br_table {labels} (local.get 0)) {ends}
+          {calls} {gets}
+          (br_if $again (i32.load (i32.const 4)))))"""
+
+
+@pytest.mark.parametrize("optimize", ["balanced", "speed"])
+def test_a_small_loop_that_calls_through_a_table(optimize: str) -> None:
+    assert second_bodies(DISPATCH, optimize=optimize) == {"dispatch"}
+
+
+def test_a_private_table_is_a_table() -> None:
+    private = (
+        "(table $private 1 funcref) (elem (table $private) (i32.const 0) func $s) (func $s (param i32) (call $sleep))"
+    )
+    assert second_bodies(private + DISPATCH.replace("call_indirect", "call_indirect $private")) == {"dispatch"}
+
+
+@pytest.mark.parametrize(("count", "chosen"), [(19, set()), (20, {"small"})])
+def test_a_small_function_with_many_callers(count: int, chosen: set[str]) -> None:
+    assert second_bodies(SMALL + callers(count, "$small")) == chosen
+
+
+@pytest.mark.parametrize(
+    ("count", "loop", "chosen"), [(39, "loop", set()), (40, "loop", {"larger"}), (40, "block", set())]
+)
+def test_a_larger_function_with_very_many_callers(count: int, loop: str, chosen: set[str]) -> None:
+    larger = f"(func $larger (param i32) {PADDING} ({loop} (call $sleep) (br_if 0 (i32.load (i32.const 4)))) {PADDING})"
+    rest = "".join(f"(func (param i32) {PADDING * 40})" for _ in range(4))  # a share of the code that suffices
+    assert second_bodies(larger + callers(count, "$larger") + rest) == chosen
+
+
+@pytest.mark.parametrize("optimize", ["balanced", "speed"])
+def test_an_interpreter_with_few_call_sites(optimize: str) -> None:
+    rest = "".join(f"(func (param i32) {PADDING * 40})" for _ in range(10))
+    assert second_bodies(switch(10, 100) + rest, optimize=optimize) == {"switch"}
+
+
+def test_an_interpreter_that_is_too_large_a_part_of_the_module() -> None:
+    assert second_bodies(switch(10, 100)) == set()
+    assert second_bodies(switch(10, 100), optimize="speed") == {"switch"}
+
+
+def test_small_modules_have_room_for_few() -> None:
+    many = "".join(DISPATCH.replace("$dispatch", f"$dispatch{n}") for n in range(40))
+    assert 1 <= len(second_bodies(many)) <= 4
+    assert len(second_bodies(many, optimize="speed")) == 40
+
+
+def test_many_merges() -> None:
+    gets = "".join(f"(i32.store (i32.const 0) (local.get {n}))" for n in range(100))
+    many = f"(func $many (param{' i32' * 100}) {'(call $sleep)' * 50} {gets} {PADDING})"
+    assert second_bodies(many) == set()
+    assert second_bodies(many, optimize="speed") == {"many"}
+
+
+@pytest.mark.parametrize(
+    "options", [{"optimize": "size"}, {"two_bodies": "never"}, {"two_bodies": "never", "optimize": "speed"}]
+)
+def test_none(options: dict[str, str]) -> None:
+    assert second_bodies(DISPATCH + SMALL + callers(20, "$small"), **options) == set()
+
+
+def test_all_that_have_frames() -> None:
+    wrapper = "(func $wrapper (param i32) (call $small (local.get 0)))"
+    leaf = "(func $leaf)"
+    assert second_bodies(DISPATCH + SMALL + wrapper + leaf, two_bodies="all") == {"dispatch", "small"}
+
+
+def test_a_list() -> None:
+    assert second_bodies(DISPATCH + SMALL, two_bodies="sm*") == {"small"}
