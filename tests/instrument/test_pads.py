@@ -1,4 +1,4 @@
-"""Unwind pads: whatever is live where, each call site's pad keeps it, and each pad's parent keeps what the pad keeps."""
+"""Unwind pads: each keeps what is live at its call sites, and its parent keeps what the pad keeps."""
 
 from __future__ import annotations
 
