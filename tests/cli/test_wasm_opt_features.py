@@ -5,11 +5,30 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+from wasmtime import wat2wasm
 
 from caesura.wasm.module import Module
 from caesura.wasm.sections import encode_custom
-from tests.cli.wasm_opt_folder import MODULE, Folder
+from tests.cli.wasm_opt_folder import Folder
 from tests.support.paths import npm_file
+
+# Functions whose frames hold several values: popping them is worth a function that returns several.
+SEVERAL = bytes(
+    wat2wasm(
+        """
+        (module
+          (import "env" "sleep" (func $sleep (param i32)))
+          (memory (export "memory") 1)"""
+        + "".join(
+            f"""
+          (func $f{number} (export "f{number}") (param i32 i32 i32 i32)
+            (call $sleep (local.get 0)) (call $sleep (local.get 1)) (call $sleep (local.get 2))
+            (call $sleep (i32.add (local.get 0) (i32.add (local.get 1) (i32.add (local.get 2) (local.get 3))))))"""
+            for number in range(6)
+        )
+        + ")"
+    )
+)
 
 
 def returns_several_values(module: bytes) -> bool:
@@ -31,6 +50,7 @@ def returns_several_values(module: bytes) -> bool:
 def test_functions_return_several_values_only_where_the_feature_is_on(
     folder: Folder, words: list[str], expected: bool
 ) -> None:
+    (folder.path / "in.wasm").write_bytes(SEVERAL)
     assert returns_several_values(folder.module("--asyncify", *words, real="")) == expected
 
 
@@ -42,7 +62,7 @@ def test_features_that_the_module_notes_count_where_the_line_says_nothing(folder
         (encode_custom("target_features", b"\1-\x0amultivalue"), (), False),
         (encode_custom("target_features", b"\2+\x0amultivalue"), (), False),  # broken
     ):
-        (folder.path / "in.wasm").write_bytes(MODULE + note)
+        (folder.path / "in.wasm").write_bytes(SEVERAL + note)
         assert returns_several_values(folder.module("--asyncify", *words, real="")) == expected
 
 
@@ -62,6 +82,7 @@ def test_other_tools_take_what_was_instrumented(folder: Folder) -> None:
 
 
 def test_passes_behind_get_no_functions_that_return_several_values(folder: Folder) -> None:
+    (folder.path / "in.wasm").write_bytes(SEVERAL)
     done = folder.run("in.wasm", "--asyncify", "--dce", "--enable-multivalue", "-o", "out.wasm")
     assert done.code == 0, done.err
     assert not returns_several_values((folder.path / "out.wasm").read_bytes())
