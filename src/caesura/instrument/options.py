@@ -159,8 +159,9 @@ class Options:
             "kind": CHOICE,
             "choices": OPTIMIZE_CHOICES,
             "pass_argument": "",
-            "help": "size (no second bodies), balanced (second bodies for interpreters, up to 8% of the code), or "
-            "speed (for these and every other function where landing points would slow it down much)",
+            "help": "size (no second bodies), balanced (second bodies for interpreters, up to 8% of the code, and for "
+            "small functions that look busy), or speed (for these and every other function where landing points would "
+            "slow it down much)",
         },
     )
     no_multivalue: bool = field(
