@@ -160,8 +160,8 @@ class Options:
             "choices": OPTIMIZE_CHOICES,
             "pass_argument": "",
             "help": "size (no second bodies), balanced (second bodies for interpreters, up to 8% of the code, and for "
-            "small functions that look busy), or speed (for these and every other function where landing points would "
-            "slow it down much)",
+            "small functions that look busy), or speed (for all of these, whatever they take, and every function "
+            "with many call sites, or with call sites in loops unless it is large)",
         },
     )
     no_multivalue: bool = field(

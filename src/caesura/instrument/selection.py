@@ -8,7 +8,7 @@ call, larger ones that very many call and that have call sites in loops, small l
 left of an interpreter whose instructions are functions), and switches in loops with fewer merges. Where options ask
 for balance, interpreters come in the order of their merges, call sites times locals, and busy functions in that of
 their kind and cost, each as long as a set share of the module's code lasts; where they ask for speed all are chosen,
-and every function with many merges.
+and every function with many merges, or with call sites in loops unless it is large.
 
 Measured with the running times of SQLite, QuickJS and PHP and rejected: the merges or the bytes alone, with and without
 loop depths and the numbers of callers, also along the call graph. What they chose for the same bytes saved less than a
@@ -36,13 +36,12 @@ _INTERPRETERS_MERGES: Final = 1_000
 _BUSY_SHARE: Final = 10
 _BUSY_BYTES: Final = 300
 
-# The product of call sites and locals from which on any function gets two bodies where options ask for speed. Smaller
-# functions than this many bytes do not come near.
+# The product of call sites and locals from which on any function gets two bodies where options ask for speed.
 _MANY_MERGES: Final = 4_000
-_LARGE: Final = 1_000
 
-# Busy functions: at most so many bytes with at least so many callers, without and with call sites in loops; and at most
-# so many bytes where a loop calls through a table.
+# Busy functions: at most so many bytes with at least so many callers, without and with call sites in loops (with these
+# any number of callers will do where options ask for speed); and at most so many bytes where a loop calls through a
+# table.
 _SMALL: Final = 150
 _MANY_CALLERS: Final = 20
 _MODERATE: Final = 2_000
@@ -82,7 +81,7 @@ class _Selection:
         # (what is spent, function), those to be chosen first at the front: bytes and, for busy functions, their kind.
         self._interpreters: list[tuple[int, int]] = []
         self._busy: list[tuple[int, int, int]] = []
-        self._with_many_merges: list[int] = []
+        self._for_speed: list[int] = []
 
     def choose(self, candidates: list[int]) -> set[int]:
         for function in candidates:
@@ -90,7 +89,7 @@ class _Selection:
         if self._options.optimize == "speed":
             chosen = {function for _, function in self._interpreters}
             chosen.update([function for _, _, function in self._busy])
-            chosen.update(self._with_many_merges)
+            chosen.update(self._for_speed)
             return chosen
         starts, ends = self._module.body_starts, self._module.body_ends
         code = sum(ends[own] - starts[own] for own in range(len(starts)))
@@ -117,8 +116,7 @@ class _Selection:
         has_callers = callers >= _MANY_CALLERS and (
             size <= _SMALL or (callers >= _VERY_MANY_CALLERS and size <= _MODERATE)
         )
-        may_merge = self._options.optimize == "speed" and size >= _LARGE
-        if not (has_switch or may_dispatch or has_callers or may_merge):
+        if not (has_switch or may_dispatch or has_callers or self._options.optimize == "speed"):
             return
         body = self._decode(function)
         if body is None or not body.sites:
@@ -131,8 +129,8 @@ class _Selection:
         kind = self._kind(size, callers, facts)
         if kind != _NOT_BUSY:
             self._busy.append((kind, _estimated_cost(size, body), function))
-        if merges >= _MANY_MERGES:
-            self._with_many_merges.append(function)
+        if merges >= _MANY_MERGES or (facts.sites_in_loops and size <= _MODERATE):
+            self._for_speed.append(function)
 
     def _kind(self, size: int, callers: int, facts: LoopFacts) -> int:
         """Return which kind of busy function this is, those to be chosen first being least."""
