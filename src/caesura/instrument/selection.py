@@ -48,6 +48,10 @@ _MODERATE: Final = 2_000
 _VERY_MANY_CALLERS: Final = 40
 _SMALL_DISPATCH: Final = 200
 
+# Kinds of busy functions, those to be chosen first being least.
+_CALLED_OFTEN: Final = 0
+_DISPATCHING: Final = 1
+_SWITCHING: Final = 2
 _NOT_BUSY: Final = 3
 
 
@@ -78,7 +82,7 @@ class _Selection:
         for callees in graph.callees:
             for callee in callees:
                 self._callers[callee] += 1
-        # (what is spent, function), those to be chosen first at the front: bytes and, for busy functions, their kind.
+        # (minus merges, function) and (kind, cost, function): in their order, what is to be chosen first comes first.
         self._interpreters: list[tuple[int, int]] = []
         self._busy: list[tuple[int, int, int]] = []
         self._for_speed: list[int] = []
@@ -113,9 +117,7 @@ class _Selection:
         has_switch = self._graph.largest_tables[own] >= MANY_TARGETS
         calls_through_tables = self._graph.indirect[own] or own in self._graph.table_callees
         may_dispatch = calls_through_tables and size <= _SMALL_DISPATCH
-        has_callers = callers >= _MANY_CALLERS and (
-            size <= _SMALL or (callers >= _VERY_MANY_CALLERS and size <= _MODERATE)
-        )
+        has_callers = callers >= _MANY_CALLERS and size <= _MODERATE
         if not (has_switch or may_dispatch or has_callers or self._options.optimize == "speed"):
             return
         body = self._decode(function)
@@ -133,15 +135,14 @@ class _Selection:
             self._for_speed.append(function)
 
     def _kind(self, size: int, callers: int, facts: LoopFacts) -> int:
-        """Return which kind of busy function this is, those to be chosen first being least."""
-        in_loop = facts.sites_in_loops > 0
+        """Return which kind of busy function this is."""
         if callers >= _MANY_CALLERS and size <= _SMALL:
-            return 0
-        if callers >= _VERY_MANY_CALLERS and size <= _MODERATE and in_loop:
-            return 0
+            return _CALLED_OFTEN
+        if callers >= _VERY_MANY_CALLERS and size <= _MODERATE and facts.sites_in_loops:
+            return _CALLED_OFTEN
         if facts.calls_through_table_in_loops and size <= _SMALL_DISPATCH:
-            return 1
-        return 2 if facts.sites_around_switch else _NOT_BUSY
+            return _DISPATCHING
+        return _SWITCHING if facts.sites_around_switch else _NOT_BUSY
 
     def _decode(self, function: int) -> Body | None:
         """Return a function's decoded body, or None for one that is refused, with its place, when it is rewritten."""
