@@ -18,6 +18,7 @@ from caesura.instrument.labels import AT_HEAD, Labels
 from caesura.instrument.moving import leaves_number, pop_frame
 from caesura.instrument.regions import BLOCK, ELSE_ARM, LANDING, Layout, Region
 from caesura.instrument.subject import Subject
+from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import encode_value_type
@@ -38,6 +39,7 @@ class Dispatcher:
     def __init__(self, subject: Subject, layout: Layout, labels: Labels) -> None:
         self._module = subject.module
         self._body = subject.body
+        self._reads = subject.plan.reads
         self._layout = layout
         self._frame = subject.frame
         self._labels = labels
@@ -124,22 +126,44 @@ class Dispatcher:
             self._labels.out.append(c.CONST_I32 + b"\0" + c.LOCAL_SET + self._site)
 
     def _open_labels(self, region: Region) -> None:
-        """Open a label for each landing point of a region and each block that landing points stand in."""
+        """Open a label for each landing point of a region and each block that landing points stand in.
+
+        A block that ends just before a landing point, or before another block's end, takes that label: it is the same
+        place.
+        """
         labels = self._labels
         region.openings.sort(reverse=True)
+        # The label opened last, if a block can share it, and the moment where it ends.
+        last = NEVER
+        last_moment = NEVER
         for moment, kind, subject in region.openings:
             if kind == BLOCK and subject in labels.elided:
                 continue
             if kind == BLOCK:
-                labels.blocks[subject] = labels.begin(c.BLOCK + self.result_type(subject))
+                is_plain = self.is_plain(subject)
+                if is_plain and last != NEVER and last_moment - moment <= 2:
+                    labels.blocks[subject] = last
+                    labels.sharing.add(subject)
+                else:
+                    labels.blocks[subject] = labels.begin(c.BLOCK + self.result_type(subject))
+                    last = labels.blocks[subject] if is_plain else NEVER
             elif kind == ELSE_ARM:
                 labels.elses[subject] = labels.begin(c.BLOCK_EMPTY)
+                last = NEVER
             elif moment == 2 * region.first:
                 continue
             elif kind == LANDING:
-                labels.sites[subject] = labels.begin(c.BLOCK_EMPTY)
+                last = labels.sites[subject] = labels.begin(c.BLOCK_EMPTY)
             elif self._layout.regions[subject].total:
-                labels.regions[subject] = labels.begin(c.BLOCK_EMPTY)
+                last = labels.regions[subject] = labels.begin(c.BLOCK_EMPTY)
+            last_moment = moment
+
+    def is_plain(self, construct: int) -> bool:
+        """Tell whether a construct is a block or if with nothing on the stack, nor put there, at its end."""
+        body = self._body
+        if body.codes[construct] == op.LOOP or 2 * body.ends[construct] + 1 in self._reads:
+            return False
+        return not block_types(self._module, body.immediates[construct], body.positions[construct] + 1)[1]
 
     def result_type(self, construct: int) -> bytes:
         """Return the block type with a construct's results and without its parameters."""

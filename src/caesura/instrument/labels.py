@@ -20,7 +20,8 @@ class Labels:
     """The code written so far and the labels open at its end, with what branches to them.
 
     `sites`, `regions`, `blocks` and `elses` hold the heights of labels opened at region heads, by call site, inner
-    region, and construct. `elided` are blocks that nothing branches to: they are not written.
+    region, and construct. `elided` are blocks that nothing branches to: they are not written. Neither are `sharing`
+    ones: they end where another label does, and branches to them go there.
     """
 
     def __init__(self, sites: int, regions: int) -> None:
@@ -31,6 +32,7 @@ class Labels:
         self.blocks: dict[int, int] = {}
         self.elses: dict[int, int] = {}
         self.elided: set[int] = set()
+        self.sharing: set[int] = set()
 
     def begin(self, code: bytes) -> int:
         """Write the start of a block and return the height of its label."""

@@ -366,7 +366,7 @@ class Rewriter:
     def _end(self, construct: int) -> None:
         self._heights.pop()
         height = self._closing.pop()
-        if construct in self._labels.elided:
+        if construct in self._labels.elided or construct in self._labels.sharing:
             return
         is_targeted = self._labels.close(height)
         if construct in self._labels.blocks:
@@ -394,6 +394,12 @@ class Rewriter:
             self._open_hoisted(index, marks)
             return
         self._flush(body.positions[index])
+        landing = self._landing_behind(index)
+        if landing != AT_HEAD:
+            labels.sharing.add(index)
+            self._heights.append(landing)
+            self._closing.append(AT_HEAD)
+            return
         region = self._layout.region_of.get(index, -1)
         if region >= 0:
             labels.close(labels.regions[region])
@@ -408,6 +414,16 @@ class Rewriter:
             self._take_in_parameters(index)
         if region >= 0:
             self._enter_region(index, region)
+
+    def _landing_behind(self, index: int) -> int:
+        """Return the label of the landing point just behind a block that can do with this label, AT_HEAD else."""
+        body = self._body
+        if body.codes[index] != op.BLOCK or index in body.with_sites:
+            return AT_HEAD
+        site = self._site_of_landing.get(body.ends[index] + 1, -1)
+        if site < 0 or not self._dispatcher.is_plain(index):
+            return AT_HEAD
+        return self._labels.sites[site]
 
     def _enter_region(self, index: int, region: int) -> None:
         """Write the head of a region behind its opening instruction."""
