@@ -14,8 +14,9 @@ import pytest
 import wasmtime
 
 import caesura
+from caesura.instrument.grouping import LARGE_FUNCTIONS
 from caesura.instrument.pieces import INLINE, PIECES, SHARED
-from caesura.instrument.pipeline import instrument_moving
+from caesura.instrument.pipeline import instrument_as
 from tests.support.engine import assemble, engine
 from tests.support.plain_abi import HostFunction, PlainGuest, always
 
@@ -95,7 +96,7 @@ def guest(memory: str) -> bytes:
 def instrumented(memory: str, form: tuple[int, bool]) -> bytes:
     """Return the instrumented guest in one form."""
     moves, plain = form
-    return instrument_moving(guest(memory), caesura.Options(no_multivalue=plain), None, moves).module
+    return instrument_as(guest(memory), caesura.Options(no_multivalue=plain), None, moves, LARGE_FUNCTIONS).module
 
 
 def start_unwinding(host: PlainGuest, structure: int) -> None:
@@ -196,7 +197,7 @@ def test_stack_at_address_zero(memory: str, form: tuple[int, bool]) -> None:
           (i32.add (call $ask (local.get $n)) (i32.mul (local.get $n) (i32.const 10)))))
     """
     moves, plain = form
-    binary = instrument_moving(assemble(text), caesura.Options(no_multivalue=plain), None, moves).module
+    binary = instrument_as(assemble(text), caesura.Options(no_multivalue=plain), None, moves, LARGE_FUNCTIONS).module
     host = PlainGuest(binary, ASK, grow=False)
     host.set_stack_pointers(1024, 0, 512)
     nested: list[object] = []
@@ -236,7 +237,7 @@ def test_growth(depth: int, form: tuple[int, bool]) -> None:
     """Through thunks, a push that finds too little room makes the secondary memory grow, and traps where it may not."""
     moves, plain = form
     options = caesura.Options(thunks=True, in_secondary_memory=True, secondary_memory_maximum=2, no_multivalue=plain)
-    binary = instrument_moving(assemble(DEEP), options, None, moves).module
+    binary = instrument_as(assemble(DEEP), options, None, moves, LARGE_FUNCTIONS).module
     store = wasmtime.Store(engine())
     base = 16 + 288
 
@@ -290,4 +291,4 @@ def test_no_room_for_locals() -> None:
     guest = PlainGuest(caesura.instrument(original).module, ASK, suspend_at=always)
     assert (guest.call("run", 3), guest.suspensions) == (3 + 2 + 1 + 8 + 5, 1)
     with pytest.raises(caesura.UnsupportedModule, match="50000"):
-        instrument_moving(original, caesura.Options(), None, INLINE)
+        instrument_as(original, caesura.Options(), None, INLINE, LARGE_FUNCTIONS)

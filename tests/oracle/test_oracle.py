@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import caesura
+from caesura.instrument.grouping import EVERYWHERE, LARGE_FUNCTIONS
 from caesura.instrument.pieces import AUTOMATIC, INLINE, SHARED
-from caesura.instrument.pipeline import instrument_moving
+from caesura.instrument.pipeline import instrument_as
 from tests.oracle import wasmtime_engine
 from tests.oracle.cases import REGRESSIONS, Case, make_case
 from tests.oracle.generator import Features, Option
@@ -32,6 +33,7 @@ PORTIONS = 10
 """The examples are divided into tests, so that a run shows progress."""
 
 MOVES = (AUTOMATIC, SHARED, AUTOMATIC, INLINE)
+GROUP_RULES = (LARGE_FUNCTIONS, EVERYWHERE)
 
 NODE_FEATURES = Features(
     canonical_nans=False,
@@ -47,11 +49,16 @@ NODE_FEATURES = Features(
 def instrument(module: bytes, options: dict[str, Option]) -> bytes:
     """Instrument with options given by name.
 
-    Generated modules are small, so half of them are made as if they were large, or with all frames moved inline.
+    Generated modules are small, so half of them are made as if they were large, or with all frames moved inline, and
+    half of them with all groups of call sites that can be.
     """
     given = caesura.Options(**options)  # type: ignore[arg-type]
-    moves = MOVES[zlib.crc32(module) % len(MOVES)]
-    return transform(module, given) if moves == AUTOMATIC else instrument_moving(module, given, None, moves).module
+    choice = zlib.crc32(module)
+    moves = MOVES[choice % len(MOVES)]
+    group_rule = GROUP_RULES[choice // len(MOVES) % len(GROUP_RULES)]
+    if moves == AUTOMATIC and group_rule == LARGE_FUNCTIONS:
+        return transform(module, given)
+    return instrument_as(module, given, None, moves, group_rule).module
 
 
 @pytest.fixture(scope="module")

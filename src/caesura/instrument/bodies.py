@@ -13,6 +13,7 @@ from caesura.analysis.interpreters import handoff_loops
 from caesura.analysis.liveness import live_locals
 from caesura.analysis.suspension import Suspension
 from caesura.instrument.frame import Frame
+from caesura.instrument.grouping import GroupRule, group_sites
 from caesura.instrument.naming import FunctionNames
 from caesura.instrument.options import Options
 from caesura.instrument.pads import Pads, group_by_live
@@ -87,6 +88,7 @@ class BodyWriter:
         two_bodies: set[int],
         additions: Additions,
         runtime: Runtime,
+        group_rule: GroupRule,
     ) -> None:
         self._module = module
         self._options = options
@@ -96,6 +98,7 @@ class BodyWriter:
         self._two_bodies = two_bodies
         self._additions = additions
         self._runtime = runtime
+        self._group_rule = group_rule
 
     def prepare(self, function: int) -> Prepared | None:
         """Plan a function that may suspend; None where none of its call sites can be reached."""
@@ -111,8 +114,9 @@ class BodyWriter:
         plan = Planner(module, body, results, self._exact, set(), False).run()
         if not plan.site_calls:
             return None
-        layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
         liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, set())
+        group_sites(module, body, plan, liveness.each_landing, self._group_rule)
+        layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
         frame = Frame(body, liveness.landings, plan, layout.needs_site_local())
         return Prepared(self._subject(function, body, plan, layout, frame, _ONE_PAD), layout, None, None)
 

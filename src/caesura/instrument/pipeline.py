@@ -22,6 +22,7 @@ from caesura.instrument.asserts import Asserter
 from caesura.instrument.bodies import Additions, BodyWriter, Prepared
 from caesura.instrument.code import zero_constant
 from caesura.instrument.globals import Globals
+from caesura.instrument.grouping import LARGE_FUNCTIONS, NO_GROUPS, GroupRule
 from caesura.instrument.lists import resolve_lists
 from caesura.instrument.memory import Memory, choose_memory
 from caesura.instrument.metadata import write_metadata
@@ -68,19 +69,26 @@ def instrument(
     functions done and the functions to do. Raises MalformedModule, UnsupportedModule (what the transformation
     refuses, with the function and the byte offset) and UsageError (options that do not fit the module).
     """
-    return instrument_moving(module, options, progress, AUTOMATIC)
+    return instrument_as(
+        module, options, progress, AUTOMATIC, NO_GROUPS if options.optimize == "size" else LARGE_FUNCTIONS
+    )
 
 
-def instrument_moving(
-    module: bytes | bytearray | memoryview, options: Options, progress: Progress | None, moves: int
+def instrument_as(
+    module: bytes | bytearray | memoryview,
+    options: Options,
+    progress: Progress | None,
+    moves: int,
+    group_rule: GroupRule,
 ) -> Instrumented:
-    """Do the same, frames being moved in a given way (`instrument.pieces`), which matters for bytes and time only.
+    """Do the same, in a form that matters for bytes and time only.
 
-    Tests use it, so that small modules stand for large ones.
+    `moves` says how frames are moved (`instrument.pieces`), `group_rule` which call sites are grouped
+    (`instrument.grouping`). Tests use it, so that small modules stand for large ones.
     """
     start = time.perf_counter()
     try:
-        return _Pipeline(bytes(module), options, progress, moves).run(start)
+        return _Pipeline(bytes(module), options, progress, moves, group_rule).run(start)
     except IndexError:
         raise MalformedModule("unexpected end of the module, or an index that is out of range", len(module)) from None
 
@@ -88,9 +96,12 @@ def instrument_moving(
 class _Pipeline:
     """One run of the transformation."""
 
-    def __init__(self, data: bytes, options: Options, progress: Progress | None, moves: int) -> None:
+    def __init__(
+        self, data: bytes, options: Options, progress: Progress | None, moves: int, group_rule: GroupRule
+    ) -> None:
         self._options = options
         self._moves = moves
+        self._group_rule = group_rule
         self._progress = progress
         self._original = Module(data)
         if self._original.custom_section("linking") is not None:
@@ -146,6 +157,7 @@ class _Pipeline:
             select_two_bodies(module, graph, suspension, framed, options, self._names.names),
             Additions(self._types, self._functions, self._pool, self._names, self._new_names, self._import_thunks),
             runtime,
+            self._group_rule,
         )
         bodies = self._rewrite_all(suspension, runtime, writer, moves)
         self._connect_runtime(bodies, runtime)

@@ -1,11 +1,12 @@
 """Regions: the code with one entry at whose head a rewinding frame is dispatched, and the numbers of call sites.
 
-A function body, and every loop and try body that contains call sites, is a region. Its head opens one label for each
-landing point in it (its own call sites, and inner regions, which are landed before) and for each block that contains
-call sites; they nest by where they end. Call sites are numbered from 1 (0 means: do not land), a region's own ones
-before those of its inner regions, and inner regions by size. So a site's number lies in exactly the ranges of the
-regions around it, a number left over from an outer region is below every inner range, and the largest inner region
-comes last, which keeps the dispatch tables of a deep nest O(n log n) instead of quadratic.
+A function body, and every loop and try body that contains call sites, is a region; so is a group of call sites (see
+`grouping`). Its head opens one label for each landing point in it (its own call sites, and inner regions, which are
+landed before) and for each block that contains call sites; they nest by where they end. Call sites are numbered from 1
+(0 means: do not land), a region's own ones before those of its inner regions, and inner regions by size. So a site's
+number lies in exactly the ranges of the regions around it, a number left over from an outer region is below every inner
+range, and the largest inner region comes last, which keeps the dispatch tables of a deep nest O(n log n) instead of
+quadratic.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 FUNCTION: Final = 0
 LOOP: Final = 1
 TRY: Final = 2
+GROUP: Final = 3
 
 # What a label opened at a region's head is for.
 LANDING: Final = 0
@@ -26,11 +28,11 @@ ELSE_ARM: Final = 3
 class Region:
     """One region of a function.
 
-    `construct` is the instruction that opens it (-1: the function body), `first` the first instruction that is not
-    the start of a block opened at the head anyway: a landing point there needs no label. `openings` has
-    (where it ends, what for, which site, region or construct) for each label. `sites` are the region's own call sites
-    as positions in the plan's list, `inner` the regions directly inside, smallest first. The `total` call sites in it
-    have the numbers from `low`, its own ones coming first.
+    `construct` is the instruction that opens it, or that a group starts with (-1: the function body), `first` the first
+    instruction that is not the start of a block opened at the head anyway: a landing point there needs no label.
+    `openings` has (where it ends, what for, which site, region or construct) for each label. `sites` are the region's
+    own call sites as positions in the plan's list, `inner` the regions directly inside, smallest first. The `total`
+    call sites in it have the numbers from `low`, its own ones coming first.
     """
 
     def __init__(self, kind: int, construct: int, parent: int) -> None:
@@ -54,8 +56,9 @@ class Layout:
     """The regions of one body, and where in it rewinding frames land.
 
     `landings` and `site_regions` give for each landing point the instruction before which it stands and its region;
-    `region_of` gives the region that a construct opens. From these follow `numbers`, the number of each landing
-    point, and `dispatching`: which regions need code at their head that looks where to land.
+    `region_of` gives the region that a construct opens, `group_of` the group that starts before an instruction. From
+    these follow `numbers`, the number of each landing point, and `dispatching`: which regions need code at their head
+    that looks where to land.
     """
 
     def __init__(
@@ -64,6 +67,9 @@ class Layout:
         self.regions = regions
         self.region_of = region_of
         self.landings = landings
+        self.group_of = {
+            regions[group].construct: group for group in range(len(regions)) if regions[group].kind == GROUP
+        }
         self.site_regions = site_regions
         self.numbers: list[int] = [0] * len(landings)
         self._number()

@@ -178,6 +178,8 @@ class Rewriter:
         for site in range(len(self._layout.landings)):
             marks[self._layout.landings[site]] |= _LANDING
             self._site_of_landing[self._layout.landings[site]] = site
+        for start in self._layout.group_of:
+            marks[start] |= _LANDING
         for producer in plan.moved:
             marks[producer] |= _MOVED
         for producer in plan.temporaries:
@@ -195,7 +197,7 @@ class Rewriter:
         index = 0
         while index < last:
             mark = marks[index]
-            if not self._live and (mark & _LANDING == 0 or index not in self._site_of_landing):
+            if not self._live and (mark & _LANDING == 0 or not self._lands_at(index)):
                 following = self._skip_dead(index, mark)
                 if following != index:
                     index = following
@@ -210,6 +212,10 @@ class Rewriter:
                 self._copied = positions[index]
                 self._live = False
         self._flush(positions[last])
+
+    def _lands_at(self, index: int) -> bool:
+        """Tell whether a landing point or a group stands before an instruction."""
+        return index in self._site_of_landing or index in self._layout.group_of
 
     def _skip_dead(self, index: int, mark: int) -> int:
         """Return the next instruction to look at where control cannot reach this one, which may be this one."""
@@ -259,6 +265,11 @@ class Rewriter:
 
     def _land(self, index: int) -> None:
         """Write the landing point that stands before an instruction."""
+        if index in self._layout.group_of:
+            group = self._layout.group_of[index]
+            self._labels.close(self._labels.regions[group])
+            self._live = True
+            self._dispatcher.enter(group)
         if index in self._site_of_landing:
             site = self._site_of_landing[index]
             self._labels.close(self._labels.sites[site])

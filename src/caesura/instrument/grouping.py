@@ -1,0 +1,295 @@
+"""Groups of call sites that rewinding frames enter together, in functions with one body.
+
+Where a rewinding frame lands, what it brings meets what the ordinary run has: each local that is live there is merged,
+at each landing point. Compilers of engines pay for merges with moves and registers, and beyond some thousands of values
+in one function with a poor register allocator. But a local that is not written between two landing points need be
+merged only at the first of them, if frames for the second one come by there. So stretches of code with several call
+sites become regions, as loops are: frames land at their head, whose dispatch takes them on. That costs some bytes, and
+ordinary runs a look at the state.
+
+Groups are found by dynamic programming over what each construct contains, innermost constructs first: of all ways to
+unite neighbours, the one that saves most merges. Groups everywhere were rejected: in small functions they cost more
+than they save.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import Final
+
+from caesura.analysis.actions import ACTIONS, LOCAL_SET, LOCAL_TEE
+from caesura.analysis.body import Body, block_types
+from caesura.instrument.plan import Plan
+from caesura.instrument.regions import BLOCK, ELSE_ARM, FUNCTION, GROUP, INNER_REGION, LANDING, Region
+from caesura.wasm import opcodes as op
+from caesura.wasm.module import Module
+
+# Landing points in one group. More would save little, and finding them takes long.
+_MAXIMUM_LANDINGS: Final = 64
+
+# What the search comes by besides call sites, which are numbered from 0.
+_OPEN: Final = -1
+_CLOSE: Final = -2
+_ELSE: Final = -3
+
+# Which functions have groups, and which groups: how many merges a function has to have at its landing points, and how
+# many a group has to save, besides those at its head.
+GroupRule = tuple[int, int]
+
+# A group takes about 15 bytes. Below 1,000 merges no gain could be measured (see docs/design.md).
+LARGE_FUNCTIONS: Final[GroupRule] = (1_000, 8)
+NO_GROUPS: Final[GroupRule] = (1 << 62, 0)
+# For tests: whatever can be a group.
+EVERYWHERE: Final[GroupRule] = (0, -(1 << 30))
+
+# Where a frame lands: the instruction, the locals live there, and those of them that are merged there, as bits.
+_Landing = tuple[int, int, int]
+
+
+class _Child:
+    """A call site, or a construct with call sites, inside of another construct.
+
+    `landings` are the places where frames land in it; `may_begin` tells whether a group may begin with it.
+    """
+
+    def __init__(self, start: int, may_begin: bool, landings: list[_Landing]) -> None:
+        self.start = start
+        self.may_begin = may_begin
+        self.landings = landings
+
+
+class _Writes:
+    """Tells which locals a stretch of code writes: a segment tree over the instructions that write one."""
+
+    def __init__(self, body: Body) -> None:
+        self._indices: list[int] = []
+        for index in range(len(body.codes)):
+            action = ACTIONS[body.codes[index]]
+            if action == LOCAL_SET or action == LOCAL_TEE:
+                self._indices.append(index)
+        count = len(self._indices)
+        self._nodes: list[int] = [0] * count
+        self._nodes += [1 << body.immediates[index] for index in self._indices]
+        for node in range(count - 1, 0, -1):
+            self._nodes[node] = self._nodes[2 * node] | self._nodes[2 * node + 1]
+
+    def between(self, start: int, end: int) -> int:
+        """Return the locals that instructions from `start` and before `end` write, as bits."""
+        count = len(self._indices)
+        low = bisect_left(self._indices, start) + count
+        high = bisect_left(self._indices, end) + count
+        written = 0
+        while low < high:
+            if low & 1:
+                written |= self._nodes[low]
+                low += 1
+            if high & 1:
+                high -= 1
+                written |= self._nodes[high]
+            low >>= 1
+            high >>= 1
+        return written
+
+
+class _Search:
+    """Finds the groups of one function: `groups` are ranges of instructions."""
+
+    def __init__(self, module: Module, body: Body, plan: Plan, live: list[int], worth: int) -> None:
+        self.groups: list[tuple[int, int]] = []
+        self._module = module
+        self._body = body
+        self._plan = plan
+        self._live = live
+        self._worth = worth
+        self._writes = _Writes(body)
+        # The open constructs with call sites, and what was found in each; the function's own children come first.
+        self._constructs: list[int] = []
+        self._children: list[list[_Child]] = [[]]
+        # The heads of the open loops and tries.
+        self._heads: list[int] = []
+
+    def run(self) -> None:
+        """Walk over the landing points and the constructs around them."""
+        body = self._body
+        events: list[tuple[int, int]] = []
+        for construct in body.with_sites:
+            events.append((2 * construct, _OPEN))
+            events.append((2 * body.ends[construct], _CLOSE))
+            if construct in body.elses:
+                events.append((2 * body.elses[construct], _ELSE))
+        for site in range(len(self._live)):
+            events.append((2 * self._plan.site_landings[site] - 1, site))
+        events.sort()
+        for moment, event in events:
+            index = (moment + 1) >> 1
+            if event == _OPEN:
+                self._open(index)
+            elif event == _CLOSE:
+                self._close(index)
+            elif event == _ELSE:
+                self._else(index)
+            else:
+                self._children[-1].append(_Child(index, True, [self._landing(index, self._live[event])]))
+        self._group(self._children[0], len(body.codes))
+
+    def _landing(self, index: int, live: int) -> _Landing:
+        return index, live, live & self._written_before(index)
+
+    def _written_before(self, index: int) -> int:
+        """Return the locals that must be merged where frames land before an instruction, if they are live, as bits.
+
+        These are all where frames come from the head of the function.
+        """
+        return self._writes.between(self._heads[-1], index) if self._heads else -1
+
+    def _open(self, index: int) -> None:
+        self._constructs.append(index)
+        self._children.append([])
+        if index in self._plan.region_of:
+            self._heads.append(index)
+
+    def _else(self, index: int) -> None:
+        """Group the children of a construct's arm, and keep only where frames land in it."""
+        landings = self._group(self._children[-1], index)
+        self._children[-1] = [_Child(self._constructs[-1], False, landings)] if landings else []
+
+    def _close(self, index: int) -> None:
+        construct = self._constructs.pop()
+        children = self._children.pop()
+        landings = self._group(children, index)
+        if construct in self._plan.region_of:
+            self._heads.pop()
+            if landings:
+                landings = [self._landing(construct, _union(landings))]
+        if landings:
+            may_begin = self._body.codes[construct] != op.IF and not self._has_parameters(construct)
+            self._children[-1].append(_Child(construct, may_begin, landings))
+
+    def _has_parameters(self, construct: int) -> bool:
+        body = self._body
+        return len(block_types(self._module, body.immediates[construct], body.positions[construct] + 1)[0]) > 0
+
+    def _group(self, children: list[_Child], end: int) -> list[_Landing]:
+        """Group children of one construct, which ends at an instruction, and return where frames land then."""
+        count = len(children)
+        saved = [0] * (count + 1)
+        begins = [-1] * (count + 1)
+        for first in range(count):
+            if saved[first] > saved[first + 1]:
+                saved[first + 1] = saved[first]
+                begins[first + 1] = -1
+            if children[first].may_begin:
+                self._extend(children, first, saved, begins)
+        landings: list[_Landing] = []  # the last one first
+        behind = count
+        while behind > 0:
+            first = begins[behind]
+            if first < 0:
+                behind -= 1
+                landings += reversed(children[behind].landings)
+                continue
+            start = children[first].start
+            self.groups.append((start, children[behind].start if behind < count else end))
+            live = 0
+            for child in children[first:behind]:
+                live |= _union(child.landings)
+            landings.append(self._landing(start, live))
+            behind = first
+        landings.reverse()
+        return landings
+
+    def _extend(self, children: list[_Child], first: int, saved: list[int], begins: list[int]) -> None:
+        """Look at all groups that begin with a child."""
+        start = children[first].start
+        outer = self._written_before(start)
+        head = children[first].landings[0][1]
+        position = start
+        written = 0
+        union = 0
+        gain = 0
+        count = 0
+        for last in range(first, len(children)):
+            for index, live, merged in children[last].landings:
+                written |= self._writes.between(position, index)
+                position = index
+                union |= live
+                gain += merged.bit_count() - (live & written).bit_count()
+                count += 1
+            if count > _MAXIMUM_LANDINGS:
+                break
+            if count > 1:
+                # What is not live at the head is kept there all the same: it counts twice.
+                costs = (union & outer).bit_count() + (union & ~head).bit_count() + self._worth
+                net = saved[first] + gain - costs
+                if net > saved[last + 1]:
+                    saved[last + 1] = net
+                    begins[last + 1] = first
+
+
+def _union(landings: list[_Landing]) -> int:
+    live = 0
+    for landing in landings:
+        live |= landing[1]
+    return live
+
+
+def group_sites(module: Module, body: Body, plan: Plan, live: list[int], rule: GroupRule) -> None:
+    """Make regions of groups of call sites; `live` are the locals live at each landing point, as bits."""
+    least_merges, worth = rule
+    if sum([mask.bit_count() for mask in live]) < least_merges:
+        return
+    search = _Search(module, body, plan, live, worth)
+    search.run()
+    if search.groups:
+        _make_regions(body, plan, search.groups)
+
+
+def _make_regions(body: Body, plan: Plan, groups: list[tuple[int, int]]) -> None:
+    """Put groups between the regions of a plan."""
+    old = plan.regions
+    # All regions by where they start, outer ones first; a group may start with the loop that begins it.
+    order = [(start, -end, -1) for start, end in groups]
+    for number in range(1, len(old)):
+        order.append((old[number].construct, -body.ends[old[number].construct], number))
+    order.sort()
+    regions = [Region(FUNCTION, -1, -1)]
+    regions[0].first = old[0].first
+    starts = [-1]
+    ends = [len(body.codes)]
+
+    def around(index: int) -> int:
+        """Return the innermost region that an instruction stands in."""
+        number = bisect_right(starts, index) - 1
+        while ends[number] <= index:
+            number = regions[number].parent
+        return number
+
+    for start, end, number in order:
+        parent = around(start)
+        place = len(regions)
+        if number >= 0:
+            region = Region(old[number].kind, start, parent)
+            region.first = old[number].first
+            plan.region_of[start] = place
+        else:
+            region = Region(GROUP, start, parent)
+            region.first = start
+            while body.codes[region.first] == op.BLOCK and region.first in body.with_sites:
+                region.first += 1
+        regions[parent].openings.append((2 * start, INNER_REGION, place))
+        regions[parent].inner.append(place)
+        regions[parent].first = min(regions[parent].first, start)
+        regions.append(region)
+        starts.append(start)
+        ends.append(-end)
+    for region in old:
+        for moment, kind, subject in region.openings:
+            if kind == BLOCK or kind == ELSE_ARM:
+                regions[around(subject)].openings.append((moment, kind, subject))
+    for site in range(len(plan.site_landings)):
+        landing = plan.site_landings[site]
+        number = around(landing)
+        plan.site_regions[site] = number
+        regions[number].sites.append(site)
+        regions[number].openings.append((2 * landing, LANDING, site))
+    plan.regions = regions
