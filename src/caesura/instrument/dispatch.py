@@ -97,12 +97,14 @@ class Dispatcher:
         labels = self._labels
         out = labels.out
         out.append(c.LOCAL_GET + self._site if self._by_number else self._runtime.state_get)
-        if not self._layout.needs_number(number):
+        arm = self._layout.arms.get(number, b"")
+        if not arm and not self._layout.needs_number(number):
             out.append(c.BR_IF + encode_unsigned(self._groups(region, 0)[0][0]))
             return
         head = labels.begin(c.IF_EMPTY)
+        out.append(arm)
         groups = self._groups(region, labels.depth(head))
-        if region.inner and groups[-1][1] > _LARGE_REGION:
+        if len(groups) > 1 and region.inner and groups[-1][1] > _LARGE_REGION:
             target, count = groups.pop()
             bound = c.CONST_I32 + encode_signed(region.low + region.total - count)
             out.append(c.LOCAL_GET + self._site + bound + c.I32_GE_U + c.BR_IF + encode_unsigned(target))
