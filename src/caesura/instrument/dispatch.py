@@ -6,6 +6,8 @@ control can only be on its way to a landing point. Then it branches there, by th
 are several. The normal body of a function with two bodies is entered when the rewinding is over, so its hand-off loops
 look at the number instead, which is forgotten on landing. To do so everywhere was rejected: forgetting took four bytes
 at most landing points, and the number had to be merged in every loop.
+
+On the way some loops set locals, which then need not pass through the loops around them (see `late`).
 """
 
 from __future__ import annotations
