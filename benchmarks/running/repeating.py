@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
+
+from benchmarks.running.comparing import Round
 
 Run = Callable[[], str]
 
 
-def measure(variants: dict[str, dict[str, Run]], least_milliseconds: float) -> dict[str, dict[str, object]]:
+def measure(variants: dict[str, dict[str, Run]], least_milliseconds: float) -> Round:
     """Return for each variant and part the milliseconds of one run, and what came out."""
     names = list(variants)
-    results: dict[str, dict[str, object]] = {name: {} for name in names}
+    results: Round = {name: {} for name in names}
     for turn, part in enumerate(variants[names[0]]):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
@@ -25,7 +28,7 @@ def measure(variants: dict[str, dict[str, Run]], least_milliseconds: float) -> d
     return results
 
 
-def _repeat(run: Run, least_milliseconds: float) -> dict[str, object]:
+def _repeat(run: Run, least_milliseconds: float) -> dict[str, Any]:
     outcomes: list[str] = []
     passed = 0.0
     begun = time.thread_time()

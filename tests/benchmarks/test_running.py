@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wasmtime import Engine, Func, FuncType, Instance, Module, Store
 
 from benchmarks.running.builds import ORIGINAL, VARIANTS
 from benchmarks.running.comparing import overheads
 from benchmarks.running.engines import RunnerFailed, usual_node, wasmtime
 from benchmarks.running.inputs import C_PROGRAMS, QUICKJS, c_program
+from benchmarks.running.placements import PLACEMENTS, placed
 from tests.support.paths import REPOSITORY
 
 OTHERS = {variant.name for variant in VARIANTS} - {ORIGINAL.name}
@@ -80,3 +82,20 @@ def test_a_runner_that_fails_is_an_error(tmp_path: Path) -> None:
     broken.write_bytes(b"\0asm")
     with pytest.raises(RunnerFailed, match=r"(?s)compiling ended with 1 in Node.*CompileError"):
         usual_node().run("compiling", {"file": str(broken)})
+
+
+def test_placements() -> None:
+    """All placements of a program differ, are valid, and have the same results; the first is the program itself."""
+    binary = c_program("interpreter").path.read_bytes()
+    copies = placed(binary)
+    assert len(copies) == len(set(copies)) == PLACEMENTS
+    assert copies[0] == binary
+    machine = Engine()
+    outcomes = set()
+    for copy in copies:
+        store = Store(machine)
+        pause = Func(store, FuncType([], []), lambda: None)
+        exports: Any = Instance(store, Module(machine, copy), [pause]).exports(store)
+        exports["_initialize"](store)
+        outcomes.add(exports["run"](store, 2))
+    assert len(outcomes) == 1

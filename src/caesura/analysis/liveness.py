@@ -70,13 +70,17 @@ _MAXIMUM_BITS: Final = 1 << 31
 class Liveness:
     """`landings` are the locals live at any landing point, `heads` those live at the head of each loop, ascending.
 
-    `each_landing` has the locals live at each landing point, as bits; it is empty where all count as live everywhere.
+    `each_landing` has the locals live at each landing point, and `all_heads` those at the heads of all loops (those
+    that have any), as bits; both are empty where all count as live everywhere.
     """
 
-    def __init__(self, landings: list[int], each_landing: list[int], heads: dict[int, list[int]]) -> None:
+    def __init__(
+        self, landings: list[int], each_landing: list[int], heads: dict[int, list[int]], all_heads: dict[int, int]
+    ) -> None:
         self.landings = landings
         self.each_landing = each_landing
         self.heads = heads
+        self.all_heads = all_heads
 
 
 def live_locals(
@@ -102,7 +106,7 @@ def live_locals(
             for mask in liveness.found:
                 live |= mask
             live_at_heads = {loop: _bits(heads.get(loop, 0), count) for loop in loops}
-            return Liveness(_bits(live, count), liveness.found, live_at_heads)
+            return Liveness(_bits(live, count), liveness.found, live_at_heads, heads)
     return _all_read(body, relevant, loops)
 
 
@@ -116,7 +120,7 @@ def _all_read(body: Body, relevant: list[int], loops: set[int]) -> Liveness:
         if _ROLES[body.codes[index]] == _GET:
             read.add(body.immediates[index])
     everything = sorted(read)
-    return Liveness(everything, [], dict.fromkeys(loops, everything))
+    return Liveness(everything, [], dict.fromkeys(loops, everything), {})
 
 
 class _Pass:

@@ -10,10 +10,12 @@ from typing import Final
 
 from caesura.analysis.body import Body, decode_body
 from caesura.analysis.interpreters import handoff_loops
-from caesura.analysis.liveness import live_locals
+from caesura.analysis.liveness import Liveness, live_locals
 from caesura.analysis.suspension import Suspension
+from caesura.instrument import code as c
 from caesura.instrument.frame import Frame
 from caesura.instrument.grouping import GroupRule, group_sites
+from caesura.instrument.late import arms, late_at_landings, late_handed_over
 from caesura.instrument.naming import FunctionNames
 from caesura.instrument.options import Options
 from caesura.instrument.pads import Pads, group_by_live
@@ -26,6 +28,7 @@ from caesura.instrument.subject import Subject
 from caesura.instrument.tables import FunctionTable, GlobalPool, TypeTable
 from caesura.instrument.two_bodies import Handoff, NormalBody, ResumeBody, normal_layout, passed_values
 from caesura.wasm import opcodes as op
+from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.names import LOCAL_NAMES, NewNames
 from caesura.wasm.types import I32
@@ -118,7 +121,21 @@ class BodyWriter:
         group_sites(module, body, plan, liveness.each_landing, self._group_rule)
         layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
         frame = Frame(body, liveness.landings, plan, layout.needs_site_local())
+        if self._options.optimize != "size":
+            self._set_late(body, plan, layout, liveness, frame)
         return Prepared(self._subject(function, body, plan, layout, frame, _ONE_PAD), layout, None, None)
+
+    def _set_late(self, body: Body, plan: Plan, layout: Layout, liveness: Liveness, frame: Frame) -> None:
+        """Let loops set those locals of a function with one body that they should (see `late`)."""
+        late = late_at_landings(body, layout, liveness, plan)
+        if late is None:
+            return
+        globals_ = self._additions.pool.indices([body.local_type(local) for local in late.late])
+        carriers = dict(zip(late.late, globals_, strict=True))
+        layout.arms = arms(late, carriers)
+        for local, carrier in carriers.items():
+            keep = c.LOCAL_TEE + encode_unsigned(local) if local in late.early else b""
+            frame.setters[local] = keep + c.GLOBAL_SET + encode_unsigned(carrier)
 
     def _prepare_two(self, function: int, body: Body, loops: set[int]) -> Prepared | None:
         """Plan a function with two bodies; None where one body serves better."""
@@ -134,6 +151,10 @@ class BodyWriter:
         normal = normal_layout(body, sorted(plan.below))
         frame = Frame(body, liveness.landings, plan, layout.needs_site_local() or normal.dispatches())
         handoff = Handoff(body, plan, liveness, frame, definition.results, self._additions.pool)
+        late = late_handed_over(body, normal, liveness, plan, handoff.loops)
+        if late is not None:
+            normal.arms = arms(late, handoff.carriers)
+            handoff.set_late(late)
         pads = group_by_live(liveness.each_landing, plan.moved_locals) if liveness.each_landing else _ONE_PAD
         return Prepared(self._subject(function, body, plan, layout, frame, pads), layout, handoff, normal)
 

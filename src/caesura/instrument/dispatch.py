@@ -6,6 +6,8 @@ control can only be on its way to a landing point. Then it branches there, by th
 are several. The normal body of a function with two bodies is entered when the rewinding is over, so its hand-off loops
 look at the number instead, which is forgotten on landing. To do so everywhere was rejected: forgetting took four bytes
 at most landing points, and the number had to be merged in every loop.
+
+On the way some loops set locals, which then need not pass through the loops around them (see `late`).
 """
 
 from __future__ import annotations
@@ -99,12 +101,14 @@ class Dispatcher:
         labels = self._labels
         out = labels.out
         out.append(c.LOCAL_GET + self._site if self._by_number else self._runtime.state_get)
-        if not self._layout.needs_number(number):
+        arm = self._layout.arms.get(number, b"")
+        if not arm and not self._layout.needs_number(number):
             out.append(c.BR_IF + encode_unsigned(self._groups(region, 0)[0][0]))
             return
         head = labels.begin(c.IF_EMPTY)
+        out.append(arm)
         groups = self._groups(region, labels.depth(head))
-        if region.inner and groups[-1][1] > _LARGE_REGION:
+        if len(groups) > 1 and region.inner and groups[-1][1] > _LARGE_REGION:
             target, count = groups.pop()
             bound = c.CONST_I32 + encode_signed(region.low + region.total - count)
             out.append(c.LOCAL_GET + self._site + bound + c.I32_GE_U + c.BR_IF + encode_unsigned(target))

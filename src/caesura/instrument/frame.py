@@ -10,7 +10,9 @@ from __future__ import annotations
 from caesura.analysis.body import MAXIMUM_LOCALS, Body
 from caesura.errors import UnsupportedModule
 from caesura.instrument.chunks import Shape, chunks_of
+from caesura.instrument.code import LOCAL_SET
 from caesura.instrument.plan import Plan
+from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.types import I32, type_name
 
 
@@ -37,6 +39,8 @@ class Frame:
         self.shape: Shape = tuple([I32] + [-pair[0] for pair in saved])
         self.pushed: list[Shape] = chunks_of(self.shape)
         self.popped: list[Shape] = self.pushed
+        # For locals that are set late: the code that sets them, or what carries their values, in the cold arm.
+        self.setters: dict[int, bytes] = {}
         self._address_local = -1
         self._number_local = self._first_new if has_site_local else -1
 
@@ -51,6 +55,10 @@ class Frame:
     def type_of(self, body: Body, local: int) -> int:
         """Return the type code of a local, be it the function's own or an added one."""
         return body.local_type(local) if local < self._first_new else self._new_types[local - self._first_new]
+
+    def setter(self, local: int) -> bytes:
+        """Return the code with which the cold arm takes a value from the operand stack."""
+        return self.setters[local] if local in self.setters else LOCAL_SET + encode_unsigned(local)
 
     def scratch(self, value_type: int) -> int:
         """Return a new local for a moment's use."""

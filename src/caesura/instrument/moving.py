@@ -39,7 +39,7 @@ def pop_frame(runtime: Runtime, frame: Frame, wants_number: bool) -> bytes:
     if frame.popped:
         return _pop_pieces(runtime, frame)
     address = encode_unsigned(frame.address_local(runtime.pointer))
-    return pop_inline(runtime, frame.shape, address, frame.values, wants_number)
+    return pop_inline(runtime, frame.shape, address, [frame.setter(local) for local in frame.values], wants_number)
 
 
 def leaves_number(frame: Frame, wants_number: bool) -> bool:
@@ -58,8 +58,8 @@ def push_inline(runtime: Runtime, shape: Shape, address: bytes, number: bytes, v
     return b"".join(code)
 
 
-def pop_inline(runtime: Runtime, shape: Shape, address: bytes, values: list[int], wants_number: bool) -> bytes:
-    """Return the code that pops a frame, given its locals and one for the address."""
+def pop_inline(runtime: Runtime, shape: Shape, address: bytes, setters: list[bytes], wants_number: bool) -> bytes:
+    """Return the code that pops a frame, given what takes its values from the stack and a local for the address."""
     offsets, size = frame_places(shape, runtime.pointer_size)
     if runtime.shares_release:
         code = [runtime.constant(size) + c.CALL + encode_unsigned(runtime.release()) + c.LOCAL_SET + address]
@@ -67,7 +67,7 @@ def pop_inline(runtime: Runtime, shape: Shape, address: bytes, values: list[int]
         code = [runtime.take_back(address, size)]
     for place in range(1, len(shape)):
         code.append(c.LOCAL_GET + address + c.load(shape[place], runtime.memory, offsets[place]))
-        code.append(c.LOCAL_SET + encode_unsigned(values[place - 1]))
+        code.append(setters[place - 1])
     if wants_number:
         code.append(c.LOCAL_GET + address + c.load(I32, runtime.memory, 0))
     return b"".join(code)
@@ -94,6 +94,6 @@ def _pop_pieces(runtime: Runtime, frame: Frame) -> bytes:
         code.append(c.CALL + encode_unsigned(runtime.pop(piece)))
         start = end - len(piece)
         for place in range(end - 1, max(start, 1) - 1, -1):
-            code.append(c.LOCAL_SET + encode_unsigned(frame.values[place - 1]))
+            code.append(frame.setter(frame.values[place - 1]))
         end = start
     return b"".join(code)

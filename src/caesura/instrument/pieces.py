@@ -20,11 +20,12 @@ from typing import Final
 
 from caesura.instrument.bodies import Prepared
 from caesura.instrument.chunks import Shape
-from caesura.instrument.code import value_size
+from caesura.instrument.code import LOCAL_SET, value_size
 from caesura.instrument.frame import Frame
 from caesura.instrument.moving import pop_inline, push_inline
 from caesura.instrument.options import Options
 from caesura.instrument.runtime import Runtime
+from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 
 # How frames are moved: as the module's size says; with a helper for each shape of a chunk; in the pieces that take the
@@ -156,7 +157,8 @@ class _Choice:
         if self._is_push:
             code = push_inline(self._runtime, shape, b"\0", b"\0\0", values)
         else:
-            code = pop_inline(self._runtime, shape, b"\0", values, True)
+            setters = [LOCAL_SET + encode_unsigned(value) for value in values]
+            code = pop_inline(self._runtime, shape, b"\0", setters, True)
         return len(code) - 2 * len(values)
 
     def _best_set(self, value_type: int) -> tuple[int, int]:

@@ -72,6 +72,8 @@ class Layout:
         }
         self.site_regions = site_regions
         self.numbers: list[int] = [0] * len(landings)
+        # For regions that set locals late (see `late`): the code that does it.
+        self.arms: dict[int, bytes] = {}
         self._number()
         self.dispatching = [region.total > 0 and self._is_dispatching(region) for region in regions]
 

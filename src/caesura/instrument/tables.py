@@ -71,9 +71,8 @@ class FunctionTable:
 
 
 class GlobalPool:
-    """Mutable globals through which the two bodies of a function hand over values, shared by all functions.
-
-    They are written and read back at once, so one set per type serves everybody.
+    """Mutable globals through which values are handed over, from one body of a function to the other or from its cold
+    arm to a loop; shared by all functions. No code of the guest runs in between, so one set per type serves everybody.
     """
 
     def __init__(self, first: int) -> None:

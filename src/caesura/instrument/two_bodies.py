@@ -30,6 +30,7 @@ from caesura.instrument import code as c
 from caesura.instrument.dispatch import br_table
 from caesura.instrument.frame import Frame
 from caesura.instrument.labels import AT_HEAD
+from caesura.instrument.late import Late, set_from
 from caesura.instrument.plan import Plan
 from caesura.instrument.regions import BLOCK, ELSE_ARM, FUNCTION, INNER_REGION, LOOP, Layout, Region
 from caesura.instrument.rewrite import Rewriter, encode_runs
@@ -49,9 +50,10 @@ _I32_EQ: Final = b"\x46"
 class Handoff:
     """What is handed over at each hand-off loop, and through which globals.
 
-    `loops` are the hand-off loops in code order. At loop k, `locals[k][n]` passes through global `carriers[k][n]`;
-    `killed[k]` are the saved locals that are dead at its head. `results` are the globals for the function's results.
-    `not_unrolled` are the innermost loops without call sites.
+    `loops` are the hand-off loops in code order. At loop k the locals `locals[k]` pass through globals, which are their
+    `carriers`; the normal body sets `entering[k]` of them in its cold arm, and the others on the way to the loop (see
+    `late`). `killed[k]` are the saved locals that are dead at its head. `results` are the globals for the function's
+    results. `not_unrolled` are the innermost loops without call sites.
     """
 
     def __init__(
@@ -59,7 +61,6 @@ class Handoff:
     ) -> None:
         self.loops: list[int] = sorted(plan.below)
         self.locals: list[list[int]] = []
-        self.carriers: list[list[int]] = []
         self.killed: list[list[int]] = []
         for loop in self.loops:
             temporaries, below = plan.below[loop]
@@ -68,10 +69,18 @@ class Handoff:
             live.update([frame.temporary(number) for number in temporaries])
             passed = sorted(live)
             self.locals.append(passed)
-            self.carriers.append(pool.indices([frame.type_of(body, local) for local in passed]))
             self.killed.append([local for local in frame.values if local not in live])
+        everything = sorted(set().union(*self.locals))
+        globals_ = pool.indices([frame.type_of(body, local) for local in everything])
+        self.carriers: dict[int, int] = dict(zip(everything, globals_, strict=True))
+        self.entering: list[list[int]] = self.locals
         self.results: list[int] = pool.indices(list(result_types))
         self.not_unrolled: set[int] = innermost_loops(body)
+
+    def set_late(self, late: Late) -> None:
+        """Leave the late locals that no loop needs early to the heads of loops."""
+        skipped = set(late.late) - late.early
+        self.entering = [[local for local in passed if local not in skipped] for passed in self.locals]
 
 
 def passed_values(plan: Plan, liveness: Liveness) -> int:
@@ -177,9 +186,9 @@ class ResumeBody(Rewriter):
         self._finish(_UNWOUND)
         for place in range(len(handoff.loops)):
             labels.close(self._exits[handoff.loops[place]])
-            for number in range(len(handoff.locals[place])):
-                self._get(handoff.locals[place][number])
-                self._out.append(c.GLOBAL_SET + encode_unsigned(handoff.carriers[place][number]))
+            for local in handoff.locals[place]:
+                self._get(local)
+                self._out.append(c.GLOBAL_SET + encode_unsigned(handoff.carriers[local]))
             self._finish(_HANDOFF + place)
         self._out.append(c.UNREACHABLE + c.END)
         body = self._body
@@ -252,9 +261,8 @@ class NormalBody(Rewriter):
         out.append(c.RETURN)
         for place in range(places):
             labels.close(arms[place])
-            for number in range(len(handoff.locals[place])):
-                out.append(c.GLOBAL_GET + encode_unsigned(handoff.carriers[place][number]))
-                self._set(handoff.locals[place][number])
+            for local in handoff.entering[place]:
+                out.append(set_from(local, handoff.carriers[local]))
             number = self._layout.numbers[place]
             if self._layout.dispatches():
                 out.append(c.CONST_I32 + encode_signed(number))
