@@ -49,12 +49,14 @@ _Landing = tuple[int, int, int]
 class _Child:
     """A call site, or a construct with call sites, inside of another construct.
 
-    `landings` are the places where frames land in it; `may_begin` tells whether a group may begin with it.
+    `landings` are the places where frames land in it, or the first of them if they are too many for a group; `live`
+    are the locals live at any. `may_begin` tells whether a group may begin with it.
     """
 
-    def __init__(self, start: int, may_begin: bool, landings: list[_Landing]) -> None:
+    def __init__(self, start: int, may_begin: bool, live: int, landings: list[_Landing]) -> None:
         self.start = start
         self.may_begin = may_begin
+        self.live = live
         self.landings = landings
 
 
@@ -129,7 +131,8 @@ class _Search:
             elif event == _ELSE:
                 self._else(index)
             else:
-                self._children[-1].append(_Child(index, True, [self._landing(index, self._live[event])]))
+                live = self._live[event]
+                self._children[-1].append(_Child(index, True, live, [self._landing(index, live)]))
         self._group(self._children[0], len(body.codes))
 
     def _landing(self, index: int, live: int) -> _Landing:
@@ -150,20 +153,25 @@ class _Search:
 
     def _else(self, index: int) -> None:
         """Group the children of a construct's arm, and keep only where frames land in it."""
-        landings = self._group(self._children[-1], index)
-        self._children[-1] = [_Child(self._constructs[-1], False, landings)] if landings else []
+        children = self._children[-1]
+        if children:
+            landings = self._group(children, index)
+            self._children[-1] = [_Child(self._constructs[-1], False, _live_in(children), landings)]
 
     def _close(self, index: int) -> None:
         construct = self._constructs.pop()
         children = self._children.pop()
+        is_region = construct in self._plan.region_of
+        live = _live_in(children)
         landings = self._group(children, index)
-        if construct in self._plan.region_of:
+        if is_region:
             self._heads.pop()
-            if landings:
-                landings = [self._landing(construct, _union(landings))]
-        if landings:
-            may_begin = self._body.codes[construct] != op.IF and not self._has_parameters(construct)
-            self._children[-1].append(_Child(construct, may_begin, landings))
+        if not landings:
+            return
+        if is_region:
+            landings = [self._landing(construct, live)]
+        may_begin = self._body.codes[construct] != op.IF and not self._has_parameters(construct)
+        self._children[-1].append(_Child(construct, may_begin, live, landings))
 
     def _has_parameters(self, construct: int) -> bool:
         body = self._body
@@ -190,13 +198,10 @@ class _Search:
                 continue
             start = children[first].start
             self.groups.append((start, children[behind].start if behind < count else end))
-            live = 0
-            for child in children[first:behind]:
-                live |= _union(child.landings)
-            landings.append(self._landing(start, live))
+            landings.append(self._landing(start, _live_in(children[first:behind])))
             behind = first
         landings.reverse()
-        return landings
+        return landings[: _MAXIMUM_LANDINGS + 1]
 
     def _extend(self, children: list[_Child], first: int, saved: list[int], begins: list[int]) -> None:
         """Look at all groups that begin with a child."""
@@ -209,14 +214,14 @@ class _Search:
         gain = 0
         count = 0
         for last in range(first, len(children)):
+            count += len(children[last].landings)
+            if count > _MAXIMUM_LANDINGS:
+                break
             for index, live, merged in children[last].landings:
                 written |= self._writes.between(position, index)
                 position = index
                 union |= live
                 gain += merged.bit_count() - (live & written).bit_count()
-                count += 1
-            if count > _MAXIMUM_LANDINGS:
-                break
             if count > 1:
                 # What is not live at the head is kept there all the same: it counts twice.
                 costs = (union & outer).bit_count() + (union & ~head).bit_count() + self._worth
@@ -226,10 +231,10 @@ class _Search:
                     begins[last + 1] = first
 
 
-def _union(landings: list[_Landing]) -> int:
+def _live_in(children: list[_Child]) -> int:
     live = 0
-    for landing in landings:
-        live |= landing[1]
+    for child in children:
+        live |= child.live
     return live
 
 
