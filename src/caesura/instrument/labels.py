@@ -38,6 +38,10 @@ class Labels:
         """Write the start of a block and return the height of its label."""
         self.out.append(code)
         self._targeted.append(False)
+        return self.innermost()
+
+    def innermost(self) -> int:
+        """Return the height of the innermost label."""
         return len(self._targeted) - 1
 
     def close(self, height: int) -> bool:
@@ -47,8 +51,8 @@ class Labels:
         """
         if height == AT_HEAD:
             return True
-        if len(self._targeted) - 1 != height:
-            raise InternalError(f"label {height} ends inside label {len(self._targeted) - 1}")
+        if self.innermost() != height:
+            raise InternalError(f"label {height} ends inside label {self.innermost()}")
         self.out.append(END)
         return self._targeted.pop()
 

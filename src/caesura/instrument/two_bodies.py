@@ -233,11 +233,9 @@ class NormalBody(Rewriter):
         labels = self._labels
         leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
         self._open_unwind()
-        self._dispatcher.open_function()
-        self._out.append(self._runtime.state_get)
-        head = labels.begin(c.IF_EMPTY)
-        self._resume(resume, leave, head)
-        labels.close(head)
+        has_else = self._dispatcher.open_arm(self._layout.regions[0], self._runtime.state_get)
+        self._resume(resume, leave, labels.innermost())
+        self._dispatcher.close_arm(has_else)
         return self._code_and_tail(leave)
 
     def _resume(self, resume: int, leave: int, head: int) -> None:
