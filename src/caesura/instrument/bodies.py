@@ -13,6 +13,7 @@ from caesura.analysis.interpreters import handoff_loops
 from caesura.analysis.liveness import Liveness, live_locals
 from caesura.analysis.suspension import Suspension
 from caesura.instrument import code as c
+from caesura.instrument.checks import check_late
 from caesura.instrument.frame import Frame
 from caesura.instrument.grouping import GroupRule, group_sites
 from caesura.instrument.late import arms, late_at_landings, late_handed_over
@@ -118,6 +119,7 @@ class BodyWriter:
         if not plan.site_calls:
             return None
         liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, set())
+        check_late(body, plan, liveness.each_landing)
         group_sites(module, body, plan, liveness.each_landing, self._group_rule)
         layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
         frame = Frame(body, liveness.landings, plan, layout.needs_site_local())
@@ -148,6 +150,7 @@ class BodyWriter:
         liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, loops)
         if passed_values(plan, liveness) > _MAXIMUM_PASSED:
             return None
+        check_late(body, plan, liveness.each_landing)
         normal = normal_layout(body, sorted(plan.below))
         frame = Frame(body, liveness.landings, plan, layout.needs_site_local() or normal.dispatches())
         handoff = Handoff(body, plan, liveness, frame, definition.results, self._additions.pool)

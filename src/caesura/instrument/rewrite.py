@@ -46,6 +46,7 @@ _SITE: Final = 2
 _LANDING: Final = 4
 _MOVED: Final = 8
 _SPILLED: Final = 16
+_CHECKED: Final = 32
 
 
 class Rewriter:
@@ -107,6 +108,7 @@ class Rewriter:
         self._copy_code()
         if self._plan.ends_live:
             self._out.append(c.RETURN)
+            self._labels.leave()
         self._close_unwind()
         self._push_frame()
         if self._results and leave != NEVER:
@@ -172,9 +174,11 @@ class Rewriter:
             if controls[codes[index]]:
                 marks[index] = _CONTROL
         for site in range(len(plan.site_calls)):
-            marks[plan.site_calls[site]] |= _SITE
+            call = plan.site_calls[site]
+            marks[call] |= _SITE
+            marks[call + 1 if call in plan.checked_late else call] |= _CHECKED
             marks[plan.site_landings[site]] |= _LANDING
-            self._site_of_call[plan.site_calls[site]] = site
+            self._site_of_call[call] = site
         for site in range(len(self._layout.landings)):
             marks[self._layout.landings[site]] |= _LANDING
             self._site_of_landing[self._layout.landings[site]] = site
@@ -208,6 +212,7 @@ class Rewriter:
             index += 1
             if index in dead:
                 self._flush(positions[index])
+                self._labels.leave()
                 index = dead[index]
                 self._copied = positions[index]
                 self._live = False
@@ -254,7 +259,9 @@ class Rewriter:
                 return
         if mark & _SITE:
             self._call(index)
-            self._check(index)
+        if mark & _CHECKED:
+            self._flush(positions[index + 1])
+            self._check(index if mark & _SITE else index - 1)
         if mark & _SPILLED:
             self._flush(positions[index + 1])
             self._spill(index)
@@ -297,7 +304,8 @@ class Rewriter:
         self._out.append(c.CONST_I32 + encode_signed(self._numbers[site]))
         self._out.append(self._runtime.state_get)
         self._labels.branch(c.BR_IF, self._pad_labels[self._pads.of_site[site]] if self._pads.of_site else self._unwind)
-        self._out.append(c.DROP)
+        taken = 1 if index in self._plan.checked_late else 0
+        self._labels.drop(self._plan.operands_behind[site] == taken)
 
     # Crossing operands.
 
@@ -363,7 +371,7 @@ class Rewriter:
             self._return()
         elif control == controls.CLAUSE:
             self._live = True
-            self._out.append(self._data[positions[index] : positions[index + 1]])
+            self._labels.next_arm(self._data[positions[index] : positions[index + 1]])
         elif control == controls.DELEGATE:
             self._constructs.pop()
             self._heights.pop()
@@ -487,7 +495,7 @@ class Rewriter:
         construct = self._constructs[-1]
         labels = self._labels
         if construct not in labels.elses:
-            self._out.append(b"\x05")
+            self._labels.next_arm(c.ELSE)
             self._live = True
         else:
             if self._live:
