@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from caesura.analysis.actions import ACTIONS, DROP, LOCAL_SET
 from caesura.analysis.body import Body
-from caesura.instrument.plan import SLOT, Plan
+from caesura.instrument.plan import Plan
 
 
 def check_late(body: Body, plan: Plan, each_landing: list[int]) -> None:

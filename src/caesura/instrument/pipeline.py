@@ -146,6 +146,9 @@ class _Pipeline:
             shares_release=options.no_multivalue and (moves == SHARED or memory.pointer == I64),
             pops_check=moves == SHARED and not options.no_multivalue,
         )
+        if moves == SHARED and options.optimize == "size":
+            runtime.push_room = runtime.room()
+            runtime.pop_release = runtime.release()
         thunks = Thunks(module, self._functions, runtime, self._stack_pointer) if options.thunks else None
         if thunks is not None:
             self._add_import_thunks(thunks, suspension)
