@@ -483,8 +483,11 @@ class Rewriter:
         """Write an `if` whose label was opened at the region's head: a branch around the then arm."""
         positions = self._body.positions
         before = index - 1
-        if self._body.codes[before] == op.I32_EQZ and not marks[before] and self._copied <= positions[before]:
+        comparison = self._body.codes[before]
+        can_change = not marks[before] and self._copied <= positions[before]
+        if can_change and (comparison == op.I32_EQZ or comparison in c.OPPOSITES):
             self._flush(positions[before])
+            self._out.append(c.OPPOSITES.get(comparison, b""))
         else:
             self._flush(positions[index])
             self._out.append(c.I32_EQZ)
