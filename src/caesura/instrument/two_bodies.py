@@ -33,7 +33,7 @@ from caesura.instrument.labels import AT_HEAD
 from caesura.instrument.late import Late, set_from
 from caesura.instrument.plan import Plan
 from caesura.instrument.regions import BLOCK, ELSE_ARM, FUNCTION, INNER_REGION, LOOP, Layout, Region
-from caesura.instrument.rewrite import Rewriter, encode_runs
+from caesura.instrument.rewrite import Rewriter, declare
 from caesura.instrument.runtime import UNWINDING
 from caesura.instrument.tables import GlobalPool
 from caesura.wasm import opcodes as op
@@ -191,17 +191,8 @@ class ResumeBody(Rewriter):
                 self._out.append(c.GLOBAL_SET + encode_unsigned(handoff.carriers[local]))
             self._finish(_HANDOFF + place)
         self._out.append(c.UNREACHABLE + c.END)
-        body = self._body
-        runs = self._frame.new_runs()
-        self._frame.check_count(body)
-        head_count = encode_unsigned(len(params) + body.declarations + len(runs))
-        return (
-            head_count
-            + encode_runs([(value_type, 1) for value_type in params])
-            + self._data[body.declarations_start : body.code_start]
-            + encode_runs(runs)
-            + b"".join(self._out)
-        )
+        self._frame.check_count(self._body)
+        return declare(self._data, self._body, params, self._frame.new_runs()) + b"".join(self._out)
 
     def _finish(self, status: int) -> None:
         self._out.append(c.CONST_I32 + encode_signed(status) + c.RETURN)
