@@ -34,6 +34,7 @@ I32_EQZ: Final = b"\x45"
 I64_EQZ: Final = b"\x50"
 I32_NE: Final = b"\x47"
 I32_GE_U: Final = b"\x4f"
+I32_ADD: Final = b"\x6a"
 I32_SUB: Final = b"\x6b"
 
 # Comparisons and their opposites, which hold just where these do not: of integers, and equality of floats.

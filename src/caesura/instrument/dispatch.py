@@ -95,13 +95,16 @@ class Dispatcher:
         `head` must be the innermost one.
         """
         labels = self._labels
-        if leave != NEVER and not self._runtime.pops_check:
+        region = self._layout.regions[0]
+        if leave != NEVER and (not self._runtime.pops_check or region.low == 0):
             labels.out.append(self._runtime.is_unwinding())
             labels.branch(c.BR_IF, leave)
             leave = NEVER
-        targets = self.targets(self._layout.regions[0], labels.depth(head))
+        targets = self.targets(region, labels.depth(head))
         wants_number = leave != NEVER or len(targets) > 1 or self._frame.has_site_local
         labels.out.append(pop_frame(self._runtime, self._frame, wants_number))
+        if self._frame.number_bias and leaves_number(self._frame, wants_number):
+            labels.out.append(c.CONST_I32 + encode_signed(self._frame.number_bias) + c.I32_ADD)
         if leave == NEVER and len(targets) == 1:
             if leaves_number(self._frame, wants_number):
                 labels.out.append(c.LOCAL_SET + self._site if self._frame.has_site_local else c.DROP)
@@ -110,7 +113,8 @@ class Dispatcher:
             return
         if self._frame.has_site_local:
             labels.out.append(c.LOCAL_TEE + self._site)
-        targets.insert(0, targets[0] if leave == NEVER else labels.depth(leave))
+        if region.low > 0:
+            targets.insert(0, targets[0] if leave == NEVER else labels.depth(leave))
         labels.out.append(br_table(targets[:-1], targets[-1]))
 
     def enter(self, number: int) -> None:

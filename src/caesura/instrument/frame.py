@@ -40,6 +40,8 @@ class Frame:
         self.shape: Shape = tuple([I32] + [-pair[0] for pair in saved])
         self.pushed: list[Shape] = chunks_of(self.shape)
         self.popped: list[Shape] = self.pushed
+        # What is to be added to the number in the frame to have that of the call site.
+        self.number_bias = 0
         # Where the function moves the frame itself: the shared functions that make room and free it, if it uses them.
         self.room = NOT_SHARED
         self.release = NOT_SHARED

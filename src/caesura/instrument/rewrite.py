@@ -299,7 +299,7 @@ class Rewriter:
             self._labels.branch(c.BR_IF, self._unwind)
             return
         site = self._site_of_call[index]
-        self._out.append(c.CONST_I32 + encode_signed(self._numbers[site]))
+        self._out.append(c.CONST_I32 + encode_signed(self._numbers[site] - self._frame.number_bias))
         self._out.append(self._runtime.state_get)
         self._labels.branch(c.BR_IF, self._pad_labels[self._pads.of_site[site]] if self._pads.of_site else self._unwind)
         taken = 1 if index in self._plan.checked_late else 0

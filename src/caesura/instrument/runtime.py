@@ -56,7 +56,9 @@ GET_STATE: Final = "asyncify_get_state"
 NOT_SHARED: Final = -1
 
 _IF: Final = b"\x04\x40"
+_I32_EQZ: Final = b"\x45"
 _I32_EQ: Final = b"\x46"
+_I32_CTZ: Final = b"\x68"
 _I32_SHL: Final = b"\x74"
 _I32_SHR_U: Final = b"\x76"
 _MEMORY_SIZE: Final = b"\x3f"
@@ -240,8 +242,8 @@ class Runtime:
     # Code that both helpers and functions use; `address` is the encoded index of a local.
 
     def is_unwinding(self) -> bytes:
-        """Return the code that tells whether the guest unwinds."""
-        return self.state_get + CONST_I32 + encode_signed(UNWINDING) + _I32_EQ
+        """Return the code that tells whether the guest unwinds, the state not being normal: whether it is odd."""
+        return self.state_get + _I32_CTZ + _I32_EQZ
 
     def push_values(
         self, types: Shape, offsets: list[int], size: int, address: bytes, values: list[bytes], room: int

@@ -34,7 +34,6 @@ from caesura.instrument.late import Late, set_from
 from caesura.instrument.plan import Plan
 from caesura.instrument.regions import BLOCK, ELSE_ARM, FUNCTION, INNER_REGION, LOOP, Layout, Region
 from caesura.instrument.rewrite import Rewriter, declare
-from caesura.instrument.runtime import UNWINDING
 from caesura.instrument.tables import GlobalPool
 from caesura.wasm import opcodes as op
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
@@ -43,8 +42,6 @@ from caesura.wasm.leb128 import encode_signed, encode_unsigned
 _FINISHED: Final = 0
 _UNWOUND: Final = 1
 _HANDOFF: Final = 2
-
-_I32_EQ: Final = b"\x46"
 
 
 class Handoff:
@@ -126,7 +123,7 @@ def normal_layout(body: Body, handoff_loops: list[int]) -> Layout:
             raise InternalError("a hand-off loop stands inside a try")
         open_ends.append(end)
         open_regions.append(current)
-    return Layout(regions, region_of, landings, site_regions)
+    return Layout(regions, region_of, landings, site_regions, 1)
 
 
 def _around(body: Body, loops: list[int]) -> list[int]:
@@ -234,7 +231,7 @@ class NormalBody(Rewriter):
         handoff = self._handoff
         labels = self._labels
         out = self._out
-        out.append(self._runtime.state_get + c.CONST_I32 + encode_signed(UNWINDING) + _I32_EQ)
+        out.append(self._runtime.is_unwinding())
         labels.branch(c.BR_IF, leave)
         places = len(handoff.loops)
         arms = [0] * places
