@@ -192,6 +192,7 @@ class BodyWriter:
             self._runtime,
             additions.types,
             additions.import_thunks,
+            self._options.optimize == "size",
         )
 
     def write(self, prepared: Prepared) -> bytes:

@@ -51,12 +51,14 @@ class Dispatcher:
         # Whether this is a normal body that another body hands over to, so that loops look at the number.
         self._by_number = layout.numbers is not subject.numbers
 
-    def enter_function(self, leave: int) -> None:
+    def enter_function(self, leave: int, leaving: bytes = b"") -> None:
         """Write the head of the function body.
 
-        `leave` is the height of the label behind which it returns zeros, or NEVER.
+        `leave` is the height of the label behind which it returns zeros, or NEVER; `leaving` is code that does so.
         """
         has_else = self.open_arm(self._layout.regions[0], self._runtime.state_get)
+        if leaving:
+            self._labels.out.append(self._runtime.is_unwinding() + c.IF_EMPTY + leaving + c.END)
         self.pop_and_land(leave, self._labels.innermost())
         self.close_arm(has_else)
 

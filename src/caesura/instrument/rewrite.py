@@ -86,6 +86,8 @@ class Rewriter:
         # Hand-off loops of a resume body: the label where it leaves instead of entering them.
         self._exits: dict[int, int] = {}
         self._has_one_site = False
+        self._is_for_size = subject.is_for_size
+        self._unwinds_in_place = False
         # Blocks opened at region heads that turned out to have nothing that branches to them.
         self.untargeted: set[int] = set()
 
@@ -94,14 +96,38 @@ class Rewriter:
 
         Only what others than instrumented functions enter must be able to leave at once (see `analysis.entries`).
         """
+        # With one call site there is no number to bring along.
+        self._has_one_site = len(self._plan.site_calls) == 1
+        leaves_with_results = is_entered_from_outside and bool(self._results)
+        if self._has_one_site and self._is_for_size and not (leaves_with_results and self._runtime.pops_check):
+            return self._run_in_place(is_entered_from_outside)
         leave = NEVER
         if is_entered_from_outside:
             leave = self._labels.begin(c.BLOCK_EMPTY) if self._results else 0
-        # With one call site there is no number to bring along.
-        self._has_one_site = len(self._plan.site_calls) == 1
         self._open_unwind()
         self._dispatcher.enter_function(leave)
         return self._code_and_tail(leave)
+
+    def _run_in_place(self, is_entered_from_outside: bool) -> bytes:
+        """Return the encoded body of a function that unwinds, and leaves, right where it finds out that it has to.
+
+        That is shorter with one call site. Elsewhere the code for it stands at the end, where code that runs need not
+        jump over it.
+        """
+        self._unwinds_in_place = True
+        if not is_entered_from_outside:
+            self._dispatcher.enter_function(NEVER)
+        elif self._results:
+            self._dispatcher.enter_function(NEVER, self._leave())
+        else:
+            self._dispatcher.enter_function(0)
+        self._copy_code()
+        self._out.append(c.END)
+        return self._declarations() + b"".join(self._out)
+
+    def _leave(self) -> bytes:
+        """Return the code that returns zeros."""
+        return b"".join([self._zero(value_type) for value_type in self._results]) + c.RETURN
 
     def _code_and_tail(self, leave: int) -> bytes:
         """Write the code behind the prologue and what follows it; return the encoded body."""
@@ -296,7 +322,12 @@ class Rewriter:
         """Write the check behind a call site."""
         if self._has_one_site:
             self._out.append(self._runtime.state_get)
-            self._labels.branch(c.BR_IF, self._unwind)
+            if self._unwinds_in_place:
+                self._out.append(c.IF_EMPTY)
+                self._push_frame()
+                self._out.append(self._leave() + c.END)
+            else:
+                self._labels.branch(c.BR_IF, self._unwind)
             return
         site = self._site_of_call[index]
         self._out.append(c.CONST_I32 + encode_signed(self._numbers[site] - self._frame.number_bias))
