@@ -17,8 +17,8 @@ from caesura.wasm.module import Module
 class Subject:
     """`numbers` are the numbers of the call sites, in the plan's order; `pads` say where these unwind to.
 
-    `import_thunks` maps imports that may suspend to the functions through which they are called. `is_for_size` says that
-    only bytes count.
+    `import_thunks` maps imports that may suspend to the functions through which they are called. `is_for_size` says
+    that only bytes count.
     """
 
     def __init__(
