@@ -52,7 +52,7 @@ _PAIRS: Final = [
     (0x5B, 0x5C),  # f32.eq, f32.ne
     (0x61, 0x62),  # f64.eq, f64.ne
 ]
-OPPOSITES: Final = {one: bytes([other]) for pair in _PAIRS for one, other in (pair, pair[::-1])}
+OPPOSITES: Final = {one: bytes([other]) for one, other in _PAIRS + [(other, one) for one, other in _PAIRS]}
 
 # The shortest code for a zero of each type.
 ZERO: Final = {
