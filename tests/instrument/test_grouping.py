@@ -81,12 +81,20 @@ def test_resuming_through_groups(rule: GroupRule, suspend_at: SuspendAt) -> None
 
 
 def test_groups_are_for_large_functions() -> None:
-    """Balanced and speed group in functions with many merges; smaller ones, and the level size, have no groups."""
-    large, small = machine(20), machine(8)
+    """Balanced and speed group in functions with many merges; smaller ones, and the level size, have no groups.
+
+    In small modules a function has to be larger for that at balanced than at speed.
+    """
+    large, medium, small = machine(20), machine(14), machine(1)
     for optimize in ("balanced", "speed"):
         options = caesura.Options(two_bodies="never", optimize=optimize)
         assert caesura.instrument(large, options).module == instrumented(large, LARGE_FUNCTIONS)
         assert caesura.instrument(small, options).module == instrumented(small, NO_GROUPS)
+    balanced = caesura.Options(two_bodies="never")
+    speed = caesura.Options(two_bodies="never", optimize="speed")
+    assert instrumented(medium, LARGE_FUNCTIONS) != instrumented(medium, NO_GROUPS)
+    assert caesura.instrument(medium, balanced).module == instrumented(medium, NO_GROUPS)
+    assert caesura.instrument(medium, speed).module == instrumented(medium, LARGE_FUNCTIONS)
     for_size = caesura.Options(optimize="size")
     ungrouped = instrument_as(large, for_size, None, AUTOMATIC, NO_GROUPS).module
     assert caesura.instrument(large, for_size).module == ungrouped

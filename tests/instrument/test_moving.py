@@ -1,6 +1,7 @@
 """However frames are moved, they look the same on the asyncify stack, and overflow and growth are as the ABI says.
 
-Small modules are written here as large ones are too (chunks), and with all frames moved inline.
+Small modules are written here as large ones are too (chunks), and with all frames moved inline; for size, where helpers
+share functions that make room, and for balance, where they may.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import wasmtime
@@ -20,9 +21,19 @@ from caesura.instrument.pipeline import instrument_as
 from tests.support.engine import assemble, engine
 from tests.support.plain_abi import HostFunction, PlainGuest, always
 
-FORMS: Final = [(moves, plain) for moves in (SHARED, PIECES, INLINE) for plain in (False, True)]
+# How frames are moved, whether without results of several values, and what is optimized for.
+Form = tuple[int, bool, str]
+FORMS: Final[list[Form]] = [
+    (moves, plain, optimize)
+    for moves in (SHARED, PIECES, INLINE)
+    for plain in (False, True)
+    for optimize in ("size", "balanced")
+]
 IDS: Final = [
-    f"{name}{plain}" for name in ("chunks", "pieces", "inline") for plain in ("", " without results of several values")
+    f"{name}{plain} {optimize}"
+    for name in ("chunks", "pieces", "inline")
+    for plain in ("", " without results of several values")
+    for optimize in ("size", "balanced")
 ]
 
 # How many values of each type are live across the call in each function: i32, i64, f32, f64, v128.
@@ -93,10 +104,16 @@ def guest(memory: str) -> bytes:
     return assemble(f'(module {imports} (memory (export "memory") {memory}) {functions} {RECURSION})')
 
 
-def instrumented(memory: str, form: tuple[int, bool]) -> bytes:
+def in_form(module: bytes, form: Form, **options: Any) -> bytes:
+    """Return a module instrumented in one form."""
+    moves, plain, optimize = form
+    given = caesura.Options(no_multivalue=plain, optimize=optimize, **options)
+    return instrument_as(module, given, None, moves, LARGE_FUNCTIONS).module
+
+
+def instrumented(memory: str, form: Form) -> bytes:
     """Return the instrumented guest in one form."""
-    moves, plain = form
-    return instrument_as(guest(memory), caesura.Options(no_multivalue=plain), None, moves, LARGE_FUNCTIONS).module
+    return in_form(guest(memory), form)
 
 
 def start_unwinding(host: PlainGuest, structure: int) -> None:
@@ -148,7 +165,7 @@ def _arrive(host: PlainGuest, asked: list[int], value: int) -> int:
 
 @pytest.mark.parametrize("form", FORMS, ids=IDS)
 @pytest.mark.parametrize("memory", ["2", "i64 2"])
-def test_overflow(memory: str, form: tuple[int, bool]) -> None:
+def test_overflow(memory: str, form: Form) -> None:
     """With any size of stack, the guest is suspended or traps, writes nothing outside, and the next stop traps too."""
     binary = instrumented(memory, form)
     structure, begin, _, layout = stacks(memory != "2")
@@ -187,7 +204,7 @@ def _suspend(
 
 @pytest.mark.parametrize("form", FORMS, ids=IDS)
 @pytest.mark.parametrize("memory", ["2", "i64 2"])
-def test_stack_at_address_zero(memory: str, form: tuple[int, bool]) -> None:
+def test_stack_at_address_zero(memory: str, form: Form) -> None:
     """The stack may begin at address 0, and the frame there may be that of an export, which leaves in mid-unwind."""
     text = f"""
       (module
@@ -196,8 +213,7 @@ def test_stack_at_address_zero(memory: str, form: tuple[int, bool]) -> None:
         (func (export "run") (param $n i32) (result i32)
           (i32.add (call $ask (local.get $n)) (i32.mul (local.get $n) (i32.const 10)))))
     """
-    moves, plain = form
-    binary = instrument_as(assemble(text), caesura.Options(no_multivalue=plain), None, moves, LARGE_FUNCTIONS).module
+    binary = in_form(assemble(text), form)
     host = PlainGuest(binary, ASK, grow=False)
     host.set_stack_pointers(1024, 0, 512)
     nested: list[object] = []
@@ -233,11 +249,9 @@ DEEP: Final = """
 
 @pytest.mark.parametrize("form", FORMS, ids=IDS)
 @pytest.mark.parametrize("depth", [10, 3_000, 6_000])
-def test_growth(depth: int, form: tuple[int, bool]) -> None:
+def test_growth(depth: int, form: Form) -> None:
     """Through thunks, a push that finds too little room makes the secondary memory grow, and traps where it may not."""
-    moves, plain = form
-    options = caesura.Options(thunks=True, in_secondary_memory=True, secondary_memory_maximum=2, no_multivalue=plain)
-    binary = instrument_as(assemble(DEEP), options, None, moves, LARGE_FUNCTIONS).module
+    binary = in_form(assemble(DEEP), form, thunks=True, in_secondary_memory=True, secondary_memory_maximum=2)
     store = wasmtime.Store(engine())
     base = 16 + 288
 

@@ -34,6 +34,7 @@ PORTIONS = 10
 
 MOVES = (AUTOMATIC, SHARED, AUTOMATIC, INLINE)
 GROUP_RULES = (LARGE_FUNCTIONS, EVERYWHERE)
+LEVELS = ("balanced", "size")
 
 NODE_FEATURES = Features(
     canonical_nans=False,
@@ -50,10 +51,11 @@ def instrument(module: bytes, options: dict[str, Option]) -> bytes:
     """Instrument with options given by name.
 
     Generated modules are small, so half of them are made as if they were large, or with all frames moved inline, and
-    half of them with all groups of call sites that can be.
+    half of them with all groups of call sites that can be; half of them for size.
     """
-    given = caesura.Options(**options)  # type: ignore[arg-type]
     choice = zlib.crc32(module)
+    optimize = LEVELS[choice // (len(MOVES) * len(GROUP_RULES)) % len(LEVELS)]
+    given = caesura.Options(**{"optimize": optimize, **options})  # type: ignore[arg-type]
     moves = MOVES[choice % len(MOVES)]
     group_rule = GROUP_RULES[choice // len(MOVES) % len(GROUP_RULES)]
     if moves == AUTOMATIC and group_rule == LARGE_FUNCTIONS:

@@ -13,6 +13,7 @@ from caesura.analysis.interpreters import handoff_loops
 from caesura.analysis.liveness import Liveness, live_locals
 from caesura.analysis.suspension import Suspension
 from caesura.instrument import code as c
+from caesura.instrument.checks import check_late
 from caesura.instrument.frame import Frame
 from caesura.instrument.grouping import GroupRule, group_sites
 from caesura.instrument.late import arms, late_at_landings, late_handed_over
@@ -39,6 +40,12 @@ _MAXIMUM_PASSED: Final = 4_000
 
 # One place to unwind from, with nothing to zero.
 _ONE_PAD: Final = Pads([], [], [])
+
+
+# Constants from -64 to 63 take one byte. So from so many call sites on, the numbers in frames begin below 0; to make up
+# for it, and to look whether to leave, takes nine bytes.
+_MANY_SITES: Final = 75
+_BIAS: Final = 63
 
 
 class Prepared:
@@ -118,9 +125,11 @@ class BodyWriter:
         if not plan.site_calls:
             return None
         liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, set())
+        check_late(body, plan, liveness.each_landing)
         group_sites(module, body, plan, liveness.each_landing, self._group_rule)
-        layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
+        layout = self._layout(function, plan, False)
         frame = Frame(body, liveness.landings, plan, layout.needs_site_local())
+        frame.number_bias = _bias(plan)
         if self._options.optimize != "size":
             self._set_late(body, plan, layout, liveness, frame)
         return Prepared(self._subject(function, body, plan, layout, frame, _ONE_PAD), layout, None, None)
@@ -144,12 +153,14 @@ class BodyWriter:
         plan = Planner(module, body, definition.results, self._exact, loops, True).run()
         if not plan.site_calls or (loops and not plan.below):  # the loops cannot be reached
             return None
-        layout = Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions)
+        layout = self._layout(function, plan, True)
         liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, loops)
         if passed_values(plan, liveness) > _MAXIMUM_PASSED:
             return None
+        check_late(body, plan, liveness.each_landing)
         normal = normal_layout(body, sorted(plan.below))
         frame = Frame(body, liveness.landings, plan, layout.needs_site_local() or normal.dispatches())
+        frame.number_bias = _bias(plan)
         handoff = Handoff(body, plan, liveness, frame, definition.results, self._additions.pool)
         late = late_handed_over(body, normal, liveness, plan, handoff.loops)
         if late is not None:
@@ -157,6 +168,14 @@ class BodyWriter:
             handoff.set_late(late)
         pads = group_by_live(liveness.each_landing, plan.moved_locals) if liveness.each_landing else _ONE_PAD
         return Prepared(self._subject(function, body, plan, layout, frame, pads), layout, handoff, normal)
+
+    def _layout(self, function: int, plan: Plan, has_two_bodies: bool) -> Layout:
+        """Return where frames land in the body that pops them.
+
+        Where pops may say by number 0 that the function is to leave, call sites are numbered from 1.
+        """
+        first = 1 if (self._entered[function] or has_two_bodies) and not _bias(plan) else 0
+        return Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions, first)
 
     def _subject(self, function: int, body: Body, plan: Plan, layout: Layout, frame: Frame, pads: Pads) -> Subject:
         additions = self._additions
@@ -173,6 +192,7 @@ class BodyWriter:
             self._runtime,
             additions.types,
             additions.import_thunks,
+            self._options.optimize == "size",
         )
 
     def write(self, prepared: Prepared) -> bytes:
@@ -202,3 +222,8 @@ class BodyWriter:
         name = f"asyncify_resume:{additions.names.names[subject.function]}"
         index = additions.functions.add_body(name, additions.types.index_of((), (I32,)), resume_body)
         return NormalBody(subject, normal).write(handoff, index)
+
+
+def _bias(plan: Plan) -> int:
+    """Return what is to be added to the numbers in a function's frames."""
+    return _BIAS if len(plan.site_calls) >= _MANY_SITES else 0

@@ -13,7 +13,9 @@ BLOCK_EMPTY: Final = b"\x02\x40"
 BLOCK_I32: Final = b"\x02\x7f"
 LOOP: Final = b"\x03"
 EMPTY_LOOP: Final = b"\x03\x40\x0b"
+IF: Final = b"\x04"
 IF_EMPTY: Final = b"\x04\x40"
+ELSE: Final = b"\x05"
 END: Final = b"\x0b"
 BR: Final = b"\x0c"
 BR_IF: Final = b"\x0d"
@@ -32,7 +34,25 @@ I32_EQZ: Final = b"\x45"
 I64_EQZ: Final = b"\x50"
 I32_NE: Final = b"\x47"
 I32_GE_U: Final = b"\x4f"
+I32_ADD: Final = b"\x6a"
 I32_SUB: Final = b"\x6b"
+
+# Comparisons and their opposites, which hold just where these do not: of integers, and equality of floats.
+_PAIRS: Final = [
+    (0x46, 0x47),  # i32.eq, i32.ne
+    (0x48, 0x4E),  # i32.lt_s, i32.ge_s
+    (0x49, 0x4F),
+    (0x4A, 0x4C),  # i32.gt_s, i32.le_s
+    (0x4B, 0x4D),
+    (0x51, 0x52),  # i64.eq, i64.ne
+    (0x53, 0x59),  # i64.lt_s, i64.ge_s
+    (0x54, 0x5A),
+    (0x55, 0x57),  # i64.gt_s, i64.le_s
+    (0x56, 0x58),
+    (0x5B, 0x5C),  # f32.eq, f32.ne
+    (0x61, 0x62),  # f64.eq, f64.ne
+]
+OPPOSITES: Final = {one: bytes([other]) for one, other in _PAIRS + [(other, one) for one, other in _PAIRS]}
 
 # The shortest code for a zero of each type.
 ZERO: Final = {

@@ -51,21 +51,44 @@ class Dispatcher:
         # Whether this is a normal body that another body hands over to, so that loops look at the number.
         self._by_number = layout.numbers is not subject.numbers
 
-    def enter_function(self, leave: int) -> None:
+    def enter_function(self, leave: int, leaving: bytes = b"") -> None:
         """Write the head of the function body.
 
-        `leave` is the height of the label behind which it returns zeros, or NEVER.
+        `leave` is the height of the label behind which it returns zeros, or NEVER; `leaving` is code that does so.
         """
-        self.open_function()
-        labels = self._labels
-        labels.out.append(self._runtime.state_get)
-        head = labels.begin(c.IF_EMPTY)
-        self.pop_and_land(leave, head)
-        labels.close(head)
+        has_else = self.open_arm(self._layout.regions[0], self._runtime.state_get)
+        if leaving:
+            self._labels.out.append(self._runtime.is_unwinding() + c.IF_EMPTY + leaving + c.END)
+        self.pop_and_land(leave, self._labels.innermost())
+        self.close_arm(has_else)
 
     def open_function(self) -> None:
         """Open the labels of the function body's region."""
         self._open_labels(self._layout.regions[0])
+
+    def open_arm(self, region: Region, condition: bytes) -> bool:
+        """Open the labels of a region and the arm that is run in a rewind; tell whether it has an else arm.
+
+        It has if no frame lands at the region's head: then the innermost label is that of the `if` itself, whose else
+        arm holds the code up to there.
+        """
+        labels = self._labels
+        outside = labels.innermost()
+        self._open_labels(region)
+        has_else = labels.innermost() > outside and not self._lands_at_head(region)
+        if has_else:
+            labels.out[-1] = condition + c.IF + labels.out[-1][1:]
+        else:
+            labels.out.append(condition)
+            labels.begin(c.IF_EMPTY)
+        return has_else
+
+    def close_arm(self, has_else: bool) -> None:
+        """End the arm that is run in a rewind."""
+        if has_else:
+            self._labels.out.append(c.ELSE)
+        else:
+            self._labels.close(self._labels.innermost())
 
     def pop_and_land(self, leave: int, head: int) -> None:
         """Write the code that pops the frame and goes to its landing point.
@@ -74,13 +97,16 @@ class Dispatcher:
         `head` must be the innermost one.
         """
         labels = self._labels
-        if leave != NEVER and not self._runtime.pops_check:
+        region = self._layout.regions[0]
+        if leave != NEVER and (not self._runtime.pops_check or region.low == 0):
             labels.out.append(self._runtime.is_unwinding())
             labels.branch(c.BR_IF, leave)
             leave = NEVER
-        targets = self.targets(self._layout.regions[0], labels.depth(head))
+        targets = self.targets(region, labels.depth(head))
         wants_number = leave != NEVER or len(targets) > 1 or self._frame.has_site_local
         labels.out.append(pop_frame(self._runtime, self._frame, wants_number))
+        if self._frame.number_bias and leaves_number(self._frame, wants_number):
+            labels.out.append(c.CONST_I32 + encode_signed(self._frame.number_bias) + c.I32_ADD)
         if leave == NEVER and len(targets) == 1:
             if leaves_number(self._frame, wants_number):
                 labels.out.append(c.LOCAL_SET + self._site if self._frame.has_site_local else c.DROP)
@@ -89,40 +115,51 @@ class Dispatcher:
             return
         if self._frame.has_site_local:
             labels.out.append(c.LOCAL_TEE + self._site)
-        targets.insert(0, targets[0] if leave == NEVER else labels.depth(leave))
+        if region.low > 0:
+            targets.insert(0, targets[0] if leave == NEVER else labels.depth(leave))
         labels.out.append(br_table(targets[:-1], targets[-1]))
 
     def enter(self, number: int) -> None:
         """Write the head of a loop's or try's region."""
         region = self._layout.regions[number]
-        self._open_labels(region)
         if not self._layout.dispatching[number]:
+            self._open_labels(region)
             return
         labels = self._labels
         out = labels.out
-        out.append(c.LOCAL_GET + self._site if self._by_number else self._runtime.state_get)
+        condition = c.LOCAL_GET + self._site if self._by_number else self._runtime.state_get
         arm = self._layout.arms.get(number, b"")
         if not arm and not self._layout.needs_number(number):
-            out.append(c.BR_IF + encode_unsigned(self._groups(region, 0)[0][0]))
+            self._skip_to_landing(region, condition)
             return
-        head = labels.begin(c.IF_EMPTY)
+        has_else = self.open_arm(region, condition)
         out.append(arm)
-        groups = self._groups(region, labels.depth(head))
+        groups = self._groups(region, 0)
         if len(groups) > 1 and region.inner and groups[-1][1] > _LARGE_REGION:
             target, count = groups.pop()
             bound = c.CONST_I32 + encode_signed(region.low + region.total - count)
             out.append(c.LOCAL_GET + self._site + bound + c.I32_GE_U + c.BR_IF + encode_unsigned(target))
         targets = _expand(groups)
-        if len(groups) == 1:
-            out.append(c.BR + encode_unsigned(targets[0]))
-        else:
+        if len(groups) > 1:
             out.append(c.LOCAL_GET + self._site)
             if region.low <= _PADDING:
                 targets = [targets[0]] * region.low + targets
             else:
                 out.append(c.CONST_I32 + encode_signed(region.low) + c.I32_SUB)
             out.append(br_table(targets[:-1], targets[-1]))
-        labels.close(head)
+        elif targets[0] > 0:
+            out.append(c.BR + encode_unsigned(targets[0]))
+        self.close_arm(has_else)
+
+    def _skip_to_landing(self, region: Region, condition: bytes) -> None:
+        """Write the head of a region with one place to land at, and nothing to do on the way there."""
+        labels = self._labels
+        self._open_labels(region)
+        target = self._groups(region, 0)[0][0]
+        if target > 0:
+            labels.out.append(condition + c.BR_IF + encode_unsigned(target))
+        else:
+            labels.out[-1] = condition + c.I32_EQZ + c.IF_EMPTY
 
     def forget_number(self, region: Region) -> None:
         """Forget the site number on landing in a loop that looks at it."""
@@ -189,6 +226,13 @@ class Dispatcher:
     def targets(self, region: Region, head: int) -> list[int]:
         """Return the label index for each site number of a region, `head` for what lands at its head."""
         return _expand(self._groups(region, head))
+
+    def _lands_at_head(self, region: Region) -> bool:
+        """Tell whether a frame lands at a region's head, the labels opened there being known."""
+        labels = self._labels
+        return any(labels.sites[site] == AT_HEAD for site in region.sites) or any(
+            labels.regions[inner] == AT_HEAD for inner in region.inner
+        )
 
     def _groups(self, region: Region, head: int) -> list[tuple[int, int]]:
         """Return (label index, how many site numbers) for each own site and each inner region, in number order."""

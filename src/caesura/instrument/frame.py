@@ -12,6 +12,7 @@ from caesura.errors import UnsupportedModule
 from caesura.instrument.chunks import Shape, chunks_of
 from caesura.instrument.code import LOCAL_SET
 from caesura.instrument.plan import Plan
+from caesura.instrument.runtime import NOT_SHARED
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.types import I32, type_name
 
@@ -39,6 +40,11 @@ class Frame:
         self.shape: Shape = tuple([I32] + [-pair[0] for pair in saved])
         self.pushed: list[Shape] = chunks_of(self.shape)
         self.popped: list[Shape] = self.pushed
+        # What is to be added to the number in the frame to have that of the call site.
+        self.number_bias = 0
+        # Where the function moves the frame itself: the shared functions that make room and free it, if it uses them.
+        self.room = NOT_SHARED
+        self.release = NOT_SHARED
         # For locals that are set late: the code that sets them, or what carries their values, in the cold arm.
         self.setters: dict[int, bytes] = {}
         self._address_local = -1

@@ -28,7 +28,7 @@ def push_frame(runtime: Runtime, frame: Frame, number: int) -> bytes:
         code = c.LOCAL_SET + place
         constant = c.LOCAL_GET + place
     address = encode_unsigned(frame.address_local(runtime.pointer))
-    return code + push_inline(runtime, frame.shape, address, constant, frame.values)
+    return code + push_inline(runtime, frame.shape, address, constant, frame.values, frame.room)
 
 
 def pop_frame(runtime: Runtime, frame: Frame, wants_number: bool) -> bytes:
@@ -39,7 +39,9 @@ def pop_frame(runtime: Runtime, frame: Frame, wants_number: bool) -> bytes:
     if frame.popped:
         return _pop_pieces(runtime, frame)
     address = encode_unsigned(frame.address_local(runtime.pointer))
-    return pop_inline(runtime, frame.shape, address, [frame.setter(local) for local in frame.values], wants_number)
+    setters = [frame.setter(local) for local in frame.values]
+    release = runtime.release() if runtime.shares_release else frame.release
+    return pop_inline(runtime, frame.shape, address, setters, wants_number, release)
 
 
 def leaves_number(frame: Frame, wants_number: bool) -> bool:
@@ -47,30 +49,30 @@ def leaves_number(frame: Frame, wants_number: bool) -> bool:
     return wants_number or bool(frame.popped)
 
 
-def push_inline(runtime: Runtime, shape: Shape, address: bytes, number: bytes, values: list[int]) -> bytes:
-    """Return the code that pushes a frame, given its locals, one for the address, and the code of its number."""
+def push_inline(runtime: Runtime, shape: Shape, address: bytes, number: bytes, values: list[int], room: int) -> bytes:
+    """Return the code that pushes a frame, given its locals, one for the address, and the code of its number.
+
+    `room` is the shared function that makes room, or NOT_SHARED.
+    """
     offsets, size = frame_places(shape, runtime.pointer_size)
-    code = [runtime.take_room(address, size)]
-    for place in range(len(shape)):
-        value = number if place == 0 else c.LOCAL_GET + encode_unsigned(values[place - 1])
-        code.append(c.LOCAL_GET + address + value + c.store(shape[place], runtime.memory, offsets[place]))
-    code.append(runtime.end_push(address, size))
-    return b"".join(code)
+    getters = [number] + [c.LOCAL_GET + encode_unsigned(value) for value in values]
+    return runtime.push_values(shape, offsets, size, address, getters, room)
 
 
-def pop_inline(runtime: Runtime, shape: Shape, address: bytes, setters: list[bytes], wants_number: bool) -> bytes:
-    """Return the code that pops a frame, given what takes its values from the stack and a local for the address."""
+def pop_inline(
+    runtime: Runtime, shape: Shape, address: bytes, setters: list[bytes], wants_number: bool, release: int
+) -> bytes:
+    """Return the code that pops a frame, given what takes its values from the stack and a local for the address.
+
+    `release` is the shared function that frees its bytes, or NOT_SHARED.
+    """
     offsets, size = frame_places(shape, runtime.pointer_size)
-    if runtime.shares_release:
-        code = [runtime.constant(size) + c.CALL + encode_unsigned(runtime.release()) + c.LOCAL_SET + address]
-    else:
-        code = [runtime.take_back(address, size)]
-    for place in range(1, len(shape)):
-        code.append(c.LOCAL_GET + address + c.load(shape[place], runtime.memory, offsets[place]))
-        code.append(setters[place - 1])
+    loads = [
+        c.load(shape[place], runtime.memory, offsets[place]) + setters[place - 1] for place in range(1, len(shape))
+    ]
     if wants_number:
-        code.append(c.LOCAL_GET + address + c.load(I32, runtime.memory, 0))
-    return b"".join(code)
+        loads.append(c.load(I32, runtime.memory, 0))
+    return runtime.pop_values(loads, size, address, release)
 
 
 def _push_pieces(runtime: Runtime, frame: Frame) -> bytes:

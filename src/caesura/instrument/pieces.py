@@ -3,10 +3,10 @@
 In large modules one pair of helpers serves each shape of a chunk (`instrument.chunks`). In small ones these helpers
 were 40% and more of what instrumenting added, most used by one function only. So there, frames are cut into pieces of
 one type each, and for each type the lengths of pieces are chosen, out of a few, that take the fewest bytes for all
-frames together, helpers included: all choices are tried. A function that calls itself moves its frames inline instead,
-since the stack may hold thousands of them, and calls of helpers are what takes the time; so do functions whose frames
-alone have values of some type, if that takes fewer bytes. Functions that only call each other in a circle do not count:
-in interpreters such circles contain nearly everything.
+frames together, helpers included: all choices are tried, with and without functions that make room for all helpers. A
+function that calls itself moves its frames inline instead, since the stack may hold thousands of them, and calls of
+helpers are what takes the time; so do functions whose frames alone have values of some type, if that takes fewer bytes.
+Functions that only call each other in a circle do not count: in interpreters such circles contain nearly everything.
 
 The best pieces can only be found when all frames are known, so the plans of all functions are held in memory at once.
 That, and that with more functions most shapes have many users, is why large modules keep to chunks. Helpers for pieces
@@ -24,7 +24,7 @@ from caesura.instrument.code import LOCAL_SET, value_size
 from caesura.instrument.frame import Frame
 from caesura.instrument.moving import pop_inline, push_inline
 from caesura.instrument.options import Options
-from caesura.instrument.runtime import Runtime
+from caesura.instrument.runtime import NOT_SHARED, Runtime
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 
@@ -53,6 +53,9 @@ _PRICE_OF_POP: Final = 2
 _CALL_SIZE: Final = 2
 _HELPER_SIZE: Final = 10
 
+# In place of a shared function where only the length of code counts.
+_SOME_FUNCTION: Final = 0
+
 # More than anything costs.
 _IMPOSSIBLE: Final = 1 << 40
 
@@ -80,22 +83,47 @@ def choose_moves(functions: list[Prepared], runtime: Runtime, options: Options, 
         frame.popped = []
         if moves == PIECES and (not inlines_recursion or frame.is_full() or not prepared.calls_itself()):
             frames.append(frame)
-    pushes = _Choice(frames, runtime, True, _LENGTHS, 0 if is_for_size else _PRICE_OF_PUSH)
+    price = 0 if is_for_size else _PRICE_OF_PUSH
+    pushes = _choose(frames, runtime, True, _LENGTHS, price)
+    if pushes.is_shared:
+        runtime.push_room = runtime.room()
     for frame in frames:
         frame.pushed = pushes.pieces(frame.shape)
+        frame.room = runtime.push_room
     if not runtime.shares_release:
         lengths = (1,) if options.no_multivalue else _LENGTHS
-        pops = _Choice(frames, runtime, False, lengths, 0 if is_for_size else _PRICE_OF_POP)
+        pops = _choose(frames, runtime, False, lengths, 0 if is_for_size else _PRICE_OF_POP)
+        if pops.is_shared:
+            runtime.pop_release = runtime.release()
         for frame in frames:
             frame.popped = pops.pieces(frame.shape)
+            frame.release = runtime.pop_release
+
+
+def _choose(frames: list[Frame], runtime: Runtime, is_push: bool, lengths: tuple[int, ...], price: int) -> _Choice:
+    """Return the better of two choices: helpers that have all their code, and such that share a part."""
+    alone = _Choice(frames, runtime, is_push, lengths, price, False)
+    sharing = _Choice(frames, runtime, is_push, lengths, price, True)
+    return sharing if sharing.cost() < alone.cost() else alone
 
 
 class _Choice:
-    """The pieces in which frames are pushed, or popped. `price` is what a call may cost elsewhere to be saved."""
+    """The pieces in which frames are pushed, or popped. `price` is what a call may cost elsewhere to be saved.
+
+    `is_shared` says that helpers get room, or give it back, by a function that they share.
+    """
 
     def __init__(
-        self, frames: list[Frame], runtime: Runtime, is_push: bool, lengths: tuple[int, ...], price: int
+        self,
+        frames: list[Frame],
+        runtime: Runtime,
+        is_push: bool,
+        lengths: tuple[int, ...],
+        price: int,
+        is_shared: bool,
     ) -> None:
+        self.is_shared = is_shared
+        self._shared = _SOME_FUNCTION if is_shared else NOT_SHARED
         self._runtime = runtime
         self._is_push = is_push
         self._call_cost = _CALL_SIZE + price
@@ -113,6 +141,15 @@ class _Choice:
         self._without_helpers: set[Shape] = set()
         self._choose_inline({frame.shape for frame in frames if frame.is_full()})
         self._best = {value_type: self._best_set(value_type) for value_type in self._runs}
+
+    def cost(self) -> int:
+        """Return the bytes that moving all frames takes."""
+        cost = sum(best for best, _ in self._best.values())
+        cost += sum(self._counts[shape] * self._inline_cost(shape) for shape in self._without_helpers)
+        if self.is_shared and self._counts:
+            runtime = self._runtime
+            cost += len(runtime.room_code() if self._is_push else runtime.release_code()) + _HELPER_SIZE
+        return cost
 
     def pieces(self, shape: Shape) -> list[Shape]:
         """Return the pieces of a frame; none if it is moved inline."""
@@ -155,10 +192,10 @@ class _Choice:
         """Return the bytes that moving a frame inline takes beyond the locals' instructions that helpers need too."""
         values = list(range(len(shape) - 1))
         if self._is_push:
-            code = push_inline(self._runtime, shape, b"\0", b"\0\0", values)
+            code = push_inline(self._runtime, shape, b"\0", b"\0\0", values, self._shared)
         else:
             setters = [LOCAL_SET + encode_unsigned(value) for value in values]
-            code = pop_inline(self._runtime, shape, b"\0", setters, True)
+            code = pop_inline(self._runtime, shape, b"\0", setters, True, self._shared)
         return len(code) - 2 * len(values)
 
     def _best_set(self, value_type: int) -> tuple[int, int]:
@@ -194,7 +231,8 @@ class _Choice:
         key = (value_type, length)
         if key not in self._helper_sizes:
             piece = (value_type,) * length
-            code = self._runtime.push_code(piece) if self._is_push else self._runtime.pop_code(piece)
+            runtime = self._runtime
+            code = runtime.push_code(piece, self._shared) if self._is_push else runtime.pop_code(piece, self._shared)
             self._helper_sizes[key] = len(code) + _HELPER_SIZE
         return self._helper_sizes[key]
 

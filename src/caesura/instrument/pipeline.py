@@ -22,13 +22,13 @@ from caesura.instrument.asserts import Asserter
 from caesura.instrument.bodies import Additions, BodyWriter, Prepared
 from caesura.instrument.code import zero_constant
 from caesura.instrument.globals import Globals
-from caesura.instrument.grouping import LARGE_FUNCTIONS, NO_GROUPS, GroupRule
+from caesura.instrument.grouping import GroupRule, default_rule
 from caesura.instrument.lists import resolve_lists
 from caesura.instrument.memory import Memory, choose_memory
 from caesura.instrument.metadata import write_metadata
 from caesura.instrument.naming import FunctionNames
 from caesura.instrument.options import Options
-from caesura.instrument.pieces import AUTOMATIC, SHARED, choose_moves, default_moves
+from caesura.instrument.pieces import AUTOMATIC, PIECES, SHARED, choose_moves, default_moves
 from caesura.instrument.prepare import prepare
 from caesura.instrument.reasons import reason_of
 from caesura.instrument.report import FunctionReport, Instrumented
@@ -69,9 +69,7 @@ def instrument(
     functions done and the functions to do. Raises MalformedModule, UnsupportedModule (what the transformation
     refuses, with the function and the byte offset) and UsageError (options that do not fit the module).
     """
-    return instrument_as(
-        module, options, progress, AUTOMATIC, NO_GROUPS if options.optimize == "size" else LARGE_FUNCTIONS
-    )
+    return instrument_as(module, options, progress, AUTOMATIC, None)
 
 
 def instrument_as(
@@ -79,12 +77,12 @@ def instrument_as(
     options: Options,
     progress: Progress | None,
     moves: int,
-    group_rule: GroupRule,
+    group_rule: GroupRule | None,
 ) -> Instrumented:
     """Do the same, in a form that matters for bytes and time only.
 
     `moves` says how frames are moved (`instrument.pieces`), `group_rule` which call sites are grouped
-    (`instrument.grouping`). Tests use it, so that small modules stand for large ones.
+    (`instrument.grouping`; None: as options and module say). Tests use it, so that small modules stand for large ones.
     """
     start = time.perf_counter()
     try:
@@ -97,7 +95,7 @@ class _Pipeline:
     """One run of the transformation."""
 
     def __init__(
-        self, data: bytes, options: Options, progress: Progress | None, moves: int, group_rule: GroupRule
+        self, data: bytes, options: Options, progress: Progress | None, moves: int, group_rule: GroupRule | None
     ) -> None:
         self._options = options
         self._moves = moves
@@ -146,6 +144,9 @@ class _Pipeline:
             shares_release=options.no_multivalue and (moves == SHARED or memory.pointer == I64),
             pops_check=moves == SHARED and not options.no_multivalue,
         )
+        if moves == SHARED and options.optimize == "size":
+            runtime.push_room = runtime.room()
+            runtime.pop_release = runtime.release()
         thunks = Thunks(module, self._functions, runtime, self._stack_pointer) if options.thunks else None
         if thunks is not None:
             self._add_import_thunks(thunks, suspension)
@@ -157,7 +158,7 @@ class _Pipeline:
             select_two_bodies(module, graph, suspension, framed, options, self._names.names),
             Additions(self._types, self._functions, self._pool, self._names, self._new_names, self._import_thunks),
             runtime,
-            self._group_rule,
+            default_rule(options.optimize, moves == PIECES) if self._group_rule is None else self._group_rule,
         )
         bodies = self._rewrite_all(suspension, runtime, writer, moves)
         self._connect_runtime(bodies, runtime)

@@ -16,6 +16,8 @@ class Plan:
 
     * `site_calls`, `site_landings`, `site_regions`: of each call site, its call instruction, the instruction before
       which a rewinding frame lands, and its region (an index into `regions`).
+    * `operands_behind`: of each call site, how many operands are on the region's stack behind the call.
+    * `checked_late`: call instructions that are checked behind the next instruction (see `checks`).
     * `temporaries`: producer → number of the temporary local that holds its value; `temporary_types` their types;
       `saved_temporaries` those that stand across a landing point.
     * `moved`: producers that are not executed where they stand but where their value is read again.
@@ -36,6 +38,8 @@ class Plan:
         self.site_calls: list[int] = []
         self.site_landings: list[int] = []
         self.site_regions: list[int] = []
+        self.operands_behind: list[int] = []
+        self.checked_late: set[int] = set()
         self.temporaries: dict[int, int] = {}
         self.temporary_types: list[int] = []
         self.saved_temporaries: set[int] = set()

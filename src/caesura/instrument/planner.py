@@ -249,6 +249,8 @@ class Planner:
         self._take(taken)
         self._fence = index + 1
         self._push_results(index, definition.results)
+        if is_site:
+            self.plan.operands_behind.append(len(self._producers) - self._base)
 
     def _site(self, index: int, taken: int, exact: bool) -> None:
         """Place the landing point of a call site."""

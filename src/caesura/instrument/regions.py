@@ -2,11 +2,11 @@
 
 A function body, and every loop and try body that contains call sites, is a region; so is a group of call sites (see
 `grouping`). Its head opens one label for each landing point in it (its own call sites, and inner regions, which are
-landed before) and for each block that contains call sites; they nest by where they end. Call sites are numbered from 1
-(0 means: do not land), a region's own ones before those of its inner regions, and inner regions by size. So a site's
-number lies in exactly the ranges of the regions around it, a number left over from an outer region is below every inner
-range, and the largest inner region comes last, which keeps the dispatch tables of a deep nest O(n log n) instead of
-quadratic.
+landed before) and for each block that contains call sites; they nest by where they end. Call sites are numbered from 0,
+or from 1 where number 0 says not to land: a region's own ones before those of its inner regions, and inner regions by
+size. So a site's number lies in exactly the ranges of the regions around it, a number left over from an outer region is
+below every inner range, and the largest inner region comes last, which keeps the dispatch tables of a deep nest
+O(n log n) instead of quadratic.
 """
 
 from __future__ import annotations
@@ -57,12 +57,17 @@ class Layout:
 
     `landings` and `site_regions` give for each landing point the instruction before which it stands and its region;
     `region_of` gives the region that a construct opens, `group_of` the group that starts before an instruction. From
-    these follow `numbers`, the number of each landing point, and `dispatching`: which regions need code at their head
-    that looks where to land.
+    these follow `numbers`, the number of each landing point (`first_number` is the least), and `dispatching`: which
+    regions need code at their head that looks where to land.
     """
 
     def __init__(
-        self, regions: list[Region], region_of: dict[int, int], landings: list[int], site_regions: list[int]
+        self,
+        regions: list[Region],
+        region_of: dict[int, int],
+        landings: list[int],
+        site_regions: list[int],
+        first_number: int,
     ) -> None:
         self.regions = regions
         self.region_of = region_of
@@ -74,7 +79,7 @@ class Layout:
         self.numbers: list[int] = [0] * len(landings)
         # For regions that set locals late (see `late`): the code that does it.
         self.arms: dict[int, bytes] = {}
-        self._number()
+        self._number(first_number)
         self.dispatching = [region.total > 0 and self._is_dispatching(region) for region in regions]
 
     def has_landing_at(self, index: int) -> bool:
@@ -96,7 +101,7 @@ class Layout:
         """Tell whether a region's dispatch has more than one place to go."""
         return self.regions[region].own + len(self.regions[region].inner) > 1
 
-    def _number(self) -> None:
+    def _number(self, first_number: int) -> None:
         """Set the ranges of all regions and the numbers; parents come before their inner regions."""
         regions = self.regions
         for index in range(len(regions) - 1, -1, -1):
@@ -108,7 +113,7 @@ class Layout:
             by_size = [(regions[inner].total, inner) for inner in region.inner if regions[inner].total > 0]
             by_size.sort()
             region.inner = [pair[1] for pair in by_size]
-        regions[0].low = 1
+        regions[0].low = first_number
         for region in regions:
             next_number = region.low
             for site in region.sites:

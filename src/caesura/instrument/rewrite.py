@@ -24,6 +24,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.actions import ACTIONS, LOCAL_TEE
+from caesura.analysis.body import Body
 from caesura.errors import UnsupportedModule
 from caesura.instrument import code as c
 from caesura.instrument import controls
@@ -46,6 +47,7 @@ _SITE: Final = 2
 _LANDING: Final = 4
 _MOVED: Final = 8
 _SPILLED: Final = 16
+_CHECKED: Final = 32
 
 
 class Rewriter:
@@ -84,6 +86,8 @@ class Rewriter:
         # Hand-off loops of a resume body: the label where it leaves instead of entering them.
         self._exits: dict[int, int] = {}
         self._has_one_site = False
+        self._is_for_size = subject.is_for_size
+        self._unwinds_in_place = False
         # Blocks opened at region heads that turned out to have nothing that branches to them.
         self.untargeted: set[int] = set()
 
@@ -92,14 +96,38 @@ class Rewriter:
 
         Only what others than instrumented functions enter must be able to leave at once (see `analysis.entries`).
         """
+        # With one call site there is no number to bring along.
+        self._has_one_site = len(self._plan.site_calls) == 1
+        leaves_with_results = is_entered_from_outside and bool(self._results)
+        if self._has_one_site and self._is_for_size and not (leaves_with_results and self._runtime.pops_check):
+            return self._run_in_place(is_entered_from_outside)
         leave = NEVER
         if is_entered_from_outside:
             leave = self._labels.begin(c.BLOCK_EMPTY) if self._results else 0
-        # With one call site there is no number to bring along.
-        self._has_one_site = len(self._plan.site_calls) == 1
         self._open_unwind()
         self._dispatcher.enter_function(leave)
         return self._code_and_tail(leave)
+
+    def _run_in_place(self, is_entered_from_outside: bool) -> bytes:
+        """Return the encoded body of a function that unwinds, and leaves, right where it finds out that it has to.
+
+        That is shorter with one call site. Elsewhere the code for it stands at the end, where code that runs need not
+        jump over it.
+        """
+        self._unwinds_in_place = True
+        if not is_entered_from_outside:
+            self._dispatcher.enter_function(NEVER)
+        elif self._results:
+            self._dispatcher.enter_function(NEVER, self._leave())
+        else:
+            self._dispatcher.enter_function(0)
+        self._copy_code()
+        self._out.append(c.END)
+        return self._declarations() + b"".join(self._out)
+
+    def _leave(self) -> bytes:
+        """Return the code that returns zeros."""
+        return b"".join([self._zero(value_type) for value_type in self._results]) + c.RETURN
 
     def _code_and_tail(self, leave: int) -> bytes:
         """Write the code behind the prologue and what follows it; return the encoded body."""
@@ -107,6 +135,7 @@ class Rewriter:
         self._copy_code()
         if self._plan.ends_live:
             self._out.append(c.RETURN)
+            self._labels.leave()
         self._close_unwind()
         self._push_frame()
         if self._results and leave != NEVER:
@@ -117,11 +146,8 @@ class Rewriter:
         return self._declarations() + b"".join(self._out)
 
     def _declarations(self) -> bytes:
-        body = self._body
-        runs = self._frame.new_runs()
-        self._frame.check_count(body)
-        head = encode_unsigned(body.declarations + len(runs))
-        return head + self._data[body.declarations_start : body.code_start] + encode_runs(runs)
+        self._frame.check_count(self._body)
+        return declare(self._data, self._body, (), self._frame.new_runs())
 
     def _zero(self, value_type: int) -> bytes:
         if value_type not in c.ZERO and not is_nullable(value_type):
@@ -172,9 +198,11 @@ class Rewriter:
             if controls[codes[index]]:
                 marks[index] = _CONTROL
         for site in range(len(plan.site_calls)):
-            marks[plan.site_calls[site]] |= _SITE
+            call = plan.site_calls[site]
+            marks[call] |= _SITE
+            marks[call + 1 if call in plan.checked_late else call] |= _CHECKED
             marks[plan.site_landings[site]] |= _LANDING
-            self._site_of_call[plan.site_calls[site]] = site
+            self._site_of_call[call] = site
         for site in range(len(self._layout.landings)):
             marks[self._layout.landings[site]] |= _LANDING
             self._site_of_landing[self._layout.landings[site]] = site
@@ -208,6 +236,7 @@ class Rewriter:
             index += 1
             if index in dead:
                 self._flush(positions[index])
+                self._labels.leave()
                 index = dead[index]
                 self._copied = positions[index]
                 self._live = False
@@ -254,7 +283,9 @@ class Rewriter:
                 return
         if mark & _SITE:
             self._call(index)
-            self._check(index)
+        if mark & _CHECKED:
+            self._flush(positions[index + 1])
+            self._check(index if mark & _SITE else index - 1)
         if mark & _SPILLED:
             self._flush(positions[index + 1])
             self._spill(index)
@@ -291,13 +322,19 @@ class Rewriter:
         """Write the check behind a call site."""
         if self._has_one_site:
             self._out.append(self._runtime.state_get)
-            self._labels.branch(c.BR_IF, self._unwind)
+            if self._unwinds_in_place:
+                self._out.append(c.IF_EMPTY)
+                self._push_frame()
+                self._out.append(self._leave() + c.END)
+            else:
+                self._labels.branch(c.BR_IF, self._unwind)
             return
         site = self._site_of_call[index]
-        self._out.append(c.CONST_I32 + encode_signed(self._numbers[site]))
+        self._out.append(c.CONST_I32 + encode_signed(self._numbers[site] - self._frame.number_bias))
         self._out.append(self._runtime.state_get)
         self._labels.branch(c.BR_IF, self._pad_labels[self._pads.of_site[site]] if self._pads.of_site else self._unwind)
-        self._out.append(c.DROP)
+        taken = 1 if index in self._plan.checked_late else 0
+        self._labels.drop(self._plan.operands_behind[site] == taken)
 
     # Crossing operands.
 
@@ -363,7 +400,7 @@ class Rewriter:
             self._return()
         elif control == controls.CLAUSE:
             self._live = True
-            self._out.append(self._data[positions[index] : positions[index + 1]])
+            self._labels.next_arm(self._data[positions[index] : positions[index + 1]])
         elif control == controls.DELEGATE:
             self._constructs.pop()
             self._heights.pop()
@@ -475,8 +512,11 @@ class Rewriter:
         """Write an `if` whose label was opened at the region's head: a branch around the then arm."""
         positions = self._body.positions
         before = index - 1
-        if self._body.codes[before] == op.I32_EQZ and not marks[before] and self._copied <= positions[before]:
+        comparison = self._body.codes[before]
+        can_change = not marks[before] and self._copied <= positions[before]
+        if can_change and (comparison == op.I32_EQZ or comparison in c.OPPOSITES):
             self._flush(positions[before])
+            self._out.append(c.OPPOSITES.get(comparison, b""))
         else:
             self._flush(positions[index])
             self._out.append(c.I32_EQZ)
@@ -487,7 +527,7 @@ class Rewriter:
         construct = self._constructs[-1]
         labels = self._labels
         if construct not in labels.elses:
-            self._out.append(b"\x05")
+            self._labels.next_arm(c.ELSE)
             self._live = True
         else:
             if self._live:
@@ -500,6 +540,23 @@ class Rewriter:
             self._get(self._frame.temporary(self._plan.temporaries[producer]))
 
 
-def encode_runs(runs: list[tuple[int, int]]) -> bytes:
+def declare(data: bytes, body: Body, params: tuple[int, ...], new: list[tuple[int, int]]) -> bytes:
+    """Return the local declarations of a new body: `params` that it has as locals, the original's own, and `new` ones.
+
+    Where the original's end with locals of the type of the first new ones, these are counted there too.
+    """
+    declared = data[body.declarations_start : body.code_start]
+    count = len(params) + body.declarations + len(new)
+    if new and body.declarations and body.run_types[-1] == new[0][0]:
+        last = body.run_ends[-1] - (body.run_ends[-2] if len(body.run_ends) > 1 else 0)
+        last_run = _encode_runs([(body.run_types[-1], last)])
+        if last > 0 and declared.endswith(last_run):
+            declared = declared[: -len(last_run)]
+            new = [(new[0][0], last + new[0][1]), *new[1:]]
+            count -= 1
+    return encode_unsigned(count) + _encode_runs([(one, 1) for one in params]) + declared + _encode_runs(new)
+
+
+def _encode_runs(runs: list[tuple[int, int]]) -> bytes:
     """Return local declarations for (type, count) runs, without the number of runs."""
     return b"".join([encode_unsigned(count) + encode_value_type(value_type) for value_type, count in runs])

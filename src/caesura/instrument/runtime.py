@@ -4,7 +4,8 @@
 names. `push` and `pop` are what instrumented functions call to move a frame or a piece of it (`instrument.moving`): one
 pair for each shape of a piece, so that a function pays a `local.get` and a `local.set` for a saved value instead of a
 store and a load. A push checks the space first and traps, in a function whose name says why, before anything is
-written.
+written. Where bytes count more than the time of one more call, two functions that all of these share do that, and move
+the stack pointer.
 
 A function that a host calls in mid-unwind must leave at once. In large modules the pops see to that: while unwinding
 they return zeros, and call site 0 leaves. Elsewhere functions look themselves, where they can be called so.
@@ -22,6 +23,7 @@ from caesura.instrument.chunks import Shape, chunk_places
 from caesura.instrument.code import (
     CALL,
     CONST_I32,
+    DROP,
     END,
     GLOBAL_GET,
     GLOBAL_SET,
@@ -50,8 +52,13 @@ START_REWIND: Final = "asyncify_start_rewind"
 STOP_REWIND: Final = "asyncify_stop_rewind"
 GET_STATE: Final = "asyncify_get_state"
 
+# In place of a shared function where there is none.
+NOT_SHARED: Final = -1
+
 _IF: Final = b"\x04\x40"
+_I32_EQZ: Final = b"\x45"
 _I32_EQ: Final = b"\x46"
+_I32_CTZ: Final = b"\x68"
 _I32_SHL: Final = b"\x74"
 _I32_SHR_U: Final = b"\x76"
 _MEMORY_SIZE: Final = b"\x3f"
@@ -96,7 +103,11 @@ class Runtime:
         self.pointer_size = 4 if pointer == I32 else 8
         self._pushes: dict[Shape, int] = {}
         self._pops: dict[Shape, int] = {}
+        # The functions by which pushes and pops get room and give it back; NOT_SHARED: their own code does it.
+        self.push_room = NOT_SHARED
+        self.pop_release = NOT_SHARED
         self._release = -1
+        self._room = -1
         self._overflow = -1
         self._grow = -1
         self._begin = self._begin_function()
@@ -109,23 +120,40 @@ class Runtime:
         """Return the index of the function that pushes values of these types."""
         if piece not in self._pushes:
             name = f"asyncify_push_{_shape_name(piece)}"
-            self._pushes[piece] = self.functions.add(name, piece, (), [self.pointer], self.push_code(piece))
+            code = self.push_code(piece, self.push_room)
+            self._pushes[piece] = self.functions.add(name, piece, (), self._locals_of(piece, self.push_room), code)
         return self._pushes[piece]
 
     def pop(self, piece: Shape) -> int:
         """Return the index of the function that pops values of these types and returns them."""
         if piece not in self._pops:
             name = f"asyncify_pop_{_shape_name(piece)}"
-            self._pops[piece] = self.functions.add(name, (), piece, [self.pointer], self.pop_code(piece))
+            code = self.pop_code(piece, self.pop_release)
+            self._pops[piece] = self.functions.add(name, (), piece, self._locals_of(piece, self.pop_release), code)
         return self._pops[piece]
 
     def release(self) -> int:
-        """Return the index of the function that frees the bytes of a frame and returns their address."""
+        """Return the index of the function that frees the bytes of values and returns their address."""
         if self._release < 0:
-            code = self.data_get + self._load_current() + LOCAL_GET + b"\0" + _SUB[self.pointer]
-            code += LOCAL_TEE + b"\0" + store(self.pointer, self.memory, 0) + LOCAL_GET + b"\0"
+            code = self.release_code()
             self._release = self.functions.add("asyncify_release", (self.pointer,), (self.pointer,), [], code)
         return self._release
+
+    def release_code(self) -> bytes:
+        """Return the code of the function that frees bytes."""
+        return self._take_back(b"\0", LOCAL_GET + b"\0") + LOCAL_GET + b"\0"
+
+    def room(self) -> int:
+        """Return the index of the function that makes room for values and returns its address."""
+        if self._room < 0:
+            types = (self.pointer,)
+            self._room = self.functions.add("asyncify_room", types, types, [self.pointer], self.room_code())
+        return self._room
+
+    def room_code(self) -> bytes:
+        """Return the code of the function that makes room."""
+        room = LOCAL_GET + b"\0"
+        return self._check_room(b"\x01", room) + self._take_room(b"\x01", room) + LOCAL_GET + b"\x01"
 
     def exports(self) -> list[tuple[str, int]]:
         """Return the functions to export, by name."""
@@ -189,18 +217,14 @@ class Runtime:
             self._grow = self.functions.add("asyncify_grow", (I32,), (), [], code)
         return self._grow
 
-    def push_code(self, piece: Shape) -> bytes:
-        """Return the code of the function that pushes a piece."""
+    def push_code(self, piece: Shape, room: int) -> bytes:
+        """Return the code of the function that pushes a piece; `room` is the shared function that makes room."""
         offsets, size = chunk_places(piece, self.pointer_size)
-        address = encode_unsigned(len(piece))
-        code = self.take_room(address, size)
-        for place in range(len(piece)):
-            code += LOCAL_GET + address + LOCAL_GET + encode_unsigned(place)
-            code += store(piece[place], self.memory, offsets[place])
-        return code + self.end_push(address, size)
+        values = [LOCAL_GET + encode_unsigned(place) for place in range(len(piece))]
+        return self.push_values(piece, offsets, size, encode_unsigned(len(piece)), values, room)
 
-    def pop_code(self, piece: Shape) -> bytes:
-        """Return the code of the function that pops a piece."""
+    def pop_code(self, piece: Shape, release: int) -> bytes:
+        """Return the code of the function that pops a piece; `release` is the shared function that frees its bytes."""
         offsets, size = chunk_places(piece, self.pointer_size)
         code = b""
         if self.pops_check:
@@ -208,20 +232,54 @@ class Runtime:
             for value_type in piece:
                 code += ZERO[value_type]
             code += RETURN + END
-        code += self.take_back(b"\0", size)
-        for place in range(len(piece)):
-            code += LOCAL_GET + b"\0" + load(piece[place], self.memory, offsets[place])
-        return code
+        loads = [load(piece[place], self.memory, offsets[place]) for place in range(len(piece))]
+        return code + self.pop_values(loads, size, b"\0", release)
+
+    def _locals_of(self, piece: Shape, shared: int) -> list[int]:
+        """Return the types of the locals of a function that moves a piece: one for the address, if it is used again."""
+        return [] if shared != NOT_SHARED and len(piece) == 1 else [self.pointer]
 
     # Code that both helpers and functions use; `address` is the encoded index of a local.
 
     def is_unwinding(self) -> bytes:
-        """Return the code that tells whether the guest unwinds."""
-        return self.state_get + CONST_I32 + encode_signed(UNWINDING) + _I32_EQ
+        """Return the code that tells whether the guest unwinds, the state not being normal: whether it is odd."""
+        return self.state_get + _I32_CTZ + _I32_EQZ
 
-    def take_room(self, address: bytes, size: int) -> bytes:
+    def push_values(
+        self, types: Shape, offsets: list[int], size: int, address: bytes, values: list[bytes], room: int
+    ) -> bytes:
+        """Return the code that pushes values, given their places in as many bytes and the code that gives each.
+
+        `room` is the shared function that makes room for them, or NOT_SHARED.
+        """
+        end = b""
+        if room != NOT_SHARED:
+            code = self.constant(size) + CALL + encode_unsigned(room)
+            code += LOCAL_TEE + address if len(types) > 1 else b""
+        else:
+            code = self._check_room(address, self.constant(size)) + LOCAL_GET + address
+            end = self._take_room(address, self.constant(size))
+        for place in range(len(types)):
+            code += (LOCAL_GET + address if place else b"") + values[place]
+            code += store(types[place], self.memory, offsets[place])
+        return code + end
+
+    def pop_values(self, loads: list[bytes], size: int, address: bytes, release: int) -> bytes:
+        """Return the code that pops values of as many bytes, given what loads each and puts it away.
+
+        `release` is the shared function that frees their bytes, or NOT_SHARED.
+        """
+        if release != NOT_SHARED:
+            code = self.constant(size) + CALL + encode_unsigned(release)
+            code += LOCAL_TEE + address if len(loads) > 1 else b""
+        else:
+            code = self._take_back(address, self.constant(size)) + LOCAL_GET + address
+        if not loads:
+            return code + DROP
+        return code + (LOCAL_GET + address).join(loads)
+
+    def _check_room(self, address: bytes, room: bytes) -> bytes:
         """Return the code that makes sure of room for some bytes, and sets the local to their address."""
-        room = self.constant(size)
         code = self._load_end() + self._load_current() + LOCAL_TEE + address
         code += _SUB[self.pointer] + room + _LT_U[self.pointer] + _IF
         if self.grows:
@@ -230,14 +288,13 @@ class Runtime:
         # every activation of the function has to have.
         return code + CALL + encode_unsigned(self._overflow_function()) + UNREACHABLE + END
 
-    def end_push(self, address: bytes, size: int) -> bytes:
+    def _take_room(self, address: bytes, room: bytes) -> bytes:
         """Return the code that makes some bytes, whose address is in the local, part of the stack."""
-        code = self.data_get + LOCAL_GET + address + self.constant(size) + _ADD[self.pointer]
-        return code + store(self.pointer, self.memory, 0)
+        return self.data_get + LOCAL_GET + address + room + _ADD[self.pointer] + store(self.pointer, self.memory, 0)
 
-    def take_back(self, address: bytes, size: int) -> bytes:
+    def _take_back(self, address: bytes, room: bytes) -> bytes:
         """Return the code that takes the last bytes off the stack, and sets the local to their address."""
-        code = self.data_get + self._load_current() + self.constant(size) + _SUB[self.pointer]
+        code = self.data_get + self._load_current() + room + _SUB[self.pointer]
         return code + LOCAL_TEE + address + store(self.pointer, self.memory, 0)
 
     def constant(self, value: int) -> bytes:

@@ -17,7 +17,8 @@ from caesura.wasm.module import Module
 class Subject:
     """`numbers` are the numbers of the call sites, in the plan's order; `pads` say where these unwind to.
 
-    `import_thunks` maps imports that may suspend to the functions through which they are called.
+    `import_thunks` maps imports that may suspend to the functions through which they are called. `is_for_size` says
+    that only bytes count.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Subject:
         runtime: Runtime,
         types: TypeTable,
         import_thunks: dict[int, int],
+        is_for_size: bool,
     ) -> None:
         self.module = module
         self.function = function
@@ -43,3 +45,4 @@ class Subject:
         self.runtime = runtime
         self.types = types
         self.import_thunks = import_thunks
+        self.is_for_size = is_for_size

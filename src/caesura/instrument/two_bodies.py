@@ -33,8 +33,7 @@ from caesura.instrument.labels import AT_HEAD
 from caesura.instrument.late import Late, set_from
 from caesura.instrument.plan import Plan
 from caesura.instrument.regions import BLOCK, ELSE_ARM, FUNCTION, INNER_REGION, LOOP, Layout, Region
-from caesura.instrument.rewrite import Rewriter, encode_runs
-from caesura.instrument.runtime import UNWINDING
+from caesura.instrument.rewrite import Rewriter, declare
 from caesura.instrument.tables import GlobalPool
 from caesura.wasm import opcodes as op
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
@@ -43,8 +42,6 @@ from caesura.wasm.leb128 import encode_signed, encode_unsigned
 _FINISHED: Final = 0
 _UNWOUND: Final = 1
 _HANDOFF: Final = 2
-
-_I32_EQ: Final = b"\x46"
 
 
 class Handoff:
@@ -126,7 +123,7 @@ def normal_layout(body: Body, handoff_loops: list[int]) -> Layout:
             raise InternalError("a hand-off loop stands inside a try")
         open_ends.append(end)
         open_regions.append(current)
-    return Layout(regions, region_of, landings, site_regions)
+    return Layout(regions, region_of, landings, site_regions, 1)
 
 
 def _around(body: Body, loops: list[int]) -> list[int]:
@@ -191,17 +188,8 @@ class ResumeBody(Rewriter):
                 self._out.append(c.GLOBAL_SET + encode_unsigned(handoff.carriers[local]))
             self._finish(_HANDOFF + place)
         self._out.append(c.UNREACHABLE + c.END)
-        body = self._body
-        runs = self._frame.new_runs()
-        self._frame.check_count(body)
-        head_count = encode_unsigned(len(params) + body.declarations + len(runs))
-        return (
-            head_count
-            + encode_runs([(value_type, 1) for value_type in params])
-            + self._data[body.declarations_start : body.code_start]
-            + encode_runs(runs)
-            + b"".join(self._out)
-        )
+        self._frame.check_count(self._body)
+        return declare(self._data, self._body, params, self._frame.new_runs()) + b"".join(self._out)
 
     def _finish(self, status: int) -> None:
         self._out.append(c.CONST_I32 + encode_signed(status) + c.RETURN)
@@ -233,11 +221,9 @@ class NormalBody(Rewriter):
         labels = self._labels
         leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
         self._open_unwind()
-        self._dispatcher.open_function()
-        self._out.append(self._runtime.state_get)
-        head = labels.begin(c.IF_EMPTY)
-        self._resume(resume, leave, head)
-        labels.close(head)
+        has_else = self._dispatcher.open_arm(self._layout.regions[0], self._runtime.state_get)
+        self._resume(resume, leave, labels.innermost())
+        self._dispatcher.close_arm(has_else)
         return self._code_and_tail(leave)
 
     def _resume(self, resume: int, leave: int, head: int) -> None:
@@ -245,7 +231,7 @@ class NormalBody(Rewriter):
         handoff = self._handoff
         labels = self._labels
         out = self._out
-        out.append(self._runtime.state_get + c.CONST_I32 + encode_signed(UNWINDING) + _I32_EQ)
+        out.append(self._runtime.is_unwinding())
         labels.branch(c.BR_IF, leave)
         places = len(handoff.loops)
         arms = [0] * places
