@@ -8,8 +8,8 @@ sites become regions, as loops are: frames land at their head, whose dispatch ta
 ordinary runs a look at the state.
 
 Groups are found by dynamic programming over what each construct contains, innermost constructs first: of all ways to
-unite neighbours, the one that saves most merges. Groups everywhere were rejected: in functions with few merges they took
-bytes, and nothing was gained that could be measured.
+unite neighbours, the one that saves most merges. Groups everywhere were rejected: in functions with few merges they
+took bytes, and nothing was gained that could be measured.
 """
 
 from __future__ import annotations
