@@ -14,11 +14,11 @@ took bytes, and nothing was gained that could be measured.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from typing import Final
 
-from caesura.analysis.actions import ACTIONS, LOCAL_SET, LOCAL_TEE
 from caesura.analysis.body import Body, block_types
+from caesura.analysis.writes import Writes
 from caesura.instrument.plan import Plan
 from caesura.instrument.regions import BLOCK, ELSE_ARM, FUNCTION, GROUP, INNER_REGION, LANDING, Region
 from caesura.wasm import opcodes as op
@@ -62,39 +62,6 @@ class _Child:
         self.landings = landings
 
 
-class _Writes:
-    """Tells which locals a stretch of code writes: a segment tree over the instructions that write one."""
-
-    def __init__(self, body: Body) -> None:
-        self._indices: list[int] = []
-        for index in range(len(body.codes)):
-            action = ACTIONS[body.codes[index]]
-            if action == LOCAL_SET or action == LOCAL_TEE:
-                self._indices.append(index)
-        count = len(self._indices)
-        self._nodes: list[int] = [0] * count
-        self._nodes += [1 << body.immediates[index] for index in self._indices]
-        for node in range(count - 1, 0, -1):
-            self._nodes[node] = self._nodes[2 * node] | self._nodes[2 * node + 1]
-
-    def between(self, start: int, end: int) -> int:
-        """Return the locals that instructions from `start` and before `end` write, as bits."""
-        count = len(self._indices)
-        low = bisect_left(self._indices, start) + count
-        high = bisect_left(self._indices, end) + count
-        written = 0
-        while low < high:
-            if low & 1:
-                written |= self._nodes[low]
-                low += 1
-            if high & 1:
-                high -= 1
-                written |= self._nodes[high]
-            low >>= 1
-            high >>= 1
-        return written
-
-
 class _Search:
     """Finds the groups of one function: `groups` are ranges of instructions."""
 
@@ -105,7 +72,7 @@ class _Search:
         self._plan = plan
         self._live = live
         self._worth = worth
-        self._writes = _Writes(body)
+        self._writes = Writes(body)
         # The open constructs with call sites, and what was found in each; the function's own children come first.
         self._constructs: list[int] = []
         self._children: list[list[_Child]] = [[]]

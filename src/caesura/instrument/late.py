@@ -23,10 +23,10 @@ from typing import Final
 
 from caesura.analysis.body import Body
 from caesura.analysis.liveness import Liveness
+from caesura.analysis.writes import Writes
 from caesura.instrument import code as c
 from caesura.instrument.plan import Plan
 from caesura.instrument.regions import LOOP, Layout
-from caesura.wasm import opcodes as op
 from caesura.wasm.leb128 import encode_unsigned
 
 # A function with one body and more call sites sets all its locals in its cold arm.
@@ -50,12 +50,13 @@ def late_at_landings(body: Body, layout: Layout, liveness: Liveness, plan: Plan)
     if not 0 < sites <= _FEW_SITES:
         return None
     masks = [0] * len(layout.regions)
-    written = _written_before(body, layout)
+    writes = Writes(body)
     for site in range(sites):
         live = liveness.each_landing[site]
         region = layout.site_regions[site]
         if _sets_late(layout, region) and _is_in_loop(layout, layout.regions[region].parent):
-            passed_through = liveness.all_heads.get(layout.regions[region].construct, 0) & ~written[site]
+            loop = layout.regions[region].construct
+            passed_through = liveness.all_heads.get(loop, 0) & ~writes.between(loop, layout.landings[site])
             masks[region] |= live & ~passed_through & ~_mask(plan.moved_locals)
             live &= ~masks[region]
         masks[0] |= live
@@ -112,27 +113,6 @@ def _is_in_loop(layout: Layout, region: int) -> bool:
     while region > 0 and layout.regions[region].kind != LOOP:
         region = layout.regions[region].parent
     return region > 0
-
-
-def _written_before(body: Body, layout: Layout) -> list[int]:
-    """Return for each landing point the locals written, in code order, between the head of its region and itself."""
-    result: list[int] = []
-    ends: list[int] = []
-    masks: list[int] = []
-    for index in range(len(body.codes)):
-        while ends and ends[-1] < index:
-            ends.pop()
-            mask = masks.pop()
-            if masks:
-                masks[-1] |= mask
-        while len(result) < len(layout.landings) and layout.landings[len(result)] == index:
-            result.append(masks[-1] if masks else 0)
-        if index in layout.region_of:
-            ends.append(body.ends[index])
-            masks.append(0)
-        elif masks and body.codes[index] in (op.LOCAL_SET, op.LOCAL_TEE):
-            masks[-1] |= 1 << body.immediates[index]
-    return result
 
 
 def _mask(chosen: set[int]) -> int:

@@ -24,22 +24,20 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.actions import ACTIONS, LOCAL_TEE
-from caesura.analysis.body import Body
-from caesura.errors import UnsupportedModule
 from caesura.instrument import code as c
 from caesura.instrument import controls
 from caesura.instrument.controls import CONTROLS
+from caesura.instrument.declarations import declare
 from caesura.instrument.dispatch import NEVER, Dispatcher
 from caesura.instrument.labels import AT_HEAD, Labels
-from caesura.instrument.moving import push_frame
 from caesura.instrument.plan import SLOT
 from caesura.instrument.regions import Layout
 from caesura.instrument.relabel import Relabeler
 from caesura.instrument.subject import Subject
+from caesura.instrument.unwinding import Unwinding
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
-from caesura.wasm.leb128 import encode_signed, encode_unsigned
-from caesura.wasm.types import encode_value_type, is_nullable, type_name
+from caesura.wasm.leb128 import encode_unsigned
 
 # Marks of instructions that are not just copied.
 _CONTROL: Final = 1
@@ -55,12 +53,10 @@ class Rewriter:
 
     def __init__(self, subject: Subject, layout: Layout) -> None:
         module = subject.module
-        self._pads = subject.pads
         self._import_thunks = subject.import_thunks
         self._data = module.data
         self._body = subject.body
         self._plan = subject.plan
-        self._numbers = subject.numbers
         self._frame = subject.frame
         self._runtime = subject.runtime
         self._results = module.function_type(subject.function).results
@@ -68,6 +64,7 @@ class Rewriter:
         self._labels = Labels(len(layout.landings), len(layout.regions))
         self._out = self._labels.out
         self._dispatcher = Dispatcher(subject, layout, self._labels)
+        self._unwinding = Unwinding(subject, self._labels)
         # For each open construct of the original: where branches to its label go, and the label that its end closes.
         self._heights: list[int] = [0]
         self._closing: list[int] = [0]
@@ -75,9 +72,6 @@ class Rewriter:
         self._constructs: list[int] = [-1]
         self._site_of_call: dict[int, int] = {}
         self._site_of_landing: dict[int, int] = {}
-        self._unwind = 0
-        # For each unwind pad the label that call sites branch to.
-        self._pad_labels: list[int] = []
         self._copied = 0
         # Whether control can reach the place that is being written.
         self._live = True
@@ -85,9 +79,7 @@ class Rewriter:
         self._not_unrolled: set[int] = set()
         # Hand-off loops of a resume body: the label where it leaves instead of entering them.
         self._exits: dict[int, int] = {}
-        self._has_one_site = False
         self._is_for_size = subject.is_for_size
-        self._unwinds_in_place = False
         # Blocks opened at region heads that turned out to have nothing that branches to them.
         self.untargeted: set[int] = set()
 
@@ -96,15 +88,18 @@ class Rewriter:
 
         Only what others than instrumented functions enter must be able to leave at once (see `analysis.entries`).
         """
-        # With one call site there is no number to bring along.
-        self._has_one_site = len(self._plan.site_calls) == 1
+        self._unwinding.has_one_site = len(self._plan.site_calls) == 1
         leaves_with_results = is_entered_from_outside and bool(self._results)
-        if self._has_one_site and self._is_for_size and not (leaves_with_results and self._runtime.pops_check):
+        if (
+            self._is_for_size
+            and self._unwinding.has_one_site
+            and not (leaves_with_results and self._runtime.pops_check)
+        ):
             return self._run_in_place(is_entered_from_outside)
         leave = NEVER
         if is_entered_from_outside:
             leave = self._labels.begin(c.BLOCK_EMPTY) if self._results else 0
-        self._open_unwind()
+        self._unwinding.open()
         self._dispatcher.enter_function(leave)
         return self._code_and_tail(leave)
 
@@ -114,20 +109,16 @@ class Rewriter:
         That is shorter with one call site. Elsewhere the code for it stands at the end, where code that runs need not
         jump over it.
         """
-        self._unwinds_in_place = True
+        self._unwinding.in_place = True
         if not is_entered_from_outside:
             self._dispatcher.enter_function(NEVER)
         elif self._results:
-            self._dispatcher.enter_function(NEVER, self._leave())
+            self._dispatcher.enter_function(NEVER, self._unwinding.zeros() + c.RETURN)
         else:
             self._dispatcher.enter_function(0)
         self._copy_code()
         self._out.append(c.END)
         return self._declarations() + b"".join(self._out)
-
-    def _leave(self) -> bytes:
-        """Return the code that returns zeros."""
-        return b"".join([self._zero(value_type) for value_type in self._results]) + c.RETURN
 
     def _code_and_tail(self, leave: int) -> bytes:
         """Write the code behind the prologue and what follows it; return the encoded body."""
@@ -136,58 +127,15 @@ class Rewriter:
         if self._plan.ends_live:
             self._out.append(c.RETURN)
             self._labels.leave()
-        self._close_unwind()
-        self._push_frame()
+        self._unwinding.close()
         if self._results and leave != NEVER:
             labels.close(leave)
-        for value_type in self._results:
-            self._out.append(self._zero(value_type))
-        self._out.append(c.END)
+        self._out.append(self._unwinding.zeros() + c.END)
         return self._declarations() + b"".join(self._out)
 
     def _declarations(self) -> bytes:
         self._frame.check_count(self._body)
         return declare(self._data, self._body, (), self._frame.new_runs())
-
-    def _zero(self, value_type: int) -> bytes:
-        if value_type not in c.ZERO and not is_nullable(value_type):
-            raise UnsupportedModule(
-                f"a result of type {type_name(value_type)} has no default value; a function that may suspend cannot "
-                "return it yet",
-                self._body.code_start,
-            )
-        return c.zero(value_type)
-
-    def _open_unwind(self) -> None:
-        """Open the labels that call sites branch to when they unwind."""
-        labels = self._labels
-        self._unwind = labels.begin(c.BLOCK_EMPTY if self._has_one_site else c.BLOCK_I32)
-        self._pad_labels.append(self._unwind)
-        for _ in range(1, len(self._pads.live)):
-            self._pad_labels.append(labels.begin(c.BLOCK_I32))
-
-    def _close_unwind(self) -> None:
-        """Write the unwind pads: each zeroes what is dead there and not at its parent, and goes on to that."""
-        pads = self._pads
-        labels = self._labels
-        for pad in range(len(self._pad_labels) - 1, 0, -1):
-            labels.close(self._pad_labels[pad])
-            parent = pads.parents[pad]
-            for local in self._frame.values:
-                if (
-                    local < self._body.local_count
-                    and pads.live[parent] >> local & 1
-                    and not pads.live[pad] >> local & 1
-                ):
-                    self._out.append(c.ZERO[self._frame.type_of(self._body, local)])
-                    self._set(local)
-            if parent != pad - 1:
-                labels.branch(c.BR, self._pad_labels[parent])
-        labels.close(self._unwind)
-
-    def _push_frame(self) -> None:
-        number = self._numbers[0] if self._has_one_site else -1
-        self._out.append(push_frame(self._runtime, self._frame, number))
 
     def _marks(self) -> bytearray:
         plan = self._plan
@@ -285,7 +233,8 @@ class Rewriter:
             self._call(index)
         if mark & _CHECKED:
             self._flush(positions[index + 1])
-            self._check(index if mark & _SITE else index - 1)
+            call = index if mark & _SITE else index - 1
+            self._unwinding.check(self._site_of_call[call], call)
         if mark & _SPILLED:
             self._flush(positions[index + 1])
             self._spill(index)
@@ -317,24 +266,6 @@ class Rewriter:
             self._out.append(c.CALL + encode_unsigned(self._import_thunks[body.immediates[index]]))
         else:
             self._flush(body.positions[index + 1])
-
-    def _check(self, index: int) -> None:
-        """Write the check behind a call site."""
-        if self._has_one_site:
-            self._out.append(self._runtime.state_get)
-            if self._unwinds_in_place:
-                self._out.append(c.IF_EMPTY)
-                self._push_frame()
-                self._out.append(self._leave() + c.END)
-            else:
-                self._labels.branch(c.BR_IF, self._unwind)
-            return
-        site = self._site_of_call[index]
-        self._out.append(c.CONST_I32 + encode_signed(self._numbers[site] - self._frame.number_bias))
-        self._out.append(self._runtime.state_get)
-        self._labels.branch(c.BR_IF, self._pad_labels[self._pads.of_site[site]] if self._pads.of_site else self._unwind)
-        taken = 1 if index in self._plan.checked_late else 0
-        self._labels.drop(self._plan.operands_behind[site] == taken)
 
     # Crossing operands.
 
@@ -538,25 +469,3 @@ class Rewriter:
                 return
         for producer in self._plan.else_parameters.get(index, []):
             self._get(self._frame.temporary(self._plan.temporaries[producer]))
-
-
-def declare(data: bytes, body: Body, params: tuple[int, ...], new: list[tuple[int, int]]) -> bytes:
-    """Return the local declarations of a new body: `params` that it has as locals, the original's own, and `new` ones.
-
-    Where the original's end with locals of the type of the first new ones, these are counted there too.
-    """
-    declared = data[body.declarations_start : body.code_start]
-    count = len(params) + body.declarations + len(new)
-    if new and body.declarations and body.run_types[-1] == new[0][0]:
-        last = body.run_ends[-1] - (body.run_ends[-2] if len(body.run_ends) > 1 else 0)
-        last_run = _encode_runs([(body.run_types[-1], last)])
-        if last > 0 and declared.endswith(last_run):
-            declared = declared[: -len(last_run)]
-            new = [(new[0][0], last + new[0][1]), *new[1:]]
-            count -= 1
-    return encode_unsigned(count) + _encode_runs([(one, 1) for one in params]) + declared + _encode_runs(new)
-
-
-def _encode_runs(runs: list[tuple[int, int]]) -> bytes:
-    """Return local declarations for (type, count) runs, without the number of runs."""
-    return b"".join([encode_unsigned(count) + encode_value_type(value_type) for value_type, count in runs])

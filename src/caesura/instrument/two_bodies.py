@@ -27,13 +27,14 @@ from caesura.analysis.interpreters import innermost_loops
 from caesura.analysis.liveness import Liveness
 from caesura.errors import InternalError
 from caesura.instrument import code as c
+from caesura.instrument.declarations import declare
 from caesura.instrument.dispatch import br_table
 from caesura.instrument.frame import Frame
 from caesura.instrument.labels import AT_HEAD
 from caesura.instrument.late import Late, set_from
 from caesura.instrument.plan import Plan
 from caesura.instrument.regions import BLOCK, ELSE_ARM, FUNCTION, INNER_REGION, LOOP, Layout, Region
-from caesura.instrument.rewrite import Rewriter, declare
+from caesura.instrument.rewrite import Rewriter
 from caesura.instrument.tables import GlobalPool
 from caesura.wasm import opcodes as op
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
@@ -159,7 +160,7 @@ class ResumeBody(Rewriter):
         leave = labels.begin(c.BLOCK_EMPTY)
         finish = labels.begin(c.BLOCK + self._dispatcher.block_type(self._results))
         self._heights[0] = finish
-        self._open_unwind()
+        self._unwinding.open()
         self._dispatcher.open_function()
         head = labels.begin(c.BLOCK_EMPTY)
         self._dispatcher.pop_and_land(leave, head)
@@ -172,8 +173,7 @@ class ResumeBody(Rewriter):
             labels.branch(c.BR, finish)
         else:
             self._out.append(c.UNREACHABLE)
-        self._close_unwind()
-        self._push_frame()
+        self._unwinding.close()
         self._finish(_UNWOUND)
         labels.close(finish)
         for place in range(len(handoff.results) - 1, -1, -1):
@@ -220,7 +220,7 @@ class NormalBody(Rewriter):
         self._not_unrolled = handoff.not_unrolled
         labels = self._labels
         leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
-        self._open_unwind()
+        self._unwinding.open()
         has_else = self._dispatcher.open_arm(self._layout.regions[0], self._runtime.state_get)
         self._resume(resume, leave, labels.innermost())
         self._dispatcher.close_arm(has_else)

@@ -1,0 +1,45 @@
+"""Which locals a stretch of code writes.
+
+A segment tree over the instructions that write a local: stretches are asked for again and again, and each answer takes
+the logarithm of their number. Looking through the stretch each time was quadratic in large functions.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from caesura.analysis.actions import ACTIONS, LOCAL_SET, LOCAL_TEE
+from caesura.analysis.body import Body
+
+
+class Writes:
+    """The instructions of a body that write a local, as a tree in which each node has what its two children write."""
+
+    def __init__(self, body: Body) -> None:
+        self._indices: list[int] = []
+        for index in range(len(body.codes)):
+            action = ACTIONS[body.codes[index]]
+            if action == LOCAL_SET or action == LOCAL_TEE:
+                self._indices.append(index)
+        count = len(self._indices)
+        self._nodes: list[int] = [0] * count
+        self._nodes += [1 << body.immediates[index] for index in self._indices]
+        for node in range(count - 1, 0, -1):
+            self._nodes[node] = self._nodes[2 * node] | self._nodes[2 * node + 1]
+
+    def between(self, start: int, end: int) -> int:
+        """Return the locals that instructions from `start` and before `end` write, as bits."""
+        count = len(self._indices)
+        low = bisect_left(self._indices, start) + count
+        high = bisect_left(self._indices, end) + count
+        written = 0
+        while low < high:
+            if low & 1:
+                written |= self._nodes[low]
+                low += 1
+            if high & 1:
+                high -= 1
+                written |= self._nodes[high]
+            low >>= 1
+            high >>= 1
+        return written

@@ -1,0 +1,29 @@
+"""The declarations of locals at the start of a new body: the original's, copied as they are, and added ones."""
+
+from __future__ import annotations
+
+from caesura.analysis.body import Body
+from caesura.wasm.leb128 import encode_unsigned
+from caesura.wasm.types import encode_value_type
+
+
+def declare(data: bytes, body: Body, params: tuple[int, ...], new: list[tuple[int, int]]) -> bytes:
+    """Return the local declarations of a new body: `params` that it has as locals, the original's own, and `new` ones.
+
+    Where the original's end with locals of the type of the first new ones, these are counted there too.
+    """
+    declared = data[body.declarations_start : body.code_start]
+    count = len(params) + body.declarations + len(new)
+    if new and body.declarations and body.run_types[-1] == new[0][0]:
+        last = body.run_ends[-1] - (body.run_ends[-2] if len(body.run_ends) > 1 else 0)
+        last_run = _encode_runs([(body.run_types[-1], last)])
+        if last > 0 and declared.endswith(last_run):
+            declared = declared[: -len(last_run)]
+            new = [(new[0][0], last + new[0][1]), *new[1:]]
+            count -= 1
+    return encode_unsigned(count) + _encode_runs([(one, 1) for one in params]) + declared + _encode_runs(new)
+
+
+def _encode_runs(runs: list[tuple[int, int]]) -> bytes:
+    """Return local declarations for (type, count) runs, without the number of runs."""
+    return b"".join([encode_unsigned(count) + encode_value_type(value_type) for value_type, count in runs])
