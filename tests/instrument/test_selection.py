@@ -19,6 +19,8 @@ DISPATCH = """
       (local.set 1 (i32.load offset=4 (local.get 0)))
       (br_if 0 (local.get 1))))"""
 SMALL = "(func $small (param i32) (call $sleep) (i32.store (local.get 0) (i32.const 1)) (call $sleep))"
+# Functions that take bytes to instrument, so that there are some to spend on second bodies.
+INSTRUMENTED = "(func (call $sleep) (i32.store (i32.const 0) (i32.const 1)))" * 600
 PADDING = "(i32.store (local.get 0) (i32.const 123456))" * 30
 
 
@@ -38,17 +40,20 @@ def second_bodies(functions: str, **options: object) -> set[str]:
 
 
 def callers(count: int, function: str, arguments: str = "(i32.const 8)") -> str:
-    """Return functions that call one function, and too much else to get second bodies themselves."""
-    return "".join(f"(func $caller{n} (param i32) {PADDING} (call {function} {arguments}))" for n in range(count))
+    """Return functions that call one function, and do too much else to get second bodies themselves."""
+    store = "(i32.store (local.get 0) (i32.const 0))"
+    return "".join(
+        f"(func $caller{n} (param i32) {PADDING} (call {function} {arguments}) {store})" for n in range(count)
+    )
 
 
-def switch(sites: int, local_count: int) -> str:
+def switch(sites: int, local_count: int, call: str = "(call $sleep)") -> str:
     """Return a loop around a switch with 16 targets, and call sites behind it at which many locals are live."""
     blocks = "".join(f"(block $b{n} " for n in range(16))
     ends = ")".join("" for _ in range(17))
     labels = " ".join(f"$b{n}" for n in range(16))
     gets = "".join(f"(i32.store (i32.const 0) (local.get {n}))" for n in range(local_count))
-    calls = "(call $sleep)" * sites
+    calls = call * sites
     return f"""
       (func $switch (param{" i32" * local_count})
         (loop $again
@@ -74,24 +79,47 @@ def test_a_small_function_with_many_callers(count: int, chosen: set[str]) -> Non
     assert second_bodies(SMALL + callers(count, "$small")) == chosen
 
 
-@pytest.mark.parametrize(
-    ("count", "loop", "chosen"), [(39, "loop", set()), (40, "loop", {"larger"}), (40, "block", set())]
-)
-def test_a_larger_function_with_very_many_callers(count: int, loop: str, chosen: set[str]) -> None:
+@pytest.mark.parametrize(("count", "chosen"), [(19, set()), (20, {"larger"})])
+@pytest.mark.parametrize("loop", ["loop", "block"])
+def test_a_larger_function_with_many_callers(count: int, loop: str, chosen: set[str]) -> None:
     larger = f"(func $larger (param i32) {PADDING} ({loop} (call $sleep) (br_if 0 (i32.load (i32.const 4)))) {PADDING})"
-    rest = "".join(f"(func (param i32) {PADDING * 40})" for _ in range(4))  # a share of the code that suffices
-    assert second_bodies(larger + callers(count, "$larger") + rest) == chosen
+    assert second_bodies(larger + callers(count, "$larger") + INSTRUMENTED) == chosen
 
 
 @pytest.mark.parametrize("optimize", ["balanced", "speed"])
 def test_an_interpreter_with_few_call_sites(optimize: str) -> None:
-    rest = "".join(f"(func (param i32) {PADDING * 40})" for _ in range(10))
-    assert second_bodies(switch(10, 100) + rest, optimize=optimize) == {"switch"}
+    assert second_bodies(switch(10, 100) + INSTRUMENTED, optimize=optimize) == {"switch"}
 
 
 def test_an_interpreter_that_is_too_large_a_part_of_the_module() -> None:
     assert second_bodies(switch(10, 100)) == set()
     assert second_bodies(switch(10, 100), optimize="speed") == {"switch"}
+
+
+HELPER = f"(func $helper (param i32) {PADDING} (call $sleep) (i32.store (local.get 0) (i32.const 1)))"
+
+
+@pytest.mark.parametrize(
+    ("call", "chosen"), [("(call $sleep)", {"switch"}), ("(call $helper (i32.const 8))", {"switch", "helper"})]
+)
+def test_what_an_interpreter_calls(call: str, chosen: set[str]) -> None:
+    assert second_bodies(switch(10, 100, call) + HELPER + INSTRUMENTED) == chosen
+
+
+def test_what_an_interpreter_calls_through_functions_without_frames() -> None:
+    wrapper = "(func $wrapper (param i32) (i32.store (local.get 0) (i32.const 2)) (call $helper (local.get 0)))"
+    interpreter = switch(10, 100, "(call $wrapper (i32.const 8))")
+    assert second_bodies(interpreter + wrapper + HELPER + INSTRUMENTED) == {"switch", "helper"}
+
+
+def test_what_an_interpreter_calls_that_the_module_is_not_about() -> None:
+    interpreter = switch(10, 100, "(call $helper (i32.const 8))")
+    quiet = "".join(f"(func (param i32) {PADDING * 40})" for _ in range(10))
+    assert second_bodies(interpreter + HELPER + INSTRUMENTED + quiet) == {"switch"}
+
+
+def test_what_is_left_goes_to_what_many_functions_call() -> None:
+    assert second_bodies(HELPER + callers(30, "$helper") + INSTRUMENTED) == {"helper"}
 
 
 def test_small_modules_have_room_for_few() -> None:

@@ -1,4 +1,7 @@
-"""Functions that only pass a suspension on have no frame: they stay as they are, and can be suspended all the same."""
+"""Functions that only pass a suspension on have no frame, and can be suspended all the same.
+
+Wrappers stay as they are; what does more before its one call, in tail position, skips that in a rewind.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from caesura.wasm.module import Module
 from tests.instrument.building import bodies
 from tests.support.engine import assemble
 from tests.support.instrumenting import instrument
-from tests.support.plain_abi import HEADER, HostFunction, PlainGuest, StackArea, always, never
+from tests.support.plain_abi import HEADER, PAGE, HostFunction, PlainGuest, StackArea, always, never
 
 # What `$f` calls: functions that may suspend, of several types, and one that cannot.
 MODULE = """
@@ -29,9 +32,13 @@ MODULE = """
     (func $procedure (drop (call $callee (i32.const 3) (i64.const 4))))
     (func $several (param i32) (result i64 i32) (call $callee (local.get 0) (i64.const 1)) (i32.const 6))
     (func $references (param externref) (result funcref) (call $procedure) (ref.func $callee))
-    (func $quiet (param i32 i64) (result i64) (local.get 1))
+    (func $many (param i32 f32 f64 v128) (call $procedure))
+    (func $quiet (param i32 i64) (result i64) (global.set $counter (local.get 0)) (local.get 1))
     (func $f (export "f") %s))
 """
+
+# The place of `$f` among the functions.
+F = 6
 
 FRAMELESS = {
     "arguments in order": "(type $t) local.get 0 local.get 1 call $callee",
@@ -53,21 +60,55 @@ FRAMELESS = {
     "references": "(param externref) (result funcref) local.get 0 call $references",
 }
 
+# Each leaves what it has done in the global or in memory, or would trap if it were run again on garbage.
+TAIL = {
+    "another call before": "(type $t) local.get 0 local.get 0 local.get 1 call $quiet call $callee",
+    "load": "(type $t) local.get 0 i32.load local.get 1 call $callee",
+    "division": "(type $t) i32.const 100 local.get 0 i32.div_s local.get 1 call $callee",
+    "division of a parameter": """(type $t) local.get 0 i32.const 100 local.get 0 i32.rem_u i32.div_u
+                                  local.get 1 call $callee""",
+    "truncation": "(type $t) local.get 1 f64.convert_i64_s i32.trunc_f64_s local.get 1 call $callee",
+    "store": "(type $t) local.get 0 local.get 0 i32.store local.get 0 local.get 1 call $callee",
+    "store between arguments": """(type $t) local.get 0 i32.const 3 i32.add
+                                  local.get 0 local.get 0 i32.store local.get 1 call $callee""",
+    "global before": """(type $t) global.get $counter i32.const 8 i32.add global.set $counter
+                        global.get $counter local.get 1 call $callee""",
+    "block": "(type $t) block end local.get 0 local.get 1 call $callee",
+    "if": "(param i32) local.get 0 global.set $counter local.get 0 if call $procedure end",
+    "else": """(type $t) local.get 0 i32.eqz if (result i64) i64.const 5 else
+               local.get 0 global.set $counter local.get 0 local.get 1 call $callee end""",
+    "then arm with a result": """(type $t) local.get 0 if (result i64)
+                                 local.get 0 global.set $counter local.get 0 local.get 1 call $callee
+                                 else i64.const 5 end""",
+    "branch out of blocks": """(type $t) block (result i64) block local.get 0 global.set $counter
+                               local.get 0 local.get 1 call $callee br 1 end i64.const 9 end""",
+    "return in a loop": """(type $t) loop local.get 0 global.set $counter local.get 0 i32.const 11 i32.eq if
+                           local.get 0 local.get 1 call $callee return end local.get 0 br_if 0 end i64.const 1""",
+    "after a loop": """(param i32) loop global.get $counter local.get 0 i32.add global.set $counter
+                       local.get 0 i32.const 1 i32.sub local.tee 0 br_if 0 end call $procedure""",
+    "in a loop, at its end": """(param i32) loop local.get 0 global.set $counter
+                                local.get 0 i32.const 3 i32.sub local.tee 0 i32.const 0 i32.gt_s br_if 0
+                                call $procedure end""",
+    "operands below": """(type $t) i32.const 9 local.get 0 i32.load block (result i64)
+                         local.get 0 global.set $counter local.get 0 local.get 1 call $callee return end
+                         drop drop drop i64.const 4""",
+    "results dropped behind code": "i32.const 4 global.set $counter i32.const 2 call $several drop drop",
+    "arguments of all types": """i32.const 4 global.set $counter i32.const 2 f32.const 3 f64.const 4
+                                 i32.const 5 i32x4.splat call $many""",
+}
+
 FRAMED = {
     "import": "(type $t) local.get 0 local.get 1 call $ask",
     "through a table": "(type $t) local.get 0 local.get 1 i32.const 0 call_indirect (type $t)",
     "through a reference": "(type $t) local.get 0 local.get 1 ref.func $callee call_ref $t",
     "two calls": "(type $t) local.get 0 i32.const 1 local.get 1 call $callee call $callee",
-    "another call before": "(type $t) local.get 0 local.get 0 local.get 1 call $quiet call $callee",
     "another call behind": "(type $t) local.get 0 local.get 0 local.get 1 call $callee call $quiet",
-    "load": "(type $t) local.get 0 i32.load local.get 1 call $callee",
-    "division": "(type $t) i32.const 1 local.get 0 i32.div_s local.get 1 call $callee",
-    "store": "(type $t) i32.const 8 local.get 0 i32.store local.get 0 local.get 1 call $callee",
-    "global before": "(type $t) i32.const 8 global.set $counter local.get 0 local.get 1 call $callee",
     "global behind": "i32.const 2 i64.const 3 call $callee i32.wrap_i64 global.set $counter",
-    "block": "(type $t) block end local.get 0 local.get 1 call $callee",
     "loop": "loop call $procedure br 0 end",
-    "if": "(param i32) local.get 0 if call $procedure end",
+    "loop ended behind": "(param i32) loop call $procedure local.get 0 br_if 0 end",
+    "try": "try call $procedure catch_all i32.const 5 global.set $counter end",
+    "references as arguments": """(param externref) (result funcref)
+                                  i32.const 8 global.set $counter local.get 0 call $references""",
     "arithmetic behind": "(type $t) local.get 0 local.get 1 call $callee i64.const 3 i64.add",
     "parameter behind": "(param i64) (result i64) i32.const 2 i64.const 3 call $callee drop local.get 0",
     "parameter below": "(param i64) (result i64) local.get 0 i32.const 2 i64.const 3 call $callee drop",
@@ -102,7 +143,15 @@ def test_a_wrapper_stays_as_it_is(case: str) -> None:
     binary = assemble(MODULE % FRAMELESS[case])
     report = report_of(binary, "f")
     assert (report.frameless, report.instrumented, report.sites) == (True, True, 1)
-    assert bodies(instrument(binary))[5] == bodies(binary)[5]
+    assert bodies(instrument(binary))[F] == bodies(binary)[F]
+
+
+@pytest.mark.parametrize("case", TAIL)
+def test_one_call_in_tail_position_needs_no_frame(case: str) -> None:
+    binary = assemble(MODULE % TAIL[case])
+    report = report_of(binary, "f")
+    assert (report.frameless, report.instrumented, report.sites) == (True, True, 1)
+    assert bodies(instrument(binary))[F] != bodies(binary)[F]
 
 
 @pytest.mark.parametrize("case", FRAMED)
@@ -110,20 +159,22 @@ def test_what_does_more_has_a_frame(case: str) -> None:
     binary = assemble(MODULE % FRAMED[case])
     report = report_of(binary, "f")
     assert (report.frameless, report.instrumented, report.sites > 0) == (False, True, True)
-    assert bodies(instrument(binary))[5] != bodies(binary)[5]
+    assert bodies(instrument(binary))[F] != bodies(binary)[F]
 
 
 @pytest.mark.parametrize("options", [{}, {"asserts": True}, {"two_bodies": "all"}, {"two_bodies": "f"}], ids=str)
-@pytest.mark.parametrize("case", FRAMELESS)
+@pytest.mark.parametrize("case", [*FRAMELESS, *TAIL])
 def test_suspended_and_resumed(case: str, options: dict[str, object]) -> None:
     """With garbage as the export's arguments in the rewind, which `PlainGuest` passes."""
-    binary = assemble(MODULE % FRAMELESS[case])
+    binary = assemble(MODULE % {**FRAMELESS, **TAIL}[case])
     original = PlainGuest(binary, ASK)
     expected = original.call("f", *arguments_of(original))
     chosen = caesura.Options(**options)  # type: ignore[arg-type]
     guest = PlainGuest(instrument(binary, chosen), ASK, suspend_at=always)
     result = guest.call("f", *arguments_of(guest))
     assert guest.suspensions == 1 and guest.log == original.log
+    assert guest.globals() == original.globals()
+    assert guest.memory_image()[:PAGE] == original.memory_image()[:PAGE]
     if case == "references":  # to functions of different instances
         assert isinstance(result, wasmtime.Func) and isinstance(expected, wasmtime.Func)
     else:
@@ -245,19 +296,22 @@ RING = """
     (import "env" "ask" (func $ask))
     (memory (export "memory") 1)
     (func $one (export "one") call $two)
-    (func $two (export "two") call $three)
+    (func $two (export "two") %s call $three)
     (func $three call $one)
     (func $into (export "into") call $two)
     (func $ask_once (export "ask_once") call $ask))
 """
 
 
-def test_a_ring_of_wrappers_keeps_its_frames() -> None:
+@pytest.mark.parametrize(
+    ("before", "without"), [("", {"into"}), ("i32.const 0 i32.load drop", {"into", "one", "three"})]
+)
+def test_a_ring_keeps_its_frames(before: str, without: set[str]) -> None:
     """Nothing suspends in it, but a host that enters it while another call unwinds must come back."""
-    binary = assemble(RING)
+    binary = assemble(RING % before)
     options = caesura.Options(only_list=("one", "two", "three", "into", "ask_once"))
     frameless = {function.name for function in caesura.instrument(binary, options).functions if function.frameless}
-    assert frameless == {"into"}
+    assert frameless == without
     guest = PlainGuest(instrument(binary, options), {("env", "ask"): lambda: None}, stacks=StackArea(4096, 4096, 1))
 
     def start() -> None:

@@ -69,7 +69,7 @@ def find_wrappers(module: Module, graph: CallGraph, suspension: Suspension) -> d
         if suspension.instrumented[function] and len(callees) == 1 and suspension.instrumented[callees[0]]:
             if _only_calls(module, function, callees[0]):
                 found[function] = callees[0]
-    for function in _in_rings(found):
+    for function in in_rings(found):
         del found[function]
     return found
 
@@ -101,7 +101,7 @@ def _only_calls(module: Module, function: int, callee: int) -> bool:
             return False
 
 
-def _in_rings(calls: dict[int, int]) -> list[int]:
+def in_rings(calls: dict[int, int]) -> list[int]:
     """Return the functions that call themselves, directly or through others."""
     rings: list[int] = []
     walk_of: dict[int, int] = {}  # in the walk from which function each was met first

@@ -96,6 +96,7 @@ class BodyWriter:
         suspension: Suspension,
         entered: list[bool],
         two_bodies: set[int],
+        frameless: dict[int, int],
         additions: Additions,
         runtime: Runtime,
         group_rule: GroupRule,
@@ -104,8 +105,10 @@ class BodyWriter:
         self._options = options
         self._suspension = suspension
         self._exact = [not instrumented for instrumented in suspension.instrumented]
+        self._all_exact = [True] * len(suspension.instrumented)
         self._entered = entered
         self._two_bodies = two_bodies
+        self._frameless = frameless
         self._additions = additions
         self._runtime = runtime
         self._group_rule = group_rule
@@ -116,6 +119,8 @@ class BodyWriter:
         body = decode_body(module, function, self._suspension, self._options.ignore_unwind_from_catch, False)
         if not body.sites:
             return None
+        if function in self._frameless:
+            return self._prepare_frameless(function, body)
         if function in self._two_bodies:
             prepared = self._prepare_two(function, body, handoff_loops(module.data, body))
             if prepared is not None:
@@ -132,6 +137,21 @@ class BodyWriter:
         frame.number_bias = _bias(plan)
         if self._options.optimize != "size":
             self._set_late(body, plan, layout, liveness, frame)
+        return Prepared(self._subject(function, body, plan, layout, frame, _ONE_PAD), layout, None, None)
+
+    def _prepare_frameless(self, function: int, body: Body) -> Prepared | None:
+        """Plan a function whose only call site is in tail position (see `analysis.tail_sites`).
+
+        Nothing is restored: the landing point stands where what is run again can neither trap nor matter.
+        """
+        results = self._module.function_type(function).results
+        plan = Planner(self._module, body, results, self._all_exact, set(), False, True).run()
+        if not plan.site_calls:
+            return None
+        plan.saved_temporaries.clear()
+        plan.moved_locals.clear()
+        layout = self._layout(function, plan, False)
+        frame = Frame(body, [], plan, False)
         return Prepared(self._subject(function, body, plan, layout, frame, _ONE_PAD), layout, None, None)
 
     def _set_late(self, body: Body, plan: Plan, layout: Layout, liveness: Liveness, frame: Frame) -> None:
@@ -193,6 +213,7 @@ class BodyWriter:
             additions.types,
             additions.import_thunks,
             self._options.optimize == "size",
+            function not in self._frameless,
         )
 
     def write(self, prepared: Prepared) -> bytes:

@@ -16,6 +16,7 @@ from caesura.analysis.calls import read_calls
 from caesura.analysis.entries import entered_from_outside
 from caesura.analysis.shadow_stack import find_stack_pointer
 from caesura.analysis.suspension import Suspension, find_suspending
+from caesura.analysis.tail_sites import find_tail_sites
 from caesura.analysis.wrappers import find_wrappers
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.asserts import Asserter
@@ -113,7 +114,9 @@ class _Pipeline:
         self._functions = FunctionTable(self._module, self._types)
         self._sites: list[int] = [0] * len(self._module.body_starts)
         self._warnings: list[str] = []
+        # Functions without a frame that stay as they are, and all functions without one, with what each calls.
         self._wrappers: dict[int, int] = {}
+        self._frameless: dict[int, int] = {}
         self._import_thunks: dict[int, int] = {}
         self._pool = GlobalPool(len(self._module.globals) + (0 if options.import_globals else 2))
         self._stack_pointer = find_stack_pointer(self._module)
@@ -128,7 +131,9 @@ class _Pipeline:
         lists = resolve_lists(options, imports, self._names.names, self._warnings)
         suspension = find_suspending(module, graph, lists, self._prepared.runtime_functions)
         self._wrappers = find_wrappers(module, graph, suspension)
-        framed = [flag and index not in self._wrappers for index, flag in enumerate(suspension.instrumented)]
+        tails = find_tail_sites(module, graph, suspension, self._wrappers, options.ignore_unwind_from_catch)
+        self._frameless = {**self._wrappers, **tails}
+        framed = [flag and index not in self._frameless for index, flag in enumerate(suspension.instrumented)]
         memory = choose_memory(module, options, self._edits, self._new_names)
         state_globals = Globals(module, options, memory.pointer, self._edits, self._new_names)
         grows = options.thunks and options.in_secondary_memory
@@ -154,8 +159,9 @@ class _Pipeline:
             module,
             options,
             suspension,
-            entered_from_outside(module, graph, suspension.instrumented, self._wrappers),
-            select_two_bodies(module, graph, suspension, framed, options, self._names.names),
+            entered_from_outside(module, graph, suspension.instrumented, self._frameless),
+            select_two_bodies(module, graph, suspension, self._frameless, options, self._names.names),
+            tails,
             Additions(self._types, self._functions, self._pool, self._names, self._new_names, self._import_thunks),
             runtime,
             default_rule(options.optimize, moves == PIECES) if self._group_rule is None else self._group_rule,
@@ -202,7 +208,12 @@ class _Pipeline:
         waiting: list[Prepared | None] = []
         if moves != SHARED:
             waiting = [self._prepare(own, suspension, writer) for own in range(len(self._sites))]
-            choose_moves([prepared for prepared in waiting if prepared is not None], runtime, self._options, moves)
+            choose_moves(
+                [prepared for prepared in waiting if prepared is not None and prepared.subject.has_frame],
+                runtime,
+                self._options,
+                moves,
+            )
         bodies: list[bytes] = []
         for own in range(len(self._sites)):
             if own % _STRIDE == 0:
@@ -310,7 +321,7 @@ class _Pipeline:
             reason = reason_of(function, sites, suspension, self._names.names)
             index = self._prepared.original_function(function)
             name = self._names.name(function, index)
-            is_frameless = function in self._wrappers
+            is_frameless = function in self._frameless
             reports.append(FunctionReport(index, name, sites > 0, sites, reason, is_frameless))
         return Instrumented(
             module=output,

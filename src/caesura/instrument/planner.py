@@ -43,6 +43,7 @@ class Planner:
     `exact_arguments[f]` tells whether a call of function f must get its real arguments again in a rewind (it is an
     import or part of the guest's own runtime). `handoff_loops` are no regions: the resume body runs through their
     code only once (see `two_bodies`); `has_two_bodies` tells whether the function gets two bodies at all.
+    `restores_nothing` says that locals are not restored in a rewind, so that what may trap cannot be run again.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class Planner:
         exact_arguments: list[bool],
         handoff_loops: set[int],
         has_two_bodies: bool,
+        restores_nothing: bool = False,
     ) -> None:
+        self._restores_nothing = restores_nothing
         self._handoff_loops = handoff_loops
         self._has_two_bodies = has_two_bodies
         self.module = module
@@ -221,7 +224,8 @@ class Planner:
                 self._fence = read + 1
             start = self._starts[-1]
             self._take(1)
-        self._push(index, -1 if action == actions.TRAPPING else index, start)
+        runs_again = action == actions.TRAPPING and not self._restores_nothing
+        self._push(index, -1 if runs_again else index, start)
 
     def _select(self, index: int) -> None:
         read = max(self._reads[-1], self._reads[-2], self._reads[-3])

@@ -11,7 +11,7 @@ class FunctionReport:
 
     `instrumented` tells whether suspensions can now pass through it, `sites` at how many calls it can be suspended, and
     `reason` why it can or cannot: the call path to where a suspension can start, or what rules one out. `frameless`
-    tells that it needs no frame of its own for that, and stays as it was.
+    tells that it needs no frame of its own for that.
     """
 
     index: int

@@ -80,6 +80,7 @@ class Rewriter:
         # Hand-off loops of a resume body: the label where it leaves instead of entering them.
         self._exits: dict[int, int] = {}
         self._is_for_size = subject.is_for_size
+        self._has_frame = subject.has_frame
         # Blocks opened at region heads that turned out to have nothing that branches to them.
         self.untargeted: set[int] = set()
 
@@ -88,6 +89,8 @@ class Rewriter:
 
         Only what others than instrumented functions enter must be able to leave at once (see `analysis.entries`).
         """
+        if not self._has_frame:
+            return self._run_without_frame()
         self._unwinding.has_one_site = len(self._plan.site_calls) == 1
         leaves_with_results = is_entered_from_outside and bool(self._results)
         if (
@@ -102,6 +105,13 @@ class Rewriter:
         self._unwinding.open()
         self._dispatcher.enter_function(leave)
         return self._code_and_tail(leave)
+
+    def _run_without_frame(self) -> bytes:
+        """Return the encoded body of a function that only has to come to its call again."""
+        self._dispatcher.enter(0)
+        self._copy_code()
+        self._out.append(c.END)
+        return self._declarations() + b"".join(self._out)
 
     def _run_in_place(self, is_entered_from_outside: bool) -> bytes:
         """Return the encoded body of a function that unwinds, and leaves, right where it finds out that it has to.
@@ -148,7 +158,8 @@ class Rewriter:
         for site in range(len(plan.site_calls)):
             call = plan.site_calls[site]
             marks[call] |= _SITE
-            marks[call + 1 if call in plan.checked_late else call] |= _CHECKED
+            if self._has_frame:
+                marks[call + 1 if call in plan.checked_late else call] |= _CHECKED
             marks[plan.site_landings[site]] |= _LANDING
             self._site_of_call[call] = site
         for site in range(len(self._layout.landings)):

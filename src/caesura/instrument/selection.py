@@ -21,20 +21,24 @@ from typing import Final
 
 from caesura.analysis.body import Body, decode_body
 from caesura.analysis.calls import CallGraph
-from caesura.analysis.interpreters import MANY_TARGETS, LoopFacts, loop_facts
+from caesura.analysis.interpreters import MANY_TARGETS, LoopFacts, handoff_loops, loop_facts
+from caesura.analysis.resumed import resumed_bytes
 from caesura.analysis.suspension import Suspension
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.lists import PatternList, read_list
 from caesura.instrument.options import Options
+from caesura.wasm import opcodes as op
 from caesura.wasm.module import Module
 
-# Where options ask for balance: how much of a module's code, in parts per thousand, the interpreters chosen may hold,
-# the product of call sites and locals that makes an interpreter, and how much the busy functions chosen may cost, in
-# bytes at least.
+# Where options ask for balance: how much all second bodies may cost, in percent of what a module takes without any, but
+# in bytes at least; how much of that interpreters may take, in percent; and the product of call sites and locals that
+# makes an interpreter.
+_SHARE: Final = 24
+_LEAST_BYTES: Final = 300
 _INTERPRETERS_SHARE: Final = 80
 _INTERPRETERS_MERGES: Final = 1_000
-_BUSY_SHARE: Final = 10
-_BUSY_BYTES: Final = 300
+# What part of a module's code an interpreter holds, in percent, if the module is about it.
+_MAIN_SHARE: Final = 3
 
 # The product of call sites and locals from which on any function gets two bodies where options ask for speed.
 _MANY_MERGES: Final = 4_000
@@ -52,58 +56,116 @@ _SMALL_DISPATCH: Final = 200
 _CALLED_OFTEN: Final = 0
 _DISPATCHING: Final = 1
 _SWITCHING: Final = 2
-_NOT_BUSY: Final = 3
+_HELPING: Final = 3
+_CALLED: Final = 4
+_NOT_BUSY: Final = 5
 
 
 def select_two_bodies(
-    module: Module, graph: CallGraph, suspension: Suspension, framed: list[bool], options: Options, names: list[str]
+    module: Module,
+    graph: CallGraph,
+    suspension: Suspension,
+    frameless: dict[int, int],
+    options: Options,
+    names: list[str],
 ) -> set[int]:
-    """Return which functions get two bodies, by function index; `framed` tells which functions have frames at all."""
+    """Return which functions get two bodies, by function index.
+
+    `frameless` are the instrumented functions that have no frame, and the function that each calls.
+    """
     first = module.imported_functions
     mode = options.two_bodies
     if mode == "never" or (mode == "auto" and options.optimize == "size"):
         return set()
-    candidates = [first + own for own in range(len(graph.callees)) if framed[first + own]]
+    functions = range(first, first + len(graph.callees))
+    candidates = [index for index in functions if suspension.instrumented[index] and index not in frameless]
     if mode == "all":
         return set(candidates)
     if mode != "auto":
         patterns = PatternList(read_list(mode))
         return {function for function in candidates if patterns.match(names[function])}
-    return _Selection(module, graph, suspension, options).choose(candidates)
+    return _Selection(module, graph, suspension, frameless, options).choose(candidates)
 
 
 class _Selection:
-    def __init__(self, module: Module, graph: CallGraph, suspension: Suspension, options: Options) -> None:
+    def __init__(
+        self,
+        module: Module,
+        graph: CallGraph,
+        suspension: Suspension,
+        frameless: dict[int, int],
+        options: Options,
+    ) -> None:
         self._module = module
         self._graph = graph
         self._suspension = suspension
+        self._frameless = frameless
         self._options = options
+        starts, ends = module.body_starts, module.body_ends
+        self._code = sum(ends[own] - starts[own] for own in range(len(starts)))
         self._callers = [0] * len(module.function_types)
         for callees in graph.callees:
             for callee in callees:
                 self._callers[callee] += 1
-        # (minus merges, function) and (kind, cost, function): in their order, what is to be chosen first comes first.
-        self._interpreters: list[tuple[int, int]] = []
-        self._busy: list[tuple[int, int, int]] = []
+        # (minus merges, cost, function) and (kind, rank, cost, function): in their order, what is to be chosen first
+        # comes first.
+        self._interpreters: list[tuple[int, int, int]] = []
+        self._busy: list[tuple[int, int, int, int]] = []
         self._for_speed: list[int] = []
+        # From how many places interpreters call a function, by interpreter.
+        self._calls: dict[int, dict[int, int]] = {}
 
     def choose(self, candidates: list[int]) -> set[int]:
         for function in candidates:
             self._look_at(function)
         if self._options.optimize == "speed":
-            chosen = {function for _, function in self._interpreters}
-            chosen.update([function for _, _, function in self._busy])
+            chosen = {function for _, _, function in self._interpreters}
+            chosen.update([function for _, _, _, function in self._busy])
             chosen.update(self._for_speed)
             return chosen
-        starts, ends = self._module.body_starts, self._module.body_ends
-        code = sum(ends[own] - starts[own] for own in range(len(starts)))
+        budget = max(self._cost_of_single_bodies(candidates) * _SHARE // 100, _LEAST_BYTES)
         self._interpreters.sort()
+        interpreters = [(cost, function) for _, cost, function in self._interpreters]
+        chosen, left = _within(interpreters, budget * _INTERPRETERS_SHARE // 100)
+        budget -= budget * _INTERPRETERS_SHARE // 100 - left
+        self._add_helpers(chosen)
         self._busy.sort()
-        interpreters = [(self._size(function), function) for _, function in self._interpreters]
-        chosen = _within(interpreters, code * _INTERPRETERS_SHARE // 1_000)
-        busy = [(cost, function) for _, cost, function in self._busy]
-        chosen.update(_within(busy, max(code * _BUSY_SHARE // 1_000, _BUSY_BYTES)))
+        busy = [(cost, function) for _, _, cost, function in self._busy if function not in chosen]
+        chosen.update(_within(busy, budget)[0])
         return chosen
+
+    def _cost_of_single_bodies(self, candidates: list[int]) -> int:
+        """Return about how many bytes instrumenting takes without second bodies.
+
+        Fitted to what it takes for SQLite, QuickJS and PHP: to 5%.
+        """
+        edges = 0
+        size = 0
+        for function in candidates:
+            size += self._size(function)
+            for callee in self._graph.callees[function - self._module.imported_functions]:
+                if self._suspension.may_suspend(callee):
+                    edges += 1
+        return 27 * edges + 11 * size // 100
+
+    def _add_helpers(self, interpreters: set[int]) -> None:
+        """Count what these interpreters call as busy: first what merges most for its bytes and is called most."""
+        places: dict[int, int] = {}
+        for interpreter in interpreters:
+            if 100 * self._size(interpreter) < _MAIN_SHARE * self._code:
+                continue
+            for callee, count in self._calls[interpreter].items():
+                helper = callee
+                while helper in self._frameless:
+                    helper = self._frameless[helper]
+                if self._suspension.instrumented[helper]:
+                    places[helper] = places.get(helper, 0) + count
+        for helper, count in places.items():
+            body = self._decode(helper)
+            if body is not None and body.sites:
+                cost = _estimated_cost(self._module.data, body)
+                merges = len(body.sites) * body.local_count
+                self._busy.append((_HELPING, -1_000 * count * merges // cost, cost, helper))
 
     def _size(self, function: int) -> int:
         own = function - self._module.imported_functions
@@ -126,11 +188,18 @@ class _Selection:
         facts = loop_facts(self._module.data, body)
         merges = len(body.sites) * body.local_count
         if facts.sites_around_switch and merges >= _INTERPRETERS_MERGES:
-            self._interpreters.append((-merges, function))
+            self._interpreters.append((-merges, _estimated_cost(self._module.data, body), function))
+            self._calls[function] = _calls(body)
             return
         kind = self._kind(size, callers, facts)
         if kind != _NOT_BUSY:
-            self._busy.append((kind, _estimated_cost(size, body), function))
+            cost = _estimated_cost(self._module.data, body)
+            rank = cost
+            if kind == _SWITCHING:
+                rank = -merges
+            elif kind == _CALLED:
+                rank = 1_000 * cost // callers
+            self._busy.append((kind, rank, cost, function))
         if merges >= _MANY_MERGES or (facts.sites_in_loops and size <= _MODERATE):
             self._for_speed.append(function)
 
@@ -142,7 +211,9 @@ class _Selection:
             return _CALLED_OFTEN
         if facts.calls_through_table_in_loops and size <= _SMALL_DISPATCH:
             return _DISPATCHING
-        return _SWITCHING if facts.sites_around_switch else _NOT_BUSY
+        if facts.sites_around_switch:
+            return _SWITCHING
+        return _CALLED if callers >= _MANY_CALLERS and self._options.optimize == "balanced" else _NOT_BUSY
 
     def _decode(self, function: int) -> Body | None:
         """Return a function's decoded body, or None for one that is refused, with its place, when it is rewritten."""
@@ -153,16 +224,32 @@ class _Selection:
             return None
 
 
-def _estimated_cost(size: int, body: Body) -> int:
-    """Return about how many bytes two bodies take more than one; fitted to SQLite's, QuickJS's and PHP's functions."""
-    return 40 + 25 * len(body.sites) + 3 * size // 10 + 4 * body.local_count
+def _calls(body: Body) -> dict[int, int]:
+    """Return from how many call sites a function calls others by name."""
+    calls: dict[int, int] = {}
+    for site in body.sites:
+        if body.codes[site] == op.CALL:
+            callee = body.immediates[site]
+            calls[callee] = calls.get(callee, 0) + 1
+    return calls
 
 
-def _within(costs: list[tuple[int, int]], budget: int) -> set[int]:
-    """Return the functions, given as (cost, function), that fit into a budget, first come first served."""
+def _estimated_cost(data: bytes, body: Body) -> int:
+    """Return about how many bytes two bodies take more than one.
+
+    Fitted to SQLite's and QuickJS's functions: to 6% for half of them, to 2% for all together.
+    """
+    resumed = resumed_bytes(data, body, handoff_loops(data, body))
+    return 48 + 19 * len(body.sites) // 2 + resumed + 6 * body.local_count
+
+
+def _within(costs: list[tuple[int, int]], budget: int) -> tuple[set[int], int]:
+    """Return the functions, given as (cost, function), that fit into a budget, first come first served, and the rest
+    of it.
+    """
     chosen: set[int] = set()
     for cost, function in costs:
-        if cost <= budget:
+        if cost <= budget and function not in chosen:
             budget -= cost
             chosen.add(function)
-    return chosen
+    return chosen, budget

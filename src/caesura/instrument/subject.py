@@ -18,7 +18,7 @@ class Subject:
     """`numbers` are the numbers of the call sites, in the plan's order; `pads` say where these unwind to.
 
     `import_thunks` maps imports that may suspend to the functions through which they are called. `is_for_size` says
-    that only bytes count.
+    that only bytes count, `has_frame` whether the function saves a frame (see `analysis.tail_sites`).
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Subject:
         types: TypeTable,
         import_thunks: dict[int, int],
         is_for_size: bool,
+        has_frame: bool,
     ) -> None:
         self.module = module
         self.function = function
@@ -46,3 +47,4 @@ class Subject:
         self.types = types
         self.import_thunks = import_thunks
         self.is_for_size = is_for_size
+        self.has_frame = has_frame

@@ -1,0 +1,119 @@
+"""Which functions need no frame since the last thing that they do is their only call that may suspend.
+
+Such a function may do anything before, and has one call site, in tail position:
+
+    (func $set_value (param i32 i32 i64)  ...store the new value...  local.get 0  local.get 3  call $free)
+
+Where the guest unwinds, $free has saved its frame and returns zeros, and so does $set_value, as nothing comes behind
+the call. In a rewind it must only get to the call again: what comes before is skipped, and $free, which pops its own
+frame, ignores its arguments. So it needs neither a frame nor a check behind the call, only a look at the state before
+it begins. These are often small functions that are called very often, such as what counts references and frees.
+
+The conditions are those of frameless wrappers (see `wrappers`), but for what may come before the call: it is a direct
+call of an instrumented function of the module's own, or of another function without a frame; the results are the
+callee's; rings keep their frames. *Tail position* means that from the call only `end`, `else`, `br` and `return` lead
+out of the function, and `drop` where it has no results. A call inside of a try is left out, since its handlers would
+need their locals, and one with references for arguments, which cannot always be made again.
+
+Functions with several call sites keep their frames even if all of these are in tail position: which of them a frame on
+the asyncify stack came from could not be told.
+"""
+
+from __future__ import annotations
+
+from caesura.analysis.body import Body, decode_body
+from caesura.analysis.calls import CallGraph
+from caesura.analysis.suspension import Suspension
+from caesura.analysis.wrappers import in_rings
+from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.wasm import opcodes as op
+from caesura.wasm.module import Module, TypeDefinition
+from caesura.wasm.types import I32, V128
+
+
+def find_tail_sites(
+    module: Module, graph: CallGraph, suspension: Suspension, wrappers: dict[int, int], ignores_catches: bool
+) -> dict[int, int]:
+    """Return the functions whose only call site is in tail position, and the function that each calls there.
+
+    `wrappers` are left out; `ignores_catches` is the option `ignore_unwind_from_catch`.
+    """
+    found: dict[int, int] = {}
+    for own in range(len(graph.callees)):
+        function = module.imported_functions + own
+        if not suspension.instrumented[function] or function in wrappers:
+            continue
+        callee = _only_suspending_callee(graph.callees[own], suspension)
+        if callee < 0 or not _fits(module.function_type(function), module.function_type(callee)):
+            continue
+        try:
+            body = decode_body(module, function, suspension, ignores_catches, False)
+        except (MalformedModule, UnsupportedModule, IndexError, KeyError):
+            continue  # refused, with its place, when it is rewritten
+        if len(body.sites) != 1 or body.codes[body.sites[0]] != op.CALL:
+            continue
+        has_results = bool(module.function_type(function).results)
+        if body.immediates[body.sites[0]] == callee and _is_in_tail_position(body, body.sites[0], has_results):
+            found[function] = callee
+    for function in in_rings({**wrappers, **found}):
+        found.pop(function, None)
+    return found
+
+
+def _fits(caller: TypeDefinition, callee: TypeDefinition) -> bool:
+    """Tell whether a function can end with a call of another: by the types of results and arguments."""
+    if caller.results and caller.results != callee.results:
+        return False
+    return min(callee.params, default=V128) >= V128 and max(callee.params, default=V128) <= I32
+
+
+def _only_suspending_callee(callees: list[int], suspension: Suspension) -> int:
+    """Return the only callee of a function that may suspend, if that is instrumented; else -1."""
+    found = -1
+    for callee in callees:
+        if suspension.may_suspend(callee):
+            if found >= 0 or not suspension.instrumented[callee]:
+                return -1
+            found = callee
+    return found
+
+
+def _is_in_tail_position(body: Body, call: int, has_results: bool) -> bool:
+    """Tell whether all that a function does behind a call is to return what that gave, or nothing."""
+    codes = body.codes
+    around: list[int] = []  # the constructs that the call stands in
+    for index in range(call):
+        while around and body.ends[around[-1]] <= index:
+            around.pop()
+        if index in body.ends:
+            if codes[index] == op.TRY or codes[index] == op.TRY_TABLE:
+                if body.ends[index] > call:
+                    return False
+            around.append(index)
+    while around and body.ends[around[-1]] < call:
+        around.pop()
+    last = len(codes) - 1
+    index = call + 1
+    while index < last:
+        code = codes[index]
+        if code == op.RETURN:
+            return True
+        if code == op.END:
+            around.pop()
+            index += 1
+        elif code == op.DROP and not has_results:
+            index += 1
+        elif code == op.ELSE:
+            index = body.ends[around[-1]]
+        elif code == op.BR:
+            depth = body.immediates[index]
+            if depth >= len(around):
+                return True
+            target = around[-1 - depth]
+            if codes[target] == op.LOOP:
+                return False
+            del around[len(around) - 1 - depth :]
+            index = body.ends[target] + 1
+        else:
+            return False
+    return True
