@@ -1,18 +1,21 @@
 """Which functions get two bodies (see `two_bodies`).
 
-What a second body saves are the merges of locals at landing points; it costs about as much code as lies behind them.
-How often a function runs cannot be seen, so two kinds are chosen by facts. *Interpreters*: a switch in a loop with call
-sites, and many merges. There V8, in Node 20, often takes to a simpler way of allocating registers, which makes the
-whole function several times slower. *Busy functions*, with few bytes at stake: small ones that many functions
-call, larger ones that very many call and that have call sites in loops, small loops that call through a table (what is
-left of an interpreter whose instructions are functions), and switches in loops with fewer merges. Where options ask
-for balance, interpreters come in the order of their merges, call sites times locals, and busy functions in that of
-their kind and cost, each as long as a set share of the module's code lasts; where they ask for speed all are chosen,
-and every function with many merges, or with call sites in loops unless it is large.
+What a second body saves are the merges of locals at landing points; it costs about as much code as lies behind them
+(see `analysis.resumed`). How often a function runs cannot be seen, so two kinds are chosen by facts. *Interpreters*: a
+switch in a loop with call sites, and many merges. There V8, in Node 20, often takes to a simpler way of allocating
+registers, which makes the whole function several times slower. *Busy functions*, with fewer bytes at stake: small ones
+that many functions call, larger ones that very many call and that have call sites in loops; small loops that call
+through a table (what is left of an interpreter whose instructions are functions); switches in loops with fewer merges;
+what an interpreter calls, if it is what the module is about; and what many functions call. Where options ask for
+balance, interpreters come in the order of their merges, call sites times locals, and busy functions in that of their
+kind and rank, as long as there are bytes left of a share of those that instrumenting takes anyway. Where they ask for
+speed all are chosen but for the last two kinds, and every function with many merges, or with call sites in loops unless
+it is large.
 
 Measured with the running times of SQLite, QuickJS and PHP and rejected: the merges or the bytes alone, with and without
 loop depths and the numbers of callers, also along the call graph. What they chose for the same bytes saved less than a
-third as much. Going by the number of call sites alone took SQLite's parser before its interpreter.
+third as much. Going by the number of call sites alone took SQLite's parser before its interpreter. Shares of the code,
+instead of the bytes that it takes to instrument it, allowed PHP more than SQLite, whose functions call more.
 """
 
 from __future__ import annotations
