@@ -197,6 +197,8 @@ class Dispatcher:
                 last = labels.sites[subject] = labels.begin(c.BLOCK_EMPTY)
             elif self._layout.regions[subject].total:
                 last = labels.regions[subject] = labels.begin(c.BLOCK_EMPTY)
+            else:  # a region all of whose call sites are dead code
+                continue
             last_moment = moment
 
     def is_plain(self, construct: int) -> bool:
