@@ -159,9 +159,9 @@ class Options:
             "kind": CHOICE,
             "choices": OPTIMIZE_CHOICES,
             "pass_argument": "",
-            "help": "size (no second bodies), balanced (second bodies for interpreters and for functions that look busy, "
-            "for about a quarter more bytes), or speed (for these, whatever they take, and every function with many "
-            "call sites, or with call sites in loops unless it is large)",
+            "help": "size (no second bodies), balanced (second bodies for interpreters and for functions that look "
+            "busy, for about a quarter more bytes), or speed (for these, whatever they take, and every function with "
+            "many call sites, or with call sites in loops unless it is large)",
         },
     )
     no_multivalue: bool = field(
