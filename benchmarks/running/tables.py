@@ -49,7 +49,7 @@ def tables(facts: dict[str, Any]) -> str:
 
 
 _HEAD = """\
-Measured on {date} with {machine}, in {rounds} rounds, the variants right after each other in each. Times are
+Measured on {date} with {machine}, in {rounds} rounds, the variants taking turns in each. Times are
 processor time of the thread that runs the program, after V8's compilers have come to rest. A figure is the median over
 the rounds, with the least and the greatest. `size`, `balanced` (the default) and `speed` are what `--optimize` says.
 Both tools assume that every import and every call through a table may suspend (but for calls that caesura proves not

@@ -112,4 +112,13 @@ def test_not_in_a_loop_on_its_own() -> None:
 
 def test_two_bodies_set_each_value_as_far_in_as_they_can() -> None:
     """Control is handed over at the head of the innermost loop: what is live there is set at the loops around it."""
-    assert set_late(nested(1), two_bodies="all") == [["j", "a"], ["k", "b", "d"], []]
+    assert set_late(nested(9), two_bodies="all") == [["j", "a"], ["k", "b", "d"], []]
+
+
+def test_two_bodies_with_few_call_sites_hand_over_at_the_outermost_loop() -> None:
+    assert set_late(nested(8), two_bodies="all") == [[], [], []]
+    text = print_module(caesura.instrument(nested(8), caesura.Options(two_bodies="all")).module)
+    body = text[text.index("(func $nested ") :].partition("\n  (func ")[0]
+    loops = body[body.index(" loop") : body.rindex(" end\n")]
+    # The loops only hold the program's own code and the checks behind its eight call sites.
+    assert loops.count("global.get $__asyncify_state") == 8

@@ -1,7 +1,8 @@
 /**
  * Timing that other work on the machine disturbs little: the processor time of the main thread, after V8's compilers on
  * other threads have come to rest. (Wall-clock time counts what other processes take; the processor time of the whole
- * process counts the compilers.)
+ * process counts the compilers.) What shares the processor's caches disturbs all the same, for some milliseconds or
+ * some seconds: so the variants take turns many times, and of each variant's turns the median counts.
  */
 
 import { readFileSync } from "node:fs";
@@ -12,6 +13,7 @@ const IDLE_TIMES = 3;
 const BUSY_SHARE = 0.3;
 // How long each program runs before it is measured, in parts of the time for which it is measured.
 const WARMING_SHARES = [0.1, 0.4];
+const TURNS = 9;
 
 /** What the milliseconds of this process are, for the report. */
 export const clock = usesThreadTime() ? "processor time of the main thread" : "processor time of the process";
@@ -46,22 +48,28 @@ export async function settle() {
 /**
  * Measures the same programs in several variants of a module. `variants` maps their names to objects that have, for each
  * program, a function that does its work once and gives a string that says what came out, the same each time. All are
- * warmed up before the first is measured; the variants of one program run right after each other, each in turn first,
- * and each as often as is needed to fill a time. Gives the milliseconds of one repetition.
+ * warmed up before the first is measured; then the variants of one program take turns, each in turn first, and each as
+ * often as is needed to fill its part of a time. Gives the milliseconds of one repetition.
  */
 export async function measure(variants, leastMilliseconds) {
   const names = Object.keys(variants);
   const programs = Object.keys(variants[names[0]]);
-  const inTurn = programs.flatMap((program, turn) =>
-    names.map((_, position) => ({ program, name: names[(turn + position) % names.length] })),
-  );
   for (const share of leastMilliseconds > 0 ? WARMING_SHARES : []) {
-    for (const { program, name } of inTurn) await repeat(variants[name][program], share * leastMilliseconds);
+    for (const program of programs) {
+      for (const name of names) await repeat(variants[name][program], share * leastMilliseconds);
+    }
     await settle();
   }
   const results = Object.fromEntries(names.map((name) => [name, {}]));
-  for (const { program, name } of inTurn) {
-    results[name][program] = await repeat(variants[name][program], leastMilliseconds);
+  for (const [place, program] of programs.entries()) {
+    const taken = Object.fromEntries(names.map((name) => [name, []]));
+    for (let turn = 0; turn < (leastMilliseconds > 0 ? TURNS : 1); turn++) {
+      for (const position of names.keys()) {
+        const name = names[(place + turn + position) % names.length];
+        taken[name].push(await repeat(variants[name][program], leastMilliseconds / TURNS));
+      }
+    }
+    for (const name of names) results[name][program] = middle(taken[name]);
   }
   return results;
 }
@@ -74,10 +82,21 @@ async function repeat(run, leastMilliseconds) {
   do {
     const next = await run();
     passed = milliseconds() - begun;
-    if (times++ > 0 && next !== outcome) throw new Error(`the outcome was first ${outcome}, then ${next}`);
-    outcome = next;
+    if (times++ > 0) outcome = agreed(outcome, next);
+    else outcome = next;
   } while (passed < leastMilliseconds);
   return { milliseconds: passed / times, outcome };
+}
+
+/** The turn that took the median of times; all must have had the same outcome. */
+function middle(turns) {
+  for (const { outcome } of turns) agreed(turns[0].outcome, outcome);
+  return turns.sort((one, other) => one.milliseconds - other.milliseconds)[turns.length >> 1];
+}
+
+function agreed(outcome, next) {
+  if (next !== outcome) throw new Error(`the outcome was first ${outcome}, then ${next}`);
+  return outcome;
 }
 
 /** What a runner was called with: an object in JSON. */

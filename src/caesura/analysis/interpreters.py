@@ -5,8 +5,10 @@ merge them all at each. Such functions are found by facts: a loop that holds cal
 `br_table` with many targets. The number of call sites alone was measured and rejected: it doubles large functions that
 gain nothing. Control is handed from the resume body to the normal body at the heads of the function's large loops:
 all loops would be too many entries (SQLite at 1.64 instead of 1.13), only the outermost one too few, since an
-interpreter's loop often sits inside a restart loop. The innermost loops without call sites are found here too, since
-functions with two bodies treat them specially (see `instrument.two_bodies`).
+interpreter's loop often sits inside a restart loop. With few call sites it is the outermost ones, since there the
+resume body is hardly slower than the normal one, which then need not look at anything in its inner loops. The innermost
+loops without call sites are found here too, since functions with two bodies treat them specially (see
+`instrument.two_bodies`).
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from caesura.analysis.body import Body
 from caesura.wasm import opcodes as op
 from caesura.wasm.leb128 import read_u32
 
-# Call sites that make a loop large, and distinct targets that make a br_table a switch.
+# Call sites that make a loop large, and that are few in a function; distinct targets that make a br_table a switch.
 _MANY_SITES: Final = 20
+_FEW_SITES: Final = 8
 MANY_TARGETS: Final = 16
 
 
@@ -62,22 +65,46 @@ def loop_facts(data: bytes, body: Body) -> LoopFacts:
 def handoff_loops(data: bytes, body: Body) -> set[int]:
     """Return the loops at whose heads the resume body hands over to the normal body.
 
-    There may be none; then it runs to the end. Loops with parameters or inside a try are never handed over to, nor are
-    loops all of whose call sites stand in one inner loop.
+    There may be none; then it runs to the end. Loops with parameters or inside a try are never handed over to.
     """
     loops = _loops(data, body)
+    if len(body.sites) <= _FEW_SITES:
+        return _outermost_large(body, loops)
+    return _innermost_large(body, loops)
+
+
+def _outermost_large(body: Body, loops: list[_Loop]) -> set[int]:
+    """Return the large loops that stand in no other one."""
     chosen: set[int] = set()
-    covered: set[int] = set()  # loops all of whose call sites stand in one inner loop that is chosen
+    covered: set[int] = set()  # loops that are chosen, or stand in one that is
+    for place in range(len(loops)):
+        if loops[place].parent in covered:
+            covered.add(place)
+        elif _can_hand_over(body, loops[place]):
+            chosen.add(loops[place].start)
+            covered.add(place)
+    return chosen
+
+
+def _innermost_large(body: Body, loops: list[_Loop]) -> set[int]:
+    """Return the large loops but those all of whose call sites stand in one inner loop that is chosen."""
+    chosen: set[int] = set()
+    covered: set[int] = set()
     for place in range(len(loops) - 1, -1, -1):
         loop = loops[place]
         if place not in covered:
-            is_large = loop.sites >= _MANY_SITES or 4 * loop.sites >= len(body.sites)
-            if not loop.sites or not is_large or loop.in_try or body.immediates[loop.start] >= 0:  # has parameters
+            if not _can_hand_over(body, loop):
                 continue
             chosen.add(loop.start)
         if loop.parent >= 0 and loops[loop.parent].sites == loop.sites:
             covered.add(loop.parent)
     return chosen
+
+
+def _can_hand_over(body: Body, loop: _Loop) -> bool:
+    is_large = loop.sites >= _MANY_SITES or 4 * loop.sites >= len(body.sites)
+    has_parameters = body.immediates[loop.start] >= 0
+    return loop.sites > 0 and is_large and not loop.in_try and not has_parameters
 
 
 def innermost_loops(body: Body) -> set[int]:

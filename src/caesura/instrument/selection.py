@@ -33,11 +33,9 @@ from caesura.instrument.options import Options
 from caesura.wasm import opcodes as op
 from caesura.wasm.module import Module
 
-# Where options ask for balance: how much all second bodies may cost, in percent of what a module takes without any, but
-# in bytes at least; how much of that interpreters may take, in percent; and the product of call sites and locals that
-# makes an interpreter.
+# Where options ask for balance: how much all second bodies may cost, in percent of what a module takes without any; how
+# much of that interpreters may take, in percent; and the product of call sites and locals that makes an interpreter.
 _SHARE: Final = 24
-_LEAST_BYTES: Final = 300
 _INTERPRETERS_SHARE: Final = 80
 _INTERPRETERS_MERGES: Final = 1_000
 # What part of a module's code an interpreter holds, in percent, if the module is about it.
@@ -126,7 +124,7 @@ class _Selection:
             chosen.update([function for _, _, _, function in self._busy])
             chosen.update(self._for_speed)
             return chosen
-        budget = max(self._cost_of_single_bodies(candidates) * _SHARE // 100, _LEAST_BYTES)
+        budget = self._cost_of_single_bodies(candidates) * _SHARE // 100
         self._interpreters.sort()
         interpreters = [(cost, function) for _, cost, function in self._interpreters]
         chosen, left = _within(interpreters, budget * _INTERPRETERS_SHARE // 100)
