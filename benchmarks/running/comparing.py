@@ -1,8 +1,8 @@
 """From rounds to figures: ratios within each round, their median and their spread over the rounds.
 
-The variants of a program take turns in each round, so what the machine does meanwhile hits all of them, and the ratio to
-the original's time in the same round is steadier than the times. A figure is the median of these ratios, with the least
-and the greatest. The mean over a program's parts is geometric, taken in each round.
+The variants of a program take turns in each round, so what the machine does meanwhile hits all of them, and the ratio
+to the original's time in the same round is steadier than the times. A figure is the median of these ratios, with the
+least and the greatest. The mean over a program's parts is geometric, taken in each round.
 """
 
 from __future__ import annotations
