@@ -122,3 +122,8 @@ def test_two_bodies_with_few_call_sites_hand_over_at_the_outermost_loop() -> Non
     loops = body[body.index(" loop") : body.rindex(" end\n")]
     # The loops only hold the program's own code and the checks behind its eight call sites.
     assert loops.count("global.get $__asyncify_state") == 8
+
+
+def test_with_a_switch_the_innermost_loop_is_handed_over_to() -> None:
+    blocks = "(block " * 16 + f"(br_table {' '.join(map(str, range(16)))} (local.get $k))" + ")" * 16
+    assert set_late(module(NESTED.format(more=blocks)), two_bodies="all") == [["j", "a"], ["k", "b", "d"], []]

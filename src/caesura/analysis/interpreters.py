@@ -5,9 +5,9 @@ merge them all at each. Such functions are found by facts: a loop that holds cal
 `br_table` with many targets. The number of call sites alone was measured and rejected: it doubles large functions that
 gain nothing. Control is handed from the resume body to the normal body at the heads of the function's large loops:
 all loops would be too many entries (SQLite at 1.64 instead of 1.13), only the outermost one too few, since an
-interpreter's loop often sits inside a restart loop. With few call sites it is the outermost ones, since there the
-resume body is hardly slower than the normal one, which then need not look at anything in its inner loops. The innermost
-loops without call sites are found here too, since functions with two bodies treat them specially (see
+interpreter's loop often sits inside a restart loop. With few call sites and no switch it is the outermost ones, since
+there the resume body is hardly slower than the normal one, which then need not look at anything in its inner loops. The
+innermost loops without call sites are found here too, since functions with two bodies treat them specially (see
 `instrument.two_bodies`).
 """
 
@@ -68,7 +68,7 @@ def handoff_loops(data: bytes, body: Body) -> set[int]:
     There may be none; then it runs to the end. Loops with parameters or inside a try are never handed over to.
     """
     loops = _loops(data, body)
-    if len(body.sites) <= _FEW_SITES:
+    if len(body.sites) <= _FEW_SITES and not any(loop.has_switch for loop in loops):
         return _outermost_large(body, loops)
     return _innermost_large(body, loops)
 
