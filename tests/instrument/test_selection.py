@@ -153,3 +153,11 @@ def test_all_that_have_frames() -> None:
 
 def test_a_list() -> None:
     assert second_bodies(DISPATCH + SMALL, two_bodies="sm*") == {"small"}
+
+
+def test_a_list_with_a_name_that_no_function_has() -> None:
+    binary = assemble(f'(module (import "env" "sleep" (func $sleep)) (memory 1) {SMALL})')
+    warnings = caesura.instrument(binary, caesura.Options(two_bodies="small,smal,x*")).warnings
+    assert warnings == ("two-bodies: no function is named 'smal'", "two-bodies: no function matches 'x*'")
+    with pytest.raises(caesura.UsageError, match="two-bodies: no function is named 'smal'"):
+        caesura.instrument(binary, caesura.Options(two_bodies="smal", strict=True))

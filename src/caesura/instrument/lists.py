@@ -138,6 +138,7 @@ def resolve_lists(options: Options, imports: list[str], names: list[str], warnin
     missing.extend([f"remove-list: {_nothing_matches(entry)}" for entry in remove.unmatched()])
     missing.extend([f"add-list: {_nothing_matches(entry)}" for entry in add.unmatched()])
     missing.extend([f"only-list: {_nothing_matches(entry)}" for entry in only.unmatched()])
+    missing.extend(_unmatched_second_bodies(options, names[len(imports) :]))
     if missing and options.strict:
         more = f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else ""
         raise UsageError(missing[0] + more)
@@ -154,6 +155,16 @@ def _resolve_imports(options: Options, imports: list[str], result: Lists) -> lis
         # A pattern on the remove-list takes imports out too, as it does in Binaryen.
         result.imports[function] = (listed or every_import) and not result.remove[function]
     return [f"import list: no imported function matches '{entry}'" for entry in suspending.unmatched()]
+
+
+def _unmatched_second_bodies(options: Options, names: list[str]) -> list[str]:
+    """Return warnings for the entries of a list of functions with two bodies that match none."""
+    if options.two_bodies in ("auto", "never", "all"):
+        return []
+    chosen = PatternList(read_list(options.two_bodies))
+    for name in names:
+        chosen.match(name)
+    return [f"two-bodies: {_nothing_matches(entry)}" for entry in chosen.unmatched()]
 
 
 def _refuse_imported(entries: PatternList, list_name: str, imports: list[str], names: list[str]) -> None:
