@@ -22,6 +22,7 @@ from caesura.errors import UsageError
 from caesura.host.errors import GuestExit, GuestTrap
 from caesura.host.guest import Guest, make_guest, obtain_program
 from caesura.host.program import Program
+from caesura.host.settings import GuestSettings, ProgramSettings
 from caesura.host.spectest import spectest
 from caesura.host.wasi import Wasi
 from caesura.instrument.options import Options
@@ -51,11 +52,10 @@ async def run_command(
     with _stopper(timeout) as stopper:
         try:
             async with asyncio.timeout(timeout):
-                program, connections = await obtain_program(
-                    source, spectest(), wasi=wasi, options=options, cache=cache, interruptible=True
-                )
+                settings = ProgramSettings(options=options, cache=cache, interruptible=True)
+                program, connections = await obtain_program(source, spectest(), wasi, settings)
                 stopper.watch(program)  # before anything of the guest runs: its start function may never end
-                async with await make_guest(program, connections, wasi) as guest:
+                async with await make_guest(program, connections, wasi, GuestSettings()) as guest:
                     name = invoke or _only_export(guest)
                     values = [] if name == _START else _values(guest, name, arguments)
                     return 0, await guest.call(name, *values)

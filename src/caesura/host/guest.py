@@ -29,12 +29,10 @@ from caesura.host.instance import Instance
 from caesura.host.making import order_program
 from caesura.host.memory import GuestMemory
 from caesura.host.program import WASI, Program, Recipe, find_program, read_source
+from caesura.host.settings import SHADOW_STACK_SIZE, GuestSettings, ProgramSettings
 from caesura.host.wasi import Wasi
 from caesura.instrument.options import Options
 from caesura.wasm.types import type_name
-
-SHADOW_STACK_SIZE: Final = 64 * 1024
-_LEAST_SHADOW_STACK: Final = 256
 
 _DEFAULT_OPTIONS: Final = Options()
 
@@ -67,46 +65,28 @@ async def load(
     module that is malformed or uses what is not supported, and what its start function raises (GuestTrap, or a host
     function's exception).
     """
-    program, connections = await obtain_program(
-        source, imports, wasi=wasi, options=options, cache=cache, interruptible=interruptible
-    )
-    return await make_guest(program, connections, wasi, stack_space, shadow_stack_size)
+    program_settings = ProgramSettings(options=options, cache=cache, interruptible=interruptible)
+    guest_settings = GuestSettings(shadow_stack_size=shadow_stack_size, stack_space=stack_space)
+    program, connections = await obtain_program(source, imports, wasi, program_settings)
+    return await make_guest(program, connections, wasi, guest_settings)
 
 
 async def obtain_program(
-    source: str | os.PathLike[str] | bytes,
-    imports: Imports | None,
-    *,
-    wasi: Wasi | None,
-    options: Options,
-    cache: bool,
-    interruptible: bool,
+    source: str | os.PathLike[str] | bytes, imports: Imports | None, wasi: Wasi | None, settings: ProgramSettings
 ) -> tuple[Program, Connections]:
     """Do the part of `load` that runs nothing of the guest: return a program, and the imports for its guests."""
-    if options.imports or options.ignore_imports:
-        raise UsageError("the coroutine functions among the imports are the import list: leave it out of the options")
     data = read_source(source)
     connections = Connections(imports or {}, {WASI: wasi.functions()} if wasi is not None else {})
-    recipe = Recipe(
-        data, connections.import_list, options, connections.provided, wasi is not None, cache, interruptible
-    )
+    recipe = Recipe(data, connections.import_list, connections.provided, wasi is not None, settings)
     program = find_program(recipe)
     if program is None:
         program = await order_program(recipe)
     return program, connections
 
 
-async def make_guest(
-    program: Program,
-    connections: Connections,
-    wasi: Wasi | None,
-    stack_space: tuple[int, int] | None = None,
-    shadow_stack_size: int = SHADOW_STACK_SIZE,
-) -> Guest:
+async def make_guest(program: Program, connections: Connections, wasi: Wasi | None, settings: GuestSettings) -> Guest:
     """Do the rest: make an instance and let it initialize itself."""
-    if shadow_stack_size < _LEAST_SHADOW_STACK:
-        raise UsageError(f"shadow_stack_size is {shadow_stack_size} bytes: expected at least {_LEAST_SHADOW_STACK}")
-    guest = Guest(program, connections, wasi, stack_space, shadow_stack_size)
+    guest = Guest(program, connections, wasi, settings)
     if "_initialize" in guest.exports:
         await guest.call("_initialize")
     return guest
@@ -115,14 +95,7 @@ async def make_guest(
 class Guest:
     """An instance of a module. Made by `load`; `async with` closes it."""
 
-    def __init__(
-        self,
-        program: Program,
-        connections: Connections,
-        wasi: Wasi | None,
-        stack_space: tuple[int, int] | None,
-        shadow_stack_size: int,
-    ) -> None:
+    def __init__(self, program: Program, connections: Connections, wasi: Wasi | None, settings: GuestSettings) -> None:
         wanted = program.description.imports
         self._instance = Instance(
             program,
@@ -130,8 +103,7 @@ class Guest:
             connections.host_functions(wanted),
             wasi.configuration() if wasi is not None else None,
             lambda store: connections.items(wanted, store),
-            stack_space,
-            shadow_stack_size,
+            settings,
         )
         if wasi is not None:
             wasi.attach(self._instance)

@@ -26,6 +26,7 @@ from caesura.host.imports import PLAIN_FUNCTION, HostFunction
 from caesura.host.memory import GuestMemory
 from caesura.host.protocol import Protocol
 from caesura.host.recognition import GET_STATE
+from caesura.host.settings import GuestSettings
 from caesura.host.setup import make_protocol, make_switch
 from caesura.host.switching import StackSwitch
 from caesura.host.values import SLOT, Objects, Values
@@ -89,8 +90,7 @@ class Instance:
         imports: list[HostFunction | None],
         wasi: wasmtime.WasiConfig | None,
         make_items: Callable[[wasmtime.Store], list[tuple[str, str, AsExtern]]],
-        stack_space: tuple[int, int] | None,
-        shadow_stack_size: int,
+        settings: GuestSettings,
     ) -> None:
         self.program = program
         self.description = program.description
@@ -119,9 +119,9 @@ class Instance:
         self._items = self._instantiate(make_items(self.store))
         if self.description.memory:
             self.memory = GuestMemory(self.context, self.memory_item(self.description.memory), self.check)
-        self.stacks = make_switch(self, shadow_stack_size)
+        self.stacks = make_switch(self, settings)
         if self.description.abi != NONE and any(item and item.kind != PLAIN_FUNCTION for item in imports):
-            self.protocol = make_protocol(self, stack_space)
+            self.protocol = make_protocol(self, settings)
             if self.description.thunks_switch:
                 self.stacks.area = self.protocol.area
 

@@ -23,8 +23,8 @@ from caesura.errors import InternalError, UnsupportedModule, UsageError
 from caesura.host import cache, native
 from caesura.host.description import ASYNCIFY_MODULE, Description, ImportShape
 from caesura.host.preparing import prepare
+from caesura.host.settings import ProgramSettings
 from caesura.host.text import assemble, is_text
-from caesura.instrument.options import Options
 from caesura.wasm.module import FUNCTION_KIND, Import, Module
 
 WASI: Final = "wasi_snapshot_preview1"
@@ -130,16 +130,14 @@ class Recipe:
 
     data: bytes
     import_list: tuple[str, ...]
-    options: Options
     provided: frozenset[str]
     wasi: bool
-    use_cache: bool
-    interruptible: bool
+    settings: ProgramSettings
 
     def key(self) -> tuple[object, ...]:
         """Return what tells programs apart in this process."""
         digest = hashlib.sha256(self.data).digest()
-        return digest, self.import_list, self.options, self.provided, self.wasi
+        return digest, self.import_list, self.provided, self.wasi, self.settings
 
 
 _programs: Final[WeakValueDictionary[tuple[object, ...], Program]] = WeakValueDictionary()
@@ -150,7 +148,7 @@ def find_program(recipe: Recipe) -> Program | None:
 
     An interruptible one never is: it has an engine of its own, since an interruption stops all guests of an engine.
     """
-    return None if recipe.interruptible else _programs.get(recipe.key())
+    return None if recipe.settings.interruptible else _programs.get(recipe.key())
 
 
 def make_program(recipe: Recipe) -> Program:
@@ -158,18 +156,18 @@ def make_program(recipe: Recipe) -> Program:
     found = find_program(recipe)
     if found is not None:
         return found
-    owner = _new_engine(True) if recipe.interruptible else _shared_engine()
+    owner = _new_engine(True) if recipe.settings.interruptible else _shared_engine()
     module, description = _compiled(recipe, owner)
-    made = Program(module, description, recipe.provided, recipe.wasi, owner, recipe.interruptible)
-    if not recipe.interruptible:
+    made = Program(module, description, recipe.provided, recipe.wasi, owner, recipe.settings.interruptible)
+    if not recipe.settings.interruptible:
         _programs[recipe.key()] = made
     return made
 
 
 def _compiled(recipe: Recipe, owner: wasmtime.Engine) -> tuple[wasmtime.Module, Description]:
-    if not recipe.use_cache:
+    if not recipe.settings.cache:
         return _compile(recipe, owner)
-    choices = (repr(recipe.import_list), repr(recipe.options), repr(recipe.interruptible))
+    choices = (repr(recipe.import_list), repr(recipe.settings))
     key = cache.key_of(recipe.data, *choices)
     entry = cache.read(key)
     if entry is not None:
@@ -188,7 +186,7 @@ def _compiled(recipe: Recipe, owner: wasmtime.Engine) -> tuple[wasmtime.Module, 
 def _compile(recipe: Recipe, owner: wasmtime.Engine) -> tuple[wasmtime.Module, Description]:
     module = Module(recipe.data)
     _check_imports(recipe, [item for item in module.imports if item.module != ASYNCIFY_MODULE])
-    prepared, description = prepare(module, recipe.import_list, recipe.options)
+    prepared, description = prepare(module, recipe.import_list, recipe.settings.options)
     try:
         return wasmtime.Module(owner, prepared), description
     except wasmtime.WasmtimeError as error:

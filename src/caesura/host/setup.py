@@ -13,6 +13,7 @@ from caesura.host.description import THUNKS
 from caesura.host.preparing import SET_DATA_POINTER
 from caesura.host.protocol import Plain, Protocol, Thunks
 from caesura.host.recognition import START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND
+from caesura.host.settings import GuestSettings
 from caesura.host.stacks import FRAMES, FrameArea, ShadowStacks
 from caesura.host.switching import StackSwitch
 from caesura.host.values import SLOT
@@ -61,7 +62,7 @@ class _StateChange:
         return not error and not trap
 
 
-def make_switch(instance: Instance, stack_size: int) -> StackSwitch:
+def make_switch(instance: Instance, settings: GuestSettings) -> StackSwitch:
     """Return how an instance's shadow stacks are switched."""
     description = instance.description
     if not description.stack_pointer:
@@ -74,7 +75,7 @@ def make_switch(instance: Instance, stack_size: int) -> StackSwitch:
     if memory is None or not _has_malloc(instance, wide) or not instance.has("free", (_pointer(wide),), ()):
         return StackSwitch(pointer, None)
     stacks = ShadowStacks(
-        stack_size,
+        settings.shadow_stack_size,
         lambda size: _malloc(instance, size, wide),
         lambda address: instance.call_now("free", address),
         instance.locate,
@@ -83,8 +84,8 @@ def make_switch(instance: Instance, stack_size: int) -> StackSwitch:
     return StackSwitch(pointer, stacks)
 
 
-def make_protocol(instance: Instance, stack_space: tuple[int, int] | None) -> Protocol:
-    """Return how an instance is unwound and rewound; `stack_space` is the user's place for frames."""
+def make_protocol(instance: Instance, settings: GuestSettings) -> Protocol:
+    """Return how an instance is unwound and rewound."""
     description = instance.description
     if not description.asyncify_memory:
         raise UsageError("the module exports the Asyncify functions but no memory for the asyncify stack")
@@ -94,7 +95,7 @@ def make_protocol(instance: Instance, stack_space: tuple[int, int] | None) -> Pr
         start = _CONTROL_BLOCK
         end = int(native.memory_size(instance.context, address))
     else:
-        start, end = _find_space(instance, stack_space)
+        start, end = _find_space(instance, settings.stack_space)
     area = FrameArea(instance.context, memory, address, start, end, description.wide)
     changes = description.state_changes
     stop_unwind = _StateChange(instance, changes[STOP_UNWIND])

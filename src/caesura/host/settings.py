@@ -1,0 +1,59 @@
+"""What a user may set for a guest, as data: each setting stands once, is checked once, and travels as one object.
+
+There are two kinds, since they are decided at different times. `ProgramSettings` go into the compiled code: two programs
+are the same only if these are equal. `GuestSettings` are each guest's own, and guests with different ones share a program.
+`load` has both as keywords. Handing keywords on from function to function was rejected: neither a reader nor a type
+checker could tell where a setting ends up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from caesura.errors import UsageError
+from caesura.instrument.options import Options
+
+SHADOW_STACK_SIZE: Final = 64 * 1024
+_LEAST_SHADOW_STACK: Final = 256
+
+
+@dataclass(frozen=True)
+class ProgramSettings:
+    """How a module becomes a program.
+
+    `options` are the transformation's. `cache` says whether compiled code is kept on the disk. The guests of an
+    `interruptible` program can be stopped in mid-computation.
+
+    Raises UsageError for options that are the host's to choose.
+    """
+
+    options: Options = Options()  # noqa: RUF009 - it is immutable
+    cache: bool = field(default=True, compare=False, repr=False)
+    interruptible: bool = False
+
+    def __post_init__(self) -> None:
+        if self.options.imports or self.options.ignore_imports:
+            raise UsageError(
+                "the coroutine functions among the imports are the import list: leave it out of the options"
+            )
+
+
+@dataclass(frozen=True)
+class GuestSettings:
+    """How one guest runs.
+
+    `shadow_stack_size` is bytes, for each concurrent call of a compiled program. `stack_space` is a place (first
+    address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no `malloc`.
+
+    Raises UsageError for what no guest can have.
+    """
+
+    shadow_stack_size: int = SHADOW_STACK_SIZE
+    stack_space: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.shadow_stack_size < _LEAST_SHADOW_STACK:
+            raise UsageError(
+                f"shadow_stack_size is {self.shadow_stack_size} bytes: expected at least {_LEAST_SHADOW_STACK}"
+            )
