@@ -219,6 +219,8 @@ export function makeGuest(module, options) {
       if (closed) fail(CLOSED);
       const outer = stackPointer.value;
       if (call.state == REWINDING) {
+        // What was allocated on the guest's own stack while the call waited stays: the import may return its address.
+        if (main == call && unsigned(outer) < unsigned(call.pointer)) call.pointer = outer;
         own(call, CALL_AGAIN, call.limit);
         if (call.frames) new Uint8Array(memory.buffer).set(call.frames, base);
         call.frames = undefined;

@@ -62,6 +62,26 @@ for (const { way, module } of ours("stacks")) {
       assert.equal(await promising(exports.dig)(2, 2), 12);
     });
 
+    it("keeps what is allocated on the C stack while a call waits", async () => {
+      const exports = start(async (number) => {
+        await sleep(0);
+        const kept = exports.__stack_pointer.value;
+        const addresses = [exports.stackAlloc(4), exports.stackAlloc(1000)];
+        const [address] = addresses;
+        new Int32Array(exports.memory.buffer)[address >> 2] = number;
+        // One who puts the pointer back has not allocated anything that must stay, and nothing of the call is lost.
+        if (number < 0) exports.__stack_pointer.value = kept + 16;
+        return number < 0 ? 0 : address;
+      });
+      const top = exports.__stack_pointer.value;
+      for (const times of [1, 3]) {
+        assert.equal(await promising(exports.told)(1234, times), 1234 * times);
+        assert.equal(exports.__stack_pointer.value, top);
+      }
+      assert.equal(await promising(exports.told)(-1, 2), 0);
+      assert.equal(exports.__stack_pointer.value, top);
+    });
+
     it("has its shadow stacks in order after exceptions", async () => {
       let answer = Promise.reject(new Error("no"));
       const exports = start(() => answer);

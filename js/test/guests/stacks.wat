@@ -1,4 +1,5 @@
-;; A guest with a shadow stack: every frame holds the call's number, and looks whether it still does.
+;; A guest with a shadow stack: every frame holds the call's number, and looks whether it still does. `told` is answered with
+;; addresses, which it reads once another function has used the stack below its frame.
 (module
   (import "env" "ask" (func $ask (param i32) (result i32)))
   (import "env" "host" (func $host (param i32) (result i32)))
@@ -23,11 +24,25 @@
     (if (i32.ne (i32.load offset=16 (local.get $frame)) (local.get $depth)) (then (unreachable)))
     (global.set $__stack_pointer (i32.add (local.get $frame) (i32.const 32)))
     (local.get $sum))
-  (func (export "scribble") (param $byte i32)
+  (func $scribble (export "scribble") (param $byte i32)
     (local $frame i32)
     (global.set $__stack_pointer (local.tee $frame (i32.sub (global.get $__stack_pointer) (i32.const 512))))
     (memory.fill (local.get $frame) (local.get $byte) (i32.const 512))
     (global.set $__stack_pointer (i32.add (local.get $frame) (i32.const 512))))
+  (func (export "stackAlloc") (param $bytes i32) (result i32)
+    (global.set $__stack_pointer
+      (i32.and (i32.sub (global.get $__stack_pointer) (local.get $bytes)) (i32.const -16)))
+    (global.get $__stack_pointer))
+  (func (export "told") (param $id i32) (param $times i32) (result i32)
+    (local $frame i32) (local $sum i32) (local $answer i32)
+    (global.set $__stack_pointer (local.tee $frame (i32.sub (global.get $__stack_pointer) (i32.const 32))))
+    (loop
+      (local.set $answer (call $ask (local.get $id)))
+      (call $scribble (i32.const 255))
+      (local.set $sum (i32.add (local.get $sum) (i32.load (local.get $answer))))
+      (br_if 0 (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))
+    (global.set $__stack_pointer (i32.add (local.get $frame) (i32.const 32)))
+    (local.get $sum))
   (func (export "nest") (param $id i32) (result i32)
     (local $frame i32)
     (global.set $__stack_pointer (local.tee $frame (i32.sub (global.get $__stack_pointer) (i32.const 16))))
