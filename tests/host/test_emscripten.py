@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 import caesura
-from caesura.host.recognition import STOP_REWIND, STOP_UNWIND, asyncify_exports
+from caesura.analysis.instrumented import STOP_REWIND, STOP_UNWIND, asyncify_exports
 from caesura.wasm.module import Module
 from tests.emscripten.toolchain import missing
 from tests.host.support import Gates, run, settle

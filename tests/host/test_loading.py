@@ -184,7 +184,7 @@ def test_exports_with_asyncifys_names_and_other_types_are_refused() -> None:
     async def wait() -> None:
         await asyncio.sleep(0)
 
-    with pytest.raises(caesura.UnsupportedModule, match="exports asyncify_start_unwind already"):
+    with pytest.raises(caesura.UnsupportedModule, match="instrumented already: it exports asyncify_start_unwind"):
         asyncio.run(caesura.load(text.encode(), {"env": {"wait": wait}}))
 
 

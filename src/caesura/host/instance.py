@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import wasmtime
 from wasmtime._exportable import AsExtern
 
+from caesura.analysis.instrumented import GET_STATE
 from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
@@ -25,7 +26,6 @@ from caesura.host.errors import GuestTrap, backtrace_note
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction
 from caesura.host.memory import GuestMemory
 from caesura.host.protocol import Protocol
-from caesura.host.recognition import GET_STATE
 from caesura.host.settings import GuestSettings
 from caesura.host.setup import make_protocol, make_switch
 from caesura.host.switching import StackSwitch

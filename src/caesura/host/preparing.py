@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from caesura.analysis.instrumented import asyncify_exports, takes_pointer
 from caesura.analysis.shadow_stack import find_stack_pointer
 from caesura.errors import UnsupportedModule
 from caesura.host.description import (
@@ -24,7 +25,7 @@ from caesura.host.description import (
     FunctionShape,
     ImportShape,
 )
-from caesura.host.recognition import asyncify_exports, find_moved_stack_pointer, takes_pointer
+from caesura.host.recognition import find_moved_stack_pointer
 from caesura.instrument.options import Options
 from caesura.instrument.pipeline import instrument
 from caesura.wasm import sections as sec

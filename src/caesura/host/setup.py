@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import wasmtime
 
+from caesura.analysis.instrumented import START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND
 from caesura.errors import InternalError, UsageError
 from caesura.host import native
 from caesura.host.description import THUNKS
 from caesura.host.preparing import SET_DATA_POINTER
 from caesura.host.protocol import Plain, Protocol, Thunks
-from caesura.host.recognition import START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND
 from caesura.host.settings import GuestSettings
 from caesura.host.stacks import FRAMES, FrameArea, ShadowStacks
 from caesura.host.switching import StackSwitch

@@ -14,6 +14,7 @@ from typing import Final
 
 from caesura.analysis.calls import read_calls
 from caesura.analysis.entries import entered_from_outside
+from caesura.analysis.instrumented import refuse_instrumented
 from caesura.analysis.shadow_stack import find_stack_pointer
 from caesura.analysis.suspension import Suspension, find_suspending
 from caesura.analysis.tail_sites import find_tail_sites
@@ -105,6 +106,7 @@ class _Pipeline:
         self._original = Module(data)
         if self._original.custom_section("linking") is not None:
             raise UnsupportedModule("this is a relocatable object file; link it first, then instrument the result")
+        refuse_instrumented(self._original)
         self._prepared = prepare(self._original, options)
         self._module = self._prepared.module
         self._names = FunctionNames(self._module)
@@ -284,7 +286,9 @@ class _Pipeline:
         exported = {export.name for export in module.exports}
         for name, index in exports:
             if name in exported:
-                raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
+                raise UnsupportedModule(
+                    f"the module exports {name} already, which is what an export to be added is called"
+                )
             edits.append(sec.EXPORT, encode_name(name) + bytes([FUNCTION_KIND]) + encode_unsigned(index))
         edits.replace[sec.CODE] = self._code(bodies)
         features: list[str] = [] if self._options.no_multivalue else ["multivalue"]

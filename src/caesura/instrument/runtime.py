@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.analysis.instrumented import GET_STATE, START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND
 from caesura.instrument.chunks import Shape, chunk_places
 from caesura.instrument.code import (
     CALL,
@@ -45,12 +46,6 @@ UNWINDING: Final = 1
 REWINDING: Final = 2
 # An asyncify stack overflowed; the next stop traps too, since hosts report the error from there (Emscripten's does).
 OVERFLOWED: Final = 3
-
-START_UNWIND: Final = "asyncify_start_unwind"
-STOP_UNWIND: Final = "asyncify_stop_unwind"
-START_REWIND: Final = "asyncify_start_rewind"
-STOP_REWIND: Final = "asyncify_stop_rewind"
-GET_STATE: Final = "asyncify_get_state"
 
 # In place of a shared function where there is none.
 NOT_SHARED: Final = -1

@@ -1,0 +1,161 @@
+"""Recognising modules that are instrumented already, also where nothing in them has a name any more.
+
+Emscripten shortens the names of exports when it optimizes, Asyncify's among them. But the four functions are a few
+instructions each that nobody writes by accident: one sets a global to 1 and another to its argument, one does the same
+with 2, and two without an argument set the first global to 0; all compare what lies at the second one with what lies
+behind it, themselves or in a function that they share. A module that exports four such functions, over the same two
+globals, is an instrumented one.
+
+The transformation refuses what is recognised here, and the asyncio host drives it as it is: so both look in one place.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.errors import UnsupportedModule
+from caesura.wasm import types as t
+from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.instructions import NAMES
+from caesura.wasm.module import FUNCTION_KIND, Module
+
+START_UNWIND: Final = "asyncify_start_unwind"
+STOP_UNWIND: Final = "asyncify_stop_unwind"
+START_REWIND: Final = "asyncify_start_rewind"
+STOP_REWIND: Final = "asyncify_stop_rewind"
+GET_STATE: Final = "asyncify_get_state"
+
+# The parameters that the functions may have; none has results.
+_POINTER: Final = ((t.I32,), (t.I64,))
+_TYPES: Final = {START_UNWIND: _POINTER, STOP_UNWIND: ((),), START_REWIND: _POINTER, STOP_REWIND: ((),)}
+
+# A state change of Binaryen's has 41 bytes at most, one of ours a few more.
+_LONGEST: Final = 96
+
+# What ours sets the state to before they trap.
+_OVERFLOWED: Final = 3
+
+_ALLOWED: Final = frozenset(
+    ("block", "br_if", "call", "else", "end", "global.get", "global.set", "i32.const", "i32.eq", "i32.gt_u")
+    + ("i32.load", "i64.gt_u", "i64.load", "if", "local.get", "local.set", "local.tee", "unreachable")
+)
+
+
+def refuse_instrumented(module: Module) -> None:
+    """Raise UnsupportedModule if a module is instrumented already, or exports what only an instrumented one does."""
+    found = asyncify_exports(module)
+    taken = [item.name for item in module.exports if item.name in _TYPES or item.name == GET_STATE]
+    if not found and not taken:
+        return
+    shortened = [f"{name} as {proper}" for proper, name in found.items() if name != proper]
+    how = f"it exports {', '.join(shortened)}" if shortened else f"it exports {taken[0]}"
+    raise UnsupportedModule(
+        f"the module is instrumented already: {how}. Give the module as it was before that "
+        "(Emscripten: link without -sASYNCIFY), or run this one as it is"
+    )
+
+
+def asyncify_exports(module: Module) -> dict[str, str]:
+    """Return the names under which a module exports Asyncify's functions, by their proper names.
+
+    Empty if the module is not instrumented for the plain ABI or with thunks. `asyncify_get_state` is optional.
+    """
+    functions = {item.name: item.index for item in module.exports if item.kind == FUNCTION_KIND}
+    if all(name in functions and _has_type(module, functions[name], kinds) for name, kinds in _TYPES.items()):
+        names = {name: name for name in _TYPES}
+        getter = module.function_type(functions[GET_STATE]) if GET_STATE in functions else None
+        if getter is not None and not getter.params and getter.results == (t.I32,):
+            names[GET_STATE] = GET_STATE
+        return names
+    shapes = {name: _state_change(module, index) for name, index in functions.items()}
+    for name, shape in shapes.items():
+        if shape is None or shape[0] != 1:
+            continue
+        _, state, data = shape
+        rewinding = [other for other, found in shapes.items() if found == (2, state, data)]
+        stopping = [other for other, found in shapes.items() if found == (0, state, data)]
+        if rewinding and stopping:  # the two that stop do the same, and may have become one
+            return {
+                START_UNWIND: name,
+                STOP_UNWIND: stopping[0],
+                START_REWIND: rewinding[0],
+                STOP_REWIND: stopping[-1],
+            }
+    return {}
+
+
+def takes_pointer(module: Module, function: int) -> bool:
+    """Tell whether a function takes a pointer and has no results."""
+    return _has_type(module, function, _POINTER)
+
+
+def _has_type(module: Module, function: int, params: tuple[tuple[int, ...], ...]) -> bool:
+    kind = module.function_type(function)
+    return not kind.results and kind.params in params
+
+
+def _state_change(module: Module, function: int) -> tuple[int, int, int] | None:
+    """Return what a function sets the state to, and the globals of state and data; None if it does something else."""
+    change = _read_change(module, function)
+    if change is None:
+        return None
+    state, value, pointer, compares, callee = change
+    if callee >= 0:
+        # Ours leave the second half to a function that all four share.
+        begin = _read_change(module, callee)
+        if begin is None or begin[0] >= 0 or begin[4] >= 0 or pointer not in (-1, begin[2]):
+            return None
+        pointer, compares = begin[2], begin[3]
+    takes_data = bool(module.function_type(function).params)
+    if not compares or state in (-1, pointer) or value not in (0, 1, 2) or (value == 0) == takes_data:
+        return None
+    return value, state, pointer
+
+
+def _read_change(module: Module, function: int) -> tuple[int, int, int, bool, int] | None:
+    """Return what a function does, if it is no more than what a state change or the second half of one does.
+
+    That is: the global that is set to a constant and the constant, the global that is set to the argument or whose
+    value is the address of two loads, whether these two are compared at the end, and the function that is called with
+    one of these at the end; -1 for what is not there.
+    """
+    own = function - module.imported_functions
+    if own < 0 or not _has_type(module, function, ((), *_POINTER)):
+        return None
+    if module.body_ends[own] - module.body_starts[own] > _LONGEST:
+        return None
+    takes_data = bool(module.function_type(function).params)
+    data = module.data
+    _, position = read_locals(data, module.body_starts[own])
+    before, last = "", ""
+    numbers: list[int] = [0]
+    state, pointer, value, callee = -1, -1, -1, -1
+    offsets: set[int] = set()
+    while position < module.body_ends[own]:
+        code, position = read_opcode(data, position)
+        name = NAMES[code]
+        if name not in _ALLOWED:
+            return None
+        behind = numbers
+        numbers, position = read_immediates(data, position, code)
+        is_argument = takes_data and last == "local.get" and behind[0] == 0
+        is_pointer = last == "global.get" and pointer in (-1, behind[0])
+        if name == "global.set" and last == "i32.const" and state < 0:
+            state, value = numbers[0], behind[0]
+        elif name == "global.set" and last == "i32.const" and numbers[0] == state and behind[0] == _OVERFLOWED:
+            pass  # where the two that are compared are in disorder
+        elif name == "global.set" and is_argument and pointer < 0:
+            pointer = numbers[0]
+        elif name == "global.set":
+            return None
+        elif name.endswith(".load") and (is_argument or is_pointer):
+            pointer = behind[0] if is_pointer else pointer
+            offsets.add(numbers[2])
+        elif name == "call" and (is_argument or is_pointer):
+            pointer = behind[0] if is_pointer else pointer
+            callee = numbers[0]
+        before, last = last, name
+    compares = before == "end" and last == "end" and len(offsets) == 2 and 0 in offsets
+    if callee >= 0 and (offsets or before != "call"):
+        return None
+    return state, value, pointer, compares, callee
