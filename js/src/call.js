@@ -10,6 +10,7 @@
 import { raise } from "./errors.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
+/** @typedef {import("./guest.js").Description} Description */
 
 // States of a call; one that waits has unwound.
 export const RUNNING = 0;
@@ -47,12 +48,13 @@ let current;
 /**
  * Wrap an imported function so that what it calls does not count as part of the call that it serves.
  * @param {Guest} guest
+ * @param {Description} module The module that imports it.
  * @param {Function} f
  * @param {boolean} suspends Whether it was marked as suspending.
  * @param {number} index Its function index.
  * @param {string} name
  */
-export function importStub(guest, f, suspends, index, name) {
+export function importStub(guest, module, f, suspends, index, name) {
   let suspensions = 0;
   const stub = (/** @type {any[]} */ ...args) => {
     const call = current;
@@ -71,7 +73,7 @@ export function importStub(guest, f, suspends, index, name) {
     }
     if (!suspends || typeof result?.then != "function") return result;
     // Reading the stack is slow: it is done for the first suspension, the second, the fourth and so on.
-    return guest.suspend(call, stub, result, index, name, !(suspensions & ++suspensions));
+    return guest.suspend(call, stub, result, module, index, name, !(suspensions & ++suspensions));
   };
   return stub;
 }

@@ -6,6 +6,9 @@
  * cannot be moved, because the guest holds addresses of what lies there: the first call runs on the guest's own stack
  * and leaves the pointer below its frames while it is suspended, and calls that start meanwhile get stacks of their own.
  *
+ * Modules that are linked dynamically share the two globals of the ABI, and are one guest: the state of one is the state
+ * of all, so are the frames, and a suspension counts for the call that runs, whichever of them asked for it.
+ *
  * Plain ABI: five exported functions. Thunk ABI: a control block in memory; there, functions without an entry thunk (out
  * of a table) are driven with both. A factory and not a class: minifiers shorten variables, but not properties.
  */
@@ -39,6 +42,7 @@ const CALL_AGAIN = 3;
 // What one push of frame values can need, in bytes: with less left when a call traps, the stack was too small.
 const PUSH = 128;
 
+const NOTHING = new Uint8Array();
 const CLOSED = "the instance is closed";
 
 /** Give a number the type of a pointer. @param {any} pointer @param {number} number @returns {any} */
@@ -51,24 +55,33 @@ const unsigned = (pointer) => (typeof pointer == "bigint" ? Number(pointer) : po
 export let instrumentedAny = false;
 
 /**
+ * Return what a module tells of itself: whether it is instrumented, and with thunks, and (empty where it does not tell) which
+ * functions may be on the stack at a suspension, a bit for each, and how many results each import has.
  * @param {WebAssembly.Module} module
- * @param {Options} options
  */
-export function makeGuest(module, options) {
-  const { stackSize = 1 << 18, shadowStackSize = 1 << 16, allocate, region, memory: memoryName } = options;
-  const instrumented = WebAssembly.Module.exports(module).some(({ name }) => name == "asyncify_start_unwind");
+export function describe(module) {
+  const names = WebAssembly.Module.exports(module).map(({ name }) => name);
+  const instrumented = names.includes("asyncify_start_unwind");
   instrumentedAny ||= instrumented;
-
-  // Which functions may be on the stack at a suspension, a bit for each, and how many results each import has. Both are
-  // empty where the module does not tell.
   const [listed, resultCounts] = ["asyncify.functions", "asyncify.results"].map(
     (name) => new Uint8Array(WebAssembly.Module.customSections(module, name)[0]),
   );
+  return { instrumented, thunks: names.includes("asyncify_set_data_pointer"), listed, resultCounts };
+}
+
+/** @typedef {ReturnType<typeof describe>} Description */
+
+/**
+ * @param {Description} description Of the module, or of the first one that has these globals.
+ * @param {Options} options
+ */
+export function makeGuest({ instrumented, thunks }, options) {
+  const { stackSize = 1 << 18, shadowStackSize = 1 << 16, allocate, region, memory: memoryName } = options;
 
   /** @type {any} */
   let exports = {};
-  /** The function that tells thunks where their control block is; undefined in the plain ABI. @type {any} */
-  let thunks;
+  /** The bits of each module that has suspended, by what stack traces call it. @type {Map<string, Uint8Array>} */
+  const traced = new Map();
   /** @type {any} */
   let memory;
   /** The global or the functions that hold the shadow stack pointer. @type {{ value?: any }} */
@@ -126,7 +139,7 @@ export function makeGuest(module, options) {
         pointers = [];
         // What an allocator gives has been used before.
         new Uint8Array(memory.buffer).fill(0, at, base);
-        thunks?.(pointer);
+        if (thunks) exports.asyncify_set_data_pointer(pointer);
       }
     }
     return base;
@@ -184,6 +197,7 @@ export function makeGuest(module, options) {
 
   const guest = {
     instrumented,
+    thunks,
     lost,
     recover,
     finish,
@@ -196,7 +210,6 @@ export function makeGuest(module, options) {
     /** Take the instance's exports. @param {WebAssembly.Exports} given */
     link(given) {
       exports = given;
-      thunks = exports.asyncify_set_data_pointer;
       const imported = memory;
       memory = exports[memoryName ?? "asyncify_memory"];
       if (!memoryName) [exports.memory, ...Object.values(exports), imported].forEach(guest.offer);
@@ -246,18 +259,28 @@ export function makeGuest(module, options) {
      * @param {Call | undefined} call
      * @param {Function} site The import, as the guest sees it.
      * @param {any} promise What it returned.
+     * @param {Description} module The module that imports it.
      * @param {number} index The import's function index.
      * @param {string} name The import's name.
      * @param {boolean} checks Whether to look for functions that are not instrumented.
      */
-    suspend(call, site, promise, index, name, checks) {
+    suspend(call, site, promise, { listed, resultCounts }, index, name, checks) {
       const refuse = (/** @type {string} */ why) => fail(`${name} cannot suspend: ${why}`);
       if (!call) return refuse("outside of a promising call");
       if (!call.entry || (call.guest ?? guest) != guest) refuse("across JavaScript or another instance");
       if (!instrumented) refuse("not instrumented");
-      const stranger = (/** @type {number} */ f) => !(((listed[f >> 3] ?? 255) >> (f & 7)) & 1);
-      if (stranger(index)) refuse("not on the import list");
-      const strangers = checks && functionsOnStack(stranger).join();
+      const stranger = (/** @type {Uint8Array} */ bits, /** @type {number} */ f) => !(((bits[f >> 3] ?? 255) >> (f & 7)) & 1);
+      if (stranger(listed, index)) refuse("not on the import list");
+      /** The module of the innermost function. @type {string | undefined} */
+      let place;
+      const strangers =
+        checks &&
+        functionsOnStack((f, module) => {
+          place ??= module;
+          // Where a trace calls two modules the same, it cannot be told whose functions these are.
+          if (module == place) traced.set(module, (traced.get(module) ?? listed) == listed ? listed : NOTHING);
+          return stranger(traced.get(module) ?? NOTHING, f);
+        }).join();
       if (strangers) refuse(`not instrumented: ${strangers}`);
       if (!call.guest) {
         call.guest = guest;
@@ -288,8 +311,7 @@ export function makeGuest(module, options) {
       if (call.state == UNWINDING) {
         call.limit = read(CURRENT);
         // Entry thunks have put the pointer back, if they know it.
-        call.pointer =
-          call.thunk && exports.asyncify_stack_pointer ? like(top, read(STACK_POINTER)) : stackPointer.value;
+        call.pointer = like(top, read(STACK_POINTER)) || stackPointer.value;
         own(call, RUN, call.limit);
         if (!call.thunk) {
           // Binaryen's modules write first, and trap here.

@@ -5,12 +5,16 @@
 
 import { importStub } from "./call.js";
 import { EngineInstance, engineInstantiate, EngineSuspending } from "./errors.js";
-import { makeGuest } from "./guest.js";
+import { describe, makeGuest } from "./guest.js";
 import { exported, isExported, Suspending } from "./promising.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
 /** @typedef {import("./guest.js").Options} Options */
 /** @typedef {Record<string, Record<string, WebAssembly.ImportValue | Suspending>>} Imports */
+
+/** The guests whose modules share globals, by the one that is their state. @type {WeakMap<object, Guest>} */
+const groups = new WeakMap();
+const STATE = "__asyncify_state";
 
 /**
  * Return what the engine is to import, and a function that takes the instance that comes of it.
@@ -20,11 +24,18 @@ import { exported, isExported, Suspending } from "./promising.js";
  * @returns {[WebAssembly.Imports, (instance: WebAssembly.Instance) => WebAssembly.Instance]}
  */
 function prepare(compiled, imports, options = {}) {
-  const guest = makeGuest(compiled, options);
+  const description = describe(compiled);
+  const wanted = WebAssembly.Module.imports(compiled);
+  const shared = wanted.find(({ name }) => name == STATE);
+  const state = shared && imports[shared.module][STATE];
+  const group = groups.get(state);
+  const guest = group ?? makeGuest(description, options);
+  if (guest.thunks != description.thunks) throw new WebAssembly.LinkError(`${STATE}: modules with and without thunks`);
+  if (state instanceof WebAssembly.Global) groups.set(state, guest);
   /** @type {any} */
   const adapted = {};
   let functions = 0;
-  for (const { module, name, kind } of WebAssembly.Module.imports(compiled)) {
+  for (const { module, name, kind } of wanted) {
     let value = imports[module][name];
     guest.offer(value);
     const index = kind == "function" ? functions++ : -1;
@@ -32,13 +43,14 @@ function prepare(compiled, imports, options = {}) {
     if (f && !guest.instrumented && EngineSuspending) {
       value = new EngineSuspending(f);
     } else if (f || (guest.instrumented && typeof value == "function" && !isExported(value))) {
-      value = importStub(guest, f || value, !!f, index, `${module}.${name}`);
+      value = importStub(guest, description, f || value, !!f, index, `${module}.${name}`);
     }
     (adapted[module] ??= {})[name] = value;
   }
   const link = (/** @type {WebAssembly.Instance} */ instance) => {
     const { exports } = instance;
-    guest.link(exports);
+    if (!group) guest.link(exports);
+    if (exports[STATE]) groups.set(exports[STATE], guest);
     exported.set(instance, { guest });
     for (const [name, value] of Object.entries(exports)) {
       if (typeof value == "function" && !exported.has(value)) {

@@ -2,8 +2,9 @@
 
 /**
  * Return the lines of the innermost functions of WebAssembly on the stack that `wanted` picks by their index. A line has
- * the function's name, where the module has names, and its index.
- * @param {(index: number) => boolean} wanted
+ * the function's name, where the module has names, and its index. Some engines also tell modules apart, by a part of the
+ * text: V8 by a hash.
+ * @param {(index: number, module: string) => boolean} wanted
  */
 export function functionsOnStack(wanted) {
   const limit = Error.stackTraceLimit;
@@ -13,11 +14,11 @@ export function functionsOnStack(wanted) {
   const found = [];
   let inside = false;
   for (const line of stack.split("\n")) {
-    const index = /wasm-function\[(\d+)/.exec(line);
+    const index = /([^\s(@]*)wasm-function\[(\d+)/.exec(line);
     if (!index && inside) break;
     if (index) {
       inside = true;
-      if (wanted(+index[1])) found.push(line.trim());
+      if (wanted(+index[2], index[1])) found.push(line.trim());
     }
   }
   return found;

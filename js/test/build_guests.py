@@ -27,6 +27,8 @@ ONLY: Final = {
     "catch": ("bare", "plain", "thunks"),  # Binaryen cannot read this form of exceptions as it is
     "lists": ("plain", "thunks"),
     "memory64": ("plain", "thunks"),
+    "linked_main": ("bare", "plain", "thunks"),
+    "linked_side": ("bare", "plain", "thunks"),
     "deep": ("bare", "plain", "thunks", "secondary", "binaryen"),
 }
 BUILDS: Final = ("bare", "plain", "thunks", "secondary", "binaryen")
@@ -42,18 +44,20 @@ REAL_BUILDS: Final = ("bare", "plain", "thunks")
 # What the guests use. (With all features on, wasm-opt writes what only the newest engines read.)
 FEATURES: Final = ("--enable-multivalue", "--enable-bulk-memory", "--enable-mutable-globals", "--enable-memory64")
 
-# What else a guest is instrumented with.
-OPTIONS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+# The lists that a guest is instrumented with.
+LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "jspi": {"imports": ("env.ask", "env.wide", "env.pair", "env.wait")},
     "stacks": {"imports": ("env.ask",)},
     "lists": {"imports": ("env.ask",), "remove_list": ("forgotten",)},
+    "linked_main": {"imports": ("env.ask",)},
+    "linked_side": {"remove_list": ("forgotten",)},
 }
 
 
 def build(source: Path, kind: str, target: Path) -> None:
     """Build a guest in one way."""
     bare = bytes(wasmtime.wat2wasm(source.read_text())) if source.suffix == ".wat" else source.read_bytes()
-    options = OPTIONS.get(source.stem, {})
+    lists = LISTS.get(source.stem, {})
     if kind == "bare":
         target.write_bytes(bare)
     elif kind == "binaryen":
@@ -63,16 +67,18 @@ def build(source: Path, kind: str, target: Path) -> None:
             "--asyncify",
             "-O1",
             *FEATURES,
-            f"--pass-arg=asyncify-imports@{','.join(options.get('imports', ['*']))}",
+            f"--pass-arg=asyncify-imports@{','.join(lists.get('imports', ['*']))}",
         ]
         subprocess.run(["node", str(BINARYEN), *arguments, "-o", str(target), str(original)], check=True)
         original.unlink()
     else:
         chosen = caesura.Options(
-            imports=options.get("imports", ()),
-            remove_list=options.get("remove_list", ()),
+            imports=lists.get("imports", ()),
+            remove_list=lists.get("remove_list", ()),
             thunks=kind != "plain",
             in_secondary_memory=kind == "secondary",
+            export_globals=source.stem == "linked_main",
+            import_globals=source.stem == "linked_side",
         )
         target.write_bytes(caesura.instrument(bare, chosen).module)
 

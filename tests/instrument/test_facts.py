@@ -98,6 +98,7 @@ def test_sites() -> None:
         {"in_secondary_memory": True, "export_globals": True},
         {"import_globals": True},
         {"thunks": True},
+        {"thunks": True, "import_globals": True},
     ],
 )
 def test_numbers_add_up(options: dict[str, object]) -> None:

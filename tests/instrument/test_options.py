@@ -181,6 +181,7 @@ def test_lists_that_cannot_be_meant(options: dict[str, object], message: str) ->
         {"only_list": ("a",), "add_list": ("b",)},
         {"only_list": ("a",), "remove_list": ("b",)},
         {"import_globals": True, "export_globals": True},
+        {"import_globals": True, "thunks": True, "in_secondary_memory": True},
         {"secondary_memory_size": 0},
         {"secondary_memory_size": 65537},
         {"imports": "env.sleep"},

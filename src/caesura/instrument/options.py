@@ -240,8 +240,11 @@ class Options:
         if self.optimize not in OPTIMIZE_CHOICES:
             choices = ", ".join(OPTIMIZE_CHOICES)
             raise UsageError(f"optimize is '{self.optimize}': expected one of {choices}")
-        if self.thunks and self.import_globals:
-            raise UsageError("thunks need globals of the module's own: do not combine them with import_globals")
+        if self.thunks and self.import_globals and self.in_secondary_memory:
+            raise UsageError(
+                "import_globals excludes in_secondary_memory: modules that share the globals keep their frames "
+                "in the memory that they share"
+            )
 
 
 def _check_entries(list_name: str, entries: object) -> None:

@@ -154,7 +154,10 @@ class _Pipeline:
         if moves == SHARED and options.optimize == "size":
             runtime.push_room = runtime.room()
             runtime.pop_release = runtime.release()
-        thunks = Thunks(module, self._functions, runtime, self._stack_pointer) if options.thunks else None
+        shares_globals = options.import_globals or options.export_globals
+        thunks = None
+        if options.thunks:
+            thunks = Thunks(module, self._functions, runtime, self._stack_pointer, shares_globals)
         if thunks is not None:
             self._add_import_thunks(thunks, suspension)
         writer = BodyWriter(

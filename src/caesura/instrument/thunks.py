@@ -5,6 +5,10 @@ module, and host and guest talk through a control block in memory (docs/abi.md h
 suspend is called through an import thunk, which unwinds when the host wrote that it wants to, and which on resumption
 takes the results from the block without calling the host. An export that may suspend gets an entry thunk as a second
 export, which starts the rewinding, ends the unwinding, and switches the shadow stack.
+
+Where modules share the two globals, an import may be another module's function, which unwinds and rewinds itself. So
+import thunks look at the state after the call too, and leave a marker among the frames: whether the call itself was what
+suspended. Telling it from the place where the frames begin was rejected: the other module's functions may have none.
 """
 
 from __future__ import annotations
@@ -46,6 +50,11 @@ RESUME: Final = 2
 RESUME_CALL: Final = 3
 LOST: Final = 5
 
+# What an import thunk leaves among the frames where modules share the globals: the suspension came from the host's
+# function that it called, or from farther down, in another module.
+_SUSPENDED_BY_HOST: Final = 1
+_SUSPENDED_BELOW: Final = 0
+
 _I32_EQ: Final = b"\x46"
 _ELSE: Final = b"\x05"
 
@@ -76,10 +85,16 @@ def result_counts(module: Module, import_thunks: dict[int, int]) -> bytes:
 
 
 class Thunks:
-    """Generates the thunks of a module. `stack_pointer` is the shadow stack's global, or -1."""
+    """Generates the thunks of a module.
 
-    def __init__(self, module: Module, functions: FunctionTable, runtime: Runtime, stack_pointer: int) -> None:
+    `stack_pointer` is the shadow stack's global, or -1. With `shares_globals` other modules have the same state.
+    """
+
+    def __init__(
+        self, module: Module, functions: FunctionTable, runtime: Runtime, stack_pointer: int, shares_globals: bool
+    ) -> None:
         self._module = module
+        self._shares_globals = shares_globals
         self._functions = functions
         self._runtime = runtime
         # The field that exchanges it has the asyncify memory's pointer type; another one cannot be exchanged.
@@ -106,20 +121,35 @@ class Thunks:
         runtime = self._runtime
         code = runtime.state_get + c.IF_EMPTY
         code += self._state_is(UNWINDING) + c.IF_EMPTY + self._zeros(definition.results, name) + c.RETURN + c.END
+        if self._shares_globals:
+            code += self._pop_marker() + c.IF_EMPTY
         code += self._set_state(NORMAL)
         code += self._status() + c.CONST_I32 + encode_signed(RESUME) + _I32_EQ + self._set_status(RUN)
         if any(result not in c.ZERO for result in definition.results):
             code += c.DROP  # references cannot lie in memory: the import is called again for its results
         else:
             code += c.IF_EMPTY + self._load_results(definition.results) + c.RETURN + c.END
+        if self._shares_globals:
+            code += c.END
         code += c.END
         for place in range(len(definition.params)):
             code += c.LOCAL_GET + encode_unsigned(place)
         code += c.CALL + encode_unsigned(function)
+        if self._shares_globals:
+            code += runtime.state_get + c.IF_EMPTY + self._push_marker(_SUSPENDED_BELOW) + _ELSE
         code += self._status() + c.CONST_I32 + encode_signed(SUSPEND) + _I32_EQ
-        code += c.IF_EMPTY + self._set_state(UNWINDING) + c.END
+        code += c.IF_EMPTY + self._set_state(UNWINDING)
+        if self._shares_globals:
+            code += self._push_marker(_SUSPENDED_BY_HOST) + c.END
+        code += c.END
         type_index = self._module.function_types[function]
         return self._functions.add_of_type(f"asyncify_import:{name}", type_index, [], code)
+
+    def _push_marker(self, marker: int) -> bytes:
+        return c.CONST_I32 + encode_signed(marker) + c.CALL + encode_unsigned(self._runtime.push((I32,)))
+
+    def _pop_marker(self) -> bytes:
+        return c.CALL + encode_unsigned(self._runtime.pop((I32,)))
 
     def _load_results(self, types: tuple[int, ...]) -> bytes:
         code = b""

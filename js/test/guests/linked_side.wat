@@ -1,0 +1,22 @@
+;; The side module of two that are linked dynamically: it waits by its own import, by functions of the main module that it
+;; imports (one without a frame), and by one that it finds in the table.
+(module
+  (type $unary (func (param i32) (result i32)))
+  (import "env" "ask" (func $ask (type $unary)))
+  (import "main" "twice" (func $twice (type $unary)))
+  (import "main" "passes" (func $passes (type $unary)))
+  (import "main" "memory" (memory 8))
+  (import "main" "table" (table 2 funcref))
+  (import "main" "__stack_pointer" (global $__stack_pointer (mut i32)))
+  (elem (i32.const 1) $work)
+  (func $work (export "work") (type $unary) (local $frame i32) (local $sum i32)
+    (global.set $__stack_pointer (local.tee $frame (i32.sub (global.get $__stack_pointer) (i32.const 32))))
+    (i32.store offset=16 (local.get $frame) (local.get 0))
+    (local.set $sum (i32.add (call $ask (local.get 0)) (call $passes (local.get 0))))
+    (local.set $sum (i32.add (local.get $sum) (call $twice (local.get 0))))
+    (local.set $sum (i32.add (local.get $sum) (call_indirect (type $unary) (local.get 0) (i32.const 0))))
+    (if (i32.ne (i32.load offset=16 (local.get $frame)) (local.get 0)) (then (unreachable)))
+    (global.set $__stack_pointer (i32.add (local.get $frame) (i32.const 32)))
+    (local.get $sum))
+  (func $forgotten (type $unary) (i32.add (call $ask (local.get 0)) (i32.const 0)))
+  (func (export "careless") (type $unary) (i32.add (call $forgotten (local.get 0)) (call $ask (local.get 0)))))
