@@ -41,7 +41,6 @@ from caesura.instrument.thunks import (
     ENTRY_PREFIX,
     FUNCTIONS_SECTION,
     RESULTS_SECTION,
-    STACK_POINTER,
     Thunks,
     result_counts,
     suspending_bitmap,
@@ -189,9 +188,11 @@ class _Pipeline:
             self._edits.replace[sec.ELEMENT] = payload
 
     def _add_entry_thunks(self, thunks: Thunks, suspension: Suspension) -> list[tuple[str, int]]:
-        if thunks.stack_pointer >= 0:
-            entry = encode_name(STACK_POINTER) + bytes([GLOBAL_KIND]) + encode_unsigned(thunks.stack_pointer)
-            self._edits.append(sec.EXPORT, entry)
+        exported = {export.name for export in self._module.exports}
+        for name, index in thunks.global_exports():
+            if name in exported:
+                raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
+            self._edits.append(sec.EXPORT, encode_name(name) + bytes([GLOBAL_KIND]) + encode_unsigned(index))
         counts = result_counts(self._module, self._import_thunks)
         if counts:
             self._edits.custom[RESULTS_SECTION] = counts

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.analysis.stack_limits import find_stack_limits
 from caesura.analysis.suspension import Suspension
 from caesura.errors import UnsupportedModule
 from caesura.instrument import code as c
@@ -28,6 +29,8 @@ ENTRY_PREFIX: Final = "asyncify_entry:"
 DATA_POINTER: Final = "asyncify_data_pointer"
 SET_DATA_POINTER: Final = "asyncify_set_data_pointer"
 STACK_POINTER: Final = "asyncify_stack_pointer"
+STACK_LOW: Final = "asyncify_stack_low"
+STACK_HIGH: Final = "asyncify_stack_high"
 
 # Custom section that tells hosts which functions can be on the stack at a suspension.
 FUNCTIONS_SECTION: Final = "asyncify.functions"
@@ -109,6 +112,13 @@ class Thunks:
         reader = self._functions.add(DATA_POINTER, (), pointer, [], runtime.data_get)
         writer = self._functions.add(SET_DATA_POINTER, pointer, (), [], c.LOCAL_GET + b"\0" + runtime.data_set)
         return [(DATA_POINTER, reader), (SET_DATA_POINTER, writer)]
+
+    def global_exports(self) -> list[tuple[str, int]]:
+        """Return the globals that a host switches with the shadow stack, under their export names."""
+        if self.stack_pointer < 0:
+            return []
+        limits = find_stack_limits(self._module, self.stack_pointer)
+        return [(STACK_POINTER, self.stack_pointer), *limits.exports(STACK_LOW, STACK_HIGH)]
 
     def import_thunk(self, function: int, name: str) -> int:
         """Add the thunk of an imported function and return its index."""
