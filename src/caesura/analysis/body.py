@@ -40,7 +40,8 @@ class Body:
     Keys of the dicts are indices of construct-opening instructions (`block`, `loop`, `if`, `try`, `try_table`):
     `ends` gives the closing instruction, `elses` the `else`, `handlers` the first `catch` or the `delegate` of an
     old-form try. `with_sites` holds the constructs that contain call sites, `sites` all call sites in code order.
-    Locals are kept as runs: local x has the type of the first run whose end lies above x.
+    Locals are kept as runs: local x has the type of the first run whose end lies above x. The last `declarations` of
+    these are declared by the body, from byte `declarations_start` to `code_start`, the last one at `last_declaration`.
     """
 
     def __init__(self) -> None:
@@ -57,6 +58,7 @@ class Body:
         self.local_count = 0
         self.declarations_start = 0
         self.declarations = 0
+        self.last_declaration = 0
         self.code_start = 0
 
     def local_type(self, local: int) -> int:
@@ -118,6 +120,7 @@ def _read_locals(module: Module, function: int, body: Body) -> None:
             raise MalformedModule(f"more than {MAXIMUM_LOCALS} locals in one function", start)
         body.run_ends.append(body.local_count)
         body.run_types.append(value_type)
+        body.last_declaration = start
     body.code_start = position
 
 

@@ -56,7 +56,7 @@ def _own_forms() -> list[int]:
         forms[code] = _CONTROL
     for code in (op.CALL, op.RETURN_CALL, op.CALL_REF, op.RETURN_CALL_REF, op.BR, op.BR_IF):
         forms[code] = _CONTROL_LEB
-    for code in (op.CATCH, op.DELEGATE, op.THROW, op.RETHROW):
+    for code in (op.CATCH, op.DELEGATE, op.THROW, op.RETHROW, op.REF_FUNC):
         forms[code] = _CONTROL_LEB
     for code in (op.CALL_INDIRECT, op.RETURN_CALL_INDIRECT):
         forms[code] = _TABLE_CALL
@@ -81,7 +81,8 @@ class CallGraph:
     the different calls through these: (table, type, index), where the index is that of an `i32.const` right before the
     call, or ANY_INDEX; `table_callees` has, by own index, the numbers of those that a function makes.
     `changed_tables` are the tables that get references by `table.set`, `table.grow` or `table.fill`; `copies` has
-    (target, source) of each `table.copy`, `inits` (table, element segment) of each `table.init`.
+    (target, source) of each `table.copy`, `inits` (table, element segment) of each `table.init`. `referring` are the
+    own functions, ascending, that make references of imported functions, be it in code that cannot be reached.
     """
 
     def __init__(self, own_functions: int, private_tables: list[bool]) -> None:
@@ -94,6 +95,7 @@ class CallGraph:
         self.changed_tables: set[int] = set()
         self.copies: set[tuple[int, int]] = set()
         self.inits: set[tuple[int, int]] = set()
+        self.referring: list[int] = []
 
     def add_table_call(self, caller: int, table: int, type_index: int, index: int) -> None:
         """Note that an own function makes a call through a table that only the module can change."""
@@ -193,6 +195,9 @@ def _read_body(module: Module, caller: int, graph: CallGraph, last_caller: list[
                     dead = -1
             elif code == op.CATCH and depth == dead:
                 dead = -1
+            elif code == op.REF_FUNC and value < module.imported_functions:
+                if not graph.referring or graph.referring[-1] != caller:
+                    graph.referring.append(caller)
             if dead < 0 and _never_goes_on(code):
                 dead = depth
         elif form == _CONTROL:

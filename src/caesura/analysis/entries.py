@@ -9,14 +9,10 @@ what is called by functions that are not instrumented.
 
 from __future__ import annotations
 
-from typing import Final
-
 from caesura.analysis.calls import CallGraph
-from caesura.wasm.leb128 import read_u32
+from caesura.wasm.constant import referenced_functions
 from caesura.wasm.module import FUNCTION_KIND, Module
 from caesura.wasm.segments import read_element_segments
-
-_REF_FUNC: Final = 0xD2
 
 
 def entered_from_outside(
@@ -40,7 +36,9 @@ def entered_from_outside(
             if function < len(entered):
                 entered[function] = True
     for start, end in expressions:
-        _mark_references(module.data, start, end, entered)
+        for function in referenced_functions(module.data, start, end):
+            if function < len(entered):
+                entered[function] = True
     for own in range(len(graph.callees)):
         if not instrumented[module.imported_functions + own]:
             for callee in graph.callees[own]:
@@ -51,13 +49,3 @@ def entered_from_outside(
             function = wrappers[function]
             entered[function] = True
     return entered
-
-
-def _mark_references(data: bytes, start: int, end: int, entered: list[bool]) -> None:
-    """Mark what a constant expression may refer to; a byte that only looks like `ref.func` does no harm."""
-    position = data.find(_REF_FUNC, start, end)
-    while position >= 0:
-        function, _ = read_u32(data, position + 1)
-        if function < len(entered):
-            entered[function] = True
-        position = data.find(_REF_FUNC, position + 1, end)

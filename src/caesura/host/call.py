@@ -140,6 +140,10 @@ class Call:
             coroutine.close()
         instance.stacks.release(self)
 
+    def is_of_import(self) -> bool:
+        """Tell whether the export is an import that the module exports again: then nothing leaves frames."""
+        return self._export.is_import
+
     def writes_results(self, buffer: ctypes.Array[ctypes.c_char], offset: int) -> bool:
         """Write the results where the guest takes them; False: it must call the import again."""
         arriving = self.arriving

@@ -83,6 +83,10 @@ class Description:
         own = self.state_changes.values()
         return tuple(name for name in self.functions if not name.startswith(_OWN_PREFIX) and name not in own)
 
+    def imported_functions(self) -> int:
+        """Return how many functions the module imports."""
+        return sum(1 for item in self.imports if item.shape is not None)
+
     def function_name(self, index: int) -> str:
         """Return the best name of a function that Wasmtime has none for."""
         if index in self.names:

@@ -43,10 +43,16 @@ _REWINDING: Final = 2
 
 
 class Export:
-    """An exported function, ready to be called; `address` is that of its entry thunk, if it has one."""
+    """An exported function, ready to be called; `address` is that of its entry thunk, if it has one.
 
-    def __init__(self, name: str, shape: FunctionShape, function: wasmtime.Func, may_suspend: bool) -> None:
+    `is_import` says that it is an import that the module exports again.
+    """
+
+    def __init__(
+        self, name: str, shape: FunctionShape, function: wasmtime.Func, may_suspend: bool, is_import: bool
+    ) -> None:
         self.name = name
+        self.is_import = is_import
         self.may_suspend = may_suspend
         self.params = Values(shape.params)
         self.results = Values(shape.results)
@@ -160,7 +166,8 @@ class Instance:
             item = self._items[ENTRY_PREFIX + name if has_thunk else name]
             assert isinstance(item, wasmtime.Func)
             may_suspend = has_thunk if self.description.abi == THUNKS else self.description.abi != NONE
-            found = Export(name, shape, item, may_suspend)
+            is_import = shape.index < self.description.imported_functions()
+            found = Export(name, shape, item, may_suspend, is_import)
             self._exports[name] = found
         return found
 

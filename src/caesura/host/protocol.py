@@ -149,7 +149,7 @@ class Plain(Protocol):
         call.unwinding = False
         if not self._stop_unwind.attempt():
             raise Overflowed
-        if self.area.size() == 0:
+        if self.area.size() == 0 and not call.is_of_import():
             raise Lost
         self.area.owner = call
         return True

@@ -32,6 +32,7 @@ from caesura.wasm import opcodes as op
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.names import LOCAL_NAMES, NewNames
+from caesura.wasm.renumber import redirect_in_code
 from caesura.wasm.types import I32
 
 # Values that the two bodies of a function hand over, at all loops together; interpreters have some hundreds. Without a
@@ -67,7 +68,9 @@ class Prepared:
 
 
 class Additions:
-    """Where bodies put, and find, what is added to the module."""
+    """Where bodies put, and find, what is added to the module. `referring` are the functions that make references of
+    imports, which are to become references of their thunks.
+    """
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class Additions:
         names: FunctionNames,
         new_names: NewNames,
         import_thunks: dict[int, int],
+        referring: set[int],
     ) -> None:
         self.types = types
         self.functions = functions
@@ -84,6 +88,7 @@ class Additions:
         self.names = names
         self.new_names = new_names
         self.import_thunks = import_thunks
+        self.referring = referring
 
 
 class BodyWriter:
@@ -240,6 +245,8 @@ class BodyWriter:
             resume = ResumeBody(subject, prepared.layout)
             resume_body = resume.write(handoff, params, untargeted)
             untargeted = resume.untargeted
+        if additions.import_thunks and subject.function in additions.referring:
+            resume_body = redirect_in_code(resume_body, additions.import_thunks)
         name = f"asyncify_resume:{additions.names.names[subject.function]}"
         index = additions.functions.add_body(name, additions.types.index_of((), (I32,)), resume_body)
         return NormalBody(subject, normal).write(handoff, index)

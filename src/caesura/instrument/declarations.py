@@ -12,15 +12,14 @@ def declare(data: bytes, body: Body, params: tuple[int, ...], new: list[tuple[in
 
     Where the original's end with locals of the type of the first new ones, these are counted there too.
     """
-    declared = data[body.declarations_start : body.code_start]
+    end = body.code_start
     count = len(params) + body.declarations + len(new)
     if new and body.declarations and body.run_types[-1] == new[0][0]:
         last = body.run_ends[-1] - (body.run_ends[-2] if len(body.run_ends) > 1 else 0)
-        last_run = _encode_runs([(body.run_types[-1], last)])
-        if last > 0 and declared.endswith(last_run):
-            declared = declared[: -len(last_run)]
-            new = [(new[0][0], last + new[0][1]), *new[1:]]
-            count -= 1
+        new = [(new[0][0], last + new[0][1]), *new[1:]]
+        end = body.last_declaration
+        count -= 1
+    declared = data[body.declarations_start : end]
     return encode_unsigned(count) + _encode_runs([(one, 1) for one in params]) + declared + _encode_runs(new)
 
 

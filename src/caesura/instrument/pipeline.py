@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from caesura.analysis.calls import read_calls
+from caesura.analysis.calls import CallGraph, read_calls
 from caesura.analysis.entries import entered_from_outside
 from caesura.analysis.instrumented import refuse_instrumented
 from caesura.analysis.shadow_stack import find_stack_pointer
@@ -49,7 +49,7 @@ from caesura.wasm import sections as sec
 from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import GLOBAL_NAMES, NewNames
-from caesura.wasm.renumber import redirect_elements
+from caesura.wasm.renumber import redirect_in_code, redirect_references
 from caesura.wasm.sections import SectionEdits, write_sections
 from caesura.wasm.types import I64, encode_value_type
 
@@ -166,11 +166,20 @@ class _Pipeline:
             entered_from_outside(module, graph, suspension.instrumented, self._frameless),
             select_two_bodies(module, graph, suspension, self._frameless, options, self._names.names),
             tails,
-            Additions(self._types, self._functions, self._pool, self._names, self._new_names, self._import_thunks),
+            Additions(
+                self._types,
+                self._functions,
+                self._pool,
+                self._names,
+                self._new_names,
+                self._import_thunks,
+                {module.imported_functions + own for own in graph.referring},
+            ),
             runtime,
             default_rule(options.optimize, moves == PIECES) if self._group_rule is None else self._group_rule,
         )
         bodies = self._rewrite_all(suspension, runtime, writer, moves)
+        self._redirect_in_code(bodies, graph)
         self._connect_runtime(bodies, runtime)
         exports = runtime.exports()
         if thunks is not None:
@@ -183,9 +192,16 @@ class _Pipeline:
             if suspension.may_suspend(item.index):
                 thunk = thunks.import_thunk(item.index, f"{item.module}.{item.name}")
                 self._import_thunks[item.index] = thunk
-        payload = redirect_elements(self._module, self._import_thunks)
-        if payload:
-            self._edits.replace[sec.ELEMENT] = payload
+        redirect_references(self._module, self._import_thunks, self._edits)
+
+    def _redirect_in_code(self, bodies: list[bytes], graph: CallGraph) -> None:
+        """Let references that code makes of imports be references to their thunks."""
+        if not self._import_thunks:
+            return
+        module = self._module
+        for own in graph.referring:
+            body = bodies[own] if bodies[own] else module.data[module.body_starts[own] : module.body_ends[own]]
+            bodies[own] = redirect_in_code(body, self._import_thunks)
 
     def _add_entry_thunks(self, thunks: Thunks, suspension: Suspension) -> list[tuple[str, int]]:
         exported = {export.name for export in self._module.exports}
@@ -199,8 +215,13 @@ class _Pipeline:
         self._edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, self._import_thunks)
         exports = thunks.accessors()
         for export in self._module.exports:
-            if export.kind == FUNCTION_KIND and suspension.instrumented[export.index]:
+            if export.kind != FUNCTION_KIND:
+                continue
+            if suspension.instrumented[export.index]:
                 exports.append((f"{ENTRY_PREFIX}{export.name}", thunks.entry_thunk(export.index, export.name)))
+            elif export.index in self._import_thunks:
+                thunk = thunks.entry_thunk(export.index, export.name, self._import_thunks[export.index])
+                exports.append((f"{ENTRY_PREFIX}{export.name}", thunk))
         return exports
 
     def _tell(self, step: str, done: int) -> None:

@@ -168,18 +168,28 @@ class Thunks:
             code += self._runtime.data_get + c.load(types[place], self._runtime.memory, offset)
         return code
 
-    def entry_thunk(self, function: int, name: str) -> int:
-        """Add the thunk of an exported function and return its index."""
+    def entry_thunk(self, function: int, name: str, import_thunk: int = -1) -> int:
+        """Add the thunk of an exported function and return its index.
+
+        `import_thunk` is that of an import that the module exports again. Nothing else is on the stack then, so the
+        entry thunk pushes a frame itself: hosts take a suspension without frames for one that was lost.
+        """
+        frame = (I32,)
+        push, pop, called = b"", b"", function
+        if import_thunk >= 0:
+            push = c.CONST_I32 + b"\0" + c.CALL + encode_unsigned(self._runtime.push(frame))
+            pop = c.CALL + encode_unsigned(self._runtime.pop(frame)) + c.DROP
+            called = import_thunk
         type_index = self._module.function_types[function]
         params = len(self._module.types[type_index].params)
         pointer = self._runtime.pointer
         code = self._switch_stack(params)
         code += self._status() + c.CONST_I32 + encode_signed(RESUME) + c.I32_GE_U
-        code += c.IF_EMPTY + self._set_state(REWINDING) + c.END
+        code += c.IF_EMPTY + self._set_state(REWINDING) + pop + c.END
         for place in range(params):
             code += c.LOCAL_GET + encode_unsigned(place)
-        code += c.CALL + encode_unsigned(function)
-        code += self._state_is(UNWINDING) + c.IF_EMPTY + self._set_state(NORMAL) + self._leave_stack_pointer()
+        code += c.CALL + encode_unsigned(called)
+        code += self._state_is(UNWINDING) + c.IF_EMPTY + push + self._set_state(NORMAL) + self._leave_stack_pointer()
         code += _ELSE + self._status() + c.CONST_I32 + encode_signed(SUSPEND) + _I32_EQ
         code += c.IF_EMPTY + self._set_status(LOST) + c.END + c.END
         if self.stack_pointer >= 0:

@@ -45,12 +45,41 @@ def imports_to_stubs(module: Module, removed: list[int], added_globals: list[tup
     return _Renumbering(module, functions, globals_).write(removed, added_globals)
 
 
-def redirect_elements(module: Module, redirected: dict[int, int]) -> bytes:
-    """Return the payload of the element section with some functions replaced by others (empty: there is none)."""
+def redirect_references(module: Module, redirected: dict[int, int], edits: SectionEdits) -> None:
+    """Replace some functions by others wherever a module refers to them outside of code.
+
+    That is in element segments, initializers and exports. What `ref.func` in code refers to must be declared in one of
+    these, so it has to be replaced too: `redirect_in_code`.
+    """
     functions = [redirected.get(index, index) for index in range(len(module.function_types))]
-    edits = SectionEdits()
-    _Renumbering(module, functions, list(range(len(module.globals)))).write_segments(edits)
-    return edits.replace.get(sec.ELEMENT, b"")
+    renumbering = _Renumbering(module, functions, list(range(len(module.globals))))
+    renumbering.write_segments(edits)
+    renumbering.write_initializers(edits)
+    renumbering.write_exports(edits)
+
+
+def redirect_in_code(body: bytes, redirected: dict[int, int]) -> bytes:
+    """Return a function body (locals and code) in which references to some functions are references to others."""
+    out: list[bytes] = []
+    copied = 0
+    position = skip_locals(body, 0)
+    while position < len(body):
+        opcode = position
+        code = body[position]
+        position += 1
+        if 0xFB <= code <= 0xFE:
+            code, position = read_prefixed(body, opcode)
+        if code != _REF_FUNC:
+            position = skip_immediates(body, position, FORMS[code])
+            continue
+        start = position
+        function, position = read_u32(body, position)
+        if function in redirected:
+            out.append(body[copied:start])
+            out.append(_padded(redirected[function], position - start))
+            copied = position
+    out.append(body[copied:])
+    return b"".join(out)
 
 
 def _function_numbers(module: Module, removed: list[int]) -> list[int]:
@@ -92,17 +121,9 @@ class _Renumbering:
             edits.append(sec.FUNCTION, encode_unsigned(module.function_types[index]))
             edits.append(sec.CODE, _STUB)
         self._write_code(edits)
-        self._write_initializers(edits)
+        self.write_initializers(edits)
         self.write_segments(edits)
-        if module.exports:
-            edits.replace[sec.EXPORT] = encode_vector(
-                [
-                    encode_name(export.name)
-                    + bytes([export.kind])
-                    + encode_unsigned(self._entity(export.kind, export.index))
-                    for export in module.exports
-                ]
-            )
+        self.write_exports(edits)
         if module.start >= 0:
             edits.replace[sec.START] = encode_unsigned(self._functions[module.start])
         section = module.custom_section("name")
@@ -177,7 +198,8 @@ class _Renumbering:
         out.append(data[copied:end])
         return b"".join(out)
 
-    def _write_initializers(self, edits: SectionEdits) -> None:
+    def write_initializers(self, edits: SectionEdits) -> None:
+        """Write the sections anew that hold initializers: globals, tables, data."""
         module = self._module
         self._patch(sec.GLOBAL, [(entry.init_start, entry.init_end) for entry in module.globals], edits)
         self._patch(sec.TABLE, [(table.init_start, table.init_end) for table in module.tables], edits)
@@ -198,6 +220,18 @@ class _Renumbering:
                 copied = end
         out.append(self._data[copied : section.end])
         edits.replace[section_id] = b"".join(out)
+
+    def write_exports(self, edits: SectionEdits) -> None:
+        """Write the export section anew."""
+        if self._module.exports:
+            edits.replace[sec.EXPORT] = encode_vector(
+                [
+                    encode_name(export.name)
+                    + bytes([export.kind])
+                    + encode_unsigned(self._entity(export.kind, export.index))
+                    for export in self._module.exports
+                ]
+            )
 
     def write_segments(self, edits: SectionEdits) -> None:
         """Write the element section anew."""
