@@ -82,6 +82,8 @@ def test_exports_are_called_by_name(tmp_path: Path) -> None:
         (("--dir", "TEMPORARY/absent", "PROGRAM"), 1, "TEMPORARY/absent': No such file or directory"),
         (("--dir", "TEMPORARY/garbage::/d", "PROGRAM"), 1, "TEMPORARY/garbage': Not a directory"),
         (("--dir", "", "PROGRAM"), 2, "--dir '': expected HOST, or HOST::GUEST"),
+        (("--read-only-dir", "TEMPORARY/absent", "PROGRAM"), 1, "TEMPORARY/absent': No such file or directory"),
+        (("--read-only-dir", "", "PROGRAM"), 2, "--read-only-dir '': expected HOST, or HOST::GUEST"),
         (("--dir", "::/d", "PROGRAM"), 2, "expected HOST, or HOST::GUEST"),
         (("--dir", "/::", "PROGRAM"), 2, "expected HOST, or HOST::GUEST"),
         (("--env", "=value", "PROGRAM"), 2, "--env '=value': expected NAME=VALUE"),

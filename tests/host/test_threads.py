@@ -1,11 +1,12 @@
-"""A guest belongs to the thread that loaded it: elsewhere everything is an error, and nothing runs in it."""
+"""A guest belongs to the thread that loaded it: it never runs elsewhere, and all but a generator's step is an error."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 
@@ -30,6 +31,15 @@ def in_another_thread(*actions: Callable[[], object]) -> list[BaseException]:
     return errors
 
 
+def drain(generator: Generator[int, int, int]) -> list[int]:
+    """Return all that a generator yields, each answered with 0."""
+    found = [next(generator)]
+    with contextlib.suppress(StopIteration):
+        while True:
+            found.append(generator.send(0))
+    return found
+
+
 def test_another_thread_is_refused() -> None:
     async def main() -> None:
         guest = await load_waiter(lambda value: value)
@@ -49,18 +59,53 @@ def test_another_thread_is_refused() -> None:
 
 
 @pytest.mark.parametrize("abi", ABIS)
-def test_a_generator_goes_on_in_its_own_thread_only(abi: str) -> None:
+def test_other_threads_may_iterate_a_generator(abi: str) -> None:
+    """As web frameworks do: each step in another thread of a pool, while the guest's event loop runs."""
+
     async def main() -> None:
+        threads: set[int] = set()
+
+        def value(value: int) -> int:
+            threads.add(threading.get_ident())
+            return value
+
+        guest = await load_waiter(caesura.yielding(value), abi)
+        generator = guest.generate("loop", 3)
+        assert await asyncio.to_thread(next, generator) == 3
+        assert generator.send(10) == 2  # and now in the guest's own
+        assert await asyncio.to_thread(generator.send, 20) == 1
+        with pytest.raises(StopIteration) as end:
+            generator.send(30)
+        assert end.value.value == 60
+        assert await asyncio.to_thread(drain, guest.generate("twice", 5)) == [5, 6]
+        assert threads == {threading.get_ident()}  # the guest never runs elsewhere
+        with pytest.raises(caesura.GuestTrap, match="unreachable"):
+            await asyncio.to_thread(drain, guest.generate("trap", 5))
+        assert guest.suspended == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_a_generator_whose_guests_loop_does_not_run_is_an_error(abi: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caesura.host.threads.PATIENCE", 0.05)
+
+    async def main() -> caesura.Guest:
         guest = await load_waiter(caesura.yielding(lambda value: value), abi)
         new, begun = guest.generate("loop", 3), guest.generate("loop", 3)
         assert next(begun) == 3
-        errors = in_another_thread(lambda: next(new), lambda: begun.send(1))
-        assert len(errors) == 2 and all("another thread" in str(error) for error in errors)
+        errors = in_another_thread(lambda: next(new), lambda: begun.send(1))  # this thread waits for that one
+        assert len(errors) == 2 and all("has done nothing for 0.05 seconds" in str(error) for error in errors)
+        await settle()  # what was taken back is not done later
         assert guest.suspended == 0  # an error ends a generator
         assert guest.call_nowait("calls") == 1
         assert next(guest.generate("outer", 2)) == 2
+        return guest
 
-    run(main())
+    guest = asyncio.run(main())
+    generator = guest.generate("outer", 2)
+    errors = in_another_thread(lambda: next(generator))
+    assert len(errors) == 1 and "no event loop runs" in str(errors[0])
 
 
 @pytest.mark.parametrize("abi", ABIS)

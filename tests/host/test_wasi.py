@@ -130,6 +130,26 @@ def test_standard_streams_may_become_files(tmp_path: Path) -> None:
     run(main())
 
 
+def test_read_only_folders(tmp_path: Path) -> None:
+    """The program reads a file there, and cannot open another for writing."""
+
+    async def main() -> None:
+        (tmp_path / "in").write_text("from the file\n")
+        (tmp_path / "out").write_text("as it was\n")
+        errors = bytearray()
+        folders: dict[str, Any] = {"read_only_directories": {"/d": tmp_path}}
+        for options, code in ((folders, 2), ({"directories": {"/d": tmp_path}}, 0)):
+            wasi = caesura.Wasi(
+                ("streams", "/d/in", "/d/out"), stdin=b"", stdout=bytearray().extend, stderr=errors.extend, **options
+            )
+            async with await caesura.load(c_guest("host_streams"), wasi=wasi) as guest:
+                assert await guest.run() == code
+            assert (tmp_path / "out").read_text() == ("as it was\n" if code else "after\n")
+        assert errors.count(b"read from the file\n") == 2
+
+    run(main())
+
+
 def test_a_program_in_zig() -> None:
     async def main() -> None:
         outputs = [bytearray() for _ in range(5)]

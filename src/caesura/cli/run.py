@@ -58,6 +58,13 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         help="let the program use a folder, under the same name or another",
     )
     parser.add_argument(
+        "--read-only-dir",
+        action="append",
+        default=[],
+        metavar="HOST[::GUEST]",
+        help="the same, but the program can change nothing in it",
+    )
+    parser.add_argument(
         "--env",
         action="append",
         default=[],
@@ -107,7 +114,8 @@ def run(arguments: argparse.Namespace) -> int:
     wasi = Wasi(
         arguments.command,
         environment=_environment(arguments.env),
-        directories=dict(_directory(text) for text in arguments.dir),
+        directories=dict(_directory("--dir", text) for text in arguments.dir),
+        read_only_directories=dict(_directory("--read-only-dir", text) for text in arguments.read_only_dir),
     )
     command = run_command(
         read_module(program),
@@ -146,11 +154,11 @@ def _environment(given: list[str]) -> dict[str, str]:
     return environment
 
 
-def _directory(text: str) -> tuple[str, str]:
+def _directory(option: str, text: str) -> tuple[str, str]:
     """Return a folder's path in the guest and on the host."""
     host, separator, guest = text.partition("::")
     if not host or (separator and not guest):
-        raise WrongUsage(f"--dir {text!r}: expected HOST, or HOST::GUEST")
+        raise WrongUsage(f"{option} {text!r}: expected HOST, or HOST::GUEST")
     return guest or host, host
 
 

@@ -12,7 +12,7 @@ import wasmtime
 
 from caesura.host import native
 from caesura.host.description import Description
-from caesura.host.errors import ASYNCIFY_OVERFLOW
+from caesura.host.errors import ASYNCIFY_OVERFLOW, MEMORY_OUT_OF_BOUNDS
 
 _MOST_FRAMES: Final = 20
 
@@ -21,7 +21,7 @@ _OVERFLOW: Final = "asyncify_stack_overflow"
 
 _KINDS: Final = {
     wasmtime.TrapCode.STACK_OVERFLOW: "stack overflow",
-    wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS: "memory out of bounds",
+    wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS: MEMORY_OUT_OF_BOUNDS,
     wasmtime.TrapCode.HEAP_MISALIGNED: "misaligned atomic access",
     wasmtime.TrapCode.TABLE_OUT_OF_BOUNDS: "table out of bounds",
     wasmtime.TrapCode.INDIRECT_CALL_TO_NULL: "indirect call to null",

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-from collections.abc import Coroutine, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from caesura.errors import UsageError
 from caesura.host import native
-from caesura.host.driving import await_coroutine, drive, hand_out
+from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iterated
 from caesura.host.errors import ASYNCIFY_OVERFLOW, GuestTrap
 from caesura.host.imports import HostFunction
 from caesura.host.protocol import Lost, Overflowed
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 NOWAIT: Final = "call_nowait"
 AWAIT: Final = "call"
 GENERATE: Final = "generate"
+AGENERATE: Final = "agenerate"
 
 
 class Call:
-    """A call of an export. `mode` is NOWAIT, AWAIT or GENERATE."""
+    """A call of an export. `mode` is NOWAIT, AWAIT, GENERATE or AGENERATE."""
 
     __slots__ = (
         "_buffer",
@@ -81,11 +82,15 @@ class Call:
         self.task: asyncio.Task[Any] | None = None
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return drive(self, await_coroutine)
+        return drive_awaited(self)
 
     def generate(self) -> Generator[Any, Any, Any]:
         """Run the call as a generator of what yielding host functions return."""
-        return drive(self, hand_out)
+        return drive_iterated(self)
+
+    def agenerate(self) -> AsyncGenerator[Any, Any]:
+        """Run the call as an asynchronous generator of what yielding host functions return."""
+        return drive_asynchronously(self)
 
     def run(self) -> Any:
         """Run the call to its end; it must not suspend."""
@@ -174,10 +179,10 @@ class Call:
     def suspend_coroutine(self, function: HostFunction, coroutine: Coroutine[Any, Any, Any], waited_for: Any) -> None:
         """Suspend the guest until a host coroutine, which has begun to wait, ends."""
         try:
-            if self._mode != AWAIT:
+            if self._mode not in (AWAIT, AGENERATE):
                 raise UsageError(
                     f"host function {function.name} has to wait, but {self._export.name} was called with "
-                    f"`{self._mode}`: use `await guest.call`"
+                    f"`{self._mode}`: use `await guest.call`, or `guest.agenerate`"
                 )
             self._suspend(function, coroutine, waited_for)
         except BaseException:
@@ -187,10 +192,10 @@ class Call:
 
     def suspend_yielding(self, function: HostFunction, value: Any) -> None:
         """Suspend the guest until something is sent into the generator."""
-        if self._mode != GENERATE:
+        if self._mode not in (GENERATE, AGENERATE):
             raise UsageError(
                 f"host function {function.name} yields, but {self._export.name} was called with "
-                f"`{self._mode}`: use `guest.generate`"
+                f"`{self._mode}`: use `guest.generate` or `guest.agenerate`"
             )
         self._suspend(function, None, value)
 
@@ -203,7 +208,9 @@ class Call:
                 f"{self._export.name} cannot be suspended"
             )
         instance.stacks.check_suspension(self)
-        if self.task is None and self._mode == AWAIT:
+        if self._mode == AGENERATE:  # each step may be another task's
+            self.task = None if coroutine is None else _current_task()
+        elif self.task is None and self._mode == AWAIT:
             self.task = _current_task()
         self.pending = function
         self.coroutine = coroutine

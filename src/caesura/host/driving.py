@@ -1,7 +1,8 @@
 """Driving a call from outside: what happens while the guest is suspended.
 
-A call is driven by a generator, as a coroutine is: by whoever awaits it, or by whoever iterates it. The two differ in
-how they find out what the import returns to the guest, and in nothing else. What ends a call early:
+A call is driven by a generator, as a coroutine is: by whoever awaits it, or by whoever iterates it. They differ in how
+they find out what the import returns to the guest, and in nothing else. An asynchronous generator does both. What ends
+a call early:
 
 * The host function raises (also because its task was cancelled, or because something was thrown into the generator):
   the guest is rewound and the exception raised at the pause point, so that it leaves through the guest with the guest's
@@ -12,23 +13,82 @@ how they find out what the import returns to the guest, and in nothing else. Wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any
+
+from caesura.host.threads import run_in_loop
 
 if TYPE_CHECKING:
     from caesura.host.call import Call
 
 
-def drive(call: Call, wait: Callable[[Call], Generator[Any, Any, None]]) -> Generator[Any, Any, Any]:
-    """Run a call; wherever the guest is suspended, `wait` sets what the import returns or raises."""
+def drive_awaited(call: Call) -> Generator[Any, Any, Any]:
+    """Run a call that is awaited."""
     try:
         call.start()
         while call.pending is not None:
-            yield from wait(call)
+            yield from await_coroutine(call)
             call.resume()
         return call.results()
     finally:
         call.end()
+
+
+def drive_iterated(call: Call) -> Generator[Any, Any, Any]:
+    """Run a call as a generator, which any thread may iterate."""
+    results: list[Any] = []
+
+    def step(run: Callable[[], None]) -> None:
+        run()
+        if call.pending is None:
+            results.append(call.results())
+            call.end()
+
+    try:
+        _in_its_thread(call, lambda: step(call.start))
+        while not results:
+            yield from _hand_out(call)
+            _in_its_thread(call, lambda: step(call.resume))
+        return results[0]
+    finally:
+        if not results:
+            call.end()
+
+
+def _in_its_thread(call: Call, step: Callable[[], None]) -> None:
+    if call.instance.is_in_its_thread():
+        step()
+    else:
+        run_in_loop(call.instance.loop, step)
+
+
+async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
+    """Run a call as an asynchronous generator: await what coroutines wait for, yield what yielding functions return."""
+    try:
+        call.start()
+        while call.pending is not None:
+            if call.coroutine is not None:
+                await _Waiting(call)
+            else:
+                try:
+                    call.answer = yield call.waited_for
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    call.failure = error
+            call.resume()
+    finally:
+        call.end()
+
+
+class _Waiting:
+    """What a coroutine awaits while the host coroutine of a call runs to its end."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return await_coroutine(self._call)
 
 
 def await_coroutine(call: Call) -> Generator[Any, Any, None]:
@@ -58,7 +118,7 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
         call.failure = error
 
 
-def hand_out(call: Call) -> Generator[Any, Any, None]:
+def _hand_out(call: Call) -> Generator[Any, Any, None]:
     """Yield what the host function returned, and take what comes back."""
     try:
         call.answer = yield call.waited_for

@@ -14,6 +14,9 @@ from caesura import errors
 # The kind of a trap that is not WebAssembly's own.
 ASYNCIFY_OVERFLOW: Final = "asyncify stack overflow"
 
+# WebAssembly's own, also for pointers that a guest hands to a host function.
+MEMORY_OUT_OF_BOUNDS: Final = "memory out of bounds"
+
 
 class GuestTrap(errors.GuestTrap):
     """The guest trapped.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import wasmtime
 
 from caesura.host import native
-from caesura.host.backtrace import cause_of
+from caesura.host.backtrace import cause_of, kind_of_trap
 from caesura.host.errors import GuestTrap
 from caesura.host.values import SLOT
 
@@ -58,7 +58,9 @@ class Forwarder:
         error = native.call_function(instance.context, function, buffer, len(arguments), instance.trap_address)
         if error:
             raise GuestTrap(cause_of(native.error_from(error)), ())
-        assert not instance.trap.value, "Wasmtime's functions end with an error number or an error"
+        trap, instance.trap.value = instance.trap.value, None
+        if trap:  # the guest was interrupted meanwhile
+            raise GuestTrap(kind_of_trap(native.trap_from(trap), instance.description, False), ())
         result: int = struct.unpack_from("<i", self._buffer)[0]
         return result
 

@@ -5,9 +5,9 @@
     guest = await caesura.load("app.wasm", imports={"env": {"fetch": fetch, "log": print}})
     answer = await guest.call("handle", 42)
 
-There are three ways to call an export, told apart by who waits when the guest must: `call` (the task that
-awaits it), `generate` (whoever iterates the generator), `call_nowait` (nobody: it is an error). One method
-that guesses was rejected; what it returns would depend on what the guest happens to do.
+There are four ways to call an export, told apart by who waits when the guest must: `call` (the task that
+awaits it), `generate` (whoever iterates the generator), `agenerate` (both), `call_nowait` (nobody: it is an error). One
+method that guesses was rejected; what it returns would depend on what the guest happens to do.
 
 Any number of calls may be suspended in one guest, and resume in any order. A guest belongs to the thread that
 loaded it.
@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from types import TracebackType
 from typing import Any, Final
 
 from caesura.errors import UsageError
-from caesura.host.call import AWAIT, GENERATE, NOWAIT, Call
+from caesura.host.call import AGENERATE, AWAIT, GENERATE, NOWAIT, Call
 from caesura.host.connect import Connections, Imports
 from caesura.host.errors import GuestExit
 from caesura.host.instance import Instance
@@ -105,6 +105,7 @@ class Guest:
             lambda store: connections.items(wanted, store),
             settings,
         )
+        self._wasi = wasi
         if wasi is not None:
             wasi.attach(self._instance)
 
@@ -131,11 +132,23 @@ class Guest:
         """Call an export as a generator: it yields at host functions marked with `yielding`.
 
         What is sent into it is what the host function returns to the guest; what is thrown into it is raised
-        there. The export's results are the generator's return value. Raises what `call` does.
+        there. The export's results are the generator's return value. Any thread may iterate it: in others than the
+        guest's own, the guest's event loop runs each step. Raises what `call` does.
         """
         instance = self._instance
         instance.check()
         return Call(instance, instance.export(name), arguments, GENERATE).generate()
+
+    def agenerate(self, name: str, *arguments: Any) -> AsyncGenerator[Any, Any]:
+        """Call an export as an asynchronous generator: it yields at host functions marked with `yielding`, and waits
+        where coroutine functions do.
+
+        What is sent and thrown into it goes where `generate` says. What the export returns is dropped, since
+        asynchronous generators have no return value. Raises what `call` does.
+        """
+        instance = self._instance
+        instance.check()
+        return Call(instance, instance.export(name), arguments, AGENERATE).agenerate()
 
     async def run(self) -> int:
         """Run the guest's program (a WASI command) and return its exit code, 0 to 2**32 - 1."""
@@ -186,6 +199,8 @@ class Guest:
         instance.check()
         tasks = {call.task for call in instance.suspended if call.task is not None}
         instance.closed = True
+        if self._wasi is not None:
+            self._wasi.detach()
         for task in tasks:
             task.cancel("the guest was closed")
 

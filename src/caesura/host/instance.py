@@ -29,6 +29,7 @@ from caesura.host.protocol import Protocol
 from caesura.host.settings import GuestSettings
 from caesura.host.setup import make_protocol, make_switch
 from caesura.host.switching import StackSwitch
+from caesura.host.threads import current_loop
 from caesura.host.values import SLOT, Objects, Values
 from caesura.host.whole_stack import WholeStack
 from caesura.wasm import types as t
@@ -117,6 +118,7 @@ class Instance:
         self.protocol: Protocol | None = None
         self.memory: GuestMemory | None = None
         self._thread = threading.get_ident()
+        self.loop = current_loop()
         self._exports: dict[str, Export] = {}
         self.stacks = StackSwitch(None, None)
         self._whole_stack: WholeStack | None = None
@@ -214,6 +216,8 @@ class Instance:
         self.repair(call)
         names = describe_frames(failure, self.description)
         if raised is not None:
+            if isinstance(raised, GuestTrap) and not raised.backtrace:
+                raise GuestTrap(raised.kind, names)  # what a host function refused is where the guest called it
             if names:
                 raised.add_note(backtrace_note(names))
             raise raised

@@ -1,9 +1,9 @@
 """What a user may set for a guest, as data: each setting stands once, is checked once, and travels as one object.
 
-There are two kinds, since they are decided at different times. `ProgramSettings` go into the compiled code: two programs
-are the same only if these are equal. `GuestSettings` are each guest's own, and guests with different ones share a program.
-`load` has both as keywords. Handing keywords on from function to function was rejected: neither a reader nor a type
-checker could tell where a setting ends up.
+There are two kinds, since they are decided at different times. `ProgramSettings` go into the compiled code: two
+programs are the same only if these are equal. `GuestSettings` are each guest's own, and guests with different ones
+share a program. `load` has both as keywords. Handing keywords on from function to function was rejected: neither a
+reader nor a type checker could tell where a setting ends up.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
 """WASI preview 1 for programs that wait: coroutines for what blocks, Wasmtime for the rest.
 
-Three functions wait: `poll_oneoff` (sleeping, mostly), `sched_yield`, and `fd_read` of standard input. They
-are coroutines here, so that a thousand programs that sleep share one thread. All others are Wasmtime's, which
-are faster and better tested than ours would be, but for these:
+Three functions wait: `poll_oneoff` (sleeping, mostly), `sched_yield`, and `fd_read` of standard input, unless that is
+there already. They are coroutines here, so that a thousand programs that sleep share one thread. All others are
+Wasmtime's, which are faster and better tested than ours would be, but for these:
 
 * `fd_write`, where output goes to a Python function: Wasmtime would call that from a thread of its own, which
-  outlives the interpreter and then aborts the process;
+  outlives the interpreter and then aborts the process. Where that function is a coroutine function, writing waits too;
 * `fd_close` and `fd_renumber`, to know which descriptors still are the standard streams (`freopen`);
 * `proc_exit`: Wasmtime's refuses codes above 125.
+
+A module that was instrumented elsewhere may have been told that it is never suspended in WASI's functions (Ruby's is).
+There, `blocking` has forms that stop the thread while they wait, as every other runtime does.
 """
 
 from __future__ import annotations
@@ -23,38 +26,36 @@ import wasmtime
 from caesura.errors import UsageError
 from caesura.host.errors import GuestExit
 from caesura.host.forwarding import Forwarder
-from caesura.host.stdin import Input, standard_input
+from caesura.host.imports import COROUTINE_FUNCTION, kind_of
+from caesura.host.polling import SUCCESS, Poll
+from caesura.host.stdin import Source, input_from, standard_input
+from caesura.host.wasi_buffers import Buffer, WasiMemory, total_size
 
 if TYPE_CHECKING:
-    from caesura.host.guest import Guest
     from caesura.host.instance import Instance
-
-
-_SUCCESS: Final = 0
-_INVALID: Final = 28
 
 _STANDARD_INPUT: Final = 0
 _STANDARD_OUTPUT: Final = 1
 _STANDARD_ERROR: Final = 2
 
-# Kinds of subscriptions and events.
-_CLOCK: Final = 0
-_READ: Final = 1
+_CODE_BITS: Final = 0xFFFF_FFFF
+_PRECISION: Final = 1
 
-_SUBSCRIPTION_SIZE: Final = 48
-_EVENT: Final = struct.Struct("<QHBxxxxxQHxxxxxx")
-_ABSOLUTE: Final = 1
-_NANOSECONDS: Final = 1_000_000_000
+Folder = str | os.PathLike[str]
 
 
 class Wasi:
     """What a WASI program sees of the world: by default nothing but the standard streams. One for each guest.
 
-    `arguments` begin with the program's name. `directories` maps the guest's paths to the host's. `stdin` is
-    bytes or, by default, the process's standard input; `stdout` and `stderr` are called with what is written,
-    and are the process's by default.
+    `arguments` begin with the program's name. `directories` maps the guest's paths to the host's;
+    `read_only_directories` does, for folders in which the guest can change nothing. `stdin` is bytes, or what they
+    arrive in: an asynchronous iterator of bytes, an `asyncio.StreamReader`, a stream socket that does not block; by
+    default the process's standard input. `stdout` and `stderr` are called with what is written, at most 16 MiB at
+    once, and are the process's by default; where one is a coroutine function, the guest is suspended until it has
+    returned.
 
-    Raises UsageError for text that no C program could get, and when it is used, for folders that cannot be opened.
+    Raises UsageError for what is of the wrong kind or no C program could get, and when it is used, for folders that
+    cannot be opened.
     """
 
     def __init__(
@@ -62,26 +63,34 @@ class Wasi:
         arguments: Sequence[str] = ("guest",),
         *,
         environment: Mapping[str, str] | None = None,
-        directories: Mapping[str, str] | None = None,
-        stdin: bytes | None = None,
+        directories: Mapping[str, Folder] | None = None,
+        read_only_directories: Mapping[str, Folder] | None = None,
+        stdin: Source | None = None,
         stdout: Callable[[bytes], object] | None = None,
         stderr: Callable[[bytes], object] | None = None,
     ) -> None:
-        self._arguments = [_checked_text("argument", text) for text in arguments]
-        self._environment = {
-            _checked_text("environment variable", name): _checked_text(f"value of {name}", value)
-            for name, value in (environment or {}).items()
-        }
-        self._directories = dict(directories or {})
-        self._stdin: Input = standard_input if stdin is None else Input(stdin)
+        self._arguments = _checked_arguments(arguments)
+        self._environment = _checked_environment(environment)
+        self._directories = [
+            *[(inside, outside, True) for inside, outside in _checked_folders("directories", directories)],
+            *[
+                (inside, outside, False)
+                for inside, outside in _checked_folders("read_only_directories", read_only_directories)
+            ],
+        ]
+        self._stdin = input_from(stdin)
         # The descriptors of standard input, and of what goes to Python functions, as the guest numbers them.
         self._inputs = {_STANDARD_INPUT}
-        self._outputs = {
-            descriptor: write
-            for descriptor, write in ((_STANDARD_OUTPUT, stdout), (_STANDARD_ERROR, stderr))
-            if write is not None
-        }
+        self._outputs: dict[int, Callable[[bytes], object]] = {}
+        for descriptor, name, write in ((_STANDARD_OUTPUT, "stdout", stdout), (_STANDARD_ERROR, "stderr", stderr)):
+            if write is None:
+                continue
+            if not callable(write):
+                raise UsageError(f"{name} is {write!r:.100}: expected a function that is called with bytes")
+            self._outputs[descriptor] = write
+        self._writing_waits = any(kind_of(write) == COROUTINE_FUNCTION for write in self._outputs.values())
         self._forward: Forwarder | None = None
+        self._memory: WasiMemory | None = None
 
     def configuration(self) -> wasmtime.WasiConfig:
         """Return the configuration of Wasmtime's own functions."""
@@ -92,10 +101,10 @@ class Wasi:
             configuration.inherit_stdin()  # never read by Wasmtime, but the guest may ask whether it is a terminal
         configuration.inherit_stdout()
         configuration.inherit_stderr()
-        for inside, outside in self._directories.items():
+        for inside, outside, writable in self._directories:
             try:
                 os.stat(os.path.join(outside, "."))  # Wasmtime does not say why, and opens what cannot be used
-                configuration.preopen_dir(outside, inside)
+                configuration.preopen_dir(outside, inside, writable)
             except (OSError, ValueError, wasmtime.WasmtimeError) as error:
                 reason = getattr(error, "strerror", None) or "it cannot be opened"
                 raise UsageError(f"cannot give the guest the folder '{outside}': {reason}") from error
@@ -106,48 +115,84 @@ class Wasi:
         functions: dict[str, Callable[..., Any]] = {
             "poll_oneoff": self._poll_oneoff,
             "sched_yield": self._sched_yield,
-            "fd_read": self._fd_read,
+            "fd_read": self._fd_read if self._stdin.may_wait else self._fd_read_blocking,
             "fd_close": self._fd_close,
             "fd_renumber": self._fd_renumber,
             "proc_exit": _proc_exit,
         }
         if self._outputs:
-            functions["fd_write"] = self._fd_write
+            functions["fd_write"] = self._fd_write_waiting if self._writing_waits else self._fd_write
         return functions
+
+    def blocking(self) -> dict[str, Callable[..., Any]]:
+        """Return forms of the functions that wait, for guests that cannot be suspended in them."""
+        return {
+            "poll_oneoff": self._poll_oneoff_blocking,
+            "sched_yield": lambda: SUCCESS,
+            "fd_read": self._fd_read_blocking,
+        }
 
     def attach(self, instance: Instance) -> None:
         """Connect the functions to the guest that uses them."""
         if self._forward is not None:
             raise UsageError("a Wasi object serves one guest: make one for each")
         self._forward = Forwarder(instance)
+        self._memory = None if instance.memory is None else WasiMemory(instance.memory)
+
+    def detach(self) -> None:
+        """Stop waiting for a guest that is closed."""
+        self._stdin.close()
 
     async def _sched_yield(self) -> int:
         await asyncio.sleep(0)
-        return _SUCCESS
+        return SUCCESS
 
-    async def _fd_read(self, guest: Guest, descriptor: int, vectors: int, count: int, result: int) -> int:
+    async def _fd_read(self, descriptor: int, vectors: int, count: int, result: int) -> int:
         if descriptor not in self._inputs:
             return self._call("fd_read", descriptor, vectors, count, result)
-        memory = guest.memory
-        places = _vectors(guest, vectors, count)
-        wanted = sum(size for _, size in places)
-        chunk = await self._stdin.read(wanted) if wanted else b""
-        rest = memoryview(chunk)
-        for address, size in places:
-            memory.write(address, rest[:size])
-            rest = rest[size:]
-        memory.write_struct("<I", result & 0xFFFF_FFFF, len(chunk))
-        return _SUCCESS
+        buffers = self._buffers(vectors, count, result)
+        content = await self._stdin.read(total_size(buffers)) if buffers else b""
+        return self._deliver(content, buffers, result)
 
-    def _fd_write(self, guest: Guest, descriptor: int, vectors: int, count: int, result: int) -> int:
+    def _fd_read_blocking(self, descriptor: int, vectors: int, count: int, result: int) -> int:
+        if descriptor not in self._inputs:
+            return self._call("fd_read", descriptor, vectors, count, result)
+        buffers = self._buffers(vectors, count, result)
+        content = self._stdin.read_blocking(total_size(buffers)) if buffers else b""
+        return self._deliver(content, buffers, result)
+
+    def _deliver(self, content: bytes, buffers: list[Buffer], result: int) -> int:
+        memory = self._pointed()
+        memory.scatter(buffers, content)
+        memory.write_number(result, len(content))
+        return SUCCESS
+
+    def _fd_write(self, descriptor: int, vectors: int, count: int, result: int) -> int:
         write = self._outputs.get(descriptor)
         if write is None:
             return self._call("fd_write", descriptor, vectors, count, result)
-        memory = guest.memory
-        content = b"".join(memory.read(address, size) for address, size in _vectors(guest, vectors, count))
-        write(content)
-        memory.write_struct("<I", result & 0xFFFF_FFFF, len(content))
-        return _SUCCESS
+        content = self._pointed().gather(self._buffers(vectors, count, result))
+        if content:
+            _check_written(write(content))
+        self._pointed().write_number(result, len(content))
+        return SUCCESS
+
+    async def _fd_write_waiting(self, descriptor: int, vectors: int, count: int, result: int) -> int:
+        write = self._outputs.get(descriptor)
+        if write is None or kind_of(write) != COROUTINE_FUNCTION:
+            return self._fd_write(descriptor, vectors, count, result)
+        content = self._pointed().gather(self._buffers(vectors, count, result))
+        if content:
+            waiting: Any = write(content)
+            await waiting
+        self._pointed().write_number(result, len(content))
+        return SUCCESS
+
+    def _buffers(self, vectors: int, count: int, result: int) -> list[Buffer]:
+        """Return what a call reads into or writes from, once all that it points to is known to be there."""
+        memory = self._pointed()
+        memory.check(result, 4)
+        return memory.buffers(vectors, count)
 
     def _fd_close(self, descriptor: int) -> int:
         self._inputs.discard(descriptor)
@@ -156,7 +201,7 @@ class Wasi:
 
     def _fd_renumber(self, descriptor: int, replaced: int) -> int:
         error = self._call("fd_renumber", descriptor, replaced)
-        if error == _SUCCESS and descriptor != replaced:
+        if error == SUCCESS and descriptor != replaced:
             self._inputs.discard(replaced)
             self._outputs.pop(replaced, None)
             if descriptor in self._inputs:
@@ -166,59 +211,27 @@ class Wasi:
                 self._outputs[replaced] = self._outputs.pop(descriptor)
         return error
 
-    async def _poll_oneoff(self, guest: Guest, subscriptions: int, events: int, count: int, result: int) -> int:
-        if count <= 0:
-            return _INVALID
-        memory = guest.memory
-        events &= 0xFFFF_FFFF
-        now = asyncio.get_running_loop().time()
-        content = memory.read(subscriptions & 0xFFFF_FFFF, count * _SUBSCRIPTION_SIZE)
-        asked = [
-            self._subscription(guest, content[start : start + _SUBSCRIPTION_SIZE], events, now)
-            for start in range(0, len(content), _SUBSCRIPTION_SIZE)
-        ]
-        happened = await self._wait(asked)
-        for place, subscription in enumerate(happened):
-            event = _EVENT.pack(
-                subscription.user_data, subscription.error, subscription.kind, subscription.available, 0
-            )
-            memory.write(events + place * _EVENT.size, event)
-        memory.write_struct("<I", result & 0xFFFF_FFFF, len(happened))
-        return _SUCCESS
+    async def _poll_oneoff(self, subscriptions: int, events: int, count: int, result: int) -> int:
+        return await self._poll(events).run(subscriptions, events, count & _CODE_BITS, result)
 
-    def _subscription(self, guest: Guest, content: bytes, scratch: int, now: float) -> _Subscription:
-        user_data, kind = struct.unpack_from("<QB", content)
-        if kind != _CLOCK:
-            (descriptor,) = struct.unpack_from("<I", content, 16)
-            deadline = None if kind == _READ and descriptor in self._inputs else now
-            return _Subscription(user_data, kind, deadline)
-        clock, timeout, _, flags = struct.unpack_from("<IxxxxQQH", content, 16)
-        if flags & _ABSOLUTE:
-            error = self._call("clock_time_get", clock, 1, scratch)
-            if error != _SUCCESS:
-                return _Subscription(user_data, kind, now, error)
-            timeout -= guest.memory.read_struct("<Q", scratch)[0]
-        return _Subscription(user_data, kind, now + timeout / _NANOSECONDS)
+    def _poll_oneoff_blocking(self, subscriptions: int, events: int, count: int, result: int) -> int:
+        return self._poll(events).run_blocking(subscriptions, events, count & _CODE_BITS, result)
 
-    async def _wait(self, asked: list[_Subscription]) -> list[_Subscription]:
-        """Return the subscriptions that have come true, once there are any."""
-        loop = asyncio.get_running_loop()
-        earliest = min((item.deadline for item in asked if item.deadline is not None), default=None)
-        inputs = [item for item in asked if item.deadline is None]
-        if not inputs:
-            assert earliest is not None
-            await asyncio.sleep(max(0.0, earliest - loop.time()))
-        else:
-            try:
-                async with asyncio.timeout_at(earliest):
-                    available = await self._stdin.wait()
-                for item in inputs:
-                    item.deadline = loop.time()
-                    item.available = available
-            except TimeoutError:
-                pass
-        now = loop.time() if earliest is None else max(loop.time(), earliest)
-        return [item for item in asked if item.deadline is not None and item.deadline <= now]
+    def _poll(self, scratch: int) -> Poll:
+        """Return a call of `poll_oneoff`; `scratch` is where it will write in the guest's memory."""
+        memory = self._pointed()
+
+        def clock(number: int) -> tuple[int, int]:
+            error = self._call("clock_time_get", number, _PRECISION, scratch)
+            return error, struct.unpack("<Q", memory.read(scratch, 8))[0]
+
+        return Poll(memory, self._stdin, self._inputs, clock)
+
+    def _pointed(self) -> WasiMemory:
+        """Return the memory that the guest's pointers point into."""
+        if self._memory is None:
+            raise UsageError("the guest has no memory, so its calls of WASI have nothing to point into")
+        return self._memory
 
     def _call(self, name: str, *arguments: int) -> int:
         """Call Wasmtime's function; return its error number."""
@@ -226,8 +239,46 @@ class Wasi:
         return self._forward.call(name, *arguments)
 
 
-def _checked_text(what: str, text: str) -> str:
+def _checked_arguments(arguments: Sequence[str]) -> list[str]:
+    if isinstance(arguments, str | bytes) or not isinstance(arguments, Sequence):
+        raise UsageError(
+            f"arguments is {arguments!r:.100}: expected a sequence of texts, such as ('program', 'argument')"
+        )
+    return [_checked_text("argument", text) for text in arguments]
+
+
+def _checked_environment(environment: Mapping[str, str] | None) -> dict[str, str]:
+    if environment is None:
+        return {}
+    if not isinstance(environment, Mapping):
+        raise UsageError(f"environment is {environment!r:.100}: expected a mapping from names to texts")
+    checked: dict[str, str] = {}
+    for name, value in environment.items():
+        if "=" in _checked_text("environment variable", name) or not name:
+            raise UsageError(f"the environment variable {name!a} cannot be given to the guest: it is no name")
+        checked[name] = _checked_text(f"value of {name}", value)
+    return checked
+
+
+def _checked_folders(what: str, folders: Mapping[str, Folder] | None) -> list[tuple[str, str]]:
+    if folders is None:
+        return []
+    if not isinstance(folders, Mapping):
+        raise UsageError(f"{what} is {folders!r:.100}: expected a mapping from the guest's paths to the host's")
+    checked: list[tuple[str, str]] = []
+    for inside, outside in folders.items():
+        if not isinstance(outside, str | os.PathLike):
+            raise UsageError(f"the folder given for {inside!r:.100} is {outside!r:.100}: expected a path")
+        checked.append((_checked_text("path", inside), os.fspath(outside)))
+    return checked
+
+
+def _checked_text(what: str, text: object) -> str:
     """Return a text that becomes a C string."""
+    if not isinstance(text, str):
+        raise UsageError(
+            f"the {what} {text!r:.100} cannot be given to the guest: expected text, not {type(text).__name__}"
+        )
     try:
         if "\0" not in text:
             text.encode()
@@ -238,22 +289,17 @@ def _checked_text(what: str, text: str) -> str:
     raise UsageError(f"the {what} {text!a} cannot be given to the guest: {reason}")
 
 
+def _check_written(result: object) -> None:
+    """Refuse a function that takes output and returns something to await: nobody would."""
+    if not hasattr(result, "__await__"):
+        return
+    if asyncio.iscoroutine(result):
+        result.close()
+    raise UsageError(
+        "a function that takes output returned something to await but is no coroutine function: make it `async def`, "
+        "so that the guest can be suspended in it"
+    )
+
+
 def _proc_exit(code: int) -> None:
-    raise GuestExit(code & 0xFFFF_FFFF)
-
-
-def _vectors(guest: Guest, address: int, count: int) -> list[tuple[int, int]]:
-    """Return the (address, size) pairs of the buffers that a program reads into or writes from."""
-    content = guest.memory.read(address & 0xFFFF_FFFF, 8 * count)
-    return [(start, size) for start, size in struct.iter_unpack("<II", content)]
-
-
-class _Subscription:
-    """One thing that a program waits for; `deadline` is None for standard input, past for what is ready."""
-
-    def __init__(self, user_data: int, kind: int, deadline: float | None, error: int = _SUCCESS) -> None:
-        self.user_data = user_data
-        self.error = error
-        self.kind = kind
-        self.deadline = deadline
-        self.available = 1 if kind != _CLOCK else 0
+    raise GuestExit(code & _CODE_BITS)
