@@ -14,8 +14,8 @@ from caesura.errors import (
     UsageError,
 )
 from caesura.host.errors import GuestExit, GuestTrap
+from caesura.instrument.api import instrument
 from caesura.instrument.options import Options
-from caesura.instrument.pipeline import instrument
 from caesura.instrument.report import FunctionReport, Instrumented
 
 if TYPE_CHECKING:

@@ -154,13 +154,13 @@ def test_warnings(source: Path, tmp_path: Path) -> None:
     assert done.code == 0
     assert done.err.splitlines()[:3] == [
         "caesura: warning: the list given with --imports is empty, which is as if it were not given",
-        "caesura: warning: remove-list: no function is named 'typo'",
-        "caesura: warning: remove-list: no function matches 'none*'",
+        "caesura: warning: Asyncify removelist contained a non-existing function name: 'typo'",
+        "caesura: warning: Asyncify removelist contained a non-matching pattern: 'none*'",
     ]
 
 
 def test_warnings_are_errors_if_strict(source: Path, tmp_path: Path) -> None:
     done = caesura_command("instrument", source, "-o", tmp_path / "out.wasm", "--add-list", "typo", "--strict")
     assert done.code == 1
-    assert done.error_line() == "add-list: no function is named 'typo'"
+    assert done.error_line() == "Asyncify addlist contained a non-existing function name: 'typo'"
     assert not (tmp_path / "out.wasm").exists()

@@ -35,6 +35,35 @@ def test_syntax(text: str, entries: tuple[str, ...], tmp_path: Path) -> None:
     assert read_list(f"@{tmp_path / 'list'}") == entries
 
 
+# Names that have commas and brackets which do not match.
+OPERATORS = [
+    "operator<(Key const&, Key const&)",
+    "operator>(A, B)",
+    "operator<< <char, int>(A, B)",
+    "Ptr::operator->(A, B) const",
+    "operator,(A const&, B)",
+    "operator, (A)",
+    "closure (Int, Int) -> Int in f",
+]
+
+
+@pytest.mark.parametrize("name", [*OPERATORS, "operator<=>(A, B)", "Log::write(char const*, ...)", "step() (.llvm.1)"])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r", "\n\n"])
+def test_the_only_name_in_a_file(name: str, end: str, tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes((name + end).encode())
+    assert read_list(f"@{tmp_path / 'list'}") == (name,)
+    (tmp_path / "list").write_bytes((f"{name}{end or chr(10)}other{end}").encode())
+    assert read_list(f"@{tmp_path / 'list'}") == (name, "other")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_byte_order_marks_of_editors(encoding: str, tmp_path: Path) -> None:
+    """They are no part of the first name; `utf-16-le` and `utf-16-be` write none, so it is added."""
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    (tmp_path / "list").write_bytes((mark + "caf\u00e9\r\nsecond\r\n").encode(encoding))
+    assert read_list(f"@{tmp_path / 'list'}") == ("caf\u00e9", "second")
+
+
 def test_names_that_are_not_utf8_survive_in_files(tmp_path: Path) -> None:
     (tmp_path / "list").write_bytes(b"caf\xe9\nok")
     assert read_list(f"@{tmp_path / 'list'}") == ("caf\udce9", "ok")
@@ -70,15 +99,15 @@ def test_unreadable_files(path: str, tmp_path: Path) -> None:
 )
 def test_matching(pattern: str, matching: list[str], others: list[str]) -> None:
     for name in matching:
-        assert PatternList((pattern,)).match(name), name
+        assert PatternList((pattern,), []).match(name), name
     for name in others:
-        entries = PatternList((pattern,))
+        entries = PatternList((pattern,), [])
         assert not entries.match(name), name
         assert entries.unmatched() == [pattern]
 
 
 def test_every_entry_that_matches_is_remembered() -> None:
-    entries = PatternList(("typo", "abc", "a*", "*c", "z*", "abc"))
+    entries = PatternList(("typo", "abc", "a*", "*c", "z*", "abc"), [])
     assert entries.match("abc")
     assert entries.unmatched() == ["typo", "z*"]
     assert entries.match("z")
@@ -86,9 +115,32 @@ def test_every_entry_that_matches_is_remembered() -> None:
 
 
 def test_a_pattern_is_not_a_name() -> None:
-    entries = PatternList(("a*",))
+    entries = PatternList(("a*",), [])
     assert not entries.has_name("a*")
     assert entries.match("a*")
+
+
+def test_an_entry_that_is_a_name_is_no_pattern() -> None:
+    """The stars of C++'s pointers: other overloads are other functions."""
+    names = ["pick(int*)", "pick(int, long*)", "operator*(A)", "operator*(A, B)"]
+    entries = PatternList(("pick(int*)", "operator*(A*"), names)
+    assert [entries.match(name) for name in names] == [True, False, True, True]
+    assert entries.has_name("pick(int*)")
+    assert not entries.unmatched()
+    entries = PatternList(("pick(int*)",), names[1:])
+    assert [entries.match(name) for name in names[1:]] == [True, False, False]
+
+
+def test_names_with_stars_on_each_list() -> None:
+    names = ["f(int*)", "f(int, int*)", "g(int*)", "g(int, int*)", "h(int*)", "h(int, int*)"]
+    imports = names[:2]
+    options = Options(imports=("f(int*)",), add_list=("g(int*)",), remove_list=("h(int*)",), strict=True)
+    lists = resolve_lists(options, imports, names, [])
+    assert lists.imports == [True, False, False, False, False, False]
+    assert lists.add == [False, False, True, False, False, False]
+    assert lists.remove == [False, False, False, False, True, False]
+    with pytest.raises(UsageError, match=r"onlylist contained an imported function name .*: f\(int\*\)"):
+        resolve_lists(Options(only_list=("f(int*)",)), imports, names, [])
 
 
 IMPORTS = ["env.sleep", "env.now"]
@@ -129,24 +181,25 @@ def test_warnings() -> None:
     options = Options(imports=("env.typo", "env.now"), add_list=("typo", "main"), remove_list=("typo*", "helper"))
     assert resolve(options) == [
         "import list: no imported function matches 'env.typo'",
-        "remove-list: no function matches 'typo*'",
-        "add-list: no function is named 'typo'",
+        "Asyncify removelist contained a non-matching pattern: 'typo*'",
+        "Asyncify addlist contained a non-existing function name: 'typo'",
     ]
-    assert resolve(Options(only_list=("typo",))) == ["only-list: no function is named 'typo'"]
+    assert resolve(Options(only_list=("typo",))) == ["Asyncify onlylist contained a non-existing function name: 'typo'"]
 
 
 def test_strict() -> None:
-    with pytest.raises(UsageError, match=r"^only-list: no function is named 'typo' \(and 1 more like this\)$"):
+    with pytest.raises(UsageError, match=r"onlylist contained .*: 'typo' \(and 1 more like this\)$"):
         resolve(Options(only_list=("typo", "main", "x*"), strict=True))
     assert resolve(Options(only_list=("main",), strict=True)) == []
 
 
 def test_conflicts() -> None:
-    with pytest.raises(UsageError, match="function 'main' is on both the add-list and the remove-list"):
+    with pytest.raises(UsageError, match=r"^main is found in the add-list and in the remove-list$"):
         resolve(Options(add_list=("main",), remove_list=("m*",)))
     for field in ("add_list", "remove_list", "only_list"):
         for name in ("sleep", "env.sleep"):
-            with pytest.raises(UsageError, match=f"the {field.replace('_', '-')} has the imported function '{name}'"):
+            message = f"Asyncify {field.replace('_', '')} contained an imported function name .*: {name}"
+            with pytest.raises(UsageError, match=message):
                 resolve(Options(**{field: (name,)}))  # type: ignore[arg-type]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,8 @@ def test_options_are_values() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"only_list": ("a",), "add_list": ("b",)}, "the only-list cannot be combined with the add-list"),
-        ({"only_list": ("a",), "remove_list": ("b",)}, "the only-list cannot be combined with the remove-list"),
+        ({"only_list": ("a",), "add_list": ("b",)}, "It makes no sense to use both an asyncify only-list"),
+        ({"only_list": ("a",), "remove_list": ("b",)}, "It makes no sense to use both an asyncify only-list"),
         ({"import_globals": True, "export_globals": True}, "exclude each other"),
         ({"secondary_memory_size": 0}, "expected 1 to 65536"),
         ({"secondary_memory_size": 65537}, "expected 1 to 65536"),
@@ -84,10 +85,43 @@ def test_bad_combinations(fields: dict[str, Any], message: str) -> None:
         Options(**fields)
 
 
-def test_a_string_is_not_a_list() -> None:
-    """Interpreted it is refused by us, compiled by the type of the field."""
-    with pytest.raises(TypeError, match="str"):
-        Options(imports="env.sleep")  # type: ignore[arg-type]
+class Names(Sequence[str]):
+    """A sequence that is neither a list nor a tuple."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: Any) -> Any:
+        return ("a.b", "c.d")[index]
+
+
+@pytest.mark.parametrize("names", [["a.b", "c.d"], ("a.b", "c.d"), Names()])
+def test_any_sequence_is_a_list(names: Sequence[str]) -> None:
+    options = Options(imports=names, add_list=names)
+    assert options == Options(imports=("a.b", "c.d"), add_list=("a.b", "c.d"))
+    assert isinstance(hash(options), int)
+    assert options.imports == ("a.b", "c.d")
+
+
+def test_a_list_that_changes_later_changes_no_options() -> None:
+    names = ["a.b"]
+    options = Options(imports=names)
+    names.append("c.d")
+    assert options.imports == ("a.b",)
+
+
+@pytest.mark.parametrize("item", dataclasses.fields(Options), ids=lambda item: item.name)
+def test_a_value_of_the_wrong_kind_is_refused_by_its_field(item: dataclasses.Field[Any]) -> None:
+    wrong: dict[str, list[Any]] = {
+        LIST: ["env.sleep", b"env.sleep", {"env.sleep"}, None, ["env.sleep", 1]],
+        FLAG: [1, "yes", None],
+        TEXT: [1, None, ("a",)],
+        NUMBER: ["1", 1.0, True, None],
+        CHOICE: [1, None],
+    }
+    for value in wrong[item.metadata["kind"]]:
+        with pytest.raises(TypeError, match=f"the option {item.name} (is|has) an? "):
+            Options(**{item.name: value})
 
 
 def test_empty_list_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
+from caesura import Options
+from caesura.cli.wasm_opt_asyncify import read_options as options_of
 
-from caesura import Options, UsageError
-from caesura.cli.wasm_opt_asyncify import read_options
+
+def read_options(given: list[str]) -> Options:
+    """Return the options of pass arguments that are all known."""
+    warnings: list[str] = []
+    options = options_of(given, warnings.append)
+    assert not warnings
+    return options
 
 
 def test_every_spelling_of_the_pass_arguments(tmp_path: Path) -> None:
@@ -39,5 +45,9 @@ def test_every_spelling_of_the_pass_arguments(tmp_path: Path) -> None:
     assert read_options(["asyncify-in-secondary-memory", "asyncify-secondary-memory-size@7"]) == Options(
         in_secondary_memory=True, secondary_memory_size=7
     )
-    with pytest.raises(UsageError, match="unknown pass argument"):
-        read_options(["asyncify-import@a.b"])
+
+
+def test_misspelt_pass_arguments_are_told() -> None:
+    warnings: list[str] = []
+    assert options_of(["asyncify-import@a.b"], warnings.append) == Options()
+    assert warnings == ["unknown pass argument 'asyncify-import' is ignored: did you mean 'asyncify-imports'?"]

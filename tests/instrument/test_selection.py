@@ -158,6 +158,9 @@ def test_a_list() -> None:
 def test_a_list_with_a_name_that_no_function_has() -> None:
     binary = assemble(f'(module (import "env" "sleep" (func $sleep)) (memory 1) {SMALL})')
     warnings = caesura.instrument(binary, caesura.Options(two_bodies="small,smal,x*")).warnings
-    assert warnings == ("two-bodies: no function is named 'smal'", "two-bodies: no function matches 'x*'")
-    with pytest.raises(caesura.UsageError, match="two-bodies: no function is named 'smal'"):
+    assert warnings == (
+        "two-bodies list contained a non-existing function name: 'smal'",
+        "two-bodies list contained a non-matching pattern: 'x*'",
+    )
+    with pytest.raises(caesura.UsageError, match="non-existing function name: 'smal'"):
         caesura.instrument(binary, caesura.Options(two_bodies="smal", strict=True))

@@ -27,9 +27,10 @@ from caesura.cli.files import STANDARD_STREAM, write_output
 from caesura.cli.messages import one_line, say
 from caesura.cli.wasm_opt_arguments import CommandLine, parse
 from caesura.cli.wasm_opt_asyncify import read_options
+from caesura.cli.wasm_opt_known import refuse_unknown
 from caesura.cli.wasm_opt_steps import Run, divide, optimize_choice, wants_asyncify
+from caesura.cli.wasm_opt_verbose import decisions
 from caesura.errors import CaesuraError, InternalError, MalformedModule, UsageError
-from caesura.instrument.lists import PatternList
 from caesura.instrument.options import Options
 from caesura.instrument.report import Instrumented
 from caesura.wasm.module import Module
@@ -95,6 +96,7 @@ def _main(words: list[str]) -> int:
     line = parse(words)
     if not wants_asyncify(line):
         return _hand_over(words)
+    refuse_unknown(line)
     with tempfile.TemporaryDirectory(prefix="caesura-") as folder:
         _Job(line, Path(folder)).run()
     return 0
@@ -136,7 +138,7 @@ class _Job:
         self._line = line
         self._folder = folder
         given = [item.value for item in line.arguments if item.kind == arguments.PASS_ARGUMENT]
-        self._options = replace(read_options(given), optimize=optimize_choice(line))
+        self._options = replace(read_options(given, self._warn), optimize=optimize_choice(line))
         self._names = line.has(arguments.DEBUG_INFO)
         self._quiet = line.has(arguments.QUIET)
         self._output = line.value(arguments.OUTPUT)
@@ -240,22 +242,11 @@ class _Job:
                 self._warn(warning)
         if not self._options.verbose:
             return
-        suspending = PatternList(self._options.imports)
-        every = not self._options.imports and not self._options.ignore_imports
-        for item in _parse(data).function_imports():
-            if every or suspending.match(f"{item.module}.{item.name}"):
-                print(f"[asyncify] {one_line(item.name)} is an import that can change the state")
-        for function in result.functions:
-            if function.instrumented:
-                print(f"[asyncify] {one_line(function.name)} can change the state {_because(function.reason)}")
+        for decision in decisions(_parse(data), self._options):
+            print(f"[asyncify] {one_line(decision)}")
 
     def _warn(self, message: str) -> None:
         say(f"warning: {message}")
-
-
-def _because(reason: str) -> str:
-    """Return a report's reason in the words of Binaryen, as far as there are such."""
-    return f"since it {reason.removeprefix('which ')}" if reason.startswith("which ") else f"due to {reason}"
 
 
 def _has_own_runtime(data: bytes, is_text: bool) -> bool:

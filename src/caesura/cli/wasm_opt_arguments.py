@@ -61,6 +61,22 @@ _LONG_NAMES: Final = {
     "-pa": "--pass-arg",
     "-q": QUIET,
     "-h": HELP,
+    "-d": "--debug",
+    "-n": "--no-validation",
+    "-all": "--all-features",
+    "-mvp": "--mvp-features",
+    "-cw": "--closed-world",
+    "-iit": "--ignore-implicit-traps",
+    "-tnh": "--traps-never-happen",
+    "-lmu": "--low-memory-unused",
+    "-ffm": "--fast-math",
+    "-uim": "--zero-filled-memory",
+    "-ifwl": "--inline-functions-with-loops",
+    "-aimfs": "--always-inline-max-function-size",
+    "-fimfs": "--flexible-inline-max-function-size",
+    "-ocimfs": "--one-caller-inline-max-function-size",
+    "-imcbs": "--inline-max-combined-binary-size",
+    "-pii": "--partial-inlining-ifs",
     "--experimental-new-eh": EMIT_EXNREF,
 }
 
@@ -83,15 +99,10 @@ _WITH_VALUE: Final = frozenset(
         SKIP_PASS,
         "--pass-arg",
         "--always-inline-max-function-size",
-        "-aimfs",
         "--flexible-inline-max-function-size",
-        "-fimfs",
         "--one-caller-inline-max-function-size",
-        "-ocimfs",
         "--inline-max-combined-binary-size",
-        "-imcbs",
         "--partial-inlining-ifs",
-        "-pii",
     ]
 )
 
@@ -223,17 +234,28 @@ def parse(words: list[str]) -> CommandLine:
         taken: tuple[str, ...] = (word,)
         if name in _WITH_VALUE and not equals:
             if position == len(words):
-                raise UsageError(f"option '{spelled}' needs a value")
+                raise UsageError(f"Couldn't find expected argument for '{spelled}'")
             value = words[position]
             position += 1
             taken = (word, value)
         if name in _ONCE and name in seen:
-            raise UsageError(f"option '{spelled}' is given twice")
+            raise UsageError(f"Unexpected second argument '{value}' for '{spelled}'")
         seen.add(name)
         arguments.append(Argument(_classify(name), name, value, taken))
     if len(inputs) > 1:
-        raise UsageError(f"there are several input files: '{inputs[0]}' and '{inputs[1]}'")
+        raise UsageError(f"Unexpected second positional argument '{inputs[1]}' for INFILE")
     return CommandLine(tuple(arguments), inputs[0] if inputs else "")
+
+
+def is_setting(name: str) -> bool:
+    """Tell whether an option, given by its long name, is a setting that this file knows."""
+    return name in _SETTINGS
+
+
+def takes_value(argument: Argument) -> bool:
+    """Tell whether an option can have a value: it needs one, or it is one of those that are not all listed here."""
+    is_listed = argument.kind in (OWN, LEVEL, SETTING) and argument.name != "--debug"
+    return argument.name in _WITH_VALUE or not is_listed
 
 
 def _classify(name: str) -> str:

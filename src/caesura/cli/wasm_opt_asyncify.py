@@ -1,14 +1,17 @@
 """The pass arguments of Binaryen's Asyncify pass, as options of the transformation.
 
 Which arguments there are, and what they mean, is data of `Options`; here stand the spellings: old names, flags, and
-values that are files. An argument that starts with `asyncify-` and is not known fails, where Binaryen ignores it: a
-misspelled list would otherwise show only as a guest that cannot resume. As in Binaryen, the last of several arguments
-with the same name counts, wherever it stands, and an old name only where the new one is missing or empty.
+values that are files. An argument that looks like one of these and is not known is ignored, as in Binaryen, since build
+scripts carry misspelt ones; but not silently, because a misspelt list shows only as a guest that cannot resume. As in
+Binaryen, the last of several arguments with the same name counts, wherever it stands, and an old name only where the
+new one is missing or empty.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any, Final
 
 from caesura.errors import UsageError
@@ -26,19 +29,25 @@ _OLD_NAMES: Final = {
 # Binaryen looks at this flag's value: an empty one is a flag that was not given.
 _FLAG_WITH_VALUE: Final = "asyncify-ignore-imports"
 
+# How similar (from 0 to 1) a key is to one of Asyncify's arguments if it is a misspelt one, and not another pass's.
+_MISSPELT: Final = 0.9
 
-def read_options(pass_arguments: list[str]) -> Options:
-    """Return the options that `--pass-arg` values (KEY or KEY@VALUE) ask for; others than Asyncify's are skipped."""
+
+def read_options(pass_arguments: list[str], warn: Callable[[str], None]) -> Options:
+    """Return the options that `--pass-arg` values (KEY or KEY@VALUE) ask for; others than Asyncify's are skipped.
+
+    `warn` is called with a message for each that looks like one of Asyncify's and is none.
+    """
+    known = {str(item.metadata["pass_argument"]): item for item in fields(Options) if item.metadata["pass_argument"]}
     given: dict[str, str] = {}
     for text in pass_arguments:
         key, separator, value = text.partition("@")
-        if key.startswith(PREFIX):
+        if key in known or key in _OLD_NAMES:
             given[key] = value if separator else "1"
-    known = {str(item.metadata["pass_argument"]): item for item in fields(Options) if item.metadata["pass_argument"]}
-    for key in given:
-        if key not in known and key not in _OLD_NAMES:
-            expected = ", ".join(sorted(known))
-            raise UsageError(f"unknown pass argument '{key}': expected one of {expected}")
+            continue
+        closest = get_close_matches(key, [*known, *_OLD_NAMES], 1, 0.0 if key.startswith(PREFIX) else _MISSPELT)
+        if closest:
+            warn(f"unknown pass argument '{key}' is ignored: did you mean '{closest[0]}'?")
     for old, new in _OLD_NAMES.items():
         if old in given and not given.get(new):
             given[new] = given[old]

@@ -20,8 +20,8 @@ MULTIVALUE: Final = "multivalue"
 MULTIMEMORY: Final = "multimemory"
 MUTABLE_GLOBALS: Final = "mutable-globals"
 
-_ALL_ON: Final = frozenset(["--all-features", "-all"])
-_ALL_OFF: Final = frozenset(["--mvp-features", "-mvp"])
+_ALL_ON: Final = "--all-features"
+_ALL_OFF: Final = "--mvp-features"
 _SECTION: Final = "target_features"
 _USED: Final = ord("+")
 
@@ -29,9 +29,9 @@ _USED: Final = ord("+")
 def is_on(feature: str, line: CommandLine, data: bytes) -> bool:
     """Tell whether a feature is on, for a module in the binary format (b"" for what is not)."""
     for item in reversed(line.arguments):
-        if item.name == f"--enable-{feature}" or item.name in _ALL_ON:
+        if item.name == f"--enable-{feature}" or item.name == _ALL_ON:
             return True
-        if item.name == f"--disable-{feature}" or item.name in _ALL_OFF:
+        if item.name == f"--disable-{feature}" or item.name == _ALL_OFF:
             return False
     return feature.encode() in _noted(data)
 

@@ -69,6 +69,17 @@ def run(path: str, words: list[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
+def help_text(path: str) -> str:
+    """Return what the real wasm-opt says of its options ("": nothing)."""
+    try:
+        done = subprocess.run(
+            [path, "--help"], capture_output=True, check=False, env={**os.environ, _MARK: "1"}, stdin=subprocess.DEVNULL
+        )
+    except OSError as error:
+        raise UsageError(f"cannot run '{path}': {error.strerror}") from error
+    return done.stdout.decode(errors="replace")
+
+
 def is_ourselves(path: Path) -> bool:
     """Tell whether a program is this one, perhaps under another name."""
     if path.resolve() == Path(sys.argv[0]).resolve():

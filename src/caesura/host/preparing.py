@@ -26,8 +26,8 @@ from caesura.host.description import (
     ImportShape,
 )
 from caesura.host.recognition import find_moved_stack_pointer
+from caesura.instrument.api import instrument
 from caesura.instrument.options import Options
-from caesura.instrument.pipeline import instrument
 from caesura.wasm import sections as sec
 from caesura.wasm import types as t
 from caesura.wasm.leb128 import encode_name, encode_unsigned

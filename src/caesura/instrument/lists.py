@@ -1,16 +1,21 @@
 """The user's lists: Binaryen's syntax, matching with `*`, and what the entries mean in one module.
 
 Text becomes entries in `read_list`: a list is divided at commas outside brackets (`foo(int, char),bar` has two
-entries), or at line ends if it has any; `@file` stands for the file's text. A `PatternList` matches names against
-entries and remembers which entries never matched, because a name that matches nothing is nearly always a typing
-error that would otherwise show as a guest that cannot resume. `resolve_lists` applies the lists of an `Options` to a
-module's names. Patterns are not compiled to regular expressions: prefix, suffix and `str.find` for the pieces
-between stars are as fast, and linear for every pattern. Blanks around an entry and carriage returns are dropped,
-where Binaryen would look for a function of that name.
+entries), or at line ends if it has any; `@file` stands for the file's text. The only line of a file is divided at
+commas too, as Binaryen does it, unless it cannot be a list: C++'s operators (`operator<(A, B)`, `operator,(A, B)`) are
+one name. A `PatternList` matches names against entries and remembers which entries never matched, because a name that
+matches nothing is nearly always a typing error that would otherwise show as a guest that cannot resume. An entry that
+is exactly a name of the module is that name and no pattern, whatever stars it has: `pick(int*)` is an overload of
+`pick(int, long*)`, not a pattern that takes it along. `resolve_lists` applies the lists of an `Options` to a module's
+names; what it says about them is in Binaryen's words, which build systems look for. Patterns are not compiled to
+regular expressions: prefix, suffix and `str.find` for the pieces between stars are as fast, and linear for every
+pattern. Blanks around an entry and carriage returns are dropped, where Binaryen would look for a function of that name.
 """
 
 from __future__ import annotations
 
+import codecs
+from collections.abc import Sequence
 from typing import Final
 
 from caesura.analysis.suspension import Lists
@@ -20,26 +25,47 @@ from caesura.instrument.options import Options
 _OPENING: Final = "(<[{"
 _CLOSING: Final = ")>]}"
 
+_BLANKS: Final = " \t\r\n\v\f\0"
+
 
 def read_list(text: str) -> tuple[str, ...]:
-    """Return the entries of a list given as text, on the command line or (`@file`) in a file."""
-    if text.startswith("@"):
-        text = _read_file(text[1:])
-    text = text.strip(" \t\r\n\v\f\0")
-    parts = text.split("\n") if "\n" in text else _split_at_commas(text)
+    """Return the entries of a list given as text, on the command line or (`@file`) in a file.
+
+    Raises UsageError where the file cannot be read, or where brackets on the command line do not match.
+    """
+    is_file = text.startswith("@")
+    text = (_read_file(text[1:]) if is_file else text).strip(_BLANKS)
+    if "\n" in text:
+        parts = text.split("\n")
+    else:
+        parts = _split_at_commas(text)
+        if not parts:
+            if not is_file:
+                raise UsageError(
+                    f"Asyncify: failed to parse lists: the brackets in the list '{text}' do not match: "
+                    "put such names in a file, one on a line, and give @file"
+                )
+            parts = [text]
     return tuple([part.strip() for part in parts if part.strip()])
 
 
 def _read_file(path: str) -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 if it begins with that's byte order mark."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
+        with open(path, "rb") as file:
+            data = file.read()
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            text = data.decode("utf-16")
+        else:
+            text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot read the list file '{path}': {reason}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _split_at_commas(text: str) -> list[str]:
+    """Divide a list at commas outside brackets; return nothing if brackets do not match."""
     parts: list[str] = []
     nesting = 0
     start = 0
@@ -48,33 +74,42 @@ def _split_at_commas(text: str) -> list[str]:
             nesting += 1
         elif character in _CLOSING:
             nesting -= 1
-        elif character == "," and nesting == 0:
+        elif character == "," and nesting == 0 and not _is_comma_operator(text, position):
             parts.append(text[start:position])
             start = position + 1
     if nesting != 0:
-        raise UsageError(
-            f"the brackets in the list '{text}' do not match: put such names in a file, one on a line, and give @file"
-        )
+        return []
     parts.append(text[start:])
     return parts
 
 
-class PatternList:
-    """The entries of one list, ready for matching; `*` in an entry stands for any characters, none included."""
+def _is_comma_operator(text: str, position: int) -> bool:
+    """Tell whether a comma is the name of C++'s operator: `operator,(A, B)`."""
+    return text.startswith(("(", " ("), position + 1) and text[:position].rstrip().endswith("operator")
 
-    def __init__(self, entries: tuple[str, ...]) -> None:
+
+class PatternList:
+    """The entries of one list, ready for matching the names of a module.
+
+    `*` in an entry stands for any characters, none included, unless the entry is one of the names.
+    """
+
+    def __init__(self, entries: Sequence[str], names: list[str]) -> None:
         self._matched: dict[str, bool] = {}
         self._patterns: list[tuple[str, list[str]]] = []
+        self._is_pattern: set[str] = set()
+        exact = set(names) if "*" in "".join(entries) else set()
         for entry in entries:
             if entry not in self._matched:
                 self._matched[entry] = False
-                if "*" in entry:
+                if "*" in entry and entry not in exact:
                     self._patterns.append((entry, entry.split("*")))
+                    self._is_pattern.add(entry)
 
     def match(self, name: str) -> bool:
         """Tell whether an entry matches the name, and mark every entry that does."""
         found = False
-        if name in self._matched and "*" not in name:
+        if self.has_name(name):
             self._matched[name] = True
             found = True
         for entry, pieces in self._patterns:
@@ -85,7 +120,7 @@ class PatternList:
 
     def has_name(self, name: str) -> bool:
         """Tell whether the name is itself an entry (not one that a pattern matches)."""
-        return name in self._matched and "*" not in name
+        return name in self._matched and name not in self._is_pattern
 
     def unmatched(self) -> list[str]:
         """Return the entries that no name has matched so far, in the order given."""
@@ -118,26 +153,26 @@ def resolve_lists(options: Options, imports: list[str], names: list[str], warnin
     result.has_only = len(options.only_list) > 0
     result.propagate_add = options.propagate_addlist
     result.ignore_indirect = options.ignore_indirect
-    remove = PatternList(options.remove_list)
-    add = PatternList(options.add_list)
-    only = PatternList(options.only_list)
-    _refuse_imported(remove, "remove-list", imports, names)
-    _refuse_imported(add, "add-list", imports, names)
-    _refuse_imported(only, "only-list", imports, names)
+    remove = PatternList(options.remove_list, names)
+    add = PatternList(options.add_list, names)
+    only = PatternList(options.only_list, names)
+    _refuse_imported(remove, "remove", imports, names)
+    _refuse_imported(add, "add", imports, names)
+    _refuse_imported(only, "only", imports, names)
     for function in range(len(names)):
         name = names[function]
         removed = remove.match(name)
         added = add.match(name)
         if removed and added:
-            raise UsageError(f"function '{name}' is on both the add-list and the remove-list")
+            raise UsageError(f"{name} is found in the add-list and in the remove-list")
         result.remove[function] = removed
         if function >= len(imports):
             result.add[function] = added
             result.only[function] = only.match(name)
     missing = _resolve_imports(options, imports, result)
-    missing.extend([f"remove-list: {_nothing_matches(entry)}" for entry in remove.unmatched()])
-    missing.extend([f"add-list: {_nothing_matches(entry)}" for entry in add.unmatched()])
-    missing.extend([f"only-list: {_nothing_matches(entry)}" for entry in only.unmatched()])
+    missing.extend([_nothing_matches("Asyncify removelist", entry) for entry in remove.unmatched()])
+    missing.extend([_nothing_matches("Asyncify addlist", entry) for entry in add.unmatched()])
+    missing.extend([_nothing_matches("Asyncify onlylist", entry) for entry in only.unmatched()])
     missing.extend(_unmatched_second_bodies(options, names[len(imports) :]))
     if missing and options.strict:
         more = f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else ""
@@ -148,7 +183,7 @@ def resolve_lists(options: Options, imports: list[str], names: list[str], warnin
 
 def _resolve_imports(options: Options, imports: list[str], result: Lists) -> list[str]:
     """Mark the imports that may suspend; return warnings for the entries of the import list that match none."""
-    suspending = PatternList(options.imports)
+    suspending = PatternList(options.imports, imports)
     every_import = not options.imports and not options.ignore_imports
     for function in range(len(imports)):
         listed = suspending.match(imports[function])
@@ -161,20 +196,23 @@ def _unmatched_second_bodies(options: Options, names: list[str]) -> list[str]:
     """Return warnings for the entries of a list of functions with two bodies that match none."""
     if options.two_bodies in ("auto", "never", "all"):
         return []
-    chosen = PatternList(read_list(options.two_bodies))
+    chosen = PatternList(read_list(options.two_bodies), names)
     for name in names:
         chosen.match(name)
-    return [f"two-bodies: {_nothing_matches(entry)}" for entry in chosen.unmatched()]
+    return [_nothing_matches("two-bodies list", entry) for entry in chosen.unmatched()]
 
 
-def _refuse_imported(entries: PatternList, list_name: str, imports: list[str], names: list[str]) -> None:
+def _refuse_imported(entries: PatternList, designation: str, imports: list[str], names: list[str]) -> None:
     for function in range(len(imports)):
         for name in (names[function], imports[function]):
             if entries.has_name(name) and name not in names[len(imports) :]:
                 raise UsageError(
-                    f"the {list_name} has the imported function '{name}': imports belong on the import list"
+                    f"Asyncify {designation}list contained an imported function name "
+                    f"(use the import list for imports): {name}"
                 )
 
 
-def _nothing_matches(entry: str) -> str:
-    return f"no function matches '{entry}'" if "*" in entry else f"no function is named '{entry}'"
+def _nothing_matches(list_name: str, entry: str) -> str:
+    """Return a warning in Binaryen's words."""
+    what = "a non-matching pattern" if "*" in entry else "a non-existing function name"
+    return f"{list_name} contained {what}: '{entry}'"

@@ -6,11 +6,14 @@ name of Binaryen's pass argument with the same meaning, and a help text. Meaning
 throughout, including that an empty list is one that was not given: an empty import list means that every import may
 suspend, and "no import suspends" is `ignore_imports`. Telling `None` from an empty tuple was rejected: the pass
 cannot, and two kinds of empty invite mistakes that only show when a guest fails to resume.
+
+This file is not compiled: what people read in `help` and in editors, signatures and docstrings, does not survive that.
+The kinds of values are therefore checked here, as compiled code would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -27,6 +30,9 @@ OPTIMIZE_CHOICES: Final = ("size", "balanced", "speed")
 # What stands for a value of each kind in help texts and documentation; a choice shows its words.
 _PLACEHOLDERS: Final = {FLAG: "", LIST: "LIST", TEXT: "NAME", NUMBER: "N"}
 
+# The type of a value of each kind, but for lists.
+_TYPES: Final = {FLAG: bool, TEXT: str, NUMBER: int, CHOICE: str}
+
 _MAXIMUM_PAGES: Final = 65536
 
 
@@ -35,10 +41,11 @@ class Options:
     """How to instrument a module.
 
     Every default is Binaryen's: all imports may suspend, and all calls through references, or through tables that
-    others than the module can change.
+    others than the module can change. Lists are sequences of names, and are kept as tuples. Raises TypeError for a
+    value of the wrong kind, with the name of its field, and UsageError for options that exclude each other.
     """
 
-    imports: tuple[str, ...] = field(
+    imports: Sequence[str] = field(
         default=(),
         metadata={
             "kind": LIST,
@@ -63,7 +70,7 @@ class Options:
             "but for such calls in functions on the add-list or the only-list",
         },
     )
-    remove_list: tuple[str, ...] = field(
+    remove_list: Sequence[str] = field(
         default=(),
         metadata={
             "kind": LIST,
@@ -71,7 +78,7 @@ class Options:
             "help": "functions that are never on the stack at a suspension, whatever the analysis says",
         },
     )
-    add_list: tuple[str, ...] = field(
+    add_list: Sequence[str] = field(
         default=(),
         metadata={
             "kind": LIST,
@@ -87,7 +94,7 @@ class Options:
             "help": "instrument the callers of functions on the add-list too, and theirs, and so on",
         },
     )
-    only_list: tuple[str, ...] = field(
+    only_list: Sequence[str] = field(
         default=(),
         metadata={
             "kind": LIST,
@@ -216,13 +223,15 @@ class Options:
     )
 
     def __post_init__(self) -> None:
-        _check_entries("import list", self.imports)
-        _check_entries("remove-list", self.remove_list)
-        _check_entries("add-list", self.add_list)
-        _check_entries("only-list", self.only_list)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            kind = item.metadata["kind"]
+            if kind == LIST:
+                object.__setattr__(self, item.name, _entries(item.name, value))
+            elif not isinstance(value, _TYPES[kind]) or (kind == NUMBER and isinstance(value, bool)):
+                raise TypeError(f"the option {item.name} is {_kind_of(value)}: expected {_kind_of(_TYPES[kind]())}")
         if self.only_list and (self.add_list or self.remove_list):
-            other = "add-list" if self.add_list else "remove-list"
-            raise UsageError(f"the only-list cannot be combined with the {other}: it alone says what is instrumented")
+            raise UsageError("It makes no sense to use both an asyncify only-list together with another list.")
         if self.import_globals and self.export_globals:
             raise UsageError("import_globals and export_globals exclude each other: choose one")
         if self.secondary_memory_size < 1 or self.secondary_memory_size > _MAXIMUM_PAGES:
@@ -247,10 +256,19 @@ class Options:
             )
 
 
-def _check_entries(list_name: str, entries: object) -> None:
-    """Refuse a bare string, whose characters would silently become the list's entries; compiled code does it itself."""
-    if not isinstance(entries, tuple):
-        raise TypeError(f"the {list_name} is a {type(entries).__name__}: expected a tuple of names")
+def _entries(name: str, value: object) -> tuple[str, ...]:
+    """Return a list's entries; a bare string is refused, as its characters would silently become the entries."""
+    if isinstance(value, (str, bytes, bytearray, memoryview)) or not isinstance(value, Sequence):
+        raise TypeError(f"the option {name} is {_kind_of(value)}: expected a sequence of names, such as ['a', 'b']")
+    for entry in value:
+        if not isinstance(entry, str):
+            raise TypeError(f"the option {name} has {_kind_of(entry)} among its names: {entry!r}")
+    return tuple(value)
+
+
+def _kind_of(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def flag_of(field_name: str) -> str:

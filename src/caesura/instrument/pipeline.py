@@ -58,20 +58,6 @@ Progress = Callable[[str, int, int], None]
 # Functions between two reports of progress.
 _STRIDE: Final = 64
 
-_DEFAULT_OPTIONS: Final = Options()
-
-
-def instrument(
-    module: bytes | bytearray | memoryview, options: Options = _DEFAULT_OPTIONS, progress: Progress | None = None
-) -> Instrumented:
-    """Make a module's call stack pausable.
-
-    `module` is the bytes of a module in the binary format. `progress` is called now and then with a step's name, the
-    functions done and the functions to do. Raises MalformedModule, UnsupportedModule (what the transformation
-    refuses, with the function and the byte offset) and UsageError (options that do not fit the module).
-    """
-    return instrument_as(module, options, progress, AUTOMATIC, None)
-
 
 def instrument_as(
     module: bytes | bytearray | memoryview,
@@ -80,7 +66,7 @@ def instrument_as(
     moves: int,
     group_rule: GroupRule | None,
 ) -> Instrumented:
-    """Do the same, in a form that matters for bytes and time only.
+    """Do what `caesura.instrument.api.instrument` says, in a form that matters for bytes and time only.
 
     `moves` says how frames are moved (`instrument.pieces`), `group_rule` which call sites are grouped
     (`instrument.grouping`; None: as options and module say). Tests use it, so that small modules stand for large ones.

@@ -1,4 +1,7 @@
-"""What the transformation tells about its work."""
+"""What the transformation tells about its work.
+
+Not compiled, for the sake of docstrings, as `api` says.
+"""
 
 from __future__ import annotations
 

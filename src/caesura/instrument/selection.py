@@ -83,7 +83,7 @@ def select_two_bodies(
     if mode == "all":
         return set(candidates)
     if mode != "auto":
-        patterns = PatternList(read_list(mode))
+        patterns = PatternList(read_list(mode), names[first:])
         return {function for function in candidates if patterns.match(names[function])}
     return _Selection(module, graph, suspension, frameless, options).choose(candidates)
 

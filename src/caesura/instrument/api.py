@@ -1,0 +1,30 @@
+"""The transformation as the library offers it.
+
+Like `options` and `report`, which it takes and returns, this file is not compiled: compiled code has neither docstrings
+nor signatures, so that `help(caesura.instrument)` and editors, which prefer a compiled module to the source next to it,
+would have nothing to show. Stub files were rejected: they would say everything a second time, and `help` does not read
+them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.instrument.options import Options
+from caesura.instrument.pieces import AUTOMATIC
+from caesura.instrument.pipeline import Progress, instrument_as
+from caesura.instrument.report import Instrumented
+
+_DEFAULT_OPTIONS: Final = Options()
+
+
+def instrument(
+    module: bytes | bytearray | memoryview, options: Options = _DEFAULT_OPTIONS, progress: Progress | None = None
+) -> Instrumented:
+    """Make a module's call stack pausable.
+
+    `module` is the bytes of a module in the binary format. `progress` is called now and then with a step's name, the
+    functions done and the functions to do. Raises MalformedModule, UnsupportedModule (what the transformation
+    refuses, with the function and the byte offset) and UsageError (options that do not fit the module).
+    """
+    return instrument_as(module, options, progress, AUTOMATIC, None)
