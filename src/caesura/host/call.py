@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iterated
-from caesura.host.errors import ASYNCIFY_OVERFLOW, GuestTrap
+from caesura.host.errors import ASYNCIFY_CORRUPTED, ASYNCIFY_OVERFLOW, GuestTrap
+from caesura.host.frames import MAXIMUM_RESULTS, RESULTS, Corrupted, FrameArea
 from caesura.host.imports import HostFunction
 from caesura.host.protocol import Lost, Overflowed
 from caesura.host.values import result_of
@@ -119,7 +120,7 @@ class Call:
         self.pending = None
         self.coroutine = None
         self.waited_for = None
-        assert instance.protocol is not None
+        assert instance.protocol is not None, "only a call with a protocol is suspended"
         instance.protocol.prepare_resume(self)
         self._enter()
 
@@ -149,15 +150,17 @@ class Call:
         """Tell whether the export is an import that the module exports again: then nothing leaves frames."""
         return self._export.is_import
 
-    def writes_results(self, buffer: ctypes.Array[ctypes.c_char], offset: int) -> bool:
+    def writes_results(self, area: FrameArea) -> bool:
         """Write the results where the guest takes them; False: it must call the import again."""
         arriving = self.arriving
-        assert arriving is not None
-        if self.failure is not None or arriving.results.has_references:
+        assert arriving is not None, "only suspended calls are resumed"
+        results = arriving.results
+        if self.failure is not None or results.has_references or results.count > MAXIMUM_RESULTS:
             return False
-        if arriving.results.count:
+        if results.count:
             try:
-                arriving.write_results(buffer, offset, self.answer, self)
+                arriving.write_results(area.results(), RESULTS, self.answer, self)
+                area.results_are_written()
             except Exception as error:
                 self.failure = error
                 return False
@@ -221,7 +224,7 @@ class Call:
 
     def _arrive(self, function: HostFunction, arriving: HostFunction, values: int) -> None:
         protocol = self.instance.protocol
-        assert protocol is not None
+        assert protocol is not None, "only a call with a protocol is suspended"
         self.arriving = None
         protocol.arrived(self)
         if function is not arriving:
@@ -261,11 +264,12 @@ class Call:
             return
         try:
             suspended = instance.protocol.is_suspended(self)
-        except (Lost, Overflowed) as failure:
+        except (Lost, Overflowed, Corrupted) as failure:
             self._forget_suspension()
             instance.repair(self)
-            if isinstance(failure, Overflowed):
-                raise GuestTrap(ASYNCIFY_OVERFLOW, ()) from None
+            if not isinstance(failure, Lost):
+                kind = ASYNCIFY_OVERFLOW if isinstance(failure, Overflowed) else ASYNCIFY_CORRUPTED
+                raise GuestTrap(kind, ()) from None
             raise UsageError(
                 f"{self._export.name} was to be suspended or resumed, but not all functions on its stack "
                 f"took part: {_NOT_INSTRUMENTED}"

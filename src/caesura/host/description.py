@@ -24,6 +24,11 @@ NONE: Final = "none"
 ENTRY_PREFIX: Final = "asyncify_entry:"
 ASYNCIFY_MODULE: Final = "asyncify"
 
+# Exports of instrumented modules (docs/abi.md).
+ASYNCIFY_MEMORY: Final = "asyncify_memory"
+SET_DATA_POINTER: Final = "asyncify_set_data_pointer"
+STACK_POINTER: Final = "asyncify_stack_pointer"
+
 _OWN_PREFIX: Final = "asyncify_"
 
 

@@ -11,8 +11,9 @@ from typing import Final
 
 from caesura import errors
 
-# The kind of a trap that is not WebAssembly's own.
+# Kinds of traps that are not WebAssembly's own.
 ASYNCIFY_OVERFLOW: Final = "asyncify stack overflow"
+ASYNCIFY_CORRUPTED: Final = "asyncify stack corrupted"
 
 # WebAssembly's own, also for pointers that a guest hands to a host function.
 MEMORY_OUT_OF_BOUNDS: Final = "memory out of bounds"

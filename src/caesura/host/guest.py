@@ -47,6 +47,7 @@ async def load(
     shadow_stack_size: int = SHADOW_STACK_SIZE,
     stack_space: tuple[int, int] | None = None,
     interruptible: bool = False,
+    accept_instrumented: bool = True,
 ) -> Guest:
     """Load a module and make a guest of it.
 
@@ -59,13 +60,16 @@ async def load(
     `options` are the transformation's (lists, mostly); `cache` says whether compiled modules are kept on the disk.
     `shadow_stack_size` is bytes, for each concurrent call of a compiled program. `stack_space` is a place (first
     address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no
-    `malloc`. `interruptible` guests can be stopped in mid-computation with `interrupt`, and run a little slower.
+    `malloc`. `interruptible` guests can be stopped in mid-computation with `interrupt`, and run a little slower. With
+    `accept_instrumented=False`, modules that say that they are instrumented already are refused: best for strangers'.
 
     Raises UsageError for a file that cannot be read, imports or options that do not fit the module, ModuleError for a
     module that is malformed or uses what is not supported, and what its start function raises (GuestTrap, or a host
     function's exception).
     """
-    program_settings = ProgramSettings(options=options, cache=cache, interruptible=interruptible)
+    program_settings = ProgramSettings(
+        options=options, cache=cache, interruptible=interruptible, accept_instrumented=accept_instrumented
+    )
     guest_settings = GuestSettings(shadow_stack_size=shadow_stack_size, stack_space=stack_space)
     program, connections = await obtain_program(source, imports, wasi, program_settings)
     return await make_guest(program, connections, wasi, guest_settings)

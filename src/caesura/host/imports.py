@@ -70,6 +70,7 @@ class HostFunction:
 
     def __init__(self, name: str, shape: FunctionShape, function: Callable[..., Any]) -> None:
         self.name = name
+        self._owner = f"host function {name}"
         self.kind = kind_of(function)
         self.function = function.function if isinstance(function, Yielding) else function
         self.params = Values(shape.params)
@@ -98,7 +99,7 @@ class HostFunction:
     def write_results(self, buffer: ctypes.Array[ctypes.c_char], offset: int, result: Any, call: Call) -> None:
         """Write the results into a buffer."""
         values = results_from(result, self.results.count)
-        self.results.write(buffer, offset, values, call.instance.objects, "result", f"host function {self.name}")
+        self.results.write(buffer, offset, values, call.instance.objects, "result", self._owner)
 
     def run(self, call: Call, values: int) -> None:
         """Call the function; where it must wait, suspend the guest."""

@@ -19,6 +19,7 @@ from wasmtime._exportable import AsExtern
 from caesura.analysis.instrumented import GET_STATE
 from caesura.errors import UsageError
 from caesura.host import native
+from caesura.host.abi_functions import AbiFunction
 from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
 from caesura.host.call import NOWAIT, Call
 from caesura.host.description import ENTRY_PREFIX, NONE, THUNKS, FunctionShape
@@ -166,7 +167,7 @@ class Instance:
                 raise UsageError(f"the guest exports no function '{name}' (exported: {known})")
             has_thunk = name in self.description.entries
             item = self._items[ENTRY_PREFIX + name if has_thunk else name]
-            assert isinstance(item, wasmtime.Func)
+            assert isinstance(item, wasmtime.Func), "exports have the kinds that the module says"
             may_suspend = has_thunk if self.description.abi == THUNKS else self.description.abi != NONE
             is_import = shape.index < self.description.imported_functions()
             found = Export(name, shape, item, may_suspend, is_import)
@@ -213,7 +214,10 @@ class Instance:
         raised, call.error = call.error, None
         self.rearm()
         unwinding = self._is_unwinding()
-        self.repair(call)
+        try:
+            self.repair(call)
+        except GuestTrap as broken:
+            raise broken from raised
         names = describe_frames(failure, self.description)
         if raised is not None:
             if isinstance(raised, GuestTrap) and not raised.backtrace:
@@ -226,18 +230,19 @@ class Instance:
         raise GuestTrap(cause_of(failure), names)  # one of Wasmtime's WASI functions refuses its arguments
 
     def repair(self, call: Call) -> None:
-        """Make the state normal and put the shadow stack pointer back, after a call that did not return."""
+        """Make the state normal and put the shadow stack pointer back, after a call that did not return.
+
+        Raises GuestTrap if the guest will not have it.
+        """
+        self.stacks.repair(call)
         if self.protocol is not None:
             self.protocol.repair()
-        self.stacks.repair(call)
 
     def _is_unwinding(self) -> bool:
         name = self.description.state_changes.get(GET_STATE)
         if name is None:
             return False
-        state = self._items[name]
-        assert isinstance(state, wasmtime.Func)
-        return state(self.store) not in (_NORMAL, _REWINDING)
+        return AbiFunction(self, name).result() not in (_NORMAL, _REWINDING, None)
 
     # Making an instance
 
@@ -276,5 +281,5 @@ class Instance:
 
     def locate(self, address: int, size: int) -> int:
         """Return the host's address of a range of the guest's memory, good until the guest runs again."""
-        assert self.memory is not None
+        assert self.memory is not None, "who asks has looked"
         return self.memory._locate(address, size)

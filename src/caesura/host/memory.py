@@ -38,7 +38,7 @@ class GuestMemory:
 
     def read(self, address: int, size: int) -> bytes:
         """Return a copy of `size` bytes."""
-        return ctypes.string_at(self._locate(address, size), size)
+        return native.bytes_at(self._locate(address, size), size)
 
     def write(self, address: int, content: bytes | bytearray | memoryview) -> None:
         """Copy bytes into the memory."""

@@ -14,9 +14,10 @@ its guest alive for ever.
 from __future__ import annotations
 
 import ctypes
+import dis
 import threading
 from collections.abc import Callable
-from ctypes import c_bool, c_char_p, c_size_t, c_uint32, c_void_p
+from ctypes import c_bool, c_char_p, c_size_t, c_ssize_t, c_uint32, c_void_p
 from typing import Any, Final, Protocol
 
 import wasmtime
@@ -24,6 +25,9 @@ from wasmtime import _ffi as ffi
 from wasmtime._trap import FrameList
 
 _POINTER: Final = c_void_p
+
+# Python's instruction RESUME handles signals unless its argument is at least this.
+_RESUME_AFTER_YIELD_FROM: Final = 2
 
 
 def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
@@ -50,6 +54,12 @@ externref_data: Final = _function("wasmtime_externref_data", _POINTER, _POINTER,
 externref_to_raw: Final = _function("wasmtime_externref_to_raw", c_uint32, _POINTER, _POINTER)
 externref_from_raw: Final = _function("wasmtime_externref_from_raw", None, _POINTER, c_uint32, _POINTER)
 externref_unroot: Final = _function("wasmtime_externref_unroot", None, _POINTER)
+
+# Copies memory; `ctypes.string_at` takes 31 bits of the size.
+bytes_at: Final[Callable[[int, int], bytes]] = ctypes.PYFUNCTYPE(ctypes.py_object, c_void_p, c_ssize_t)(
+    ("PyBytes_FromStringAndSize", ctypes.pythonapi)
+)
+
 _new_trap: Final = _function("wasmtime_trap_new", _POINTER, c_char_p, c_size_t)
 _define_function: Final = _function(
     "wasmtime_linker_define_func_unchecked",
@@ -86,17 +96,33 @@ thread: Final = _Thread()
 
 def _on_import(number: int | None, caller: int | None, values: int | None, count: int) -> int | None:
     """Wasmtime calls this for every import; no exception may leave it."""
-    call = thread.call
-    assert call is not None, "guest code runs only inside a call"
     try:
-        call.call_import(number or 0, values or 0)
+        thread.call.call_import(number or 0, values or 0)  # type: ignore[union-attr]
     except BaseException as error:
-        call.error = error
+        if thread.call is not None:
+            thread.call.error = error
         trap: int | None = _new_trap(b"host exception", 14)
         return trap
     return None
 
 
+def _begin_without_signals(function: Any) -> None:
+    """Let a function begin without handling signals, so that what a handler raises is raised inside its `try`.
+
+    Every function of Python's begins with an instruction that does, before its first line. An exception that leaves a
+    callback is printed by ctypes, and what the callback returns to Wasmtime is then undefined: Ctrl-C while the guest
+    computes would crash the process.
+    """
+    code = function.__code__
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "RESUME":
+            changed = bytearray(code.co_code)
+            changed[instruction.offset + 1] = _RESUME_AFTER_YIELD_FROM
+            function.__code__ = code.replace(co_code=bytes(changed))
+            return
+
+
+_begin_without_signals(_on_import)
 _import_callback: Final = IMPORT_CALLBACK(_on_import)
 
 
@@ -160,7 +186,7 @@ def profile(store: wasmtime.Store, module: wasmtime.Module) -> bytes:
     if error:
         raise wasmtime.WasmtimeError._from_ptr(error)
     try:
-        return ctypes.string_at(content.data, content.size)
+        return bytes_at(ctypes.cast(content.data, c_void_p).value or 0, content.size)
     finally:
         ffi.wasm_byte_vec_delete(ctypes.byref(content))
 

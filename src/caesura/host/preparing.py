@@ -1,7 +1,8 @@
 """Preparing a module for the host: instrument it where nobody has, export what the host needs, describe it.
 
-A module that is instrumented already is taken as it is, even if other imports are coroutine functions now than were on
-its import list: only its author knows, and a suspension that gets lost is noticed when it happens.
+A module that is instrumented already is taken as it is, if it has what it claims (`claims`), even if other imports are
+coroutine functions now than were on its import list: only its author knows, and a suspension that gets lost is noticed
+when it happens.
 
 Two things are exported that a module keeps to itself, because no host could get at them otherwise: the shadow stack
 pointer, and the memory of a module that exports none.
@@ -15,11 +16,15 @@ from typing import Final
 from caesura.analysis.instrumented import asyncify_exports, takes_pointer
 from caesura.analysis.shadow_stack import find_stack_pointer
 from caesura.errors import UnsupportedModule
+from caesura.host.claims import check_claims
 from caesura.host.description import (
+    ASYNCIFY_MEMORY,
     ASYNCIFY_MODULE,
     ENTRY_PREFIX,
     NONE,
     PLAIN,
+    SET_DATA_POINTER,
+    STACK_POINTER,
     THUNKS,
     Description,
     FunctionShape,
@@ -35,10 +40,6 @@ from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Import,
 from caesura.wasm.names import FUNCTION_NAMES, Names
 from caesura.wasm.sections import SectionEdits, write_sections
 
-ASYNCIFY_MEMORY: Final = "asyncify_memory"
-SET_DATA_POINTER: Final = "asyncify_set_data_pointer"
-
-_STACK_POINTER: Final = "asyncify_stack_pointer"
 _GUEST_MEMORY: Final = "asyncify_guest_memory"
 _NAME_SECTION: Final = "name"
 
@@ -59,11 +60,14 @@ class _Drivable:
     names: dict[int, str] = field(default_factory=dict)
 
 
-def prepare(module: Module, import_list: tuple[str, ...], options: Options) -> tuple[bytes, Description]:
+def prepare(
+    module: Module, import_list: tuple[str, ...], options: Options, accept_instrumented: bool
+) -> tuple[bytes, Description]:
     """Return a module ready to be driven, and its description.
 
-    It is instrumented if any import may suspend and nobody has done it. Raises ModuleError for what cannot be
-    transformed or driven, UsageError for options that do not fit the module.
+    It is instrumented if any import may suspend and nobody has done it; if somebody has, that is refused unless
+    `accept_instrumented`. Raises ModuleError for what cannot be transformed or driven, UsageError for options that do
+    not fit the module.
     """
     if any(memory.shared for memory in module.memories):
         raise UnsupportedModule("the module has a memory that is shared between threads; guests have one thread")
@@ -71,24 +75,34 @@ def prepare(module: Module, import_list: tuple[str, ...], options: Options) -> t
         with_runtime = Module(instrument(module.data, options).module)
         drivable = _Drivable(NONE, with_runtime, find_stack_pointer(with_runtime))
     elif asyncify_exports(module):
+        if not accept_instrumented:
+            raise UnsupportedModule(
+                "the module is instrumented already, and with accept_instrumented=False only modules that are not are "
+                "taken: give it as it was before that"
+            )
         drivable = _instrumented_elsewhere(module)
     elif import_list:
         drivable = _instrumented_here(module, import_list, options)
     else:
         drivable = _Drivable(NONE, module, find_stack_pointer(module))
-    switches = _exported_index(drivable.module, GLOBAL_KIND, _STACK_POINTER) >= 0
+    switches = _exported_index(drivable.module, GLOBAL_KIND, STACK_POINTER) >= 0 and drivable.abi == THUNKS
     drivable = replace(drivable, module=_with_exports(drivable))
     return drivable.module.data, _describe(drivable, switches)
 
 
 def _instrumented_elsewhere(module: Module) -> _Drivable:
-    pointer = _exported_index(module, GLOBAL_KIND, _STACK_POINTER)
+    pointer = _exported_index(module, GLOBAL_KIND, STACK_POINTER)
     if pointer < 0:
         pointer = find_stack_pointer(module)
     if pointer < 0:
         pointer = find_moved_stack_pointer(module)
     setter = _exported_index(module, FUNCTION_KIND, SET_DATA_POINTER)
     thunks = setter >= 0 and takes_pointer(module, setter)
+    index = _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY)
+    if index < 0:
+        index = max(0, _exported_index(module, MEMORY_KIND, _guest_memory(module, True)))
+    memory = module.memories[index] if index < len(module.memories) else None
+    check_claims(module, asyncify_exports(module), memory, thunks)
     return _Drivable(THUNKS if thunks else PLAIN, module, pointer)
 
 
@@ -115,10 +129,11 @@ def _with_exports(drivable: _Drivable) -> Module:
     exports: list[bytes] = []
     pointer = drivable.stack_pointer
     if pointer >= 0 and not _export_name(module, GLOBAL_KIND, pointer):
-        exports.append(encode_name(_STACK_POINTER) + bytes([GLOBAL_KIND]) + encode_unsigned(pointer))
-    has_own_memory = len(module.memories) > (_exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0)
-    if has_own_memory and not _guest_memory(module):
-        exports.append(encode_name(_GUEST_MEMORY) + bytes([MEMORY_KIND]) + encode_unsigned(0))
+        exports.append(_export(module, STACK_POINTER, GLOBAL_KIND, pointer))
+    instrumented = drivable.abi != NONE
+    has_own_memory = instrumented and _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0
+    if len(module.memories) > has_own_memory and not _guest_memory(module, instrumented):
+        exports.append(_export(module, _GUEST_MEMORY, MEMORY_KIND, 0))
     if not exports:
         return module
     edits = SectionEdits()
@@ -127,17 +142,29 @@ def _with_exports(drivable: _Drivable) -> Module:
     return Module(write_sections(module.data, module.sections, edits))
 
 
-def _guest_memory(module: Module) -> str:
+def _export(module: Module, name: str, kind: int, index: int) -> bytes:
+    """Return an export of an item that has none, under a name that is free."""
+    taken = {item.name for item in module.exports}
+    while name in taken:
+        name += "_"
+    return encode_name(name) + bytes([kind]) + encode_unsigned(index)
+
+
+def _guest_memory(module: Module, instrumented: bool) -> str:
     """Return the name of the exported memory that is the guest's own, or "" if there is none."""
-    names = [item.name for item in module.exports if item.kind == MEMORY_KIND and item.name != ASYNCIFY_MEMORY]
+    names = [item.name for item in module.exports if item.kind == MEMORY_KIND]
+    if instrumented and ASYNCIFY_MEMORY in names:
+        names.remove(ASYNCIFY_MEMORY)
     return "memory" if "memory" in names else names[0] if names else ""
 
 
 def _describe(drivable: _Drivable, switches: bool) -> Description:
     module = drivable.module
     functions = {item.name: _shape(module, item.index) for item in module.exports if item.kind == FUNCTION_KIND}
-    memory = _guest_memory(module)
-    asyncify = ASYNCIFY_MEMORY if _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0 else memory
+    instrumented = drivable.abi != NONE
+    memory = _guest_memory(module, instrumented)
+    has_own_memory = instrumented and _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0
+    asyncify = ASYNCIFY_MEMORY if has_own_memory else memory
     pointer = drivable.stack_pointer
     thunks = drivable.abi == THUNKS
     return Description(
@@ -155,7 +182,7 @@ def _describe(drivable: _Drivable, switches: bool) -> Description:
         wide=bool(asyncify) and module.memories[_exported_index(module, MEMORY_KIND, asyncify)].is64,
         stack_pointer=_export_name(module, GLOBAL_KIND, pointer) if pointer >= 0 else "",
         wide_stack=pointer >= 0 and module.globals[pointer].type == t.I64,
-        thunks_switch=thunks and switches,
+        thunks_switch=switches,
         checked=drivable.checked,
         uninstrumented=drivable.uninstrumented,
         names=drivable.names,

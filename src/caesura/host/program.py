@@ -186,7 +186,9 @@ def _compiled(recipe: Recipe, owner: wasmtime.Engine) -> tuple[wasmtime.Module, 
 def _compile(recipe: Recipe, owner: wasmtime.Engine) -> tuple[wasmtime.Module, Description]:
     module = Module(recipe.data)
     _check_imports(recipe, [item for item in module.imports if item.module != ASYNCIFY_MODULE])
-    prepared, description = prepare(module, recipe.import_list, recipe.settings.options)
+    prepared, description = prepare(
+        module, recipe.import_list, recipe.settings.options, recipe.settings.accept_instrumented
+    )
     try:
         return wasmtime.Module(owner, prepared), description
     except wasmtime.WasmtimeError as error:

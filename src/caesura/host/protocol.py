@@ -13,7 +13,7 @@ import struct
 import typing
 from typing import TYPE_CHECKING, Final
 
-from caesura.host.stacks import RESULTS, STATUS, FrameArea
+from caesura.host.frames import STATUS, FrameArea
 
 if TYPE_CHECKING:
     from caesura.host.call import Call
@@ -38,7 +38,7 @@ class StateChange(typing.Protocol):
     """A call of one of the ABI's functions."""
 
     def __call__(self) -> None:
-        """Call it; that it fails is a bug."""
+        """Call it. Raises GuestTrap if it fails."""
 
     def attempt(self) -> bool:
         """Call it and tell whether it succeeded."""
@@ -56,7 +56,7 @@ class Protocol:
         raise NotImplementedError
 
     def is_suspended(self, call: Call) -> bool:
-        """Tell whether the guest returned because it was suspended. Raises Lost and Overflowed."""
+        """Tell whether the guest returned because it was suspended. Raises Lost, Overflowed and Corrupted."""
         raise NotImplementedError
 
     def prepare_resume(self, call: Call) -> None:
@@ -68,7 +68,7 @@ class Protocol:
         raise NotImplementedError
 
     def repair(self) -> None:
-        """Make the state normal after a trap or an exception."""
+        """Make the state normal after a trap or an exception. Raises GuestTrap if the guest will not have it."""
         self.area.reset()
         if not self._stop_unwind.attempt():  # it reports an overflow once more
             self._stop_unwind()
@@ -84,38 +84,38 @@ class Thunks(Protocol):
         call.unwinding = True
 
     def is_suspended(self, call: Call) -> bool:
-        """Tell whether the guest returned because it was suspended. Raises Lost."""
+        """Tell whether the guest returned because it was suspended. Raises Lost and Corrupted."""
         block = self.area.block()
         status = _STATUS.unpack_from(block, STATUS)[0]
         call.unwinding = False
         if status == _RUN:
+            if call.pending is not None or call.arriving is not None:
+                raise Lost
             return False
         _STATUS.pack_into(block, STATUS, _RUN)
-        if status != _SUSPEND or self.area.size() == 0:
+        if status != _SUSPEND or call.pending is None or not self.area.keep(call):
             raise Lost
-        self.area.owner = call
         return True
 
     def prepare_resume(self, call: Call) -> None:
         """Make the guest rewind when the call's export is called again."""
         self.area.prepare_rewind(call)
-        block = self.area.block()
         status = _RESUME
-        if call.writes_results(block, RESULTS):
+        if call.writes_results(self.area):
             call.arriving = None
         else:
             status = _RESUME_CALL
-        _STATUS.pack_into(block, STATUS, status)
+        _STATUS.pack_into(self.area.block(), STATUS, status)
 
     def arrived(self, call: Call) -> None:
         """Make the state normal at the import where the guest was suspended."""
         # The import thunk has done it.
 
     def repair(self) -> None:
-        """Make the state normal after a trap or an exception."""
-        super().repair()
+        """Make the state normal after a trap or an exception. Raises GuestTrap if the guest will not have it."""
         _STATUS.pack_into(self.area.block(), STATUS, _RUN)
         self.area.write_stack_pointer(0)
+        super().repair()
 
 
 class Plain(Protocol):
@@ -141,7 +141,7 @@ class Plain(Protocol):
         call.unwinding = True
 
     def is_suspended(self, call: Call) -> bool:
-        """Tell whether the guest returned because it was suspended. Raises Lost and Overflowed."""
+        """Tell whether the guest returned because it was suspended. Raises Lost, Overflowed and Corrupted."""
         if call.arriving is not None:
             raise Lost
         if not call.unwinding:
@@ -149,9 +149,8 @@ class Plain(Protocol):
         call.unwinding = False
         if not self._stop_unwind.attempt():
             raise Overflowed
-        if self.area.size() == 0 and not call.is_of_import():
+        if not self.area.keep(call) and not call.is_of_import():
             raise Lost
-        self.area.owner = call
         return True
 
     def prepare_resume(self, call: Call) -> None:

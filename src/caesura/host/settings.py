@@ -23,7 +23,8 @@ class ProgramSettings:
     """How a module becomes a program.
 
     `options` are the transformation's. `cache` says whether compiled code is kept on the disk. The guests of an
-    `interruptible` program can be stopped in mid-computation.
+    `interruptible` program can be stopped in mid-computation. `accept_instrumented` says whether modules are taken that
+    say that they are instrumented already.
 
     Raises UsageError for options that are the host's to choose.
     """
@@ -31,6 +32,7 @@ class ProgramSettings:
     options: Options = Options()  # noqa: RUF009 - it is immutable
     cache: bool = field(default=True, compare=False, repr=False)
     interruptible: bool = False
+    accept_instrumented: bool = True
 
     def __post_init__(self) -> None:
         if self.options.imports or self.options.ignore_imports:

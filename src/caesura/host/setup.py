@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Final
 import wasmtime
 
 from caesura.analysis.instrumented import START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND
-from caesura.errors import InternalError, UsageError
+from caesura.errors import UsageError
 from caesura.host import native
-from caesura.host.description import THUNKS
-from caesura.host.preparing import SET_DATA_POINTER
+from caesura.host.abi_functions import AbiFunction
+from caesura.host.description import SET_DATA_POINTER, THUNKS
+from caesura.host.errors import GuestTrap
+from caesura.host.frames import FRAMES, FrameArea
 from caesura.host.protocol import Plain, Protocol, Thunks
 from caesura.host.settings import GuestSettings
-from caesura.host.stacks import FRAMES, FrameArea, ShadowStacks
+from caesura.host.stacks import ShadowStacks
 from caesura.host.switching import StackSwitch
 from caesura.host.values import SLOT
 from caesura.wasm import types as t
@@ -27,39 +29,6 @@ _CONTROL_BLOCK: Final = 16
 
 # The size of the area for frames in the guest's own memory, for modules that were instrumented elsewhere.
 _AREA_SIZE: Final = 256 * 1024
-
-
-class _StateChange:
-    """Calls one of the ABI's functions."""
-
-    def __init__(self, instance: Instance, name: str, argument: int | None = None) -> None:
-        function = instance.item(name)
-        assert isinstance(function, wasmtime.Func)
-        self._name = name
-        self._function = function  # keeps the structure at the address alive
-        self._buffer = ctypes.create_string_buffer((argument or 0).to_bytes(SLOT, "little"), SLOT)
-        self._trap = instance.trap
-        self._arguments = (
-            instance.context,
-            ctypes.addressof(function._func),
-            ctypes.addressof(self._buffer),
-            0 if argument is None else 1,
-            instance.trap_address,
-        )
-
-    def __call__(self) -> None:
-        if not self.attempt():
-            raise InternalError(f"{self._name}, which should only change the guest's state, failed")
-
-    def attempt(self) -> bool:
-        """Call it and tell whether it succeeded."""
-        error = native.call_function(*self._arguments)
-        trap, self._trap.value = self._trap.value, None
-        if error:
-            native.error_from(error)
-        if trap:
-            native.trap_from(trap)
-        return not error and not trap
 
 
 def make_switch(instance: Instance, settings: GuestSettings) -> StackSwitch:
@@ -91,23 +60,24 @@ def make_protocol(instance: Instance, settings: GuestSettings) -> Protocol:
         raise UsageError("the module exports the Asyncify functions but no memory for the asyncify stack")
     memory = instance.memory_item(description.asyncify_memory)
     address = ctypes.addressof(memory._memory)
-    if description.asyncify_memory != description.memory:
+    has_own_memory = description.asyncify_memory != description.memory
+    if has_own_memory:
         start = _CONTROL_BLOCK
         end = int(native.memory_size(instance.context, address))
     else:
         start, end = _find_space(instance, settings.stack_space)
-    area = FrameArea(instance.context, memory, address, start, end, description.wide)
+    area = FrameArea(instance.context, memory, address, start, end, description.wide, has_own_memory)
     changes = description.state_changes
-    stop_unwind = _StateChange(instance, changes[STOP_UNWIND])
+    stop_unwind = AbiFunction(instance, changes[STOP_UNWIND])
     if description.abi == THUNKS:
-        _StateChange(instance, SET_DATA_POINTER, start)()
+        AbiFunction(instance, SET_DATA_POINTER, start)()
         return Thunks(area, stop_unwind)
     return Plain(
         area,
         stop_unwind,
-        _StateChange(instance, changes[START_UNWIND], start),
-        _StateChange(instance, changes[START_REWIND], start),
-        _StateChange(instance, changes[STOP_REWIND]),
+        AbiFunction(instance, changes[START_UNWIND], start),
+        AbiFunction(instance, changes[START_REWIND], start),
+        AbiFunction(instance, changes[STOP_REWIND]),
     )
 
 
@@ -145,4 +115,8 @@ def _has_malloc(instance: Instance, wide: bool) -> bool:
 
 
 def _malloc(instance: Instance, size: int, wide: bool) -> int:
-    return int(instance.call_now("malloc", size)) & (0xFFFF_FFFF_FFFF_FFFF if wide else 0xFFFF_FFFF)
+    """Return the address of so many bytes of the guest's memory, or 0. Raises GuestTrap if they lie elsewhere."""
+    address = int(instance.call_now("malloc", size)) & (0xFFFF_FFFF_FFFF_FFFF if wide else 0xFFFF_FFFF)
+    if address and (instance.memory is None or address + size > len(instance.memory)):
+        raise GuestTrap(f"malloc returned {size} bytes at {address}, which is outside of the memory", ())
+    return address

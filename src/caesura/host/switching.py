@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from caesura.errors import UsageError
+from caesura.host.frames import FrameArea
 from caesura.host.native import GlobalCell
-from caesura.host.stacks import FrameArea, ShadowStacks
+from caesura.host.stacks import ShadowStacks
 
 if TYPE_CHECKING:
     from caesura.host.call import Call

@@ -17,8 +17,9 @@ import struct
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from caesura.errors import InternalError, UsageError
+from caesura.errors import UsageError
 from caesura.host import native
+from caesura.host.errors import GuestTrap
 from caesura.wasm import types as t
 
 SLOT: Final = 16
@@ -64,16 +65,21 @@ class Values:
                 return
             except (struct.error, OverflowError, TypeError):
                 pass  # an unsigned number, or a mistake: look at each
+        self._struct.pack_into(buffer, offset, *self._checked(values, objects, what, owner))
+
+    def _checked(self, values: tuple[Any, ...], objects: Objects, what: str, owner: str) -> list[Any]:
+        """Return values as `struct` wants them."""
         if len(values) != self.count:
             plural = "" if self.count == 1 else "s"
             raise UsageError(f"{owner}: expected {self.count} {what}{plural} {self}, got {len(values)}")
         checked: list[Any] = []
         for place, kind in enumerate(self.types):
             checked.append(checked_value(kind, values[place], f"{what} {place + 1} of {owner}"))
-        for place, kind in enumerate(self.types):
-            if kind == t.EXTERNREF:
-                checked[place] = objects.to_raw(checked[place])
-        self._struct.pack_into(buffer, offset, *checked)
+        if self.has_references:
+            places = [place for place, kind in enumerate(self.types) if kind == t.EXTERNREF]
+            for place, raw in zip(places, objects.to_raw([checked[place] for place in places]), strict=True):
+                checked[place] = raw
+        return checked
 
     def read(self, buffer: Buffer, offset: int, objects: Objects) -> tuple[Any, ...]:
         """Return the values in a buffer."""
@@ -148,6 +154,9 @@ _holders: Final[WeakValueDictionary[int, Objects]] = WeakValueDictionary()
 _holder_numbers: Final = itertools.count(1)
 _OBJECT_BITS: Final = 40
 
+# The bytes of Wasmtime's structure for a reference, or more.
+_REFERENCE_SIZE: Final = 32
+
 
 def _release(number: int | None) -> None:
     """Wasmtime calls this when the last reference to an object is gone."""
@@ -164,33 +173,50 @@ class Objects:
 
     def __init__(self, context: int) -> None:
         self._context = context
-        self._reference = ctypes.create_string_buffer(32)
+        self._reference = ctypes.create_string_buffer(_REFERENCE_SIZE)
         self._address = ctypes.addressof(self._reference)
         self._held: dict[int, object] = {}
         number = next(_holder_numbers)
         self._numbers = itertools.count((number << _OBJECT_BITS) + 1)
         _holders[number] = self
 
-    def to_raw(self, value: object) -> int:
-        """Return the raw form of a reference to an object, valid until the guest runs."""
+    def to_raw(self, values: list[object]) -> list[int]:
+        """Return the raw forms of references to objects, valid until the guest runs. Raises GuestTrap."""
+        rooted = ctypes.create_string_buffer(_REFERENCE_SIZE * len(values))
+        addresses = [
+            self._new(value, ctypes.addressof(rooted) + _REFERENCE_SIZE * place) for place, value in enumerate(values)
+        ]
+        # Only when all are made: making one may collect those that have no root.
+        raws = [int(native.externref_to_raw(self._context, address)) if address else 0 for address in addresses]
+        for address in addresses:
+            if address:
+                native.externref_unroot(address)
+        return raws
+
+    def _new(self, value: object, address: int) -> int:
+        """Make a reference to an object at an address; return that, or 0 for None."""
         if value is None:
             return 0
         number = next(self._numbers)
         self._held[number] = value
-        if not native.externref_new(self._context, number, _finalizer, self._address):
-            raise InternalError("Wasmtime refused to make an externref")
-        raw = int(native.externref_to_raw(self._context, self._address))
-        native.externref_unroot(self._address)
-        return raw
+        if not native.externref_new(self._context, number, _finalizer, address):
+            del self._held[number]
+            raise GuestTrap("the guest has no memory left for a reference to an object of Python's", ())
+        return address
 
     def from_raw(self, raw: int) -> object:
-        """Return the object behind a raw reference."""
+        """Return the object behind a raw reference; raises UsageError for a reference that is not to one."""
         if raw == 0:
             return None
         native.externref_from_raw(self._context, raw, self._address)
         number = native.externref_data(self._context, self._address)
         native.externref_unroot(self._address)
-        return self._held.get(number or 0)
+        try:
+            return self._held[number or 0]
+        except KeyError:
+            raise UsageError(
+                "the guest passes a value of its own as an externref; only objects that came from Python can go back"
+            ) from None
 
     def release(self, number: int) -> None:
         """Let an object go."""

@@ -1,0 +1,74 @@
+"""Calling the functions of the ABI that a guest exports: state changes, and the one that tells the state.
+
+They are called past Wasmtime's checks, so their types were compared when the module was loaded (`claims`). What they do
+is up to the guest: one of them that traps is the guest's failure, and one that calls a host function is refused, since
+host functions count on a call that they belong to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+import wasmtime
+
+from caesura.errors import UsageError
+from caesura.host import native
+from caesura.host.errors import GuestTrap
+from caesura.host.values import SLOT
+
+if TYPE_CHECKING:
+    from caesura.host.instance import Instance
+
+
+class AbiFunction:
+    """One of the ABI's functions, with its argument if it takes one."""
+
+    def __init__(self, instance: Instance, name: str, argument: int | None = None) -> None:
+        function = instance.item(name)
+        assert isinstance(function, wasmtime.Func), "exports have the kinds that the module says"
+        self.error: BaseException | None = None  # of `call_import`, through `native`
+        self._name = name
+        self._function = function  # keeps the structure at the address alive
+        self._buffer = ctypes.create_string_buffer((argument or 0).to_bytes(SLOT, "little"), SLOT)
+        self._trap = instance.trap
+        self._arguments = (
+            instance.context,
+            ctypes.addressof(function._func),
+            ctypes.addressof(self._buffer),
+            1,  # the buffer's slots: for the argument, which stays there, or the result
+            instance.trap_address,
+        )
+
+    def __call__(self) -> None:
+        """Call it; raises GuestTrap if it fails."""
+        if not self.attempt():
+            raise GuestTrap(f"{self._name} failed", ())
+
+    def attempt(self) -> bool:
+        """Call it and tell whether it succeeded."""
+        thread = native.thread
+        outer = thread.call
+        thread.call = self
+        try:
+            error = native.call_function(*self._arguments)
+        finally:
+            thread.call = outer
+        trap = self._trap.value
+        if not error and not trap:
+            return True
+        self._trap.value = None
+        self.error = None
+        if error:
+            native.error_from(error)
+        if trap:
+            native.trap_from(trap)
+        return False
+
+    def result(self) -> int | None:
+        """Call it and return its result, an i32, or None if it fails."""
+        return int.from_bytes(self._buffer.raw[:4], "little", signed=True) if self.attempt() else None
+
+    def call_import(self, number: int, values: int) -> None:
+        """Refuse what the function may not do: call the host."""
+        raise UsageError(f"{self._name}, which should only change the guest's state, calls a host function")

@@ -1,0 +1,66 @@
+"""What a module that is instrumented already claims, compared with what it has.
+
+Nobody but its author knows how such a module was made. Its exports have the right names, and the host calls them
+without Wasmtime's checks and writes where they say. So everything that the host relies on is compared once, before
+anything of the module runs: the types of the ABI's functions and of the entry thunks, the width of addresses, the
+shadow stack pointer. What a function does when it is called cannot be seen in advance; numbers that come from it are
+checked where they are used (`frames`, `setup`).
+"""
+
+from __future__ import annotations
+
+from caesura.analysis.instrumented import START_REWIND, START_UNWIND
+from caesura.errors import UnsupportedModule
+from caesura.host.description import ENTRY_PREFIX, SET_DATA_POINTER, STACK_POINTER
+from caesura.wasm import types as t
+from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Limits, Module
+
+
+def check_claims(module: Module, state_changes: dict[str, str], memory: Limits | None, thunks: bool) -> None:
+    """Raise UnsupportedModule if a module is not instrumented as it says.
+
+    `state_changes` are the names of the ABI's functions by their proper names, `memory` is the one with the asyncify
+    stack.
+    """
+    functions = {item.name: item.index for item in module.exports if item.kind == FUNCTION_KIND}
+    if memory is not None:
+        takers = [state_changes[START_UNWIND], state_changes[START_REWIND], *([SET_DATA_POINTER] if thunks else [])]
+        for name in takers:
+            _check_pointer(module, name, functions[name], memory.is64)
+    if thunks:
+        for name, function in functions.items():
+            proper = functions.get(name.removeprefix(ENTRY_PREFIX))
+            if name.startswith(ENTRY_PREFIX) and proper is not None:
+                _check_entry(module, name, function, proper)
+    for item in module.exports:
+        if item.kind == GLOBAL_KIND and item.name == STACK_POINTER:
+            _check_stack_pointer(module, item.index, memory, thunks)
+
+
+def _check_pointer(module: Module, name: str, function: int, wide: bool) -> None:
+    kind = module.function_type(function)
+    if kind.params != (t.I64 if wide else t.I32,) or kind.results:
+        raise UnsupportedModule(
+            f"{name} does not take an {'i64' if wide else 'i32'}, an address of the memory with the asyncify stack: "
+            "the module is not instrumented as it says"
+        )
+
+
+def _check_entry(module: Module, name: str, function: int, proper: int) -> None:
+    entry, other = module.function_type(function), module.function_type(proper)
+    if entry.params != other.params or entry.results != other.results:
+        raise UnsupportedModule(
+            f"the entry thunk {name} has another type than {name.removeprefix(ENTRY_PREFIX)}: the module is not "
+            "instrumented as it says"
+        )
+
+
+def _check_stack_pointer(module: Module, index: int, memory: Limits | None, thunks: bool) -> None:
+    entry = module.globals[index]
+    fits = entry.mutable and entry.type in (t.I32, t.I64)
+    if fits and thunks and memory is not None:  # entry thunks exchange it through a field of the control block
+        fits = (entry.type == t.I64) == memory.is64
+    if not fits:
+        raise UnsupportedModule(
+            f"{STACK_POINTER} is no mutable integer of the right width: the module is not instrumented as it says"
+        )

@@ -1,0 +1,159 @@
+"""Where a suspended call's frames lie: the asyncify stack and its control block.
+
+Only one call unwinds or rewinds at a time, so one area serves all suspended calls: a call's frames stay where they were
+written until another call wants to suspend, and are only then copied to Python bytes. A guest with one call at a time,
+which is nearly every guest, copies nothing. An area for each call was rejected: each would have to be as large as the
+deepest stack.
+
+What the guest writes into the block is its claim. The block itself lies inside the memory, which never shrinks, so it
+can always be read and written. *current*, from which the number of bytes of frames follows, is compared with the end of
+the area once, when the call is suspended; the number is kept here, since the guest may change the block at any time. A
+memory that may move is asked where it is before each access.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from typing import TYPE_CHECKING, Final
+
+from caesura.errors import UnsupportedModule
+from caesura.host import native
+
+if TYPE_CHECKING:
+    from caesura.host.call import Call
+
+# Offsets in the control block of the thunk ABI (docs/abi.md), which begins with the plain ABI's {current,
+# end}.
+STATUS: Final = 16
+STACK_POINTER: Final = 24
+RESULTS: Final = 32
+MAXIMUM_RESULTS: Final = 16
+FRAMES: Final = 288
+
+
+class Corrupted(Exception):
+    """The guest says that its frames lie outside of the asyncify stack."""
+
+
+class FrameArea:
+    """The part of a guest's memory with the control block and, behind it, one suspended call's frames.
+
+    It lies from `start` to `end` (addresses in the guest); one that `grows` ends where the memory does. `wide` tells
+    whether the memory has 64-bit addresses. Raises UnsupportedModule if the memory is too small.
+    """
+
+    def __init__(
+        self, context: int, memory: object, memory_address: int, start: int, end: int, wide: bool, grows: bool
+    ) -> None:
+        self.start = start
+        self.owner: Call | None = None
+        self._context = context
+        self._memory = memory  # keeps the structure at memory_address alive
+        self._memory_address = memory_address
+        self._moves = wide
+        self._draft: ctypes.Array[ctypes.c_char] = ctypes.create_string_buffer(FRAMES)
+        self._pointer = struct.Struct("<Q" if wide else "<I")
+        self._base = start + FRAMES
+        self._end = end
+        self._grows = grows
+        self._owned = 0  # bytes of the owner's frames
+        size = self._memory_size()
+        if self._base > min(end, size):
+            raise UnsupportedModule(
+                f"the memory for the asyncify stack has {size} bytes, and its control block would end at {self._base}: "
+                "the module is not instrumented as it says"
+            )
+        self._host_base = 0
+        self._block: ctypes.Array[ctypes.c_char] = ctypes.create_string_buffer(0)
+        self._locate()
+        self._write(0, self._base)
+        self._write(self._pointer.size, end)
+
+    def block(self) -> ctypes.Array[ctypes.c_char]:
+        """Return the control block. A 32-bit memory never moves (see `program`), others are asked."""
+        if self._moves:
+            self._locate()
+        return self._block
+
+    def results(self) -> ctypes.Array[ctypes.c_char]:
+        """Return a block to write an import's results into, where they lie in the control block.
+
+        It is another one if the memory moves: converting an object to a number may run Python code, and that the guest.
+        """
+        return self._draft if self._moves else self._block
+
+    def results_are_written(self) -> None:
+        """Put them into the control block."""
+        if self._moves:
+            ctypes.memmove(
+                ctypes.addressof(self.block()) + RESULTS, ctypes.addressof(self._draft) + RESULTS, FRAMES - RESULTS
+            )
+
+    def prepare_unwind(self) -> None:
+        """Make room for frames: another suspended call's are copied out."""
+        self._copy_out()
+        self._write(0, self._base)
+
+    def keep(self, call: Call) -> bool:
+        """Keep the frames that a call was just suspended with; False: there are none.
+
+        Raises Corrupted if the guest says that they lie elsewhere.
+        """
+        if self._moves:
+            self._locate()
+        current: int = self._pointer.unpack_from(self._block, 0)[0]
+        size = current - self._base
+        if size == 0:
+            return False
+        if self._grows and current > self._end:
+            self._end = self._memory_size()
+        if size < 0 or current > self._end:
+            raise Corrupted
+        self.owner = call
+        self._owned = size
+        return True
+
+    def prepare_rewind(self, call: Call) -> None:
+        """Put a call's frames into the area, if they are not there."""
+        if self.owner is call:
+            self.owner = None
+            return
+        self._copy_out()
+        frames = call.frames
+        self.block()
+        ctypes.memmove(self._host_base + self._base, frames, len(frames))
+        self._write(0, self._base + len(frames))
+        call.frames = b""
+
+    def reset(self) -> None:
+        """Forget half-written frames after a trap, so that the state can become normal again."""
+        if self.owner is None:
+            self._write(0, self._base)
+
+    def take_stack_pointer(self) -> int:
+        """Return the shadow stack pointer that an entry thunk left behind, and clear its place."""
+        block = self.block()
+        value: int = self._pointer.unpack_from(block, STACK_POINTER)[0]
+        self._pointer.pack_into(block, STACK_POINTER, 0)
+        return value
+
+    def write_stack_pointer(self, value: int) -> None:
+        """Tell the next entry thunk which shadow stack to run on (0: the current one)."""
+        self._write(STACK_POINTER, value)
+
+    def _copy_out(self) -> None:
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            self.block()
+            owner.frames = native.bytes_at(self._host_base + self._base, self._owned)
+
+    def _write(self, offset: int, value: int) -> None:
+        self._pointer.pack_into(self.block(), offset, value)
+
+    def _memory_size(self) -> int:
+        return int(native.memory_size(self._context, self._memory_address))
+
+    def _locate(self) -> None:
+        self._host_base = native.memory_address(self._context, self._memory_address) or 0
+        self._block = (ctypes.c_char * FRAMES).from_address(self._host_base + self.start)
