@@ -9,6 +9,7 @@ from tests.instrument.building import assert_valid, custom, leb, name, number_at
 from tests.support.engine import assemble
 
 BRANCH_HINTS = "metadata.code.branch_hint"
+SOME_HINTS = "metadata.code.other_hints"
 RUNTIME = (
     "asyncify_start_unwind",
     "asyncify_start_rewind",
@@ -142,6 +143,9 @@ def features(binary: bytes) -> list[str]:
         ([], {}, ["+multivalue"]),
         (["+simd128"], {}, ["+simd128", "+multivalue"]),
         (["+multivalue", "-atomics"], {}, ["+multivalue", "-atomics"]),
+        (["-multivalue", "=atomics"], {}, ["+multivalue", "=atomics"]),
+        (["-multivalue"], {"no_multivalue": True}, ["-multivalue"]),
+        (["+multivalue"], {"thunks": True, "in_secondary_memory": True}, ["+multivalue", "+multimemory"]),
         ([], {"in_secondary_memory": True}, ["+multivalue", "+multimemory"]),
         ([], {"export_globals": True}, ["+multivalue", "+mutable-globals"]),
         ([], {"import_globals": True}, ["+multivalue", "+mutable-globals"]),
@@ -188,6 +192,24 @@ def test_branch_hints_stay_where_nothing_is_rewritten() -> None:
     payload = vector([hint(1, 3), hint(2, 5, 9)])
     output = caesura.instrument(with_hints(NAMED, payload), caesura.Options(ignore_imports=True)).module
     assert part(output, BRANCH_HINTS).payload == payload
+
+
+def test_metadata_of_code_that_is_not_known() -> None:
+    """All sections of the kind have one format: what is said of whole functions stays, what of instructions goes."""
+    payload = vector([hint(1, 0, 3), hint(2, 0, 5, 9)])
+    binary = with_hints(NAMED, payload).replace(name(BRANCH_HINTS), name(SOME_HINTS))
+    output = caesura.instrument(binary).module
+    assert part(output, SOME_HINTS).payload == vector([hint(1, 0, 3), hint(2, 0)])
+
+
+def test_hints_that_name_functions_go_where_functions_are_renumbered() -> None:
+    text = NAMED.replace("(import", '(import "asyncify" "stop_unwind" (func $stop)) (import', 1)
+    title = "metadata.code.call_targets"
+    for source, kept in ((NAMED, [title]), (text, [])):
+        binary = assemble(source)
+        start = binary.index(part(binary, 10).raw)
+        binary = binary[:start] + custom(title, vector([hint(1, 3)])) + binary[start:]
+        assert [found for found in titles(caesura.instrument(binary).module) if found == title] == kept
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x05", b"\x01\x01\x7f", b"\0\0", b"\x01\x63\x00"])

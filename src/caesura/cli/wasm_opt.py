@@ -157,14 +157,20 @@ class _Job:
         if line.has(arguments.OUTPUT_SOURCE_MAP) and line.has(arguments.INPUT_SOURCE_MAP):
             self._map = _read_text(line.value(arguments.INPUT_SOURCE_MAP))
         data = self._first_run(steps.first, data)
-        if self._names and custom.has_dwarf(data):
-            self._warn("DWARF describes the code before --asyncify: it is dropped (names are kept)")
-            data = custom.drop_dwarf(data)
+        data = self._drop_debug_information(data)
         result = caesura.instrument(data, self._options)
         self._tell(data, result)
         if self._map is not None:
             self._map = source_map.carry(self._map, data, result.module)
         self._second_run(steps.second, result.module)
+
+    def _drop_debug_information(self, data: bytes) -> bytes:
+        if self._line.has(arguments.OUTPUT_SOURCE_MAP):
+            data = custom.drop_source_map_url(data)  # a new one is made
+        without = custom.drop_debug_information(data)
+        if len(without) < len(data):
+            self._warn("debug information (DWARF) describes the code before --asyncify: it is dropped (names are kept)")
+        return without
 
     def _first_run(self, step: Run, data: bytes) -> bytes:
         if not step.needed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.errors import MalformedModule
+from caesura.instrument.outdated import is_debug_information
 from caesura.wasm.leb128 import encode_unsigned, read_u32
 from caesura.wasm.names import LABEL_NAMES, LOCAL_NAMES, MODULE_NAME
 from caesura.wasm.sections import CUSTOM, encode_custom, read_sections
@@ -39,9 +40,15 @@ def drop_dwarf(data: bytes) -> bytes:
     return _drop(data, _DWARF_PREFIXES)
 
 
-def has_dwarf(data: bytes) -> bool:
-    """Tell whether the module has DWARF."""
-    return any(section.name.startswith(_DWARF_PREFIXES) for section in read_sections(data))
+def drop_debug_information(data: bytes) -> bytes:
+    """Return the module without what maps its code to source, or says where to find what does."""
+    names = tuple(section.name for section in read_sections(data) if is_debug_information(section))
+    return _drop(data, names) if names else data
+
+
+def drop_source_map_url(data: bytes) -> bytes:
+    """Return the module without the URL of a source map."""
+    return _drop(data, (SOURCE_MAP_URL,))
 
 
 def drop_names(data: bytes, keep_module_name: bool) -> bytes:
@@ -52,7 +59,7 @@ def drop_names(data: bytes, keep_module_name: bool) -> bytes:
 def set_source_map_url(data: bytes, url: str) -> bytes:
     """Return the module with the URL of its source map."""
     raw = url.encode("utf-8", "surrogateescape")
-    return _drop(data, (SOURCE_MAP_URL,)) + encode_custom(SOURCE_MAP_URL, encode_unsigned(len(raw)) + raw)
+    return drop_source_map_url(data) + encode_custom(SOURCE_MAP_URL, encode_unsigned(len(raw)) + raw)
 
 
 def _drop(data: bytes, prefixes: tuple[str, ...]) -> bytes:

@@ -1,7 +1,8 @@
-"""Custom sections that describe the module: names, used features, branch hints.
+"""Custom sections that describe the module: names, used features, branch hints and other metadata of code.
 
-Names are extended and features that the output newly uses are declared. Names of labels and branch hints are dropped
-for rewritten functions: their labels and offsets are others now.
+Names are extended and features that the output newly uses are declared. Names of labels, and metadata of instructions,
+are dropped for rewritten functions: their labels and offsets are others now. What is said of a function as a whole
+stays. All sections of code metadata have one format (WebAssembly tool conventions).
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from typing import Final
 
 from caesura.errors import MalformedModule
 from caesura.instrument.tables import FunctionTable
-from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
+from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, NewNames, drop_labels, extend_names
-from caesura.wasm.sections import SectionEdits, read_name
+from caesura.wasm.sections import CODE_METADATA, CUSTOM, SectionEdits, read_name
 
 _FEATURES: Final = "target_features"
-_BRANCH_HINTS: Final = "metadata.code.branch_hint"
-_USED: Final = b"+"
+_USED: Final = 0x2B
+
+# Where metadata of a function as a whole stands.
+_WHOLE_FUNCTION: Final = 0
 
 
 def write_metadata(
@@ -45,44 +48,56 @@ def write_metadata(
     section = module.custom_section(_FEATURES)
     if section is not None:
         edits.custom[_FEATURES] = _add_features(module.data[section.payload : section.end], features)
-    section = module.custom_section(_BRANCH_HINTS)
-    if section is not None:
-        edits.custom[_BRANCH_HINTS] = _keep_hints(module, section.payload, section.end, bodies)
+    for section in module.sections:
+        if section.id == CUSTOM and section.name.startswith(CODE_METADATA):
+            edits.custom[section.name] = _keep_hints(module, section.payload, section.end, bodies)
 
 
 def _add_features(payload: bytes, features: list[str]) -> bytes:
+    """Return the features with those that are used now; one of these that was forbidden is no longer."""
+    entries: list[bytes] = []
+    missing = features.copy()
     try:
-        known: set[str] = set()
         count, position = read_u32(payload, 0)
-        start = position
         for _ in range(count):
+            start = position
             name, position = read_name(payload, position + 1, len(payload))
-            known.add(name)
+            prefix = payload[start]
+            if name in missing:
+                missing.remove(name)
+                prefix = _USED
+            entries.append(bytes([prefix]) + payload[start + 1 : position])
     except MalformedModule:
         return payload  # a custom section never makes a module invalid
-    added = [_USED + encode_name(feature) for feature in features if feature not in known]
-    return encode_unsigned(count + len(added)) + payload[start:position] + b"".join(added) + payload[position:]
+    entries += [bytes([_USED]) + encode_name(feature) for feature in missing]
+    return encode_vector(entries) + payload[position:]
 
 
 def _keep_hints(module: Module, start: int, end: int, bodies: list[bytes]) -> bytes:
-    """Return the branch hints of the functions that stay as they are."""
+    """Return metadata of code without that of instructions in rewritten functions."""
     data = module.data
     kept: list[bytes] = []
     try:
         count, position = read_u32(data, start)
         for _ in range(count):
-            entry = position
             function, position = read_u32(data, position)
-            hints, position = read_u32(data, position)
-            for _ in range(hints):
-                _, position = read_u32(data, position)
+            number, position = read_u32(data, position)
+            own = function - module.imported_functions
+            is_rewritten = own < 0 or own >= len(bodies) or len(bodies[own]) > 0
+            hints: list[bytes] = []
+            for _ in range(number):
+                hint = position
+                offset, position = read_u32(data, position)
                 size, position = read_u32(data, position)
                 position += size
-            own = function - module.imported_functions
-            if 0 <= own < len(bodies) and not bodies[own]:
-                kept.append(data[entry:position])
+                if position > end:
+                    return encode_unsigned(0)
+                if not is_rewritten or offset == _WHOLE_FUNCTION:
+                    hints.append(data[hint:position])
+            if hints:
+                kept.append(encode_unsigned(function) + encode_vector(hints))
     except MalformedModule:
         return encode_unsigned(0)
     if position != end:
         return encode_unsigned(0)
-    return encode_unsigned(len(kept)) + b"".join(kept)
+    return encode_vector(kept)

@@ -205,6 +205,15 @@ class Options:
             "help": "export these two globals (dynamic linking)",
         },
     )
+    keep_dwarf: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "",
+            "help": "keep debug information (DWARF, where a source map lies, the build id), though it describes the "
+            "code as it was before (default: drop it, with a warning)",
+        },
+    )
     verbose: bool = field(
         default=False,
         metadata={
@@ -218,7 +227,7 @@ class Options:
         metadata={
             "kind": FLAG,
             "pass_argument": "",
-            "help": "make warnings errors: a name in a list that matches nothing in the module",
+            "help": "make warnings about lists errors: a name that matches nothing in the module",
         },
     )
 

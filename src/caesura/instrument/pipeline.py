@@ -30,6 +30,7 @@ from caesura.instrument.memory import Memory, choose_memory
 from caesura.instrument.metadata import write_metadata
 from caesura.instrument.naming import FunctionNames
 from caesura.instrument.options import Options
+from caesura.instrument.outdated import drop_outdated
 from caesura.instrument.pieces import AUTOMATIC, PIECES, SHARED, choose_moves, default_moves
 from caesura.instrument.prepare import prepare
 from caesura.instrument.reasons import reason_of
@@ -101,6 +102,10 @@ class _Pipeline:
         self._functions = FunctionTable(self._module, self._types)
         self._sites: list[int] = [0] * len(self._module.body_starts)
         self._warnings: list[str] = []
+        # Those that the output may use newly, as the target features section calls them.
+        self._features: list[str] = [] if options.no_multivalue else ["multivalue"]
+        if options.import_globals or options.export_globals:
+            self._features.append("mutable-globals")
         # Functions without a frame that stay as they are, and all functions without one, with what each calls.
         self._wrappers: dict[int, int] = {}
         self._frameless: dict[int, int] = {}
@@ -115,6 +120,7 @@ class _Pipeline:
         self._tell("reading", 0)
         graph = read_calls(module)
         imports = [f"{item.module}.{item.name}" for item in module.function_imports()]
+        drop_outdated(module, options.keep_dwarf, self._edits, self._warnings)
         lists = resolve_lists(options, imports, self._names.names, self._warnings)
         suspension = find_suspending(module, graph, lists, self._prepared.runtime_functions)
         self._wrappers = find_wrappers(module, graph, suspension)
@@ -302,12 +308,9 @@ class _Pipeline:
                 )
             edits.append(sec.EXPORT, encode_name(name) + bytes([FUNCTION_KIND]) + encode_unsigned(index))
         edits.replace[sec.CODE] = self._code(bodies)
-        features: list[str] = [] if self._options.no_multivalue else ["multivalue"]
         if memory.index > 0:
-            features.append("multimemory")
-        if self._options.import_globals or self._options.export_globals:
-            features.append("mutable-globals")
-        write_metadata(module, features, bodies, functions, self._new_names, self._options.asserts, edits)
+            self._features.append("multimemory")
+        write_metadata(module, self._features, bodies, functions, self._new_names, self._options.asserts, edits)
         return write_sections(module.data, module.sections, edits)
 
     def _code(self, bodies: list[bytes]) -> bytes:

@@ -26,7 +26,8 @@ _REF_FUNC: Final = 0xD2
 _GLOBAL_GET: Final = 0x23
 _GLOBAL_SET: Final = 0x24
 
-_BRANCH_HINTS: Final = "metadata.code.branch_hint"
+# Code metadata whose own data are functions.
+_CALL_TARGETS: Final = "metadata.code.call_targets"
 
 # A body that is valid for every function type: no locals, `unreachable`, `end`.
 _STUB: Final = b"\x03\x00\x00\x0b"
@@ -130,9 +131,10 @@ class _Renumbering:
         if section is not None:
             payload = self._data[section.payload : section.end]
             edits.custom["name"] = renumber_names(payload, self._functions, self._globals)
-        section = module.custom_section(_BRANCH_HINTS)
-        if section is not None:
-            edits.custom[_BRANCH_HINTS] = self._hints(section.payload, section.end)
+        for section in module.sections:
+            if section.id == sec.CUSTOM and section.name.startswith(sec.CODE_METADATA):
+                hints = None if section.name == _CALL_TARGETS else self._hints(section.payload, section.end)
+                edits.custom[section.name] = hints
         return write_sections(self._data, module.sections, edits)
 
     def _entity(self, kind: int, index: int) -> int:
@@ -267,6 +269,8 @@ class _Renumbering:
                     _, position = read_u32(self._data, position)
                     size, position = read_u32(self._data, position)
                     position += size
+                    if position > end:
+                        return encode_unsigned(0)
                 if function < len(self._functions) and function not in self._resized:
                     entries.append((self._functions[function], self._data[hints:position]))
         except MalformedModule:

@@ -27,6 +27,9 @@ DATA: Final = 11
 DATA_COUNT: Final = 12
 TAG: Final = 13
 
+# How the names of custom sections begin that say something of instructions, by function and offset.
+CODE_METADATA: Final = "metadata.code."
+
 SECTION_NAMES: Final = [
     "custom",
     "type",
@@ -133,7 +136,8 @@ class SectionEdits:
     """What to change in a module's sections.
 
     `replace` maps a section id to a new payload; `custom` maps a custom section's name to a new payload (None drops
-    it); `append` adds entries to the end of a section that is a vector.
+    it), which takes the place of all sections of that name; `append` adds entries to the end of a section that is a
+    vector.
     """
 
     def __init__(self) -> None:
@@ -175,13 +179,13 @@ def write_sections(data: bytes, sections: list[Section], edits: SectionEdits) ->
     written_custom: set[str] = set()
     for section in sections:
         if section.id == CUSTOM:
-            if section.name not in edits.custom or section.name in written_custom:
+            if section.name not in edits.custom:
                 out.append(data[section.start : section.end])
                 continue
             payload = edits.custom[section.name]
-            written_custom.add(section.name)
-            if payload is not None:
+            if payload is not None and section.name not in written_custom:
                 out.append(encode_custom(section.name, payload))
+            written_custom.add(section.name)
             continue
         while pending and _ORDER[pending[0]] < _ORDER[section.id]:
             missing = pending.pop(0)
