@@ -16,8 +16,10 @@ from tests.support.engine import assemble
 from tests.support.guests import c_guest
 
 PLAIN = assemble('(module (import "env" "f" (func $f)) (memory 1) (func (export "run") call $f))')
-DEBUG = (".debug_info", ".debug_line", "reloc..debug_line", "reloc.CODE")
-DEBUG = (*DEBUG, "sourceMappingURL", "external_debug_info", "build_id")
+DEBUG = (
+    *(".debug_info", ".debug_line", "reloc..debug_line", "reloc.CODE"),
+    *("sourceMappingURL", "external_debug_info", "build_id"),
+)
 BROKEN = ("signature", "signature_delimiter", "compilationHints")
 OTHERS = ("producers", "dylink.0", "debug_info", "mine")
 
