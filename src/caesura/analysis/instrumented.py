@@ -84,6 +84,16 @@ def asyncify_exports(module: Module) -> dict[str, str]:
     return {}
 
 
+def state_global(module: Module) -> int:
+    """Return the global with the state of a module that is instrumented already, or -1 if it cannot be told."""
+    name = asyncify_exports(module).get(START_UNWIND, "")
+    for item in module.exports:
+        if item.name == name and item.kind == FUNCTION_KIND:
+            change = _state_change(module, item.index)
+            return -1 if change is None else change[1]
+    return -1
+
+
 def takes_pointer(module: Module, function: int) -> bool:
     """Tell whether a function takes a pointer and has no results."""
     return _has_type(module, function, _POINTER)

@@ -27,9 +27,13 @@ _NUMBERS: Final[dict[int, tuple[Callable[[], wasmtime.ValType], Callable[[Any], 
 
 
 class Connections:
-    """The imports that a guest is given, whether or not its module wants them."""
+    """The imports that a guest is given, whether or not its module wants them.
 
-    def __init__(self, imports: Imports, defaults: Mapping[str, Mapping[str, Any]]) -> None:
+    `defaults` are what stands in for those that the user does not give, `blocking` forms of these that stop the thread
+    while they wait, for guests that cannot be suspended in them.
+    """
+
+    def __init__(self, imports: Imports, defaults: Imports, blocking: Imports) -> None:
         self._given: dict[tuple[str, str], Any] = {}
         for source in (defaults, imports):
             for module, items in source.items():
@@ -39,6 +43,12 @@ class Connections:
                     )
                 for name, item in items.items():
                     self._given[module, name] = item
+        self._blocking = {
+            (module, name): item
+            for module, items in blocking.items()
+            for name, item in items.items()
+            if name not in imports.get(module, {})
+        }
         self.provided = frozenset(f"{module}.{name}" for module, name in self._given)
         self.import_list = tuple(
             sorted(
@@ -48,13 +58,21 @@ class Connections:
             )
         )
 
-    def host_functions(self, imports: tuple[ImportShape, ...]) -> list[HostFunction | None]:
-        """Return the host functions by number; None where Wasmtime's WASI has the function."""
+    def host_functions(
+        self, imports: tuple[ImportShape, ...], unsuspended: tuple[int, ...]
+    ) -> list[HostFunction | None]:
+        """Return the host functions by number; None where Wasmtime's WASI has the function.
+
+        `unsuspended` are the numbers of those in which the guest cannot be suspended.
+        """
         functions: list[HostFunction | None] = []
+        never = frozenset(unsuspended)
         for item in imports:
             if item.shape is None:
                 continue
             given = self._given.get((item.module, item.name))
+            if len(functions) in never:
+                given = self._blocking.get((item.module, item.name), given)
             name = f"{item.module}.{item.name}"
             if given is not None and not callable(given):
                 raise _wrong(item, given, "a callable")

@@ -57,11 +57,12 @@ class ImportShape:
 class Description:
     """A module as the host sees it. `abi` is THUNKS, PLAIN or NONE.
 
-    `state_changes` has the names under which the ABI's functions are exported, by their proper names. `entries` are the
-    exports with an entry thunk, and the thunks' indices. `memory` is the name of the guest's own memory,
-    `asyncify_memory` that of the memory with the asyncify stack, `wide` tells whether the latter has 64-bit
-    addresses; names are empty where there is nothing. `stack_pointer` is the name of the export of the shadow
-    stack pointer, `wide_stack` whether it is an i64, `thunks_switch` whether the entry thunks are known to
+    `unsuspended` are the imported functions, by index, in which the module cannot be suspended because whoever
+    instrumented it said that it would not. `state_changes` has the names under which the ABI's functions are exported,
+    by their proper names. `entries` are the exports with an entry thunk, and the thunks' indices. `memory` is the name
+    of the guest's own memory, `asyncify_memory` that of the memory with the asyncify stack, `wide` tells whether the
+    latter has 64-bit addresses; names are empty where there is nothing. `stack_pointer` is the name of the export of
+    the shadow stack pointer, `wide_stack` whether it is an i64, `thunks_switch` whether the entry thunks are known to
     exchange it.
 
     Where the options left out functions that the analysis would have instrumented, `checked` is set: `uninstrumented`
@@ -71,6 +72,7 @@ class Description:
     abi: str
     functions: dict[str, FunctionShape]
     imports: tuple[ImportShape, ...]
+    unsuspended: tuple[int, ...]
     state_changes: dict[str, str]
     entries: dict[str, int]
     memory: str
@@ -111,6 +113,7 @@ class Description:
         fields["imports"] = tuple(_import(item) for item in fields["imports"])
         fields["names"] = {int(index): name for index, name in fields["names"].items()}
         fields["uninstrumented"] = tuple(fields["uninstrumented"])
+        fields["unsuspended"] = tuple(fields["unsuspended"])
         return Description(**fields)
 
 

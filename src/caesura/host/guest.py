@@ -80,12 +80,19 @@ async def obtain_program(
 ) -> tuple[Program, Connections]:
     """Do the part of `load` that runs nothing of the guest: return a program, and the imports for its guests."""
     data = read_source(source)
-    connections = Connections(imports or {}, {WASI: wasi.functions()} if wasi is not None else {})
+    connections = connect(imports or {}, wasi)
     recipe = Recipe(data, connections.import_list, connections.provided, wasi is not None, settings)
     program = find_program(recipe)
     if program is None:
         program = await order_program(recipe)
     return program, connections
+
+
+def connect(imports: Imports, wasi: Wasi | None) -> Connections:
+    """Return what a guest is given for its imports."""
+    if wasi is None:
+        return Connections(imports, {}, {})
+    return Connections(imports, {WASI: wasi.functions()}, {WASI: wasi.blocking()})
 
 
 async def make_guest(program: Program, connections: Connections, wasi: Wasi | None, settings: GuestSettings) -> Guest:
@@ -104,7 +111,7 @@ class Guest:
         self._instance = Instance(
             program,
             self,
-            connections.host_functions(wanted),
+            connections.host_functions(wanted, program.description.unsuspended),
             wasi.configuration() if wasi is not None else None,
             lambda store: connections.items(wanted, store),
             settings,

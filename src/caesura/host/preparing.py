@@ -13,8 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from caesura.analysis.instrumented import asyncify_exports, takes_pointer
+from caesura.analysis.instrumented import asyncify_exports, state_global, takes_pointer
 from caesura.analysis.shadow_stack import find_stack_pointer
+from caesura.analysis.suspending_imports import suspending_imports
 from caesura.errors import UnsupportedModule
 from caesura.host.claims import check_claims
 from caesura.host.description import (
@@ -33,6 +34,7 @@ from caesura.host.description import (
 from caesura.host.recognition import find_moved_stack_pointer
 from caesura.instrument.api import instrument
 from caesura.instrument.options import Options
+from caesura.instrument.thunks import FUNCTIONS_SECTION
 from caesura.wasm import sections as sec
 from caesura.wasm import types as t
 from caesura.wasm.leb128 import encode_name, encode_unsigned
@@ -48,13 +50,15 @@ _NAME_SECTION: Final = "name"
 class _Drivable:
     """A module that can be driven, and what only its making tells.
 
-    `stack_pointer` is the shadow stack pointer's global, or -1. If the options left functions out, `checked` is set;
-    `uninstrumented` and `names` are those of `Description`.
+    `stack_pointer` is the shadow stack pointer's global, or -1. `unsuspended` are the imported functions in which it
+    cannot be suspended, by index. If the options left functions out, `checked` is set; `uninstrumented` and `names` are
+    those of `Description`.
     """
 
     abi: str
     module: Module
     stack_pointer: int
+    unsuspended: frozenset[int] = frozenset()
     checked: bool = False
     uninstrumented: tuple[int, ...] = ()
     names: dict[int, str] = field(default_factory=dict)
@@ -73,7 +77,8 @@ def prepare(
         raise UnsupportedModule("the module has a memory that is shared between threads; guests have one thread")
     if any(item.module == ASYNCIFY_MODULE for item in module.imports):
         with_runtime = Module(instrument(module.data, options).module)
-        drivable = _Drivable(NONE, with_runtime, find_stack_pointer(with_runtime))
+        everywhere = frozenset(range(with_runtime.imported_functions))
+        drivable = _Drivable(NONE, with_runtime, find_stack_pointer(with_runtime), everywhere)
     elif asyncify_exports(module):
         if not accept_instrumented:
             raise UnsupportedModule(
@@ -103,7 +108,22 @@ def _instrumented_elsewhere(module: Module) -> _Drivable:
         index = max(0, _exported_index(module, MEMORY_KIND, _guest_memory(module, True)))
     memory = module.memories[index] if index < len(module.memories) else None
     check_claims(module, asyncify_exports(module), memory, thunks)
-    return _Drivable(THUNKS if thunks else PLAIN, module, pointer)
+    abi = THUNKS if thunks else PLAIN
+    return _Drivable(abi, module, pointer, frozenset(_unsuspended(module, abi)))
+
+
+def _unsuspended(module: Module, abi: str) -> list[int]:
+    """Return the imported functions in which a module cannot be suspended: whoever instrumented it said so."""
+    if abi == PLAIN:
+        state = state_global(module)
+        suspending = suspending_imports(module, state) if state >= 0 else [True] * module.imported_functions
+        return [function for function, suspends in enumerate(suspending) if not suspends]
+    section = module.custom_section(FUNCTIONS_SECTION)
+    if section is None:
+        return []
+    bitmap = module.data[section.payload : section.end]
+    known = range(min(module.imported_functions, 8 * len(bitmap)))
+    return [function for function in known if not bitmap[function >> 3] >> (function & 7) & 1]
 
 
 def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Options) -> _Drivable:
@@ -120,7 +140,7 @@ def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Op
         edits = SectionEdits()
         edits.custom[_NAME_SECTION] = None
         made = Module(write_sections(made.data, made.sections, edits))
-    return _Drivable(THUNKS, made, done.stack_pointer, True, uninstrumented, names)
+    return _Drivable(THUNKS, made, done.stack_pointer, frozenset(), True, uninstrumented, names)
 
 
 def _with_exports(drivable: _Drivable) -> Module:
@@ -171,6 +191,7 @@ def _describe(drivable: _Drivable, switches: bool) -> Description:
         abi=drivable.abi,
         functions={name: shape for name, shape in functions.items() if not name.startswith(ENTRY_PREFIX)},
         imports=tuple(_import_shape(module, item) for item in module.imports),
+        unsuspended=tuple(sorted(drivable.unsuspended)),
         state_changes=asyncify_exports(module),
         entries={
             name.removeprefix(ENTRY_PREFIX): shape.index

@@ -7,8 +7,9 @@ takes the results from the block without calling the host. An export that may su
 export, which starts the rewinding, ends the unwinding, and switches the shadow stack.
 
 Where modules share the two globals, an import may be another module's function, which unwinds and rewinds itself. So
-import thunks look at the state after the call too, and leave a marker among the frames: whether the call itself was what
-suspended. Telling it from the place where the frames begin was rejected: the other module's functions may have none.
+import thunks look at the state after the call too, and leave a marker among the frames: whether the call itself was
+what suspended. Telling it from the place where the frames begin was rejected: the other module's functions may have
+none.
 """
 
 from __future__ import annotations
