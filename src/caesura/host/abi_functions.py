@@ -27,7 +27,9 @@ class AbiFunction:
     def __init__(self, instance: Instance, name: str, argument: int | None = None) -> None:
         function = instance.item(name)
         assert isinstance(function, wasmtime.Func), "exports have the kinds that the module says"
-        self.error: BaseException | None = None  # of `call_import`, through `native`
+        self.error: BaseException | None = None  # these are `native`'s
+        self.position = 0
+        self.depth = 0
         self._name = name
         self._function = function  # keeps the structure at the address alive
         self._buffer = ctypes.create_string_buffer((argument or 0).to_bytes(SLOT, "little"), SLOT)

@@ -18,6 +18,7 @@ from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iter
 from caesura.host.errors import ASYNCIFY_CORRUPTED, ASYNCIFY_OVERFLOW, GuestTrap
 from caesura.host.frames import MAXIMUM_RESULTS, RESULTS, Corrupted, FrameArea
 from caesura.host.imports import HostFunction
+from caesura.host.native_stack import check_recursion
 from caesura.host.protocol import Lost, Overflowed
 from caesura.host.values import result_of
 
@@ -42,11 +43,13 @@ class Call:
         "answer",
         "arriving",
         "coroutine",
+        "depth",
         "error",
         "failure",
         "frames",
         "instance",
         "pending",
+        "position",
         "resting_pointer",
         "stack",
         "stack_pointer",
@@ -81,6 +84,9 @@ class Call:
         self.stack_pointer = 0
         self.resting_pointer = 0
         self.task: asyncio.Task[Any] | None = None
+        # How many calls of guests the innermost entry is inside of, and where the native stack stands in its import.
+        self.depth = 0
+        self.position = 0
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return drive_awaited(self)
@@ -96,6 +102,7 @@ class Call:
     def run(self) -> Any:
         """Run the call to its end; it must not suspend."""
         try:
+            self._check_depth()
             self._enter()
             return self.results()
         finally:
@@ -104,6 +111,7 @@ class Call:
     def start(self) -> None:
         """Run the guest until the call returns or is suspended."""
         self.instance.check()  # a generator starts long after it was made
+        self._check_depth()
         if self._export.may_suspend:
             self.instance.stacks.take(self)
         self._enter()
@@ -114,6 +122,7 @@ class Call:
         if instance.closed and self.failure is not None:
             raise self.failure
         instance.check()
+        self._check_depth()
         instance.stacks.check_resumption(self)
         instance.suspended.discard(self)
         self.arriving = self.pending
@@ -235,6 +244,21 @@ class Call:
         if self.failure is not None:
             raise self.failure
         function.write_result(self, values, self.answer)
+
+    def _check_depth(self) -> None:
+        """Raise RecursionError if guest code must not be entered here, before anything has changed."""
+        check_recursion()
+        outer = native.thread.call
+        if outer is None:
+            self.depth = 0
+            return
+        if not self.instance.depth:  # else Wasmtime goes on counting where it was entered first
+            native.native_stack().check_position(outer.position)
+        self.depth = outer.depth + 1
+        if self.depth > self.instance.recursion_limit:
+            raise RecursionError(
+                f"a guest and host functions call each other {self.depth} deep: load it with a larger recursion_limit"
+            )
 
     def _enter(self) -> None:
         """Run guest code until it returns, is suspended, or fails."""

@@ -29,7 +29,7 @@ from caesura.host.instance import Instance
 from caesura.host.making import order_program
 from caesura.host.memory import GuestMemory
 from caesura.host.program import WASI, Program, Recipe, find_program, read_source
-from caesura.host.settings import SHADOW_STACK_SIZE, GuestSettings, ProgramSettings
+from caesura.host.settings import RECURSION_LIMIT, SHADOW_STACK_SIZE, GuestSettings, ProgramSettings
 from caesura.host.wasi import Wasi
 from caesura.instrument.options import Options
 from caesura.wasm.types import type_name
@@ -48,6 +48,7 @@ async def load(
     stack_space: tuple[int, int] | None = None,
     interruptible: bool = False,
     accept_instrumented: bool = True,
+    recursion_limit: int = RECURSION_LIMIT,
 ) -> Guest:
     """Load a module and make a guest of it.
 
@@ -62,6 +63,7 @@ async def load(
     address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no
     `malloc`. `interruptible` guests can be stopped in mid-computation with `interrupt`, and run a little slower. With
     `accept_instrumented=False`, modules that say that they are instrumented already are refused: best for strangers'.
+    `recursion_limit` is how many calls deep the guest and host functions may call each other.
 
     Raises UsageError for a file that cannot be read, imports or options that do not fit the module, ModuleError for a
     module that is malformed or uses what is not supported, and what its start function raises (GuestTrap, or a host
@@ -70,7 +72,9 @@ async def load(
     program_settings = ProgramSettings(
         options=options, cache=cache, interruptible=interruptible, accept_instrumented=accept_instrumented
     )
-    guest_settings = GuestSettings(shadow_stack_size=shadow_stack_size, stack_space=stack_space)
+    guest_settings = GuestSettings(
+        shadow_stack_size=shadow_stack_size, stack_space=stack_space, recursion_limit=recursion_limit
+    )
     program, connections = await obtain_program(source, imports, wasi, program_settings)
     return await make_guest(program, connections, wasi, guest_settings)
 

@@ -26,6 +26,7 @@ from caesura.host.description import ENTRY_PREFIX, NONE, THUNKS, FunctionShape
 from caesura.host.errors import GuestTrap, backtrace_note
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction
 from caesura.host.memory import GuestMemory
+from caesura.host.native_stack import check_recursion
 from caesura.host.protocol import Protocol
 from caesura.host.settings import GuestSettings
 from caesura.host.setup import make_protocol, make_switch
@@ -72,11 +73,12 @@ class _Start(Call):
 
     __slots__ = ()
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, outer: native.Running | None) -> None:
         self.instance = instance
         self.error = None
         self.arriving = None
         self.unwinding = False
+        self.depth = outer.depth + 1 if outer is not None else 0
 
     def suspend_coroutine(self, function: HostFunction, coroutine: Any, waited_for: Any) -> None:
         coroutine.close()
@@ -100,7 +102,12 @@ class Instance:
         make_items: Callable[[wasmtime.Store], list[tuple[str, str, AsExtern]]],
         settings: GuestSettings,
     ) -> None:
+        native.native_stack().check_size()
+        check_recursion()
+        if native.thread.call is not None:
+            native.native_stack().check_position(native.thread.call.position)
         self.program = program
+        self.recursion_limit = settings.recursion_limit
         self.description = program.description
         self.guest = guest
         self.imports = imports
@@ -247,9 +254,9 @@ class Instance:
     # Making an instance
 
     def _instantiate(self, items: list[tuple[str, str, AsExtern]]) -> dict[str, AsExtern]:
-        start = _Start(self)
         thread = native.thread
         outer = thread.call
+        start = _Start(self, outer)
         thread.call = start
         try:
             instance = self.program.instantiate(self.store, items)

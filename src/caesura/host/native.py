@@ -24,6 +24,8 @@ import wasmtime
 from wasmtime import _ffi as ffi
 from wasmtime._trap import FrameList
 
+from caesura.host.native_stack import NativeStack, stack_of_this_thread
+
 _POINTER: Final = c_void_p
 
 # Python's instruction RESUME handles signals unless its argument is at least this.
@@ -80,6 +82,8 @@ class Running(Protocol):
     """What the callback needs of the innermost call of a thread."""
 
     error: BaseException | None
+    position: int  # where the native stack stands in the import that is called
+    depth: int  # how many calls of guests it is inside of
 
     def call_import(self, number: int, values: int) -> None:
         """Run the host function of an import; its arguments lie at `values`, where its results go."""
@@ -89,15 +93,27 @@ class _Thread(threading.local):
     """The innermost call into a guest, for each thread."""
 
     call: Running | None = None
+    stack: NativeStack | None = None
 
 
 thread: Final = _Thread()
 
 
+def native_stack() -> NativeStack:
+    """Return the stack of the running thread."""
+    found = thread.stack
+    if found is None:
+        found = thread.stack = stack_of_this_thread()
+    return found
+
+
 def _on_import(number: int | None, caller: int | None, values: int | None, count: int) -> int | None:
     """Wasmtime calls this for every import; no exception may leave it."""
     try:
-        thread.call.call_import(number or 0, values or 0)  # type: ignore[union-attr]
+        call = thread.call
+        assert call is not None, "guest code runs only inside a call"
+        call.position = values or 0
+        call.call_import(number or 0, values or 0)
     except BaseException as error:
         if thread.call is not None:
             thread.call.error = error

@@ -16,6 +16,7 @@ from caesura.instrument.options import Options
 
 SHADOW_STACK_SIZE: Final = 64 * 1024
 _LEAST_SHADOW_STACK: Final = 256
+RECURSION_LIMIT: Final = 100
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,19 @@ class GuestSettings:
 
     `shadow_stack_size` is bytes, for each concurrent call of a compiled program. `stack_space` is a place (first
     address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no `malloc`.
+    `recursion_limit` is how many calls deep the guest and host functions may call each other.
 
     Raises UsageError for what no guest can have.
     """
 
     shadow_stack_size: int = SHADOW_STACK_SIZE
     stack_space: tuple[int, int] | None = None
+    recursion_limit: int = RECURSION_LIMIT
 
     def __post_init__(self) -> None:
         if self.shadow_stack_size < _LEAST_SHADOW_STACK:
             raise UsageError(
                 f"shadow_stack_size is {self.shadow_stack_size} bytes: expected at least {_LEAST_SHADOW_STACK}"
             )
+        if self.recursion_limit < 0:
+            raise UsageError(f"recursion_limit is {self.recursion_limit}: expected a number of calls, 0 or more")

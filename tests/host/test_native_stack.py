@@ -1,0 +1,137 @@
+"""Recursion through guests and host functions ends in an error, whatever the thread's stack; each in a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Final
+
+import pytest
+
+_BEGIN: Final = """
+import asyncio, sys, threading
+import caesura
+
+AGAIN = b'''(module (import "env" "again" (func $again (param i32) (result i32)))
+    (func (export "f") (param i32) (result i32) (call $again (local.get 0)))
+    (func $deep (export "deep") (param i32) (result i32)
+        (if (result i32) (i32.eqz (local.get 0))
+            (then (call $again (i32.const -1)))
+            (else (i32.add (i32.const 1) (call $deep (i32.sub (local.get 0) (i32.const 1))))))))'''
+
+def load(again, **more):
+    return asyncio.run(caesura.load(AGAIN, {"env": {"again": again}}, cache=False, **more))
+
+def attempt(call):
+    try:
+        return call()
+    except (RecursionError, caesura.CaesuraError) as error:
+        return f"{type(error).__name__}: {error}"
+
+def in_thread(size, function):
+    said = []
+    threading.stack_size(size)
+    thread = threading.Thread(target=lambda: said.append(function()))
+    thread.start()
+    thread.join()
+    return said[0]
+"""
+
+
+def output(script: str) -> str:
+    """Run a script and return what it prints; it must not be ended by a signal."""
+    command = [sys.executable, "-c", _BEGIN + script]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_a_guest_and_a_host_function() -> None:
+    said = output("""
+def again(guest, value):
+    return guest.call_nowait("f", value + 1)
+
+guest = load(again)
+print(attempt(lambda: guest.call_nowait("f", 0)))
+sys.setrecursionlimit(10**6)
+print(attempt(lambda: load(again, recursion_limit=3).call_nowait("f", 0)))
+print(attempt(lambda: load(again, recursion_limit=10**6).call_nowait("f", 0)))
+""")
+    first, second, third = said.splitlines()
+    assert first.startswith("RecursionError: a guest and host functions call each other 101 deep")
+    assert second.startswith("RecursionError: a guest and host functions call each other 4 deep")
+    assert third == "GuestTrap: the guest trapped in f: stack overflow"
+
+
+def test_guests_that_call_each_other() -> None:
+    """Each has a limit of its own for what its code may take, but there is one stack."""
+    said = output("""
+sys.setrecursionlimit(10**6)
+
+def again(value):
+    return load(again, recursion_limit=10**6).call_nowait("f", 0)
+
+print(in_thread(1 << 20, lambda: attempt(lambda: again(0))))
+print(in_thread(4 << 20, lambda: attempt(lambda: again(0))))
+""")
+    # Python's own limit for C code comes first in some versions.
+    for line in said.splitlines():
+        assert line.startswith("RecursionError: guests and host functions call each other")
+
+
+@pytest.mark.parametrize("size", [64, 256, 512, 768, 1024, 16384])
+def test_threads(size: int) -> None:
+    """One whose stack is too small refuses guests; one that does not is large enough for whatever they do."""
+    said = output(f"""
+sys.setrecursionlimit(10**6)
+
+def again(guest, value):
+    return value if value < 0 else guest.call_nowait("f", value + 1)
+
+def main():
+    guest = load(again, recursion_limit=10**6)
+    deepest = 0
+    for depth in range(1000, 10**6, 1000):
+        if attempt(lambda: guest.call_nowait("deep", depth)) != depth - 1:
+            break
+        deepest = depth
+    return deepest > 1000, attempt(lambda: guest.call_nowait("deep", 10**6)), attempt(lambda: guest.call_nowait("f", 0))
+
+print(in_thread({size << 10}, lambda: attempt(main)))
+""")
+    if size < 768:
+        assert said.startswith(f"UsageError: this thread has a native stack of {size << 10:,} bytes")
+    else:
+        overflow = "'GuestTrap: the guest trapped in {}: stack overflow'"
+        assert said == f"(True, {overflow.format('deep')}, {overflow.format('f')})\n"
+
+
+def test_near_pythons_own_limit() -> None:
+    """However deep Python is: a call ends well or in RecursionError, and the guest can be used afterwards."""
+    said = output("""
+async def again(guest, value):
+    await asyncio.sleep(0)
+    return value
+
+def quick(guest, value):
+    return value
+
+def descend(depth, function):
+    return descend(depth - 1, function) if depth else function()
+
+slow, fast = load(again), load(quick)
+limit = sys.getrecursionlimit()
+seen = set()
+for depth in range(limit - 120, limit):
+    for call in (lambda: fast.call_nowait("f", 5), lambda: slow.call("f", 5).send(None)):
+        coroutine = None
+        try:
+            result = descend(depth, call)
+        except RecursionError:
+            result = "RecursionError"
+        seen.add(result)
+    assert fast.call_nowait("f", 6) == 6
+    assert asyncio.run(slow.call("f", 7)) == 7
+print(sorted(map(str, seen)))
+""")
+    assert said == "['5', 'None', 'RecursionError']\n"
