@@ -37,7 +37,23 @@ class MalformedModule(ModuleError):
 
 
 class UnsupportedModule(ModuleError):
-    """A valid module uses something that caesura refuses to transform."""
+    """A valid module uses something that caesura refuses to transform.
+
+    `kind` says in a few words what that is, without names and numbers. Where functions are refused, `refusals` has an
+    error for each of them, this one's function first; the message tells how many there are, and of which kinds.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        offset: int = -1,
+        function: str = "",
+        kind: str = "",
+        refusals: tuple[UnsupportedModule, ...] = (),
+    ) -> None:
+        self.kind = kind
+        self.refusals = refusals
+        super().__init__(message, offset, function)
 
 
 class UsageError(CaesuraError):

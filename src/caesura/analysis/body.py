@@ -270,9 +270,10 @@ def _read_code(
             if ignore_catch_sites:
                 continue
             raise UnsupportedModule(
-                "this call may suspend inside a catch body of an old-form try, which is not supported yet; "
-                "take the callee off the list of what may suspend",
+                "this call may suspend inside a catch body of an old-form try, which is not supported yet; if it "
+                "never does, leave the callee out with a list, or all such calls with --ignore-unwind-from-catch",
                 opcode,
+                kind="call in a catch body of an old-form try",
             )
         body.sites.append(index)
         if open_sites:
@@ -292,7 +293,12 @@ def _enter_handler(body: Body, open_constructs: list[int], open_catch: list[bool
 
 
 def _refuse_tail_call(offset: int) -> UnsupportedModule:
-    return UnsupportedModule("this tail call may suspend, which is not supported yet", offset)
+    return UnsupportedModule(
+        "this tail call may suspend, which is not supported yet; compile without tail calls, or leave the function out "
+        "with --remove-list if it never suspends",
+        offset,
+        kind="tail call",
+    )
 
 
 def block_types(module: Module, block_type: int, offset: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -13,6 +13,7 @@ from caesura.cli.messages import say, say_warning
 from caesura.cli.options import WrongUsage, add_options, read_options
 from caesura.cli.progress import ProgressBar
 from caesura.cli.summary import function_line, summary_json, summary_line
+from caesura.errors import UnsupportedModule
 from caesura.instrument.report import Instrumented
 
 _HELP: Final = "make a module pausable"
@@ -70,6 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
     bar = ProgressBar(not arguments.quiet)
     try:
         result = caesura.instrument(read_module(arguments.input), options, bar)
+    except UnsupportedModule as error:
+        bar.clear()
+        if options.verbose:
+            for refusal in error.refusals:
+                say(f"refused: {refusal}")
+        raise
     finally:
         bar.clear()
     write_output(arguments.output, _pieces(arguments.output, result.module))

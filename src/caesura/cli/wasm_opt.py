@@ -30,8 +30,8 @@ from caesura.cli.wasm_opt_asyncify import read_options
 from caesura.cli.wasm_opt_known import refuse_unknown
 from caesura.cli.wasm_opt_steps import Run, divide, optimize_choice, wants_asyncify
 from caesura.cli.wasm_opt_verbose import decisions
-from caesura.errors import CaesuraError, InternalError, MalformedModule, UsageError
-from caesura.instrument.options import Options
+from caesura.errors import CaesuraError, InternalError, MalformedModule, UnsupportedModule, UsageError
+from caesura.instrument.options import Options, flag_of
 from caesura.instrument.report import Instrumented
 from caesura.wasm.module import Module
 
@@ -158,11 +158,21 @@ class _Job:
             self._map = _read_text(line.value(arguments.INPUT_SOURCE_MAP))
         data = self._first_run(steps.first, data)
         data = self._drop_debug_information(data)
-        result = caesura.instrument(data, self._options)
+        result = self._instrument(data)
         self._tell(data, result)
         if self._map is not None:
             self._map = source_map.carry(self._map, data, result.module)
         self._second_run(steps.second, result.module)
+
+    def _instrument(self, data: bytes) -> Instrumented:
+        """Instrument a module; what is refused is told with the names that options have here."""
+        try:
+            return caesura.instrument(data, self._options)
+        except UnsupportedModule as error:
+            if self._options.verbose:
+                for refusal in error.refusals:
+                    say(f"refused: {_with_pass_arguments(str(refusal))}")
+            raise UsageError(_with_pass_arguments(str(error))) from error
 
     def _drop_debug_information(self, data: bytes) -> bytes:
         if self._line.has(arguments.OUTPUT_SOURCE_MAP):
@@ -253,6 +263,14 @@ class _Job:
 
     def _warn(self, message: str) -> None:
         say(f"warning: {message}")
+
+
+def _with_pass_arguments(message: str) -> str:
+    """Return a message about options of `caesura instrument` as one about pass arguments."""
+    for item in fields(Options):
+        if item.metadata["pass_argument"]:
+            message = message.replace(flag_of(item.name), f"--pass-arg={item.metadata['pass_argument']}")
+    return message
 
 
 def _has_own_runtime(data: bytes, is_text: bool) -> bool:

@@ -16,10 +16,11 @@ from caesura.analysis.actions import ACTIONS
 from caesura.analysis.body import Body, block_types
 from caesura.errors import InternalError, MalformedModule, UnsupportedModule
 from caesura.instrument.plan import SLOT, Plan
+from caesura.instrument.unsaved import type_behind, unsaved_value
 from caesura.wasm.immediates import instruction_name
 from caesura.wasm.instructions import ADDRESS, RESULTS
 from caesura.wasm.module import Module
-from caesura.wasm.types import I32, I64, type_name
+from caesura.wasm.types import I32, I64
 
 _INSTRUCTION: Final = SLOT - 1
 
@@ -30,14 +31,15 @@ _MAXIMUM_WORK: Final = 5_000_000
 class Crossing:
     """Keeps track of crossing operands during the planner's walk, and enters them into the plan.
 
-    `producers` is the planner's operand stack. The planner notes here what types and moves are found from: the last
-    write of each local, the first operand of each untyped `select`, the types that a `br_if` gives again, and the
-    start of the construct that an `end` or `else` belongs to. `used` counts, by type, the temporaries of operands
-    below the current construct.
+    `results` are the function's, `producers` is the planner's operand stack. The planner notes here what types and
+    moves are found from: the last write of each local, the first operand of each untyped `select`, the types that a
+    `br_if` gives again, and the start of the construct that an `end` or `else` belongs to. `used` counts, by type, the
+    temporaries of operands below the current construct.
     """
 
-    def __init__(self, module: Module, body: Body, plan: Plan, producers: list[int]) -> None:
+    def __init__(self, module: Module, body: Body, results: tuple[int, ...], plan: Plan, producers: list[int]) -> None:
         self._module = module
+        self._results = results
         self._body = body
         self._plan = plan
         self._producers = producers
@@ -60,7 +62,10 @@ class Crossing:
         self._work += high - low
         if self._work > _MAXIMUM_WORK:
             raise UnsupportedModule(
-                "too many operands stand on the stack across calls that may suspend", self._body.positions[moment >> 1]
+                "too many operands stand on the stack across calls that may suspend; leave the function out with "
+                "--remove-list if it never suspends",
+                self._body.positions[moment >> 1],
+                kind="too many operands across calls",
             )
         used = self.used.copy()
         for operand in range(low, high):
@@ -141,12 +146,10 @@ class Crossing:
     def _kind(self, value_type: int, producer: int) -> int:
         if value_type < 0x7B or value_type > 0x7F:
             index = producer & _INSTRUCTION
-            what = type_name(value_type) if value_type > 0 else "reference"
-            raise UnsupportedModule(
-                f"a value of type {what} must be saved across a suspension, which is not supported yet "
-                f"(it comes from {instruction_name(self._body.codes[index])})",
-                self._body.positions[index],
-            )
+            if value_type <= 0:
+                value_type = type_behind(self._module, self._body, self._results, index)
+            origin = instruction_name(self._body.codes[index])
+            raise unsaved_value("a value", value_type, self._body.positions[index], origin)
         return 0x7F - value_type
 
     def _type_of(self, producer: int) -> int:

@@ -13,8 +13,9 @@ from caesura.instrument.chunks import Shape, chunks_of
 from caesura.instrument.code import LOCAL_SET
 from caesura.instrument.plan import Plan
 from caesura.instrument.runtime import NOT_SHARED
+from caesura.instrument.unsaved import unsaved_value
 from caesura.wasm.leb128 import encode_unsigned
-from caesura.wasm.types import I32, type_name
+from caesura.wasm.types import I32
 
 
 class Frame:
@@ -109,6 +110,7 @@ class Frame:
             raise UnsupportedModule(
                 f"instrumented, this function would have {count} locals; engines allow {MAXIMUM_LOCALS}",
                 body.code_start,
+                kind="too many locals",
             )
 
     def new_runs(self) -> list[tuple[int, int]]:
@@ -125,9 +127,5 @@ class Frame:
 def _saved_type(body: Body, local: int) -> int:
     value_type = body.local_type(local)
     if value_type < 0x7B or value_type > 0x7F:
-        raise UnsupportedModule(
-            f"local {local} of type {type_name(value_type)} must be saved across a suspension, which is not "
-            "supported yet",
-            body.code_start,
-        )
+        raise unsaved_value(f"local {local}", value_type, body.code_start)
     return value_type

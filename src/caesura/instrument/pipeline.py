@@ -34,6 +34,7 @@ from caesura.instrument.outdated import drop_outdated
 from caesura.instrument.pieces import AUTOMATIC, PIECES, SHARED, choose_moves, default_moves
 from caesura.instrument.prepare import prepare
 from caesura.instrument.reasons import reason_of
+from caesura.instrument.refusals import Refusals
 from caesura.instrument.report import FunctionReport, Instrumented
 from caesura.instrument.runtime import Runtime
 from caesura.instrument.selection import select_two_bodies
@@ -102,6 +103,7 @@ class _Pipeline:
         self._functions = FunctionTable(self._module, self._types)
         self._sites: list[int] = [0] * len(self._module.body_starts)
         self._warnings: list[str] = []
+        self._refusals = Refusals()
         # Those that the output may use newly, as the target features section calls them.
         self._features: list[str] = [] if options.no_multivalue else ["multivalue"]
         if options.import_globals or options.export_globals:
@@ -247,10 +249,13 @@ class _Pipeline:
                     suspension.instrumented[function] or suspension.topmost[function] or suspension.bottommost[function]
                 ):
                     body = asserter.rewrite(function)
-            except (MalformedModule, UnsupportedModule, IndexError, KeyError) as error:
+            except UnsupportedModule as error:
+                self._refuse(own, error)
+            except (MalformedModule, IndexError, KeyError) as error:
                 raise self._located(own, error) from None
             bodies.append(body)
         self._tell("instrumenting", len(self._sites))
+        self._refusals.check()
         return bodies
 
     def _prepare(self, own: int, suspension: Suspension, writer: BodyWriter) -> Prepared | None:
@@ -263,16 +268,21 @@ class _Pipeline:
             return None
         try:
             prepared = writer.prepare(function)
-        except (MalformedModule, UnsupportedModule, IndexError, KeyError) as error:
+        except UnsupportedModule as error:
+            self._refuse(own, error)
+            return None
+        except (MalformedModule, IndexError, KeyError) as error:
             raise self._located(own, error) from None
         if prepared is not None:
             self._sites[own] = len(prepared.subject.plan.site_calls)
         return prepared
 
-    def _located(self, own: int, error: Exception) -> MalformedModule | UnsupportedModule:
-        """Return what went wrong in a function as an error that says where."""
-        if isinstance(error, UnsupportedModule):
-            return UnsupportedModule(error.reason, *self._place(own, error.offset))
+    def _refuse(self, own: int, error: UnsupportedModule) -> None:
+        offset, function = self._place(own, error.offset)
+        self._refusals.add(UnsupportedModule(error.reason, offset, function, error.kind))
+
+    def _located(self, own: int, error: Exception) -> MalformedModule:
+        """Return what is wrong with a function as an error that says where."""
         if isinstance(error, MalformedModule):
             return MalformedModule(error.reason, *self._place(own, error.offset))
         return MalformedModule("this is not valid code", *self._place(own, self._module.body_starts[own]))

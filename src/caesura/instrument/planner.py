@@ -76,7 +76,7 @@ class Planner:
         self._empty = 0
         self._last_read: dict[int, int] = {}
         self._below: dict[int, list[int]] = {}
-        self._crossing = Crossing(module, body, self.plan, self._producers)
+        self._crossing = Crossing(module, body, results, self.plan, self._producers)
         self._region = 0
         self._constructs: list[_Construct] = []
 
@@ -330,7 +330,10 @@ class Planner:
         if action == actions.LEAVE:
             return self._leave(index)
         raise UnsupportedModule(
-            f"{instruction_name(code)} is not supported yet in a function that may suspend", self.body.positions[index]
+            f"{instruction_name(code)} is not supported yet in a function that may suspend; leave the function out "
+            "with --remove-list if it never suspends",
+            self.body.positions[index],
+            kind=instruction_name(code),
         )
 
     def _open(self, index: int, code: int) -> int:

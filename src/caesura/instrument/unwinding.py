@@ -88,6 +88,7 @@ class Unwinding:
                     f"a result of type {type_name(value_type)} has no default value; a function that may suspend "
                     "cannot return it yet",
                     self._body.code_start,
+                    kind=f"result of type {type_name(value_type)}",
                 )
         return b"".join([c.zero(value_type) for value_type in self._results])
 

@@ -1,0 +1,36 @@
+"""What is refused in a module, function by function: all of it is told at once.
+
+Who has to change a program, or to write lists, wants to see everything that is in the way, not one function after the
+other. So a function that is refused does not end the work; only when all have been looked at is there one error.
+"""
+
+from __future__ import annotations
+
+from caesura.errors import UnsupportedModule
+
+
+class Refusals:
+    """The functions of a module that were refused, in order; each error says where."""
+
+    def __init__(self) -> None:
+        self._errors: list[UnsupportedModule] = []
+
+    def add(self, error: UnsupportedModule) -> None:
+        """Note a function that is refused."""
+        self._errors.append(error)
+
+    def check(self) -> None:
+        """Raise UnsupportedModule, for the first function and with what there is besides, if any was refused."""
+        errors = self._errors
+        if not errors:
+            return
+        first = errors[0]
+        reason = first.reason
+        if len(errors) > 1:
+            counts: dict[str, int] = {}
+            for error in errors:
+                counts[error.kind] = counts.get(error.kind, 0) + 1
+            kinds = ", ".join([f"{kind} ({count:,})" for kind, count in counts.items()])
+            more = "1 more function" if len(errors) == 2 else f"{len(errors) - 1:,} more functions"
+            reason += f". Of {more} something is refused too; all are: {kinds} (--verbose lists them)"
+        raise UnsupportedModule(reason, first.offset, first.function, first.kind, tuple(errors))
