@@ -8,6 +8,7 @@
  */
 
 import { raise } from "./errors.js";
+import { guestFrames } from "./trace.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
 /** @typedef {import("./guest.js").Description} Description */
@@ -24,11 +25,13 @@ export const REWINDING = 2;
  * @property {any} [thunk] Its entry thunk, which is called instead where there is one.
  * @property {string} name The export's name.
  * @property {any[]} args
+ * @property {boolean} [direct] Whether the export is itself an import: then there is nothing to unwind.
+ * @property {boolean} [converts] Whether the engine is about to convert an object, which may call anything.
  * @property {(value: any) => void} resolve
  * @property {(reason: any) => void} reject
  * @property {() => void} [ended] Called once the call has ended.
  * @property {number} state
- * @property {Function} [site] The import that suspended the call.
+ * @property {Site} [site] The import that suspended the call.
  * @property {any} [promise] What the call waits for.
  * @property {() => any} [answer] Returns or throws what became of it.
  * @property {AbortSignal} [aborted] The signal, once it is aborted and until its reason was thrown.
@@ -39,58 +42,70 @@ export const REWINDING = 2;
  * @property {Uint8Array} [frames] The frames where another call needed their place.
  */
 
+/**
+ * An imported function.
+ * @typedef {object} Site
+ * @property {Function} f
+ * @property {boolean} suspends Whether it was marked as suspending.
+ * @property {Guest} guest The instance that imports it.
+ * @property {import("./guest.js").Description} module The module that imports it.
+ * @property {number} index Its function index.
+ * @property {string} name
+ * @property {any} blank What it returns where its results do not matter: it converts to whatever types they have.
+ * @property {Function} [stub] What the guest calls.
+ */
+
 /** Stands for frames of JavaScript on top of a call. */
 const HOST = /** @type {Call} */ ({});
 
 /** @type {Call | undefined} */
 let current;
 
+/** Whether the engine may have to convert a value by calling its methods. @param {any} value */
+export const isObject = (value) => Object(value) === value;
+
 /**
- * Wrap an imported function so that what it calls does not count as part of the call that it serves.
- * @param {Guest} guest
- * @param {Description} module The module that imports it.
- * @param {Function} f
- * @param {boolean} suspends Whether it was marked as suspending.
- * @param {number} index Its function index.
- * @param {string} name
+ * Wrap an imported function so that what it calls does not count as part of the call that it serves. That goes for
+ * everything on the way, like a `then` that is a getter.
+ * @param {Site} site
  */
-export function importStub(guest, module, f, suspends, index, name) {
-  let suspensions = 0;
-  const stub = (/** @type {any[]} */ ...args) => {
+export function importStub(site) {
+  const { f, suspends, guest } = site;
+  site.stub = (/** @type {any[]} */ ...args) => {
     const call = current;
-    if (call?.state) {
-      if (call.state != REWINDING || call.site != stub) throw guest.lost(call);
-      call.state = RUNNING;
-      guest.land();
-      return /** @type {Function} */ (call.answer)();
-    }
+    if (call?.state) return (call.guest ?? guest).land(call, site);
     current = call && HOST;
-    let result;
     try {
-      result = f(...args);
+      const result = f(...args);
+      if (suspends && (guest.suspendAlways || typeof result?.then == "function")) {
+        // A module that is not instrumented may only pass its import on, into a table of the guest that runs.
+        return ((!guest.instrumented && call?.guest) || guest).suspend(call, site, result);
+      }
+      if (call && isObject(result)) call.converts = true;
+      return result;
     } finally {
       current = call;
     }
-    if (!suspends || typeof result?.then != "function") return result;
-    // Reading the stack is slow: it is done for the first suspension, the second, the fourth and so on.
-    return guest.suspend(call, stub, result, module, index, name, !(suspensions & ++suspensions));
   };
-  return stub;
+  return site.stub;
 }
 
 /** Run a call on until it ends or suspends, and see to what comes then. @param {Call} call */
 export function step(call) {
+  const outer = current;
+  // What is called here, but for the guest, counts no more as part of an outer call than what an import calls.
+  const host = outer && HOST;
+  current = host;
   try {
-    const outer = current;
     const pointer = call.guest?.enter(call);
-    current = call;
     let result;
+    current = call;
     try {
       result = (call.thunk || call.entry)(...call.args);
     } catch (error) {
       throw call.guest?.recover(call, error) ?? error;
     } finally {
-      current = outer;
+      current = host;
       call.guest?.leave(call, pointer);
     }
     if (call.promise) {
@@ -101,9 +116,25 @@ export function step(call) {
     call.resolve(result);
   } catch (error) {
     call.reject(error);
+  } finally {
+    current = outer;
   }
   call.ended?.();
   call.guest?.finish(call);
+}
+
+/** How the frame of `step` that enters a guest prints. @type {string | undefined} */
+let entered;
+
+/** Whether a frame of JavaScript is `step`'s, from where it enters a guest. @param {string} frame */
+export function isEntry(frame) {
+  if (!entered) {
+    const entry = () => {
+      entered = guestFrames(entry).below;
+    };
+    step({ entry, name: "", args: [], state: RUNNING, resolve() {}, reject: raise });
+  }
+  return frame == entered;
 }
 
 /** Wait for a call's promise. @param {Call} call */

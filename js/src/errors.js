@@ -20,6 +20,19 @@ export const {
   SuspendError: EngineSuspendError,
 } = /** @type {typeof WebAssembly & StackSwitching} */ (WebAssembly);
 
+const table = new WebAssembly.Table({ element: "anyfunc", initial: 1 });
+
+/** Whether a value is a function of WebAssembly. @param {any} value @returns {value is Function} */
+export function isExported(value) {
+  try {
+    table.set(0, value);
+    table.set(0, null);
+  } catch {
+    return false;
+  }
+  return !!value;
+}
+
 /** @param {any} reason @returns {never} */
 export const raise = (reason) => {
   throw reason;

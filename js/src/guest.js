@@ -13,11 +13,12 @@
  * of a table) are driven with both. A factory and not a class: minifiers shorten variables, but not properties.
  */
 
-import { REWINDING, RUNNING, UNWINDING } from "./call.js";
-import { fail, SuspendError } from "./errors.js";
-import { functionsOnStack } from "./trace.js";
+import { isEntry, isObject, REWINDING, RUNNING, UNWINDING } from "./call.js";
+import { EngineInstance, fail, isExported, SuspendError } from "./errors.js";
+import { guestFrames, moduleOf } from "./trace.js";
 
 /** @typedef {import("./call.js").Call} Call */
+/** @typedef {import("./call.js").Site} Site */
 /** @typedef {ReturnType<typeof makeGuest>} Guest */
 
 /**
@@ -28,6 +29,9 @@ import { functionsOnStack } from "./trace.js";
  * @property {(bytes: number) => number | bigint} [allocate] Allocates memory in the guest. Default: its `malloc`.
  * @property {[start: number | bigint, end: number | bigint]} [region] Where to put the asyncify stack instead.
  * @property {string} [memory] The export that is the memory with the asyncify stack.
+ * @property {boolean} [suspendAlways] Whether results of suspending imports that are no promises suspend too.
+ * @property {string[]} [builtins] For the engine's compiler: sets of functions that it provides itself.
+ * @property {string | null} [importedStringConstants] For the engine's compiler: the module of imported strings.
  */
 
 // The control block of the thunk ABI, in bytes from its address. The plain ABI knows only the beginning, but has the same
@@ -42,7 +46,11 @@ const CALL_AGAIN = 3;
 // What one push of frame values can need, in bytes: with less left when a call traps, the stack was too small.
 const PUSH = 128;
 
-const NOTHING = new Uint8Array();
+// What a module tells of itself in its section of facts.
+const BY_LISTS = 1;
+const CALLS_REFERENCES = 2;
+const ADDED_MEMORY = 4;
+
 const CLOSED = "the instance is closed";
 
 /** Give a number the type of a pointer. @param {any} pointer @param {number} number @returns {any} */
@@ -51,22 +59,41 @@ const like = (pointer, number) => (typeof pointer == "bigint" ? BigInt(number) :
 /** The number that a pointer is: one of 32 bits comes with a sign. @param {any} pointer */
 const unsigned = (pointer) => (typeof pointer == "bigint" ? Number(pointer) : pointer >>> 0);
 
+/** What a frame of the engine's stack looks like to a reader. @param {any} frame */
+const where = (frame) => String(frame).trim();
+
+/** Whether a function is not instrumented. @param {Description} description @param {number} index */
+const isStranger = ({ listed }, index) => !(((listed[index >> 3] ?? 255) >> (index & 7)) & 1);
+
 /** Whether any module was instrumented: a function that nobody knows may be from one. */
 export let instrumentedAny = false;
 
 /**
- * Return what a module tells of itself: whether it is instrumented, and with thunks, and (empty where it does not tell) which
- * functions may be on the stack at a suspension, a bit for each, and how many results each import has.
+ * Return what a module tells of itself: whether it is instrumented, and with thunks, which functions may be on the stack at
+ * a suspension (a bit for each; empty where it does not tell), and the results of its imports (for each, how many, and
+ * their kinds; none where all are numbers). Where it does not tell whether others can get between its functions, a
+ * table that others can reach says that they can.
  * @param {WebAssembly.Module} module
  */
 export function describe(module) {
-  const names = WebAssembly.Module.exports(module).map(({ name }) => name);
-  const instrumented = names.includes("asyncify_start_unwind");
+  const entries = WebAssembly.Module.exports(module);
+  const has = (/** @type {string} */ wanted) => entries.some(({ name }) => name == wanted);
+  const instrumented = has("asyncify_start_unwind");
   instrumentedAny ||= instrumented;
-  const [listed, resultCounts] = ["asyncify.functions", "asyncify.results"].map(
-    (name) => new Uint8Array(WebAssembly.Module.customSections(module, name)[0]),
+  const [listed, kinds, [facts]] = ["functions", "results", "facts"].map(
+    (name) => new Uint8Array(WebAssembly.Module.customSections(module, `asyncify.${name}`)[0]),
   );
-  return { instrumented, thunks: names.includes("asyncify_set_data_pointer"), listed, resultCounts };
+  /** @type {Uint8Array[]} */
+  const results = [];
+  for (let at = 0; at < kinds.length; ) results.push(kinds.subarray(at, (at += 1 + (kinds[at] & 127))));
+  const reached = [...entries, ...WebAssembly.Module.imports(module)].some(({ kind }) => kind == "table");
+  return {
+    instrumented,
+    thunks: has("asyncify_set_data_pointer"),
+    listed,
+    results,
+    facts: facts ?? (reached ? CALLS_REFERENCES : 0),
+  };
 }
 
 /** @typedef {ReturnType<typeof describe>} Description */
@@ -75,13 +102,15 @@ export function describe(module) {
  * @param {Description} description Of the module, or of the first one that has these globals.
  * @param {Options} options
  */
-export function makeGuest({ instrumented, thunks }, options) {
-  const { stackSize = 1 << 18, shadowStackSize = 1 << 16, allocate, region, memory: memoryName } = options;
+export function makeGuest({ instrumented, thunks, facts }, options) {
+  const { stackSize = 1 << 18, shadowStackSize = 1 << 16, allocate, region, memory: memoryName, suspendAlways } = options;
 
   /** @type {any} */
   let exports = {};
-  /** The bits of each module that has suspended, by what stack traces call it. @type {Map<string, Uint8Array>} */
-  const traced = new Map();
+  /** Its instances: several share the globals where modules are linked dynamically. @type {Map<unknown, Description>} */
+  const instances = new Map();
+  /** Whether to look at the stack at every suspension. */
+  let wary = false;
   /** @type {any} */
   let memory;
   /** The global or the functions that hold the shadow stack pointer. @type {{ value?: any }} */
@@ -123,27 +152,47 @@ export function makeGuest({ instrumented, thunks }, options) {
   };
 
   /** Allocate in the guest; 0 or undefined if that fails. @param {number} bytes @returns {any} */
-  const take = (bytes) => (allocate ? allocate(bytes) : exports.malloc?.(like(top, bytes)));
+  const take = (bytes) => (allocate ? allocate(bytes) : exports.malloc?.(String(bytes))); // becomes either type of address
+  /** Why there is no room. @param {string} what @param {number} bytes */
+  const noRoom = (what, bytes) =>
+    allocate || exports.malloc ? `the allocator has no ${bytes} bytes for ${what}` : `no allocator for ${what}`;
 
-  /** Find a place for the asyncify stack, once. Returns whether there is one. */
+  /** Find a place for the asyncify stack, once. Returns why there is none. */
   const settleDown = () => {
-    if (!base && memory) {
-      const [start, limit] = exports.asyncify_memory ? [16] : (region ?? [take(stackSize)]);
-      if (start) {
-        if (typeof start == "bigint") width = 8;
-        const at = Math.ceil(unsigned(start) / 16) * 16;
-        pointer = like(start, at);
-        place = at / width;
-        base = at + FRAMES;
-        end = limit ? unsigned(limit) : unsigned(start) + stackSize;
-        pointers = [];
-        // What an allocator gives has been used before.
-        new Uint8Array(memory.buffer).fill(0, at, base);
-        if (thunks) exports.asyncify_set_data_pointer(pointer);
-      }
-    }
-    return base;
+    if (base) return;
+    if (!memory) return `no memory${memoryName ? ` ${memoryName}` : ""} is exported`;
+    const [start, limit] = findRoom();
+    if (start === undefined) return noRoom("the asyncify stack, and no region", stackSize);
+    const from = unsigned(start);
+    const at = Math.ceil(from / 16) * 16;
+    const to = limit === undefined ? from + stackSize : unsigned(limit);
+    if (at + FRAMES > to) throw tooSmall(to - at - FRAMES);
+    if (to > memory.buffer.byteLength) throw new RangeError(`asyncify stack at ${from} to ${to}: beyond the memory's end`);
+    if (typeof start == "bigint") width = 8;
+    pointer = like(start, at);
+    place = at / width;
+    base = at + FRAMES;
+    end = to;
+    pointers = [];
+    // What an allocator gives has been used before.
+    new Uint8Array(memory.buffer).fill(0, at, base);
+    if (thunks) exports.asyncify_set_data_pointer(pointer);
   };
+
+  /** Return where the asyncify stack is to lie, and its end if that is not `stackSize` behind. */
+  const findRoom = () => {
+    if (exports.asyncify_memory) return [16, memory.buffer.byteLength];
+    if (region) return region;
+    if (facts & ADDED_MEMORY) {
+      // Nobody else uses it.
+      memory.grow(Math.ceil(Math.max(0, stackSize - memory.buffer.byteLength) / 65536));
+      return [0];
+    }
+    return [take(stackSize) || undefined];
+  };
+
+  /** @param {string} subject @param {number} bytes */
+  const tooSmall = (bytes, subject = "") => new RangeError(`${subject}the asyncify stack of ${bytes} bytes is too small`);
 
   /**
    * Give the control block and the place of the frames to a call; another call's frames are copied out.
@@ -160,11 +209,37 @@ export function makeGuest({ instrumented, thunks }, options) {
     write(STACK_POINTER, 0);
   };
 
+  /** Whether the guest calls an import through a thunk: its own it does, others it may have in a table. @param {Site} site */
+  const byThunk = (site) => thunks && site.guest == guest;
+
   /** @param {Call} call */
-  const lost = (call) =>
-    new SuspendError(
-      `export ${call.name}: not instrumented: ${functionsOnStack(() => true)[0] ?? "a function or the import"}`,
-    );
+  const lost = (call) => {
+    const [, inner] = guestFrames().frames[0] ?? [];
+    return new SuspendError(`export ${call.name}: not instrumented: ${inner ? where(inner) : "a function or the import"}`);
+  };
+
+  /**
+   * Look at the functions between an import and the call that it would suspend. Returns why they cannot be unwound; nothing
+   * if they can.
+   * @param {Call} call
+   * @param {Site} site
+   */
+  const look = (call, { stub, module }) => {
+    const { frames, below } = guestFrames(stub);
+    if (below && !isEntry(below)) return `across JavaScript: ${where(below)}`;
+    if (below && !frames.length) call.direct = true;
+    const place = moduleOf(frames[0]?.[1]);
+    const strangers = [];
+    for (const [index, frame] of frames) {
+      const instance = frame.getThis?.();
+      // Where frames are text, functions of modules that are linked dynamically cannot be told apart.
+      const description =
+        instance instanceof EngineInstance ? instances.get(instance) : moduleOf(frame) == place ? module : undefined;
+      if (description) isStranger(description, index) && strangers.push(where(frame));
+      else if (instance || instances.size < 2) return `across another instance: ${where(frame)}`;
+    }
+    return strangers.length ? `not instrumented: ${strangers}` : "";
+  };
 
   /**
    * Make the instance usable after an exception or a trap. Returns the error to report.
@@ -172,10 +247,8 @@ export function makeGuest({ instrumented, thunks }, options) {
    * @param {any} [error]
    */
   const recover = (call, error) => {
-    if (call.state) {
-      if (call.state == UNWINDING && read(CURRENT) + PUSH > end) {
-        error = new RangeError(`export ${call.name}: the asyncify stack of ${end - base} bytes is too small`);
-      }
+    if (call.state && !call.direct) {
+      if (call.state == UNWINDING && read(CURRENT) + PUSH > end) error = tooSmall(end - base, `export ${call.name}: `);
       own(call, RUN);
       try {
         exports.asyncify_stop_unwind();
@@ -198,9 +271,20 @@ export function makeGuest({ instrumented, thunks }, options) {
   const guest = {
     instrumented,
     thunks,
-    lost,
+    suspendAlways,
     recover,
     finish,
+
+    /**
+     * Take one of its instances, and whether functions of others may be called by its own.
+     * @param {WebAssembly.Instance} instance
+     * @param {Description} description
+     * @param {boolean} foreign
+     */
+    add(instance, description, foreign) {
+      instances.set(instance, description);
+      wary ||= foreign || !!(description.facts & (BY_LISTS | CALLS_REFERENCES));
+    },
 
     /** Remember what may be the memory. @param {any} value */
     offer(value) {
@@ -230,6 +314,8 @@ export function makeGuest({ instrumented, thunks }, options) {
      */
     enter(call) {
       if (closed) fail(CLOSED);
+      if (!call.state) calls.add(call);
+      if (call.direct) return;
       const outer = stackPointer.value;
       if (call.state == REWINDING) {
         // What was allocated on the guest's own stack while the call waited stays: the import may return its address.
@@ -238,16 +324,13 @@ export function makeGuest({ instrumented, thunks }, options) {
         if (call.frames) new Uint8Array(memory.buffer).set(call.frames, base);
         call.frames = undefined;
         if (!call.thunk) exports.asyncify_start_rewind(pointer);
-      } else {
-        calls.add(call);
-        if (top) {
-          // The guest's own stack serves if nothing is on it. Where no other can be had, the call runs below what is.
-          if (main || outer != top) call.stack = spare.pop() ?? take(shadowStackSize);
-          if (call.stack) call.pointer = (call.stack + like(top, shadowStackSize)) & like(top, -16);
-          else if (!main) {
-            main = call;
-            call.home = outer;
-          }
+      } else if (top) {
+        // The guest's own stack serves if nothing is on it. Where no other can be had, the call runs below what is.
+        if (main || outer != top) call.stack = spare.pop() ?? take(shadowStackSize);
+        if (call.stack) call.pointer = (call.stack + like(top, shadowStackSize)) & like(top, -16);
+        else if (!main) {
+          main = call;
+          call.home = outer;
         }
       }
       if (call.pointer) stackPointer.value = call.pointer;
@@ -255,50 +338,60 @@ export function makeGuest({ instrumented, thunks }, options) {
     },
 
     /**
-     * Begin to unwind a call. Returns what the import is to return meanwhile: it converts to any type of number.
+     * Begin to unwind a call. Returns what the import is to return meanwhile: it converts to whatever type it has.
      * @param {Call | undefined} call
-     * @param {Function} site The import, as the guest sees it.
-     * @param {any} promise What it returned.
-     * @param {Description} module The module that imports it.
-     * @param {number} index The import's function index.
-     * @param {string} name The import's name.
-     * @param {boolean} checks Whether to look for functions that are not instrumented.
+     * @param {Site} site
+     * @param {any} result What the import returned: what the call is to wait for.
      */
-    suspend(call, site, promise, { listed, resultCounts }, index, name, checks) {
-      const refuse = (/** @type {string} */ why) => fail(`${name} cannot suspend: ${why}`);
+    suspend(call, site, result) {
+      const refuse = (/** @type {string} */ why) => fail(`${site.name} cannot suspend: ${why}`);
       if (!call) return refuse("outside of a promising call");
-      if (!call.entry || (call.guest ?? guest) != guest) refuse("across JavaScript or another instance");
-      if (!instrumented) refuse("not instrumented");
-      const stranger = (/** @type {Uint8Array} */ bits, /** @type {number} */ f) => !(((bits[f >> 3] ?? 255) >> (f & 7)) & 1);
-      if (stranger(listed, index)) refuse("not on the import list");
-      /** The module of the innermost function. @type {string | undefined} */
-      let place;
-      const strangers =
-        checks &&
-        functionsOnStack((f, module) => {
-          place ??= module;
-          // Where a trace calls two modules the same, it cannot be told whose functions these are.
-          if (module == place) traced.set(module, (traced.get(module) ?? listed) == listed ? listed : NOTHING);
-          return stranger(traced.get(module) ?? NOTHING, f);
-        }).join();
-      if (strangers) refuse(`not instrumented: ${strangers}`);
+      if (!call.entry) refuse("across JavaScript");
+      if ((call.guest ?? guest) != guest) refuse(`across another instance, whose export ${call.name} was called`);
+      if (!instrumented && !call.direct) refuse("the module is not instrumented, and the engine has no JSPI");
+      if (isStranger(site.module, site.index)) refuse("not on the import list");
+      const obstacle = (wary || call.converts || !call.guest || site.guest != guest) && look(call, site);
+      if (obstacle) refuse(obstacle);
       if (!call.guest) {
         call.guest = guest;
         calls.add(call);
-        main ??= call;
+        if (!call.direct) main ??= call;
       }
-      if ((top && main != call && !call.stack) || !settleDown()) refuse("no allocator, region or memory for a stack");
+      if (!call.direct) {
+        const hasStack = !top || main == call || call.stack;
+        const missing = hasStack ? settleDown() : noRoom("another C stack", shadowStackSize);
+        if (missing) refuse(missing);
+      }
+      if (call.converts) {
+        // That is done. When the call is resumed the engine converts its arguments again, to no effect.
+        call.converts = false;
+        call.args = call.args.map((value) => (isObject(value) && "valueOf" in value && !isExported(value) ? "0" : value));
+      }
       call.site = site;
-      call.promise = promise;
+      call.promise = suspendAlways ? Promise.resolve(result) : result;
       call.state = UNWINDING;
-      own(call, SUSPEND);
-      if (!thunks) exports.asyncify_start_unwind(pointer);
-      return resultCounts[index] > 1 ? Array(resultCounts[index]).fill("0") : "0";
+      if (!call.direct) {
+        own(call, byThunk(site) ? SUSPEND : RUN);
+        if (!byThunk(site)) exports.asyncify_start_unwind(pointer);
+      }
+      return site.blank;
     },
 
-    /** The call has reached the import that suspended it. */
-    land() {
-      if (!thunks) exports.asyncify_stop_rewind();
+    /**
+     * A call has reached an import while it unwinds or rewinds: the one that suspended it, or something was left out.
+     * @param {Call} call
+     * @param {Site} site
+     */
+    land(call, site) {
+      if (call.state != REWINDING || call.site != site) throw lost(call);
+      call.state = RUNNING;
+      if (!call.direct && !byThunk(site)) {
+        write(STATUS, RUN);
+        exports.asyncify_stop_rewind();
+      }
+      const value = /** @type {Function} */ (call.answer)();
+      call.converts = isObject(value);
+      return value;
     },
 
     /**
@@ -307,6 +400,7 @@ export function makeGuest({ instrumented, thunks }, options) {
      * @param {any} outer What `enter` returned.
      */
     leave(call, outer) {
+      if (call.direct) return;
       let next = main == call ? call.home : outer;
       if (call.state == UNWINDING) {
         call.limit = read(CURRENT);

@@ -4,9 +4,9 @@
  */
 
 import { importStub } from "./call.js";
-import { EngineInstance, engineInstantiate, EngineSuspending } from "./errors.js";
+import { EngineInstance, engineInstantiate, EngineSuspending, isExported } from "./errors.js";
 import { describe, makeGuest } from "./guest.js";
-import { exported, isExported, Suspending } from "./promising.js";
+import { exported, Suspending } from "./promising.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
 /** @typedef {import("./guest.js").Options} Options */
@@ -15,6 +15,26 @@ import { exported, isExported, Suspending } from "./promising.js";
 /** The guests whose modules share globals, by the one that is their state. @type {WeakMap<object, Guest>} */
 const groups = new WeakMap();
 const STATE = "__asyncify_state";
+
+/**
+ * Leave out functions that the engine provides itself: it does not show them among the imports, but they have indices.
+ * @param {import("./guest.js").Description} description
+ * @param {any[]} originals The imports so far, by index.
+ * @param {string} module That of the next import.
+ */
+function skipBuiltins({ results }, originals, module) {
+  while (results[originals.length]?.[0] > 127 && !module.startsWith("wasm:")) originals.push(undefined);
+}
+
+/** Turn lists of values into imports: the engine asks for each in turn, so that a name can stand for several. @param {any} lists */
+function toImports(lists) {
+  for (const names of Object.values(lists)) {
+    for (const [name, values] of Object.entries(names)) {
+      Object.defineProperty(names, name, values.length > 1 ? { get: () => values.shift() } : { value: values[0] });
+    }
+  }
+  return lists;
+}
 
 /**
  * Return what the engine is to import, and a function that takes the instance that comes of it.
@@ -32,34 +52,49 @@ function prepare(compiled, imports, options = {}) {
   const guest = group ?? makeGuest(description, options);
   if (guest.thunks != description.thunks) throw new WebAssembly.LinkError(`${STATE}: modules with and without thunks`);
   if (state instanceof WebAssembly.Global) groups.set(state, guest);
-  /** @type {any} */
-  const adapted = {};
-  let functions = 0;
+  const lists = Object.create(null);
+  /** What is imported, by function index, and what of it stays as it is. @type {any[]} */
+  const originals = [];
+  const passed = new Set();
   for (const { module, name, kind } of wanted) {
     let value = imports[module][name];
     guest.offer(value);
-    const index = kind == "function" ? functions++ : -1;
-    const f = value instanceof Suspending && value["f"]; // private, but for this file
-    if (f && !guest.instrumented && EngineSuspending) {
-      value = new EngineSuspending(f);
-    } else if (f || (guest.instrumented && typeof value == "function" && !isExported(value))) {
-      value = importStub(guest, description, f || value, !!f, index, `${module}.${name}`);
+    if (kind == "function") {
+      // An import that another instance exports again is one of this instance, too.
+      const again = exported.get(value)?.original;
+      if (again instanceof Suspending) value = again;
+      skipBuiltins(description, originals, module);
+      const f = value instanceof Suspending && value["f"]; // private, but for this file
+      const index = originals.push(value) - 1;
+      if (f && !guest.instrumented && EngineSuspending) {
+        value = new EngineSuspending(f);
+      } else if (f || (guest.instrumented && typeof value == "function" && !isExported(value))) {
+        const [first = "0", ...rest] = Array.from(description.results[index]?.subarray(1) ?? [], (kind) => (kind ? null : "0"));
+        const blank = rest.length ? [first, ...rest] : first;
+        const site = { f: f || value, suspends: !!f, guest, module: description, index, name: `${module}.${name}`, blank };
+        value = importStub(site);
+      } else {
+        passed.add(value);
+      }
     }
-    (adapted[module] ??= {})[name] = value;
+    ((lists[module] ??= Object.create(null))[name] ??= []).push(value);
   }
+  skipBuiltins(description, originals, "");
   const link = (/** @type {WebAssembly.Instance} */ instance) => {
     const { exports } = instance;
     if (!group) guest.link(exports);
     if (exports[STATE]) groups.set(exports[STATE], guest);
     exported.set(instance, { guest });
+    guest.add(instance, description, [...passed].some((value) => exported.get(value)?.guest != guest));
     for (const [name, value] of Object.entries(exports)) {
-      if (typeof value == "function" && !exported.has(value)) {
-        exported.set(value, { guest, name, thunk: exports[`asyncify_entry:${name}`] });
+      if (typeof value == "function" && !exported.has(value) && !passed.has(value)) {
+        // Engines name an exported function after its index.
+        exported.set(value, { guest, name, thunk: exports[`asyncify_entry:${name}`], original: originals[+value.name] });
       }
     }
     return instance;
   };
-  return [adapted, link];
+  return [toImports(lists), link];
 }
 
 /**
@@ -114,9 +149,9 @@ export async function instantiateStreaming(source, imports, options) {
 
 /** @type {{ new (module: WebAssembly.Module, imports?: Imports, options?: Options): WebAssembly.Instance }} */
 export const Instance = new Proxy(/** @type {any} */ (EngineInstance), {
-  construct(_, [module, imports, options]) {
+  construct(_, [module, imports, options], derived) {
     const [adapted, link] = prepare(module, imports, options);
-    return link(new EngineInstance(module, adapted));
+    return link(Reflect.construct(EngineInstance, [module, adapted], derived));
   },
 });
 

@@ -4,27 +4,32 @@
  * What they do depends on the instance, which `promising` looks up; `Suspending` only keeps the function for `instantiate`.
  */
 
-import { interrupt, RUNNING, step } from "./call.js";
-import { enginePromising } from "./errors.js";
+import { interrupt, isObject, RUNNING, step } from "./call.js";
+import { enginePromising, isExported } from "./errors.js";
 import { instrumentedAny } from "./guest.js";
 
 /** @typedef {import("./call.js").Call} Call */
 /** @typedef {import("./guest.js").Guest} Guest */
 
-/** What is known of instances and of exported functions. @type {WeakMap<object, { guest: Guest, name?: string, thunk?: any }>} */
+/**
+ * What is known of instances and of exported functions; `original` is what a function was imported as, if it is an import.
+ * @type {WeakMap<object, { guest: Guest, name?: string, thunk?: any, original?: any }>}
+ */
 export const exported = new WeakMap();
 
-const table = new WebAssembly.Table({ element: "anyfunc", initial: 1 });
+/** The calls that a signal aborts; one listener serves all of them. @type {WeakMap<AbortSignal, Set<Call>>} */
+const listening = new WeakMap();
 
-/** Whether a value is a function of WebAssembly. @param {any} value @returns {value is Function} */
-export function isExported(value) {
-  try {
-    table.set(0, value);
-    table.set(0, null);
-  } catch {
-    return false;
+/** Let a signal abort a call until it has ended. @param {AbortSignal} signal @param {Call} call */
+function listen(signal, call) {
+  let calls = listening.get(signal);
+  if (!calls) {
+    const waiting = (calls = new Set());
+    listening.set(signal, waiting);
+    signal.addEventListener("abort", () => waiting.forEach((one) => interrupt(one, signal)), { once: true });
   }
-  return !!value;
+  calls.add(call);
+  call.ended = () => calls.delete(call);
 }
 
 /** An import that may return a promise, which the guest then waits for. */
@@ -49,7 +54,7 @@ export class Suspending {
  */
 export function promising(f, { signal } = {}) {
   if (!isExported(f)) throw new TypeError("not a function of WebAssembly");
-  const { guest, name = f.name, thunk } = exported.get(f) ?? {};
+  const { guest, name = f.name, thunk, original } = exported.get(f) ?? {};
   // Nobody knows whose the functions out of tables are; they are taken for ours where there are instrumented modules.
   if (!(guest ? guest.instrumented : instrumentedAny) && enginePromising) return enginePromising(f);
   const wrapper = (/** @type {any[]} */ ...args) =>
@@ -59,18 +64,16 @@ export function promising(f, { signal } = {}) {
       const call = {
         guest,
         entry: f,
-        thunk: thunk && guest?.settleDown() && thunk,
+        thunk: thunk && !guest?.settleDown() && thunk,
         name,
         args,
+        direct: !!original,
+        converts: args.some(isObject),
         resolve,
         reject,
         state: RUNNING,
       };
-      if (signal) {
-        const abort = () => interrupt(call, signal);
-        signal.addEventListener("abort", abort);
-        call.ended = () => signal.removeEventListener("abort", abort);
-      }
+      if (signal) listen(signal, call);
       step(call);
     });
   return Object.defineProperties(wrapper, { name: { value: f.name }, length: { value: f.length } });

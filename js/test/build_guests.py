@@ -27,6 +27,13 @@ ONLY: Final = {
     "catch": ("bare", "plain", "thunks"),  # Binaryen cannot read this form of exceptions as it is
     "lists": ("plain", "thunks"),
     "memory64": ("plain", "thunks"),
+    "calls": ("bare", "plain", "thunks", "binaryen"),
+    "between": ("bare",),
+    "values": ("bare", "plain", "thunks"),  # Binaryen has no value for some of these types
+    "nothing": ("bare", "plain", "thunks"),
+    "heap64": ("plain", "thunks"),
+    "names": ("bare", "plain", "thunks"),
+    "strings": ("bare", "plain", "thunks"),
     "linked_main": ("bare", "plain", "thunks"),
     "linked_side": ("bare", "plain", "thunks"),
     "deep": ("bare", "plain", "thunks", "secondary", "binaryen"),
@@ -49,6 +56,8 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "jspi": {"imports": ("env.ask", "env.wide", "env.pair", "env.wait")},
     "stacks": {"imports": ("env.ask",)},
     "lists": {"imports": ("env.ask",), "remove_list": ("forgotten",)},
+    "calls": {"imports": ("env.ask",)},
+    "strings": {"imports": ("env.ask",)},
     "linked_main": {"imports": ("env.ask",)},
     "linked_side": {"remove_list": ("forgotten",)},
 }

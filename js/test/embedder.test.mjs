@@ -55,7 +55,7 @@ for (const { way, module } of ours("stacks")) {
       const exports = start((number) => (number ? sleep(1, number) : 0), undefined, options);
       const top = exports.__stack_pointer.value;
       const first = promising(exports.dig)(1, 2);
-      await assert.rejects(promising(exports.dig)(2, 2), { name: "SuspendError", message: /no allocator/ });
+      await assert.rejects(promising(exports.dig)(2, 2), { name: "SuspendError", message: /no 65536 bytes for another C stack/ });
       assert.equal(await promising(exports.dig)(0, 2), 0); // one that does not suspend runs below it
       assert.equal(await first, 6);
       assert.equal(exports.__stack_pointer.value, top);
@@ -216,20 +216,29 @@ for (const { way, module } of ours("catch")) {
 for (const { way, module } of ours("lists")) {
   describe(`lists: ${way}`, () => {
     const start = () => {
+      let noted = 0;
       const ask = new Suspending((number) => Promise.resolve(number));
-      return new ponyfill.Instance(module, { env: { ask, other: ask, note() {} } });
+      const { exports } = new ponyfill.Instance(module, { env: { ask, other: ask, note: () => noted++ } });
+      return { exports, noted: () => noted };
     };
 
-    it("names functions on the stack that are not instrumented", async () => {
-      const { exports } = start();
-      await assert.rejects(promising(exports.run)(1), { name: "SuspendError", message: /not instrumented: .*forgotten/ });
-      assert.equal(await promising(exports.good)(1), 2);
+    it("names functions on the stack that are not instrumented, at every suspension, and runs nothing twice", async () => {
+      for (let before = 0; before < 8; before++) {
+        const { exports, noted } = start();
+        for (let count = 0; count < before; count++) assert.equal(await promising(exports.good)(1), 2);
+        await assert.rejects(promising(exports.run)(1), { name: "SuspendError", message: /not instrumented: .*forgotten/ });
+        assert.equal(noted(), 0);
+        assert.equal(await promising(exports.good)(1), 2);
+      }
     });
 
-    it("refuses imports that are not on the list", async () => {
-      const { exports } = start();
-      await assert.rejects(promising(exports.other)(1), SuspendError);
-      assert.equal(await promising(exports.good)(1), 2);
+    it("refuses imports that are not on the list, before anything is unwound", async () => {
+      const { exports, noted } = start();
+      for (const round of [1, 2, 3]) {
+        await assert.rejects(promising(exports.other)(round), { name: "SuspendError", message: /env.other .*not on the import list/ });
+        assert.equal(noted(), 0);
+        assert.equal(await promising(exports.good)(round), round + 1);
+      }
     });
   });
 }

@@ -114,7 +114,7 @@ for (const { way, module } of ours("poor")) {
 
     it("does not take another memory for the one that the user names", async () => {
       const exports = start({ memory: "other", region: [65536, 131072] });
-      await assert.rejects(promising(exports.run)(1), { name: "SuspendError", message: /no allocator, region or memory/ });
+      await assert.rejects(promising(exports.run)(1), { name: "SuspendError", message: /no memory other is exported/ });
     });
   });
 }

@@ -15,4 +15,6 @@
     (local.get $answer))
   (func (export "run") (param i32) (result i32) (i32.add (i32.const 1) (call $forgotten (local.get 0))))
   (func (export "good") (param i32) (result i32) (i32.add (i32.const 1) (call $inner (local.get 0))))
-  (func (export "other") (param i32) (result i32) (i32.add (i32.const 1) (call $other (local.get 0)))))
+  (func (export "other") (param i32) (result i32)
+    (i32.add (i32.const 1) (call $other (local.get 0)))
+    (call $note)))

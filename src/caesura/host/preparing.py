@@ -33,8 +33,8 @@ from caesura.host.description import (
 )
 from caesura.host.recognition import find_moved_stack_pointer
 from caesura.instrument.api import instrument
+from caesura.instrument.host_sections import FUNCTIONS_SECTION
 from caesura.instrument.options import Options
-from caesura.instrument.thunks import FUNCTIONS_SECTION
 from caesura.wasm import sections as sec
 from caesura.wasm import types as t
 from caesura.wasm.leb128 import encode_name, encode_unsigned

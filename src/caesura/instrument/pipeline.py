@@ -25,6 +25,7 @@ from caesura.instrument.bodies import Additions, BodyWriter, Prepared
 from caesura.instrument.code import zero_constant
 from caesura.instrument.globals import Globals
 from caesura.instrument.grouping import GroupRule, default_rule
+from caesura.instrument.host_sections import write_host_sections
 from caesura.instrument.lists import resolve_lists
 from caesura.instrument.memory import Memory, choose_memory
 from caesura.instrument.metadata import write_metadata
@@ -39,14 +40,7 @@ from caesura.instrument.report import FunctionReport, Instrumented
 from caesura.instrument.runtime import Runtime
 from caesura.instrument.selection import select_two_bodies
 from caesura.instrument.tables import FunctionTable, GlobalPool, TypeTable
-from caesura.instrument.thunks import (
-    ENTRY_PREFIX,
-    FUNCTIONS_SECTION,
-    RESULTS_SECTION,
-    Thunks,
-    result_counts,
-    suspending_bitmap,
-)
+from caesura.instrument.thunks import ENTRY_PREFIX, Thunks
 from caesura.wasm import sections as sec
 from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
@@ -176,6 +170,9 @@ class _Pipeline:
         self._redirect_in_code(bodies, graph)
         self._connect_runtime(bodies, runtime)
         exports = runtime.exports()
+        if options.thunks or not self._prepared.runtime_functions:
+            added_memory = not module.memories and not options.in_secondary_memory
+            write_host_sections(module, options, graph, suspension, added_memory, self._edits)
         if thunks is not None:
             exports += self._add_entry_thunks(thunks, suspension)
         output = self._assemble(bodies, exports, memory)
@@ -203,10 +200,6 @@ class _Pipeline:
             if name in exported:
                 raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
             self._edits.append(sec.EXPORT, encode_name(name) + bytes([GLOBAL_KIND]) + encode_unsigned(index))
-        counts = result_counts(self._module, self._import_thunks)
-        if counts:
-            self._edits.custom[RESULTS_SECTION] = counts
-        self._edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, self._import_thunks)
         exports = thunks.accessors()
         for export in self._module.exports:
             if export.kind != FUNCTION_KIND:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.stack_limits import find_stack_limits
-from caesura.analysis.suspension import Suspension
 from caesura.errors import UnsupportedModule
 from caesura.instrument import code as c
 from caesura.instrument.runtime import NORMAL, REWINDING, UNWINDING, Runtime
@@ -32,12 +31,6 @@ SET_DATA_POINTER: Final = "asyncify_set_data_pointer"
 STACK_POINTER: Final = "asyncify_stack_pointer"
 STACK_LOW: Final = "asyncify_stack_low"
 STACK_HIGH: Final = "asyncify_stack_high"
-
-# Custom section that tells hosts which functions can be on the stack at a suspension.
-FUNCTIONS_SECTION: Final = "asyncify.functions"
-
-# Custom section that tells JavaScript, which cannot see types, how many results imports have.
-RESULTS_SECTION: Final = "asyncify.results"
 
 # The control block, in bytes from its address.
 STATUS_OFFSET: Final = 16
@@ -61,31 +54,6 @@ _SUSPENDED_BELOW: Final = 0
 
 _I32_EQ: Final = b"\x46"
 _ELSE: Final = b"\x05"
-
-
-def suspending_bitmap(suspension: Suspension, import_thunks: dict[int, int]) -> bytes:
-    """Return one bit for each function of the module: whether it can be on the stack at a suspension.
-
-    Function i has bit i & 7 of byte i >> 3. Set are instrumented functions, imports that have a thunk, and the guest's
-    own runtime; functions that the transformation added lie beyond the bitmap.
-    """
-    count = len(suspension.reason)
-    bits = bytearray((count + 7) // 8)
-    for function in range(count):
-        if suspension.may_suspend(function) or suspension.bottommost[function] or function in import_thunks:
-            bits[function >> 3] |= 1 << (function & 7)
-    for function in range(count, 8 * len(bits)):
-        bits[function >> 3] |= 1 << (function & 7)
-    return bytes(bits)
-
-
-def result_counts(module: Module, import_thunks: dict[int, int]) -> bytes:
-    """Return the number of results of each imported function, a byte each (255 for more).
-
-    Returns nothing where no import that may suspend has more than one.
-    """
-    counts = [min(len(module.function_type(index).results), 255) for index in range(module.imported_functions)]
-    return bytes(counts) if any(counts[index] > 1 for index in import_thunks) else b""
 
 
 class Thunks:

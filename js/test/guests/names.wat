@@ -1,0 +1,18 @@
+;; Imports with names that objects have already, and one name for two types.
+(module
+  (import "__proto__" "polluted" (func $polluted (param i32) (result i32)))
+  (import "constructor" "name" (func $name (param i32) (result i32)))
+  (import "env" "__proto__" (func $proto (param i32) (result i32)))
+  (import "env" "twice" (func $pair (param i32) (result i32 i32)))
+  (import "env" "twice" (func $one (param i32) (result i32)))
+  (memory (export "memory") 16)
+  (global $heap (mut i32) (i32.const 65536))
+  (func (export "malloc") (param i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (local.get 0))))
+  (export "polluted" (func $polluted))
+  (export "name" (func $name))
+  (func (export "run") (param $n i32) (result i32)
+    (i32.add (call $polluted (local.get $n)) (i32.add (call $name (local.get $n)) (call $proto (local.get $n)))))
+  (func (export "twice") (param i32) (result i32)
+    (i32.add (i32.mul (call $pair (local.get 0))) (call $one (local.get 0)))))

@@ -1,0 +1,16 @@
+;; Functions on strings, which engines provide and then do not show among the imports, and imported strings.
+(module
+  (import "env" "unused" (func $unused))
+  (import "wasm:js-string" "length" (func $length (param externref) (result i32)))
+  (import "'" "hello" (global $hello externref))
+  (import "env" "ask" (func $ask (param i32) (result i32 i32)))
+  (import "wasm:js-string" "charCodeAt" (func $code (param externref i32) (result i32)))
+  (import "env" "forgotten" (func $forgotten (param i32) (result i32)))
+  (memory (export "memory") 16)
+  (global $heap (mut i32) (i32.const 65536))
+  (func (export "malloc") (param i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (local.get 0))))
+  (func (export "run") (result i32)
+    (i32.add (i32.add (call $ask (call $length (global.get $hello)))) (call $code (global.get $hello) (i32.const 0))))
+  (func (export "bad") (result i32) (call $forgotten (i32.const 1))))

@@ -1,0 +1,97 @@
+"""What a module tells its hosts in custom sections, and when."""
+
+from __future__ import annotations
+
+import pytest
+
+import caesura
+from caesura.wasm.module import Module
+from tests.support.engine import assemble
+
+FUNCTIONS, FACTS, RESULTS = "asyncify.functions", "asyncify.facts", "asyncify.results"
+BY_LISTS, CALLS_REFERENCES, ADDED_MEMORY = 1, 2, 4
+
+GUEST = """
+  (module
+    (import "env" "ask" (func $ask (result i32)))
+    (import "env" "other" (func $other (result i32)))
+    {imports}
+    {memory}
+    {table}
+    (func $inner (result i32) (call $ask))
+    (func $run (export "run") (result i32) (i32.add (call $inner) (i32.const 1)))
+    (func $through (export "through") (result i32) (i32.add {call} (i32.const 1)))
+    (func $still (export "still") (result i32) (call $other)))
+"""
+
+
+def sections(options: caesura.Options, **parts: str) -> dict[str, bytes]:
+    texts = {"imports": "", "memory": "(memory 1)", "table": "", "call": "(i32.const 1)", **parts}
+    module = Module(caesura.instrument(assemble(GUEST.format(**texts)), options).module)
+    found = [section for section in module.sections if section.name in (FUNCTIONS, FACTS, RESULTS)]
+    return {section.name: module.data[section.payload : section.end] for section in found}
+
+
+TABLE = {"table": "(table 1 funcref) (elem (i32.const 0) $inner)", "call": "(call_indirect (result i32) (i32.const 0))"}
+EXPORTED_TABLE = {**TABLE, "table": TABLE["table"] + '(export "table" (table 0))'}
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        (caesura.Options(thunks=True), 0),
+        (caesura.Options(thunks=True, imports=("env.ask",)), 0),
+        (caesura.Options(thunks=True, add_list=("still",)), 0),
+        (caesura.Options(thunks=True, ignore_indirect=True), BY_LISTS),
+        (caesura.Options(only_list=("run",)), BY_LISTS),
+        (caesura.Options(remove_list=("inner",)), BY_LISTS),
+        (caesura.Options(imports=("env.ask",)), 0),
+    ],
+)
+def test_lists_are_told_of(options: caesura.Options, flags: int) -> None:
+    assert sections(options)[FACTS] == bytes([flags])
+    assert sections(options, **TABLE)[FACTS] == bytes([flags])
+    assert sections(options, **EXPORTED_TABLE)[FACTS] == bytes([flags | CALLS_REFERENCES])
+
+
+def test_the_plain_abi_without_lists_tells_nothing() -> None:
+    assert sections(caesura.Options(), **EXPORTED_TABLE) == {}
+
+
+def test_a_runtime_of_the_guests_own_is_told_nothing() -> None:
+    runtime = '(import "asyncify" "start_unwind" (func $unwind (param i32)))'
+    assert sections(caesura.Options(imports=("env.ask",)), imports=runtime) == {}
+
+
+def test_which_functions_may_be_on_the_stack() -> None:
+    """Functions are ask, other, inner, run, through, still; bits behind the last are set."""
+    listed = sections(caesura.Options(only_list=("run",)))
+    assert listed[FUNCTIONS] == bytes([0b1100_1011])
+    assert sections(caesura.Options(imports=("env.ask",)))[FUNCTIONS] == bytes([0b1111_1101])
+    both = sections(caesura.Options(imports=("env.ask",), thunks=True))
+    assert both[FUNCTIONS] == bytes([0b1100_1101])
+
+
+def test_a_memory_that_was_added_is_told_of() -> None:
+    for options in (caesura.Options(), caesura.Options(thunks=True)):
+        assert sections(options, memory="")[FACTS] == bytes([ADDED_MEMORY])
+    for options in (caesura.Options(thunks=True), caesura.Options(thunks=True, in_secondary_memory=True)):
+        assert sections(options)[FACTS] == b"\0"
+    assert sections(caesura.Options(thunks=True, in_secondary_memory=True), memory="")[FACTS] == b"\0"
+
+
+@pytest.mark.parametrize("thunks", [False, True])
+def test_results_that_are_more_than_a_number(thunks: bool) -> None:
+    def of(imports: str, *names: str) -> bytes | None:
+        chosen = ("env.ask", *names)
+        return sections(caesura.Options(thunks=thunks, imports=chosen), imports=imports).get(RESULTS)
+
+    pair = '(import "env" "pair" (func (result i64 externref)))'
+    assert of(pair) is None
+    assert of(pair, "env.pair") == bytes([1, 0, 1, 0, 2, 0, 1])
+    assert of('(import "env" "none" (func))', "env.none") is None
+    assert of('(import "env" "function" (func (result funcref)))', "env.function") == bytes([1, 0, 1, 0, 1, 1])
+    builtin = '(import "wasm:js-string" "length" (func (param externref) (result i32)))'
+    assert of(builtin) == bytes([1, 0, 1, 0, 128 + 1, 0])
+    many = f'(import "env" "many" (func (result {"i32 " * 200})))'
+    assert of(f"{many} {builtin}") == bytes([1, 0, 1, 0, 127, *[0] * 127, 128 + 1, 0])
