@@ -19,14 +19,17 @@ from caesura.instrument.options import Options
 from caesura.instrument.report import FunctionReport, Instrumented
 
 if TYPE_CHECKING:
-    from caesura.host.guest import Guest, load
+    from caesura.host.cache import CacheWarning
+    from caesura.host.guest import Guest
     from caesura.host.imports import yielding
+    from caesura.host.loading import Program, compile, load  # noqa: A004
     from caesura.host.memory import GuestMemory
     from caesura.host.wasi import Wasi
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CacheWarning",
     "CaesuraError",
     "FunctionReport",
     "Guest",
@@ -38,10 +41,12 @@ __all__ = [
     "MalformedModule",
     "ModuleError",
     "Options",
+    "Program",
     "UnsupportedModule",
     "UsageError",
     "Wasi",
     "__version__",
+    "compile",
     "instrument",
     "load",
     "yielding",
@@ -49,10 +54,13 @@ __all__ = [
 
 # Where the names come from that need Wasmtime.
 _HOST_NAMES = {
+    "CacheWarning": "cache",
     "Guest": "guest",
     "GuestMemory": "memory",
     "Wasi": "wasi",
-    "load": "guest",
+    "Program": "loading",
+    "compile": "loading",
+    "load": "loading",
     "yielding": "imports",
 }
 

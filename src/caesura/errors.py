@@ -68,4 +68,8 @@ class InternalError(CaesuraError):
     """Our fault: caesura has a bug. The message asks for a report."""
 
     def __init__(self, message: str) -> None:
+        self.reason = message
         super().__init__(f"{message} (this is a bug in caesura; please report it with the module that shows it)")
+
+    def __reduce__(self) -> tuple[type[InternalError], tuple[str]]:
+        return type(self), (self.reason,)  # pickle would give it the whole message

@@ -123,10 +123,10 @@ async def load_calls(abi: str = "load", library: bool = True, **given: Any) -> c
     def unused(*arguments: int) -> int:
         raise AssertionError(f"called with {arguments}")
 
-    size = given.pop("shadow_stack_size", 65536)
+    settings = {name: given.pop(name) for name in ("memory_reservation", "shadow_stack_size") if name in given}
     functions = {"wait": unused, "fill": unused, "note": unused, "again": unused} | given
     source = c_library("host_calls") if library else c_guest("host_calls", "-mexec-model=reactor")
-    return await caesura.load(instrumented(source, abi), {"env": functions}, shadow_stack_size=size, cache=False)
+    return await caesura.load(instrumented(source, abi), {"env": functions}, cache=False, **settings)
 
 
 class Program:

@@ -18,6 +18,7 @@ import pytest
 
 import caesura
 from caesura.host import cache, program
+from caesura.host.compiling import CompiledCode, compile_module
 from tests.host.support import WAITER
 from tests.support.paths import REPOSITORY
 
@@ -45,7 +46,7 @@ async def wait(value):
     return value
 async def main():
     for turn in range(20):
-        program._programs.clear()
+        program._compiled.clear()
         module = WAITER if turn % 2 else WAITER.replace(b"100", b"200")
         guest = await caesura.load(module, {{"env": {{"wait": wait}}}})
         assert await guest.call("outer", 1) == (101 if turn % 2 else 201)
@@ -66,7 +67,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def load_and_call(use_cache: bool = True) -> None:
     async def main() -> None:
-        program._programs.clear()  # what the process knows is not what is tested here
+        program._compiled.clear()  # what the process knows is not what is tested here
         guest = await caesura.load(WAITER, {"env": {"wait": wait}}, cache=use_cache)
         assert await guest.call("outer", 1) == 101
 
@@ -77,14 +78,33 @@ def entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
+def replace(entry: Path, content: bytes) -> None:
+    """Put another file in an entry's place. One that is written over where it lies would change under who runs it."""
+    unfinished = entry.with_name(f"{os.urandom(8).hex()}.tmp")
+    unfinished.write_bytes(content)
+    unfinished.replace(entry)
+
+
+def read(entry: Path) -> tuple[bytes, bytes] | None:
+    """Return the description and the code of an entry, or None if it is taken for damaged."""
+    with cache.opened(entry.parent, entry.stem) as found:
+        if found is None:
+            return None
+        return found.description, entry.read_bytes().partition(found.description)[0]
+
+
+def write(entry: Path, description: bytes, code: bytes) -> None:
+    assert cache.write(entry.parent, entry.stem, CompiledCode(description, code)) == ""
+
+
 def test_an_entry_is_written_and_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_and_call()
     assert len(entries(folder)) == 1
 
-    def compile_again(*_: object) -> None:
+    def compile_again(*_: object, **options: object) -> None:
         raise AssertionError("compiled although there is an entry")
 
-    monkeypatch.setattr(program, "_compile", compile_again)
+    monkeypatch.setattr("caesura.host.making.compile_module", compile_again)
     load_and_call()
     assert folder.stat().st_mode & 0o777 == 0o700 or sys.platform == "win32"
 
@@ -100,35 +120,53 @@ def test_damaged_entries_are_replaced(folder: Path) -> None:
     good = entry.read_bytes()
     damaged = [
         b"",
-        b"caesura cache 1\n",
+        b"caesura cache 2\n",
         good[:-1],
         good + b"x",
         good[:1000],
+        good[1000:],
         b"x" * len(good),
+        bytes(len(good)),
         good[:100] + b"?" + good[101:],
     ]
     for content in damaged:
-        entry.write_bytes(content)
+        replace(entry, content)
         load_and_call()
-        assert cache.read(entry.stem) is not None
+        assert read(entry) is not None
 
 
 def test_entries_of_another_origin_are_replaced(folder: Path) -> None:
     load_and_call()
     (entry,) = entries(folder)
-    found = cache.read(entry.stem)
+    found = read(entry)
     assert found is not None
     description, code = found
-    for foreign in [(b"{}", code), (b"[]", code), (description, b"no compiled code"), (b"\xff", code)]:
-        cache.write(entry.stem, *foreign)
+    for foreign in [(b"{}", code), (b"[]", code), (description, b"no compiled code"), (b"\xff", code), (b"", b"")]:
+        write(entry, *foreign)
         load_and_call()
-        assert cache.read(entry.stem) not in (None, foreign)
+        assert read(entry) not in (None, foreign)
+
+
+def test_code_that_is_not_hashed_whole(folder: Path) -> None:
+    code = os.urandom(3 << 20)
+    folder.mkdir(mode=0o700)
+    entry = folder / "large.guest"
+    write(entry, b"description", code)
+    assert read(entry) == (b"description", code)
+    content = entry.read_bytes()
+    for damaged in (content[:-1], content[1:], content[: len(content) // 2], b"?" + content[1:], content[:-200]):
+        replace(entry, damaged)
+        assert read(entry) is None
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("CAESURA_CACHE_DIR", str(tmp_path / "file"))
-    load_and_call()
+    with pytest.warns(
+        caesura.CacheWarning, match=r"not kept in the cache folder .*file: (File exists|Not a directory)"
+    ):
+        load_and_call()
+    load_and_call()  # it is said once
 
 
 def test_the_key_depends_on_everything() -> None:
@@ -157,12 +195,12 @@ def test_writers_readers_and_vandals(folder: Path) -> None:
     running = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]
     acts: Iterator[Callable[[Path], object]] = itertools.cycle(
         [
-            lambda entry: entry.write_bytes(entry.read_bytes()[:-7]),
-            lambda entry: entry.write_bytes(b"caesura cache 1\n" + bytes(100)),
+            lambda entry: replace(entry, entry.read_bytes()[:-7]),
+            lambda entry: replace(entry, bytes(100) + b"caesura cache 2\n"),
             lambda entry: cache.clear(),
-            lambda entry: entry.write_bytes(b""),
+            lambda entry: replace(entry, b""),
             lambda entry: os.replace(entry, entry.with_name("0" * 64 + ".guest")),
-            lambda entry: cache.write(entry.stem, b"{}", b"foreign"),
+            lambda entry: write(entry, b"{}", b"foreign"),
         ]
     )
     while any(process.poll() is None for process in running):
@@ -189,18 +227,18 @@ def test_clearing_removes_entries_and_nothing_else(folder: Path) -> None:
 
 def test_loading_does_not_stop_the_loop_and_compiles_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[object] = []
-    compile_really = program._compile
+    compile_really = compile_module
     may_compile = threading.Event()
 
-    def compile_when_told(*arguments: Any) -> Any:
+    def compile_when_told(*arguments: Any, **options: Any) -> Any:
         assert may_compile.wait(30)
         compiled.append(arguments)
-        return compile_really(*arguments)
+        return compile_really(*arguments, **options)
 
-    monkeypatch.setattr(program, "_compile", compile_when_told)
+    monkeypatch.setattr("caesura.host.making.compile_module", compile_when_told)
 
     async def main() -> None:
-        program._programs.clear()
+        program._compiled.clear()
         loads = [asyncio.create_task(caesura.load(WAITER, {"env": {"wait": wait}})) for _ in range(5)]
         await asyncio.sleep(0.01)  # the loop runs while all of them wait
         may_compile.set()
@@ -214,17 +252,17 @@ def test_loading_does_not_stop_the_loop_and_compiles_once(monkeypatch: pytest.Mo
 def test_whoever_gives_up_does_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     may_compile = threading.Event()
     begun = threading.Event()
-    compile_really = program._compile
+    compile_really = compile_module
 
-    def compile_when_told(*arguments: Any) -> Any:
+    def compile_when_told(*arguments: Any, **options: Any) -> Any:
         begun.set()
         assert may_compile.wait(30)
-        return compile_really(*arguments)
+        return compile_really(*arguments, **options)
 
-    monkeypatch.setattr(program, "_compile", compile_when_told)
+    monkeypatch.setattr("caesura.host.making.compile_module", compile_when_told)
 
     async def give_up() -> None:
-        program._programs.clear()
+        program._compiled.clear()
         load = asyncio.create_task(caesura.load(WAITER, {"env": {"wait": wait}}, cache=False))
         await asyncio.to_thread(begun.wait, 30)
         load.cancel()
@@ -244,3 +282,79 @@ def test_what_fails_in_the_making_fails_for_everybody_who_waits() -> None:
             assert isinstance(error, caesura.MalformedModule)
 
     asyncio.run(main())
+
+
+needs_owners = pytest.mark.skipif(sys.platform == "win32", reason="rights are other things there")
+
+
+@needs_owners
+def test_a_folder_that_others_may_write_is_not_used(folder: Path) -> None:
+    load_and_call()
+    (entry,) = entries(folder)
+    content = entry.read_bytes()
+    folder.chmod(0o777)
+    with pytest.warns(caesura.CacheWarning, match=r"writable for others.*chmod go-w"):
+        load_and_call()
+    assert entries(folder) == [entry] and entry.read_bytes() == content
+
+
+@needs_owners
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_an_entry_that_others_may_write_is_not_run(folder: Path, mode: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_and_call()
+    (entry,) = entries(folder)
+    entry.chmod(mode)
+    with pytest.warns(caesura.CacheWarning, match="others may write it"):
+        load_and_call()
+    assert entry.stat().st_mode & 0o777 == 0o600  # it is made anew, as ours
+    monkeypatch.setattr("caesura.host.making.compile_module", None)
+    load_and_call()
+
+
+@needs_owners
+def test_a_link_is_no_entry(folder: Path) -> None:
+    load_and_call()
+    (entry,) = entries(folder)
+    entry.rename(folder / "elsewhere")
+    entry.symlink_to(folder / "elsewhere")
+    load_and_call()
+    assert not entry.is_symlink()
+
+
+@needs_owners
+def test_a_folder_that_others_can_exchange_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    way = tmp_path / "open" / "inside"
+    way.mkdir(parents=True)
+    monkeypatch.setenv("CAESURA_CACHE_DIR", str(way / "cache"))
+    way.parent.chmod(0o777)
+    with pytest.warns(caesura.CacheWarning, match=r"open on the way to it is writable for others"):
+        load_and_call()
+    assert entries(way / "cache") == []
+    way.parent.chmod(0o1777)  # as /tmp: everybody may add files, but not touch those of others
+    load_and_call()
+    assert len(entries(way / "cache")) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "chown") or os.geteuid() != 0, reason="only root can give files away")
+def test_what_belongs_to_somebody_else_is_not_run(folder: Path) -> None:
+    load_and_call()
+    (entry,) = entries(folder)
+    os.chown(entry, 54321, -1)
+    with pytest.warns(caesura.CacheWarning, match="belongs to somebody else"):
+        load_and_call()
+    assert entry.stat().st_uid == os.geteuid()
+    os.chown(folder, 54321, -1)
+    with pytest.warns(caesura.CacheWarning, match="it belongs to somebody else"):
+        load_and_call()
+
+
+@pytest.mark.parametrize("home", ["", "~", None])
+def test_without_a_home_the_cache_lies_nowhere_odd(
+    home: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CAESURA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    monkeypatch.chdir(tmp_path)
+    assert cache.folder().is_absolute() and not cache.folder().is_relative_to(tmp_path)

@@ -15,6 +15,7 @@ import wasmtime
 from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.errors import GuestTrap
+from caesura.host.interruption import arm
 from caesura.host.values import SLOT
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class AbiFunction:
         self._function = function  # keeps the structure at the address alive
         self._buffer = ctypes.create_string_buffer((argument or 0).to_bytes(SLOT, "little"), SLOT)
         self._trap = instance.trap
+        self._context = instance.context
+        self._interruptions = instance.interruptions
+        self._interruptions_before = 0
         self._arguments = (
             instance.context,
             ctypes.addressof(function._func),
@@ -52,10 +56,14 @@ class AbiFunction:
         thread = native.thread
         outer = thread.call
         thread.call = self
+        if self._interruptions is not None:
+            self._interruptions_before = self._interruptions.count
         try:
             error = native.call_function(*self._arguments)
         finally:
             thread.call = outer
+            if self._interruptions is not None:
+                arm(self._context)  # the call that it belongs to may be meant where it was not
         trap = self._trap.value
         if not error and not trap:
             return True
@@ -70,6 +78,10 @@ class AbiFunction:
     def result(self) -> int | None:
         """Call it and return its result, an i32, or None if it fails."""
         return int.from_bytes(self._buffer.raw[:4], "little", signed=True) if self.attempt() else None
+
+    def is_interrupted(self) -> bool:
+        """Tell whether the guest was interrupted since the function began."""
+        return self._interruptions is not None and self._interruptions.count != self._interruptions_before
 
     def call_import(self, number: int, values: int) -> None:
         """Refuse what the function may not do: call the host."""

@@ -1,12 +1,18 @@
 """Compiled guests on disk, so that a program starts without instrumenting and compiling its guests again.
 
-One file an entry: a line that says what it is, the SHA-256 of the rest, the module's description and
-Wasmtime's compiled code. The file's name is a digest of everything that went in: the module, the options, the
-versions of caesura, Python and Wasmtime. An entry is written to a file of its own and then renamed, so that
-concurrent writers never see half of one; whatever cannot be read, is damaged or comes from elsewhere is
-treated as absent and written anew. Failures to write (a full or read-only disk) are ignored, since a cache
-that stops programs is worse than none. The folder is readable by its owner only: compiled code is run as it
-is.
+One file an entry: Wasmtime's compiled code, the module's description, and a trailer that says how long they are. The
+code comes first, so that Wasmtime can map the file: nothing is read that does not run, and processes share it.
+(Wasmtime takes no notice of what follows its own part.) The file's name is a digest of everything that went in: the
+module, the options, the versions of caesura, Python and Wasmtime.
+
+Compiled code is run as it is, and hashing it would cost what mapping saves. So it is trusted for where it lies: see
+`trusted_folder`. An entry is written to a file of its own and then renamed, so that concurrent writers never see half
+of one. The trailer has the lengths and a digest of the description and the code, so that a file that was cut off or
+mixed up is treated as absent and written anew; of code that is too large to be hashed each time it has only the two
+ends, and the file is on the disk before it is renamed, where a power failure leaves all of it or nothing.
+
+Failures to write (a full or read-only disk) only cost time, since a cache that stops programs is worse than none; they
+are warned of.
 """
 
 from __future__ import annotations
@@ -15,8 +21,13 @@ import contextlib
 import hashlib
 import os
 import platform
+import struct
 import sys
 import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache as once
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -24,69 +35,195 @@ from typing import Final
 import platformdirs
 
 import caesura
+from caesura.host.compiling import CompiledCode
+from caesura.host.trusted_folder import Untrusted, is_own_file, open_folder
 
-_MAGIC: Final = b"caesura cache 1\n"
 _SUFFIX: Final = ".guest"
-_DIGEST_SIZE: Final = 32
+_UNFINISHED: Final = ".tmp"
 _LENGTH_SIZE: Final = 8
+
+# At the end of an entry: sizes of code and description, a digest, and what this is.
+_TRAILER: Final = struct.Struct("<QQ32s16s")
+_MAGIC: Final = b"caesura cache 2\n"
+
+# Code that is hashed whole, in less than a millisecond, and how much of each end is if it is larger.
+_HASHED: Final = 1 << 20
+_END: Final = 4096
+
+_NO_HOME: Final = Path("/.cache/caesura")
+
+# Where to open a file that is open already, so that it is certain to be the one that was looked at.
+_DESCRIPTORS: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
+
+
+class CacheWarning(UserWarning):
+    """The cache cannot be used, and programs start more slowly."""
 
 
 def folder() -> Path:
     """Return where entries lie: `CAESURA_CACHE_DIR` from the environment, or the user's cache folder."""
     given = os.environ.get("CAESURA_CACHE_DIR")
-    return Path(given) if given else Path(platformdirs.user_cache_dir("caesura"))
+    if given:
+        return Path(os.path.abspath(given))
+    try:
+        place = Path(platformdirs.user_cache_dir("caesura"))
+    except RuntimeError:
+        place = Path()
+    # Nobody knows the home of the user: it is where containers put it, and most likely cannot be written.
+    return place if place.is_absolute() else _NO_HOME
+
+
+@once
+def _versions() -> tuple[str, ...]:
+    return caesura.__version__, metadata.version("wasmtime"), sys.version, platform.machine()
 
 
 def key_of(*parts: bytes | str) -> str:
     """Return the name of the entry for a module and everything else that matters."""
     digest = hashlib.sha256()
-    versions = (caesura.__version__, metadata.version("wasmtime"), sys.version, platform.machine())
-    for part in (*versions, *parts):
+    for part in (*_versions(), *parts):
         raw = part.encode() if isinstance(part, str) else part
         digest.update(len(raw).to_bytes(_LENGTH_SIZE, "little") + raw)
     return digest.hexdigest()
 
 
-def read(key: str) -> tuple[bytes, bytes] | None:
-    """Return the description and the compiled code of an entry, or None."""
+@dataclass(frozen=True)
+class Entry:
+    """An entry that is open: its description, where its code can be mapped, and the descriptor behind that."""
+
+    description: bytes
+    path: str
+    descriptor: int
+
+
+@contextlib.contextmanager
+def opened(place: Path, key: str) -> Iterator[Entry | None]:
+    """Open an entry; None if there is none, it is damaged, or somebody else could have written it."""
+    entry: Entry | None = None
+    descriptor = _open(place, key)
     try:
-        content = (folder() / f"{key}{_SUFFIX}").read_bytes()
-    except OSError:
-        return None
-    start = len(_MAGIC) + _DIGEST_SIZE
-    body = memoryview(content)[start:]
-    if not content.startswith(_MAGIC) or hashlib.sha256(body).digest() != content[len(_MAGIC) : start]:
-        return None
-    if len(body) < _LENGTH_SIZE:
-        return None
-    middle = _LENGTH_SIZE + int.from_bytes(body[:_LENGTH_SIZE], "little")
-    return bytes(body[_LENGTH_SIZE:middle]), bytes(body[middle:])
+        if descriptor >= 0:
+            entry = _read(place, key, descriptor)
+        yield entry
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
-def write(key: str, description: bytes, code: bytes) -> None:
-    """Write an entry, replacing what is there."""
-    body = len(description).to_bytes(_LENGTH_SIZE, "little") + description + code
-    place = folder()
-    with contextlib.suppress(OSError):
+def write(place: Path, key: str, made: CompiledCode) -> str:
+    """Write an entry, replacing what is there; return why it could not be done, or ""."""
+    code, description = made.code, made.description
+    try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=place, suffix=".tmp")
-        unfinished = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + hashlib.sha256(body).digest() + body)
-            unfinished.replace(place / f"{key}{_SUFFIX}")
-        except OSError:
+        with open_folder(place):
+            pass  # nothing is written where it would not be read
+        handle, name = tempfile.mkstemp(dir=place, suffix=_UNFINISHED)
+    except (Untrusted, OSError) as error:
+        return _reason(error)
+    unfinished = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(code)
+            file.write(description)
+            file.write(_TRAILER.pack(len(code), len(description), _digest(description, code), _MAGIC))
+            if len(code) > _HASHED:
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.replace(place / f"{key}{_SUFFIX}")
+    except OSError as error:
+        with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
+        return _reason(error)
+    return ""
 
 
 def clear() -> tuple[int, int]:
     """Remove all entries; return how many there were and their bytes. Other files in the folder stay."""
     count = 0
     size = 0
-    for pattern in (f"*{_SUFFIX}", "*.tmp"):
+    for pattern in (f"*{_SUFFIX}", f"*{_UNFINISHED}"):
         for file in folder().glob(pattern):
             with contextlib.suppress(OSError):
                 size += file.stat().st_size
                 file.unlink()
                 count += 1
     return count, size
+
+
+def _open(place: Path, key: str) -> int:
+    """Return the descriptor of an entry that only we can have written, or -1."""
+    name = f"{key}{_SUFFIX}"
+    try:
+        with open_folder(place) as within:
+            descriptor = os.open(place / name if within is None else name, _FLAGS, dir_fd=within)
+    except Untrusted as error:
+        warn(place, str(error))
+        return -1
+    except (OSError, ValueError):
+        return -1
+    if is_own_file(descriptor):
+        return descriptor
+    os.close(descriptor)
+    warn(place, f"{name} belongs to somebody else, or others may write it")
+    return -1
+
+
+_FLAGS: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+def _read(place: Path, key: str, descriptor: int) -> Entry | None:
+    try:
+        size = os.fstat(descriptor).st_size
+        trailer = _read_at(descriptor, size - _TRAILER.size, _TRAILER.size)
+        code_size, description_size, digest, magic = _TRAILER.unpack(trailer)
+        if magic != _MAGIC or code_size + description_size + _TRAILER.size != size:
+            return None
+        description = _read_at(descriptor, code_size, description_size)
+        if code_size <= _HASHED:
+            looked_at = _read_at(descriptor, 0, code_size)
+        else:
+            looked_at = _read_at(descriptor, 0, _END) + _read_at(descriptor, code_size - _END, _END)
+    except (OSError, struct.error, ValueError):
+        return None
+    if hashlib.sha256(looked_at + description).digest() != digest:
+        return None
+    path = f"{_DESCRIPTORS}/{descriptor}"
+    return Entry(description, path if os.path.exists(path) else str(place / f"{key}{_SUFFIX}"), descriptor)
+
+
+def _read_at(descriptor: int, start: int, size: int) -> bytes:
+    """Return bytes of a file. Raises ValueError if it is shorter."""
+    if start < 0:
+        raise ValueError("the file is too short")
+    os.lseek(descriptor, start, os.SEEK_SET)
+    pieces = []
+    while size:
+        piece = os.read(descriptor, size)
+        if not piece:
+            raise ValueError("the file is too short")
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def _digest(description: bytes, code: bytes) -> bytes:
+    looked_at = code if len(code) <= _HASHED else code[:_END] + code[-_END:]
+    return hashlib.sha256(looked_at + description).digest()
+
+
+# What was warned of, so that it is said once.
+_warned: Final[set[tuple[Path, str]]] = set()
+
+
+def warn(place: Path, reason: str) -> None:
+    """Warn, once, that the cache cannot be used."""
+    if (place, reason) not in _warned:
+        _warned.add((place, reason))
+        message = (
+            f"compiled programs are not kept in the cache folder {place}: {reason}; CAESURA_CACHE_DIR names another"
+        )
+        warnings.warn(message, CacheWarning, stacklevel=2)
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 from collections.abc import AsyncGenerator, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from caesura.errors import UsageError
 from caesura.host import native
@@ -18,6 +18,7 @@ from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iter
 from caesura.host.errors import ASYNCIFY_CORRUPTED, ASYNCIFY_OVERFLOW, GuestTrap
 from caesura.host.frames import MAXIMUM_RESULTS, RESULTS, Corrupted, FrameArea
 from caesura.host.imports import HostFunction
+from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
 from caesura.host.protocol import Lost, Overflowed
 from caesura.host.values import result_of
@@ -48,6 +49,7 @@ class Call:
         "failure",
         "frames",
         "instance",
+        "interruptions_before",
         "pending",
         "position",
         "resting_pointer",
@@ -87,6 +89,8 @@ class Call:
         # How many calls of guests the innermost entry is inside of, and where the native stack stands in its import.
         self.depth = 0
         self.position = 0
+        # How often the guest had been interrupted when the call began.
+        self.interruptions_before = 0
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return drive_awaited(self)
@@ -101,6 +105,7 @@ class Call:
 
     def run(self) -> Any:
         """Run the call to its end; it must not suspend."""
+        self._begin()
         try:
             self._check_depth()
             self._enter()
@@ -112,15 +117,26 @@ class Call:
         """Run the guest until the call returns or is suspended."""
         self.instance.check()  # a generator starts long after it was made
         self._check_depth()
+        self._begin()
         if self._export.may_suspend:
             self.instance.stacks.take(self)
         self._enter()
+
+    def _begin(self) -> None:
+        interruptions = self.instance.interruptions
+        if interruptions is not None:
+            self.interruptions_before = interruptions.count
+
+    def is_interrupted(self) -> bool:
+        """Tell whether the guest was interrupted since the call began."""
+        interruptions = self.instance.interruptions
+        return interruptions is not None and interruptions.count != self.interruptions_before
 
     def resume(self) -> None:
         """Let the suspended guest go on, until the call returns or is suspended again."""
         instance = self.instance
         if instance.closed and self.failure is not None:
-            raise self.failure
+            self._raise_failure()
         instance.check()
         self._check_depth()
         instance.stacks.check_resumption(self)
@@ -154,6 +170,9 @@ class Call:
             self.coroutine = None
             coroutine.close()
         instance.stacks.release(self)
+        self.task = None  # which refers to its exception, and that to us
+        if instance.closed:
+            instance.release_if_unused()
 
     def is_of_import(self) -> bool:
         """Tell whether the export is an import that the module exports again: then nothing leaves frames."""
@@ -242,7 +261,7 @@ class Call:
                 f"{_NOT_INSTRUMENTED}"
             )
         if self.failure is not None:
-            raise self.failure
+            self._raise_failure()
         function.write_result(self, values, self.answer)
 
     def _check_depth(self) -> None:
@@ -260,10 +279,20 @@ class Call:
                 f"a guest and host functions call each other {self.depth} deep: load it with a larger recursion_limit"
             )
 
+    def _raise_failure(self) -> NoReturn:
+        """Raise what the import is to raise, and keep no reference: an exception refers to all that it went through."""
+        assert self.failure is not None
+        try:
+            raise self.failure
+        finally:
+            self.failure = None
+
     def _enter(self) -> None:
         """Run guest code until it returns, is suspended, or fails."""
         instance = self.instance
         instance.stacks.before_entry(self)
+        if instance.interruptions is not None and self.is_interrupted():
+            arm(instance.context)
         thread = native.thread
         outer = thread.call
         thread.call = self
@@ -279,6 +308,8 @@ class Call:
         finally:
             instance.depth -= 1
             thread.call = outer
+            if instance.depth and instance.interruptions is not None:
+                arm(instance.context)  # the outer call may be meant where this one was not
         trap = instance.trap.value
         if error or trap:
             instance.trap.value = None

@@ -20,8 +20,9 @@ from typing import Any, Final
 
 from caesura.errors import UsageError
 from caesura.host.errors import GuestExit, GuestTrap
-from caesura.host.guest import Guest, make_guest, obtain_program
-from caesura.host.program import Program
+from caesura.host.guest import Guest
+from caesura.host.interruption import Interruptions
+from caesura.host.loading import make_guest, obtain_program
 from caesura.host.settings import GuestSettings, ProgramSettings
 from caesura.host.spectest import spectest
 from caesura.host.wasi import Wasi
@@ -54,8 +55,9 @@ async def run_command(
             async with asyncio.timeout(timeout):
                 settings = ProgramSettings(options=options, cache=cache, interruptible=True)
                 program, connections = await obtain_program(source, spectest(), wasi, settings)
-                stopper.watch(program)  # before anything of the guest runs: its start function may never end
-                async with await make_guest(program, connections, wasi, GuestSettings()) as guest:
+                interruptions = Interruptions(program.engine)
+                stopper.watch(interruptions)  # before anything of the guest runs: its start function may never end
+                async with await make_guest(program, connections, wasi, GuestSettings(), interruptions) as guest:
                     name = invoke or _only_export(guest)
                     values = [] if name == _START else _values(guest, name, arguments)
                     return 0, await guest.call(name, *values)
@@ -73,7 +75,7 @@ class _Stopper(threading.Thread):
     def __init__(self, timeout: float | None) -> None:
         super().__init__(daemon=True, name="caesura-stopper")
         self.reason: BaseException | None = None
-        self._program: Program | None = None
+        self._interruptions: Interruptions | None = None
         self._stopped = threading.Event()
         self._deadline = None if timeout is None else time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
         self._receiver, self.sender = socket.socketpair()
@@ -88,12 +90,12 @@ class _Stopper(threading.Thread):
         elif self._receiver.recv(1) != b"":
             self.reason = KeyboardInterrupt()
         while self.reason is not None and not self._stopped.wait(_AGAIN):
-            if self._program is not None:
-                self._program.interrupt()
+            if self._interruptions is not None:
+                self._interruptions.interrupt()
 
-    def watch(self, program: Program) -> None:
-        """Interrupt this program from now on. Again and again: it may be about to start, and not to be reached yet."""
-        self._program = program
+    def watch(self, interruptions: Interruptions) -> None:
+        """Interrupt this guest from now on, again and again: its next call may begin after an interruption."""
+        self._interruptions = interruptions
 
     def stop(self) -> None:
         """End the thread."""

@@ -35,6 +35,9 @@ class GuestTrap(errors.GuestTrap):
         if backtrace:
             self.add_note(backtrace_note(backtrace))
 
+    def __reduce__(self) -> tuple[type[GuestTrap], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.kind, self.backtrace)  # pickle would give it the whole message
+
 
 class GuestExit(errors.CaesuraError):
     """The guest's program ended itself (WASI's `proc_exit`); `Guest.run` returns the code instead.
@@ -45,6 +48,9 @@ class GuestExit(errors.CaesuraError):
     def __init__(self, code: int) -> None:
         self.code = code
         super().__init__(f"the guest exited with code {code}")
+
+    def __reduce__(self) -> tuple[type[GuestExit], tuple[int]]:
+        return type(self), (self.code,)
 
 
 def backtrace_note(backtrace: tuple[str, ...]) -> str:

@@ -40,18 +40,27 @@ class FrameArea:
     """The part of a guest's memory with the control block and, behind it, one suspended call's frames.
 
     It lies from `start` to `end` (addresses in the guest); one that `grows` ends where the memory does. `wide` tells
-    whether the memory has 64-bit addresses. Raises UnsupportedModule if the memory is too small.
+    whether the memory has 64-bit addresses, `moves` whether it may lie elsewhere after it has grown. Raises
+    UnsupportedModule if the memory is too small.
     """
 
     def __init__(
-        self, context: int, memory: object, memory_address: int, start: int, end: int, wide: bool, grows: bool
+        self,
+        context: int,
+        memory: object,
+        memory_address: int,
+        start: int,
+        end: int,
+        wide: bool,
+        grows: bool,
+        moves: bool,
     ) -> None:
         self.start = start
         self.owner: Call | None = None
         self._context = context
         self._memory = memory  # keeps the structure at memory_address alive
         self._memory_address = memory_address
-        self._moves = wide
+        self._moves = moves
         self._draft: ctypes.Array[ctypes.c_char] = ctypes.create_string_buffer(FRAMES)
         self._pointer = struct.Struct("<Q" if wide else "<I")
         self._base = start + FRAMES
@@ -71,7 +80,7 @@ class FrameArea:
         self._write(self._pointer.size, end)
 
     def block(self) -> ctypes.Array[ctypes.c_char]:
-        """Return the control block. A 32-bit memory never moves (see `program`), others are asked."""
+        """Return the control block. A 32-bit memory with its whole address space never moves, others are asked."""
         if self._moves:
             self._locate()
         return self._block

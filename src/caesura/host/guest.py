@@ -16,101 +16,34 @@ loaded it.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Generator
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, NoReturn
 
 from caesura.errors import UsageError
 from caesura.host.call import AGENERATE, AWAIT, GENERATE, NOWAIT, Call
-from caesura.host.connect import Connections, Imports
+from caesura.host.connect import Connections
 from caesura.host.errors import GuestExit
 from caesura.host.instance import Instance
-from caesura.host.making import order_program
+from caesura.host.interruption import Interruptions
 from caesura.host.memory import GuestMemory
-from caesura.host.program import WASI, Program, Recipe, find_program, read_source
-from caesura.host.settings import RECURSION_LIMIT, SHADOW_STACK_SIZE, GuestSettings, ProgramSettings
+from caesura.host.program import Program
+from caesura.host.settings import GuestSettings
 from caesura.host.wasi import Wasi
-from caesura.instrument.options import Options
 from caesura.wasm.types import type_name
-
-_DEFAULT_OPTIONS: Final = Options()
-
-
-async def load(
-    source: str | os.PathLike[str] | bytes,
-    imports: Imports | None = None,
-    *,
-    wasi: Wasi | None = None,
-    options: Options = _DEFAULT_OPTIONS,
-    cache: bool = True,
-    shadow_stack_size: int = SHADOW_STACK_SIZE,
-    stack_space: tuple[int, int] | None = None,
-    interruptible: bool = False,
-    accept_instrumented: bool = True,
-    recursion_limit: int = RECURSION_LIMIT,
-) -> Guest:
-    """Load a module and make a guest of it.
-
-    `source` is a path or the bytes of a module, binary or text. `imports` has a callable for each imported
-    function; the coroutine functions among them (and those marked with `yielding`) are what may suspend the
-    guest. An imported global is a number, an imported memory or table a `wasmtime.MemoryType` or
-    `wasmtime.TableType`, of which a new one is made. `wasi` gives a program the WASI functions that `imports`
-    leaves out.
-
-    `options` are the transformation's (lists, mostly); `cache` says whether compiled modules are kept on the disk.
-    `shadow_stack_size` is bytes, for each concurrent call of a compiled program. `stack_space` is a place (first
-    address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no
-    `malloc`. `interruptible` guests can be stopped in mid-computation with `interrupt`, and run a little slower. With
-    `accept_instrumented=False`, modules that say that they are instrumented already are refused: best for strangers'.
-    `recursion_limit` is how many calls deep the guest and host functions may call each other.
-
-    Raises UsageError for a file that cannot be read, imports or options that do not fit the module, ModuleError for a
-    module that is malformed or uses what is not supported, and what its start function raises (GuestTrap, or a host
-    function's exception).
-    """
-    program_settings = ProgramSettings(
-        options=options, cache=cache, interruptible=interruptible, accept_instrumented=accept_instrumented
-    )
-    guest_settings = GuestSettings(
-        shadow_stack_size=shadow_stack_size, stack_space=stack_space, recursion_limit=recursion_limit
-    )
-    program, connections = await obtain_program(source, imports, wasi, program_settings)
-    return await make_guest(program, connections, wasi, guest_settings)
-
-
-async def obtain_program(
-    source: str | os.PathLike[str] | bytes, imports: Imports | None, wasi: Wasi | None, settings: ProgramSettings
-) -> tuple[Program, Connections]:
-    """Do the part of `load` that runs nothing of the guest: return a program, and the imports for its guests."""
-    data = read_source(source)
-    connections = connect(imports or {}, wasi)
-    recipe = Recipe(data, connections.import_list, connections.provided, wasi is not None, settings)
-    program = find_program(recipe)
-    if program is None:
-        program = await order_program(recipe)
-    return program, connections
-
-
-def connect(imports: Imports, wasi: Wasi | None) -> Connections:
-    """Return what a guest is given for its imports."""
-    if wasi is None:
-        return Connections(imports, {}, {})
-    return Connections(imports, {WASI: wasi.functions()}, {WASI: wasi.blocking()})
-
-
-async def make_guest(program: Program, connections: Connections, wasi: Wasi | None, settings: GuestSettings) -> Guest:
-    """Do the rest: make an instance and let it initialize itself."""
-    guest = Guest(program, connections, wasi, settings)
-    if "_initialize" in guest.exports:
-        await guest.call("_initialize")
-    return guest
 
 
 class Guest:
     """An instance of a module. Made by `load`; `async with` closes it."""
 
-    def __init__(self, program: Program, connections: Connections, wasi: Wasi | None, settings: GuestSettings) -> None:
+    def __init__(
+        self,
+        program: Program,
+        connections: Connections,
+        wasi: Wasi | None,
+        settings: GuestSettings,
+        interruptions: Interruptions | None = None,
+    ) -> None:
         wanted = program.description.imports
         self._instance = Instance(
             program,
@@ -119,6 +52,7 @@ class Guest:
             wasi.configuration() if wasi is not None else None,
             lambda store: connections.items(wanted, store),
             settings,
+            interruptions,
         )
         self._wasi = wasi
         if wasi is not None:
@@ -178,6 +112,7 @@ class Guest:
         """The guest's memory."""
         memory = self._instance.memory
         if memory is None:
+            self._instance.check()
             raise UsageError("the guest has no memory")
         return memory
 
@@ -199,15 +134,19 @@ class Guest:
     def interrupt(self) -> None:
         """Make guest code that is running trap with the kind "interrupted"; may be called from any thread.
 
-        Only a guest that was loaded with `interruptible=True` can be interrupted. One that is suspended, or
-        does not run, traps when it runs next.
+        Only a guest that was loaded with `interruptible=True` can be interrupted. A call that is suspended traps
+        when it is resumed. Calls that begin later are not concerned, and other guests neither.
         """
-        if not self._instance.program.interruptible:
+        interruptions = self._instance.interruptions
+        if interruptions is None:
             raise UsageError("only a guest that was loaded with interruptible=True can be interrupted")
-        self._instance.program.interrupt()
+        interruptions.interrupt()
 
     def close(self) -> None:
-        """Close the guest: suspended calls are abandoned, and the tasks that await them cancelled."""
+        """Close the guest: suspended calls are abandoned, and the tasks that await them cancelled.
+
+        Its memory is free at once; if a host function of the guest itself closes it, when that has returned.
+        """
         instance = self._instance
         if instance.closed:
             return
@@ -216,6 +155,7 @@ class Guest:
         instance.closed = True
         if self._wasi is not None:
             self._wasi.detach()
+        instance.release_if_unused()
         for task in tasks:
             task.cancel("the guest was closed")
 
@@ -226,6 +166,15 @@ class Guest:
         self.close()
         if tasks:
             await asyncio.wait(tasks)
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError("a caesura guest cannot be copied: load another one (a compiled program is shared anyway)")
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        self.__copy__()
+
+    def __reduce_ex__(self, version: object) -> NoReturn:
+        raise TypeError("a caesura guest cannot be pickled: it runs in this process; load one where it is needed")
 
     async def __aenter__(self) -> Guest:
         return self

@@ -25,6 +25,7 @@ from caesura.host.call import NOWAIT, Call
 from caesura.host.description import ENTRY_PREFIX, NONE, THUNKS, FunctionShape
 from caesura.host.errors import GuestTrap, backtrace_note
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction
+from caesura.host.interruption import Interruptions, watch
 from caesura.host.memory import GuestMemory
 from caesura.host.native_stack import check_recursion
 from caesura.host.protocol import Protocol
@@ -39,6 +40,9 @@ from caesura.wasm import types as t
 if TYPE_CHECKING:
     from caesura.host.guest import Guest
     from caesura.host.program import Program
+
+# In Wasmtime's words, what the system answers where address space is limited.
+_NO_ADDRESS_SPACE: Final = "mmap failed"
 
 # States of the ABI.
 _NORMAL: Final = 0
@@ -79,6 +83,7 @@ class _Start(Call):
         self.arriving = None
         self.unwinding = False
         self.depth = outer.depth + 1 if outer is not None else 0
+        self.interruptions_before = 0
 
     def suspend_coroutine(self, function: HostFunction, coroutine: Any, waited_for: Any) -> None:
         coroutine.close()
@@ -101,6 +106,7 @@ class Instance:
         wasi: wasmtime.WasiConfig | None,
         make_items: Callable[[wasmtime.Store], list[tuple[str, str, AsExtern]]],
         settings: GuestSettings,
+        interruptions: Interruptions | None,
     ) -> None:
         native.native_stack().check_size()
         check_recursion()
@@ -109,7 +115,7 @@ class Instance:
         self.program = program
         self.recursion_limit = settings.recursion_limit
         self.description = program.description
-        self.guest = guest
+        self.guest: Guest | None = guest  # until it is closed: they refer to each other
         self.imports = imports
         self.suspended: set[Call] = set()
         self.abandoned: deque[Call] = deque()  # by other threads
@@ -118,7 +124,11 @@ class Instance:
         self.trap = ctypes.c_void_p()
         self.trap_address = ctypes.addressof(self.trap)
         self.store = wasmtime.Store(program.engine)
-        self.rearm()
+        self._limit(settings, wasi is not None)
+        self.interruptions: Interruptions | None = None
+        if program.settings.interruptible:
+            self.interruptions = interruptions or Interruptions(program.engine)
+            watch(self.store)
         if wasi is not None:
             self.store.set_wasi(wasi)
         self.context = native.address_of(self.store._context())
@@ -132,7 +142,8 @@ class Instance:
         self._whole_stack: WholeStack | None = None
         if self.description.checked:
             self._whole_stack = WholeStack(self.store, program.module, self.description)
-        self._items = self._instantiate(make_items(self.store))
+        self._items: dict[str, AsExtern] = {}
+        self._exported = self._instantiate(make_items, settings)
         if self.description.memory:
             self.memory = GuestMemory(self.context, self.memory_item(self.description.memory), self.check)
         self.stacks = make_switch(self, settings)
@@ -159,10 +170,19 @@ class Instance:
         while self.abandoned and self.is_in_its_thread():
             self.abandoned.popleft().end()
 
-    def rearm(self) -> None:
-        """Make an interruptible instance run until the next interruption."""
-        if self.program.interruptible:
-            self.store.set_epoch_deadline(1)
+    def release_if_unused(self) -> None:
+        """Free everything that a closed guest holds, unless its code is running: its call will do it then."""
+        if not self.closed or self.depth:
+            return
+        self.stacks = StackSwitch(None, None)
+        self.protocol = None
+        self.memory = None
+        self.imports = []
+        self._whole_stack = None
+        self._exports.clear()
+        self._items = {}
+        self.store.close()
+        self.guest = None
 
     def export(self, name: str) -> Export:
         """Return an exported function; raises UsageError where there is none."""
@@ -173,7 +193,7 @@ class Instance:
                 known = ", ".join(sorted(self.description.public_functions())) or "none"
                 raise UsageError(f"the guest exports no function '{name}' (exported: {known})")
             has_thunk = name in self.description.entries
-            item = self._items[ENTRY_PREFIX + name if has_thunk else name]
+            item = self.item(ENTRY_PREFIX + name if has_thunk else name)
             assert isinstance(item, wasmtime.Func), "exports have the kinds that the module says"
             may_suspend = has_thunk if self.description.abi == THUNKS else self.description.abi != NONE
             is_import = shape.index < self.description.imported_functions()
@@ -182,8 +202,12 @@ class Instance:
         return found
 
     def item(self, name: str) -> AsExtern:
-        """Return an export of any kind."""
-        return self._items[name]
+        """Return an export of any kind, looked up when it is first asked for: modules can have 100,000."""
+        found = self._items.get(name)
+        if found is None:
+            found = native.export_of(self.store, self._exported, name)
+            self._items[name] = found
+        return found
 
     def call_now(self, name: str, *arguments: int) -> Any:
         """Call an export of the guest's own that does not suspend."""
@@ -219,7 +243,6 @@ class Instance:
         """Make the instance usable again after a failed entry and raise what happened."""
         failure = native.trap_from(trap) if trap else native.error_from(error or 0)
         raised, call.error = call.error, None
-        self.rearm()
         unwinding = self._is_unwinding()
         try:
             self.repair(call)
@@ -231,7 +254,10 @@ class Instance:
                 raise GuestTrap(raised.kind, names)  # what a host function refused is where the guest called it
             if names:
                 raised.add_note(backtrace_note(names))
-            raise raised
+            try:
+                raise raised
+            finally:
+                del raised  # or the exception would refer to itself, and to the guest, until the garbage collector runs
         if isinstance(failure, wasmtime.Trap):
             raise GuestTrap(kind_of_trap(failure, self.description, unwinding), names)
         raise GuestTrap(cause_of(failure), names)  # one of Wasmtime's WASI functions refuses its arguments
@@ -253,13 +279,24 @@ class Instance:
 
     # Making an instance
 
-    def _instantiate(self, items: list[tuple[str, str, AsExtern]]) -> dict[str, AsExtern]:
+    def _limit(self, settings: GuestSettings, has_helper: bool) -> None:
+        """Set what the guest may take. `has_helper`: an instance of ours comes into its store, too (`forwarding`)."""
+        instances = -1 if settings.instances is None else settings.instances + has_helper
+        self.store.set_limits(
+            memory_size=-1 if settings.memory_limit is None else settings.memory_limit,
+            table_elements=-1 if settings.table_limit is None else settings.table_limit,
+            instances=instances,
+        )
+
+    def _instantiate(
+        self, make_items: Callable[[wasmtime.Store], list[tuple[str, str, AsExtern]]], settings: GuestSettings
+    ) -> wasmtime.Instance:
         thread = native.thread
         outer = thread.call
         start = _Start(self, outer)
         thread.call = start
         try:
-            instance = self.program.instantiate(self.store, items)
+            return self.program.instantiate(self.store, make_items(self.store))
         except (wasmtime.Trap, wasmtime.WasmtimeError) as failure:
             names = describe_frames(failure, self.description)
             if start.error is not None:
@@ -268,11 +305,28 @@ class Instance:
                 raise start.error from None
             if isinstance(failure, wasmtime.Trap):
                 raise GuestTrap(kind_of_trap(failure, self.description, False), names) from None
-            raise UsageError(f"the module cannot be instantiated: {failure}") from failure
+            if start.is_interrupted():
+                raise GuestTrap(cause_of(failure), names) from None
+            raise UsageError(f"the module cannot be instantiated: {self._why(failure, settings)}") from failure
         finally:
             thread.call = outer
-        exports = instance.exports(self.store)
-        return dict(exports.items())
+
+    def _why(self, failure: wasmtime.WasmtimeError, settings: GuestSettings) -> str:
+        """Return why there can be no instance, and what to do."""
+        reason = str(failure)
+        if _NO_ADDRESS_SPACE in reason:
+            size = self.program.settings.memory_reservation
+            return (
+                f"there is no address space for its memories, each of which reserves {size:,} bytes: load it with a "
+                f"smaller memory_reservation, or raise the limit of the process (ulimit -v): {cause_of(failure)}"
+            )
+        given = {
+            "memory_limit": settings.memory_limit,
+            "table_limit": settings.table_limit,
+            "instances": settings.instances,
+        }
+        limits = ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
+        return f"{reason} ({limits})" if limits else reason
 
     def guest_memory(self) -> wasmtime.Memory:
         """Return the guest's own memory."""
@@ -282,7 +336,7 @@ class Instance:
 
     def memory_item(self, name: str) -> wasmtime.Memory:
         """Return an exported memory."""
-        memory = self._items[name]
+        memory = self.item(name)
         assert isinstance(memory, wasmtime.Memory), "modules with shared memories are refused"
         return memory
 

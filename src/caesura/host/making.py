@@ -1,78 +1,317 @@
-"""Making programs away from the event loop: one thread instruments and compiles for all.
+"""Getting compiled modules without stopping the event loop: from memory, from the disk, or made anew.
 
-A large module takes seconds, in which the loop must not stand still. One thread does it for everybody, one program
-after the other, so that a hundred guests that are loaded together do not compile a hundred times. It is a daemon:
-nothing can stop a compilation half-way, and whoever interrupts a program must not have to wait for one. An executor
-was rejected for that reason: the end of `asyncio.run` waits for its threads.
+Three kinds of work have threads of their own, so that none waits for a slower one:
+
+* looking: reading a file, hashing it, mapping what the cache has. A program that is there is not held up by what others
+  compile;
+* making what is small, in a thread, where it takes a few milliseconds;
+* making what is not, in worker processes (see `workers`), a bounded number at a time. The threads only wait for them.
+
+What several ask for is made once. When the last of them has been cancelled, the work is: a worker is killed.
+
+All of it works after a `fork`, in the parent and in the child, which begins with threads and workers of its own. A
+`fork` waits until no thread is inside Wasmtime, whose locks the child would find locked for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
+import os
 import threading
-from typing import Final
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
 
-from caesura.host.program import Program, Recipe, make_program
+import wasmtime
+
+from caesura.host import cache, workers
+from caesura.host.compiling import CompiledCode, Provided, Recipe, compile_module
+from caesura.host.description import Description
+from caesura.host.engines import engine_of
+from caesura.host.lanes import Lane
+from caesura.host.messages import Request
+from caesura.host.program import CompiledModule, Key, find_compiled, keep_compiled, load_code
+from caesura.host.sources import Source, known_digest, read_source
+from caesura.host.text import assemble, is_text
+from caesura.wasm.decode import read_locals
+from caesura.wasm.module import Module
+
+_T = TypeVar("_T")
+
+# What a thread may instrument: modules that hold Python's lock for less than a few milliseconds when the transformation
+# runs compiled (it takes 0.3 microseconds a byte, and more for functions with very many locals). A worker's start takes
+# 0.2 seconds.
+_SMALL: Final = 16 * 1024
+_FEW_LOCALS: Final = 1000
+
+_LOOKING: Final = 4
+_MOST_WORKERS: Final = 4
 
 
-class _Order:
-    """A program that somebody waits for, in a loop of his own."""
+def worker_limit() -> int:
+    """Return how many modules are made in processes at a time: as many as there are processors, up to four."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
+    return min(_MOST_WORKERS, os.cpu_count() or 1)
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+
+async def obtain_compiled(source: Source, recipe: Recipe, provided: Provided, use_cache: bool) -> CompiledModule:
+    """Return a compiled module. Raises what `compile_module` raises, and UsageError for a file that cannot be read."""
+    digest = known_digest(source)
+    found = find_compiled((digest, recipe)) if digest is not None else None
+    if found is not None:
+        return found
+    maker = _maker
+    place = cache.folder() if use_cache else None
+    looked = await _in_lane(maker.looking, lambda: maker.look(source, recipe, place))
+    if isinstance(looked, CompiledModule):
+        return looked
+    data, key = looked
+    return await maker.make(_Job(data, key, provided, place))
+
+
+async def _in_lane(lane: Lane, work: Callable[[], _T]) -> _T:
+    """Let a thread do some work and wait for it."""
+    waiter = _Waiter[_T]()
+    lane.put(lambda: waiter.tell(*_outcome(work)))
+    return await waiter.future
+
+
+def _outcome(work: Callable[[], _T]) -> tuple[_T | None, BaseException | None]:
+    try:
+        return work(), None
+    except BaseException as error:
+        return None, error
+
+
+class _Waiter(Generic[_T]):
+    """Somebody who waits, in a loop of his own, for what a thread finds out."""
+
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Program] = self._loop.create_future()
+        self.future: asyncio.Future[_T] = self._loop.create_future()
 
-    def fulfil(self) -> None:
-        """Make the program; runs in the making thread."""
-        if self.future.cancelled():
-            return
-        program: Program | None = None
-        failure: Exception | None = None
-        try:
-            program = make_program(self.recipe)
-        except Exception as error:
-            failure = error
+    def tell(self, result: _T | None, failure: BaseException | None) -> None:
+        """Tell the result, or what was raised instead; from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            self._loop.call_soon_threadsafe(self._deliver, program, failure)
+            self._loop.call_soon_threadsafe(self._arrive, result, failure)
 
-    def _deliver(self, program: Program | None, failure: Exception | None) -> None:
+    def _arrive(self, result: Any, failure: BaseException | None) -> None:
         if self.future.done():
             return  # cancelled
-        if program is not None:
-            self.future.set_result(program)
-        elif failure is not None:
+        if failure is not None:
             self.future.set_exception(failure)
+        else:
+            self.future.set_result(result)
+
+
+class _Job:
+    """A module that is to be made, and who waits for it."""
+
+    def __init__(self, data: bytes, key: Key, provided: Provided, place: Path | None) -> None:
+        self.data = data
+        self.key = key
+        self.provided = provided
+        self.place = place
+        self.waiters: set[_Waiter[CompiledModule]] = set()
+        self.worker: workers.Worker | None = None
+        self.cancelled = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the module is made."""
+        return self.key[1]
+
+    def cancel(self) -> None:
+        """End the work, in the middle if a process does it."""
+        self.cancelled = True
+        worker = self.worker
+        if worker is not None:
+            worker.kill()
+
+    def keep(self, made: CompiledCode) -> None:
+        """Put what was made into the cache."""
+        if self.place is not None:
+            reason = cache.write(self.place, _entry_name(self.key), made)
+            if reason:
+                cache.warn(self.place, reason)
 
 
 class _Maker:
-    """The thread and what it still has to do."""
+    """The threads of a process that make modules, and what they are to make."""
 
     def __init__(self) -> None:
-        self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self.looking = Lane("looking", _LOOKING)
+        self._small = Lane("making", 1)
+        self._large = Lane("waiting", worker_limit())
+        self._lock = threading.Lock()
+        self._jobs: dict[tuple[Key, Provided, Path | None], _Job] = {}
+        self._idle: list[workers.Worker] = []
+        # Each is held while a thread is inside Wasmtime.
+        self.mapping = threading.Lock()
+        self.compiling = threading.Lock()
 
-    def place(self, order: _Order) -> None:
-        """Let the thread fulfil an order; it is started when it is first needed."""
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, daemon=True, name="caesura-maker")
-                self._thread.start()
-        self._orders.put(order)
+    def look(self, source: Source, recipe: Recipe, place: Path | None) -> CompiledModule | tuple[bytes, Key]:
+        """Return a compiled module from memory or from the cache, or what one is made of."""
+        data, digest = read_source(source)
+        key = (digest, recipe)
+        found = find_compiled(key) or (self._cached(place, key) if place is not None else None)
+        return (data, key) if found is None else found
 
-    def _run(self) -> None:
+    def _cached(self, place: Path, key: Key) -> CompiledModule | None:
+        recipe = key[1]
+        with cache.opened(place, _entry_name(key)) as entry:
+            if entry is None:
+                return None
+            try:
+                description = Description.from_json(entry.description)
+                with self.mapping:
+                    engine = engine_of(recipe.engine)
+                    module = wasmtime.Module.deserialize_file(engine, entry.path)
+            except (wasmtime.WasmtimeError, ValueError, KeyError, TypeError):
+                return None  # damaged, or another Wasmtime's
+        return keep_compiled(key, CompiledModule(module, description, recipe.engine))
+
+    async def make(self, job: _Job) -> CompiledModule:
+        """Return a module that is neither in memory nor in the cache; if it is being made already, wait for that."""
+        name = (job.key, job.provided, job.place)
+        waiter = _Waiter[CompiledModule]()
+        with self._lock:
+            known = self._jobs.get(name)
+            job = known or job
+            job.waiters.add(waiter)
+            self._jobs[name] = job
+        if known is None:
+            lane, work = (self._small, self._make_here) if _is_small(job.data) else (self._large, self._make_elsewhere)
+            lane.put(lambda: self._fulfil(name, job, work))
+        try:
+            return await waiter.future
+        except asyncio.CancelledError:
+            with self._lock:
+                job.waiters.discard(waiter)
+                is_unwanted = not job.waiters and self._jobs.get(name) is job
+                if is_unwanted:
+                    del self._jobs[name]
+            if is_unwanted:
+                job.cancel()
+            raise
+
+    def _fulfil(
+        self, name: tuple[Key, Provided, Path | None], job: _Job, work: Callable[[_Job], CompiledModule]
+    ) -> None:
+        result: CompiledModule | None = None
+        failure: BaseException | None = None
+        if not job.cancelled:
+            result, failure = _outcome(lambda: find_compiled(job.key) or work(job))
+        with self._lock:
+            if self._jobs.get(name) is job:
+                del self._jobs[name]
+            waiters = list(job.waiters)
+        for waiter in waiters:
+            waiter.tell(result, failure)
+
+    def _make_here(self, job: _Job) -> CompiledModule:
+        """Make a module in this thread."""
+        module = assemble(job.data) if is_text(job.data) else job.data
+        with self.compiling:
+            made = compile_module(module, job.recipe, job.provided, parallel=False)
+        job.keep(made)
+        with self.compiling:
+            return keep_compiled(job.key, load_code(made, job.recipe.engine))
+
+    def _make_elsewhere(self, job: _Job) -> CompiledModule:
+        """Make a module in a worker process, or here if there can be none."""
+        try:
+            answer, code = self._ask(job)
+        except workers.NoWorker as reason:
+            warnings.warn(
+                f"a module is instrumented in a thread, and the event loop may stand still meanwhile: {reason}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return self._make_here(job)
+        if answer.not_kept and job.place is not None:
+            cache.warn(job.place, answer.not_kept)
+        if not code and job.place is not None:
+            found = self._cached(job.place, job.key)
+            if found is not None:
+                return found
+        with self.mapping:
+            return keep_compiled(job.key, load_code(CompiledCode(answer.description, code), job.recipe.engine))
+
+    def _ask(self, job: _Job) -> tuple[Any, bytes]:
+        """Let a worker make a module, one that is idle if there is one."""
+        request = Request(job.recipe, job.provided, job.place, _entry_name(job.key))
         while True:
-            self._orders.get().fulfil()
+            with self._lock:
+                worker = self._idle.pop() if self._idle else None
+            is_new = worker is None
+            worker = worker or workers.Worker()
+            job.worker = worker
+            if job.cancelled:
+                worker.end()
+                raise asyncio.CancelledError
+            try:
+                answer = worker.ask(request, job.data)
+            except workers.WorkerGone:
+                if job.cancelled:
+                    raise asyncio.CancelledError from None
+                if is_new:
+                    raise workers.NoWorker("it ended before it took the module") from None
+                continue
+            finally:
+                self._release(job)
+            return answer
+
+    def _release(self, job: _Job) -> None:
+        """Keep a worker that has done its work, if it lives."""
+        worker, job.worker = job.worker, None
+        if worker is None or not worker.is_alive():
+            return
+        with self._lock:
+            self._idle.append(worker)
 
 
-_maker: Final = _Maker()
+def _entry_name(key: Key) -> str:
+    digest, recipe = key
+    return cache.key_of(digest, repr(recipe.import_list), repr(recipe.settings), repr(recipe.engine))
 
 
-async def order_program(recipe: Recipe) -> Program:
-    """Return a program that is not in memory, without stopping the loop. Raises what `make_program` raises."""
-    order = _Order(recipe)
-    _maker.place(order)
-    return await order.future
+def _is_small(data: bytes) -> bool:
+    """Tell whether a module can be made in a thread without harm to an event loop."""
+    if len(data) > _SMALL:
+        return False
+    if is_text(data):
+        return True
+    try:
+        module = Module(data)
+        locals_ = sum(len(read_locals(module.data, start)[0]) for start in module.body_starts)
+    except Exception:
+        return True  # it will be refused soon
+    return locals_ <= _FEW_LOCALS
+
+
+_maker = _Maker()
+
+
+def _restart() -> None:
+    """Begin anew in a process that was forked."""
+    global _maker
+    workers.abandon_workers()
+    _maker = _Maker()
+
+
+def _before_fork() -> None:
+    _maker.mapping.acquire()
+    _maker.compiling.acquire()
+
+
+def _after_fork() -> None:
+    _maker.mapping.release()
+    _maker.compiling.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_restart)

@@ -22,6 +22,8 @@ from typing import Any, Final, Protocol
 
 import wasmtime
 from wasmtime import _ffi as ffi
+from wasmtime._exportable import AsExtern
+from wasmtime._extern import wrap_extern
 from wasmtime._trap import FrameList
 
 from caesura.host.native_stack import NativeStack, stack_of_this_thread
@@ -32,7 +34,7 @@ _POINTER: Final = c_void_p
 _RESUME_AFTER_YIELD_FROM: Final = 2
 
 
-def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+def function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     """Return a C function of Wasmtime with plain pointers for all of its structures."""
     function = ffi.dll[name]
     function.restype = result
@@ -44,26 +46,27 @@ def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
 IMPORT_CALLBACK: Final = ctypes.CFUNCTYPE(_POINTER, _POINTER, _POINTER, _POINTER, c_size_t)
 FINALIZER: Final = ctypes.CFUNCTYPE(None, _POINTER)
 
-call_function: Final = _function(
+call_function: Final = function(
     "wasmtime_func_call_unchecked", _POINTER, _POINTER, _POINTER, _POINTER, c_size_t, _POINTER
 )
-memory_address: Final = _function("wasmtime_memory_data", _POINTER, _POINTER, _POINTER)
-memory_size: Final = _function("wasmtime_memory_data_size", c_size_t, _POINTER, _POINTER)
-get_global: Final = _function("wasmtime_global_get", None, _POINTER, _POINTER, _POINTER)
-set_global: Final = _function("wasmtime_global_set", _POINTER, _POINTER, _POINTER, _POINTER)
-externref_new: Final = _function("wasmtime_externref_new", c_bool, _POINTER, _POINTER, FINALIZER, _POINTER)
-externref_data: Final = _function("wasmtime_externref_data", _POINTER, _POINTER, _POINTER)
-externref_to_raw: Final = _function("wasmtime_externref_to_raw", c_uint32, _POINTER, _POINTER)
-externref_from_raw: Final = _function("wasmtime_externref_from_raw", None, _POINTER, c_uint32, _POINTER)
-externref_unroot: Final = _function("wasmtime_externref_unroot", None, _POINTER)
-
+memory_address: Final = function("wasmtime_memory_data", _POINTER, _POINTER, _POINTER)
+memory_size: Final = function("wasmtime_memory_data_size", c_size_t, _POINTER, _POINTER)
+get_global: Final = function("wasmtime_global_get", None, _POINTER, _POINTER, _POINTER)
+set_global: Final = function("wasmtime_global_set", _POINTER, _POINTER, _POINTER, _POINTER)
+externref_new: Final = function("wasmtime_externref_new", c_bool, _POINTER, _POINTER, FINALIZER, _POINTER)
+externref_data: Final = function("wasmtime_externref_data", _POINTER, _POINTER, _POINTER)
+externref_to_raw: Final = function("wasmtime_externref_to_raw", c_uint32, _POINTER, _POINTER)
+externref_from_raw: Final = function("wasmtime_externref_from_raw", None, _POINTER, c_uint32, _POINTER)
+externref_unroot: Final = function("wasmtime_externref_unroot", None, _POINTER)
 # Copies memory; `ctypes.string_at` takes 31 bits of the size.
 bytes_at: Final[Callable[[int, int], bytes]] = ctypes.PYFUNCTYPE(ctypes.py_object, c_void_p, c_ssize_t)(
     ("PyBytes_FromStringAndSize", ctypes.pythonapi)
 )
 
-_new_trap: Final = _function("wasmtime_trap_new", _POINTER, c_char_p, c_size_t)
-_define_function: Final = _function(
+# wasmtime-py's own copies the code before it lets other threads run.
+deserialize: Final = function("wasmtime_module_deserialize", _POINTER, _POINTER, c_char_p, c_size_t, _POINTER)
+_new_trap: Final = function("wasmtime_trap_new", _POINTER, c_char_p, c_size_t)
+_define_function: Final = function(
     "wasmtime_linker_define_func_unchecked",
     _POINTER,
     _POINTER,
@@ -84,6 +87,9 @@ class Running(Protocol):
     error: BaseException | None
     position: int  # where the native stack stands in the import that is called
     depth: int  # how many calls of guests it is inside of
+
+    def is_interrupted(self) -> bool:
+        """Tell whether the call is to be stopped."""
 
     def call_import(self, number: int, values: int) -> None:
         """Run the host function of an import; its arguments lie at `values`, where its results go."""
@@ -122,7 +128,7 @@ def _on_import(number: int | None, caller: int | None, values: int | None, count
     return None
 
 
-def _begin_without_signals(function: Any) -> None:
+def begin_without_signals(function: Any) -> None:
     """Let a function begin without handling signals, so that what a handler raises is raised inside its `try`.
 
     Every function of Python's begins with an instruction that does, before its first line. An exception that leaves a
@@ -138,7 +144,7 @@ def _begin_without_signals(function: Any) -> None:
             return
 
 
-_begin_without_signals(_on_import)
+begin_without_signals(_on_import)
 _import_callback: Final = IMPORT_CALLBACK(_on_import)
 
 
@@ -167,6 +173,17 @@ def define_import(linker: wasmtime.Linker, number: int, module: str, name: str, 
     )
     if error:
         raise error_from(error)
+
+
+def export_of(store: wasmtime.Store, instance: wasmtime.Instance, name: str) -> AsExtern:
+    """Return an export of an instance; wasmtime-py would make objects for all of them."""
+    raw = name.encode()
+    item = ffi.wasmtime_extern_t()
+    if not ffi.wasmtime_instance_export_get(
+        store._context(), ctypes.byref(instance._instance), raw, len(raw), ctypes.byref(item)
+    ):
+        raise KeyError(name)
+    return wrap_extern(item)
 
 
 def error_from(address: int) -> wasmtime.WasmtimeError:

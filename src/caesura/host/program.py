@@ -1,81 +1,64 @@
-"""A program: a module prepared, compiled and linked, from which any number of guests are made.
+"""Compiled modules in this process, and how instances of them are made.
 
-Programs are kept for as long as a guest of theirs lives and found again by their content, so that the second
-`load` of a file costs an instantiation (60 us), not a compilation. Imported functions are linked by number,
-without the Python functions behind them: guests with different host functions share one program.
+Compiled modules are kept for as long as anybody uses them and found again by their content, so that the second `load`
+of a module costs an instantiation (60 us), not a compilation. Imported functions are linked by number, without the
+Python functions behind them: guests with different host functions share one program.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache as once
-from pathlib import Path
+import ctypes
 from typing import Final
 from weakref import WeakValueDictionary
 
 import wasmtime
+from wasmtime import _ffi as ffi
 from wasmtime._exportable import AsExtern
 
-from caesura.errors import InternalError, UnsupportedModule, UsageError
-from caesura.host import cache, native
-from caesura.host.description import ASYNCIFY_MODULE, Description, ImportShape
-from caesura.host.preparing import prepare
-from caesura.host.settings import ProgramSettings
-from caesura.host.text import assemble, is_text
-from caesura.wasm.module import FUNCTION_KIND, Import, Module
+from caesura.errors import InternalError
+from caesura.host import native
+from caesura.host.compiling import CompiledCode, Provided, Recipe
+from caesura.host.description import Description
+from caesura.host.engines import EngineSettings, engine_of
+from caesura.wasm.module import FUNCTION_KIND
 
-WASI: Final = "wasi_snapshot_preview1"
-
-# Address space for each memory. A 32-bit memory then never moves, and the host may keep addresses in it.
-_RESERVATION: Final = 1 << 32
+# A module's digest and how it was compiled.
+Key = tuple[bytes, Recipe]
 
 
-@once
-def _shared_engine() -> wasmtime.Engine:
-    return _new_engine(False)
+class CompiledModule:
+    """A module that was compiled for an engine, and its description."""
 
+    def __init__(self, module: wasmtime.Module, description: Description, settings: EngineSettings) -> None:
+        self.module = module
+        self.description = description
+        self.settings = settings
+        self.engine = engine_of(settings)
+        self._programs: WeakValueDictionary[Provided, Program] = WeakValueDictionary()
 
-def _new_engine(interruptible: bool) -> wasmtime.Engine:
-    """Return an engine; in an interruptible one, guests look in every loop whether they are to stop."""
-    config = wasmtime.Config()
-    config.wasm_multi_memory = True
-    config.wasm_memory64 = True
-    config.wasm_tail_call = True
-    config.wasm_exceptions = True
-    config.wasm_function_references = True
-    config.wasm_gc = True
-    config.memory_reservation = _RESERVATION
-    config.epoch_interruption = interruptible
-    return wasmtime.Engine(config)
+    def program(self, provided: Provided) -> Program:
+        """Return the program that is linked with what is there. Raises UsageError if that is not all it imports."""
+        found = self._programs.get(provided)
+        if found is None:
+            provided.check(self.description.imports)
+            found = Program(self, provided)
+            self._programs[provided] = found
+        return found
 
 
 class Program:
-    """A compiled module and how to make instances of it.
+    """A compiled module with its imported functions linked, ready to make instances."""
 
-    `provided` has the imports that the host implements, as "module.name"; Wasmtime's WASI has the others.
-    """
-
-    def __init__(
-        self,
-        module: wasmtime.Module,
-        description: Description,
-        provided: frozenset[str],
-        wasi: bool,
-        owner: wasmtime.Engine,
-        interruptible: bool,
-    ) -> None:
-        self.description = description
-        self.engine = owner
-        self.interruptible = interruptible
-        self.module = module
+    def __init__(self, compiled: CompiledModule, provided: Provided) -> None:
+        self._compiled = compiled  # whoever looks for it finds it for as long as there are guests
+        self.description = compiled.description
+        self.module = compiled.module
+        self.engine = compiled.engine
+        self.settings = compiled.settings
         self._provided = provided
-        self._wasi = wasi
         self._linked: wasmtime.InstancePre | None = None
-        if all(item.kind == FUNCTION_KIND for item in description.imports):
-            self._linked = self._linker().instantiate_pre(module)
+        if all(item.kind == FUNCTION_KIND for item in self.description.imports):
+            self._linked = self._linker().instantiate_pre(self.module)
 
     def instantiate(self, store: wasmtime.Store, items: list[tuple[str, str, AsExtern]]) -> wasmtime.Instance:
         """Make an instance; `items` are the memories, tables and globals that the module imports."""
@@ -86,20 +69,16 @@ class Program:
             linker.define(store, module, name, item)
         return linker.instantiate(store, self.module)
 
-    def interrupt(self) -> None:
-        """Let a guest's code trap, at once or when it runs next, if the program is interruptible; from any thread."""
-        self.engine.increment_epoch()
-
     def _linker(self) -> wasmtime.Linker:
         linker = wasmtime.Linker(self.engine)
         linker.allow_shadowing = True
-        if self._wasi:
+        if self._provided.wasi:
             linker.define_wasi()
         number = 0
         for shape, item in zip(self.description.imports, self.module.imports, strict=True):
             if shape.kind != FUNCTION_KIND:
                 continue
-            if f"{shape.module}.{shape.name}" in self._provided:
+            if f"{shape.module}.{shape.name}" in self._provided.names:
                 kind = item.type
                 if not isinstance(kind, wasmtime.FuncType):
                     raise InternalError(f"Wasmtime and the reader disagree on import {shape.module}.{shape.name}")
@@ -108,106 +87,25 @@ class Program:
         return linker
 
 
-def read_source(source: str | os.PathLike[str] | bytes) -> bytes:
-    """Return the binary module of a source: bytes, or a path; either may hold the text format.
-
-    Raises UsageError for a file that cannot be read, MalformedModule for text that cannot be assembled.
-    """
-    if isinstance(source, bytes | bytearray | memoryview):
-        data = bytes(source)
-    else:
-        try:
-            data = Path(source).read_bytes()
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise UsageError(f"cannot read '{os.fspath(source)}': {reason}") from error
-    return assemble(data) if is_text(data) else data
+_compiled: Final[WeakValueDictionary[Key, CompiledModule]] = WeakValueDictionary()
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that a program is made from. `provided` and `wasi` are those of `Program`."""
-
-    data: bytes
-    import_list: tuple[str, ...]
-    provided: frozenset[str]
-    wasi: bool
-    settings: ProgramSettings
-
-    def key(self) -> tuple[object, ...]:
-        """Return what tells programs apart in this process."""
-        digest = hashlib.sha256(self.data).digest()
-        return digest, self.import_list, self.provided, self.wasi, self.settings
+def find_compiled(key: Key) -> CompiledModule | None:
+    """Return a compiled module that is in memory."""
+    return _compiled.get(key)
 
 
-_programs: Final[WeakValueDictionary[tuple[object, ...], Program]] = WeakValueDictionary()
+def keep_compiled(key: Key, made: CompiledModule) -> CompiledModule:
+    """Let others find a compiled module for as long as anybody uses it; return what they find."""
+    return _compiled.setdefault(key, made)
 
 
-def find_program(recipe: Recipe) -> Program | None:
-    """Return a program that is in memory already.
-
-    An interruptible one never is: it has an engine of its own, since an interruption stops all guests of an engine.
-    """
-    return None if recipe.settings.interruptible else _programs.get(recipe.key())
-
-
-def make_program(recipe: Recipe) -> Program:
-    """Return a program, from memory, from the disk, or made anew; one thread at a time may do so (see `making`)."""
-    found = find_program(recipe)
-    if found is not None:
-        return found
-    owner = _new_engine(True) if recipe.settings.interruptible else _shared_engine()
-    module, description = _compiled(recipe, owner)
-    made = Program(module, description, recipe.provided, recipe.wasi, owner, recipe.settings.interruptible)
-    if not recipe.settings.interruptible:
-        _programs[recipe.key()] = made
-    return made
-
-
-def _compiled(recipe: Recipe, owner: wasmtime.Engine) -> tuple[wasmtime.Module, Description]:
-    if not recipe.settings.cache:
-        return _compile(recipe, owner)
-    choices = (repr(recipe.import_list), repr(recipe.settings))
-    key = cache.key_of(recipe.data, *choices)
-    entry = cache.read(key)
-    if entry is not None:
-        try:
-            module, description = wasmtime.Module.deserialize(owner, entry[1]), Description.from_json(entry[0])
-        except (wasmtime.WasmtimeError, ValueError, KeyError, TypeError):
-            pass  # damaged, or another Wasmtime's
-        else:
-            _check_imports(recipe, description.imports)
-            return module, description
-    module, description = _compile(recipe, owner)
-    cache.write(key, description.to_json(), bytes(module.serialize()))
-    return module, description
-
-
-def _compile(recipe: Recipe, owner: wasmtime.Engine) -> tuple[wasmtime.Module, Description]:
-    module = Module(recipe.data)
-    _check_imports(recipe, [item for item in module.imports if item.module != ASYNCIFY_MODULE])
-    prepared, description = prepare(
-        module, recipe.import_list, recipe.settings.options, recipe.settings.accept_instrumented
-    )
-    try:
-        return wasmtime.Module(owner, prepared), description
-    except wasmtime.WasmtimeError as error:
-        try:
-            wasmtime.Module(owner, recipe.data)
-        except wasmtime.WasmtimeError as original:
-            raise UnsupportedModule(f"Wasmtime refuses the module: {original}") from error
-        raise InternalError(f"Wasmtime refuses the instrumented module: {error}") from error
-
-
-def _check_imports(recipe: Recipe, imports: Iterable[Import | ImportShape]) -> None:
-    """Raise, before anything takes time, if the module imports what nobody provides."""
-    missing = [
-        f"{item.module}.{item.name}"
-        for item in imports
-        if f"{item.module}.{item.name}" not in recipe.provided and not (recipe.wasi and item.module == WASI)
-    ]
-    if missing:
-        hint = ""
-        if any(name.startswith(f"{WASI}.") for name in missing):
-            hint = "; the functions of a WASI program come with wasi=caesura.Wasi()"
-        raise UsageError(f"the module imports what it is not given: {', '.join(missing)}{hint}")
+def load_code(made: CompiledCode, settings: EngineSettings) -> CompiledModule:
+    """Make a module of compiled code in memory. Raises WasmtimeError for code of another Wasmtime."""
+    pointer = ctypes.POINTER(ffi.wasmtime_module_t)()
+    engine = native.address_of(engine_of(settings).ptr())
+    error = native.deserialize(engine, made.code, len(made.code), ctypes.addressof(pointer))
+    if error:
+        raise native.error_from(error)
+    module = wasmtime.Module._from_ptr(pointer)
+    return CompiledModule(module, Description.from_json(made.description), settings)

@@ -18,6 +18,12 @@ SHADOW_STACK_SIZE: Final = 64 * 1024
 _LEAST_SHADOW_STACK: Final = 256
 RECURSION_LIMIT: Final = 100
 
+_PAGE_SIZE: Final = 1 << 16
+_MOST_RESERVATION: Final = 1 << 32
+
+# The largest number that Wasmtime's limits take.
+_MOST: Final = (1 << 63) - 1
+
 
 @dataclass(frozen=True)
 class ProgramSettings:
@@ -25,20 +31,27 @@ class ProgramSettings:
 
     `options` are the transformation's. `cache` says whether compiled code is kept on the disk. The guests of an
     `interruptible` program can be stopped in mid-computation. `accept_instrumented` says whether modules are taken that
-    say that they are instrumented already.
+    say that they are instrumented already. `memory_reservation` is bytes of address space for each memory, or None for
+    the default (see `engines`).
 
-    Raises UsageError for options that are the host's to choose.
+    Raises UsageError for options that are the host's to choose, and for what no memory can reserve.
     """
 
     options: Options = Options()  # noqa: RUF009 - it is immutable
     cache: bool = field(default=True, compare=False, repr=False)
     interruptible: bool = False
     accept_instrumented: bool = True
+    memory_reservation: int | None = field(default=None, compare=False, repr=False)  # `Recipe.engine` has what matters
 
     def __post_init__(self) -> None:
         if self.options.imports or self.options.ignore_imports:
             raise UsageError(
                 "the coroutine functions among the imports are the import list: leave it out of the options"
+            )
+        reservation = self.memory_reservation
+        if reservation is not None and not _PAGE_SIZE <= reservation <= _MOST_RESERVATION:
+            raise UsageError(
+                f"memory_reservation is {reservation} bytes: expected {_PAGE_SIZE} to {_MOST_RESERVATION} (4 GiB)"
             )
 
 
@@ -50,14 +63,28 @@ class GuestSettings:
     address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no `malloc`.
     `recursion_limit` is how many calls deep the guest and host functions may call each other.
 
+    `memory_limit` is bytes, for each memory of the guest, the one with the asyncify stack too: it cannot begin larger,
+    and growing beyond fails (`memory.grow` is -1). `table_limit` is elements, for each table. `instances` is how many
+    instances the guest may consist of: it is one itself.
+
     Raises UsageError for what no guest can have.
     """
 
     shadow_stack_size: int = SHADOW_STACK_SIZE
     stack_space: tuple[int, int] | None = None
     recursion_limit: int = RECURSION_LIMIT
+    memory_limit: int | None = None
+    table_limit: int | None = None
+    instances: int | None = None
 
     def __post_init__(self) -> None:
+        for name, value in (
+            ("memory_limit", self.memory_limit),
+            ("table_limit", self.table_limit),
+            ("instances", self.instances),
+        ):
+            if value is not None and not 0 <= value <= _MOST:
+                raise UsageError(f"{name} is {value}: expected a number that is not negative, or None")
         if self.shadow_stack_size < _LEAST_SHADOW_STACK:
             raise UsageError(
                 f"shadow_stack_size is {self.shadow_stack_size} bytes: expected at least {_LEAST_SHADOW_STACK}"

@@ -48,7 +48,7 @@ def make_switch(instance: Instance, settings: GuestSettings) -> StackSwitch:
         lambda size: _malloc(instance, size, wide),
         lambda address: instance.call_now("free", address),
         instance.locate,
-        wide,
+        wide or instance.program.settings.memories_move,
     )
     return StackSwitch(pointer, stacks)
 
@@ -66,7 +66,8 @@ def make_protocol(instance: Instance, settings: GuestSettings) -> Protocol:
         end = int(native.memory_size(instance.context, address))
     else:
         start, end = _find_space(instance, settings.stack_space)
-    area = FrameArea(instance.context, memory, address, start, end, description.wide, has_own_memory)
+    moves = description.wide or instance.program.settings.memories_move
+    area = FrameArea(instance.context, memory, address, start, end, description.wide, has_own_memory, moves)
     changes = description.state_changes
     stop_unwind = AbiFunction(instance, changes[STOP_UNWIND])
     if description.abi == THUNKS:

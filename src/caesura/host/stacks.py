@@ -32,7 +32,7 @@ class ShadowStacks:
     """The shadow stacks of one guest, taken from its `malloc`.
 
     `malloc` and `free` run the guest; `locate` returns the host's address of a range of its memory, which is good
-    for ever if the memory is not `wide`.
+    for ever unless the memory `moves`.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class ShadowStacks:
         malloc: Callable[[int], int],
         free: Callable[[int], object],
         locate: Callable[[int, int], int],
-        wide: bool,
+        moves: bool,
     ) -> None:
         self._size = size
         self._malloc = malloc
         self._free = free
         self._locate = locate
-        self._wide = wide
+        self._moves = moves
         self._spare: list[int] = []
         self._surplus: list[int] = []
         self._canaries: dict[int, ctypes.c_uint64] = {}
@@ -88,7 +88,7 @@ class ShadowStacks:
         return self._known(address).value != _CANARY
 
     def _known(self, address: int) -> ctypes.c_uint64:
-        return self._canary(address) if self._wide else self._canaries[address]
+        return self._canary(address) if self._moves else self._canaries[address]
 
     def _canary(self, address: int) -> ctypes.c_uint64:
         return ctypes.c_uint64.from_address(self._locate(address, _CANARY_SIZE))

@@ -1,0 +1,82 @@
+"""From a module to compiled code and its description: what takes time, and needs nothing of the process it is done in.
+
+It is done in a worker process for large modules and in a thread for small ones (see `making`), so everything that goes
+in and comes out can be sent: data, not objects of Wasmtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import wasmtime
+
+from caesura.errors import InternalError, UnsupportedModule, UsageError
+from caesura.host.description import ASYNCIFY_MODULE, ImportShape
+from caesura.host.engines import EngineSettings, new_engine
+from caesura.host.preparing import prepare
+from caesura.host.settings import ProgramSettings
+from caesura.wasm.module import Import, Module
+
+WASI: Final = "wasi_snapshot_preview1"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a module becomes compiled code: what may suspend, what the user has set, and for which engine."""
+
+    import_list: tuple[str, ...]
+    settings: ProgramSettings
+    engine: EngineSettings
+
+
+@dataclass(frozen=True)
+class Provided:
+    """What there is for a module's imports: `names` ("module.name") that the host implements, and Wasmtime's WASI."""
+
+    names: frozenset[str]
+    wasi: bool
+
+    def check(self, imports: Iterable[Import | ImportShape]) -> None:
+        """Raise UsageError, before anything takes time, if a module imports what nobody provides."""
+        missing = [
+            f"{item.module}.{item.name}"
+            for item in imports
+            if f"{item.module}.{item.name}" not in self.names and not (self.wasi and item.module == WASI)
+        ]
+        if missing:
+            hint = ""
+            if any(name.startswith(f"{WASI}.") for name in missing):
+                hint = "; the functions of a WASI program come with wasi=caesura.Wasi()"
+            raise UsageError(f"the module imports what it is not given: {', '.join(missing)}{hint}")
+
+
+@dataclass(frozen=True)
+class CompiledCode:
+    """A description, as `Description.to_json` writes it, and Wasmtime's code for the engine of the recipe."""
+
+    description: bytes
+    code: bytes
+
+
+def compile_module(data: bytes, recipe: Recipe, provided: Provided, parallel: bool) -> CompiledCode:
+    """Instrument and compile a binary module; `parallel` uses all processors, and must not be used before a `fork`.
+
+    Raises ModuleError for what is malformed or not supported, UsageError for imports or options that do not fit it.
+    """
+    module = Module(data)
+    provided.check(item for item in module.imports if item.module != ASYNCIFY_MODULE)
+    prepared, description = prepare(
+        module, recipe.import_list, recipe.settings.options, recipe.settings.accept_instrumented
+    )
+    engine = new_engine(recipe.engine, parallel)
+    try:
+        compiled = wasmtime.Module(engine, prepared)
+    except wasmtime.WasmtimeError as error:
+        try:
+            wasmtime.Module(engine, data)
+        except wasmtime.WasmtimeError as original:
+            raise UnsupportedModule(f"Wasmtime refuses the module: {original}") from error
+        raise InternalError(f"Wasmtime refuses the instrumented module: {error}") from error
+    return CompiledCode(description.to_json(), bytes(compiled.serialize()))

@@ -1,0 +1,74 @@
+"""Wasmtime's engines: what compiled code must agree on with the process that runs it.
+
+Two settings go into the code: whether loops look at the epoch, so that a guest can be interrupted, and how much address
+space each memory reserves, which decides where bounds are checked. There is one engine for each pair of them, and all
+guests with the same pair share it, interruptible ones too (see `interruption`). An engine for each interruptible guest
+was rejected: each compiled its code anew.
+
+The engines that run guests compile with one thread. Wasmtime's pool of threads for compiling does not survive a `fork`,
+and whoever compiles after one would wait for ever; large modules are compiled in processes of their own, which use all
+processors (see `workers`).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cache as once
+from typing import Final
+
+import wasmtime
+
+# With this much address space a 32-bit memory never moves, and code need not check bounds.
+WHOLE_MEMORY: Final = 1 << 32
+
+# What a memory reserves where address space is limited, and by how much more when it has to move.
+SMALL_RESERVATION: Final = 16 << 20
+_SMALL_GUARD: Final = 1 << 16
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What goes into compiled code. `memory_reservation` is bytes of address space for each memory."""
+
+    interruptible: bool
+    memory_reservation: int
+
+    @property
+    def memories_move(self) -> bool:
+        """Whether a 32-bit memory may lie elsewhere after it has grown."""
+        return self.memory_reservation < WHOLE_MEMORY
+
+
+def default_reservation() -> int:
+    """Return how much address space a memory reserves where nobody says: little if the process may not have much."""
+    if sys.platform == "win32":
+        return WHOLE_MEMORY
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return WHOLE_MEMORY if limit == resource.RLIM_INFINITY else SMALL_RESERVATION
+
+
+@once
+def engine_of(settings: EngineSettings) -> wasmtime.Engine:
+    """Return the engine for all guests with these settings."""
+    return new_engine(settings, parallel=False)
+
+
+def new_engine(settings: EngineSettings, parallel: bool) -> wasmtime.Engine:
+    """Return a new engine; a `parallel` one compiles with all processors, and must not be used before a `fork`."""
+    config = wasmtime.Config()
+    config.wasm_multi_memory = True
+    config.wasm_memory64 = True
+    config.wasm_tail_call = True
+    config.wasm_exceptions = True
+    config.wasm_function_references = True
+    config.wasm_gc = True
+    config.epoch_interruption = settings.interruptible
+    config.parallel_compilation = parallel
+    config.memory_reservation = settings.memory_reservation
+    if settings.memories_move:
+        config.memory_guard_size = _SMALL_GUARD
+        config.memory_reservation_for_growth = SMALL_RESERVATION
+    return wasmtime.Engine(config)

@@ -1,0 +1,78 @@
+"""Interrupting a guest that computes, without touching the others that share its engine.
+
+Code compiled for it looks at the engine's epoch in every loop and at the start of every function. An interruption
+counts up the guest's own number and then the epoch; whatever runs in that engine comes here, in its own thread, and
+goes on if it is not meant. A call is meant if it began before the interruption: it remembers the number it began with.
+So calls that were running or suspended trap when they run next, and those that begin later never do.
+
+A deadline in each store that is moved by whoever interrupts was rejected: a store must not be touched while another
+thread runs in it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_char_p, c_size_t, c_uint8, c_uint64, c_void_p
+from typing import Any, Final
+
+import wasmtime
+from wasmtime import _ffi as ffi
+
+from caesura.host import native
+
+# Wasmtime's message for a call that was interrupted; `Instance.fail` knows why from the call itself.
+_MESSAGE: Final = b"interrupted"
+
+_CALLBACK: Final = ctypes.CFUNCTYPE(c_size_t, c_void_p, c_void_p, ctypes.POINTER(c_uint64), ctypes.POINTER(c_uint8))
+
+_new_error: Final = native.function("wasmtime_error_new", c_void_p, c_char_p)
+_set_deadline: Final = native.function("wasmtime_context_set_epoch_deadline", None, c_void_p, c_uint64)
+_set_callback: Final = native.function(
+    "wasmtime_store_epoch_deadline_callback", None, c_void_p, _CALLBACK, c_void_p, c_void_p
+)
+
+
+class Interruptions:
+    """How often a guest was interrupted; shared with whoever interrupts it, from any thread."""
+
+    __slots__ = ("_engine", "count")
+
+    def __init__(self, engine: wasmtime.Engine) -> None:
+        self.count = 0
+        self._engine = engine
+
+    def interrupt(self) -> None:
+        """Let the guest's calls that are running or suspended trap."""
+        self.count += 1
+        self._engine.increment_epoch()
+
+
+def watch(store: wasmtime.Store) -> None:
+    """Let what runs in a store look for interruptions."""
+    _set_callback(native.address_of(store.ptr()), _callback, None, None)
+    store.set_epoch_deadline(1)
+
+
+def arm(context: int) -> None:
+    """Let what runs in a store next look for interruptions at once."""
+    _set_deadline(context, 0)
+
+
+def _on_epoch(context: Any, data: Any, delta: Any, kind: Any) -> int:
+    """Wasmtime calls this for what runs when the epoch has changed; no exception may leave it."""
+    try:
+        if not native.thread.call.is_interrupted():  # type: ignore[union-attr]
+            delta[0] = 1
+            return 0
+    except BaseException as error:  # a signal's
+        if native.thread.call is not None:
+            native.thread.call.error = error
+    address: int = _new_error(_MESSAGE)
+    return address
+
+
+native.begin_without_signals(_on_epoch)
+_callback: Final = _CALLBACK(_on_epoch)
+
+# The type of the callback must have the shape that Wasmtime's own bindings give it.
+assert ctypes.sizeof(ffi.wasmtime_update_deadline_kind_t) == ctypes.sizeof(c_uint8)

@@ -1,0 +1,225 @@
+"""Loading modules: `load`, which makes a guest, and `compile`, which keeps a program from which guests are made.
+
+A program is found again for as long as a guest of it lives, and in the cache on the disk afterwards; whoever makes
+guests of it again and again keeps it with `compile`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from caesura.errors import UsageError
+from caesura.host.compiling import WASI, Provided, Recipe
+from caesura.host.connect import Connections, Imports
+from caesura.host.engines import EngineSettings, default_reservation
+from caesura.host.guest import Guest
+from caesura.host.interruption import Interruptions
+from caesura.host.making import obtain_compiled
+from caesura.host.program import CompiledModule
+from caesura.host.program import Program as LinkedProgram
+from caesura.host.settings import RECURSION_LIMIT, SHADOW_STACK_SIZE, GuestSettings, ProgramSettings
+from caesura.host.sources import Source
+from caesura.host.wasi import Wasi
+from caesura.instrument.options import Options
+
+_DEFAULT_OPTIONS: Final = Options()
+
+
+async def load(
+    source: Source,
+    imports: Imports | None = None,
+    *,
+    wasi: Wasi | None = None,
+    options: Options = _DEFAULT_OPTIONS,
+    cache: bool = True,
+    shadow_stack_size: int = SHADOW_STACK_SIZE,
+    stack_space: tuple[int, int] | None = None,
+    interruptible: bool = False,
+    accept_instrumented: bool = True,
+    recursion_limit: int = RECURSION_LIMIT,
+    memory_limit: int | None = None,
+    table_limit: int | None = None,
+    instances: int | None = None,
+    memory_reservation: int | None = None,
+) -> Guest:
+    """Load a module and make a guest of it.
+
+    `source` is a path or the bytes of a module, binary or text. `imports` has a callable for each imported
+    function; the coroutine functions among them (and those marked with `yielding`) are what may suspend the
+    guest. An imported global is a number, an imported memory or table a `wasmtime.MemoryType` or
+    `wasmtime.TableType`, of which a new one is made. `wasi` gives a program the WASI functions that `imports`
+    leaves out.
+
+    `options` are the transformation's (lists, mostly); `cache` says whether compiled modules are kept on the disk.
+    `shadow_stack_size` is bytes, for each concurrent call of a compiled program. `stack_space` is a place (first
+    address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no
+    `malloc`. `interruptible` guests can be stopped in mid-computation with `interrupt`, and run a little slower. With
+    `accept_instrumented=False`, modules that say that they are instrumented already are refused: best for strangers'.
+
+    `memory_limit` (bytes, for each memory), `table_limit` (elements, for each table) and `instances` are what the
+    guest may take. `recursion_limit` is how many calls deep the guest and host functions may call each other.
+    `memory_reservation` is bytes of address space for each memory: by default 4 GiB, or 16 MiB where
+    the process's address space is limited; with less than 4 GiB, code checks bounds and runs slower.
+
+    Raises UsageError for a file that cannot be read, imports or options that do not fit the module, ModuleError for a
+    module that is malformed or uses what is not supported, and what its start function raises (GuestTrap, or a host
+    function's exception).
+    """
+    program_settings = ProgramSettings(
+        options=options,
+        cache=cache,
+        interruptible=interruptible,
+        accept_instrumented=accept_instrumented,
+        memory_reservation=memory_reservation,
+    )
+    guest_settings = GuestSettings(
+        shadow_stack_size=shadow_stack_size,
+        stack_space=stack_space,
+        recursion_limit=recursion_limit,
+        memory_limit=memory_limit,
+        table_limit=table_limit,
+        instances=instances,
+    )
+    program, connections = await obtain_program(source, imports, wasi, program_settings)
+    return await make_guest(program, connections, wasi, guest_settings)
+
+
+async def compile(  # noqa: A001 - users write `caesura.compile`
+    source: Source,
+    imports: Imports | None = None,
+    *,
+    wasi: bool = False,
+    options: Options = _DEFAULT_OPTIONS,
+    cache: bool = True,
+    interruptible: bool = False,
+    accept_instrumented: bool = True,
+    memory_reservation: int | None = None,
+) -> Program:
+    """Compile a module and keep it: `await program.load(...)` makes guests of it, in a fraction of a millisecond.
+
+    `imports` is what guests get that are given nothing else, and says which imports may suspend; `wasi` is whether
+    they are WASI programs. The other parameters, and the errors, are those of `load`.
+    """
+    settings = ProgramSettings(
+        options=options,
+        cache=cache,
+        interruptible=interruptible,
+        accept_instrumented=accept_instrumented,
+        memory_reservation=memory_reservation,
+    )
+    connections = _connect(imports, Wasi() if wasi else None)
+    compiled = await _obtain_compiled(source, connections, wasi, settings)
+    return Program(compiled, imports or {}, connections, wasi)
+
+
+class Program:
+    """A compiled module from which any number of guests are made, in any thread. Made by `compile`."""
+
+    def __init__(self, compiled: CompiledModule, imports: Imports, connections: Connections, wasi: bool) -> None:
+        self._compiled = compiled
+        self._imports = imports
+        self._import_list = frozenset(connections.import_list)
+        self._wasi = wasi
+        self._linked = compiled.program(
+            Provided(connections.provided, wasi)
+        )  # guests that are like each other share it
+
+    async def load(
+        self,
+        imports: Imports | None = None,
+        *,
+        wasi: Wasi | None = None,
+        shadow_stack_size: int = SHADOW_STACK_SIZE,
+        stack_space: tuple[int, int] | None = None,
+        recursion_limit: int = RECURSION_LIMIT,
+        memory_limit: int | None = None,
+        table_limit: int | None = None,
+        instances: int | None = None,
+    ) -> Guest:
+        """Make a guest. `imports` are its own; by default those that were given to `compile`.
+
+        The other parameters, and the errors, are those of `caesura.load`; it is a UsageError, too, if a function may
+        suspend that was no coroutine function when the module was compiled.
+        """
+        settings = GuestSettings(
+            shadow_stack_size=shadow_stack_size,
+            stack_space=stack_space,
+            recursion_limit=recursion_limit,
+            memory_limit=memory_limit,
+            table_limit=table_limit,
+            instances=instances,
+        )
+        _check_loop()
+        if self._wasi and wasi is None:
+            wasi = Wasi()
+        if wasi is not None and not self._wasi:
+            raise UsageError("the module was compiled without WASI: compile it with wasi=True")
+        connections = _connect(self._imports if imports is None else imports, wasi)
+        wanted = {f"{item.module}.{item.name}" for item in self._compiled.description.imports}
+        added = sorted(wanted & set(connections.import_list) - self._import_list)
+        if added:
+            raise UsageError(
+                f"{', '.join(added)} may suspend now, and was no coroutine function among the imports that the module "
+                "was compiled with: compile it with the imports that guests get"
+            )
+        program = self._compiled.program(Provided(connections.provided, self._wasi))
+        return await make_guest(program, connections, wasi, settings)
+
+    @property
+    def exports(self) -> tuple[str, ...]:
+        """The names of the exported functions."""
+        return self._compiled.description.public_functions()
+
+
+async def obtain_program(
+    source: Source, imports: Imports | None, wasi: Wasi | None, settings: ProgramSettings
+) -> tuple[LinkedProgram, Connections]:
+    """Do the part of `load` that runs nothing of the guest: return a program, and the imports for its guests."""
+    connections = _connect(imports, wasi)
+    compiled = await _obtain_compiled(source, connections, wasi is not None, settings)
+    return compiled.program(Provided(connections.provided, wasi is not None)), connections
+
+
+async def make_guest(
+    program: LinkedProgram,
+    connections: Connections,
+    wasi: Wasi | None,
+    settings: GuestSettings,
+    interruptions: Interruptions | None = None,
+) -> Guest:
+    """Do the rest: make an instance and let it initialize itself."""
+    guest = Guest(program, connections, wasi, settings, interruptions)
+    if "_initialize" in guest.exports:
+        try:
+            await guest.call("_initialize")
+        except BaseException:
+            guest.close()
+            raise
+    return guest
+
+
+def _connect(imports: Imports | None, wasi: Wasi | None) -> Connections:
+    if wasi is None:
+        return Connections(imports or {}, {}, {})
+    return Connections(imports or {}, {WASI: wasi.functions()}, {WASI: wasi.blocking()})
+
+
+async def _obtain_compiled(
+    source: Source, connections: Connections, wasi: bool, settings: ProgramSettings
+) -> CompiledModule:
+    _check_loop()
+    reservation = settings.memory_reservation or default_reservation()
+    recipe = Recipe(connections.import_list, settings, EngineSettings(settings.interruptible, reservation))
+    return await obtain_compiled(source, recipe, Provided(connections.provided, wasi), settings.cache)
+
+
+def _check_loop() -> None:
+    """Raise UsageError where asyncio does not run, as under trio."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError(
+            "guests are loaded under asyncio, and no asyncio event loop is running here: use asyncio.run, the asyncio "
+            "backend of anyio, or trio-asyncio under trio"
+        ) from None
