@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import caesura
-from caesura.host import program
+from caesura.host import compiling
 from tests.host.support import WAITER, instrumented, load_calls, load_waiter, run
 from tests.support.engine import assemble
 
@@ -197,7 +197,7 @@ def test_missing_imports_are_found_before_anything_takes_time(monkeypatch: pytes
     def prepare(*_: object) -> None:
         raise AssertionError("prepared although an import is missing")
 
-    monkeypatch.setattr(program, "prepare", prepare)
+    monkeypatch.setattr(compiling, "prepare", prepare)
     with pytest.raises(caesura.UsageError, match=r"imports what it is not given: env\.wait"):
         asyncio.run(caesura.load(WAITER, {"env": {}}, cache=False))
 
