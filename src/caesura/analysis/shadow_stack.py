@@ -1,60 +1,172 @@
 """Find the global that points to the shadow stack, the C stack in linear memory.
 
 Hosts that keep several calls of one instance suspended give each a shadow stack of its own, so they must know the
-global. It is the one named `__stack_pointer` (by export, import or name section); in a module without names it is the
-one that functions begin by subtracting from, which is how LLVM opens a C stack frame.
+global; one that is taken for it and is not loses what the guest writes into it. So it is found for certain or not at all:
+
+* by its name, `__stack_pointer`, among exports, imports or in the name section;
+* by an exported function whose name says that it reads, sets or moves the stack pointer, and which does;
+* by what functions do: they open frames and close them wherever they end (`stack_frames`), nearly all that open any, and
+  use them as addresses, and the global begins at the end of a region that can be a stack (`stack_region`). Frames are
+  multiples of 16 bytes in LLVM's code, where one function is enough (a program may have one); of others it takes two.
+
+Taking the global that most functions begin by subtracting from was rejected: one function that counts down is enough for
+a mistake. Where a global looks like the pointer and not all is there, `unclear` says so, and hosts can refuse what would
+need it.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from caesura.wasm.immediates import skip_leb, skip_locals
-from caesura.wasm.leb128 import read_u32
-from caesura.wasm.module import GLOBAL_KIND, Module
+from caesura.analysis.stack_frames import StackFrames
+from caesura.analysis.stack_region import find_region
+from caesura.errors import MalformedModule
+from caesura.wasm import opcodes as op
+from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import GLOBAL_NAMES, Names
 from caesura.wasm.types import I32, I64
 
-NAME: Final = "__stack_pointer"
+# LLVM's name, and that of AssemblyScript's library.
+NAMES: Final = ("__stack_pointer", "~lib/memory/__stack_pointer")
 
-_GLOBAL_GET: Final = 0x23
-_CONSTANTS: Final = (0x41, 0x42)
-_SUBTRACTIONS: Final = (0x6B, 0x7D)
+# Exported functions of compilers' runtimes, without leading underscores, that do nothing but read or move the pointer.
+_ACCESSORS: Final = (
+    "emscripten_stack_get_current",
+    "emscripten_stack_restore",
+    "stackSave",
+    "stackRestore",
+    "wbindgen_add_to_stack_pointer",
+)
+_LONGEST_ACCESSOR: Final = 64
+
+# How many functions that begin like LLVM's are looked at, and how many that open frames suffice otherwise.
+_SAMPLE: Final = 64
+_ENOUGH: Final = 32
+
+# One function in so many may end with its frame open: optimizers move code to where this analysis does not follow.
+_BROKEN: Final = 8
+
+
+class ShadowStack:
+    """What is known of a module's shadow stack. `pointer` is its pointer's global, or -1; then `unclear` says if some
+    global looks like it without being certain.
+    """
+
+    def __init__(self, pointer: int, unclear: bool) -> None:
+        self.pointer = pointer
+        self.unclear = unclear
+
+
+def find_shadow_stack(module: Module, instrumented: bool = False) -> ShadowStack:
+    """Find the shadow stack of a module, which may have been `instrumented` elsewhere."""
+    for index in _named(module):
+        return ShadowStack(index if _can_point(module, index) else -1, False)
+    candidates = [_can_point(module, index) for index in range(len(module.globals))]
+    if not module.memories or True not in candidates:
+        return ShadowStack(-1, False)
+    frames = StackFrames(module, candidates, not instrumented)
+    _read_functions(module, candidates, frames)
+    for index in _accessed(module):
+        if candidates[index] and not frames.raised[index]:
+            return ShadowStack(index, False)
+    likely = [index for index in range(len(candidates)) if frames.addressed[index]]
+    certain = [index for index in likely if _is_certain(module, frames, index)]
+    if len(certain) == 1:
+        return ShadowStack(certain[0], False)
+    return ShadowStack(-1, len(likely) > 0)
 
 
 def find_stack_pointer(module: Module) -> int:
     """Return the index of the shadow stack pointer's global, or -1."""
-    for export in module.exports:
-        if export.kind == GLOBAL_KIND and export.name == NAME:
-            return _checked(module, export.index)
-    for item in module.imports:
-        if item.kind == GLOBAL_KIND and item.name == NAME:
-            return _checked(module, item.index)
+    return find_shadow_stack(module).pointer
+
+
+def _named(module: Module) -> list[int]:
+    """Return the globals that are named as the stack pointer."""
+    found = [item.index for item in module.exports if item.kind == GLOBAL_KIND and item.name in NAMES]
+    found += [item.index for item in module.imports if item.kind == GLOBAL_KIND and item.name in NAMES]
     section = module.custom_section("name")
-    if section is not None:
-        names = Names(module.data[section.payload : section.end])
-        for index, name in names.maps[GLOBAL_NAMES].items():
-            if name == NAME and index < len(module.globals):
-                return _checked(module, index)
-    return _by_prologues(module)
+    if not found and section is not None:
+        names = Names(module.data[section.payload : section.end]).maps[GLOBAL_NAMES]
+        found += [index for index, name in names.items() if name in NAMES]
+    return [index for index in found if index < len(module.globals)]
 
 
-def _checked(module: Module, index: int) -> int:
+def _can_point(module: Module, index: int) -> bool:
     entry = module.globals[index]
-    return index if entry.mutable and entry.type in (I32, I64) else -1
+    return entry.mutable and (entry.type == I32 or entry.type == I64)
 
 
-def _by_prologues(module: Module) -> int:
+def _accessed(module: Module) -> list[int]:
+    """Return the globals that exported functions access whose names say that it is the stack pointer."""
+    found: list[int] = []
+    for item in module.exports:
+        if item.kind == FUNCTION_KIND and item.name.lstrip("_") in _ACCESSORS:
+            index = _only_global(module, item.index)
+            if index >= 0:
+                found.append(index)
+    return found
+
+
+def _only_global(module: Module, function: int) -> int:
+    """Return the one global that a short function reads or sets, or -1."""
+    own = function - module.imported_functions
+    if not 0 <= own < len(module.body_starts) or module.body_ends[own] - module.body_starts[own] > _LONGEST_ACCESSOR:
+        return -1
     data = module.data
-    frames = [0] * len(module.globals)
+    found: set[int] = set()
+    _, position = read_locals(data, module.body_starts[own])
+    while position < module.body_ends[own]:
+        code, position = read_opcode(data, position)
+        numbers, position = read_immediates(data, position, code)
+        if code == op.GLOBAL_GET or code == op.GLOBAL_SET:
+            found.add(numbers[0])
+    return found.pop() if len(found) == 1 and max(found) < len(module.globals) else -1
+
+
+def _read_functions(module: Module, candidates: list[bool], frames: StackFrames) -> None:
+    """Look at functions until it is clear what they do: first at those that begin as LLVM's functions with frames do."""
+    begin_so = _beginning_with_a_global(module, candidates)
+    if len(begin_so) >= _ENOUGH:
+        step = max(1, len(begin_so) // _SAMPLE)
+        for own in begin_so[::step]:
+            _read(frames, own)
+        if max(frames.addressed) >= 2:
+            return
     for own in range(len(module.body_starts)):
-        position = skip_locals(data, module.body_starts[own])
-        if data[position] != _GLOBAL_GET:
+        _read(frames, own)
+        if max(frames.addressed) >= _ENOUGH:
+            return
+
+
+def _read(frames: StackFrames, own: int) -> None:
+    try:
+        frames.read(own)
+    except (MalformedModule, IndexError):
+        return  # whoever needs the function will say so
+
+
+def _beginning_with_a_global(module: Module, candidates: list[bool]) -> list[int]:
+    found: list[int] = []
+    data = module.data
+    for own in range(len(module.body_starts)):
+        try:
+            _, position = read_locals(data, module.body_starts[own])
+            if data[position] == op.GLOBAL_GET:
+                numbers, _ = read_immediates(data, position + 1, op.GLOBAL_GET)
+                if numbers[0] < len(candidates) and candidates[numbers[0]]:
+                    found.append(own)
+        except (MalformedModule, IndexError):
             continue
-        index, position = read_u32(data, position + 1)
-        if index < len(frames) and data[position] in _CONSTANTS:
-            position = skip_leb(data, position + 1, 10)
-            if data[position] in _SUBTRACTIONS and _checked(module, index) >= 0:
-                frames[index] += 1
-    most = max(frames, default=0)
-    return frames.index(most) if most else -1
+    return found
+
+
+def _is_certain(module: Module, frames: StackFrames, index: int) -> bool:
+    """Tell whether a global that functions use for frames is the stack pointer."""
+    needed = 2 if frames.crooked[index] else 1
+    if frames.addressed[index] < needed or frames.raised[index]:
+        return False
+    if frames.broken[index] * _BROKEN > frames.closed[index]:
+        return False
+    return index < module.imported_globals or find_region(module, index) is not None

@@ -1,0 +1,89 @@
+"""Find where a module's own shadow stack lies in its memory, as its linker laid it out.
+
+The stack pointer begins at the stack's upper end: that is its initial value. What lies below depends on the layout. With
+the stack first, which lld and rustc choose today, it is the memory's beginning; otherwise the stack follows the data, and
+`__data_end` or the last data segment in front of it tells where it begins. (Variables without an initial value are in no
+segment: where the linker's symbols are gone, they count as part of the stack. That the stack seems larger than it is does
+no harm: what is found here sizes other stacks, and nothing that is within the stack is taken for an overflow.)
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.wasm import opcodes as op
+from caesura.wasm.leb128 import read_s32, read_s64
+from caesura.wasm.module import GLOBAL_KIND, Module
+from caesura.wasm.segments import ACTIVE, read_data_segments
+from caesura.wasm.types import I32, I64
+
+# Immutable globals that linkers export for these symbols.
+_LOW_SYMBOLS: Final = ("__stack_low", "__data_end")
+
+_ALIGNMENT: Final = 16
+
+# No linker makes a smaller stack.
+_LEAST: Final = 256
+
+
+class StackRegion:
+    """The addresses of a stack: its lowest, and the one behind its highest."""
+
+    def __init__(self, low: int, high: int) -> None:
+        self.low = low
+        self.high = high
+
+
+def find_region(module: Module, stack_pointer: int) -> StackRegion | None:
+    """Return where the stack lies whose pointer is a global; None if the global does not begin at a stack's end."""
+    high = initial_value(module, stack_pointer)
+    if not module.memories or high <= 0 or high % _ALIGNMENT:
+        return None
+    memory = module.memories[0]
+    if high > memory.minimum << memory.page_size_log2:
+        return None
+    low = 0
+    for item in module.exports:
+        if item.kind == GLOBAL_KIND and item.name in _LOW_SYMBOLS and item.index < len(module.globals):
+            symbol = initial_value(module, item.index)
+            if not module.globals[item.index].mutable and low < symbol < high:
+                low = symbol
+    for start, end in _initialized(module):
+        if start < high < end or high == end:
+            return None  # these are data
+        if end < high:
+            low = max(low, end)
+    low = -(-low // _ALIGNMENT) * _ALIGNMENT
+    return StackRegion(low, high) if high - low >= _LEAST else None
+
+
+def initial_value(module: Module, index: int) -> int:
+    """Return the initial value of an integer global, unsigned, or -1 if it is imported or not a plain constant."""
+    entry = module.globals[index]
+    if entry.init_end == 0 or entry.type not in (I32, I64):
+        return -1
+    return _constant(module.data, entry.init_start, entry.init_end)
+
+
+def _initialized(module: Module) -> list[tuple[int, int]]:
+    """Return the ranges of addresses of memory 0 that data segments fill, where the module says which."""
+    ranges: list[tuple[int, int]] = []
+    for segment in read_data_segments(module):
+        if segment.mode == ACTIVE and segment.memory == 0:
+            start = _constant(module.data, segment.offset_start, segment.offset_end)
+            if start >= 0:
+                ranges.append((start, start + segment.end - segment.start))
+    return ranges
+
+
+def _constant(data: bytes, start: int, end: int) -> int:
+    """Return the value of a constant expression, unsigned, or -1 if it is more than one constant."""
+    if data[start] == op.I32_CONST:
+        value, position = read_s32(data, start + 1)
+        value &= 0xFFFF_FFFF
+    elif data[start] == op.I64_CONST:
+        value, position = read_s64(data, start + 1)
+        value &= 0xFFFF_FFFF_FFFF_FFFF
+    else:
+        return -1
+    return value if position == end - 1 else -1
