@@ -38,6 +38,18 @@ def c_guest(name: str, *flags: str) -> bytes:
     return target.read_bytes()
 
 
+def compiled(text: str, *arguments: str) -> bytes:
+    """Return a C program given as text, compiled with these arguments and no others."""
+    key = hashlib.sha256(repr((text, arguments)).encode()).hexdigest()[:16]
+    source = BUILD / "guests" / f"text-{key}.c"
+    target = source.with_suffix(".wasm")
+    if not target.is_file():
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(text)
+        _compile(source, target, list(arguments))
+    return target.read_bytes()
+
+
 def _compile(source: Path, target: Path, arguments: list[str]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(f".{os.getpid()}.tmp")

@@ -1,17 +1,19 @@
 """Find the global that points to the shadow stack, the C stack in linear memory.
 
 Hosts that keep several calls of one instance suspended give each a shadow stack of its own, so they must know the
-global; one that is taken for it and is not loses what the guest writes into it. So it is found for certain or not at all:
+global; one that is taken for it and is not loses what the guest writes into it. So it is found for certain or not at
+all:
 
 * by its name, `__stack_pointer`, among exports, imports or in the name section;
 * by an exported function whose name says that it reads, sets or moves the stack pointer, and which does;
-* by what functions do: they open frames and close them wherever they end (`stack_frames`), nearly all that open any, and
-  use them as addresses, and the global begins at the end of a region that can be a stack (`stack_region`). Frames are
-  multiples of 16 bytes in LLVM's code, where one function is enough (a program may have one); of others it takes two.
+* by what functions do: they open frames and close them wherever they end (`stack_frames`), nearly all that open any,
+  and use them as addresses, and the global begins at the end of a region that can be a stack (`stack_region`). Frames
+  are multiples of 16 bytes in LLVM's code, where one function is enough (a program may have one); of others it takes
+  two.
 
-Taking the global that most functions begin by subtracting from was rejected: one function that counts down is enough for
-a mistake. Where a global looks like the pointer and not all is there, `unclear` says so, and hosts can refuse what would
-need it.
+Taking the global that most functions begin by subtracting from was rejected: one function that counts down is enough
+for a mistake. Where a global looks like the pointer and not all is there, `unclear` says so, and hosts can refuse what
+would need it.
 """
 
 from __future__ import annotations
@@ -49,8 +51,9 @@ _BROKEN: Final = 8
 
 
 class ShadowStack:
-    """What is known of a module's shadow stack. `pointer` is its pointer's global, or -1; then `unclear` says if some
-    global looks like it without being certain.
+    """What is known of a module's shadow stack.
+
+    `pointer` is its pointer's global, or -1; then `unclear` says if some global looks like it without being certain.
     """
 
     def __init__(self, pointer: int, unclear: bool) -> None:
@@ -70,10 +73,10 @@ def find_shadow_stack(module: Module, instrumented: bool = False) -> ShadowStack
     for index in _accessed(module):
         if candidates[index] and not frames.raised[index]:
             return ShadowStack(index, False)
-    likely = [index for index in range(len(candidates)) if frames.addressed[index]]
-    certain = [index for index in likely if _is_certain(module, frames, index)]
+    certain = [index for index in range(len(candidates)) if _is_certain(module, frames, index)]
     if len(certain) == 1:
         return ShadowStack(certain[0], False)
+    likely = [index for index in range(len(candidates)) if _is_likely(module, frames, index)]
     return ShadowStack(-1, len(likely) > 0)
 
 
@@ -126,7 +129,7 @@ def _only_global(module: Module, function: int) -> int:
 
 
 def _read_functions(module: Module, candidates: list[bool], frames: StackFrames) -> None:
-    """Look at functions until it is clear what they do: first at those that begin as LLVM's functions with frames do."""
+    """Look at functions until it is clear what they do, first at those that begin as LLVM's do that have frames."""
     begin_so = _beginning_with_a_global(module, candidates)
     if len(begin_so) >= _ENOUGH:
         step = max(1, len(begin_so) // _SAMPLE)
@@ -169,4 +172,15 @@ def _is_certain(module: Module, frames: StackFrames, index: int) -> bool:
         return False
     if frames.broken[index] * _BROKEN > frames.closed[index]:
         return False
+    return _begins_at_an_end(module, index)
+
+
+def _is_likely(module: Module, frames: StackFrames, index: int) -> bool:
+    """Tell whether a global may well be the stack pointer, though it is not certain."""
+    if frames.addressed[index]:
+        return True
+    return frames.closed[index] > 0 and not frames.crooked[index] and _begins_at_an_end(module, index)
+
+
+def _begins_at_an_end(module: Module, index: int) -> bool:
     return index < module.imported_globals or find_region(module, index) is not None

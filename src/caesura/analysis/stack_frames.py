@@ -47,8 +47,8 @@ class StackFrames:
 
     `closed` counts functions that open frames and close them wherever they end, `addressed` those among them that use
     the frame as an address, `broken` those that end with a frame of fixed size open (to leave one of any size is what
-    functions do that allocate for their callers), and `raised` those that move the global the other way. `crooked` counts
-    frames whose size is no multiple of 16.
+    functions do that allocate for their callers), and `raised` those that move the global the other way. `crooked`
+    counts frames whose size is no multiple of 16.
     """
 
     def __init__(self, module: Module, candidates: list[bool], strict: bool) -> None:

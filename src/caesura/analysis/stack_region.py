@@ -1,10 +1,11 @@
 """Find where a module's own shadow stack lies in its memory, as its linker laid it out.
 
-The stack pointer begins at the stack's upper end: that is its initial value. What lies below depends on the layout. With
-the stack first, which lld and rustc choose today, it is the memory's beginning; otherwise the stack follows the data, and
-`__data_end` or the last data segment in front of it tells where it begins. (Variables without an initial value are in no
-segment: where the linker's symbols are gone, they count as part of the stack. That the stack seems larger than it is does
-no harm: what is found here sizes other stacks, and nothing that is within the stack is taken for an overflow.)
+The stack pointer begins at the stack's upper end: that is its initial value. What lies below depends on the layout.
+With the stack first, which lld and rustc choose today, it is the memory's beginning; otherwise the stack follows the
+data, and `__data_end` or the last data segment in front of it tells where it begins. (Variables without an initial
+value are in no segment: where the linker's symbols are gone, they count as part of the stack. That the stack seems
+larger than it is does no harm: what is found here sizes other stacks, and nothing that is within the stack is taken for
+an overflow.)
 """
 
 from __future__ import annotations

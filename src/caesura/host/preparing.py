@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from caesura.analysis.instrumented import asyncify_exports, state_global, takes_pointer
-from caesura.analysis.shadow_stack import find_stack_pointer
+from caesura.analysis.shadow_stack import find_shadow_stack
 from caesura.analysis.suspending_imports import suspending_imports
 from caesura.errors import UnsupportedModule
 from caesura.host.claims import check_claims
@@ -31,7 +31,6 @@ from caesura.host.description import (
     FunctionShape,
     ImportShape,
 )
-from caesura.host.recognition import find_moved_stack_pointer
 from caesura.instrument.api import instrument
 from caesura.instrument.host_sections import FUNCTIONS_SECTION
 from caesura.instrument.options import Options
@@ -78,7 +77,7 @@ def prepare(
     if any(item.module == ASYNCIFY_MODULE for item in module.imports):
         with_runtime = Module(instrument(module.data, options).module)
         everywhere = frozenset(range(with_runtime.imported_functions))
-        drivable = _Drivable(NONE, with_runtime, find_stack_pointer(with_runtime), everywhere)
+        drivable = _Drivable(NONE, with_runtime, find_shadow_stack(with_runtime).pointer, everywhere)
     elif asyncify_exports(module):
         if not accept_instrumented:
             raise UnsupportedModule(
@@ -89,7 +88,7 @@ def prepare(
     elif import_list:
         drivable = _instrumented_here(module, import_list, options)
     else:
-        drivable = _Drivable(NONE, module, find_stack_pointer(module))
+        drivable = _Drivable(NONE, module, find_shadow_stack(module).pointer)
     switches = _exported_index(drivable.module, GLOBAL_KIND, STACK_POINTER) >= 0 and drivable.abi == THUNKS
     drivable = replace(drivable, module=_with_exports(drivable))
     return drivable.module.data, _describe(drivable, switches)
@@ -98,9 +97,7 @@ def prepare(
 def _instrumented_elsewhere(module: Module) -> _Drivable:
     pointer = _exported_index(module, GLOBAL_KIND, STACK_POINTER)
     if pointer < 0:
-        pointer = find_stack_pointer(module)
-    if pointer < 0:
-        pointer = find_moved_stack_pointer(module)
+        pointer = find_shadow_stack(module, instrumented=True).pointer
     setter = _exported_index(module, FUNCTION_KIND, SET_DATA_POINTER)
     thunks = setter >= 0 and takes_pointer(module, setter)
     index = _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY)
