@@ -2,9 +2,7 @@
  * An instance of an instrumented module: its asyncify stack, its shadow stacks, and the steps of both ABIs.
  *
  * One area of memory serves all suspended calls: only one call unwinds or rewinds at a time, and a call's frames are
- * copied out when another call needs their place, so that a program with one call at a time never copies. Shadow stacks
- * cannot be moved, because the guest holds addresses of what lies there: the first call runs on the guest's own stack
- * and leaves the pointer below its frames while it is suspended, and calls that start meanwhile get stacks of their own.
+ * copied out when another call needs their place, so that a program with one call at a time never copies.
  *
  * Modules that are linked dynamically share the two globals of the ABI, and are one guest: the state of one is the state
  * of all, so are the frames, and a suspension counts for the call that runs, whichever of them asked for it.
@@ -15,6 +13,7 @@
 
 import { isEntry, isObject, REWINDING, RUNNING, UNWINDING } from "./call.js";
 import { EngineInstance, fail, isExported, SuspendError } from "./errors.js";
+import { like, makeStacks, unsigned } from "./stacks.js";
 import { guestFrames, moduleOf } from "./trace.js";
 
 /** @typedef {import("./call.js").Call} Call */
@@ -25,7 +24,8 @@ import { guestFrames, moduleOf } from "./trace.js";
  * What the standard leaves to the embedder.
  * @typedef {object} Options
  * @property {number} [stackSize] Bytes for the asyncify stack, where it is allocated. Default: 256 KiB.
- * @property {number} [shadowStackSize] Bytes for each shadow stack. Default: 64 KiB.
+ * @property {number} [shadowStackSize] Bytes for each further C stack. Default: as many as the guest's own has.
+ * @property {boolean} [singleStack] Whether to refuse calls while another has not ended: for guests that scan their C stack.
  * @property {(bytes: number) => number | bigint} [allocate] Allocates memory in the guest. Default: its `malloc`.
  * @property {[start: number | bigint, end: number | bigint]} [region] Where to put the asyncify stack instead.
  * @property {string} [memory] The export that is the memory with the asyncify stack.
@@ -50,14 +50,10 @@ const PUSH = 128;
 const BY_LISTS = 1;
 const CALLS_REFERENCES = 2;
 const ADDED_MEMORY = 4;
+const UNCLEAR_STACK = 8;
+const STACK_LOW = 16;
 
 const CLOSED = "the instance is closed";
-
-/** Give a number the type of a pointer. @param {any} pointer @param {number} number @returns {any} */
-const like = (pointer, number) => (typeof pointer == "bigint" ? BigInt(number) : number);
-
-/** The number that a pointer is: one of 32 bits comes with a sign. @param {any} pointer */
-const unsigned = (pointer) => (typeof pointer == "bigint" ? Number(pointer) : pointer >>> 0);
 
 /** What a frame of the engine's stack looks like to a reader. @param {any} frame */
 const where = (frame) => String(frame).trim();
@@ -80,7 +76,7 @@ export function describe(module) {
   const has = (/** @type {string} */ wanted) => entries.some(({ name }) => name == wanted);
   const instrumented = has("asyncify_start_unwind");
   instrumentedAny ||= instrumented;
-  const [listed, kinds, [facts]] = ["functions", "results", "facts"].map(
+  const [listed, kinds, [facts, ...rest]] = ["functions", "results", "facts"].map(
     (name) => new Uint8Array(WebAssembly.Module.customSections(module, `asyncify.${name}`)[0]),
   );
   /** @type {Uint8Array[]} */
@@ -93,8 +89,12 @@ export function describe(module) {
     listed,
     results,
     facts: facts ?? (reached ? CALLS_REFERENCES : 0),
+    stackLow: facts & STACK_LOW ? readUnsigned(rest) : undefined,
   };
 }
+
+/** Read a number in LEB128. @param {number[]} bytes @returns {number} */
+const readUnsigned = ([first, ...rest]) => (first & 127) + (first > 127 ? 128 * readUnsigned(rest) : 0);
 
 /** @typedef {ReturnType<typeof describe>} Description */
 
@@ -102,8 +102,8 @@ export function describe(module) {
  * @param {Description} description Of the module, or of the first one that has these globals.
  * @param {Options} options
  */
-export function makeGuest({ instrumented, thunks, facts }, options) {
-  const { stackSize = 1 << 18, shadowStackSize = 1 << 16, allocate, region, memory: memoryName, suspendAlways } = options;
+export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
+  const { stackSize = 1 << 18, shadowStackSize, singleStack, allocate, region, memory: memoryName, suspendAlways } = options;
 
   /** @type {any} */
   let exports = {};
@@ -113,14 +113,8 @@ export function makeGuest({ instrumented, thunks, facts }, options) {
   let wary = false;
   /** @type {any} */
   let memory;
-  /** The global or the functions that hold the shadow stack pointer. @type {{ value?: any }} */
-  let stackPointer = {};
-  /** The shadow stack pointer where nothing runs; undefined where there is none. @type {any} */
-  let top;
-  /** The call on the guest's own shadow stack. @type {Call | undefined} */
-  let main;
-  /** Shadow stacks that nobody uses. @type {any[]} */
-  const spare = [];
+  /** Its shadow stacks, once it has exports. @type {import("./stacks.js").Stacks} */
+  let stacks;
   /** All calls that have not ended. @type {Set<Call>} */
   const calls = new Set();
   let closed = false;
@@ -264,8 +258,7 @@ export function makeGuest({ instrumented, thunks, facts }, options) {
   /** @param {Call} call */
   const finish = (call) => {
     calls.delete(call);
-    if (main == call) main = undefined;
-    if (call.stack) spare.push(call.stack);
+    stacks.finish(call);
   };
 
   const guest = {
@@ -297,13 +290,7 @@ export function makeGuest({ instrumented, thunks, facts }, options) {
       const imported = memory;
       memory = exports[memoryName ?? "asyncify_memory"];
       if (!memoryName) [exports.memory, ...Object.values(exports), imported].forEach(guest.offer);
-      const get = exports.emscripten_stack_get_current ?? exports.stackSave;
-      const set = exports._emscripten_stack_restore ?? exports.stackRestore;
-      stackPointer =
-        exports.asyncify_stack_pointer ??
-        exports.__stack_pointer ??
-        (get && set ? Object.defineProperty({}, "value", { get, set }) : {});
-      top = stackPointer.value;
+      stacks = makeStacks(exports, take, shadowStackSize, stackLow);
     },
 
     settleDown,
@@ -314,26 +301,19 @@ export function makeGuest({ instrumented, thunks, facts }, options) {
      */
     enter(call) {
       if (closed) fail(CLOSED);
-      if (!call.state) calls.add(call);
+      if (!call.state) {
+        if (singleStack && calls.size) fail(`export ${call.name}: another call has not ended (singleStack)`);
+        calls.add(call);
+        if (!call.direct) stacks.start(call);
+      }
       if (call.direct) return;
-      const outer = stackPointer.value;
-      if (call.state == REWINDING) {
-        // What was allocated on the guest's own stack while the call waited stays: the import may return its address.
-        if (main == call && unsigned(outer) < unsigned(call.pointer)) call.pointer = outer;
+      const outer = stacks.enter(call);
+      if (call.state) {
         own(call, CALL_AGAIN, call.limit);
         if (call.frames) new Uint8Array(memory.buffer).set(call.frames, base);
         call.frames = undefined;
         if (!call.thunk) exports.asyncify_start_rewind(pointer);
-      } else if (top) {
-        // The guest's own stack serves if nothing is on it. Where no other can be had, the call runs below what is.
-        if (main || outer != top) call.stack = spare.pop() ?? take(shadowStackSize);
-        if (call.stack) call.pointer = (call.stack + like(top, shadowStackSize)) & like(top, -16);
-        else if (!main) {
-          main = call;
-          call.home = outer;
-        }
       }
-      if (call.pointer) stackPointer.value = call.pointer;
       return outer;
     },
 
@@ -355,12 +335,16 @@ export function makeGuest({ instrumented, thunks, facts }, options) {
       if (!call.guest) {
         call.guest = guest;
         calls.add(call);
-        if (!call.direct) main ??= call;
+        if (!call.direct) stacks.adopt(call);
       }
       if (!call.direct) {
-        const hasStack = !top || main == call || call.stack;
-        const missing = hasStack ? settleDown() : noRoom("another C stack", shadowStackSize);
+        if (facts & UNCLEAR_STACK && singleStack == undefined && calls.size > 1) {
+          refuse("another call has not ended, and nobody knows where the guest's C stack is (singleStack: false allows it)");
+        }
+        const lacking = stacks.lacking(call);
+        const missing = lacking ? noRoom("another C stack", lacking) : settleDown();
         if (missing) refuse(missing);
+        stacks.check(call);
       }
       if (call.converts) {
         // That is done. When the call is resumed the engine converts its arguments again, to no effect.
@@ -401,20 +385,17 @@ export function makeGuest({ instrumented, thunks, facts }, options) {
      */
     leave(call, outer) {
       if (call.direct) return;
-      let next = main == call ? call.home : outer;
+      // Entry thunks have put the pointer back, if they know it.
+      stacks.leave(call, outer, call.state == UNWINDING ? read(STACK_POINTER) : 0);
       if (call.state == UNWINDING) {
         call.limit = read(CURRENT);
-        // Entry thunks have put the pointer back, if they know it.
-        call.pointer = like(top, read(STACK_POINTER)) || stackPointer.value;
         own(call, RUN, call.limit);
         if (!call.thunk) {
           // Binaryen's modules write first, and trap here.
           if (call.limit > end) throw recover(call);
           exports.asyncify_stop_unwind();
         }
-        if (main == call) next = call.pointer;
       }
-      if (next) stackPointer.value = next;
       if (call.state == REWINDING || (call.state && call.limit == base)) throw recover(call, lost(call));
     },
 

@@ -29,6 +29,7 @@ ONLY: Final = {
     "memory64": ("plain", "thunks"),
     "calls": ("bare", "plain", "thunks", "binaryen"),
     "between": ("bare",),
+    "limits": ("plain", "thunks", "binaryen"),
     "values": ("bare", "plain", "thunks"),  # Binaryen has no value for some of these types
     "nothing": ("bare", "plain", "thunks"),
     "heap64": ("plain", "thunks"),
@@ -57,6 +58,7 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "stacks": {"imports": ("env.ask",)},
     "lists": {"imports": ("env.ask",), "remove_list": ("forgotten",)},
     "calls": {"imports": ("env.ask",)},
+    "limits": {"imports": ("env.ask",)},
     "strings": {"imports": ("env.ask",)},
     "linked_main": {"imports": ("env.ask",)},
     "linked_side": {"remove_list": ("forgotten",)},

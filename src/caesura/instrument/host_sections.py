@@ -91,7 +91,7 @@ def _results(module: Module, suspension: Suspension) -> bytes:
         results = module.function_type(item.index).results
         is_builtin = item.module.startswith(_BUILTIN_MODULES)
         out.append(min(len(results), _MOST_RESULTS) | (_BUILTIN if is_builtin else 0))
-        out += bytes(_REFERENCE if is_reference(result) else _NUMBER for result in results[:_MOST_RESULTS])
+        out += bytes([_REFERENCE if is_reference(result) else _NUMBER for result in results[:_MOST_RESULTS]])
         is_plain = len(results) == 0 or (len(results) == 1 and not is_reference(results[0]))
         needed = needed or is_builtin or (suspension.may_suspend(item.index) and not is_plain)
     return bytes(out) if needed else b""

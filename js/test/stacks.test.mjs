@@ -1,0 +1,88 @@
+/** The sizes of C stacks, their limits, and what happens where they do not suffice. */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import * as ponyfill from "../src/index.js";
+import { sleep, waysToRun } from "./support/guests.mjs";
+
+const { promising, Suspending } = ponyfill;
+
+for (const { way, module } of waysToRun("limits")) {
+  const start = (options = {}, ask = (number) => sleep(0, number)) =>
+    new ponyfill.Instance(module, { env: { ask: new Suspending(ask) } }, options).exports;
+  const [low, high] = [1024, 65536];
+
+  describe(`C stacks: ${way}`, () => {
+    it("have the limits that the guest finds", async () => {
+      const exports = start({}, (number) => {
+        exports.check();
+        return sleep(number % 3, number);
+      });
+      const calls = Array.from({ length: 9 }, (_, number) => promising(exports.checked)(64, number + 1));
+      for (let turn = 0; turn < 5; turn++) {
+        exports.check();
+        assert.deepEqual([exports.emscripten_stack_get_end(), exports.emscripten_stack_get_base()], [low, high]);
+        await sleep(0);
+      }
+      assert.deepEqual(await Promise.all(calls), [3, 6, 9, 12, 15, 18, 21, 24, 27]);
+      assert.deepEqual([exports.emscripten_stack_get_end(), exports.emscripten_stack_get_base()], [low, high]);
+      assert.equal(exports.__stack_pointer.value, high);
+    });
+
+    it("are all as large as the guest's own", async () => {
+      const asked = [];
+      const exports = start();
+      const allocate = (bytes) => (asked.push(bytes), exports.malloc(bytes));
+      const others = start({ allocate });
+      const calls = Array.from({ length: 3 }, (_, number) => promising(others.checked)(64000, number + 1));
+      assert.deepEqual(await Promise.all(calls), [3, 6, 9]);
+      assert.deepEqual(asked.sort(), [2 ** 18, high - low, high - low]);
+    });
+
+    it("have the size that the user wants", async () => {
+      const exports = start({ shadowStackSize: 4096 });
+      const calls = [60000, 4000, 5000, 4096].map((bytes) => promising(exports.use)(bytes, 1));
+      const outcomes = await Promise.allSettled(calls);
+      assert.deepEqual(outcomes.map(({ value }) => value), [3, 3, undefined, 3]);
+      assert.ok(outcomes[2].reason instanceof RangeError);
+      assert.match(outcomes[2].reason.message, /^export use: the C stack of 4096 bytes has overflowed/);
+      assert.deepEqual(await Promise.all([1, 2].map((byte) => promising(exports.use)(64, byte))), [3, 6]);
+    });
+
+    it("are watched, the guest's own too", async () => {
+      const exports = start();
+      for (const bytes of [high - low + 16, high + 16]) {
+        await assert.rejects(promising(exports.use)(bytes, 0), (error) => {
+          assert.ok(error instanceof RangeError || error instanceof WebAssembly.RuntimeError);
+          if (bytes < high) assert.match(error.message, /^export use: the C stack of 64512 bytes has overflowed/);
+          return true;
+        });
+        assert.equal(exports.__stack_pointer.value, high);
+        assert.equal(await promising(exports.use)(high - low, 1), 3);
+      }
+    });
+
+    it("are watched before a call is resumed", async () => {
+      const exports = start();
+      const call = promising(exports.use)(high - low - 32, 1);
+      exports.__stack_pointer.value -= 64;
+      await assert.rejects(call, { name: "RangeError", message: /C stack of 64512 bytes/ });
+      assert.equal(exports.__stack_pointer.value, high);
+      assert.deepEqual(await Promise.all([1, 2].map((byte) => promising(exports.use)(64, byte))), [3, 6]);
+    });
+
+    it("can be refused to further calls", async () => {
+      const exports = start({ singleStack: true });
+      const first = promising(exports.use)(64, 1);
+      const refused = { name: "SuspendError", message: /export use: another call has not ended/ };
+      await assert.rejects(promising(exports.use)(64, 2), refused);
+      exports.check();
+      assert.equal(await first, 3);
+      assert.equal(await promising(exports.use)(64, 2), 6);
+      const nested = start({ singleStack: true }, (number) => promising(nested.use)(64, number));
+      await assert.rejects(promising(nested.use)(64, 1), refused);
+      assert.equal(nested.__stack_pointer.value, high);
+    });
+  });
+}
