@@ -237,3 +237,22 @@ def test_exports_are_listed_without_the_hosts_own() -> None:
         assert sorted(guest.exports) == ["calls", "deep", "loop", "outer", "trap", "twice"]
 
     run(main())
+
+
+def test_a_guest_cannot_be_used_while_its_start_function_runs() -> None:
+    seen: list[str] = []
+
+    def begin(guest: caesura.Guest) -> None:
+        for use in (lambda: guest.call_nowait("f"), lambda: guest.memory, lambda: guest.parameters("f")):
+            with pytest.raises(caesura.UsageError, match="its start function is running"):
+                use()
+        seen.extend(guest.exports)
+
+    async def main() -> None:
+        text = b"""(module (import "env" "begin" (func $begin)) (memory (export "memory") 1) (start $begin)
+            (func (export "f")))"""
+        guest = await caesura.load(text, {"env": {"begin": begin}}, cache=False)
+        assert seen == ["f"]
+        guest.call_nowait("f")
+
+    run(main())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import wasmtime
 
+from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.backtrace import cause_of, kind_of_trap
 from caesura.host.errors import GuestTrap
@@ -82,7 +83,10 @@ def _instantiate(instance: Instance) -> dict[str, wasmtime.Func]:
     linker = wasmtime.Linker(instance.program.engine)
     linker.define_wasi()
     linker.define(instance.store, "guest", "memory", instance.guest_memory())
-    exports = linker.instantiate(instance.store, _module(instance.program.engine)).exports(instance.store)
+    try:
+        exports = linker.instantiate(instance.store, _module(instance.program.engine)).exports(instance.store)
+    except wasmtime.WasmtimeError as error:
+        raise UsageError(f"WASI's functions cannot use the guest's memory: {cause_of(error)}") from error
     functions: dict[str, wasmtime.Func] = {}
     for name in _FUNCTIONS:
         function = exports[name]

@@ -112,6 +112,8 @@ class Instance:
         check_recursion()
         if native.thread.call is not None:
             native.native_stack().check_position(native.thread.call.position)
+        guest._instance = self  # host functions get the guest already while its start function runs
+        self._is_made = False
         self.program = program
         self.recursion_limit = settings.recursion_limit
         self.description = program.description
@@ -146,6 +148,7 @@ class Instance:
         self._exported = self._instantiate(make_items, settings)
         if self.description.memory:
             self.memory = GuestMemory(self.context, self.memory_item(self.description.memory), self.check)
+        self._is_made = True
         self.stacks = make_switch(self, settings)
         if self.description.abi != NONE and any(item and item.kind != PLAIN_FUNCTION for item in imports):
             self.protocol = make_protocol(self, settings)
@@ -164,6 +167,8 @@ class Instance:
             self.end_abandoned()
         if self.closed:
             raise UsageError("this guest is closed")
+        if not self._is_made:
+            raise UsageError("this guest cannot be used yet: its start function is running")
 
     def end_abandoned(self) -> None:
         """End the calls that other threads let go; does nothing in those."""
@@ -188,6 +193,7 @@ class Instance:
         """Return an exported function; raises UsageError where there is none."""
         found = self._exports.get(name)
         if found is None:
+            self.check()
             shape = self.description.functions.get(name)
             if shape is None:
                 known = ", ".join(sorted(self.description.public_functions())) or "none"

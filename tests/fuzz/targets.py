@@ -1,0 +1,24 @@
+"""The targets, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from tests.fuzz import hostile_malloc, lies, wasi_calls
+from tests.fuzz.running import Case
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of cases. At least `used` in a hundred must have run a guest: what is refused tests little."""
+
+    case: Case
+    used: int
+
+
+TARGETS: Final = {
+    "lies": Target(lies.case, 35),
+    "malloc": Target(hostile_malloc.case, 45),
+    "wasi": Target(wasi_calls.case, 80),
+}
