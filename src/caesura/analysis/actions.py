@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.analysis.code_table import CodeTable
 from caesura.wasm.instructions import CODES, ROWS
 
 # Not an instruction, or one whose operand count takes a rule that is not supported in instrumented functions.
@@ -106,3 +107,5 @@ def _fill() -> None:
 
 
 _fill()
+
+ACTION_TABLE: Final = CodeTable(ACTIONS)

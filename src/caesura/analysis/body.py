@@ -37,8 +37,8 @@ MAXIMUM_LOCALS: Final = 50_000
 class Body:
     """One decoded function body.
 
-    Keys of the dicts are indices of construct-opening instructions (`block`, `loop`, `if`, `try`, `try_table`):
-    `ends` gives the closing instruction, `elses` the `else`, `handlers` the first `catch` or the `delegate` of an
+    `byte_codes` are the codes as bytes (see `code_table`), with 0xFF for instructions with a prefix, which `prefixed`
+    lists. Keys of the dicts are indices of construct-opening instructions (`block`, `loop`, `if`, `try`, `try_table`): `ends` gives the closing instruction, `elses` the `else`, `handlers` the first `catch` or the `delegate` of an
     old-form try. `with_sites` holds the constructs that contain call sites, `sites` all call sites in code order.
     Locals are kept as runs: local x has the type of the first run whose end lies above x. The last `declarations` of
     these are declared by the body, from byte `declarations_start` to `code_start`, the last one at `last_declaration`.
@@ -46,6 +46,8 @@ class Body:
 
     def __init__(self) -> None:
         self.codes: list[int] = []
+        self.byte_codes = b""
+        self.prefixed: list[int] = []
         self.positions: list[int] = []
         self.immediates: list[int] = []
         self.ends: dict[int, int] = {}
@@ -153,6 +155,7 @@ def _read_code(
         position += 1
         if code >= 0xFB:
             code, position = read_prefixed(data, opcode)
+            body.prefixed.append(index + 1)
         index += 1
         codes.append(code)
         positions.append(opcode)
@@ -279,6 +282,16 @@ def _read_code(
         if open_sites:
             open_sites[-1] = True
     positions.append(position)
+    body.byte_codes = _one_byte_each(codes, body.prefixed)
+
+
+def _one_byte_each(codes: list[int], prefixed: list[int]) -> bytes:
+    if not prefixed:
+        return bytes(codes)
+    first_bytes = codes.copy()
+    for index in prefixed:
+        first_bytes[index] = 0xFF
+    return bytes(first_bytes)
 
 
 def _enter_handler(body: Body, open_constructs: list[int], open_catch: list[bool], index: int) -> bool:

@@ -16,13 +16,20 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.body import Body
+from caesura.analysis.code_table import CodeTable
 from caesura.wasm import opcodes as op
+from caesura.wasm.instructions import CODES
 from caesura.wasm.leb128 import read_u32
 
 # Call sites that make a loop large, and that are few in a function; distinct targets that make a br_table a switch.
 _MANY_SITES: Final = 20
 _FEW_SITES: Final = 8
 MANY_TARGETS: Final = 16
+
+_INTERESTING: Final = (op.LOOP, op.TRY, op.TRY_TABLE, op.BR_TABLE)
+
+# The opcode of what is looked at besides call sites, 0 for all else.
+_LOOKED_AT: Final = CodeTable([code if code in _INTERESTING else 0 for code in range(CODES)])
 
 
 class _Loop:
@@ -109,7 +116,8 @@ def _can_hand_over(body: Body, loop: _Loop) -> bool:
 
 def innermost_loops(body: Body) -> set[int]:
     """Return the loops without call sites that contain no other loop."""
-    loops = [index for index in range(len(body.codes)) if body.codes[index] == op.LOOP]
+    looked_at = _LOOKED_AT.of(body)
+    loops = [index for index in range(len(looked_at)) if looked_at[index] == op.LOOP]
     found: set[int] = set()
     for place in range(len(loops)):
         is_innermost = place + 1 == len(loops) or loops[place + 1] > body.ends[loops[place]]
@@ -124,13 +132,16 @@ def _loops(data: bytes, body: Body) -> list[_Loop]:
     open_loops: list[int] = []  # the innermost loop inside each, as an index into `loops`; -1: none
     open_tries: list[bool] = []
     next_site = 0
-    codes = body.codes
-    for index in range(len(codes)):
+    looked_at = _LOOKED_AT.of(body)
+    for index in range(len(looked_at)):
+        code = looked_at[index]
+        is_site = next_site < len(body.sites) and body.sites[next_site] == index
+        if code == 0 and not is_site:
+            continue
         while open_ends and open_ends[-1] < index:
             open_ends.pop()
             open_loops.pop()
             open_tries.pop()
-        code = codes[index]
         innermost = open_loops[-1] if open_loops else -1
         in_try = open_tries[-1] if open_tries else False
         if code == op.LOOP:
@@ -145,7 +156,7 @@ def _loops(data: bytes, body: Body) -> list[_Loop]:
         elif code == op.BR_TABLE and innermost >= 0:
             if _distinct_targets(data, body.positions[index] + 1) >= MANY_TARGETS:
                 loops[innermost].has_switch = True
-        elif next_site < len(body.sites) and body.sites[next_site] == index:
+        elif is_site:
             next_site += 1
             if innermost >= 0:
                 loops[innermost].sites += 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.body import Body
+from caesura.analysis.code_table import CodeTable
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.instructions import CODES, NAMES
@@ -60,7 +61,7 @@ _BY_NAME: Final = {
     "return_call_ref": _LEAVE,
 }
 
-_ROLES: Final[list[int]] = [_BY_NAME.get(NAMES[code], _IGNORED) for code in range(CODES)]
+_ROLES: Final = CodeTable([_BY_NAME.get(NAMES[code], _IGNORED) for code in range(CODES)])
 
 _MAXIMUM_PASSES: Final = 24
 # Bits that all the sets of one pass may hold together.
@@ -90,16 +91,16 @@ def live_locals(
 
     From landing n straight-line code leads to the call `calls[n]`; the reads `ignored` in it do not count there.
     """
-    roles = _ROLES
-    codes = body.codes
-    relevant = [index for index in range(len(codes)) if roles[codes[index]] != _IGNORED]
-    if body.local_count > 256 and len(relevant) * body.local_count > _MAXIMUM_BITS:
-        return _all_read(body, relevant, loops)
+    roles = _ROLES.of(body)
+    if body.local_count > 256 and len(roles) * body.local_count > _MAXIMUM_BITS:
+        relevant = len(roles) - roles.count(_IGNORED)
+        if relevant * body.local_count > _MAXIMUM_BITS:
+            return _all_read(body, roles, loops)
     heads: dict[int, int] = {}
     openers = {end: start for start, end in body.ends.items()}
     for _ in range(_MAXIMUM_PASSES):
         liveness = _Pass(data, body, heads, openers, len(landings))
-        liveness.run(relevant, landings, calls, ignored)
+        liveness.run(roles, landings, calls, ignored)
         if not liveness.changed:
             count = body.local_count
             live = 0
@@ -107,17 +108,17 @@ def live_locals(
                 live |= mask
             live_at_heads = {loop: _bits(heads.get(loop, 0), count) for loop in loops}
             return Liveness(_bits(live, count), liveness.found, live_at_heads, heads)
-    return _all_read(body, relevant, loops)
+    return _all_read(body, roles, loops)
 
 
 def _bits(mask: int, count: int) -> list[int]:
     return [local for local in range(count) if mask >> local & 1]
 
 
-def _all_read(body: Body, relevant: list[int], loops: set[int]) -> Liveness:
+def _all_read(body: Body, roles: bytes, loops: set[int]) -> Liveness:
     read: set[int] = set()
-    for index in relevant:
-        if _ROLES[body.codes[index]] == _GET:
+    for index in range(len(roles)):
+        if roles[index] == _GET:
             read.add(body.immediates[index])
     everything = sorted(read)
     return Liveness(everything, [], dict.fromkeys(loops, everything), {})
@@ -146,19 +147,19 @@ class _Pass:
         self._outer_handlers: list[int] = [0]
         self._handlers = 0
 
-    def run(self, relevant: list[int], landings: list[int], calls: list[int], ignored: set[int]) -> None:
+    def run(self, roles: bytes, landings: list[int], calls: list[int], ignored: set[int]) -> None:
         """Walk through the body once."""
         body = self._body
-        roles = _ROLES
-        codes = body.codes
         immediates = body.immediates
         openers = self._openers
         landing = len(landings) - 1
         call = landing
         live = 0
         landed = 0  # what is live for a frame that lands before the call that was passed last
-        for place in range(len(relevant) - 1, -1, -1):
-            index = relevant[place]
+        for index in range(len(roles) - 1, -1, -1):
+            role = roles[index]
+            if role == _IGNORED:
+                continue
             while landing >= 0 and landings[landing] > index:
                 if call == landing:
                     landed = live
@@ -168,7 +169,6 @@ class _Pass:
             if call >= 0 and calls[call] > index:
                 landed = live
                 call -= 1
-            role = roles[codes[index]]
             if role == _GET:
                 bit = 1 << immediates[index]
                 live |= bit

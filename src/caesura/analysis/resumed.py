@@ -8,7 +8,7 @@ out altogether, one that begins with a call is repeated as a whole.
 from __future__ import annotations
 
 from caesura.analysis import actions
-from caesura.analysis.actions import ACTIONS
+from caesura.analysis.actions import ACTION_TABLE
 from caesura.analysis.body import Body
 from caesura.wasm import opcodes as op
 from caesura.wasm.leb128 import read_u32
@@ -41,6 +41,7 @@ class _Walk:
         body = self._body
         positions = body.positions
         codes = body.codes
+        actions_of = ACTION_TABLE.of(body)
         sites = body.sites
         next_site = 0
         total = 0
@@ -50,7 +51,7 @@ class _Walk:
                 self._live = True
             if self._live:
                 total += positions[index + 1] - positions[index]
-            action = ACTIONS[codes[index]]
+            action = actions_of[index]
             if action == actions.CONSTRUCT:
                 self._enter(index)
             elif action == actions.END and self._open:

@@ -6,9 +6,7 @@ the logarithm of their number. Looking through the stretch each time was quadrat
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
-from caesura.analysis.actions import ACTIONS, LOCAL_SET, LOCAL_TEE
+from caesura.analysis.actions import ACTION_TABLE, LOCAL_SET, LOCAL_TEE
 from caesura.analysis.body import Body
 
 
@@ -17,8 +15,9 @@ class Writes:
 
     def __init__(self, body: Body) -> None:
         self._indices: list[int] = []
-        for index in range(len(body.codes)):
-            action = ACTIONS[body.codes[index]]
+        actions = ACTION_TABLE.of(body)
+        for index in range(len(actions)):
+            action = actions[index]
             if action == LOCAL_SET or action == LOCAL_TEE:
                 self._indices.append(index)
         count = len(self._indices)
@@ -30,8 +29,8 @@ class Writes:
     def between(self, start: int, end: int) -> int:
         """Return the locals that instructions from `start` and before `end` write, as bits."""
         count = len(self._indices)
-        low = bisect_left(self._indices, start) + count
-        high = bisect_left(self._indices, end) + count
+        low = self._place_of(start) + count
+        high = self._place_of(end) + count
         written = 0
         while low < high:
             if low & 1:
@@ -43,3 +42,19 @@ class Writes:
             low >>= 1
             high >>= 1
         return written
+
+    def _place_of(self, index: int) -> int:
+        """Return how many of these instructions stand before an instruction.
+
+        This is `bisect_left`, which compiled code could only call by way of Python's objects.
+        """
+        indices = self._indices
+        low = 0
+        high = len(indices)
+        while low < high:
+            middle = (low + high) >> 1
+            if indices[middle] < index:
+                low = middle + 1
+            else:
+                high = middle
+        return low

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.analysis.code_table import CodeTable
 from caesura.wasm.instructions import CODES, NAMES
 
 OPENING: Final = 1
@@ -40,3 +41,6 @@ _BY_NAME: Final = {
 
 # What is to be done for a control instruction; 0 for all others.
 CONTROLS: Final[list[int]] = [_BY_NAME.get(NAMES[code], 0) for code in range(CODES)]
+
+# 1 for each control instruction that CONTROLS knows, else 0.
+IS_CONTROL: Final = CodeTable([1 if control else 0 for control in CONTROLS])

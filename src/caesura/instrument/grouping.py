@@ -44,7 +44,7 @@ NO_GROUPS: Final[GroupRule] = (1 << 62, 0)
 # For tests: whatever can be a group.
 EVERYWHERE: Final[GroupRule] = (0, -(1 << 30))
 
-# Where a frame lands: the instruction, the locals live there, and those of them that are merged there, as bits.
+# Where a frame lands: the instruction, the locals live there as bits, and how many of them are merged there.
 _Landing = tuple[int, int, int]
 
 
@@ -105,7 +105,7 @@ class _Search:
         self._group(self._children[0], len(body.codes))
 
     def _landing(self, index: int, live: int) -> _Landing:
-        return index, live, live & self._written_before(index)
+        return index, live, (live & self._written_before(index)).bit_count()
 
     def _written_before(self, index: int) -> int:
         """Return the locals that must be merged where frames land before an instruction, if they are live, as bits.
@@ -190,7 +190,7 @@ class _Search:
                 written |= self._writes.between(position, index)
                 position = index
                 union |= live
-                gain += merged.bit_count() - (live & written).bit_count()
+                gain += merged - (live & written).bit_count()
             if count > 1:
                 # What is not live at the head is kept there all the same: it counts twice.
                 costs = (union & outer).bit_count() + (union & ~head).bit_count() + self._worth

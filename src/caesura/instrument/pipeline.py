@@ -310,14 +310,14 @@ class _Pipeline:
                     f"the module exports {name} already, which is what an export to be added is called"
                 )
             edits.append(sec.EXPORT, encode_name(name) + bytes([FUNCTION_KIND]) + encode_unsigned(index))
-        edits.replace[sec.CODE] = self._code(bodies)
+        edits.pieces[sec.CODE] = self._code(bodies)
         if memory.index > 0:
             self._features.append("multimemory")
         write_metadata(module, self._features, bodies, functions, self._new_names, self._options.asserts, edits)
         return write_sections(module.data, module.sections, edits)
 
-    def _code(self, bodies: list[bytes]) -> bytes:
-        """Return the payload of the code section; a body that stays keeps the bytes of its size field too."""
+    def _code(self, bodies: list[bytes]) -> list[bytes]:
+        """Return the payload of the code section in pieces; a body that stays keeps the bytes of its size field too."""
         module = self._module
         out = [encode_unsigned(len(bodies) + len(self._functions.bodies))]
         section = module.section(sec.CODE)
@@ -331,7 +331,7 @@ class _Pipeline:
                 out.append(module.data[start:end])
             start = end
         out += self._functions.bodies
-        return b"".join(out)
+        return out
 
     def _report(self, output: bytes, suspension: Suspension, seconds: float) -> Instrumented:
         module = self._module

@@ -10,7 +10,7 @@ that do. Backward walks from each call were rejected: they visit long argument l
 from __future__ import annotations
 
 from caesura.analysis import actions
-from caesura.analysis.actions import ACTIONS, GIVEN, TAKEN
+from caesura.analysis.actions import ACTION_TABLE, ACTIONS, GIVEN, TAKEN
 from caesura.analysis.body import Body, block_types
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.crossing import Crossing
@@ -79,6 +79,8 @@ class Planner:
         self._crossing = Crossing(module, body, results, self.plan, self._producers)
         self._region = 0
         self._constructs: list[_Construct] = []
+        # What each instruction does to the operand stack.
+        self._actions = ACTION_TABLE.of(body)
 
     def run(self) -> Plan:
         """Return the plan; raises MalformedModule and UnsupportedModule with the byte offset."""
@@ -98,14 +100,14 @@ class Planner:
         reads = self._reads
         starts = self._starts
         last_read = self._last_read
-        actions_of = ACTIONS
+        actions_of = self._actions
         count = len(codes)
         index = 0
         sites = body.sites
         next_site = 0
         while index < count:
             code = codes[index]
-            action = actions_of[code]
+            action = actions_of[index]
             if action == actions.LOCAL_GET:
                 producers.append(index)
                 reads.append(-1)
@@ -191,10 +193,14 @@ class Planner:
         """Remove operands."""
         if len(self._producers) - count < self._base:
             raise IndexError
-        if count:
-            del self._producers[-count:]
-            del self._reads[-count:]
-            del self._starts[-count:]
+        producers = self._producers
+        reads = self._reads
+        starts = self._starts
+        while count > 0:  # one is what most take; slices would be objects
+            producers.pop()
+            reads.pop()
+            starts.pop()
+            count -= 1
 
     def _push_results(self, index: int, types: tuple[int, ...]) -> None:
         if len(types) > 1:
@@ -286,10 +292,10 @@ class Planner:
 
     def _ignore_reads(self, start: int, producer: int) -> None:
         """Note the reads of locals for an argument that is ignored, where nothing else depends on them."""
-        codes = self.body.codes
+        actions_of = self._actions
         reads: list[int] = []
         for index in range(start, (producer & (SLOT - 1)) + 1):
-            action = ACTIONS[codes[index]]
+            action = actions_of[index]
             if action == actions.LOCAL_GET:
                 reads.append(index)
             elif action != actions.CONSTANT and action != actions.PURE and action != actions.SELECT:
@@ -383,9 +389,9 @@ class Planner:
 
     def _note_writes(self, index: int, end: int) -> None:
         """Note the locals that are written in code without call sites, which is not walked through."""
-        codes = self.body.codes
+        actions_of = self._actions
         for inside in range(index + 1, end):
-            action = ACTIONS[codes[inside]]
+            action = actions_of[inside]
             if action == actions.LOCAL_SET or action == actions.LOCAL_TEE:
                 self._crossing.last_write[self.body.immediates[inside]] = inside
 

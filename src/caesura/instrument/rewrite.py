@@ -26,7 +26,7 @@ from typing import Final
 from caesura.analysis.actions import ACTIONS, LOCAL_TEE
 from caesura.instrument import code as c
 from caesura.instrument import controls
-from caesura.instrument.controls import CONTROLS
+from caesura.instrument.controls import CONTROLS, IS_CONTROL
 from caesura.instrument.declarations import declare
 from caesura.instrument.dispatch import NEVER, Dispatcher
 from caesura.instrument.labels import AT_HEAD, Labels
@@ -46,6 +46,7 @@ _LANDING: Final = 4
 _MOVED: Final = 8
 _SPILLED: Final = 16
 _CHECKED: Final = 32
+_LEAVING: Final = 64
 
 
 class Rewriter:
@@ -147,14 +148,9 @@ class Rewriter:
         self._frame.check_count(self._body)
         return declare(self._data, self._body, (), self._frame.new_runs())
 
-    def _marks(self) -> bytearray:
+    def _marks(self) -> bytes:
         plan = self._plan
-        codes = self._body.codes
-        controls = CONTROLS
-        marks = bytearray(len(codes) + 1)
-        for index in range(len(codes)):
-            if controls[codes[index]]:
-                marks[index] = _CONTROL
+        marks = bytearray(IS_CONTROL.of(self._body) + b"\0")
         for site in range(len(plan.site_calls)):
             call = plan.site_calls[site]
             marks[call] |= _SITE
@@ -173,7 +169,9 @@ class Rewriter:
             index = producer & (SLOT - 1)
             if index not in plan.region_of:  # parameters of regions are taken in at the region's head
                 marks[index] |= _SPILLED
-        return marks
+        for behind in plan.dead:
+            marks[behind - 1] |= _LEAVING
+        return bytes(marks)  # which compiled code reads faster
 
     def _copy_code(self) -> None:
         positions = self._body.positions
@@ -190,10 +188,11 @@ class Rewriter:
                     index = following
                     self._copied = positions[index]
                     continue
-            if mark:
-                self._write(index, mark, marks)
             index += 1
-            if index in dead:
+            if not mark:
+                continue
+            self._write(index - 1, mark, marks)
+            if mark & _LEAVING:
                 self._flush(positions[index])
                 self._labels.leave()
                 index = dead[index]
@@ -224,7 +223,7 @@ class Rewriter:
             self._out.append(self._data[self._copied : position])
         self._copied = position
 
-    def _write(self, index: int, mark: int, marks: bytearray) -> None:
+    def _write(self, index: int, mark: int, marks: bytes) -> None:
         positions = self._body.positions
         if mark & _LANDING:
             self._flush(positions[index])
@@ -321,7 +320,7 @@ class Rewriter:
 
     # Control instructions.
 
-    def _control(self, index: int, marks: bytearray) -> None:
+    def _control(self, index: int, marks: bytes) -> None:
         """Write a control instruction; its label indices are those of the new code."""
         positions = self._body.positions
         control = CONTROLS[self._body.codes[index]]
@@ -376,7 +375,7 @@ class Rewriter:
         """Write a return, the results being on the stack."""
         self._out.append(c.RETURN)
 
-    def _open(self, index: int, marks: bytearray) -> None:
+    def _open(self, index: int, marks: bytes) -> None:
         body = self._body
         labels = self._labels
         self._constructs.append(index)
@@ -419,7 +418,7 @@ class Rewriter:
         """Write the head of a region behind its opening instruction."""
         self._dispatcher.enter(region)
 
-    def _open_hoisted(self, index: int, marks: bytearray) -> None:
+    def _open_hoisted(self, index: int, marks: bytes) -> None:
         """Write the start of a block or if whose label was opened at the region's head."""
         if not self._live:
             self._copied = self._body.positions[index + 1]
@@ -450,7 +449,7 @@ class Rewriter:
             slot -= 1
             self._set(self._frame.temporary(self._plan.temporaries[index + slot * SLOT]))
 
-    def _branch_over(self, index: int, marks: bytearray) -> None:
+    def _branch_over(self, index: int, marks: bytes) -> None:
         """Write an `if` whose label was opened at the region's head: a branch around the then arm."""
         positions = self._body.positions
         before = index - 1

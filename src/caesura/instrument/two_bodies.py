@@ -197,7 +197,7 @@ class ResumeBody(Rewriter):
     def _return(self) -> None:
         self._labels.branch(c.BR, self._heights[0])
 
-    def _open_hoisted(self, index: int, marks: bytearray) -> None:
+    def _open_hoisted(self, index: int, marks: bytes) -> None:
         if index not in self._exits:
             super()._open_hoisted(index, marks)
             return

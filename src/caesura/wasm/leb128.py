@@ -88,6 +88,8 @@ def encode_unsigned(value: int) -> bytes:
     """Return the shortest encoding of a non-negative number."""
     if value < 0x80:
         return _SHORT[value]
+    if value < 0x4000:
+        return (value & 0x7F | 0x80 | value >> 7 << 8).to_bytes(2, "little")
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -98,6 +100,10 @@ def encode_unsigned(value: int) -> bytes:
 
 def encode_signed(value: int) -> bytes:
     """Return the shortest signed encoding of a number."""
+    if -0x40 <= value <= 0x3F:
+        return _SHORT[value & 0x7F]
+    if -0x2000 <= value <= 0x1FFF:
+        return (value & 0x7F | 0x80 | (value >> 7 & 0x7F) << 8).to_bytes(2, "little")
     out = bytearray()
     while value < -0x40 or value > 0x3F:
         out.append(value & 0x7F | 0x80)

@@ -135,13 +135,14 @@ def encode_custom(name: str, payload: bytes) -> bytes:
 class SectionEdits:
     """What to change in a module's sections.
 
-    `replace` maps a section id to a new payload; `custom` maps a custom section's name to a new payload (None drops
-    it), which takes the place of all sections of that name; `append` adds entries to the end of a section that is a
-    vector.
+    `replace` maps a section id to a new payload, `pieces` to one in pieces, which are not copied until the module is
+    put together; `custom` maps a custom section's name to a new payload (None drops it), which takes the place of all
+    sections of that name; `append` adds entries to the end of a section that is a vector.
     """
 
     def __init__(self) -> None:
         self.replace: dict[int, bytes] = {}
+        self.pieces: dict[int, list[bytes]] = {}
         self.custom: dict[str, bytes | None] = {}
         self._entries: dict[int, list[bytes]] = {}
 
@@ -152,18 +153,24 @@ class SectionEdits:
         else:
             self._entries[section_id] = [entry]
 
-    def payload_of(self, section_id: int, data: bytes, start: int, end: int) -> bytes:
-        """Return the edited payload of a section whose original one is data[start:end] (empty: there was none)."""
+    def section(self, section_id: int, data: bytes, start: int, end: int) -> list[bytes]:
+        """Return the edited section, in pieces, whose original payload is data[start:end] (empty: there was none)."""
+        pieces = self._payload(section_id, data, start, end)
+        return [bytes([section_id]) + encode_unsigned(sum([len(piece) for piece in pieces])), *pieces]
+
+    def _payload(self, section_id: int, data: bytes, start: int, end: int) -> list[bytes]:
+        if section_id in self.pieces:
+            return self.pieces[section_id]
         payload = self.replace[section_id] if section_id in self.replace else data[start:end]
         if section_id not in self._entries:
-            return payload
+            return [payload]
         entries = self._entries[section_id]
         count, rest = read_u32(payload, 0) if payload else (0, 0)
-        return encode_unsigned(count + len(entries)) + payload[rest:] + b"".join(entries)
+        return [encode_unsigned(count + len(entries)), payload[rest:], *entries]
 
     def is_touched(self, section_id: int) -> bool:
         """Tell whether a section changes at all."""
-        return section_id in self.replace or section_id in self._entries
+        return section_id in self.replace or section_id in self.pieces or section_id in self._entries
 
     def new_ids(self) -> list[int]:
         """Return the ids of all changed sections in the order of the specification."""
@@ -189,14 +196,14 @@ def write_sections(data: bytes, sections: list[Section], edits: SectionEdits) ->
             continue
         while pending and _ORDER[pending[0]] < _ORDER[section.id]:
             missing = pending.pop(0)
-            out.append(encode_section(missing, edits.payload_of(missing, b"", 0, 0)))
+            out += edits.section(missing, b"", 0, 0)
         if pending and pending[0] == section.id:
             pending.pop(0)
-            out.append(encode_section(section.id, edits.payload_of(section.id, data, section.payload, section.end)))
+            out += edits.section(section.id, data, section.payload, section.end)
         else:
             out.append(data[section.start : section.end])
     for missing in pending:
-        out.append(encode_section(missing, edits.payload_of(missing, b"", 0, 0)))
+        out += edits.section(missing, b"", 0, 0)
     for name, payload in edits.custom.items():
         if name not in written_custom and payload is not None:
             out.append(encode_custom(name, payload))
