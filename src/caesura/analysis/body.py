@@ -38,7 +38,8 @@ class Body:
     """One decoded function body.
 
     `byte_codes` are the codes as bytes (see `code_table`), with 0xFF for instructions with a prefix, which `prefixed`
-    lists. Keys of the dicts are indices of construct-opening instructions (`block`, `loop`, `if`, `try`, `try_table`): `ends` gives the closing instruction, `elses` the `else`, `handlers` the first `catch` or the `delegate` of an
+    lists. Keys of the dicts are indices of construct-opening instructions (`block`, `loop`, `if`, `try`, `try_table`):
+    `ends` gives the closing instruction, `elses` the `else`, `handlers` the first `catch` or the `delegate` of an
     old-form try. `with_sites` holds the constructs that contain call sites, `sites` all call sites in code order.
     Locals are kept as runs: local x has the type of the first run whose end lies above x. The last `declarations` of
     these are declared by the body, from byte `declarations_start` to `code_start`, the last one at `last_declaration`.

@@ -1,8 +1,8 @@
 """What a table says of each instruction of a body, looked up for the whole body at once.
 
-Passes over a body want to know one thing of each instruction: what it does to the operand stack, to liveness, to labels.
-To look that up in a list, instruction by instruction, is a good part of what a pass costs. But nearly all codes are
-bytes, and `bytes.translate` looks up all of them in one call; what comes out is also quicker to read than a list.
+Passes over a body want to know one thing of each instruction: what it does to the operand stack, to liveness, or to
+labels. To look that up in a list, instruction by instruction, is a good part of what a pass costs. But nearly all codes
+are bytes, and `bytes.translate` looks up all of them in one call; what comes out is also quicker to read than a list.
 Instructions with a prefix are looked up one by one.
 """
 

@@ -21,8 +21,9 @@ the asyncify stack came from could not be told.
 
 from __future__ import annotations
 
-from caesura.analysis.body import Body, decode_body
+from caesura.analysis.body import Body
 from caesura.analysis.calls import CallGraph
+from caesura.analysis.decoder import Decoder
 from caesura.analysis.suspension import Suspension
 from caesura.analysis.wrappers import in_rings
 from caesura.errors import MalformedModule, UnsupportedModule
@@ -32,11 +33,11 @@ from caesura.wasm.types import I32, V128
 
 
 def find_tail_sites(
-    module: Module, graph: CallGraph, suspension: Suspension, wrappers: dict[int, int], ignores_catches: bool
+    module: Module, graph: CallGraph, suspension: Suspension, wrappers: dict[int, int], decoder: Decoder
 ) -> dict[int, int]:
     """Return the functions whose only call site is in tail position, and the function that each calls there.
 
-    `wrappers` are left out; `ignores_catches` is the option `ignore_unwind_from_catch`.
+    `wrappers` are left out.
     """
     found: dict[int, int] = {}
     for own in range(len(graph.callees)):
@@ -47,7 +48,7 @@ def find_tail_sites(
         if callee < 0 or not _fits(module.function_type(function), module.function_type(callee)):
             continue
         try:
-            body = decode_body(module, function, suspension, ignores_catches, False)
+            body = decoder.look_at(function)
         except (MalformedModule, UnsupportedModule, IndexError, KeyError):
             continue  # refused, with its place, when it is rewritten
         if len(body.sites) != 1 or body.codes[body.sites[0]] != op.CALL:

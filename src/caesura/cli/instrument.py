@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import caesura
+from caesura.cli.collector import paused_collector
 from caesura.cli.files import STANDARD_STREAM, read_module, write_output
 from caesura.cli.messages import say, say_warning
 from caesura.cli.options import WrongUsage, add_options, read_options
@@ -70,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise WrongUsage("a binary module is not for a terminal: name a file with -o, or redirect standard output")
     bar = ProgressBar(not arguments.quiet)
     try:
-        result = caesura.instrument(read_module(arguments.input), options, bar)
+        with paused_collector():
+            result = caesura.instrument(read_module(arguments.input), options, bar)
     except UnsupportedModule as error:
         bar.clear()
         if options.verbose:

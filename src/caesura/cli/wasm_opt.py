@@ -23,6 +23,7 @@ from caesura.cli import wasm_opt_features as features
 from caesura.cli import wasm_opt_real as real
 from caesura.cli import wasm_opt_sections as custom
 from caesura.cli import wasm_opt_source_map as source_map
+from caesura.cli.collector import paused_collector
 from caesura.cli.files import STANDARD_STREAM, write_output
 from caesura.cli.messages import one_line, say
 from caesura.cli.wasm_opt_arguments import CommandLine, parse
@@ -158,7 +159,8 @@ class _Job:
             self._map = _read_text(line.value(arguments.INPUT_SOURCE_MAP))
         data = self._first_run(steps.first, data)
         data = self._drop_debug_information(data)
-        result = self._instrument(data)
+        with paused_collector():
+            result = self._instrument(data)
         self._tell(data, result)
         if self._map is not None:
             self._map = source_map.carry(self._map, data, result.module)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.body import Body, decode_body
+from caesura.analysis.body import Body
+from caesura.analysis.decoder import Decoder
 from caesura.analysis.interpreters import handoff_loops
 from caesura.analysis.liveness import Liveness, live_locals
 from caesura.analysis.suspension import Suspension
@@ -101,6 +102,7 @@ class BodyWriter:
         suspension: Suspension,
         entered: list[bool],
         two_bodies: set[int],
+        decoder: Decoder,
         frameless: dict[int, int],
         additions: Additions,
         runtime: Runtime,
@@ -113,6 +115,7 @@ class BodyWriter:
         self._all_exact = [True] * len(suspension.instrumented)
         self._entered = entered
         self._two_bodies = two_bodies
+        self._decoder = decoder
         self._frameless = frameless
         self._additions = additions
         self._runtime = runtime
@@ -121,7 +124,7 @@ class BodyWriter:
     def prepare(self, function: int) -> Prepared | None:
         """Plan a function that may suspend; None where none of its call sites can be reached."""
         module = self._module
-        body = decode_body(module, function, self._suspension, self._options.ignore_unwind_from_catch, False)
+        body = self._decoder.take(function)
         if not body.sites:
             return None
         if function in self._frameless:

@@ -23,6 +23,7 @@ from caesura.instrument.subject import Subject
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
+from caesura.wasm.pieces import join_pieces
 from caesura.wasm.types import encode_value_type
 
 # Inner regions with more sites than this are told apart by a comparison instead of by table entries.
@@ -262,5 +263,5 @@ def br_table(targets: list[int], default: int) -> bytes:
     count = len(targets)
     while count > 0 and targets[count - 1] == default:
         count -= 1
-    table = b"".join([encode_unsigned(target) for target in targets[:count]])
+    table = join_pieces([encode_unsigned(target) for target in targets[:count]])
     return c.BR_TABLE + encode_unsigned(count) + table + encode_unsigned(default)

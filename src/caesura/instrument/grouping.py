@@ -27,6 +27,10 @@ from caesura.wasm.module import Module
 # Landing points in one group. More would save little, and finding them takes long.
 _MAXIMUM_LANDINGS: Final = 64
 
+# Call sites times locals. The search looks at so many bits up to 64 times; functions beyond this bound, which no
+# compiler makes (PHP's largest has a five-hundredth of it), go without groups.
+_MAXIMUM_BITS: Final = 1 << 24
+
 # What the search comes by besides call sites, which are numbered from 0.
 _OPEN: Final = -1
 _CLOSE: Final = -2
@@ -217,7 +221,7 @@ def default_rule(optimize: str, is_small: bool) -> GroupRule:
 def group_sites(module: Module, body: Body, plan: Plan, live: list[int], rule: GroupRule) -> None:
     """Make regions of groups of call sites; `live` are the locals live at each landing point, as bits."""
     least_merges, worth = rule
-    if sum([mask.bit_count() for mask in live]) < least_merges:
+    if len(live) * body.local_count > _MAXIMUM_BITS or sum([mask.bit_count() for mask in live]) < least_merges:
         return
     search = _Search(module, body, plan, live, worth)
     search.run()

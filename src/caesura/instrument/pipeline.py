@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from caesura.analysis.calls import CallGraph, read_calls
+from caesura.analysis.decoder import Decoder
 from caesura.analysis.entries import entered_from_outside
 from caesura.analysis.instrumented import refuse_instrumented
 from caesura.analysis.shadow_stack import find_stack_pointer
@@ -120,7 +121,8 @@ class _Pipeline:
         lists = resolve_lists(options, imports, self._names.names, self._warnings)
         suspension = find_suspending(module, graph, lists, self._prepared.runtime_functions)
         self._wrappers = find_wrappers(module, graph, suspension)
-        tails = find_tail_sites(module, graph, suspension, self._wrappers, options.ignore_unwind_from_catch)
+        decoder = Decoder(module, suspension, options.ignore_unwind_from_catch)
+        tails = find_tail_sites(module, graph, suspension, self._wrappers, decoder)
         self._frameless = {**self._wrappers, **tails}
         framed = [flag and index not in self._frameless for index, flag in enumerate(suspension.instrumented)]
         memory = choose_memory(module, options, self._edits, self._new_names)
@@ -152,7 +154,8 @@ class _Pipeline:
             options,
             suspension,
             entered_from_outside(module, graph, suspension.instrumented, self._frameless),
-            select_two_bodies(module, graph, suspension, self._frameless, options, self._names.names),
+            select_two_bodies(module, graph, suspension, self._frameless, options, self._names.names, decoder),
+            decoder,
             tails,
             Additions(
                 self._types,

@@ -38,6 +38,7 @@ from caesura.instrument.unwinding import Unwinding
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.leb128 import encode_unsigned
+from caesura.wasm.pieces import join_pieces
 
 # Marks of instructions that are not just copied.
 _CONTROL: Final = 1
@@ -71,7 +72,8 @@ class Rewriter:
         self._closing: list[int] = [0]
         self._relabel = Relabeler(module.data, self._labels, self._heights)
         self._constructs: list[int] = [-1]
-        self._site_of_call: dict[int, int] = {}
+        # The call site that is written next.
+        self._next_site = 0
         self._site_of_landing: dict[int, int] = {}
         self._copied = 0
         # Whether control can reach the place that is being written.
@@ -112,7 +114,7 @@ class Rewriter:
         self._dispatcher.enter(0)
         self._copy_code()
         self._out.append(c.END)
-        return self._declarations() + b"".join(self._out)
+        return self._declarations() + join_pieces(self._out)
 
     def _run_in_place(self, is_entered_from_outside: bool) -> bytes:
         """Return the encoded body of a function that unwinds, and leaves, right where it finds out that it has to.
@@ -129,7 +131,7 @@ class Rewriter:
             self._dispatcher.enter_function(0)
         self._copy_code()
         self._out.append(c.END)
-        return self._declarations() + b"".join(self._out)
+        return self._declarations() + join_pieces(self._out)
 
     def _code_and_tail(self, leave: int) -> bytes:
         """Write the code behind the prologue and what follows it; return the encoded body."""
@@ -142,7 +144,7 @@ class Rewriter:
         if self._results and leave != NEVER:
             labels.close(leave)
         self._out.append(self._unwinding.zeros() + c.END)
-        return self._declarations() + b"".join(self._out)
+        return self._declarations() + join_pieces(self._out)
 
     def _declarations(self) -> bytes:
         self._frame.check_count(self._body)
@@ -157,7 +159,6 @@ class Rewriter:
             if self._has_frame:
                 marks[call + 1 if call in plan.checked_late else call] |= _CHECKED
             marks[plan.site_landings[site]] |= _LANDING
-            self._site_of_call[call] = site
         for site in range(len(self._layout.landings)):
             marks[self._layout.landings[site]] |= _LANDING
             self._site_of_landing[self._layout.landings[site]] = site
@@ -244,7 +245,7 @@ class Rewriter:
         if mark & _CHECKED:
             self._flush(positions[index + 1])
             call = index if mark & _SITE else index - 1
-            self._unwinding.check(self._site_of_call[call], call)
+            self._unwinding.check(self._site_of(call), call)
         if mark & _SPILLED:
             self._flush(positions[index + 1])
             self._spill(index)
@@ -252,6 +253,12 @@ class Rewriter:
             self._read_again(2 * index + 1)
 
     # Call sites.
+
+    def _site_of(self, call: int) -> int:
+        """Return the call site of a call instruction; calls are asked for in their order."""
+        while self._plan.site_calls[self._next_site] < call:
+            self._next_site += 1  # its call is in code that is left out
+        return self._next_site
 
     def _land(self, index: int) -> None:
         """Write the landing point that stands before an instruction."""

@@ -22,8 +22,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.body import Body, decode_body
+from caesura.analysis.body import Body
 from caesura.analysis.calls import CallGraph
+from caesura.analysis.decoder import Decoder
 from caesura.analysis.interpreters import MANY_TARGETS, LoopFacts, handoff_loops, loop_facts
 from caesura.analysis.resumed import resumed_bytes
 from caesura.analysis.suspension import Suspension
@@ -69,6 +70,7 @@ def select_two_bodies(
     frameless: dict[int, int],
     options: Options,
     names: list[str],
+    decoder: Decoder,
 ) -> set[int]:
     """Return which functions get two bodies, by function index.
 
@@ -85,7 +87,7 @@ def select_two_bodies(
     if mode != "auto":
         patterns = PatternList(read_list(mode), names[first:])
         return {function for function in candidates if patterns.match(names[function])}
-    return _Selection(module, graph, suspension, frameless, options).choose(candidates)
+    return _Selection(module, graph, suspension, frameless, options, decoder).choose(candidates)
 
 
 class _Selection:
@@ -96,7 +98,9 @@ class _Selection:
         suspension: Suspension,
         frameless: dict[int, int],
         options: Options,
+        decoder: Decoder,
     ) -> None:
+        self._decoder = decoder
         self._module = module
         self._graph = graph
         self._suspension = suspension
@@ -219,8 +223,7 @@ class _Selection:
     def _decode(self, function: int) -> Body | None:
         """Return a function's decoded body, or None for one that is refused, with its place, when it is rewritten."""
         try:
-            ignores_catches = self._options.ignore_unwind_from_catch
-            return decode_body(self._module, function, self._suspension, ignores_catches, False)
+            return self._decoder.look_at(function)
         except (MalformedModule, UnsupportedModule, IndexError, KeyError):
             return None
 

@@ -38,6 +38,7 @@ from caesura.instrument.rewrite import Rewriter
 from caesura.instrument.tables import GlobalPool
 from caesura.wasm import opcodes as op
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
+from caesura.wasm.pieces import join_pieces
 
 # What the resume body returns: the function finished, it is unwinding again, or (from here on) it hands over.
 _FINISHED: Final = 0
@@ -189,7 +190,7 @@ class ResumeBody(Rewriter):
             self._finish(_HANDOFF + place)
         self._out.append(c.UNREACHABLE + c.END)
         self._frame.check_count(self._body)
-        return declare(self._data, self._body, params, self._frame.new_runs()) + b"".join(self._out)
+        return declare(self._data, self._body, params, self._frame.new_runs()) + join_pieces(self._out)
 
     def _finish(self, status: int) -> None:
         self._out.append(c.CONST_I32 + encode_signed(status) + c.RETURN)

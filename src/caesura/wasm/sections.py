@@ -11,6 +11,7 @@ from typing import Final
 
 from caesura.errors import MalformedModule
 from caesura.wasm.leb128 import encode_unsigned, read_u32
+from caesura.wasm.pieces import join_pieces
 
 CUSTOM: Final = 0
 TYPE: Final = 1
@@ -207,4 +208,4 @@ def write_sections(data: bytes, sections: list[Section], edits: SectionEdits) ->
     for name, payload in edits.custom.items():
         if name not in written_custom and payload is not None:
             out.append(encode_custom(name, payload))
-    return b"".join(out)
+    return join_pieces(out)
