@@ -50,6 +50,13 @@ def locals_read_behind(count: int) -> bytes:
     return function(sets + F + gets, b"\x01" + leb(count) + b"\x7f")
 
 
+def locals_live_at_call_sites(count: int) -> bytes:
+    """Each call site has another set of live locals, so that bits of sets are the number of locals squared."""
+    calls = b"".join(F + b"\x41\x01\x21" + leb(local) for local in range(count))
+    gets = b"".join(b"\x20" + leb(local) + DROP for local in range(count))
+    return function(calls + gets, b"\x01" + leb(count) + b"\x7f")
+
+
 def locals_around_a_loop(count: int) -> bytes:
     gets = b"".join(b"\x20" + leb(local) + DROP for local in range(count))
     sets = b"".join(b"\x41\x01\x21" + leb(local) for local in range(count))
@@ -139,6 +146,7 @@ SHAPES: dict[str, tuple[Shape, int]] = {
     "blocks one behind the other": (lambda count: function((b"\x02\x40" + F + END) * count), 20_000),
     "loops one behind the other": (lambda count: function((b"\x03\x40" + F + AGAIN + END) * count), 10_000),
     "locals read behind a call": (locals_read_behind, 50_000),
+    "locals live at call sites": (locals_live_at_call_sites, 16_000),
     "locals around a loop": (locals_around_a_loop, 48_000),
     "declarations of locals": (declarations, 50_000),
     "call sites": (lambda count: function(F * count), 100_000),
@@ -210,6 +218,13 @@ def test_operands_that_cross_call_after_call(shape: Shape) -> None:
     with pytest.raises(caesura.UnsupportedModule, match="operands") as error:
         caesura.instrument(shape(24_000))
     assert error.value.function == "function 1"
+
+
+@interpreted_only
+def test_groups_are_not_searched_for_where_sets_of_locals_are_large() -> None:
+    """A line of the search looks at all locals, for 64 groups that begin at each call site."""
+    within, beyond = locals_live_at_call_sites(2_500), locals_live_at_call_sites(5_000)
+    assert executed_lines(lambda: caesura.instrument(beyond)) < executed_lines(lambda: caesura.instrument(within))
 
 
 def test_a_hundred_thousand_functions() -> None:
