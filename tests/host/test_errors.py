@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -158,5 +159,53 @@ def test_wrong_results_are_the_host_functions_fault(abi: str) -> None:
             with pytest.raises(caesura.UsageError, match=r"host function env\.wait"):
                 await guest.call("outer", place)
         assert await guest.call("outer", 9) == 109
+
+    run(main())
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """An exception that refuses attributes."""
+
+    reason: str
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_exception_that_refuses_attributes(abi: str, waits: bool) -> None:
+    async def main() -> None:
+        error = Frozen("no")
+
+        async def wait(value: int) -> int:
+            if waits:
+                await asyncio.sleep(0)
+            raise error
+
+        guest = await load_waiter(wait, abi)
+        with pytest.raises(Frozen) as caught:
+            await guest.call("outer", 1)
+        assert caught.value is error
+
+    run(main())
+
+
+def test_one_exception_raised_many_times(abi: str) -> None:
+    async def main() -> None:
+        failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        error = Broken("down")
+        failed.set_exception(error)
+        error.add_note("of somebody else")
+
+        async def wait(value: int) -> int:
+            return await failed
+
+        guest = await load_waiter(wait, abi)
+        for place in range(30):
+            with pytest.raises(Broken):
+                await guest.call("outer" if place < 20 else "deep", max(1, place - 19))
+        notes = error.__notes__
+        assert notes[0] == "of somebody else"
+        assert notes[1] == "guest backtrace, innermost first:\n  inner\n  outer"
+        assert len(notes) == 5
+        assert notes[-1].count("deep") == 11
 
     run(main())

@@ -18,6 +18,11 @@ ASYNCIFY_CORRUPTED: Final = "asyncify stack corrupted"
 # WebAssembly's own, also for pointers that a guest hands to a host function.
 MEMORY_OUT_OF_BOUNDS: Final = "memory out of bounds"
 
+_NOTE: Final = "guest backtrace, innermost first:\n"
+
+# How many of these an exception keeps: of guests that call each other, each adds one.
+_MOST_NOTES: Final = 4
+
 
 class GuestTrap(errors.GuestTrap):
     """The guest trapped.
@@ -53,6 +58,27 @@ class GuestExit(errors.CaesuraError):
         return type(self), (self.code,)
 
 
+def note_backtrace(error: BaseException, backtrace: tuple[str, ...]) -> None:
+    """Note on a host function's exception where the guest was.
+
+    The same object may be raised many times, as a failed future's is: notes are not repeated, and the oldest of many
+    goes. An exception that refuses attributes stays as it is.
+    """
+    if not backtrace:
+        return
+    note = backtrace_note(backtrace)
+    try:
+        notes: list[str] = getattr(error, "__notes__", [])
+        ours = [item for item in notes if item.startswith(_NOTE)]
+        if note in ours:
+            return
+        for old in ours[: 1 - _MOST_NOTES]:
+            notes.remove(old)
+        error.add_note(note)
+    except Exception:  # it refuses, with an exception of its own choice
+        return
+
+
 def backtrace_note(backtrace: tuple[str, ...]) -> str:
     """Return the note that tells where the guest was, innermost function first."""
-    return "guest backtrace, innermost first:\n" + "\n".join(f"  {name}" for name in backtrace)
+    return _NOTE + "\n".join(f"  {name}" for name in backtrace)

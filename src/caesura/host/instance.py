@@ -23,7 +23,7 @@ from caesura.host.abi_functions import AbiFunction
 from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
 from caesura.host.call import NOWAIT, Call
 from caesura.host.description import ENTRY_PREFIX, NONE, THUNKS, FunctionShape
-from caesura.host.errors import GuestTrap, backtrace_note
+from caesura.host.errors import GuestTrap, note_backtrace
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction
 from caesura.host.interruption import Interruptions, watch
 from caesura.host.memory import GuestMemory
@@ -258,8 +258,7 @@ class Instance:
         if raised is not None:
             if isinstance(raised, GuestTrap) and not raised.backtrace:
                 raise GuestTrap(raised.kind, names)  # what a host function refused is where the guest called it
-            if names:
-                raised.add_note(backtrace_note(names))
+            note_backtrace(raised, names)
             try:
                 raise raised
             finally:
@@ -306,8 +305,7 @@ class Instance:
         except (wasmtime.Trap, wasmtime.WasmtimeError) as failure:
             names = describe_frames(failure, self.description)
             if start.error is not None:
-                if names:
-                    start.error.add_note(backtrace_note(names))
+                note_backtrace(start.error, names)
                 raise start.error from None
             if isinstance(failure, wasmtime.Trap):
                 raise GuestTrap(kind_of_trap(failure, self.description, False), names) from None
