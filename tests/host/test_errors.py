@@ -204,8 +204,6 @@ def test_one_exception_raised_many_times(abi: str) -> None:
                 await guest.call("outer" if place < 20 else "deep", max(1, place - 19))
         notes = error.__notes__
         assert notes[0] == "of somebody else"
-        assert notes[1] == "guest backtrace, innermost first:\n  inner\n  outer"
-        assert len(notes) == 5
-        assert notes[-1].count("deep") == 11
+        assert [note.count("deep") for note in notes[1:]] == [9, 10, 11, 12]
 
     run(main())

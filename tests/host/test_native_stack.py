@@ -106,6 +106,42 @@ print(in_thread({size << 10}, lambda: attempt(main)))
         assert said == f"(True, {overflow.format('deep')}, {overflow.format('f')})\n"
 
 
+def test_how_much_guest_code_may_take_is_an_option() -> None:
+    said = output("""
+def main():
+    depths = []
+    for size in (64 << 10, 512 << 10, 16 << 20):
+        guest = load(lambda value: value, native_stack_size=size)
+        low, high = 0, 1 << 22
+        while low < high - 100:
+            middle = (low + high) // 2
+            if attempt(lambda: guest.call_nowait("deep", middle)) == middle - 1:
+                low = middle
+            else:
+                high = middle
+        depths.append(low)
+    return 6 < depths[1] / depths[0] < 10 and 30 < depths[2] / depths[1] < 34
+
+print(in_thread(32 << 20, main))
+small = lambda: load(lambda value: value, native_stack_size=64 << 10).call_nowait("f", 5)
+print(in_thread(400 << 10, lambda: attempt(small)))
+print(attempt(lambda: load(lambda value: value, native_stack_size=0)))
+""")
+    first, second, third = said.splitlines()
+    assert (first, second) == ("True", "5")
+    assert third.startswith("UsageError: native_stack_size is 0 bytes")
+
+
+def test_threads_of_ours_have_stacks_of_their_own() -> None:
+    """A module is compiled in a thread that is started when threads get the smallest stack."""
+    said = output("""
+threading.stack_size(64 << 10)
+guest = load(lambda value: value + 1)
+print(guest.call_nowait("f", 5), threading.stack_size())
+""")
+    assert said == "6 65536\n"
+
+
 def test_near_pythons_own_limit() -> None:
     """However deep Python is: a call ends well or in RecursionError, and the guest can be used afterwards."""
     said = output("""

@@ -272,7 +272,7 @@ class Call:
             self.depth = 0
             return
         if not self.instance.depth:  # else Wasmtime goes on counting where it was entered first
-            native.native_stack().check_position(outer.position)
+            native.native_stack().check_position(outer.position, self.instance.native_stack_size)
         self.depth = outer.depth + 1
         if self.depth > self.instance.recursion_limit:
             raise RecursionError(

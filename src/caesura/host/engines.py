@@ -13,11 +13,14 @@ processors (see `workers`).
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache as once
 from typing import Final
 
 import wasmtime
+from wasmtime import _ffi as ffi
+
+from caesura.host.native_stack import NATIVE_STACK_SIZE
 
 # With this much address space a 32-bit memory never moves, and code need not check bounds.
 WHOLE_MEMORY: Final = 1 << 32
@@ -29,10 +32,15 @@ _SMALL_GUARD: Final = 1 << 16
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """What goes into compiled code. `memory_reservation` is bytes of address space for each memory."""
+    """What an engine has of its own.
+
+    `memory_reservation` is bytes of address space for each memory; it goes into the code, as `interruptible` does.
+    `native_stack_size` is bytes of the native stack that guest code may take.
+    """
 
     interruptible: bool
     memory_reservation: int
+    native_stack_size: int = field(default=NATIVE_STACK_SIZE, repr=False)  # the cache has the same code for all
 
     @property
     def memories_move(self) -> bool:
@@ -68,6 +76,9 @@ def new_engine(settings: EngineSettings, parallel: bool) -> wasmtime.Engine:
     config.epoch_interruption = settings.interruptible
     config.parallel_compilation = parallel
     config.memory_reservation = settings.memory_reservation
+    # Wasmtime wants these in order, although no guest runs on a stack of the second kind.
+    ffi.wasmtime_config_async_stack_size_set(config.ptr(), 2 * settings.native_stack_size)
+    config.max_wasm_stack = settings.native_stack_size
     if settings.memories_move:
         config.memory_guard_size = _SMALL_GUARD
         config.memory_reservation_for_growth = SMALL_RESERVATION

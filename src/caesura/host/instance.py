@@ -108,10 +108,11 @@ class Instance:
         settings: GuestSettings,
         interruptions: Interruptions | None,
     ) -> None:
-        native.native_stack().check_size()
+        self.native_stack_size = program.settings.native_stack_size
+        native.native_stack().check_size(self.native_stack_size)
         check_recursion()
         if native.thread.call is not None:
-            native.native_stack().check_position(native.thread.call.position)
+            native.native_stack().check_position(native.thread.call.position, self.native_stack_size)
         guest._instance = self  # host functions get the guest already while its start function runs
         self._is_made = False
         self.program = program

@@ -11,6 +11,8 @@ import queue
 import threading
 from collections.abc import Callable
 
+from caesura.host.native_stack import start_thread
+
 Task = Callable[[], None]
 
 
@@ -33,7 +35,7 @@ class Lane:
             self._threads += is_thread_needed
         self._tasks.put(task)
         if is_thread_needed:
-            threading.Thread(target=self._run, daemon=True, name=f"caesura-{self._name}").start()
+            start_thread(self._run, f"caesura-{self._name}")
 
     def _run(self) -> None:
         while True:

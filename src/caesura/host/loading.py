@@ -16,6 +16,7 @@ from caesura.host.engines import EngineSettings, default_reservation
 from caesura.host.guest import Guest
 from caesura.host.interruption import Interruptions
 from caesura.host.making import obtain_compiled
+from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.program import CompiledModule
 from caesura.host.program import Program as LinkedProgram
 from caesura.host.settings import RECURSION_LIMIT, SHADOW_STACK_SIZE, GuestSettings, ProgramSettings
@@ -42,6 +43,7 @@ async def load(
     table_limit: int | None = None,
     instances: int | None = None,
     memory_reservation: int | None = None,
+    native_stack_size: int = NATIVE_STACK_SIZE,
 ) -> Guest:
     """Load a module and make a guest of it.
 
@@ -61,6 +63,8 @@ async def load(
     guest may take. `recursion_limit` is how many calls deep the guest and host functions may call each other.
     `memory_reservation` is bytes of address space for each memory: by default 4 GiB, or 16 MiB where
     the process's address space is limited; with less than 4 GiB, code checks bounds and runs slower.
+    `native_stack_size` is bytes of the thread's stack that guest code may take before it traps (512 KiB); the thread
+    needs 256 KiB more.
 
     Raises UsageError for a file that cannot be read, imports or options that do not fit the module, ModuleError for a
     module that is malformed or uses what is not supported, and what its start function raises (GuestTrap, or a host
@@ -72,6 +76,7 @@ async def load(
         interruptible=interruptible,
         accept_instrumented=accept_instrumented,
         memory_reservation=memory_reservation,
+        native_stack_size=native_stack_size,
     )
     guest_settings = GuestSettings(
         shadow_stack_size=shadow_stack_size,
@@ -95,6 +100,7 @@ async def compile(  # noqa: A001 - users write `caesura.compile`
     interruptible: bool = False,
     accept_instrumented: bool = True,
     memory_reservation: int | None = None,
+    native_stack_size: int = NATIVE_STACK_SIZE,
 ) -> Program:
     """Compile a module and keep it: `await program.load(...)` makes guests of it, in a fraction of a millisecond.
 
@@ -107,6 +113,7 @@ async def compile(  # noqa: A001 - users write `caesura.compile`
         interruptible=interruptible,
         accept_instrumented=accept_instrumented,
         memory_reservation=memory_reservation,
+        native_stack_size=native_stack_size,
     )
     connections = _connect(imports, Wasi() if wasi else None)
     compiled = await _obtain_compiled(source, connections, wasi, settings)
@@ -210,7 +217,8 @@ async def _obtain_compiled(
 ) -> CompiledModule:
     _check_loop()
     reservation = settings.memory_reservation or default_reservation()
-    recipe = Recipe(connections.import_list, settings, EngineSettings(settings.interruptible, reservation))
+    engine = EngineSettings(settings.interruptible, reservation, settings.native_stack_size)
+    recipe = Recipe(connections.import_list, settings, engine)
     return await obtain_compiled(source, recipe, Provided(connections.provided, wasi), settings.cache)
 
 

@@ -2,9 +2,9 @@
 
 Guest code, Wasmtime and Python share one stack. What exceeds it ends the process, so each of the three has a limit:
 
-* Guest code traps when an outermost call and all that it calls have taken `GUEST_STACK` bytes. Wasmtime sees to that,
-  counting from where the guest was entered, and does not look at how much there is: so a thread whose stack is smaller
-  must not run guests.
+* Guest code traps when an outermost call and all that it calls have taken what they may, the guest's
+  `native_stack_size`. Wasmtime sees to that, counting from where the guest was entered, and does not look at how much
+  there is: so a thread whose stack is smaller must not run the guest.
 * A host function that calls a guest lets Wasmtime count anew, if it is another guest. So the place where the stack
   stands is looked at when a guest is entered from inside others: arguments of imports lie on it.
 * Python counts its own recursion. It must not reach its limit where Wasmtime calls back, since no exception can leave
@@ -17,20 +17,39 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Callable
 from ctypes import byref, c_char, c_size_t, c_void_p
 from typing import Any, Final
 
 from caesura.errors import UsageError
 
-# Bytes that guest code may take.
-GUEST_STACK: Final = 512 * 1024
+# Bytes that guest code may take where nobody says.
+NATIVE_STACK_SIZE: Final = 512 * 1024
 
 # Bytes for everything else: what has called the guest, and the host functions that it calls.
 HOST_STACK: Final = 256 * 1024
 
 # At least the size of `pthread_attr_t` anywhere.
 _ATTRIBUTES_SIZE: Final = 256
+
+
+# Bytes for a thread that compiles, where Python would give it less.
+_COMPILING_STACK: Final = 2 << 20
+_starting: Final = threading.Lock()
+
+
+def start_thread(target: Callable[[], object], name: str) -> None:
+    """Start a thread whose stack is large enough for Wasmtime's compiler, whatever threads of others have."""
+    thread = threading.Thread(target=target, daemon=True, name=name)
+    with _starting:
+        before = threading.stack_size()
+        if 0 < before < _COMPILING_STACK:
+            threading.stack_size(_COMPILING_STACK)
+        try:
+            thread.start()
+        finally:
+            threading.stack_size(before)
 
 
 class NativeStack:
@@ -40,18 +59,18 @@ class NativeStack:
         self.low = low
         self.size = size
 
-    def check_size(self) -> None:
-        """Raise UsageError if a thread must not run guests."""
-        needed = GUEST_STACK + HOST_STACK
+    def check_size(self, native_stack_size: int) -> None:
+        """Raise UsageError if a thread must not run guests whose code may take so much."""
+        needed = native_stack_size + HOST_STACK
         if self.size and self.size < needed:
             raise UsageError(
-                f"this thread has a native stack of {self.size:,} bytes, and a guest needs {needed:,}: start it with a "
-                "larger threading.stack_size()"
+                f"this thread has a native stack of {self.size:,} bytes, and the guest needs {needed:,}: start it with "
+                "a larger threading.stack_size(), or load the guest with a smaller native_stack_size"
             )
 
-    def check_position(self, position: int) -> None:
-        """Raise RecursionError if guest code must not be entered where the stack stands at an address."""
-        if position - self.low < GUEST_STACK + HOST_STACK and self.size:
+    def check_position(self, position: int, native_stack_size: int) -> None:
+        """Raise RecursionError if such guest code must not be entered where the stack stands at an address."""
+        if position - self.low < native_stack_size + HOST_STACK and self.size:
             raise RecursionError("guests and host functions call each other too deeply for the thread's native stack")
 
 

@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from caesura.errors import UsageError
+from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.instrument.options import Options
 
 SHADOW_STACK_SIZE: Final = 64 * 1024
 _LEAST_SHADOW_STACK: Final = 256
 RECURSION_LIMIT: Final = 100
+
+_LEAST_NATIVE_STACK: Final = 1 << 14
+_MOST_NATIVE_STACK: Final = 1 << 32
 
 _PAGE_SIZE: Final = 1 << 16
 _MOST_RESERVATION: Final = 1 << 32
@@ -32,7 +36,7 @@ class ProgramSettings:
     `options` are the transformation's. `cache` says whether compiled code is kept on the disk. The guests of an
     `interruptible` program can be stopped in mid-computation. `accept_instrumented` says whether modules are taken that
     say that they are instrumented already. `memory_reservation` is bytes of address space for each memory, or None for
-    the default (see `engines`).
+    the default (see `engines`). `native_stack_size` is bytes of the native stack that guest code may take.
 
     Raises UsageError for options that are the host's to choose, and for what no memory can reserve.
     """
@@ -41,7 +45,9 @@ class ProgramSettings:
     cache: bool = field(default=True, compare=False, repr=False)
     interruptible: bool = False
     accept_instrumented: bool = True
-    memory_reservation: int | None = field(default=None, compare=False, repr=False)  # `Recipe.engine` has what matters
+    # `Recipe.engine` has what matters of these.
+    memory_reservation: int | None = field(default=None, compare=False, repr=False)
+    native_stack_size: int = field(default=NATIVE_STACK_SIZE, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.options.imports or self.options.ignore_imports:
@@ -52,6 +58,11 @@ class ProgramSettings:
         if reservation is not None and not _PAGE_SIZE <= reservation <= _MOST_RESERVATION:
             raise UsageError(
                 f"memory_reservation is {reservation} bytes: expected {_PAGE_SIZE} to {_MOST_RESERVATION} (4 GiB)"
+            )
+        if not _LEAST_NATIVE_STACK <= self.native_stack_size <= _MOST_NATIVE_STACK:
+            raise UsageError(
+                f"native_stack_size is {self.native_stack_size} bytes: expected {_LEAST_NATIVE_STACK} to "
+                f"{_MOST_NATIVE_STACK}"
             )
 
 
