@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import resource
 import signal
 import struct
@@ -62,17 +61,6 @@ def test_full_standard_output(command: str, source: Path) -> None:
         )
     assert done.returncode == 1
     assert done.stderr == b"caesura: error: cannot write to standard output: No space left on device\n"
-
-
-def test_closed_pipe(source: Path) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = subprocess.run(
-        [sys.executable, "-m", "caesura", "print", str(source)], stdout=writing, stderr=subprocess.PIPE, check=False
-    )
-    os.close(writing)
-    assert done.returncode == 1
-    assert done.stderr == b"caesura: error: cannot write to standard output: Broken pipe\n"
 
 
 def test_missing_folder(source: Path, tmp_path: Path) -> None:

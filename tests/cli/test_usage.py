@@ -47,7 +47,7 @@ def test_wrong_usage(arguments: tuple[str, ...], message: str) -> None:
 def test_lists_that_contradict_each_other_in_the_module() -> None:
     done = caesura_command("instrument", "-", "--add-list", "in*", "--remove-list", "*er", stdin=MODULE)
     assert done.code == 1
-    assert done.error_line() == "inner is found in the add-list and in the remove-list"
+    assert done.error_line() == "standard input: inner is found in the add-list and in the remove-list"
 
 
 def test_imported_function_on_a_list() -> None:

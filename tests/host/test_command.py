@@ -176,7 +176,7 @@ def test_a_program_knows_a_terminal(tmp_path: Path) -> None:
 def test_a_trap_shows_where(program: str) -> None:
     done = caesura("run", program, "t")
     assert done.returncode == 134
-    assert done.stderr.startswith("caesura: error: the guest trapped") and "unreachable" in done.stderr
+    assert done.stderr.startswith(f"caesura: error: {program}: the guest trapped") and "unreachable" in done.stderr
 
 
 @pytest.mark.parametrize("what", ["l", "s60000"])

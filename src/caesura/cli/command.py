@@ -1,7 +1,8 @@
 """The command as a whole: its sub-commands, and what becomes of errors.
 
 Whatever goes wrong ends as one line on standard error, `caesura: error: ...`, and an exit code: 1 for bad input and
-for what cannot be read or written, 2 for wrong usage, 130 when interrupted. An exception that nobody meant to raise
+for what cannot be read or written, 2 for wrong usage, 130 when interrupted, and, without a line, 141 when nobody reads
+the output any more. An exception that nobody meant to raise
 is reported as a bug in caesura; `--debug`, or CAESURA_DEBUG=1 in the environment, shows tracebacks.
 """
 
@@ -16,8 +17,9 @@ from typing import Any, Final, NoReturn
 import caesura
 from caesura.cli import cache, instrument, run
 from caesura.cli import print as print_command
-from caesura.cli.messages import say_error
+from caesura.cli.messages import say_error, say_stopped
 from caesura.cli.options import WrongUsage
+from caesura.cli.streams import ReaderGone, end_quietly, say
 from caesura.errors import CaesuraError, InternalError
 
 BAD_INPUT: Final = 1
@@ -34,6 +36,10 @@ class _Parser(argparse.ArgumentParser):
         say_error(f"{message}; see `{self.prog} --help`")
         sys.exit(WRONG_USAGE)
 
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; argparse's own way is silent where that fails."""
+        say(self.format_help(), end="")
+
 
 class _Version(argparse.Action):
     """Prints the versions of all that matters to a report; looked up only when asked for."""
@@ -47,7 +53,7 @@ class _Version(argparse.Action):
         except metadata.PackageNotFoundError:
             engine = "no wasmtime"
         form = "compiled" if is_compiled() else "interpreted"
-        print(f"caesura {caesura.__version__} ({form}), Python {platform.python_version()}, {engine}")
+        say(f"caesura {caesura.__version__} ({form}), Python {platform.python_version()}, {engine}")
         sys.exit(0)
 
 
@@ -60,14 +66,24 @@ def is_compiled() -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    try:
+        return end_quietly(lambda: _run(arguments))
+    except CaesuraError as error:
+        say_error(str(error))
+        return BAD_INPUT
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     debug = os.environ.get("CAESURA_DEBUG", "") not in ("", "0")
     try:
         parsed = _parser().parse_args(arguments)
         debug = debug or parsed.debug
         code: int = parsed.run(parsed)
         return code
+    except ReaderGone:
+        raise
     except KeyboardInterrupt:
-        say_error("interrupted")
+        say_stopped("interrupted")
         return INTERRUPTED
     except (CaesuraError, MemoryError) as error:
         _show_traceback(debug)

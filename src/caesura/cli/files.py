@@ -3,6 +3,7 @@
 A file is written under another name in the same folder and takes its place in one step, with the mode of the file it
 replaces; until then an existing one stays untouched. What is not a regular file (a device, a pipe) is written
 directly, and standard output without Python's buffer, whose own flush at exit would report a full disk a second time.
+Paths that stand for open files (/dev/stdout, and what the shell makes of `>(...)`) are written through these.
 Paths are plain strings: importing pathlib would be a tenth of the time and memory that the command starts with.
 """
 
@@ -11,33 +12,75 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
-from caesura.errors import UsageError
+from caesura.cli import streams
+from caesura.errors import CaesuraError, UsageError
 from caesura.host.text import assemble, is_text
 
 STANDARD_STREAM: Final = "-"
 
 
+class InFile(CaesuraError):
+    """An error with the name of the file that it is about."""
+
+    def __init__(self, path: str, error: CaesuraError) -> None:
+        super().__init__(f"{_name_of(path)}: {error}")
+
+
+@contextmanager
+def about(path: str, kind: type[CaesuraError] = CaesuraError) -> Iterator[None]:
+    """Name the file in errors, of a kind, about what is in it."""
+    try:
+        yield
+    except kind as error:
+        raise InFile(path, error) from error
+
+
 def read_module(path: str) -> bytes:
     """Return the binary module in a file, which may hold it as text; `-` is standard input."""
-    data = _read(path)
-    return assemble(data) if is_text(data) else data
+    data = read_file(path)
+    if not is_text(data):
+        return data
+    with about(path):
+        return assemble(data)
+
+
+def read_file(path: str) -> bytes:
+    """Return what is in a file; `-` is standard input."""
+    try:
+        descriptor = _descriptor_of(path, streams.STANDARD_INPUT)
+        if descriptor >= 0:
+            with suppress(AttributeError, ValueError):  # what Python has read already, if anything
+                if descriptor == streams.STANDARD_INPUT:
+                    return sys.stdin.buffer.read()
+            with os.fdopen(os.dup(descriptor), "rb") as file:
+                return file.read()
+        with open(path, "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {_quoted(path)}: {_reason(error)}") from error
 
 
 def write_output(path: str, pieces: Iterable[bytes]) -> None:
-    """Write pieces to a file, entirely or not at all; `-` is standard output."""
-    if path == STANDARD_STREAM:
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
-        _write_directly(1, pieces, "standard output")
+    """Write pieces to a file, entirely or not at all; `-` is standard output.
+
+    Raises ReaderGone where what reads the output has gone, UsageError where it cannot be written.
+    """
+    descriptor = _descriptor_of(path, streams.STANDARD_OUTPUT)
+    what = "standard output" if path == STANDARD_STREAM else f"'{path}'"
+    if descriptor >= 0:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        _write_directly(descriptor, pieces, what)
         return
     try:
         target = os.path.realpath(path)
         try:
-            mode = os.stat(target).st_mode
+            mode = os.stat(path).st_mode
         except FileNotFoundError:
             mode = None
         if mode is not None and stat.S_ISDIR(mode):
@@ -45,24 +88,31 @@ def write_output(path: str, pieces: Iterable[bytes]) -> None:
         if mode is None or stat.S_ISREG(mode):
             _replace(target, mode, pieces)
             return
-        descriptor = os.open(target, os.O_WRONLY)
+        descriptor = os.open(path, os.O_WRONLY)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot write '{path}': {_reason(error)}") from error
     try:
-        _write_directly(descriptor, pieces, f"'{path}'")
+        _write_directly(descriptor, pieces, what)
     finally:
         os.close(descriptor)
 
 
-def _read(path: str) -> bytes:
-    try:
-        if path == STANDARD_STREAM:
-            return sys.stdin.buffer.read()
-        with open(path, "rb") as file:
-            return file.read()
-    except (OSError, ValueError) as error:
-        what = "standard input" if path == STANDARD_STREAM else f"'{path}'"
-        raise UsageError(f"cannot read {what}: {_reason(error)}") from error
+def is_standard_output(path: str) -> bool:
+    """Tell whether a path stands for standard output."""
+    return path == STANDARD_STREAM or streams.descriptor_of(path) == streams.STANDARD_OUTPUT
+
+
+def goes_to_terminal(path: str) -> bool:
+    """Tell whether what is written to a path can be seen at once; raises UsageError for a stream that is closed."""
+    descriptor = _descriptor_of(path, streams.STANDARD_OUTPUT)
+    return descriptor >= 0 and os.isatty(descriptor)
+
+
+def _descriptor_of(path: str, standard: int) -> int:
+    """Return the descriptor that a path stands for, or -1; raises UsageError for a standard stream that is closed."""
+    descriptor = standard if path == STANDARD_STREAM else streams.descriptor_of(path)
+    streams.check_open(descriptor)
+    return descriptor
 
 
 def _replace(target: str, mode: int | None, pieces: Iterable[bytes]) -> None:
@@ -83,11 +133,19 @@ def _replace(target: str, mode: int | None, pieces: Iterable[bytes]) -> None:
 def _write_directly(descriptor: int, pieces: Iterable[bytes], what: str) -> None:
     try:
         for piece in pieces:
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            streams.write(descriptor, piece)
+    except streams.ReaderGone:
+        raise
     except OSError as error:
         raise UsageError(f"cannot write to {what}: {_reason(error)}") from error
+
+
+def _name_of(path: str) -> str:
+    return "standard input" if path == STANDARD_STREAM else path
+
+
+def _quoted(path: str) -> str:
+    return "standard input" if path == STANDARD_STREAM else f"'{path}'"
 
 
 def _reason(error: Exception) -> str:

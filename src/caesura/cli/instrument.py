@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
 import caesura
 from caesura.cli.collector import paused_collector
-from caesura.cli.files import STANDARD_STREAM, read_module, write_output
-from caesura.cli.messages import say, say_warning
+from caesura.cli.files import (
+    STANDARD_STREAM,
+    InFile,
+    about,
+    goes_to_terminal,
+    is_standard_output,
+    read_module,
+    write_output,
+)
+from caesura.cli.messages import say, say_lines, say_warning
 from caesura.cli.options import WrongUsage, add_options, read_options
 from caesura.cli.progress import ProgressBar
 from caesura.cli.summary import function_line, summary_json, summary_line
@@ -67,16 +74,19 @@ def run(arguments: argparse.Namespace) -> int:
     options = read_options(arguments)
     if arguments.quiet and (options.verbose or arguments.json):
         raise WrongUsage("--quiet cannot be combined with --verbose or --json")
-    if arguments.output == STANDARD_STREAM and sys.stdout.isatty():
+    if goes_to_terminal(arguments.output) and not arguments.output.endswith(".wat"):
         raise WrongUsage("a binary module is not for a terminal: name a file with -o, or redirect standard output")
+    if arguments.json and not is_standard_output(arguments.output):
+        goes_to_terminal(STANDARD_STREAM)  # or nowhere: that is said before the work
     bar = ProgressBar(not arguments.quiet)
     try:
-        with paused_collector():
-            result = caesura.instrument(read_module(arguments.input), options, bar)
-    except UnsupportedModule as error:
+        module = read_module(arguments.input)
+        with about(arguments.input), paused_collector():
+            result = caesura.instrument(module, options, bar)
+    except InFile as error:
         bar.clear()
-        if options.verbose:
-            for refusal in error.refusals:
+        if options.verbose and isinstance(error.__cause__, UnsupportedModule):
+            for refusal in error.__cause__.refusals:
                 say(f"refused: {refusal}")
         raise
     finally:
@@ -99,8 +109,8 @@ def _pieces(output: str, module: bytes) -> Iterable[bytes]:
 def _summarize(result: Instrumented, arguments: argparse.Namespace, verbose: bool) -> None:
     if arguments.json:
         text = summary_json(result, verbose)
-        if arguments.output == STANDARD_STREAM:
-            print(text, file=sys.stderr)
+        if is_standard_output(arguments.output):
+            say_lines(text)
         else:
             write_output(STANDARD_STREAM, [text.encode() + b"\n"])
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from caesura.cli.files import STANDARD_STREAM, read_module, write_output
+from caesura.cli.files import STANDARD_STREAM, about, goes_to_terminal, read_module, write_output
 
 _HELP: Final = "print a module as text"
 
@@ -43,7 +43,11 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the sub-command; return its exit code."""
-    write_output(arguments.output, text_of(read_module(arguments.input)))
+    goes_to_terminal(arguments.output)  # or nowhere
+    module = read_module(arguments.input)
+    with about(arguments.input):
+        pieces = text_of(module)
+    write_output(arguments.output, pieces)
     return 0
 
 

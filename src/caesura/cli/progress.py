@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import Final
 
 _PATIENCE: Final = 1.0
@@ -33,13 +34,15 @@ class ProgressBar:
         share = done / total if total else 0.0
         bar = ("#" * int(share * _WIDTH)).ljust(_WIDTH, ".")
         line = f"{step} [{bar}] {share:4.0%}  {done:,} of {total:,} functions"
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # some terminals do not know
-        sys.stderr.write(f"\r{line[: columns - 1]}\x1b[K")
-        sys.stderr.flush()
+        with suppress(OSError):  # the terminal may be gone
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # some terminals do not know
+            sys.stderr.write(f"\r{line[: columns - 1]}\x1b[K")
+            sys.stderr.flush()
 
     def clear(self) -> None:
         """Remove the bar."""
         if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            with suppress(OSError):
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
             self._drawn = False

@@ -8,13 +8,15 @@ import os
 import re
 from typing import Any, Final
 
-from caesura.cli.files import read_module
-from caesura.cli.messages import say, say_error
+from caesura.cli.files import InFile, about, read_module
+from caesura.cli.messages import say, say_error, say_stopped
 from caesura.cli.options import WrongUsage
+from caesura.cli.streams import say as say_result
 from caesura.errors import UsageError
 
 # What other tools answer: coreutils' `timeout` when the time is over, shells when a program aborts.
 TIMED_OUT: Final = 124
+INTERRUPTED: Final = 130
 ABORTED: Final = 134
 
 _HELP: Final = "run a program"
@@ -102,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from caesura.host.command import run_command
     from caesura.host.errors import GuestTrap
+    from caesura.host.stopping import stopping
     from caesura.host.wasi import Wasi
     from caesura.instrument.options import Options
 
@@ -117,28 +120,43 @@ def run(arguments: argparse.Namespace) -> int:
         directories=dict(_directory("--dir", text) for text in arguments.dir),
         read_only_directories=dict(_directory("--read-only-dir", text) for text in arguments.read_only_dir),
     )
-    command = run_command(
-        read_module(program),
-        wasi,
-        invoke=arguments.invoke,
-        arguments=program_arguments,
-        timeout=timeout,
-        options=Options(secondary_memory_maximum=_pages(arguments.stack_size)),
-        cache=not arguments.no_cache,
-    )
+    options = Options(secondary_memory_maximum=_pages(arguments.stack_size))
+
+    def give_up(reason: BaseException) -> None:
+        is_late = isinstance(reason, TimeoutError)
+        say_stopped(_late(timeout) if is_late else "interrupted")
+        os._exit(TIMED_OUT if is_late else INTERRUPTED)
+
     try:
-        code, results = asyncio.run(command)
+        with stopping(timeout, give_up) as stopper:
+            command = run_command(
+                read_module(program),
+                wasi,
+                invoke=arguments.invoke,
+                arguments=program_arguments,
+                stopper=stopper,
+                options=options,
+                cache=not arguments.no_cache,
+            )
+            with about(program):
+                code, results = asyncio.run(command)
     except TimeoutError:
-        say_error(f"the program did not end within {timeout:g} seconds")
+        say_stopped(_late(timeout))
         return TIMED_OUT
-    except GuestTrap as trap:
-        say_error(str(trap))
-        for name in trap.backtrace:
+    except InFile as error:
+        if not isinstance(error.__cause__, GuestTrap):
+            raise
+        say_error(str(error))
+        for name in error.__cause__.backtrace:
             say(f"  in {name}")
         return ABORTED
     for value in results if isinstance(results, tuple) else () if results is None else (results,):
-        print(value)
+        say_result(str(value))
     return int(code) & _EXIT_CODES
+
+
+def _late(timeout: float | None) -> str:
+    return f"the program did not end within {timeout:g} seconds"
 
 
 def _environment(given: list[str]) -> dict[str, str]:

@@ -24,14 +24,16 @@ from caesura.cli import wasm_opt_real as real
 from caesura.cli import wasm_opt_sections as custom
 from caesura.cli import wasm_opt_source_map as source_map
 from caesura.cli.collector import paused_collector
-from caesura.cli.files import STANDARD_STREAM, write_output
-from caesura.cli.messages import one_line, say
+from caesura.cli.files import STANDARD_STREAM, about, read_file, write_output
+from caesura.cli.messages import one_line, say, say_last
+from caesura.cli.streams import ReaderGone, end_quietly
+from caesura.cli.streams import say as say_result
 from caesura.cli.wasm_opt_arguments import CommandLine, parse
 from caesura.cli.wasm_opt_asyncify import read_options
 from caesura.cli.wasm_opt_known import refuse_unknown
 from caesura.cli.wasm_opt_steps import Run, divide, optimize_choice, wants_asyncify
 from caesura.cli.wasm_opt_verbose import decisions
-from caesura.errors import CaesuraError, InternalError, MalformedModule, UnsupportedModule, UsageError
+from caesura.errors import CaesuraError, InternalError, MalformedModule, ModuleError, UnsupportedModule, UsageError
 from caesura.instrument.options import Options, flag_of
 from caesura.instrument.report import Instrumented
 from caesura.wasm.module import Module
@@ -67,11 +69,21 @@ class _Failed(Exception):
 def main(words: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     try:
-        return _main(sys.argv[1:] if words is None else words)
+        return end_quietly(lambda: _run(sys.argv[1:] if words is None else words))
+    except UsageError as error:
+        return _fail(str(error), 1)
+
+
+def _run(words: list[str]) -> int:
+    try:
+        return _main(words)
+    except ReaderGone:
+        raise
     except _Failed as failure:
         return failure.code
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        say_last(f"{PROGRAM}: error: interrupted")
+        return 130
     except CaesuraError as error:
         return _fail(str(error), 1)
     except MemoryError:
@@ -98,7 +110,7 @@ def _main(words: list[str]) -> int:
     if not wants_asyncify(line):
         return _hand_over(words)
     refuse_unknown(line)
-    with tempfile.TemporaryDirectory(prefix="caesura-") as folder:
+    with tempfile.TemporaryDirectory(prefix="caesura-") as folder, about(line.input or STANDARD_STREAM, ModuleError):
         _Job(line, Path(folder)).run()
     return 0
 
@@ -114,22 +126,21 @@ def _version() -> int:
     if path:
         code = real.run(path, [arguments.VERSION])
         if code == 0:
-            print(f"{PROGRAM} {caesura.__version__}")
+            say_result(f"{PROGRAM} {caesura.__version__}")
         return code
-    print(f"wasm-opt version {COMPATIBLE_VERSION} ({PROGRAM} {caesura.__version__})")
+    say_result(f"wasm-opt version {COMPATIBLE_VERSION} ({PROGRAM} {caesura.__version__})")
     return 0
 
 
 def _help() -> int:
-    print(_HELP)
+    say_result(_HELP)
     for item in fields(Options):
         if item.metadata["pass_argument"]:
-            print(f"  {item.metadata['pass_argument']}\n      {item.metadata['help']}")
+            say_result(f"  {item.metadata['pass_argument']}\n      {item.metadata['help']}")
     path = real.find()
-    if not path:
-        return 0
-    print(f"\nAll other options are those of {path}:\n")
-    return real.run(path, [arguments.HELP])
+    if path:
+        say_result(f"\nAll other options are those of {path}:\n\n{real.help_text(path)}", end="")
+    return 0
 
 
 class _Job:
@@ -148,7 +159,7 @@ class _Job:
     def run(self) -> None:
         """Read, do what the line says, write."""
         line = self._line
-        data = _read(line.input)
+        data = read_file(line.input or STANDARD_STREAM)
         is_text = data[: len(_MAGIC)] != _MAGIC
         steps = divide(line, self._options, is_text, _has_own_runtime(data, is_text))
         multivalue = features.is_on(features.MULTIVALUE, line, b"" if is_text else data) and not steps.second.needed
@@ -163,7 +174,8 @@ class _Job:
             result = self._instrument(data)
         self._tell(data, result)
         if self._map is not None:
-            self._map = source_map.carry(self._map, data, result.module)
+            with about(line.value(arguments.INPUT_SOURCE_MAP)):
+                self._map = source_map.carry(self._map, data, result.module)
         self._second_run(steps.second, result.module)
 
     def _instrument(self, data: bytes) -> Instrumented:
@@ -174,7 +186,8 @@ class _Job:
             if self._options.verbose:
                 for refusal in error.refusals:
                     say(f"refused: {_with_pass_arguments(str(refusal))}")
-            raise UsageError(_with_pass_arguments(str(error))) from error
+            with about(self._line.input or STANDARD_STREAM):
+                raise UsageError(_with_pass_arguments(str(error))) from error
 
     def _drop_debug_information(self, data: bytes) -> bytes:
         if self._line.has(arguments.OUTPUT_SOURCE_MAP):
@@ -261,7 +274,7 @@ class _Job:
         if not self._options.verbose:
             return
         for decision in decisions(_parse(data), self._options):
-            print(f"[asyncify] {one_line(decision)}")
+            say_result(f"[asyncify] {one_line(decision)}")
 
     def _warn(self, message: str) -> None:
         say(f"warning: {message}")
@@ -289,25 +302,12 @@ def _parse(data: bytes) -> Module:
         raise MalformedModule("unexpected end of the module", len(data)) from None
 
 
-def _read(path: str) -> bytes:
-    if path in ("", "-"):
-        return sys.stdin.buffer.read()
-    try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read '{path}': {_reason(error)}") from error
-
-
 def _read_text(path: str) -> str:
-    return _read(path).decode("utf-8", "surrogateescape")
+    return read_file(path).decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
 
 def _write(path: str, data: bytes) -> None:
     write_output(path or STANDARD_STREAM, [data])
-
-
-def _reason(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""Stop a command when its time is over or a signal arrives, whatever it is doing.
+
+Guest code that computes without end reaches no point where Python could look at a signal or a clock. So the guest of a
+command is interruptible, and a thread waits for the two reasons to interrupt it: signals wake it through Python's
+wakeup descriptor, which is written in the moment when the signal arrives, and the time limit through its own waiting
+time. A program may also be stuck in the operating system, where no interruption reaches it: it writes what nobody
+reads, opens a FIFO that has no other end, waits for a disk. Where interrupting does not help for a while, whoever runs
+the command is asked to give up, which can only mean to end the process. Making all such calls wait in threads of their
+own was rejected: a process that only runs this program loses nothing by ending.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from caesura.host.interruption import Interruptions
+
+# Seconds between interruptions.
+_AGAIN: Final = 0.01
+
+# Seconds for which only interruptions are tried.
+_PATIENCE: Final = 1.0
+
+
+class Stopper(threading.Thread):
+    """Interrupts a program's guest when a signal arrives or the time is over; `reason` is then what to raise.
+
+    `give_up` is called with the reason, in this thread, where that does not help.
+    """
+
+    def __init__(self, timeout: float | None, give_up: Callable[[BaseException], object]) -> None:
+        super().__init__(daemon=True, name="caesura-stopper")
+        self.reason: BaseException | None = None
+        self._interruptions: Interruptions | None = None
+        self._give_up = give_up
+        self._stopped = threading.Event()
+        self._deadline = None if timeout is None else time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
+        self._receiver, self.sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self.sender.setblocking(False)
+
+    def remaining(self) -> float | None:
+        """Return how many seconds are left (None: any number)."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def run(self) -> None:
+        """Wait for a reason, then interrupt until that helps."""
+        ready, _, _ = select.select([self._receiver], [], [], self.remaining())
+        if not ready:
+            self.reason = TimeoutError()
+        elif self._receiver.recv(1) != b"":
+            self.reason = KeyboardInterrupt()
+        if self.reason is None:
+            return
+        patience = time.monotonic() + _PATIENCE
+        while not self._stopped.wait(_AGAIN):
+            if self._interruptions is not None:
+                self._interruptions.interrupt()
+            if time.monotonic() > patience:
+                self._give_up(self.reason)
+                return
+
+    def watch(self, interruptions: Interruptions) -> None:
+        """Interrupt this guest from now on, again and again: its next call may begin after an interruption."""
+        self._interruptions = interruptions
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self.sender.close()
+        self.join()
+        self._receiver.close()
+
+
+@contextlib.contextmanager
+def stopping(timeout: float | None, give_up: Callable[[BaseException], object]) -> Iterator[Stopper]:
+    """Make a stopper that watches while a command runs."""
+    stopper = Stopper(timeout, give_up)
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.set_wakeup_fd(stopper.sender.fileno(), warn_on_full_buffer=False) if is_main else -1
+    stopper.start()
+    try:
+        yield stopper
+    finally:
+        if is_main:
+            signal.set_wakeup_fd(before)
+        stopper.stop()
