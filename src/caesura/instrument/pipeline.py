@@ -208,9 +208,9 @@ class _Pipeline:
             if export.kind != FUNCTION_KIND:
                 continue
             if suspension.instrumented[export.index]:
-                exports.append((f"{ENTRY_PREFIX}{export.name}", thunks.entry_thunk(export.index, export.name)))
+                exports.append((f"{ENTRY_PREFIX}{export.name}", thunks.entry_thunk(export.index)))
             elif export.index in self._import_thunks:
-                thunk = thunks.entry_thunk(export.index, export.name, self._import_thunks[export.index])
+                thunk = thunks.entry_thunk(export.index, self._import_thunks[export.index])
                 exports.append((f"{ENTRY_PREFIX}{export.name}", thunk))
         return exports
 

@@ -4,7 +4,9 @@ Driving the plain ABI costs a host five calls into the guest for each suspension
 module, and host and guest talk through a control block in memory (docs/abi.md has its layout). An import that may
 suspend is called through an import thunk, which unwinds when the host wrote that it wants to, and which on resumption
 takes the results from the block without calling the host. An export that may suspend gets an entry thunk as a second
-export, which starts the rewinding, ends the unwinding, and switches the shadow stack.
+export, which starts the rewinding, ends the unwinding, and switches the shadow stack. Some modules have tens of
+thousands of exports, so that is done by two functions that the entry thunks share: one that is called first, and, for
+each list of results, one that is called last and passes these through.
 
 Where modules share the two globals, an import may be another module's function, which unwinds and rewinds itself. So
 import thunks look at the state after the call too, and leave a marker among the frames: whether the call itself was
@@ -19,11 +21,11 @@ from typing import Final
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.errors import UnsupportedModule
 from caesura.instrument import code as c
-from caesura.instrument.runtime import NORMAL, REWINDING, UNWINDING, Runtime
+from caesura.instrument.runtime import NORMAL, NOT_SHARED, REWINDING, UNWINDING, Runtime
 from caesura.instrument.tables import FunctionTable
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.module import Module
-from caesura.wasm.types import I32, is_nullable
+from caesura.wasm.types import I32, is_nullable, type_name
 
 ENTRY_PREFIX: Final = "asyncify_entry:"
 DATA_POINTER: Final = "asyncify_data_pointer"
@@ -73,6 +75,10 @@ class Thunks:
         if stack_pointer >= 0 and module.globals[stack_pointer].type != runtime.pointer:
             stack_pointer = -1
         self.stack_pointer = stack_pointer
+        # The entry thunks by function, and the functions that they share, the last ones by the results passed through.
+        self._entry_thunks: dict[int, int] = {}
+        self._entering = NOT_SHARED
+        self._leaving: dict[tuple[int, ...], int] = {}
 
     def accessors(self) -> list[tuple[str, int]]:
         """Add the functions that read and set the control block's address; return (export name, function)."""
@@ -137,34 +143,74 @@ class Thunks:
             code += self._runtime.data_get + c.load(types[place], self._runtime.memory, offset)
         return code
 
-    def entry_thunk(self, function: int, name: str, import_thunk: int = -1) -> int:
-        """Add the thunk of an exported function and return its index.
+    def entry_thunk(self, function: int, import_thunk: int = -1) -> int:
+        """Return the thunk of an exported function, which is added at its first export.
 
-        `import_thunk` is that of an import that the module exports again. Nothing else is on the stack then, so the
-        entry thunk pushes a frame itself: hosts take a suspension without frames for one that was lost.
+        `import_thunk` is that of an import that the module exports again. Names of entry thunks are all the same: with
+        those of their functions, which stand next to them in every backtrace, they would be half of what thunks take.
+        """
+        if function not in self._entry_thunks:
+            code = self._entry_of_import(function, import_thunk) if import_thunk >= 0 else self._entry(function)
+            type_index = self._module.function_types[function]
+            thunk = self._functions.add_of_type("asyncify_entry", type_index, [], code)
+            self._entry_thunks[function] = thunk
+        return self._entry_thunks[function]
+
+    def _entry(self, function: int) -> bytes:
+        """Return an entry thunk's code; the stack pointer that it saves stays below the arguments and the results."""
+        leave = self._leave(self._module.function_type(function).results)
+        return self._enter() + self._call_with_arguments(function, function) + leave
+
+    def _entry_of_import(self, function: int, import_thunk: int) -> bytes:
+        """Return the code of the entry thunk of an import that is exported again.
+
+        Nothing else is on the stack then, so the entry thunk pushes a frame itself: hosts take a suspension without
+        frames for one that was lost.
         """
         frame = (I32,)
-        push, pop, called = b"", b"", function
-        if import_thunk >= 0:
-            push = c.CONST_I32 + b"\0" + c.CALL + encode_unsigned(self._runtime.push(frame))
-            pop = c.CALL + encode_unsigned(self._runtime.pop(frame)) + c.DROP
-            called = import_thunk
-        type_index = self._module.function_types[function]
-        params = len(self._module.types[type_index].params)
-        pointer = self._runtime.pointer
-        code = self._switch_stack(params)
-        code += self._status() + c.CONST_I32 + encode_signed(RESUME) + c.I32_GE_U
-        code += c.IF_EMPTY + self._set_state(REWINDING) + pop + c.END
-        for place in range(params):
+        pop = self._state_is(REWINDING) + c.IF_EMPTY + c.CALL + encode_unsigned(self._runtime.pop(frame)) + c.DROP
+        push = self._state_is(UNWINDING) + c.IF_EMPTY + c.CONST_I32 + b"\0"
+        push += c.CALL + encode_unsigned(self._runtime.push(frame)) + c.END
+        call = self._call_with_arguments(function, import_thunk)
+        leave = self._leave(self._module.function_type(function).results)
+        return self._enter() + pop + c.END + call + push + leave
+
+    def _call_with_arguments(self, function: int, called: int) -> bytes:
+        """Return the call of a function with the parameters of another one of the same type."""
+        code = b""
+        for place in range(len(self._module.function_type(function).params)):
             code += c.LOCAL_GET + encode_unsigned(place)
-        code += c.CALL + encode_unsigned(called)
-        code += self._state_is(UNWINDING) + c.IF_EMPTY + push + self._set_state(NORMAL) + self._leave_stack_pointer()
-        code += _ELSE + self._status() + c.CONST_I32 + encode_signed(SUSPEND) + _I32_EQ
-        code += c.IF_EMPTY + self._set_status(LOST) + c.END + c.END
-        if self.stack_pointer >= 0:
-            code += c.LOCAL_GET + encode_unsigned(params) + self._stack_set()
-        locals_ = [pointer, pointer] if self.stack_pointer >= 0 else []
-        return self._functions.add_of_type(f"{ENTRY_PREFIX}{name}", type_index, locals_, code)
+        return code + c.CALL + encode_unsigned(called)
+
+    def _enter(self) -> bytes:
+        """Return the call of what all entry thunks do first; with a shadow stack it gives the pointer to restore."""
+        if self._entering == NOT_SHARED:
+            code = self._switch_stack(0)
+            code += self._status() + c.CONST_I32 + encode_signed(RESUME) + c.I32_GE_U
+            code += c.IF_EMPTY + self._set_state(REWINDING) + c.END
+            pointer = self._saved()
+            code += c.LOCAL_GET + b"\0" if pointer else b""
+            self._entering = self._functions.add("asyncify_enter", (), pointer, [*pointer, *pointer], code)
+        return c.CALL + encode_unsigned(self._entering)
+
+    def _leave(self, results: tuple[int, ...]) -> bytes:
+        """Return the call of what all entry thunks with these results do last: it takes the pointer and the results."""
+        pointer = self._saved()
+        passed = results if pointer else ()
+        if passed not in self._leaving:
+            code = self._state_is(UNWINDING) + c.IF_EMPTY + self._set_state(NORMAL) + self._leave_stack_pointer()
+            code += _ELSE + self._status() + c.CONST_I32 + encode_signed(SUSPEND) + _I32_EQ
+            code += c.IF_EMPTY + self._set_status(LOST) + c.END + c.END
+            code += c.LOCAL_GET + b"\0" + self._stack_set() if pointer else b""
+            for place in range(len(passed)):
+                code += c.LOCAL_GET + encode_unsigned(1 + place)
+            name = "_".join(["asyncify_leave", *[type_name(value_type) for value_type in passed]])
+            self._leaving[passed] = self._functions.add(name, (*pointer, *passed), passed, [], code)
+        return c.CALL + encode_unsigned(self._leaving[passed])
+
+    def _saved(self) -> tuple[int, ...]:
+        """Return the types of what an entry thunk keeps while it runs: the shadow stack pointer, if there is one."""
+        return (self._runtime.pointer,) if self.stack_pointer >= 0 else ()
 
     def _switch_stack(self, saved: int) -> bytes:
         """Save the shadow stack pointer in a local and take the one in the control block, if there is one."""
