@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import caesura
-from caesura.host import cache, program
+from caesura.host import cache, cache_limit, program
 from caesura.host.compiling import CompiledCode, compile_module
 from tests.host.support import WAITER
 from tests.support.paths import REPOSITORY
@@ -197,7 +197,7 @@ def test_writers_readers_and_vandals(folder: Path) -> None:
         [
             lambda entry: replace(entry, entry.read_bytes()[:-7]),
             lambda entry: replace(entry, bytes(100) + b"caesura cache 2\n"),
-            lambda entry: cache.clear(),
+            lambda entry: cache_limit.clear(folder),
             lambda entry: replace(entry, b""),
             lambda entry: os.replace(entry, entry.with_name("0" * 64 + ".guest")),
             lambda entry: write(entry, b"{}", b"foreign"),
@@ -219,10 +219,10 @@ def test_clearing_removes_entries_and_nothing_else(folder: Path) -> None:
     load_and_call()
     (folder / "notes.txt").write_text("mine")
     (folder / "unfinished.tmp").write_text("half")
-    count, size = cache.clear()
+    count, size = cache_limit.clear(folder)
     assert count == 2 and size > 1000
     assert [entry.name for entry in entries(folder)] == ["notes.txt"]
-    assert cache.clear() == (0, 0)
+    assert cache_limit.clear(folder) == (0, 0)
 
 
 def test_loading_does_not_stop_the_loop_and_compiles_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,24 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
+from caesura.cli.options import WrongUsage
+from caesura.cli.streams import say
+from caesura.errors import UsageError
+
 _HELP: Final = "look after the cache of compiled programs"
 
 _DESCRIPTION: Final = """\
-Programs that `caesura run` and `caesura.load` have instrumented and compiled are kept on the disk.
-`caesura cache clear` removes them; what is needed is made again."""
+Programs that `caesura run` and `caesura.load` have instrumented and compiled are kept on the disk, in the folder that
+the environment variable CAESURA_CACHE_DIR names, or the user's cache folder. They may take as many bytes as
+CAESURA_CACHE_LIMIT says (2G where it says nothing); then those that have not been used for longest go. What is needed
+again is made again."""
+
+_ACTIONS: Final = """\
+actions:
+  show    print where the cache lies, what it holds and what it may hold (the default)
+  trim    remove what has not been used for longest, until the rest is within the limit
+  clear   remove everything
+"""
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -18,17 +31,45 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "cache",
         help=_HELP,
         description=_DESCRIPTION,
+        epilog=_ACTIONS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("action", choices=["clear"], help="what to do: remove everything")
+    parser.add_argument("action", nargs="?", choices=["show", "trim", "clear"], default="show", help="what to do")
+    parser.add_argument(
+        "--limit", metavar="BYTES", help="the limit to trim to, instead of the usual one; K, M, G multiply"
+    )
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the sub-command; return its exit code."""
-    from caesura.host import cache
+    from caesura.host import cache, cache_limit
 
-    count, size = cache.clear()
-    print(f"removed {count} {'entry' if count == 1 else 'entries'}, {size:,} bytes, from {cache.folder()}")
+    if arguments.limit is not None and arguments.action != "trim":
+        raise WrongUsage(f"--limit is for `caesura cache trim`; {cache_limit.VARIABLE} sets the limit of the cache")
+    place = cache.folder()
+    if arguments.action == "clear":
+        say(f"removed {_amount(*cache_limit.clear(place))}, from {place}")
+        return 0
+    most = cache_limit.limit() if arguments.limit is None else size_of(arguments.limit, "--limit")
+    if arguments.action == "trim":
+        removed = cache_limit.trim(place, most)
+        say(f"removed {_amount(*removed)}, from {place}; {_amount(*cache_limit.contents(place))} left")
+        return 0
+    say(f"folder: {place}\nholds:  {_amount(*cache_limit.contents(place))}\nlimit:  {most:,} bytes")
     return 0
+
+
+def size_of(text: str, option: str) -> int:
+    """Return a size that an option gives."""
+    from caesura.host import cache_limit
+
+    try:
+        return cache_limit.parse_size(text, option)
+    except UsageError as error:
+        raise WrongUsage(str(error)) from error
+
+
+def _amount(count: int, size: int) -> str:
+    return f"{count} {'entry' if count == 1 else 'entries'}, {size:,} bytes"

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import caesura
-from caesura.cli import cache, instrument, run
+from caesura.cli import cache, completion, instrument, run
 from caesura.cli import print as print_command
 from caesura.cli.messages import say_error, say_stopped
 from caesura.cli.options import WrongUsage
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     debug = os.environ.get("CAESURA_DEBUG", "") not in ("", "0")
     try:
-        parsed = _parser().parse_args(arguments)
+        parsed = parser_of_all().parse_args(arguments)
         debug = debug or parsed.debug
         code: int = parsed.run(parsed)
         return code
@@ -95,11 +95,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         return BAD_INPUT
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of_all() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     parser = _Parser(prog="caesura", description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and whether it runs compiled")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (instrument, print_command, run, cache):
+    for module in (instrument, print_command, run, cache, completion):
         command = module.add_parser(commands)
         command.add_argument("--debug", action="store_true", help="show a traceback with an error")
         command.set_defaults(run=module.run)

@@ -8,6 +8,7 @@ import os
 import re
 from typing import Any, Final
 
+from caesura.cli.cache import size_of
 from caesura.cli.files import InFile, about, read_module
 from caesura.cli.messages import say, say_error, say_stopped
 from caesura.cli.options import WrongUsage
@@ -84,6 +85,13 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--timeout", default=None, metavar="SECONDS", help="stop the program after a time")
     parser.add_argument("--no-cache", action="store_true", help="neither read nor write compiled programs on the disk")
+    parser.add_argument(
+        "--cache-limit",
+        default=None,
+        metavar="BYTES",
+        help="how much these may take in all, the least recently used go first; K, M and G multiply (default: what "
+        "CAESURA_CACHE_LIMIT says, or 2G)",
+    )
     # One argument for both: argparse would take a `--` from between two.
     parser.add_argument(
         "command",
@@ -102,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("programs can be run only where the package wasmtime is installed") from error
     import asyncio
 
+    from caesura.host import cache_limit
     from caesura.host.command import run_command
     from caesura.host.errors import GuestTrap
     from caesura.host.stopping import stopping
@@ -120,6 +129,9 @@ def run(arguments: argparse.Namespace) -> int:
         directories=dict(_directory("--dir", text) for text in arguments.dir),
         read_only_directories=dict(_directory("--read-only-dir", text) for text in arguments.read_only_dir),
     )
+    if arguments.cache_limit is not None:
+        size_of(arguments.cache_limit, "--cache-limit")
+        os.environ[cache_limit.VARIABLE] = arguments.cache_limit  # for processes that compile, too
     options = Options(secondary_memory_maximum=_pages(arguments.stack_size))
 
     def give_up(reason: BaseException) -> None:

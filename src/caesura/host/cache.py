@@ -35,11 +35,12 @@ from typing import Final
 import platformdirs
 
 import caesura
+from caesura.errors import UsageError
+from caesura.host import cache_limit
+from caesura.host.cache_limit import SUFFIX, UNFINISHED
 from caesura.host.compiling import CompiledCode
 from caesura.host.trusted_folder import Untrusted, is_own_file, open_folder
 
-_SUFFIX: Final = ".guest"
-_UNFINISHED: Final = ".tmp"
 _LENGTH_SIZE: Final = 8
 
 # At the end of an entry: sizes of code and description, a digest, and what this is.
@@ -104,6 +105,8 @@ def opened(place: Path, key: str) -> Iterator[Entry | None]:
     try:
         if descriptor >= 0:
             entry = _read(place, key, descriptor)
+        if entry is not None:
+            cache_limit.note_use(descriptor, entry.path)
         yield entry
     finally:
         if descriptor >= 0:
@@ -111,14 +114,20 @@ def opened(place: Path, key: str) -> Iterator[Entry | None]:
 
 
 def write(place: Path, key: str, made: CompiledCode) -> str:
-    """Write an entry, replacing what is there; return why it could not be done, or ""."""
+    """Write an entry, replacing what is there; return why it could not be done, or "".
+
+    What has not been used for longest goes where the cache then holds more than it may.
+    """
     code, description = made.code, made.description
     try:
+        most = cache_limit.limit()
+        if len(code) + len(description) > most:
+            return f"an entry of {len(code):,} bytes is more than all may have ({cache_limit.VARIABLE})"
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open_folder(place):
             pass  # nothing is written where it would not be read
-        handle, name = tempfile.mkstemp(dir=place, suffix=_UNFINISHED)
-    except (Untrusted, OSError) as error:
+        handle, name = tempfile.mkstemp(dir=place, suffix=UNFINISHED)
+    except (Untrusted, OSError, UsageError) as error:
         return _reason(error)
     unfinished = Path(name)
     try:
@@ -129,7 +138,8 @@ def write(place: Path, key: str, made: CompiledCode) -> str:
             if len(code) > _HASHED:
                 file.flush()
                 os.fsync(file.fileno())
-        unfinished.replace(place / f"{key}{_SUFFIX}")
+        unfinished.replace(place / f"{key}{SUFFIX}")
+        cache_limit.trim(place, most, keep=f"{key}{SUFFIX}")
     except OSError as error:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
@@ -137,22 +147,9 @@ def write(place: Path, key: str, made: CompiledCode) -> str:
     return ""
 
 
-def clear() -> tuple[int, int]:
-    """Remove all entries; return how many there were and their bytes. Other files in the folder stay."""
-    count = 0
-    size = 0
-    for pattern in (f"*{_SUFFIX}", f"*{_UNFINISHED}"):
-        for file in folder().glob(pattern):
-            with contextlib.suppress(OSError):
-                size += file.stat().st_size
-                file.unlink()
-                count += 1
-    return count, size
-
-
 def _open(place: Path, key: str) -> int:
     """Return the descriptor of an entry that only we can have written, or -1."""
-    name = f"{key}{_SUFFIX}"
+    name = f"{key}{SUFFIX}"
     try:
         with open_folder(place) as within:
             descriptor = os.open(place / name if within is None else name, _FLAGS, dir_fd=within)
@@ -188,7 +185,7 @@ def _read(place: Path, key: str, descriptor: int) -> Entry | None:
     if hashlib.sha256(looked_at + description).digest() != digest:
         return None
     path = f"{_DESCRIPTORS}/{descriptor}"
-    return Entry(description, path if os.path.exists(path) else str(place / f"{key}{_SUFFIX}"), descriptor)
+    return Entry(description, path if os.path.exists(path) else str(place / f"{key}{SUFFIX}"), descriptor)
 
 
 def _read_at(descriptor: int, start: int, size: int) -> bytes:

@@ -26,7 +26,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import wasmtime
 
-from caesura.host import cache, workers
+from caesura.host import cache, cache_limit, workers
 from caesura.host.compiling import CompiledCode, Provided, Recipe, compile_module
 from caesura.host.description import Description
 from caesura.host.engines import engine_of
@@ -64,7 +64,7 @@ async def obtain_compiled(source: Source, recipe: Recipe, provided: Provided, us
     if found is not None:
         return found
     maker = _maker
-    place = cache.folder() if use_cache else None
+    place = cache.folder() if use_cache and cache_limit.limit() > 0 else None
     looked = await _in_lane(maker.looking, lambda: maker.look(source, recipe, place))
     if isinstance(looked, CompiledModule):
         return looked
@@ -236,8 +236,7 @@ class _Maker:
             cache.warn(job.place, answer.not_kept)
         if not code and job.place is not None:
             found = self._cached(job.place, job.key)
-            if found is not None:
-                return found
+            return found if found is not None else self._make_here(job)  # somebody has removed it already
         with self.mapping:
             return keep_compiled(job.key, load_code(CompiledCode(answer.description, code), job.recipe.engine))
 

@@ -1,0 +1,73 @@
+"""`caesura completion`: scripts that let a shell complete the command line.
+
+They are made by the package shtab from the parser itself, so no option is ever missing. Scripts of our own were
+rejected: three shells have three languages, and nobody here would notice when one of them changes. So was argcomplete,
+which starts Python for every press of the key.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Final
+
+from caesura.cli.streams import say
+from caesura.errors import UsageError
+
+_SHELLS: Final = ("bash", "zsh", "fish")
+
+_HELP: Final = "print a script that completes command lines"
+
+_DESCRIPTION: Final = """\
+Print a script that lets a shell complete the commands and options of `caesura`, and the names of files."""
+
+_EXAMPLES: Final = """\
+examples:
+  caesura completion bash > ~/.local/share/bash-completion/completions/caesura
+  caesura completion zsh > ~/.zfunc/_caesura
+      with `fpath+=~/.zfunc` in ~/.zshrc, before `autoload -Uz compinit && compinit`
+  caesura completion fish > ~/.config/fish/completions/caesura.fish
+"""
+
+# Arguments that are files and folders.
+_FILES: Final = frozenset(["input", "output", "command"])
+_FOLDERS: Final = frozenset(["dir", "read_only_dir"])
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Add the sub-command to the command line."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "completion",
+        help=_HELP,
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("shell", choices=_SHELLS, help="the shell that will read the script")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the sub-command; return its exit code."""
+    try:
+        import shtab
+    except ImportError as error:
+        raise UsageError("completion scripts are made by the package shtab, which is not installed") from error
+    from caesura.cli.command import parser_of_all
+
+    parser = parser_of_all()
+    _mark_paths(parser, {"file": shtab.FILE, "folder": shtab.DIRECTORY})
+    say(shtab.complete(parser, shell=arguments.shell))
+    return 0
+
+
+def _mark_paths(parser: argparse.ArgumentParser, completers: dict[str, Any]) -> None:
+    """Tell shtab which arguments are paths, in a parser and those of its sub-commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                _mark_paths(child, completers)
+        elif action.dest in _FILES:
+            action.complete = completers["file"]  # type: ignore[attr-defined]
+        elif action.dest in _FOLDERS:
+            action.complete = completers["folder"]  # type: ignore[attr-defined]
