@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from caesura.host.imports import yielding
     from caesura.host.loading import Program, compile, load  # noqa: A004
     from caesura.host.memory import GuestMemory
+    from caesura.host.references import FunctionReference
     from caesura.host.wasi import Wasi
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CacheWarning",
     "CaesuraError",
+    "FunctionReference",
     "FunctionReport",
     "Guest",
     "GuestExit",
@@ -55,6 +57,7 @@ __all__ = [
 # Where the names come from that need Wasmtime.
 _HOST_NAMES = {
     "CacheWarning": "cache",
+    "FunctionReference": "references",
     "Guest": "guest",
     "GuestMemory": "memory",
     "Wasi": "wasi",

@@ -28,6 +28,7 @@ from caesura.host.instance import Instance
 from caesura.host.interruption import Interruptions
 from caesura.host.memory import GuestMemory
 from caesura.host.program import Program
+from caesura.host.references import FunctionReference
 from caesura.host.settings import GuestSettings
 from caesura.host.wasi import Wasi
 from caesura.wasm.types import type_name
@@ -124,6 +125,12 @@ class Guest:
     def parameters(self, name: str) -> tuple[str, ...]:
         """Return the types of an export's parameters, as in the text format."""
         return tuple(type_name(kind) for kind in self._instance.export(name).params.types)
+
+    def function(self, name: str) -> FunctionReference:
+        """Return a reference to an exported function, to be given to the guest where it wants a funcref."""
+        instance = self._instance
+        instance.check()
+        return instance.function_reference(name)
 
     @property
     def suspended(self) -> int:

@@ -29,11 +29,12 @@ from caesura.host.interruption import Interruptions, watch
 from caesura.host.memory import GuestMemory
 from caesura.host.native_stack import check_recursion
 from caesura.host.protocol import Protocol
+from caesura.host.references import FunctionReference, References
 from caesura.host.settings import GuestSettings
 from caesura.host.setup import make_protocol, make_switch
 from caesura.host.switching import StackSwitch
 from caesura.host.threads import current_loop
-from caesura.host.values import SLOT, Objects, Values
+from caesura.host.values import SLOT, Values
 from caesura.host.whole_stack import WholeStack
 from caesura.wasm import types as t
 
@@ -135,7 +136,7 @@ class Instance:
         if wasi is not None:
             self.store.set_wasi(wasi)
         self.context = native.address_of(self.store._context())
-        self.objects = Objects(self.context)
+        self.objects = References(self.context)
         self.protocol: Protocol | None = None
         self.memory: GuestMemory | None = None
         self._thread = threading.get_ident()
@@ -207,6 +208,13 @@ class Instance:
             found = Export(name, shape, item, may_suspend, is_import)
             self._exports[name] = found
         return found
+
+    def function_reference(self, name: str) -> FunctionReference:
+        """Return a reference to an exported function; raises UsageError where there is none."""
+        self.export(name)
+        item = self.item(name)
+        assert isinstance(item, wasmtime.Func), "exports have the kinds that the module says"
+        return self.objects.function(item)
 
     def item(self, name: str) -> AsExtern:
         """Return an export of any kind, looked up when it is first asked for: modules can have 100,000."""

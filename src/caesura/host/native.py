@@ -58,6 +58,8 @@ externref_data: Final = function("wasmtime_externref_data", _POINTER, _POINTER, 
 externref_to_raw: Final = function("wasmtime_externref_to_raw", c_uint32, _POINTER, _POINTER)
 externref_from_raw: Final = function("wasmtime_externref_from_raw", None, _POINTER, c_uint32, _POINTER)
 externref_unroot: Final = function("wasmtime_externref_unroot", None, _POINTER)
+function_from_raw: Final = function("wasmtime_func_from_raw", None, _POINTER, _POINTER, _POINTER)
+function_to_raw: Final = function("wasmtime_func_to_raw", _POINTER, _POINTER, _POINTER)
 # Copies memory; `ctypes.string_at` takes 31 bits of the size.
 bytes_at: Final[Callable[[int, int], bytes]] = ctypes.PYFUNCTYPE(ctypes.py_object, c_void_p, c_ssize_t)(
     ("PyBytes_FromStringAndSize", ctypes.pythonapi)

@@ -4,22 +4,19 @@ Wasmtime's raw calls take 16 bytes a value and check nothing, and wasmtime-py wr
 large without a word. Here a call's arguments go through `struct` in one step, which refuses what does not
 fit; only then are they looked at one by one, to say which one is wrong, or to accept an unsigned number
 (2**32 - 1 and -1 are the same i32). Floats are Python floats; an f32 is rounded. v128 is 16 bytes, externref
-any Python object, None its null. Other references are refused: Python has no use for them, and Wasmtime's C
-API aborts on some.
+any Python object, funcref a function of the guest's own (see `references`), None the null of both. Other references
+are refused: Python has no use for them, and Wasmtime's C API aborts on some.
 """
 
 from __future__ import annotations
 
 import ctypes
-import itertools
 import reprlib
 import struct
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 from caesura.errors import UsageError
-from caesura.host import native
-from caesura.host.errors import GuestTrap
+from caesura.host.references import References
 from caesura.wasm import types as t
 
 SLOT: Final = 16
@@ -31,6 +28,7 @@ _FORMATS: Final = {
     t.F64: "d8x",
     t.V128: "16s",
     t.EXTERNREF: "I12x",
+    t.FUNCREF: "Q8x",
 }
 _BITS: Final = {t.I32: 32, t.I64: 64}
 
@@ -47,7 +45,7 @@ class Values:
         self.types = types
         self.count = len(types)
         self.unsupported = next((kind for kind in types if kind not in _FORMATS), 0)
-        self.has_references = t.EXTERNREF in types
+        self.has_references = t.EXTERNREF in types or t.FUNCREF in types
         self._special = self.has_references or t.V128 in types
         self._struct = struct.Struct("<" + "".join(_FORMATS.get(kind, "16x") for kind in types))
         self.size = SLOT * self.count
@@ -56,7 +54,7 @@ class Values:
         return f"({', '.join(t.type_name(kind) for kind in self.types)})"
 
     def write(
-        self, buffer: Buffer, offset: int, values: tuple[Any, ...], objects: Objects, what: str, owner: str
+        self, buffer: Buffer, offset: int, values: tuple[Any, ...], objects: References, what: str, owner: str
     ) -> None:
         """Write values into a buffer; in errors they are, for instance, each an "argument" of "handle"."""
         if not self._special:
@@ -67,7 +65,7 @@ class Values:
                 pass  # an unsigned number, or a mistake: look at each
         self._struct.pack_into(buffer, offset, *self._checked(values, objects, what, owner))
 
-    def _checked(self, values: tuple[Any, ...], objects: Objects, what: str, owner: str) -> list[Any]:
+    def _checked(self, values: tuple[Any, ...], objects: References, what: str, owner: str) -> list[Any]:
         """Return values as `struct` wants them."""
         if len(values) != self.count:
             plural = "" if self.count == 1 else "s"
@@ -79,17 +77,17 @@ class Values:
             places = [place for place, kind in enumerate(self.types) if kind == t.EXTERNREF]
             for place, raw in zip(places, objects.to_raw([checked[place] for place in places]), strict=True):
                 checked[place] = raw
+            for place, kind in enumerate(self.types):
+                if kind == t.FUNCREF:
+                    checked[place] = objects.function_to_raw(checked[place], f"{what} {place + 1} of {owner}")
         return checked
 
-    def read(self, buffer: Buffer, offset: int, objects: Objects) -> tuple[Any, ...]:
+    def read(self, buffer: Buffer, offset: int, objects: References) -> tuple[Any, ...]:
         """Return the values in a buffer."""
         values = self._struct.unpack_from(buffer, offset)
         if not self.has_references:
             return values
-        return tuple(
-            objects.from_raw(value) if kind == t.EXTERNREF else value
-            for kind, value in zip(self.types, values, strict=True)
-        )
+        return tuple(objects.read(kind, value) for kind, value in zip(self.types, values, strict=True))
 
 
 def result_of(values: tuple[Any, ...]) -> Any:
@@ -146,78 +144,3 @@ def _shown(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
         return f"an integer of {value.bit_length()} bits"
     return reprlib.repr(value)
-
-
-# The guests that hold objects, by number. Objects belong to their guest and not to the module, so that a guest and an
-# object that refer to each other are garbage like any others.
-_holders: Final[WeakValueDictionary[int, Objects]] = WeakValueDictionary()
-_holder_numbers: Final = itertools.count(1)
-_OBJECT_BITS: Final = 40
-
-# The bytes of Wasmtime's structure for a reference, or more.
-_REFERENCE_SIZE: Final = 32
-
-
-def _release(number: int | None) -> None:
-    """Wasmtime calls this when the last reference to an object is gone."""
-    holder = _holders.get((number or 0) >> _OBJECT_BITS)
-    if holder is not None:
-        holder.release(number or 0)
-
-
-_finalizer: Final = native.FINALIZER(_release)
-
-
-class Objects:
-    """Passes Python objects to one guest as externref values, and keeps them while the guest does."""
-
-    def __init__(self, context: int) -> None:
-        self._context = context
-        self._reference = ctypes.create_string_buffer(_REFERENCE_SIZE)
-        self._address = ctypes.addressof(self._reference)
-        self._held: dict[int, object] = {}
-        number = next(_holder_numbers)
-        self._numbers = itertools.count((number << _OBJECT_BITS) + 1)
-        _holders[number] = self
-
-    def to_raw(self, values: list[object]) -> list[int]:
-        """Return the raw forms of references to objects, valid until the guest runs. Raises GuestTrap."""
-        rooted = ctypes.create_string_buffer(_REFERENCE_SIZE * len(values))
-        addresses = [
-            self._new(value, ctypes.addressof(rooted) + _REFERENCE_SIZE * place) for place, value in enumerate(values)
-        ]
-        # Only when all are made: making one may collect those that have no root.
-        raws = [int(native.externref_to_raw(self._context, address)) if address else 0 for address in addresses]
-        for address in addresses:
-            if address:
-                native.externref_unroot(address)
-        return raws
-
-    def _new(self, value: object, address: int) -> int:
-        """Make a reference to an object at an address; return that, or 0 for None."""
-        if value is None:
-            return 0
-        number = next(self._numbers)
-        self._held[number] = value
-        if not native.externref_new(self._context, number, _finalizer, address):
-            del self._held[number]
-            raise GuestTrap("the guest has no memory left for a reference to an object of Python's", ())
-        return address
-
-    def from_raw(self, raw: int) -> object:
-        """Return the object behind a raw reference; raises UsageError for a reference that is not to one."""
-        if raw == 0:
-            return None
-        native.externref_from_raw(self._context, raw, self._address)
-        number = native.externref_data(self._context, self._address)
-        native.externref_unroot(self._address)
-        try:
-            return self._held[number or 0]
-        except KeyError:
-            raise UsageError(
-                "the guest passes a value of its own as an externref; only objects that came from Python can go back"
-            ) from None
-
-    def release(self, number: int) -> None:
-        """Let an object go."""
-        self._held.pop(number, None)

@@ -98,11 +98,6 @@ class Thunks:
     def import_thunk(self, function: int, name: str) -> int:
         """Add the thunk of an imported function and return its index."""
         definition = self._module.function_type(function)
-        if len(definition.results) > MAXIMUM_RESULTS:
-            raise UnsupportedModule(
-                f"import {name} has {len(definition.results)} results; an import that may suspend through a thunk "
-                f"can have {MAXIMUM_RESULTS}"
-            )
         runtime = self._runtime
         code = runtime.state_get + c.IF_EMPTY
         code += self._state_is(UNWINDING) + c.IF_EMPTY + self._zeros(definition.results, name) + c.RETURN + c.END
@@ -110,8 +105,8 @@ class Thunks:
             code += self._pop_marker() + c.IF_EMPTY
         code += self._set_state(NORMAL)
         code += self._status() + c.CONST_I32 + encode_signed(RESUME) + _I32_EQ + self._set_status(RUN)
-        if any(result not in c.ZERO for result in definition.results):
-            code += c.DROP  # references cannot lie in memory: the import is called again for its results
+        if len(definition.results) > MAXIMUM_RESULTS or any(result not in c.ZERO for result in definition.results):
+            code += c.DROP  # they do not fit, or references, which cannot lie in memory: the import is called again
         else:
             code += c.IF_EMPTY + self._load_results(definition.results) + c.RETURN + c.END
         if self._shares_globals:
