@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -214,7 +215,7 @@ def test_the_guests_own_memory_is_not_touched() -> None:
 
 def test_a_place_for_the_asyncify_stack_is_needed() -> None:
     async def main() -> None:
-        for place in ((0, 100), (1024, 1100), (1024, 1 << 20), (1001, 9000)):
+        for place in ((0, 100), (1024, 1100), (1001, 9000)):
             with pytest.raises(caesura.UsageError, match="is no place for the asyncify stack"):
                 await caesura.load(instrumented(WAITER, "plain"), {"env": {"wait": same}}, stack_space=place)
         with pytest.raises(caesura.UsageError, match=r"name an unused part of its memory with stack_space"):
@@ -254,5 +255,27 @@ def test_a_guest_cannot_be_used_while_its_start_function_runs() -> None:
         guest = await caesura.load(text, {"env": {"begin": begin}}, cache=False)
         assert seen == ["f"]
         guest.call_nowait("f")
+
+    run(main())
+
+
+@pytest.mark.parametrize("space", [100_000, (65536, 65536 + 100_000), (1 << 20, (1 << 20) + 5000)])
+@pytest.mark.parametrize("abi", ["thunks", "plain"])
+def test_stack_space_that_is_allocated_by_growing(abi: str, space: tuple[int, int] | int) -> None:
+    async def main() -> None:
+        guest = await caesura.load(instrumented(WAITER, abi), {"env": {"wait": same}}, cache=False, stack_space=space)
+        pages = 3 if not isinstance(space, tuple) else -(-space[1] // 65536)
+        assert len(guest.memory) == pages * 65536
+        assert await asyncio.gather(*[guest.call("deep", depth) for depth in (100, 50)]) == [5050, 1275]
+        assert guest.memory.read(0, 65536) == bytes(65536)
+
+    run(main())
+
+
+@pytest.mark.parametrize("space", [1 << 33, 1 << 80, (65536, 1 << 90), -5, 100, (16, 20), "64K", (1.5, 2.5), (1, 2, 3)])
+def test_stack_space_that_cannot_be(space: Any) -> None:
+    async def main() -> None:
+        with pytest.raises(caesura.UsageError, match="stack_space"):
+            await caesura.load(instrumented(WAITER, "plain"), {"env": {"wait": same}}, cache=False, stack_space=space)
 
     run(main())

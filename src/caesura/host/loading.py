@@ -35,7 +35,7 @@ async def load(
     options: Options = _DEFAULT_OPTIONS,
     cache: bool = True,
     shadow_stack_size: int = SHADOW_STACK_SIZE,
-    stack_space: tuple[int, int] | None = None,
+    stack_space: tuple[int, int] | int | None = None,
     interruptible: bool = False,
     accept_instrumented: bool = True,
     recursion_limit: int = RECURSION_LIMIT,
@@ -56,8 +56,9 @@ async def load(
     `options` are the transformation's (lists, mostly); `cache` says whether compiled modules are kept on the disk.
     `shadow_stack_size` is bytes, for each concurrent call of a compiled program. `stack_space` is a place (first
     address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no
-    `malloc`. `interruptible` guests can be stopped in mid-computation with `interrupt`, and run a little slower. With
-    `accept_instrumented=False`, modules that say that they are instrumented already are refused: best for strangers'.
+    `malloc`, or a number of bytes by which its memory grows. `interruptible` guests can be stopped in mid-computation
+    with `interrupt`, and run a little slower. With `accept_instrumented=False`, modules that say that they are
+    instrumented already are refused: best for strangers'.
 
     `memory_limit` (bytes, for each memory), `table_limit` (elements, for each table) and `instances` are what the
     guest may take. `recursion_limit` is how many calls deep the guest and host functions may call each other.
@@ -138,7 +139,7 @@ class Program:
         *,
         wasi: Wasi | None = None,
         shadow_stack_size: int = SHADOW_STACK_SIZE,
-        stack_space: tuple[int, int] | None = None,
+        stack_space: tuple[int, int] | int | None = None,
         recursion_limit: int = RECURSION_LIMIT,
         memory_limit: int | None = None,
         table_limit: int | None = None,

@@ -71,7 +71,8 @@ class GuestSettings:
     """How one guest runs.
 
     `shadow_stack_size` is bytes, for each concurrent call of a compiled program. `stack_space` is a place (first
-    address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no `malloc`.
+    address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no `malloc`;
+    the memory grows if it ends before. It may also be a number of bytes, by which the memory grows.
     `recursion_limit` is how many calls deep the guest and host functions may call each other.
 
     `memory_limit` is bytes, for each memory of the guest, the one with the asyncify stack too: it cannot begin larger,
@@ -82,7 +83,7 @@ class GuestSettings:
     """
 
     shadow_stack_size: int = SHADOW_STACK_SIZE
-    stack_space: tuple[int, int] | None = None
+    stack_space: tuple[int, int] | int | None = None
     recursion_limit: int = RECURSION_LIMIT
     memory_limit: int | None = None
     table_limit: int | None = None
@@ -100,5 +101,12 @@ class GuestSettings:
             raise UsageError(
                 f"shadow_stack_size is {self.shadow_stack_size} bytes: expected at least {_LEAST_SHADOW_STACK}"
             )
+        space = self.stack_space
+        if not (space is None or isinstance(space, int) or _is_range(space)):
+            raise UsageError(f"stack_space is {space!r}: expected (start, end), a number of bytes, or None")
         if self.recursion_limit < 0:
             raise UsageError(f"recursion_limit is {self.recursion_limit}: expected a number of calls, 0 or more")
+
+
+def _is_range(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(item, int) for item in value)

@@ -14,6 +14,7 @@ from caesura.host.abi_functions import AbiFunction
 from caesura.host.description import SET_DATA_POINTER, THUNKS
 from caesura.host.errors import GuestTrap
 from caesura.host.frames import FRAMES, FrameArea
+from caesura.host.memory import PAGE_SIZE
 from caesura.host.protocol import Plain, Protocol, Thunks
 from caesura.host.settings import GuestSettings
 from caesura.host.stacks import ShadowStacks
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # Where an asyncify memory of its own has its control block (docs/abi.md).
 _CONTROL_BLOCK: Final = 16
+
+_MOST_PAGES: Final = 1 << 48
 
 # The size of the area for frames in the guest's own memory, for modules that were instrumented elsewhere.
 _AREA_SIZE: Final = 256 * 1024
@@ -82,29 +85,46 @@ def make_protocol(instance: Instance, settings: GuestSettings) -> Protocol:
     )
 
 
-def _find_space(instance: Instance, stack_space: tuple[int, int] | None) -> tuple[int, int]:
+def _find_space(instance: Instance, stack_space: tuple[int, int] | int | None) -> tuple[int, int]:
     """Return where in the guest's own memory frames go."""
     memory = instance.memory
     if stack_space is not None:
-        start, end = stack_space
-        if memory is None or not 0 < start < end - FRAMES or end > len(memory) or start % SLOT:
+        if memory is None:
+            raise UsageError("the guest has no memory for a stack_space")
+        size = len(memory)
+        start, end = (size, size + stack_space) if isinstance(stack_space, int) else stack_space
+        if not 0 < start < end - FRAMES or start % SLOT:
             raise UsageError(
-                f"stack_space {stack_space} is no place for the asyncify stack: expected (start, end) "
-                f"within the guest's memory, start a multiple of {SLOT}, and more than {FRAMES} bytes"
+                f"stack_space {stack_space} is no place for the asyncify stack: expected a size, or (start, end) in "
+                f"the guest's memory, start a multiple of {SLOT}, and more than {FRAMES} bytes"
             )
+        if end > size:
+            _grow(instance, end, stack_space)
         return start, end
     wide = instance.description.wide
     if not _has_malloc(instance, wide):
         raise UsageError(
             "the module was instrumented elsewhere, with the asyncify stack in its own memory, and "
             "exports no malloc to get a place for it: name an unused part of its memory with "
-            "stack_space=(start, end)"
+            "stack_space=(start, end), or let it grow by stack_space=SIZE"
         )
     start = _malloc(instance, _AREA_SIZE + SLOT, wide)
     if start == 0:
         raise UsageError(f"the guest's malloc has no {_AREA_SIZE} bytes for the asyncify stack")
     start = -start // SLOT * -SLOT
     return start, start + _AREA_SIZE
+
+
+def _grow(instance: Instance, end: int, stack_space: tuple[int, int] | int) -> None:
+    """Let the guest's memory grow to an address."""
+    memory = instance.guest_memory()
+    pages = -(-end // PAGE_SIZE) - memory.size(instance.store)
+    try:
+        if pages > _MOST_PAGES:
+            raise wasmtime.WasmtimeError("no memory has so many pages")
+        memory.grow(instance.store, pages)
+    except wasmtime.WasmtimeError as error:
+        raise UsageError(f"the guest's memory cannot grow as stack_space={stack_space} wants it to: {error}") from error
 
 
 def _pointer(wide: bool) -> int:

@@ -1,0 +1,100 @@
+"""Each sentence of the lists in docs/security.md has a test behind it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tests.support.paths import REPOSITORY
+
+# The first words of each sentence, and tests that show it.
+TESTS: Final = {
+    "It cannot reach memory": (
+        "host/test_security.py::test_addresses_of_another_guest",
+        "host/test_memory.py::test_memory_has_an_end",
+        "host/test_wasi_bounds.py::test_what_points_nowhere_is_a_trap_before_anything_is_done",
+        "host/test_security.py::test_more_bytes_than_a_c_int_counts",
+    ),
+    "Nothing that it exports is called": (
+        "host/test_claims.py::test_an_entry_thunk_of_another_type",
+        "host/test_claims.py::test_addresses_of_another_width",
+        "host/test_claims.py::test_a_stack_pointer_that_is_none",
+    ),
+    "What it says of its stacks": (
+        "host/test_claims.py::test_malloc_that_points_outside",
+        "host/test_claims.py::test_current_that_points_outside",
+        "host/test_claims.py::test_current_that_changes_while_the_call_is_suspended",
+        "host/test_claims.py::test_an_asyncify_memory_without_room",
+        "fuzz/test_fuzz.py::test_hostile_guests",
+    ),
+    "It cannot end the process": (
+        "host/test_native_stack.py::test_a_guest_and_a_host_function",
+        "host/test_native_stack.py::test_guests_that_call_each_other",
+        "host/test_native_stack.py::test_threads",
+        "host/test_native_stack.py::test_near_pythons_own_limit",
+        "host/test_claims.py::test_a_state_change_that_fails",
+        "fuzz/test_fuzz.py::test_hostile_guests",
+    ),
+    "It does not see addresses of the host": (
+        "host/test_claims.py::test_an_entry_thunk_of_another_type",
+        "host/test_suspended_results.py::test_functions_of_another_guest_are_refused",
+        "host/test_references.py::test_a_guest_keeps_objects_apart",
+        "fuzz/test_fuzz.py::test_hostile_guests",
+    ),
+    "It sees no file": (
+        "host/test_security.py::test_the_world_is_what_wasi_names",
+        "host/test_wasi.py::test_read_only_folders",
+    ),
+    "A module that is malformed": (
+        "instrument/test_bad_input.py::test_every_byte_changed",
+        "wasm/test_malformed.py::test_one_byte_changed",
+    ),
+    "It cannot get another guest stopped": (
+        "host/test_limits.py::test_an_interruption_ends_what_had_begun_and_nothing_else",
+    ),
+    "It can compute for ever": ("host/test_wasi.py::test_a_program_that_computes_can_be_interrupted",),
+    "A guest that was loaded with `interruptible=True`": (
+        "host/test_wasi.py::test_a_program_that_computes_can_be_interrupted",
+    ),
+    "It can take all memory": ("host/test_security.py::test_without_a_limit_a_memory_grows_to_four_gibibytes",),
+    "With the limit": (
+        "host/test_security.py::test_without_a_limit_a_memory_grows_to_four_gibibytes",
+        "host/test_limits.py::test_limits_of_memory_and_tables",
+    ),
+    "It can recurse": (
+        "host/test_native_stack.py::test_a_guest_and_a_host_function",
+        "host/test_native_stack.py::test_how_much_guest_code_may_take_is_an_option",
+    ),
+    "It can let a call wait for ever": ("host/test_security.py::test_a_call_that_waits_for_ever",),
+    "`asyncio.timeout` around the call": (
+        "host/test_security.py::test_a_call_that_waits_for_ever",
+        "host/test_cancellation.py::test_a_timeout_ends_a_call",
+    ),
+    "It can end its program": ("host/test_wasi.py::test_programs_end_with_any_code",),
+    "It can make everything wrong": ("host/test_claims.py::test_a_status_that_the_guest_writes",),
+    "It can hand absurd arguments": ("host/test_security.py::test_addresses_of_another_guest",),
+    "Those that take addresses": ("host/test_security.py::test_addresses_of_another_guest",),
+    "It can call host functions": ("host/test_calls.py::test_host_functions_call_the_guest_again",),
+}
+
+
+def sentences() -> list[str]:
+    """Return the sentences of the lists, each on one line."""
+    text = (REPOSITORY / "docs" / "security.md").read_text(encoding="utf-8")
+    items = re.findall(r"^- (.*?)(?=^- |^$)", text, re.MULTILINE | re.DOTALL)
+    return [part for item in items for part in re.split(r"(?<=\.) (?=[A-Z`])", " ".join(item.split()))]
+
+
+def test_every_sentence_has_a_test() -> None:
+    said = sentences()
+    assert len(said) == len(TESTS)
+    for sentence, beginning in zip(said, TESTS, strict=True):
+        assert sentence.startswith(beginning), sentence
+
+
+def test_these_tests_exist() -> None:
+    for names in TESTS.values():
+        for name in names:
+            file, _, function = name.partition("::")
+            source = (REPOSITORY / "tests" / file).read_text(encoding="utf-8")
+            assert re.search(rf"^def {function}\(", source, re.MULTILINE), name

@@ -1,0 +1,129 @@
+"""What docs/security.md says of hostile guests, where no other test shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import caesura
+from tests.host.support import run
+
+
+def test_addresses_of_another_guest() -> None:
+    """What a guest hands to a host function is an address of its own memory, and has its end."""
+    seen: list[bytes] = []
+
+    def show(guest: caesura.Guest, address: int, size: int) -> None:
+        seen.append(guest.memory.read(address & 0xFFFF_FFFF, size & 0xFFFF_FFFF))
+
+    async def main() -> None:
+        text = """(module (import "env" "show" (func $show (param i32 i32))) (memory (export "memory") 1)
+            (data (i32.const 0) "{}") (func (export "f") (param i32 i32) (call $show (local.get 0) (local.get 1)))
+            (func (export "load") (param i32) (result i32) (i32.load (local.get 0))))"""
+        texts = [text.format(name).encode() for name in ("mine", "yours")]
+        mine, _ = [await caesura.load(item, {"env": {"show": show}}, cache=False) for item in texts]
+        mine.call_nowait("f", 0, 65536)
+        assert seen[0] == b"mine" + bytes(65532)
+        for address, size in ((0, 65537), (65536, 1), (-1, 2), (-65536, 65536), (0, -1)):
+            with pytest.raises(caesura.UsageError, match="it has 65536 bytes"):
+                mine.call_nowait("f", address, size)
+        for address in (65533, -1, -(1 << 31)):
+            with pytest.raises(caesura.GuestTrap, match="memory out of bounds"):
+                mine.call_nowait("load", address)
+
+    run(main())
+
+
+WORLD = """(module
+    (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_prestat_get" (func $prestat (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 100) "../secret/etc/passwd")
+    (func (export "environ") (result i32) (drop (call $environ (i32.const 0) (i32.const 4))) (i32.load (i32.const 0)))
+    (func (export "args") (result i32) (drop (call $args (i32.const 0) (i32.const 4))) (i32.load (i32.const 0)))
+    (func (export "prestat") (param i32) (result i32) (call $prestat (local.get 0) (i32.const 0)))
+    (func (export "open") (param i32 i32 i32) (result i32)
+        (call $open (local.get 0) (i32.const 0) (local.get 1) (local.get 2) (i32.const 0) (i64.const 2) (i64.const 2)
+            (i32.const 0) (i32.const 0))))"""
+
+
+def test_the_world_is_what_wasi_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "value")
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "shown").mkdir()
+    (tmp_path / "shown" / "link").symlink_to(tmp_path / "secret")
+    bad_descriptor, not_permitted = 8, 63
+
+    async def main() -> None:
+        guest = await caesura.load(WORLD.encode(), wasi=caesura.Wasi(), cache=False)
+        assert guest.call_nowait("environ") == 0 and guest.call_nowait("args") == 1
+        assert {guest.call_nowait("prestat", descriptor) for descriptor in range(3, 10)} == {bad_descriptor}
+        guest = await caesura.load(
+            WORLD.encode(), wasi=caesura.Wasi(directories={"/": str(tmp_path / "shown")}), cache=False
+        )
+        assert guest.call_nowait("prestat", 3) == 0 and guest.call_nowait("prestat", 4) == bad_descriptor
+        assert guest.call_nowait("open", 3, 100, 9) == not_permitted  # ../secret
+        assert guest.call_nowait("open", 3, 109, 11) != 0  # /etc/passwd
+        guest.memory.write(100, b"link")
+        assert guest.call_nowait("open", 3, 100, 4) != 0
+
+    run(main())
+
+
+def test_without_a_limit_a_memory_grows_to_four_gibibytes() -> None:
+    async def main() -> None:
+        text = b"""(module (memory (export "memory") 1)
+            (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))"""
+        guest = await caesura.load(text, {}, cache=False)
+        assert guest.call_nowait("grow", 65535) == 1 and len(guest.memory) == 1 << 32
+        assert guest.call_nowait("grow", 1) == -1
+        limited = await caesura.load(text, {}, cache=False, memory_limit=1 << 20)
+        assert limited.call_nowait("grow", 16) == -1 and limited.call_nowait("grow", 15) == 1
+
+    run(main())
+
+
+def test_a_call_that_waits_for_ever() -> None:
+    async def never(value: int) -> int:
+        await asyncio.get_running_loop().create_future()
+        return value
+
+    async def main() -> None:
+        text = b"""(module (import "env" "never" (func $never (param i32) (result i32)))
+            (func (export "f") (result i32) (call $never (i32.const 1))))"""
+        guest = await caesura.load(text, {"env": {"never": never}}, cache=False)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await guest.call("f")
+        assert guest.suspended == 0
+
+    run(main())
+
+
+def test_more_bytes_than_a_c_int_counts() -> None:
+    """What `memory.read` copies is as much as was asked for, also where 31 or 32 bits do not hold the size."""
+    size = (1 << 31) + 10
+    memory = Path("/proc/meminfo")
+    if memory.exists():
+        free = int(next(line for line in memory.read_text().splitlines() if "MemAvailable" in line).split()[1]) << 10
+        if free < 3 * size // 2:
+            pytest.skip(f"there are only {free >> 20} MiB of memory to copy {size >> 20} MiB")
+
+    async def main() -> None:
+        guest = await caesura.load(b'(module (memory (export "memory") 65536))', {}, cache=False)
+        guest.memory.write(size - 3, b"end")
+        content: Any = guest.memory.read(0, size)
+        assert len(content) == size and content.endswith(b"end")
+        del content
+        with pytest.raises(caesura.UsageError, match="it has 4294967296 bytes"):
+            guest.memory.read(0, (1 << 32) + 10)
+
+    run(main())
+    gc.collect()
