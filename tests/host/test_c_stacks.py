@@ -68,7 +68,9 @@ def test_a_call_is_not_resumed_above_another_on_the_only_stack() -> None:
         suspended: list[Generator[object, object, object]] = []
 
         def again(guest: caesura.Guest, value: int) -> int:
-            with pytest.raises(caesura.UsageError, match="resumes a call that was suspended before, on the only stack"):
+            with pytest.raises(
+                caesura.UsageError, match="resumes a call that was suspended before, above the host function's caller"
+            ):
                 suspended.pop().send(0)
             return value
 
@@ -107,9 +109,14 @@ def test_the_only_stack_is_used_again_from_its_top() -> None:
 
 def test_a_shadow_stack_that_is_too_small_is_noticed() -> None:
     async def main() -> None:
-        guest = await load_calls(shadow_stack_size=1024, wait=double)
+        gates = Gates()
+        guest = await load_calls(shadow_stack_size=1024, wait=gates.wait)
+        first = asyncio.create_task(guest.call("descend", 1, 9))
+        await settle()
         with pytest.raises(caesura.UsageError, match="larger shadow_stack_size"):
             await guest.call("overflow_stack", 1500)
+        gates.open(9, 0)
+        assert await first == 9 * 31 + 9 * 31 + 17
 
     run(main())
 
@@ -143,7 +150,7 @@ NO_MEMORY = """(module (import "env" "wait" (func $wait (param i32) (result i32)
 def test_sizes_that_no_stack_can_have(size: int, message: str) -> None:
     async def main() -> None:
         guest = await load_calls(shadow_stack_size=size, wait=double)
-        await guest.call("descend", 1, 1)
+        await asyncio.gather(guest.call("descend", 1, 1), guest.call("descend", 1, 2))
 
     with pytest.raises(caesura.UsageError, match=message):
         asyncio.run(main())
@@ -153,13 +160,13 @@ def test_there_is_no_memory_for_another_stack() -> None:
     async def main() -> None:
         gates = Gates()
         guest = await caesura.load(NO_MEMORY.encode(), {"env": {"wait": gates.wait}}, shadow_stack_size=4096)
-        calls = [asyncio.create_task(guest.call("run", key)) for key in (1, 2)]
+        calls = [asyncio.create_task(guest.call("run", key)) for key in (1, 2, 4)]
         await settle()
         with pytest.raises(caesura.UsageError, match="malloc has no 4096 bytes for another shadow stack"):
             await guest.call("run", 3)
-        for key in (1, 2):
+        for key in (1, 2, 4):
             gates.open(key, 10)
-        assert await asyncio.gather(*calls) == [11, 12]
+        assert await asyncio.gather(*calls) == [11, 12, 14]
         call = asyncio.create_task(guest.call("run", 3))
         await settle()
         gates.open(3, 10)

@@ -139,7 +139,12 @@ def test_garbage_is_collected_in_any_thread() -> None:
     async def main() -> None:
         gates = Gates()
         busy = threading.Event()
-        guest = await load_calls(wait=gates.wait, note=lambda value: busy.set(), again=lambda value: value)
+        guest = await load_calls(
+            wait=gates.wait,
+            note=lambda value: busy.set(),
+            again=lambda value: value,
+            shadow_stack_size=65536,  # of as many calls as the collector is late
+        )
 
         def collect() -> None:
             busy.wait(30)

@@ -19,8 +19,9 @@ from caesura.wasm.decode import read_immediates, read_locals, read_opcode
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, Names
 
-_LOW_GLOBALS: Final = ("__stack_end", "__stack_low", "__stack_limit")
-_HIGH_GLOBALS: Final = ("__stack_base", "__stack_high")
+# The last of each is what the transformation exports them as.
+_LOW_GLOBALS: Final = ("__stack_end", "__stack_low", "__stack_limit", "asyncify_stack_low")
+_HIGH_GLOBALS: Final = ("__stack_base", "__stack_high", "asyncify_stack_high")
 _LOW_GETTERS: Final = ("emscripten_stack_get_end",)
 _HIGH_GETTERS: Final = ("emscripten_stack_get_base",)
 _SETTERS: Final = ("emscripten_stack_set_limits", "set_stack_limits")
@@ -51,7 +52,7 @@ def find_stack_limits(module: Module, stack_pointer: int) -> StackLimits:
         return limits
     for index, name in _named(module, GLOBAL_KIND):
         # Names that were taken have got a number behind them.
-        base = name.rstrip("0123456789").rstrip("_") if name[-1:].isdigit() else name
+        base = name.rstrip("0123456789").rstrip("_:") if name[-1:].isdigit() else name
         if base in _LOW_GLOBALS:
             _add(module, limits.low, index, stack_pointer)
         elif base in _HIGH_GLOBALS:

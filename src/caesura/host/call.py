@@ -50,9 +50,11 @@ class Call:
         "frames",
         "instance",
         "interruptions_before",
+        "outer_stack",
         "pending",
         "position",
         "resting_pointer",
+        "served",
         "stack",
         "stack_pointer",
         "task",
@@ -79,12 +81,14 @@ class Call:
         self.unwinding = False
         # An exception of a host function on its way through the guest.
         self.error: BaseException | None = None
-        # Frames, where they are not in the guest; shadow stack (0: none of its own) and where its pointer
-        # stands.
+        # Frames, where they are not in the guest; shadow stack (0: none of its own) and where its pointer stands; where
+        # it stood, and the stack in use, when the guest was entered; the suspended call whose stack this one uses.
         self.frames = b""
         self.stack = 0
         self.stack_pointer = 0
         self.resting_pointer = 0
+        self.outer_stack = 0
+        self.served: Call | None = None
         self.task: asyncio.Task[Any] | None = None
         # How many calls of guests the innermost entry is inside of, and where the native stack stands in its import.
         self.depth = 0
@@ -290,7 +294,9 @@ class Call:
     def _enter(self) -> None:
         """Run guest code until it returns, is suspended, or fails."""
         instance = self.instance
-        instance.stacks.before_entry(self)
+        stacks = instance.stacks
+        if stacks.pointer is not None:
+            stacks.before_entry(self)
         if instance.interruptions is not None and self.is_interrupted():
             arm(instance.context)
         thread = native.thread
@@ -308,6 +314,8 @@ class Call:
         finally:
             instance.depth -= 1
             thread.call = outer
+            if stacks.pointer is not None:
+                stacks.after_entry(self)
             if instance.depth and instance.interruptions is not None:
                 arm(instance.context)  # the outer call may be meant where this one was not
         trap = instance.trap.value
@@ -316,6 +324,8 @@ class Call:
             self._forget_suspension()
             instance.fail(self, error, trap)
         if instance.protocol is None or not self._export.may_suspend:
+            if self.served is not None:
+                stacks.after_return(self)
             return
         try:
             suspended = instance.protocol.is_suspended(self)
@@ -332,7 +342,7 @@ class Call:
         if suspended:
             instance.after_suspension(self)
         else:
-            instance.stacks.after_return(self)
+            stacks.after_return(self)
 
     def _forget_suspension(self) -> None:
         """Drop a suspension that failed on its way."""

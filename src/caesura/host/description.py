@@ -63,7 +63,9 @@ class Description:
     of the guest's own memory, `asyncify_memory` that of the memory with the asyncify stack, `wide` tells whether the
     latter has 64-bit addresses; names are empty where there is nothing. `stack_pointer` is the name of the export of
     the shadow stack pointer, `wide_stack` whether it is an i64, `thunks_switch` whether the entry thunks are known to
-    exchange it.
+    exchange it. `stack_low` and `stack_high` are the limits of the guest's own shadow stack (0 and 0: not known),
+    `stack_lows` and `stack_highs` the names of the exports of the globals in which the guest keeps them.
+    `unclear_stack` tells that there seems to be a shadow stack without a pointer that is certain.
 
     Where the options left out functions that the analysis would have instrumented, `checked` is set: `uninstrumented`
     has the functions that a suspension cannot pass, and `names` the names of all, which the module itself has no more.
@@ -81,6 +83,11 @@ class Description:
     stack_pointer: str
     wide_stack: bool
     thunks_switch: bool
+    stack_low: int
+    stack_high: int
+    stack_lows: tuple[str, ...]
+    stack_highs: tuple[str, ...]
+    unclear_stack: bool
     checked: bool
     uninstrumented: tuple[int, ...]
     names: dict[int, str]
@@ -113,7 +120,8 @@ class Description:
         fields["imports"] = tuple(_import(item) for item in fields["imports"])
         fields["names"] = {int(index): name for index, name in fields["names"].items()}
         fields["uninstrumented"] = tuple(fields["uninstrumented"])
-        fields["unsuspended"] = tuple(fields["unsuspended"])
+        for name in ("unsuspended", "stack_lows", "stack_highs"):
+            fields[name] = tuple(fields[name])
         return Description(**fields)
 
 

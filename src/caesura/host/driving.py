@@ -100,6 +100,7 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
     coroutine = call.coroutine
     assert coroutine is not None
     waited_for = call.waited_for
+    stacks = call.instance.stacks
     try:
         while True:
             try:
@@ -107,9 +108,17 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
             except GeneratorExit:
                 raise
             except BaseException as error:
-                waited_for = coroutine.throw(error)
+                outer = stacks.serve(call)
+                try:
+                    waited_for = coroutine.throw(error)
+                finally:
+                    stacks.serving = outer
             else:
-                waited_for = coroutine.send(sent)
+                outer = stacks.serve(call)
+                try:
+                    waited_for = coroutine.send(sent)
+                finally:
+                    stacks.serving = outer
     except StopIteration as end:
         call.answer = end.value
     except GeneratorExit:

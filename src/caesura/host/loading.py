@@ -19,7 +19,7 @@ from caesura.host.making import obtain_compiled
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.program import CompiledModule
 from caesura.host.program import Program as LinkedProgram
-from caesura.host.settings import RECURSION_LIMIT, SHADOW_STACK_SIZE, GuestSettings, ProgramSettings
+from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.sources import Source
 from caesura.host.wasi import Wasi
 from caesura.instrument.options import Options
@@ -34,7 +34,8 @@ async def load(
     wasi: Wasi | None = None,
     options: Options = _DEFAULT_OPTIONS,
     cache: bool = True,
-    shadow_stack_size: int = SHADOW_STACK_SIZE,
+    shadow_stack_size: int | None = None,
+    single_stack: bool = False,
     stack_space: tuple[int, int] | int | None = None,
     interruptible: bool = False,
     accept_instrumented: bool = True,
@@ -54,11 +55,12 @@ async def load(
     leaves out.
 
     `options` are the transformation's (lists, mostly); `cache` says whether compiled modules are kept on the disk.
-    `shadow_stack_size` is bytes, for each concurrent call of a compiled program. `stack_space` is a place (first
-    address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no
-    `malloc`, or a number of bytes by which its memory grows. `interruptible` guests can be stopped in mid-computation
-    with `interrupt`, and run a little slower. With `accept_instrumented=False`, modules that say that they are
-    instrumented already are refused: best for strangers'.
+    `shadow_stack_size` is bytes, for each call of a compiled program that begins while another has not ended; None is
+    as many as the program's own stack has. With `single_stack` such calls are refused: for guests that scan their
+    stack. `stack_space` is a place (first address, address behind it) for the asyncify stack in a module that was
+    instrumented elsewhere and has no `malloc`, or a number of bytes by which its memory grows. `interruptible` guests
+    can be stopped in mid-computation with `interrupt`, and run a little slower. With `accept_instrumented=False`,
+    modules that say that they are instrumented already are refused: best for strangers'.
 
     `memory_limit` (bytes, for each memory), `table_limit` (elements, for each table) and `instances` are what the
     guest may take. `recursion_limit` is how many calls deep the guest and host functions may call each other.
@@ -81,6 +83,7 @@ async def load(
     )
     guest_settings = GuestSettings(
         shadow_stack_size=shadow_stack_size,
+        single_stack=single_stack,
         stack_space=stack_space,
         recursion_limit=recursion_limit,
         memory_limit=memory_limit,
@@ -138,7 +141,8 @@ class Program:
         imports: Imports | None = None,
         *,
         wasi: Wasi | None = None,
-        shadow_stack_size: int = SHADOW_STACK_SIZE,
+        shadow_stack_size: int | None = None,
+        single_stack: bool = False,
         stack_space: tuple[int, int] | int | None = None,
         recursion_limit: int = RECURSION_LIMIT,
         memory_limit: int | None = None,
@@ -152,6 +156,7 @@ class Program:
         """
         settings = GuestSettings(
             shadow_stack_size=shadow_stack_size,
+            single_stack=single_stack,
             stack_space=stack_space,
             recursion_limit=recursion_limit,
             memory_limit=memory_limit,

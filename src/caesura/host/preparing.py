@@ -4,8 +4,8 @@ A module that is instrumented already is taken as it is, if it has what it claim
 coroutine functions now than were on its import list: only its author knows, and a suspension that gets lost is noticed
 when it happens.
 
-Two things are exported that a module keeps to itself, because no host could get at them otherwise: the shadow stack
-pointer, and the memory of a module that exports none.
+Things are exported that a module keeps to itself, because no host could get at them otherwise: the shadow stack
+pointer, the globals with the stack's limits, and the memory of a module that exports none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from caesura.analysis.instrumented import asyncify_exports, state_global, takes_pointer
-from caesura.analysis.shadow_stack import find_shadow_stack
+from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack
+from caesura.analysis.stack_limits import find_stack_limits
+from caesura.analysis.stack_region import find_region
 from caesura.analysis.suspending_imports import suspending_imports
 from caesura.errors import UnsupportedModule
 from caesura.host.claims import check_claims
@@ -34,6 +36,7 @@ from caesura.host.description import (
 from caesura.instrument.api import instrument
 from caesura.instrument.host_sections import FUNCTIONS_SECTION
 from caesura.instrument.options import Options
+from caesura.instrument.thunks import STACK_HIGH, STACK_LOW
 from caesura.wasm import sections as sec
 from caesura.wasm import types as t
 from caesura.wasm.leb128 import encode_name, encode_unsigned
@@ -49,14 +52,14 @@ _NAME_SECTION: Final = "name"
 class _Drivable:
     """A module that can be driven, and what only its making tells.
 
-    `stack_pointer` is the shadow stack pointer's global, or -1. `unsuspended` are the imported functions in which it
+    `stack` is what is known of the shadow stack. `unsuspended` are the imported functions in which it
     cannot be suspended, by index. If the options left functions out, `checked` is set; `uninstrumented` and `names` are
     those of `Description`.
     """
 
     abi: str
     module: Module
-    stack_pointer: int
+    stack: ShadowStack
     unsuspended: frozenset[int] = frozenset()
     checked: bool = False
     uninstrumented: tuple[int, ...] = ()
@@ -77,7 +80,7 @@ def prepare(
     if any(item.module == ASYNCIFY_MODULE for item in module.imports):
         with_runtime = Module(instrument(module.data, options).module)
         everywhere = frozenset(range(with_runtime.imported_functions))
-        drivable = _Drivable(NONE, with_runtime, find_shadow_stack(with_runtime).pointer, everywhere)
+        drivable = _Drivable(NONE, with_runtime, find_shadow_stack(with_runtime), everywhere)
     elif asyncify_exports(module):
         if not accept_instrumented:
             raise UnsupportedModule(
@@ -88,7 +91,7 @@ def prepare(
     elif import_list:
         drivable = _instrumented_here(module, import_list, options)
     else:
-        drivable = _Drivable(NONE, module, find_shadow_stack(module).pointer)
+        drivable = _Drivable(NONE, module, find_shadow_stack(module))
     switches = _exported_index(drivable.module, GLOBAL_KIND, STACK_POINTER) >= 0 and drivable.abi == THUNKS
     drivable = replace(drivable, module=_with_exports(drivable))
     return drivable.module.data, _describe(drivable, switches)
@@ -96,8 +99,7 @@ def prepare(
 
 def _instrumented_elsewhere(module: Module) -> _Drivable:
     pointer = _exported_index(module, GLOBAL_KIND, STACK_POINTER)
-    if pointer < 0:
-        pointer = find_shadow_stack(module, instrumented=True).pointer
+    stack = ShadowStack(pointer, False) if pointer >= 0 else find_shadow_stack(module, instrumented=True)
     setter = _exported_index(module, FUNCTION_KIND, SET_DATA_POINTER)
     thunks = setter >= 0 and takes_pointer(module, setter)
     index = _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY)
@@ -106,7 +108,7 @@ def _instrumented_elsewhere(module: Module) -> _Drivable:
     memory = module.memories[index] if index < len(module.memories) else None
     check_claims(module, asyncify_exports(module), memory, thunks)
     abi = THUNKS if thunks else PLAIN
-    return _Drivable(abi, module, pointer, frozenset(_unsuspended(module, abi)))
+    return _Drivable(abi, module, stack, frozenset(_unsuspended(module, abi)))
 
 
 def _unsuspended(module: Module, abi: str) -> list[int]:
@@ -127,8 +129,9 @@ def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Op
     options = replace(options, imports=import_list, thunks=True, in_secondary_memory=True)
     done = instrument(module.data, options)
     made = Module(done.module)
+    stack = ShadowStack(done.stack_pointer, False) if done.stack_pointer >= 0 else find_shadow_stack(module)
     if not (options.only_list or options.remove_list or options.ignore_indirect):
-        return _Drivable(THUNKS, made, done.stack_pointer)
+        return _Drivable(THUNKS, made, stack)
     uninstrumented = tuple(item.index for item in done.functions if not item.instrumented)
     section = made.custom_section(_NAME_SECTION)
     names: dict[int, str] = {}
@@ -137,16 +140,19 @@ def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Op
         edits = SectionEdits()
         edits.custom[_NAME_SECTION] = None
         made = Module(write_sections(made.data, made.sections, edits))
-    return _Drivable(THUNKS, made, done.stack_pointer, frozenset(), True, uninstrumented, names)
+    return _Drivable(THUNKS, made, stack, frozenset(), True, uninstrumented, names)
 
 
 def _with_exports(drivable: _Drivable) -> Module:
-    """Return the module with the shadow stack pointer and a memory among its exports."""
+    """Return the module with the shadow stack pointer, its limits and a memory among its exports."""
     module = drivable.module
     exports: list[bytes] = []
-    pointer = drivable.stack_pointer
+    pointer = drivable.stack.pointer
     if pointer >= 0 and not _export_name(module, GLOBAL_KIND, pointer):
         exports.append(_export(module, STACK_POINTER, GLOBAL_KIND, pointer))
+    for name, index in find_stack_limits(module, pointer).exports(STACK_LOW, STACK_HIGH):
+        if not _export_name(module, GLOBAL_KIND, index):
+            exports.append(_export(module, name, GLOBAL_KIND, index))
     instrumented = drivable.abi != NONE
     has_own_memory = instrumented and _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0
     if len(module.memories) > has_own_memory and not _guest_memory(module, instrumented):
@@ -182,7 +188,9 @@ def _describe(drivable: _Drivable, switches: bool) -> Description:
     memory = _guest_memory(module, instrumented)
     has_own_memory = instrumented and _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0
     asyncify = ASYNCIFY_MEMORY if has_own_memory else memory
-    pointer = drivable.stack_pointer
+    pointer = drivable.stack.pointer
+    limits = find_stack_limits(module, pointer)
+    region = find_region(module, pointer) if pointer >= 0 else None
     thunks = drivable.abi == THUNKS
     return Description(
         abi=drivable.abi,
@@ -201,6 +209,11 @@ def _describe(drivable: _Drivable, switches: bool) -> Description:
         stack_pointer=_export_name(module, GLOBAL_KIND, pointer) if pointer >= 0 else "",
         wide_stack=pointer >= 0 and module.globals[pointer].type == t.I64,
         thunks_switch=switches,
+        stack_low=region.low if region is not None else 0,
+        stack_high=region.high if region is not None else 0,
+        stack_lows=tuple(_export_name(module, GLOBAL_KIND, index) for index in limits.low),
+        stack_highs=tuple(_export_name(module, GLOBAL_KIND, index) for index in limits.high),
+        unclear_stack=drivable.stack.unclear,
         checked=drivable.checked,
         uninstrumented=drivable.uninstrumented,
         names=drivable.names,

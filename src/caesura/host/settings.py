@@ -15,8 +15,9 @@ from caesura.errors import UsageError
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.instrument.options import Options
 
+# The size of further shadow stacks where nobody knows that of the guest's own, in bytes; and the smallest.
 SHADOW_STACK_SIZE: Final = 64 * 1024
-_LEAST_SHADOW_STACK: Final = 256
+LEAST_SHADOW_STACK: Final = 256
 RECURSION_LIMIT: Final = 100
 
 _LEAST_NATIVE_STACK: Final = 1 << 14
@@ -70,7 +71,8 @@ class ProgramSettings:
 class GuestSettings:
     """How one guest runs.
 
-    `shadow_stack_size` is bytes, for each concurrent call of a compiled program. `stack_space` is a place (first
+    `shadow_stack_size` is bytes, for each call of a compiled program that begins while another has not ended; None is
+    as many as the program's own stack has. With `single_stack` such calls are refused. `stack_space` is a place (first
     address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no `malloc`;
     the memory grows if it ends before. It may also be a number of bytes, by which the memory grows.
     `recursion_limit` is how many calls deep the guest and host functions may call each other.
@@ -82,7 +84,8 @@ class GuestSettings:
     Raises UsageError for what no guest can have.
     """
 
-    shadow_stack_size: int = SHADOW_STACK_SIZE
+    shadow_stack_size: int | None = None
+    single_stack: bool = False
     stack_space: tuple[int, int] | int | None = None
     recursion_limit: int = RECURSION_LIMIT
     memory_limit: int | None = None
@@ -97,9 +100,9 @@ class GuestSettings:
         ):
             if value is not None and not 0 <= value <= _MOST:
                 raise UsageError(f"{name} is {value}: expected a number that is not negative, or None")
-        if self.shadow_stack_size < _LEAST_SHADOW_STACK:
+        if self.shadow_stack_size is not None and self.shadow_stack_size < LEAST_SHADOW_STACK:
             raise UsageError(
-                f"shadow_stack_size is {self.shadow_stack_size} bytes: expected at least {_LEAST_SHADOW_STACK}"
+                f"shadow_stack_size is {self.shadow_stack_size} bytes: expected at least {LEAST_SHADOW_STACK}"
             )
         space = self.stack_space
         if not (space is None or isinstance(space, int) or _is_range(space)):

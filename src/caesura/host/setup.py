@@ -16,9 +16,9 @@ from caesura.host.errors import GuestTrap
 from caesura.host.frames import FRAMES, FrameArea
 from caesura.host.memory import PAGE_SIZE
 from caesura.host.protocol import Plain, Protocol, Thunks
-from caesura.host.settings import GuestSettings
-from caesura.host.stacks import ShadowStacks
-from caesura.host.switching import StackSwitch
+from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE, GuestSettings
+from caesura.host.stacks import ShadowStacks, StackLimits
+from caesura.host.switching import NO_MALLOC, SINGLE_STACK, UNCLEAR, StackSwitch
 from caesura.host.values import SLOT
 from caesura.wasm import types as t
 
@@ -37,23 +37,41 @@ _AREA_SIZE: Final = 256 * 1024
 def make_switch(instance: Instance, settings: GuestSettings) -> StackSwitch:
     """Return how an instance's shadow stacks are switched."""
     description = instance.description
+    reason = SINGLE_STACK if settings.single_stack else ""
     if not description.stack_pointer:
-        return StackSwitch(None, None)
-    item = instance.item(description.stack_pointer)
-    assert isinstance(item, wasmtime.Global)
+        return StackSwitch(reason=reason or (UNCLEAR if description.unclear_stack else ""))
+    pointer = _cell(instance, description.stack_pointer)
+    low = description.stack_low
     wide = description.wide_stack
-    pointer = native.GlobalCell(instance.context, item, wide)
-    memory = instance.memory
-    if memory is None or not _has_malloc(instance, wide) or not instance.has("free", (_pointer(wide),), ()):
-        return StackSwitch(pointer, None)
+    if instance.memory is None or not _has_malloc(instance, wide) or not instance.has("free", (_pointer(wide),), ()):
+        reason = reason or NO_MALLOC
+    if reason:
+        return StackSwitch(pointer, reason=reason, low=low)
+    limits = StackLimits(
+        [_cell(instance, name) for name in description.stack_lows],
+        [_cell(instance, name) for name in description.stack_highs],
+    )
+
+    def find_size() -> int:
+        own = description.stack_high - low or limits.size() or SHADOW_STACK_SIZE
+        return settings.shadow_stack_size or max(own, LEAST_SHADOW_STACK)
+
     stacks = ShadowStacks(
-        settings.shadow_stack_size,
+        find_size,
         lambda size: _malloc(instance, size, wide),
         lambda address: instance.call_now("free", address),
         instance.locate,
         wide or instance.program.settings.memories_move,
     )
-    return StackSwitch(pointer, stacks)
+    has_limits = description.stack_lows or description.stack_highs
+    return StackSwitch(pointer, stacks, limits=limits if has_limits else None, low=low)
+
+
+def _cell(instance: Instance, name: str) -> native.GlobalCell:
+    """Return an exported global, which is as wide as the stack pointer."""
+    item = instance.item(name)
+    assert isinstance(item, wasmtime.Global), "exports have the kinds that the module says"
+    return native.GlobalCell(instance.context, item, instance.description.wide_stack)
 
 
 def make_protocol(instance: Instance, settings: GuestSettings) -> Protocol:

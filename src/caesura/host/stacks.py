@@ -1,11 +1,10 @@
-"""Shadow stacks for calls that may suspend.
+"""Shadow stacks for calls that may suspend, and the guest's globals with a stack's limits.
 
-A compiled program keeps its C stack in linear memory, below a global. Two suspended calls
-on one such stack would overwrite each other when they resume in any but the opposite order, so each call that
-may suspend runs on a stack of its own, from the guest's `malloc`; stacks are used again. Copying the shadow
-stack out and in was rejected: host functions write through pointers to it while the call is suspended. A
-guest without `malloc` has its one stack; it can have one suspended call, and what else runs meanwhile runs
-below that call's frames.
+A compiled program keeps its C stack in linear memory, below a global. Two suspended calls on one such stack would
+overwrite each other when they resume in any but the opposite order, so the calls that begin while another has not ended
+get stacks of their own, from the guest's `malloc`; stacks are used again. They are as large as the guest's own, since
+nobody but who linked the program knows what it needs. Copying the shadow stack out and in was rejected: host functions
+write through pointers to it while the call is suspended.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ from caesura.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from caesura.host.native import GlobalCell
+
 # How many unused shadow stacks are kept.
 _SPARE: Final = 8
 
@@ -28,22 +29,54 @@ _CANARY: Final = 0x6361_6573_7572_6121
 _CANARY_SIZE: Final = 8
 
 
+class StackLimits:
+    """The globals of a guest that hold the lowest address of its stack, and the one behind its highest."""
+
+    def __init__(self, low: list[GlobalCell], high: list[GlobalCell]) -> None:
+        self._low = low
+        self._high = high
+        self._kept: list[int] = []
+
+    def size(self) -> int:
+        """Return the size of the stack that they are of; 0 if they say nothing, as before the guest has set them."""
+        if not self._low or not self._high:
+            return 0
+        return max(0, self._high[0].get() - self._low[0].get())
+
+    def keep(self) -> None:
+        """Note the limits of the guest's own stack."""
+        self._kept = [cell.get() for cell in (*self._low, *self._high)]
+
+    def restore(self) -> None:
+        """Set the limits to those of the guest's own stack."""
+        for cell, value in zip((*self._low, *self._high), self._kept, strict=True):
+            cell.set(value)
+
+    def set(self, low: int, high: int) -> None:
+        """Set the limits to those of another stack."""
+        for cell in self._low:
+            cell.set(low)
+        for cell in self._high:
+            cell.set(high)
+
+
 class ShadowStacks:
     """The shadow stacks of one guest, taken from its `malloc`.
 
-    `malloc` and `free` run the guest; `locate` returns the host's address of a range of its memory, which is good
-    for ever unless the memory `moves`.
+    `find_size` is asked for their size in bytes when the first is needed. `malloc` and `free` run the guest; `locate`
+    returns the host's address of a range of its memory, which is good for ever unless the memory `moves`.
     """
 
     def __init__(
         self,
-        size: int,
+        find_size: Callable[[], int],
         malloc: Callable[[int], int],
         free: Callable[[int], object],
         locate: Callable[[int, int], int],
         moves: bool,
     ) -> None:
-        self._size = size
+        self._find_size = find_size
+        self._size = 0
         self._malloc = malloc
         self._free = free
         self._locate = locate
@@ -60,9 +93,13 @@ class ShadowStacks:
             address = self._spare.pop()
             self._known(address).value = _CANARY  # its last call may have used more than the stack
             return address
+        self._size = self._size or self._find_size()
         address = self._malloc(self._size)
         if address == 0:
-            raise UsageError(f"the guest's malloc has no {self._size} bytes for another shadow stack")
+            raise UsageError(
+                f"the guest's malloc has no {self._size} bytes for another shadow stack: load the guest with a smaller "
+                "shadow_stack_size, if its calls need less, or let it grow"
+            )
         canary = self._canary(address)
         canary.value = _CANARY
         self._canaries[address] = canary

@@ -1,9 +1,18 @@
 """Switching between shadow stacks: which one a call runs on, and what the stack pointer is in between.
 
-A call that may suspend runs on a stack of its own, or, in a guest without `malloc`, on the guest's only one,
-which then stays lowered to below the suspended call's frames so that whatever else runs leaves them alone.
-Entry thunks exchange the stack pointer themselves; for modules that were instrumented elsewhere the host does
-it. All is nothing in guests without a shadow stack.
+The first call that may suspend runs on the guest's own stack, as large as the program was linked with and where the
+program expects it; while the call is suspended, the pointer stays below its frames, so that whatever else runs leaves
+them alone. Calls that begin before it has ended get stacks of their own from the guest's `malloc`. Where the guest has
+none, or must not have several stacks (`single_stack`), or nobody knows for certain where its stack is, they are
+refused.
+
+A call that cannot suspend runs on the stack that is in use; when a host function makes it while its own call is
+suspended, on that call's. So what the guest's `stackAlloc` gives to a host function lies on the stack of the call that
+will be resumed, and stays: each call is resumed with its pointer as it is then.
+
+Entry thunks exchange the stack pointer themselves; for modules that were instrumented elsewhere the host does it. The
+globals with the stack's limits, where a guest has such, are the host's business in both. All is nothing in guests
+without a shadow stack.
 """
 
 from __future__ import annotations
@@ -13,126 +22,220 @@ from typing import TYPE_CHECKING, Final
 from caesura.errors import UsageError
 from caesura.host.frames import FrameArea
 from caesura.host.native import GlobalCell
-from caesura.host.stacks import ShadowStacks
+from caesura.host.stacks import ShadowStacks, StackLimits
 
 if TYPE_CHECKING:
     from caesura.host.call import Call
-    from caesura.host.instance import Instance
 
-_NO_STACK: Final = "needs a stack of its own, and the guest exports no malloc and free to get one from"
+NO_MALLOC: Final = "needs a stack of its own, and the guest exports no malloc and free to get one from"
+SINGLE_STACK: Final = "needs a stack of its own, and the guest was loaded with single_stack=True"
+UNCLEAR: Final = (
+    "needs a stack of its own, and it is not certain which global is the guest's stack pointer: export it as "
+    "__stack_pointer, or keep the module's names"
+)
 
 
 class StackSwitch:
-    """The shadow stack pointer of an instance, if it has one, and the stacks for its calls, if it has malloc.
+    """The shadow stack pointer of an instance, if it has one, and the stacks for its calls.
 
-    `area` is where entry thunks look for the pointer; None where the host has to exchange it.
+    `stacks` are for further calls; where there are none, `reason` says why there is only the guest's own ("" if nobody
+    needs one), whose lowest address is `low`. `limits` are the globals with the stack's limits. `area` is where entry
+    thunks look for the pointer; None where the host has to exchange it. `serving` is the suspended call whose host
+    function is running, and how deep in guest code it does.
     """
 
-    def __init__(self, pointer: GlobalCell | None, stacks: ShadowStacks | None) -> None:
+    def __init__(
+        self,
+        pointer: GlobalCell | None = None,
+        stacks: ShadowStacks | None = None,
+        reason: str = "",
+        limits: StackLimits | None = None,
+        low: int = 0,
+    ) -> None:
         self.area: FrameArea | None = None
-        self._pointer = pointer
+        self.serving: tuple[Call, int] | None = None
+        self.pointer = pointer
         self._stacks = stacks
-        self._main_call: Call | None = None
-        self._main_pointer = 0
+        self._reason = reason
+        self._limits = limits
+        self._low = low
+        self._main: Call | None = None  # the call on the guest's own stack
+        self._home: int | None = None  # the pointer without it, once it was suspended
+        self._settled = True  # whether the pointer is where it belongs while no guest code runs
+        self._current = 0  # the stack in use: 0 is the guest's own
+        self._on_own = 0  # entries of guest code on the guest's own
+
+    def serve(self, call: Call) -> tuple[Call, int] | None:
+        """Note whose host function runs from now on; return what was noted before, to be put back into `serving`."""
+        outer = self.serving
+        self.serving = (call, call.instance.depth) if call.stack or self._current or outer is not None else None
+        return outer
 
     def take(self, call: Call) -> None:
         """Give a call that may suspend a stack."""
-        if self._pointer is None:
-            return
         if self._stacks is not None:
-            call.stack = self._stacks.take()
-            call.stack_pointer = self._stacks.top(call.stack)
-        elif self._main_call is not None:
-            raise UsageError(
-                "the guest has one stack in its memory and a call that uses it is not finished: a second "
-                f"call that may suspend {_NO_STACK}"
-            )
-        else:
-            self._raise_pointer(call.instance)
-            self._main_call = call
+            if self._main is None and not call.instance.depth:
+                self._main = call
+            else:
+                call.stack = self._stacks.take()
+                call.stack_pointer = self._stacks.top(call.stack)
+        elif self._reason:
+            if self._main is not None:
+                raise UsageError(
+                    "the guest has one stack in its memory and a call that uses it is not finished: a second "
+                    f"call that may suspend {self._reason}"
+                )
+            self._main = call
 
     def release(self, call: Call) -> None:
-        """Take the stack of a call back; in a closed guest nothing is done with it."""
-        instance = call.instance
+        """Take the stack of a call back.
+
+        Nothing runs in the guest here: what ends a call may be the garbage collector, in any moment.
+        """
         if call.stack:
             stack, call.stack = call.stack, 0
-            if self._stacks is not None and not instance.closed:
+            if self._stacks is not None and not call.instance.closed:
                 self._stacks.give_back(stack)
-        elif self._main_call is call:
-            self._main_call = None
-            self._raise_pointer(instance)
-
-    def _raise_pointer(self, instance: Instance) -> None:
-        """Put the pointer back to where it was before a call was suspended on the only stack, now that it has ended.
-
-        Not while guest code is running: its frames are below. It is done later then.
-        """
-        if self._main_pointer and self._main_call is None and self._pointer is not None and not instance.depth:
-            if not instance.closed:
-                self._pointer.set(self._main_pointer)
-            self._main_pointer = 0
+        elif self._main is call:
+            self._main = None
+            self._settled = self._home is None
 
     def check_suspension(self, call: Call) -> None:
         """Raise if a call cannot be suspended because other guest code is on the same stack above it."""
-        if self._main_call is call and call.instance.depth > 1:
+        if self._main is call and (self._on_own or call.instance.depth) > 1:
             raise UsageError(
                 "a host function of the guest has called it again, on the only stack in its memory: to be "
-                f"suspended there, the second call {_NO_STACK}"
+                f"suspended there, the second call {self._reason}"
             )
 
     def check_resumption(self, call: Call) -> None:
-        """Raise if a call cannot be resumed because other guest code is on the same stack below it."""
-        if self._main_call is call and call.instance.depth:
+        """Raise if a call cannot be resumed: other guest code is on the same stack below it, or it has none left."""
+        if self._main is call and call.instance.depth and (self._on_own or self.pointer is None):
+            why = f"for that, each call {self._reason}" if self._reason else "resume it when that has returned"
             raise UsageError(
-                "a host function of the guest resumes a call that was suspended before, on the only stack in the "
-                f"guest's memory: for that, each call {_NO_STACK}"
+                "a host function of the guest resumes a call that was suspended before, above the host function's "
+                f"caller on the guest's own stack: {why}"
             )
+        if self.pointer is not None:
+            self._check_pointer(call, self._resuming_pointer(call, self.pointer.get()))
 
     def before_entry(self, call: Call) -> None:
-        """Switch to a call's stack."""
-        pointer = self._pointer
-        if pointer is None:
-            return
-        self._raise_pointer(call.instance)
-        call.resting_pointer = pointer.get()
-        if call.stack_pointer == 0:
-            return
-        if self.area is not None:
-            self.area.write_stack_pointer(call.stack_pointer)
-        else:
-            pointer.set(call.stack_pointer)
+        """Switch to a call's stack. Whoever calls this calls `after_entry`."""
+        pointer = self.pointer
+        assert pointer is not None, "who calls this has looked"
+        if not self._settled and not call.instance.depth:
+            self._settle(pointer)
+        resting = call.resting_pointer = pointer.get()
+        call.outer_stack = self._current
+        if call.stack_pointer:
+            begin = self._resuming_pointer(call, resting)
+            if call.stack != self._current:
+                self._enter_stack(call.stack)
+            if begin != resting:
+                if self.area is not None:
+                    self.area.write_stack_pointer(begin)
+                else:
+                    pointer.set(begin)
+        elif self.serving is not None and call is not self._main:
+            self._use_stack_of(self.serving[0], self.serving[1], call, pointer)
+        if not self._current:
+            self._on_own += 1
+
+    def after_entry(self, call: Call) -> None:
+        """The guest has returned in whatever way: switch back to the stack that was in use, but for its pointer."""
+        if not self._current:
+            self._on_own -= 1
+        if call.outer_stack != self._current:
+            self._enter_stack(call.outer_stack)
 
     def after_suspension(self, call: Call) -> None:
         """Note where a suspended call's stack stands, and switch back."""
-        pointer = self._pointer
+        pointer = self.pointer
         if pointer is None:
             return
-        if self.area is not None:
-            call.stack_pointer = self.area.take_stack_pointer()
+        area = self.area
+        found = call.stack_pointer = pointer.get() if area is None else area.take_stack_pointer()
+        if self._main is call and not self._current:
+            if self._home is None:
+                self._home = call.resting_pointer
+            if area is not None and found != call.resting_pointer:
+                pointer.set(found)
         else:
-            call.stack_pointer = pointer.get()
-            pointer.set(call.resting_pointer)
-        if self._main_call is call:
-            self._main_pointer = self._main_pointer or call.resting_pointer
-            pointer.set(call.stack_pointer)
-        self._check_overflow(call)
+            self._settled = self._settled and self._main is not call
+            if area is None:
+                pointer.set(call.resting_pointer)
+        self._check_pointer(call, found)
 
     def after_return(self, call: Call) -> None:
         """Switch back from the stack of a call that returned."""
-        if self._pointer is None:
+        pointer = self.pointer
+        if pointer is None:
             return
-        if self.area is None and call.stack_pointer:
-            self._pointer.set(call.resting_pointer)
-        self._check_overflow(call)
+        if call.served is not None:
+            served, call.served = call.served, None
+            served.stack_pointer = pointer.get()
+            pointer.set(call.resting_pointer)
+        elif call.stack:
+            if self.area is None:
+                pointer.set(call.resting_pointer)
+            self._check_canary(call)
 
     def repair(self, call: Call) -> None:
         """Put the pointer back after a call that did not return."""
-        if self._pointer is not None:
-            self._pointer.set(call.resting_pointer)
+        call.served = None
+        if self.pointer is not None:
+            self.pointer.set(call.resting_pointer)
 
-    def _check_overflow(self, call: Call) -> None:
-        if call.stack and self._stacks is not None and self._stacks.overflowed(call.stack):
-            raise UsageError(
-                "a call used more than its shadow stack and has overwritten other memory of the guest: load "
-                "the guest with a larger shadow_stack_size"
-            )
+    def _settle(self, pointer: GlobalCell) -> None:
+        """Put the pointer to below the frames of the call on the guest's own stack, or up if there is none any more."""
+        self._settled = True
+        if self._main is not None and self._main.stack_pointer:
+            pointer.set(self._main.stack_pointer)
+        elif self._home is not None:
+            pointer.set(self._home)
+            self._home = None
+
+    def _resuming_pointer(self, call: Call, current: int) -> int:
+        """Return where a call's stack stands: what was allocated below its frames while it was suspended stays."""
+        if call.stack or self._current or not self._settled:
+            return call.stack_pointer
+        return min(call.stack_pointer, current)
+
+    def _use_stack_of(self, serving: Call, depth: int, call: Call, pointer: GlobalCell) -> None:
+        """Let a call that a host function makes run on the stack of the suspended call that the function belongs to."""
+        if call.instance.depth == depth and serving.stack != self._current:
+            call.served = serving
+            self._enter_stack(serving.stack)
+            pointer.set(serving.stack_pointer)
+
+    def _enter_stack(self, stack: int) -> None:
+        """Have a stack in use, and its limits in the guest's globals."""
+        before, self._current = self._current, stack
+        if self._limits is not None and self._stacks is not None:
+            if not before:
+                self._limits.keep()
+            if stack:
+                self._limits.set(stack, self._stacks.top(stack))
+            else:
+                self._limits.restore()
+
+    def _check_pointer(self, call: Call, pointer: int) -> None:
+        """Raise if a call has used more than its stack."""
+        if pointer < (call.stack or (self._low if self._main is call else 0)):
+            raise UsageError(_OVERFLOW if call.stack else _OWN_OVERFLOW)
+        if call.stack:
+            self._check_canary(call)
+
+    def _check_canary(self, call: Call) -> None:
+        if self._stacks is not None and self._stacks.overflowed(call.stack):
+            raise UsageError(_OVERFLOW)
+
+
+_OVERFLOW: Final = (
+    "a call used more than its shadow stack and has overwritten other memory of the guest: load the guest with a "
+    "larger shadow_stack_size"
+)
+_OWN_OVERFLOW: Final = (
+    "a call used more than the guest's own stack and has overwritten other memory of the guest: link the program with "
+    "a larger stack (-Wl,-z,stack-size=BYTES)"
+)
