@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 import wasmtime
 
 import caesura
+from tests.instrument.building import HEADER, parts, section
 from tests.support.engine import assemble, engine
 from tests.support.guests import text_guest
 from tests.support.instrumenting import instrument
+from tests.support.paths import npm_file
 from tests.support.plain_abi import PlainGuest
 
 
@@ -76,3 +81,85 @@ def test_get_state_alone() -> None:
     assert guest.function("state")(guest.store) == 1
     guest.function("asyncify_start_rewind")(guest.store, 0)
     assert guest.function("state")(guest.store) == 2
+
+
+SLEEPER = """
+  (module
+    (import "asyncify" "start_unwind" (func $start_unwind (param i32)))
+    (import "asyncify" "stop_unwind" (func $stop_unwind))
+    (import "asyncify" "start_rewind" (func $start_rewind (param i32)))
+    (import "asyncify" "stop_rewind" (func $stop_rewind))
+    (import "env" "sleep" (func $host (param i32)))
+    (memory (export "memory") 1)
+    (global $sleeping (mut i32) (i32.const 0))
+    (func $sleep (param $ms i32)
+      (if (global.get $sleeping)
+        (then (global.set $sleeping (i32.const 0)) (call $stop_rewind))
+        (else
+          (global.set $sleeping (i32.const 1))
+          (i32.store (i32.const 16) (i32.const 24))
+          (i32.store (i32.const 20) (i32.const 1024))
+          (call $host (local.get $ms))
+          (call $start_unwind (i32.const 16)))))
+    (func $main (param $n i32) (result i32) (local $sum i32)
+      (loop $again
+        (local.set $sum (i32.add (local.get $sum) (local.get $n)))
+        (call $sleep (local.get $n))
+        (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+      (local.get $sum))
+    (func (export "start") (param i32) (result i32) (local $result i32)
+      (local.set $result (call $main (local.get 0)))
+      (if (global.get $sleeping) (then (call $stop_unwind)))
+      (local.get $result))
+    (func (export "resume") (result i32) (local $result i32)
+      (call $start_rewind (i32.const 16))
+      (local.set $result (call $main (i32.const 0)))
+      (if (global.get $sleeping) (then (call $stop_unwind)))
+      (local.get $result)))
+"""
+
+
+@pytest.mark.parametrize("optimize", ["size", "balanced"])
+def test_a_small_guest_with_its_own_runtime_is_no_larger_than_with_binaryen(optimize: str, tmp_path: Path) -> None:
+    """Where a module is small, what counts are the ABI's functions; the guest's imports become these themselves."""
+    named = assemble(SLEEPER)
+    original = HEADER + b"".join(section(item.number, item.payload) for item in parts(named) if item.number)
+    (tmp_path / "in.wasm").write_bytes(original)
+    command = [str(npm_file(".bin/wasm-opt")), "--asyncify", "-O1", "in.wasm", "-o", "out.wasm"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    ours = caesura.instrument(original, caesura.Options(optimize=optimize)).module
+    assert len(ours) <= len((tmp_path / "out.wasm").read_bytes())
+
+
+def test_a_small_guest_sleeps_and_goes_on() -> None:
+    slept: list[int] = []
+    binary = instrument(assemble(SLEEPER))
+    guest = PlainGuest(binary, {("env", "sleep"): lambda value: slept.append(value)}, grow=False)
+    guest.call("start", 3)
+    results = [guest.call("resume") for _ in range(3)]
+    assert slept == [3, 2, 1]
+    assert results[-1] == 6
+
+
+def test_imports_of_the_runtime_that_are_named_twice() -> None:
+    """Two imports of one function, and both names of the function that stops, are one function of the ABI."""
+    binary = instrument(
+        assemble("""
+          (module
+            (import "asyncify" "stop_unwind" (func $stop_unwind))
+            (import "asyncify" "start_rewind" (func $start (param i32)))
+            (import "asyncify" "start_rewind" (func $start_too (param i32)))
+            (import "asyncify" "stop_rewind" (func $stop_rewind))
+            (import "asyncify" "get_state" (func $state (result i32)))
+            (memory (export "memory") 1)
+            (func (export "run") (param i32) (result i32)
+              (call $start (i32.const 16)) (call $stop_rewind)
+              (call $start_too (i32.const 16)) (call $state) (call $stop_unwind)))
+        """)
+    )
+    store = wasmtime.Store(engine())
+    exports = wasmtime.Instance(store, wasmtime.Module(store.engine, binary), []).exports(store)
+    run, state = exports["run"], exports["asyncify_get_state"]
+    assert isinstance(run, wasmtime.Func) and isinstance(state, wasmtime.Func)
+    assert run(store, 0) == 2
+    assert state(store) == 0

@@ -139,6 +139,7 @@ class _Pipeline:
             # Where pieces are popped one value at a time, pairs of 4-byte values in 8 bytes cannot be.
             shares_release=options.no_multivalue and (moves == SHARED or memory.pointer == I64),
             pops_check=moves == SHARED and not options.no_multivalue,
+            stubs=self._prepared.runtime_functions,
         )
         if moves == SHARED and options.optimize == "size":
             runtime.push_room = runtime.room()
@@ -291,8 +292,8 @@ class _Pipeline:
 
     def _connect_runtime(self, bodies: list[bytes], runtime: Runtime) -> None:
         """Give the functions that stand for the module's `asyncify` imports their bodies."""
-        for name, function in self._prepared.runtime_functions:
-            bodies[function - self._module.imported_functions] = runtime.forwarding_body(name)
+        for function, body in runtime.stub_bodies.items():
+            bodies[function - self._module.imported_functions] = body
 
     def _assemble(self, bodies: list[bytes], exports: list[tuple[str, int]], memory: Memory) -> bytes:
         module = self._module

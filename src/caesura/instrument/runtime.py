@@ -50,6 +50,10 @@ OVERFLOWED: Final = 3
 # In place of a shared function where there is none.
 NOT_SHARED: Final = -1
 
+# One function of the ABI stands under two names.
+_STOP: Final = "asyncify_stop"
+_STOPPING: Final = ("stop_unwind", "stop_rewind")
+
 _IF: Final = b"\x04\x40"
 _I32_EQZ: Final = b"\x45"
 _I32_EQ: Final = b"\x46"
@@ -72,6 +76,10 @@ class Runtime:
     push that finds too little room grows the memory. With `shares_release` functions load the values of their frames
     themselves, from the address that a shared function gives. With `pops_check` they need not look at the state before
     they pop a frame, since pops return zeros while unwinding.
+
+    `stubs` has (import name, function) for the functions that stand for the module's imports of module `asyncify`. They
+    are the ABI's functions themselves, or, where several stand for the same one, call it: `stub_bodies` has their
+    bodies, without size field, by function.
     """
 
     def __init__(
@@ -84,7 +92,10 @@ class Runtime:
         grows: bool,
         shares_release: bool,
         pops_check: bool,
+        stubs: list[tuple[str, int]],
     ) -> None:
+        self._stubs = stubs
+        self.stub_bodies: dict[int, bytes] = {}
         self.functions = functions
         self.grows = grows
         self.shares_release = shares_release
@@ -109,7 +120,8 @@ class Runtime:
         self.start_unwind = self._start(START_UNWIND, UNWINDING)
         self.start_rewind = self._start(START_REWIND, REWINDING)
         self.stop = self._stop()
-        self.get_state = functions.add(GET_STATE, (), (I32,), [], self.state_get)
+        self.get_state = self._add(GET_STATE, (), (I32,), self.state_get)
+        self._forward_other_stubs()
 
     def push(self, piece: Shape) -> int:
         """Return the index of the function that pushes values of these types."""
@@ -160,15 +172,22 @@ class Runtime:
             (GET_STATE, self.get_state),
         ]
 
-    def forwarding_body(self, name: str) -> bytes:
-        """Return the body of a function that stands for the import `asyncify.name`: it calls the real one."""
-        code = b"\x00"
-        if name in ("start_unwind", "start_rewind"):
-            code += LOCAL_GET + b"\0"
-        for exported, index in self.exports():
-            if exported == f"asyncify_{name}":
-                code += CALL + encode_unsigned(index)
-        return code + END
+    def _add(self, name: str, params: Shape, results: Shape, code: bytes) -> int:
+        """Return the index of a function of the ABI: the first that stands for its import, or an added one."""
+        for imported, stub in self._stubs:
+            if f"asyncify_{imported}" == name or (name == _STOP and imported in _STOPPING):
+                self.stub_bodies[stub] = b"\x00" + code + END
+                return stub
+        return self.functions.add(name, params, results, [], code)
+
+    def _forward_other_stubs(self) -> None:
+        """Let the functions that stand for an import that another one stands for already call that one."""
+        targets = dict(self.exports())
+        for imported, stub in self._stubs:
+            if stub not in self.stub_bodies:
+                passed = LOCAL_GET + b"\0" if imported in ("start_unwind", "start_rewind") else b""
+                call = CALL + encode_unsigned(targets[f"asyncify_{imported}"])
+                self.stub_bodies[stub] = b"\x00" + passed + call + END
 
     def _begin_function(self) -> int:
         """Add the function that sets the pointer to the data structure, and traps where that is in disorder."""
@@ -180,7 +199,7 @@ class Runtime:
     def _start(self, name: str, state: int) -> int:
         code = CONST_I32 + encode_signed(state) + self.state_set
         code += LOCAL_GET + b"\0" + CALL + encode_unsigned(self._begin)
-        return self.functions.add(name, (self.pointer,), (), [], code)
+        return self._add(name, (self.pointer,), (), code)
 
     def _stop(self) -> int:
         """Add the function that makes the state normal. It traps if the state was that of an overflow."""
@@ -188,7 +207,7 @@ class Runtime:
         code += CONST_I32 + encode_signed(NORMAL) + self.state_set
         code += _IF + UNREACHABLE + END
         code += self.data_get + CALL + encode_unsigned(self._begin)
-        return self.functions.add("asyncify_stop", (), (), [], code)
+        return self._add(_STOP, (), (), code)
 
     def _overflow_function(self) -> int:
         if self._overflow < 0:
