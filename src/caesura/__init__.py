@@ -15,6 +15,7 @@ from caesura.errors import (
 )
 from caesura.host.errors import GuestExit, GuestTrap
 from caesura.instrument.api import instrument
+from caesura.instrument.emscripten_js import Named, name_emscripten
 from caesura.instrument.options import Options
 from caesura.instrument.report import FunctionReport, Instrumented
 
@@ -42,6 +43,7 @@ __all__ = [
     "InternalError",
     "MalformedModule",
     "ModuleError",
+    "Named",
     "Options",
     "Program",
     "UnsupportedModule",
@@ -51,6 +53,7 @@ __all__ = [
     "compile",
     "instrument",
     "load",
+    "name_emscripten",
     "yielding",
 ]
 

@@ -135,6 +135,29 @@ def test_modules_with_shortened_names(level: str) -> None:
     run(main())
 
 
+@needs_emscripten
+@pytest.mark.parametrize("level", ["-O3", "-Os"])
+def test_modules_that_get_their_names_back(level: str) -> None:
+    """With a name, `malloc` is found: any number of calls may be suspended."""
+
+    async def main() -> None:
+        gates = Gates()
+        build(level, "a.js")
+        key = hashlib.sha256(SOURCE.read_bytes() + repr((level, "a.js", FLAGS)).encode()).hexdigest()[:16]
+        folder = BUILD / "emscripten-host" / key
+        named = caesura.name_emscripten((folder / "a.wasm").read_bytes(), (folder / "a.js").read_text())
+        guest = await load(Built(named.module, "env", {}, {}), gates)
+        calls = [asyncio.create_task(guest.call("descend", 10 * seed, seed)) for seed in (1, 2, 3)]
+        await settle()
+        assert guest.suspended == 3
+        for seed in (2, 3, 1):
+            gates.open(seed, 0)
+            await settle()
+        assert [call.result() for call in calls] == [expected(10 * seed, seed) for seed in (1, 2, 3)]
+
+    run(main())
+
+
 PUBLISHED = {
     "wa-sqlite/dist/wa-sqlite-async.wasm": True,
     "wa-sqlite/dist/wa-sqlite.wasm": False,

@@ -29,7 +29,7 @@ examples:
 """
 
 # Arguments that are files and folders.
-_FILES: Final = frozenset(["input", "output", "command"])
+_FILES: Final = frozenset(["input", "output", "command", "emscripten_js"])
 _FOLDERS: Final = frozenset(["dir", "read_only_dir"])
 
 

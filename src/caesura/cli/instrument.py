@@ -14,6 +14,7 @@ from caesura.cli.files import (
     about,
     goes_to_terminal,
     is_standard_output,
+    read_file,
     read_module,
     write_output,
 )
@@ -21,7 +22,7 @@ from caesura.cli.messages import say, say_lines, say_warning
 from caesura.cli.options import WrongUsage, add_options, read_options
 from caesura.cli.progress import ProgressBar
 from caesura.cli.summary import function_line, summary_json, summary_line
-from caesura.errors import UnsupportedModule
+from caesura.errors import ModuleError, UnsupportedModule, UsageError
 from caesura.instrument.report import Instrumented
 
 _HELP: Final = "make a module pausable"
@@ -38,6 +39,8 @@ examples:
       only these imports may, and never below a call through a table
   caesura instrument app.wat -o app.async.wat --only-list @functions.txt
       text in and text out; instrument the functions that a file names, one on a line
+  caesura instrument app.wasm -o app.async.wasm --emscripten-js app.js --imports env.fetch
+      a module whose imports and exports Emscripten has shortened
   caesura instrument - < app.wasm > app.async.wasm
       standard input and output
 """
@@ -62,6 +65,12 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         help="where the result goes, as text if the name ends in .wat; '-', the default, is standard output",
     )
     parser.add_argument(
+        "--emscripten-js",
+        metavar="FILE",
+        help="the JavaScript that Emscripten wrote next to the module: its names of imports and exports take the place "
+        "of the module's letters, in lists and in the result",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print the summary as JSON, to standard output if that is free"
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -80,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         goes_to_terminal(STANDARD_STREAM)  # or nowhere: that is said before the work
     bar = ProgressBar(not arguments.quiet)
     try:
-        module = read_module(arguments.input)
+        module = _named(read_module(arguments.input), arguments)
         with about(arguments.input), paused_collector():
             result = caesura.instrument(module, options, bar)
     except InFile as error:
@@ -95,6 +104,23 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         _summarize(result, arguments, options.verbose)
     return 0
+
+
+def _named(module: bytes, arguments: argparse.Namespace) -> bytes:
+    """Return a module with the names that Emscripten's JavaScript has for it, if that is given."""
+    if arguments.emscripten_js is None:
+        return module
+    script = read_file(arguments.emscripten_js).decode(errors="replace")
+    with about(arguments.emscripten_js, UsageError), about(arguments.input, ModuleError):
+        named = caesura.name_emscripten(module, script)
+    if arguments.quiet:
+        return named.module
+    if arguments.verbose:
+        for old, new in {**named.imports, **named.exports}.items():
+            say(f"{old} is {new}")
+    if named.unnamed:
+        say_warning(f"imports and exports that keep their letters: {', '.join(named.unnamed)}")
+    return named.module
 
 
 def _pieces(output: str, module: bytes) -> Iterable[bytes]:

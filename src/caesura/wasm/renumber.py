@@ -96,6 +96,22 @@ def _function_numbers(module: Module, removed: list[int]) -> list[int]:
     return numbers
 
 
+def encode_import(module: Module, item: Import) -> bytes:
+    """Return an import of a module in binary form, with the module and the name that the item has."""
+    head = encode_name(item.module) + encode_name(item.name) + bytes([item.kind])
+    if item.kind == FUNCTION_KIND:
+        return head + encode_unsigned(module.function_types[item.index])
+    if item.kind == TABLE_KIND:
+        table = module.tables[item.index]
+        return head + encode_value_type(table.element) + _encode_limits(table.limits)
+    if item.kind == MEMORY_KIND:
+        return head + _encode_limits(module.memories[item.index])
+    if item.kind == GLOBAL_KIND:
+        entry = module.globals[item.index]
+        return head + encode_value_type(entry.type) + (b"\x01" if entry.mutable else b"\x00")
+    return head + b"\x00" + encode_unsigned(module.tags[item.index])
+
+
 class _Renumbering:
     """A module and the new index of each function and global."""
 
@@ -111,9 +127,8 @@ class _Renumbering:
         """Return the renumbered module (see `imports_to_stubs`)."""
         module = self._module
         edits = SectionEdits()
-        imports = [
-            self._import(item) for item in module.imports if item.kind != FUNCTION_KIND or item.index not in removed
-        ]
+        kept = [item for item in module.imports if item.kind != FUNCTION_KIND or item.index not in removed]
+        imports = [encode_import(module, item) for item in kept]
         for module_name, name, value_type in added_globals:
             entry = bytes([GLOBAL_KIND]) + encode_value_type(value_type) + b"\x01"
             imports.append(encode_name(module_name) + encode_name(name) + entry)
@@ -141,21 +156,6 @@ class _Renumbering:
         if kind == FUNCTION_KIND:
             return self._functions[index]
         return self._globals[index] if kind == GLOBAL_KIND else index
-
-    def _import(self, item: Import) -> bytes:
-        module = self._module
-        head = encode_name(item.module) + encode_name(item.name) + bytes([item.kind])
-        if item.kind == FUNCTION_KIND:
-            return head + encode_unsigned(module.function_types[item.index])
-        if item.kind == TABLE_KIND:
-            table = module.tables[item.index]
-            return head + encode_value_type(table.element) + _encode_limits(table.limits)
-        if item.kind == MEMORY_KIND:
-            return head + _encode_limits(module.memories[item.index])
-        if item.kind == GLOBAL_KIND:
-            entry = module.globals[item.index]
-            return head + encode_value_type(entry.type) + (b"\x01" if entry.mutable else b"\x00")
-        return head + b"\x00" + encode_unsigned(module.tags[item.index])
 
     def _write_code(self, edits: SectionEdits) -> None:
         module = self._module
