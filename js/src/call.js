@@ -40,7 +40,7 @@ export const REWINDING = 2;
  * @property {any} [home] The shadow stack pointer to leave behind, where it runs on the guest's own stack.
  * @property {[low: any, high: any]} [limits] Those of the stack that it was entered from, where it runs on another.
  * @property {number} [limit] The end of its frames.
- * @property {Uint8Array} [frames] The frames where another call needed their place.
+ * @property {ArrayLike<number>} [frames] The frames where another call needed their place.
  */
 
 /**

@@ -65,11 +65,21 @@ const isStranger = ({ listed }, index) => !(((listed[index >> 3] ?? 255) >> (ind
 export let instrumentedAny = false;
 
 /**
- * Return what a module tells of itself: whether it is instrumented, and with thunks, which functions may be on the stack at
- * a suspension (a bit for each; empty where it does not tell), and the results of its imports (for each, how many, and
- * their kinds; none where all are numbers). Where it does not tell whether others can get between its functions, a
- * table that others can reach says that they can.
+ * What a module tells of itself.
+ * @typedef {object} Description
+ * @property {boolean} instrumented
+ * @property {boolean} thunks
+ * @property {Uint8Array} listed Which functions may be on the stack at a suspension, a bit for each.
+ * @property {Uint8Array[]} results For each imported function how many results it has, and their kinds.
+ * @property {number} facts
+ * @property {number} [stackLow] The lowest address of the guest's own shadow stack.
+ */
+
+/**
+ * Return what a module tells of itself. Where it does not, which functions may suspend is not known, and all results are
+ * numbers; and a table that others can reach says that these may get between its functions.
  * @param {WebAssembly.Module} module
+ * @returns {Description}
  */
 export function describe(module) {
   const entries = WebAssembly.Module.exports(module);
@@ -95,8 +105,6 @@ export function describe(module) {
 
 /** Read a number in LEB128. @param {number[]} bytes @returns {number} */
 const readUnsigned = ([first, ...rest]) => (first & 127) + (first > 127 ? 128 * readUnsigned(rest) : 0);
-
-/** @typedef {ReturnType<typeof describe>} Description */
 
 /**
  * @param {Description} description Of the module, or of the first one that has these globals.

@@ -1,9 +1,11 @@
 /** Put the standard's names onto `WebAssembly`, for programs that find them there. */
 
 import { SuspendError } from "./errors.js";
-import { Instance, instantiate, instantiateStreaming } from "./instantiate.js";
+import { defaults, Instance, instantiate, instantiateStreaming } from "./instantiate.js";
 import { promising, Suspending } from "./promising.js";
 
-export function install() {
+/** @param {import("./guest.js").Options} [options] For programs that cannot give them to `instantiate` themselves. */
+export function install(options) {
+  Object.assign(defaults, options);
   Object.assign(WebAssembly, { Instance, SuspendError, Suspending, instantiate, instantiateStreaming, promising });
 }

@@ -12,6 +12,9 @@ import { exported, Suspending } from "./promising.js";
 /** @typedef {import("./guest.js").Options} Options */
 /** @typedef {Record<string, Record<string, WebAssembly.ImportValue | Suspending>>} Imports */
 
+/** What holds where options say nothing. @type {Options} */
+export const defaults = {};
+
 /** The guests whose modules share globals, by the one that is their state. @type {WeakMap<object, Guest>} */
 const groups = new WeakMap();
 const STATE = "__asyncify_state";
@@ -43,13 +46,13 @@ function toImports(lists) {
  * @param {Options} [options]
  * @returns {[WebAssembly.Imports, (instance: WebAssembly.Instance) => WebAssembly.Instance]}
  */
-function prepare(compiled, imports, options = {}) {
+function prepare(compiled, imports, options) {
   const description = describe(compiled);
   const wanted = WebAssembly.Module.imports(compiled);
   const shared = wanted.find(({ name }) => name == STATE);
   const state = shared && imports[shared.module][STATE];
   const group = groups.get(state);
-  const guest = group ?? makeGuest(description, options);
+  const guest = group ?? makeGuest(description, { ...defaults, ...options });
   if (guest.thunks != description.thunks) throw new WebAssembly.LinkError(`${STATE}: modules with and without thunks`);
   if (state instanceof WebAssembly.Global) groups.set(state, guest);
   const lists = Object.create(null);

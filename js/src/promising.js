@@ -34,12 +34,14 @@ function listen(signal, call) {
 
 /** An import that may return a promise, which the guest then waits for. */
 export class Suspending {
+  /** @protected @type {(...args: any[]) => any} */
+  f;
+
   /** @param {(...args: any[]) => any} f */
   constructor(f) {
     if (typeof f != "function" || isExported(f)) {
       throw new TypeError("not a function of JavaScript");
     }
-    /** @private */
     this.f = f;
   }
 }

@@ -53,5 +53,10 @@ it("puts the standard's names onto WebAssembly", async () => {
     assert.ok(other instanceof WebAssembly.Instance);
     assert.equal(await WebAssembly.promising(other.exports.down)(3, 2), 5);
   }
+  const asked = [];
+  ponyfill.install({ allocate: (bytes) => (asked.push(bytes), 65536), stackSize: 8192 });
+  const { instance } = await WebAssembly.instantiate(bytes("deep", "plain"), env(WebAssembly));
+  assert.equal(await WebAssembly.promising(instance.exports.down)(3, 2), 5);
+  assert.deepEqual(asked, [8192]);
   Object.defineProperties(WebAssembly, engine);
 });
