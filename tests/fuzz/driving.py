@@ -44,6 +44,8 @@ class Host:
             "ask": self.ask,
             "pair": self.pair,
             "object": self.same,
+            "choose": self.nothing,
+            "forge": self.nothing,
             "note": self.note,
             "again": self.again,
             "yield": caesura.yielding(self.note),
@@ -64,6 +66,10 @@ class Host:
         """Return an object."""
         await self._wait(0)
         return value
+
+    async def nothing(self, value: int) -> None:
+        """Return null."""
+        await self._wait(0)
 
     def note(self, value: int) -> int:
         """Return at once."""
@@ -120,6 +126,7 @@ def arguments_for(guest: Guest, name: str, source: random.Random) -> list[Any]:
         "f32": source.random,
         "f64": source.random,
         "v128": lambda: source.randbytes(16),
+        "funcref": lambda: source.choice((None, guest.function(name))),
         "externref": lambda: source.choice((None, "text", [source])),
     }
     return [values[kind]() if kind in values else None for kind in guest.parameters(name)]

@@ -8,6 +8,7 @@ shrink what they answer, call the host, call each other, trap.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import random
 from typing import Final, TypeVar
 
@@ -20,9 +21,14 @@ _IMPORTS: Final = """
   (import "env" "ask" (func $ask (param i32) (result i32)))
   (import "env" "pair" (func $pair (param i32) (result i32 f64)))
   (import "env" "object" (func $object (param externref) (result externref)))
+  (import "env" "choose" (func $choose (param i64) (result funcref)))
+  (import "env" "forge" (func $forge (param i64) (result externref)))
   (import "env" "note" (func $note (param i32) (result i32)))
   (import "env" "again" (func $again (param i32) (result i32)))
   (import "env" "yield" (func $yield (param i32) (result i32)))"""
+
+# What a forged reference may point to.
+_FORGED: Final = ctypes.create_string_buffer(256)
 
 _ADDRESSES: Final = (0, 4, 8, 16, 20, 24, 32, 40, 288, 304, 1024, 1028, 1040, 1048, 1056, 65532, 65536, 131072)
 _NUMBERS: Final = (0, 1, 2, 3, 5, 16, 288, 304, 1024, 1312, 1316, 1344, 65536, 0x40000000, 0x7FFFFFF0, -1, -16)
@@ -138,7 +144,7 @@ class Grammar:
     def _functions(self) -> list[str]:
         lines: list[str] = []
         for name in self._source.sample(("f", "g", "k"), self._source.randint(1, 3)):
-            params = [self._pick(*_TYPES[:6]) for _ in range(self._pick(0, 1, 1, 2))]
+            params = [self._pick(*_TYPES[:7]) for _ in range(self._pick(0, 1, 1, 2))]
             results = [
                 self._pick(*_TYPES) if self._rarely(0.1) else self._pick(*_TYPES[:6])
                 for _ in range(self._pick(0, 1, 1, 2))
@@ -199,7 +205,7 @@ class Grammar:
         if what < 0.81:
             return "(unreachable)"
         if what < 0.84:
-            return "(drop (call_indirect (type $t) (i32.const 0)) (i32.const 0))"
+            return f"(call_indirect (type $t) (i32.const {self._pick(0, 1, 1)}))"
         if what < 0.88:
             return "(table.set 0 (i32.const 0) (ref.func $ask))"
         if what < 0.92:
@@ -208,7 +214,10 @@ class Grammar:
 
     def _ask(self) -> str:
         number = self._number()
+        place = self._pick(number, ctypes.addressof(_FORGED))
         return self._pick(
+            f"(table.set 0 (i32.const 1) (call $choose (i64.const {place})))",
+            f"(drop (call $object (call $forge (i64.const {place}))))",
             f"(drop (call $ask (i32.const {number})))",
             f"(drop (call $ask (i32.const {number})))",
             f"(drop (call $yield (i32.const {number})))",

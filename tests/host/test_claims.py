@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import subprocess
 import sys
 from typing import Final
@@ -221,3 +222,66 @@ def test_a_signal_while_the_guest_computes() -> None:
     """
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted 7\n", "")
+
+
+# A table with the function that is to be called, and a call of whatever the table has.
+CALLING: Final = """(type $t (func (result i32))) (table $t 1 funcref)
+    (func $run (param funcref) (result i32)
+        (table.set $t (i32.const 0) (local.get 0)) (call_indirect $t (type $t) (i32.const 0)))"""
+
+
+# What a forged reference would point to: with any other address, Wasmtime finds out when it fails to read there.
+FORGED: Final = ctypes.create_string_buffer(256)
+
+
+def test_a_number_is_no_reference() -> None:
+    """What an import returns when it suspends is where its arguments were, and a guest may look at it."""
+
+    async def main() -> None:
+        text = f"""(module (import "env" "choose" (func $choose (param i64) (result funcref))) {CALLING} {MEMORY}
+            {claims()} {MALLOC}
+            (func (export "f") (result i32) (call $run (call $choose (i64.const {ctypes.addressof(FORGED)})))))"""
+        guest = await caesura.load(text.encode(), {"env": {"choose": ask}}, cache=False)
+        with pytest.raises(caesura.GuestTrap, match="indirect call to null"):
+            await guest.call("f")
+
+    run(main())
+
+
+def test_a_result_is_no_argument() -> None:
+    """A call that is resumed gets its arguments where its results were."""
+
+    async def main() -> None:
+        advance = "(i32.store (i32.const 1024) (i32.add (i32.const 4) (i32.load (i32.const 1024))))"
+        text = f"""(module {ASK} {CALLING} {MEMORY} {claims(advance)} {MALLOC} (global $times (mut i32) (i32.const 0))
+            (func (export "f") (param funcref) (result i64)
+                (global.set $times (i32.add (global.get $times) (i32.const 1)))
+                (drop (call $ask (i32.const 1)))
+                (if (i32.eq (global.get $times) (i32.const 2)) (then (drop (call $run (local.get 0)))))
+                (i64.const {ctypes.addressof(FORGED)})))"""
+        guest = await caesura.load(text.encode(), {"env": {"ask": ask}}, cache=False)
+        with pytest.raises(caesura.GuestTrap, match="indirect call to null"):
+            await guest.call("f", None)
+
+    run(main())
+
+
+def test_an_object_outlives_the_time_until_a_generator_begins() -> None:
+    """A reference is made again when the call begins: the guest may have thrown the first away."""
+
+    async def main() -> None:
+        text = b"""(module (import "env" "next" (func $next)) (import "env" "see" (func $see (param externref)))
+            (table $t 1 externref)
+            (func (export "keep") (param externref) (table.set $t (i32.const 0) (local.get 0)))
+            (func (export "f") (param externref) (call $see (local.get 0)) (call $next)))"""
+        seen: list[object] = []
+        functions = {"next": caesura.yielding(lambda: None), "see": seen.append}
+        guest = await caesura.load(text, {"env": functions}, cache=False)
+        generators = [guest.generate("f", [place]) for place in range(5)]
+        for place in range(20_000):
+            guest.call_nowait("keep", (place,))
+        for generator in generators:
+            next(generator)
+        assert seen == [[place] for place in range(5)]
+
+    run(main())

@@ -41,6 +41,7 @@ class Call:
         "_buffer_address",
         "_export",
         "_mode",
+        "_references",
         "answer",
         "arriving",
         "coroutine",
@@ -69,6 +70,7 @@ class Call:
         self._buffer = export.new_buffer()
         self._buffer_address = ctypes.addressof(self._buffer)
         export.params.write(self._buffer, 0, arguments, instance.objects, "argument", export.name)
+        self._references = arguments if export.params.has_references else None
         # The import at which the guest is suspended, and what it waits for.
         self.pending: HostFunction | None = None
         self.coroutine: Coroutine[Any, Any, Any] | None = None
@@ -122,6 +124,10 @@ class Call:
         self.instance.check()  # a generator starts long after it was made
         self._check_depth()
         self._begin()
+        if self._references is not None:  # those that were made before the guest ran may be void
+            self._export.params.write(
+                self._buffer, 0, self._references, self.instance.objects, "argument", self._export.name
+            )
         if self._export.may_suspend:
             self.instance.stacks.take(self)
         self._enter()
@@ -150,6 +156,9 @@ class Call:
         self.coroutine = None
         self.waited_for = None
         assert instance.protocol is not None, "only a call with a protocol is suspended"
+        if self._references is not None:  # no number that was returned may pass for a reference
+            self._references = ()
+            ctypes.memset(self._buffer_address, 0, self._export.params.size)
         instance.protocol.prepare_resume(self)
         self._enter()
 

@@ -108,6 +108,7 @@ class HostFunction:
             return
         result = self.function(*self.arguments(call, values))
         if self.kind == YIELDING_FUNCTION:
+            self._clear_results(values)
             call.suspend_yielding(self, result)
             return
         if hasattr(result, "__await__"):
@@ -127,7 +128,13 @@ class HostFunction:
         except StopIteration as end:
             self.write_result(call, values, end.value)
             return
+        self._clear_results(values)
         call.suspend_coroutine(self, coroutine, waited_for)
+
+    def _clear_results(self, values: int) -> None:
+        """Let references that nobody is to look at be null: the arguments lie there, and a number is no reference."""
+        if self.results.has_references:
+            ctypes.memset(values, 0, self.results.size)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
