@@ -285,3 +285,23 @@ def test_an_object_outlives_the_time_until_a_generator_begins() -> None:
         assert seen == [[place] for place in range(5)]
 
     run(main())
+
+
+def test_a_narrow_stack_pointer_in_a_wide_memory() -> None:
+    """A memory with 64-bit addresses moves when it grows, whatever the stack pointer is like."""
+
+    async def main() -> None:
+        text = f"""(module {ASK} (memory (export "memory") i64 2)
+            (global (export "__stack_pointer") (mut i32) (i32.const 4096))
+            {F}
+            (func (export "grow") (param i64) (result i64) (memory.grow (local.get 0)))
+            (func (export "malloc") (param i32) (result i32) (i32.const 65536))
+            (func (export "free") (param i32)))"""
+        guest = await caesura.load(text.encode(), {"env": {"ask": ask}}, cache=False, shadow_stack_size=4096)
+        calls = [asyncio.create_task(guest.call("f", value)) for value in range(3)]
+        await asyncio.sleep(0)
+        assert guest.call_nowait("grow", 65536) == 2  # beyond the address space that is reserved
+        assert await asyncio.gather(*calls) == [1, 2, 3]
+        assert await asyncio.gather(*[guest.call("f", value) for value in range(3)]) == [1, 2, 3]
+
+    run(main())

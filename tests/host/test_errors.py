@@ -207,3 +207,15 @@ def test_one_exception_raised_many_times(abi: str) -> None:
         assert [note.count("deep") for note in notes[1:]] == [9, 10, 11, 12]
 
     run(main())
+
+
+def test_an_exception_of_webassembly_that_nobody_catches(abi: str) -> None:
+    async def main() -> None:
+        text = b"""(module (tag $e (param i32)) (func $f (export "f") (throw $e (i32.const 5))))"""
+        guest = await caesura.load(text, {}, cache=False)
+        for _ in range(2):
+            with pytest.raises(caesura.GuestTrap) as caught:
+                guest.call_nowait("f")
+            assert (caught.value.kind, caught.value.backtrace) == ("uncaught exception", ("f",))
+
+    run(main())

@@ -17,6 +17,9 @@ from caesura.host.errors import ASYNCIFY_OVERFLOW, MEMORY_OUT_OF_BOUNDS
 _MOST_FRAMES: Final = 20
 
 _OWN: Final = "asyncify_"
+
+# What Wasmtime says of an exception that nobody caught, which has no code.
+_THROWN: Final = "thrown Wasm exception"
 _OVERFLOW: Final = "asyncify_stack_overflow"
 
 _KINDS: Final = {
@@ -48,12 +51,13 @@ def kind_of_trap(trap: wasmtime.Trap, description: Description, unwinding: bool)
     if innermost == _OVERFLOW or (unwinding and code == wasmtime.TrapCode.UNREACHABLE):
         return ASYNCIFY_OVERFLOW
     if code is None:
-        return trap.message.splitlines()[0]
+        cause = cause_of(trap)
+        return _KINDS[wasmtime.TrapCode.UNCAUGHT_EXCEPTION] if cause == _THROWN else cause
     return _KINDS.get(code, code.name.lower().replace("_", " "))
 
 
-def cause_of(error: wasmtime.WasmtimeError) -> str:
-    """Return why one of Wasmtime's own functions failed, of a message that tells of frames and causes."""
+def cause_of(error: wasmtime.WasmtimeError | wasmtime.Trap) -> str:
+    """Return why something failed, of a message that tells of frames and causes."""
     _, _, causes = str(error).partition("Caused by:")
     lines = (causes or str(error)).strip().splitlines()
     return re.sub(r"^\d+: ", "", lines[0].strip()) if lines else "unknown error"

@@ -61,10 +61,11 @@ class Description:
     instrumented it said that it would not. `state_changes` has the names under which the ABI's functions are exported,
     by their proper names. `entries` are the exports with an entry thunk, and the thunks' indices. `memory` is the name
     of the guest's own memory, `asyncify_memory` that of the memory with the asyncify stack, `wide` tells whether the
-    latter has 64-bit addresses; names are empty where there is nothing. `stack_pointer` is the name of the export of
-    the shadow stack pointer, `wide_stack` whether it is an i64, `thunks_switch` whether the entry thunks are known to
-    exchange it. `stack_low` and `stack_high` are the limits of the guest's own shadow stack (0 and 0: not known),
-    `stack_lows` and `stack_highs` the names of the exports of the globals in which the guest keeps them.
+    latter has 64-bit addresses, `wide_memory` whether the former does; names are empty where there is nothing.
+    `stack_pointer` is the name of the export of the shadow stack pointer, `wide_stack` whether it is an i64,
+    `thunks_switch` whether the entry thunks are known to exchange it. `stack_low` and `stack_high` are the limits
+    of the guest's own shadow stack (0 and 0: not known), `stack_lows` and `stack_highs` the names of the exports of
+    the globals in which the guest keeps them.
     `unclear_stack` tells that there seems to be a shadow stack without a pointer that is certain.
 
     Where the options left out functions that the analysis would have instrumented, `checked` is set: `uninstrumented`
@@ -80,6 +81,7 @@ class Description:
     memory: str
     asyncify_memory: str
     wide: bool
+    wide_memory: bool
     stack_pointer: str
     wide_stack: bool
     thunks_switch: bool

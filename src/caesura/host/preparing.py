@@ -206,6 +206,7 @@ def _describe(drivable: _Drivable, switches: bool) -> Description:
         memory=memory,
         asyncify_memory=asyncify,
         wide=bool(asyncify) and module.memories[_exported_index(module, MEMORY_KIND, asyncify)].is64,
+        wide_memory=bool(memory) and module.memories[_exported_index(module, MEMORY_KIND, memory)].is64,
         stack_pointer=_export_name(module, GLOBAL_KIND, pointer) if pointer >= 0 else "",
         wide_stack=pointer >= 0 and module.globals[pointer].type == t.I64,
         thunks_switch=switches,

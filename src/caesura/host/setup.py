@@ -61,7 +61,7 @@ def make_switch(instance: Instance, settings: GuestSettings) -> StackSwitch:
         lambda size: _malloc(instance, size, wide),
         lambda address: instance.call_now("free", address),
         instance.locate,
-        wide or instance.program.settings.memories_move,
+        description.wide_memory or instance.program.settings.memories_move,
     )
     has_limits = description.stack_lows or description.stack_highs
     return StackSwitch(pointer, stacks, limits=limits if has_limits else None, low=low)
