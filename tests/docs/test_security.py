@@ -59,7 +59,13 @@ TESTS: Final = {
     "It can take all memory": ("host/test_security.py::test_without_a_limit_a_memory_grows_to_four_gibibytes",),
     "With the limit": (
         "host/test_security.py::test_without_a_limit_a_memory_grows_to_four_gibibytes",
+        "host/test_security.py::test_objects_of_the_guests_own_count_as_a_memory",
         "host/test_limits.py::test_limits_of_memory_and_tables",
+    ),
+    "It can let its tables grow": ("host/test_limits.py::test_limits_of_memory_and_tables",),
+    "It can let each of its suspended calls": (
+        "host/test_calls.py::test_deep_stacks_grow_their_memory",
+        "host/test_security.py::test_suspended_calls_take_no_more_than_the_limit",
     ),
     "It can recurse": (
         "host/test_native_stack.py::test_a_guest_and_a_host_function",

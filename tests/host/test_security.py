@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import caesura
-from tests.host.support import run
+from tests.host.support import WAITER, run
 
 
 def test_addresses_of_another_guest() -> None:
@@ -86,6 +86,40 @@ def test_without_a_limit_a_memory_grows_to_four_gibibytes() -> None:
         assert guest.call_nowait("grow", 1) == -1
         limited = await caesura.load(text, {}, cache=False, memory_limit=1 << 20)
         assert limited.call_nowait("grow", 16) == -1 and limited.call_nowait("grow", 15) == 1
+
+    run(main())
+
+
+def test_objects_of_the_guests_own_count_as_a_memory() -> None:
+    async def main() -> None:
+        text = b"""(module (type $bytes (array i8)) (type $list (struct (field (ref null $list)) (field (ref $bytes))))
+            (global $kept (mut (ref null $list)) (ref.null $list))
+            (func (export "f") (loop
+                (global.set $kept (struct.new $list (global.get $kept) (array.new_default $bytes (i32.const 65536))))
+                (br 0))))"""
+        guest = await caesura.load(text, {}, cache=False, memory_limit=1 << 20)
+        with pytest.raises(caesura.GuestTrap, match="GC heap out of memory"):
+            guest.call_nowait("f")
+
+    run(main())
+
+
+def test_suspended_calls_take_no_more_than_the_limit() -> None:
+    async def main() -> None:
+        gate: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def wait(value: int) -> int:
+            return await gate
+
+        guest = await caesura.load(WAITER, {"env": {"wait": wait}}, cache=False, memory_limit=1 << 16)
+        with pytest.raises(caesura.GuestTrap, match="asyncify stack overflow"):
+            await guest.call("deep", 9_000)
+        calls = [asyncio.create_task(guest.call("deep", 5_000)) for _ in range(10)]
+        await asyncio.sleep(0)
+        held = sum(len(call.frames) for call in guest._instance.suspended)
+        assert 10 * 40_000 < held <= 10 << 16
+        gate.set_result(0)
+        assert set(await asyncio.gather(*calls)) == {5_000 * 5_001 // 2}
 
     run(main())
 

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 # In Wasmtime's words, what the system answers where address space is limited.
 _NO_ADDRESS_SPACE: Final = "mmap failed"
 
+# How many exports an error names.
+_MOST_NAMES: Final = 20
+
 # States of the ABI.
 _NORMAL: Final = 0
 _REWINDING: Final = 2
@@ -198,7 +201,7 @@ class Instance:
             self.check()
             shape = self.description.functions.get(name)
             if shape is None:
-                known = ", ".join(sorted(self.description.public_functions())) or "none"
+                known = _listed(sorted(self.description.public_functions()))
                 raise UsageError(f"the guest exports no function '{name}' (exported: {known})")
             has_thunk = name in self.description.entries
             item = self.item(ENTRY_PREFIX + name if has_thunk else name)
@@ -357,3 +360,9 @@ class Instance:
         """Return the host's address of a range of the guest's memory, good until the guest runs again."""
         assert self.memory is not None, "who asks has looked"
         return self.memory._locate(address, size)
+
+
+def _listed(names: list[str]) -> str:
+    """Return names as an error shows them: never pages of them."""
+    shown = ", ".join(names[:_MOST_NAMES]) or "none"
+    return f"{shown}, and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else shown

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 PAGE_SIZE: Final = 65536
 
+# How much of a string whose end is not known is read first.
+_STRING_CHUNK: Final = 256
+
 
 class GuestMemory:
     """A memory of a guest. Addresses and sizes are bytes; what lies beyond its end is a UsageError."""
@@ -50,8 +53,10 @@ class GuestMemory:
         if size is None:
             raw = bytearray()
             end = len(self)
+            step = _STRING_CHUNK
             while True:
-                chunk = self.read(address, min(256, end - address)) if address < end else b""
+                chunk = self.read(address, min(step, end - address)) if address < end else b""
+                step = min(2 * step, PAGE_SIZE)
                 if not chunk:
                     raise UsageError("the guest's string has no zero byte before the end of the memory")
                 place = chunk.find(0)
