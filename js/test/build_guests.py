@@ -30,6 +30,8 @@ ONLY: Final = {
     "calls": ("bare", "plain", "thunks", "binaryen"),
     "between": ("bare",),
     "limits": ("plain", "thunks", "binaryen"),
+    "told": ("thunks", "secondary"),
+    "unclear": ("plain", "thunks"),
     "values": ("bare", "plain", "thunks"),  # Binaryen has no value for some of these types
     "nothing": ("bare", "plain", "thunks"),
     "heap64": ("plain", "thunks"),

@@ -86,3 +86,40 @@ for (const { way, module } of waysToRun("limits")) {
     });
   });
 }
+
+for (const { way, module } of waysToRun("told")) {
+  it(`C stacks are as large as the module tells: ${way}`, async () => {
+    const asked = [];
+    const env = { ask: new Suspending((number) => sleep(number % 2, number)) };
+    const allocate = (bytes) => (asked.push(bytes), exports.malloc(bytes));
+    const { exports } = new ponyfill.Instance(module, { env }, { allocate });
+    assert.deepEqual(await Promise.all([1, 2, 3].map(promising(exports.use))), [2, 4, 6]);
+    assert.deepEqual(asked.filter((bytes) => bytes != 2 ** 18), [32768 - 1024, 32768 - 1024]);
+    assert.equal(exports.pointer(), 32768);
+  });
+}
+
+for (const { way, module } of waysToRun("unclear")) {
+  describe(`a C stack that is not clear: ${way}`, () => {
+    const start = (options) => {
+      const env = { ask: new Suspending((number) => (number ? sleep(0, number) : 0)) };
+      return new ponyfill.Instance(module, { env }, options).exports;
+    };
+
+    it("has one suspended call at a time", async () => {
+      const exports = start();
+      const first = promising(exports.use)(1);
+      await assert.rejects(promising(exports.use)(2), { name: "SuspendError", message: /another call .*C stack/ });
+      assert.equal(await promising(exports.use)(0), 0);
+      assert.equal(await first, 2);
+      assert.equal(await promising(exports.use)(2), 4);
+    });
+
+    it("may have more if the user says so", async () => {
+      const exports = start({ singleStack: false });
+      const [first, second] = [1, 2].map(promising(exports.use));
+      assert.equal(await first, 2);
+      assert.equal(await second, 4);
+    });
+  });
+}

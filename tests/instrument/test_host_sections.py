@@ -9,7 +9,7 @@ from caesura.wasm.module import Module
 from tests.support.engine import assemble
 
 FUNCTIONS, FACTS, RESULTS = "asyncify.functions", "asyncify.facts", "asyncify.results"
-BY_LISTS, CALLS_REFERENCES, ADDED_MEMORY = 1, 2, 4
+BY_LISTS, CALLS_REFERENCES, ADDED_MEMORY, UNCLEAR_STACK, STACK_LOW = 1, 2, 4, 8, 16
 
 GUEST = """
   (module
@@ -95,3 +95,21 @@ def test_results_that_are_more_than_a_number(thunks: bool) -> None:
     assert of(builtin) == bytes([1, 0, 1, 0, 128 + 1, 0])
     many = f'(import "env" "many" (func (result {"i32 " * 200})))'
     assert of(f"{many} {builtin}") == bytes([1, 0, 1, 0, 127, *[0] * 127, 128 + 1, 0])
+
+
+@pytest.mark.parametrize("thunks", [False, True])
+def test_what_is_known_of_the_shadow_stack(thunks: bool) -> None:
+    def of(start: int, data: str = "", **lists: tuple[str, ...]) -> bytes | None:
+        options = caesura.Options(thunks=thunks, **lists)
+        frame = f"""(global $g (mut i32) (i32.const {start})) {data}
+          (func (export "frame") (result i32) (local i32 i32)
+            (global.set $g (local.tee 0 (i32.sub (global.get $g) (i32.const 16))))
+            (i32.store (local.get 0) (i32.const 7))
+            (local.set 1 (i32.load (local.get 0)))
+            (global.set $g (i32.add (local.get 0) (i32.const 16)))
+            (local.get 1))"""
+        return sections(options, memory=f"(memory 1) {frame}").get(FACTS)
+
+    assert of(65536, only_list=("run",)) == bytes([BY_LISTS | STACK_LOW, 0])
+    assert of(65536, '(data (i32.const 1000) "data")', only_list=("run",)) == bytes([BY_LISTS | STACK_LOW, 0xF0, 0x07])
+    assert of(65540) == bytes([UNCLEAR_STACK])

@@ -12,8 +12,11 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.calls import CallGraph
+from caesura.analysis.shadow_stack import ShadowStack
+from caesura.analysis.stack_region import find_region
 from caesura.analysis.suspension import Suspension
 from caesura.instrument.options import Options
+from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import is_reference
@@ -26,6 +29,8 @@ FACTS_SECTION: Final = "asyncify.facts"
 BY_LISTS: Final = 1
 CALLS_REFERENCES: Final = 2
 ADDED_MEMORY: Final = 4
+UNCLEAR_STACK: Final = 8
+STACK_LOW: Final = 16
 
 # In the section of results: a result's kind, and the flag of an import that an engine may provide itself.
 _NUMBER: Final = 0
@@ -40,6 +45,7 @@ def write_host_sections(
     options: Options,
     graph: CallGraph,
     suspension: Suspension,
+    shadow_stack: ShadowStack,
     added_memory: bool,
     edits: SectionEdits,
 ) -> None:
@@ -48,15 +54,22 @@ def write_host_sections(
     if results:
         edits.custom[RESULTS_SECTION] = results
     facts = (BY_LISTS if _chosen_by_lists(options) else 0) | (ADDED_MEMORY if added_memory else 0)
+    if shadow_stack.unclear:
+        facts |= UNCLEAR_STACK
     if options.thunks or facts & BY_LISTS:
         edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, len(suspension.reason))
     elif options.imports or options.ignore_imports:
         edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, module.imported_functions)
-    elif not added_memory:
+    elif not facts:
         return
     if any(graph.indirect) or graph.changed_tables:
         facts |= CALLS_REFERENCES
-    edits.custom[FACTS_SECTION] = bytes([facts])
+    region = find_region(module, shadow_stack.pointer) if shadow_stack.pointer >= 0 else None
+    low = b""
+    if region is not None:
+        facts |= STACK_LOW
+        low = encode_unsigned(region.low)
+    edits.custom[FACTS_SECTION] = bytes([facts]) + low
 
 
 def _chosen_by_lists(options: Options) -> bool:

@@ -16,7 +16,7 @@ from caesura.analysis.calls import CallGraph, read_calls
 from caesura.analysis.decoder import Decoder
 from caesura.analysis.entries import entered_from_outside
 from caesura.analysis.instrumented import refuse_instrumented
-from caesura.analysis.shadow_stack import find_stack_pointer
+from caesura.analysis.shadow_stack import find_shadow_stack
 from caesura.analysis.suspension import Suspension, find_suspending
 from caesura.analysis.tail_sites import find_tail_sites
 from caesura.analysis.wrappers import find_wrappers
@@ -108,7 +108,7 @@ class _Pipeline:
         self._frameless: dict[int, int] = {}
         self._import_thunks: dict[int, int] = {}
         self._pool = GlobalPool(len(self._module.globals) + (0 if options.import_globals else 2))
-        self._stack_pointer = find_stack_pointer(self._module)
+        self._shadow_stack = find_shadow_stack(self._module)
 
     def run(self, start: float) -> Instrumented:
         """Return the instrumented module and the report."""
@@ -147,7 +147,7 @@ class _Pipeline:
         shares_globals = options.import_globals or options.export_globals
         thunks = None
         if options.thunks:
-            thunks = Thunks(module, self._functions, runtime, self._stack_pointer, shares_globals)
+            thunks = Thunks(module, self._functions, runtime, self._shadow_stack.pointer, shares_globals)
         if thunks is not None:
             self._add_import_thunks(thunks, suspension)
         writer = BodyWriter(
@@ -176,7 +176,7 @@ class _Pipeline:
         exports = runtime.exports()
         if options.thunks or not self._prepared.runtime_functions:
             added_memory = not module.memories and not options.in_secondary_memory
-            write_host_sections(module, options, graph, suspension, added_memory, self._edits)
+            write_host_sections(module, options, graph, suspension, self._shadow_stack, added_memory, self._edits)
         if thunks is not None:
             exports += self._add_entry_thunks(thunks, suspension)
         output = self._assemble(bodies, exports, memory)
@@ -356,7 +356,7 @@ class _Pipeline:
             code_before=_code_size(self._original.data),
             code_after=_code_size(output),
             seconds=seconds,
-            stack_pointer=self._stack_pointer,
+            stack_pointer=self._shadow_stack.pointer,
             warnings=tuple(self._warnings),
         )
 

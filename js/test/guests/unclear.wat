@@ -1,0 +1,17 @@
+;; The same, but the pointer begins where no stack can end: it is not certain that it is one.
+(module
+  (import "env" "ask" (func $ask (param i32) (result i32)))
+  (memory (export "memory") 16)
+  (data (i32.const 1008) "before the stack")
+  (global (mut i32) (i32.const 32772))
+  (global $heap (mut i32) (i32.const 131072))
+  (func (export "malloc") (param i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (local.get 0))))
+  (func (export "pointer") (result i32) (global.get 0))
+  (func $use (export "use") (param $number i32) (result i32) (local $frame i32) (local $sum i32)
+    (global.set 0 (local.tee $frame (i32.sub (global.get 0) (i32.const 16))))
+    (i32.store (local.get $frame) (local.get $number))
+    (local.set $sum (i32.add (call $ask (local.get $number)) (i32.load (local.get $frame))))
+    (global.set 0 (i32.add (local.get $frame) (i32.const 16)))
+    (local.get $sum)))
