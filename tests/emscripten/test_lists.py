@@ -59,3 +59,23 @@ def test_advice_names_the_functions_that_are_instrumented() -> None:
     assert "[asyncify] emscripten_sleep is an import that can change the state" in messages
     assert "[asyncify] nap can change the state due to emscripten_sleep" in messages
     assert "[asyncify] quick " not in messages
+
+
+def test_lists_that_match_nothing_are_told_in_binaryens_words() -> None:
+    """As the tests of later versions of Emscripten look for them."""
+    name = "DOS_ReadFile(unsigned short, unsigned char*, bool)"
+    flags = ("-sASYNCIFY", "-O1", f'-sASYNCIFY_ONLY=["{name}","nosuch","__original_main","dispatch","nap"]')
+    messages = build("lists.c", *flags).messages
+    assert f"warning: Asyncify onlylist contained a non-matching pattern: '{name}'\n" in messages
+    assert "warning: Asyncify onlylist contained a non-existing function name: 'nosuch'\n" in messages
+
+
+def test_advice_is_in_binaryens_words() -> None:
+    """Line by line, but for what calls through the table: there Binaryen knows less."""
+    flags = ("-sASYNCIFY", "-O1", "-sASYNCIFY_ADVISE", "-sASYNCIFY_IGNORE_INDIRECT=1", "-sASYNCIFY_REMOVE=nosuch*")
+    real, ours = (
+        {line for line in build("lists.c", *flags, real=real).messages.splitlines() if line.startswith("[asyncify]")}
+        for real in (True, False)
+    )
+    assert real == ours
+    assert len(real) >= 2
