@@ -83,6 +83,7 @@ def test_decisions_and_warnings(lists: str, guest: Folder) -> None:
         "--enable-simd=x",
         "-O3=x",
         "-o=a -o=b",
+        "-ol=2 -ol=3",
         "other.wasm",
         "-o",
     ],
@@ -96,6 +97,42 @@ def test_errors(words: str, guest: Folder) -> None:
     (ours,) = done.err.splitlines()
     assert ours.startswith(f"caesura-wasm-opt: error: {message.removeprefix('Fatal: ')}")
     assert not (guest.path / "a").exists()
+
+
+def test_a_choice_of_memories(folder: Folder) -> None:
+    (folder.path / "in.wasm").write_bytes(
+        wat2wasm('(module (import "e" "a" (func $a)) (memory 1) (memory 1) (func (export "f") call $a))')
+    )
+    line = ["in.wasm", "--asyncify", "--enable-multimemory", "-o", "out.wasm"]
+    _, _, errors = real(folder.path, *line)
+    done = folder.run(*line, real="")
+    assert done.code == 1
+    assert errors[-1].removeprefix("Fatal: ") in done.err
+    assert "exports none as 'memory'" in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-pa asyncify-secondary-memory-size@abc",
+        "-pa asyncify-secondary-memory-size@99999999",
+        "-pa asyncify-memory@nosuch",
+        "-pa asyncify-imports@env.f(,env.g",
+        "-pa asyncify-onlylist@ -pa asyncify-addlist@",
+        "--skip-pass=dce --skip-pass=vacuum",
+    ],
+)
+def test_what_nobody_looks_at_is_no_error(words: str, guest: Folder) -> None:
+    line = ["in.wasm", "--asyncify", "-o", "out.wasm", *words.split()]
+    assert real(guest.path, *line)[0] == 0
+    assert guest.run(*line, real="").code == 0
+
+
+def test_errors_of_the_real_tool_name_the_file(folder: Folder) -> None:
+    (folder.path / "bad.wat").write_text("(module (func i32.bad))")
+    done = folder.run("bad.wat", "--asyncify", "-o", "out.wasm")
+    assert done.code == 1
+    assert "bad.wat:1:14: error" in done.err
 
 
 @pytest.mark.parametrize("folder_has_real", [True, False])

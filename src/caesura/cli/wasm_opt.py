@@ -34,7 +34,7 @@ from caesura.cli.wasm_opt_known import refuse_unknown
 from caesura.cli.wasm_opt_steps import Run, divide, optimize_choice, wants_asyncify
 from caesura.cli.wasm_opt_verbose import decisions
 from caesura.errors import CaesuraError, InternalError, MalformedModule, ModuleError, UnsupportedModule, UsageError
-from caesura.instrument.options import Options, flag_of
+from caesura.instrument.options import FLAG, Options, flag_of
 from caesura.instrument.report import Instrumented
 from caesura.wasm.module import Module
 
@@ -155,19 +155,21 @@ class _Job:
         self._quiet = line.has(arguments.QUIET)
         self._output = line.value(arguments.OUTPUT)
         self._map: str | None = None
+        self._given = b""
 
     def run(self) -> None:
         """Read, do what the line says, write."""
         line = self._line
-        data = read_file(line.input or STANDARD_STREAM)
+        data = self._given = read_file(line.input or STANDARD_STREAM)
         is_text = data[: len(_MAGIC)] != _MAGIC
         steps = divide(line, self._options, is_text, _has_own_runtime(data, is_text))
         multivalue = features.is_on(features.MULTIVALUE, line, b"" if is_text else data) and not steps.second.needed
         self._options = replace(self._options, no_multivalue=not multivalue)
         if not is_text and not self._names:
             data = custom.drop_dwarf(data)
-        if line.has(arguments.OUTPUT_SOURCE_MAP) and line.has(arguments.INPUT_SOURCE_MAP):
-            self._map = _read_text(line.value(arguments.INPUT_SOURCE_MAP))
+        if line.has(arguments.INPUT_SOURCE_MAP):
+            text = _read_text(line.value(arguments.INPUT_SOURCE_MAP))
+            self._map = text if line.has(arguments.OUTPUT_SOURCE_MAP) else None
         data = self._first_run(steps.first, data)
         data = self._drop_debug_information(data)
         with paused_collector():
@@ -182,6 +184,8 @@ class _Job:
         """Instrument a module; what is refused is told with the names that options have here."""
         try:
             return caesura.instrument(data, self._options)
+        except UsageError as error:
+            raise UsageError(_with_pass_arguments(str(error))) from error
         except UnsupportedModule as error:
             if self._options.verbose:
                 for refusal in error.refusals:
@@ -241,8 +245,10 @@ class _Job:
     def _real(self, words: list[str], data: bytes, target: Path | str) -> None:
         """Run the real wasm-opt on a module; without a target, for what it prints."""
         path = real.require("passes other than --asyncify, and for modules in the text format")
-        source = self._folder / "input.wasm"
-        source.write_bytes(data)
+        source = Path(self._line.input)
+        if data is not self._given or not source.is_file():  # or else its errors would not name the file
+            source = self._folder / "input.wasm"
+            source.write_bytes(data)
         if target:
             words = [*words, arguments.OUTPUT, str(target)]
         code = real.run(path, [*words, str(source)])
@@ -284,7 +290,10 @@ def _with_pass_arguments(message: str) -> str:
     """Return a message about options of `caesura instrument` as one about pass arguments."""
     for item in fields(Options):
         if item.metadata["pass_argument"]:
-            message = message.replace(flag_of(item.name), f"--pass-arg={item.metadata['pass_argument']}")
+            argument = f"--pass-arg={item.metadata['pass_argument']}"
+            if item.metadata["kind"] != FLAG:
+                message = message.replace(f"{flag_of(item.name)} ", f"{argument}@")
+            message = message.replace(flag_of(item.name), argument)
     return message
 
 

@@ -174,8 +174,8 @@ _UNUSABLE: Final = frozenset(
 
 _LEVELS: Final = frozenset(["-O", "-O0", "-O1", "-O2", "-O3", "-O4", "-Os", "-Oz"])
 
-# Options that may stand only once, because the second would contradict the first.
-_ONCE: Final = frozenset([OUTPUT, INPUT_SOURCE_MAP, OUTPUT_SOURCE_MAP, OUTPUT_SOURCE_MAP_URL])
+# Options with a value that may stand more than once.
+_REPEATED: Final = frozenset([SKIP_PASS, "--pass-arg"])
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def parse(words: list[str]) -> CommandLine:
             value = words[position]
             position += 1
             taken = (word, value)
-        if name in _ONCE and name in seen:
+        if name in _WITH_VALUE and name not in _REPEATED and name in seen:
             raise UsageError(f"Unexpected second argument '{value}' for '{spelled}'")
         seen.add(name)
         arguments.append(Argument(_classify(name), name, value, taken))

@@ -29,6 +29,10 @@ _OLD_NAMES: Final = {
 # Binaryen looks at this flag's value: an empty one is a flag that was not given.
 _FLAG_WITH_VALUE: Final = "asyncify-ignore-imports"
 
+_IMPORTS: Final = "asyncify-imports"
+_SECONDARY_MEMORY: Final = "asyncify-in-secondary-memory"
+_SECONDARY_MEMORY_SIZE: Final = "asyncify-secondary-memory-size"
+
 # How similar (from 0 to 1) a key is to one of Asyncify's arguments if it is a misspelt one, and not another pass's.
 _MISSPELT: Final = 0.9
 
@@ -52,6 +56,8 @@ def read_options(pass_arguments: list[str], warn: Callable[[str], None]) -> Opti
         if old in given and not given.get(new):
             given[new] = given[old]
         given.pop(old, None)
+    if _SECONDARY_MEMORY not in given:
+        given.pop(_SECONDARY_MEMORY_SIZE, None)  # nobody looks at it then
     values: dict[str, Any] = {}
     for key, value in given.items():
         item = known[key]
@@ -59,7 +65,8 @@ def read_options(pass_arguments: list[str], warn: Callable[[str], None]) -> Opti
         if kind == FLAG:
             values[item.name] = value != "" or key != _FLAG_WITH_VALUE
         elif kind == LIST:
-            values[item.name] = read_list(value)
+            # Binaryen knows of brackets in names of functions, not of imports.
+            values[item.name] = read_list(value, brackets=key != _IMPORTS)
         elif kind == NUMBER:
             values[item.name] = _number(key, value)
         else:

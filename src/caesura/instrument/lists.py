@@ -28,8 +28,10 @@ _CLOSING: Final = ")>]}"
 _BLANKS: Final = " \t\r\n\v\f\0"
 
 
-def read_list(text: str) -> tuple[str, ...]:
+def read_list(text: str, brackets: bool = True) -> tuple[str, ...]:
     """Return the entries of a list given as text, on the command line or (`@file`) in a file.
+
+    `brackets` says that commas inside brackets belong to a name.
 
     Raises UsageError where the file cannot be read, or where brackets on the command line do not match.
     """
@@ -37,6 +39,8 @@ def read_list(text: str) -> tuple[str, ...]:
     text = (_read_file(text[1:]) if is_file else text).strip(_BLANKS)
     if "\n" in text:
         parts = text.split("\n")
+    elif not brackets:
+        parts = text.split(",")
     else:
         parts = _split_at_commas(text)
         if not parts:

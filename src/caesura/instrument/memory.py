@@ -75,6 +75,6 @@ def _exported_memory(module: Module, name: str) -> int:
             exported.append(f"'{export.name}'")
     known = ", ".join(exported) if exported else "none"
     raise UsageError(
-        f"the module has {len(module.memories)} memories and exports none as '{name}' (exported: {known}); "
-        "choose one with the option memory"
+        f"Please specify which of the multiple memories to use, with --memory memory: the module has "
+        f"{len(module.memories)} memories and exports none as '{name}' (exported: {known})"
     )
