@@ -99,8 +99,8 @@ def test_results_that_are_more_than_a_number(thunks: bool) -> None:
 
 @pytest.mark.parametrize("thunks", [False, True])
 def test_what_is_known_of_the_shadow_stack(thunks: bool) -> None:
-    def of(start: int, data: str = "", **lists: tuple[str, ...]) -> bytes | None:
-        options = caesura.Options(thunks=thunks, **lists)
+    def of(start: int, data: str = "", only_list: tuple[str, ...] = ()) -> bytes | None:
+        options = caesura.Options(thunks=thunks, only_list=only_list)
         frame = f"""(global $g (mut i32) (i32.const {start})) {data}
           (func (export "frame") (result i32) (local i32 i32)
             (global.set $g (local.tee 0 (i32.sub (global.get $g) (i32.const 16))))
