@@ -204,7 +204,7 @@ def test_one_exception_raised_many_times(abi: str) -> None:
                 await guest.call("outer" if place < 20 else "deep", max(1, place - 19))
         notes = error.__notes__
         assert notes[0] == "of somebody else"
-        assert [note.count("deep") for note in notes[1:]] == [9, 10, 11, 12]
+        assert [note.count("deep") for note in notes[1:]] == [0, 0, 0, 0, 9, 10, 11, 12]
 
     run(main())
 
@@ -217,5 +217,29 @@ def test_an_exception_of_webassembly_that_nobody_catches(abi: str) -> None:
             with pytest.raises(caesura.GuestTrap) as caught:
                 guest.call_nowait("f")
             assert (caught.value.kind, caught.value.backtrace) == ("uncaught exception", ("f",))
+
+    run(main())
+
+
+def test_a_future_is_not_spoilt_by_a_call_that_cannot_wait_for_it(abi: str) -> None:
+    """Many wait for one future, such as a connection; a call that fails to be suspended at it leaves it as it was."""
+
+    async def main() -> None:
+        shared: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def wait(value: int) -> int:
+            return await shared
+
+        guest = await load_waiter(wait, abi)
+        for attempt in range(2):
+            with pytest.raises(caesura.UsageError, match="call_nowait"):
+                guest.call_nowait("outer", attempt)
+        if abi in ("thunks", "plain"):
+            with pytest.raises(caesura.GuestTrap, match="asyncify stack overflow"):
+                await guest.call("deep", 10_000)
+        call = asyncio.create_task(guest.call("outer", 1))
+        await settle()
+        shared.set_result(7)
+        assert await call == 107
 
     run(main())

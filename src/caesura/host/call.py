@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from caesura.errors import UsageError
 from caesura.host import native
-from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iterated
+from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iterated, give_up
 from caesura.host.errors import ASYNCIFY_CORRUPTED, ASYNCIFY_OVERFLOW, GuestTrap
 from caesura.host.frames import MAXIMUM_RESULTS, RESULTS, Corrupted, FrameArea
 from caesura.host.imports import HostFunction
@@ -231,7 +231,7 @@ class Call:
             self._suspend(function, coroutine, waited_for)
         except BaseException:
             self.coroutine = None
-            coroutine.close()
+            give_up(coroutine, waited_for)
             raise
 
     def suspend_yielding(self, function: HostFunction, value: Any) -> None:
@@ -359,7 +359,7 @@ class Call:
         self.arriving = None
         self.pending = None
         if self.coroutine is not None:
-            self.coroutine.close()
+            give_up(self.coroutine, self.waited_for)
             self.coroutine = None
 
 

@@ -13,7 +13,7 @@ a call early:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from caesura.host.threads import run_in_loop
@@ -125,6 +125,17 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
         raise
     except BaseException as error:
         call.failure = error
+
+
+def give_up(coroutine: Coroutine[Any, Any, Any], waited_for: Any) -> None:
+    """Close a host coroutine that has begun to wait, for something that nobody will see.
+
+    A future of asyncio's is marked between the moment when it is awaited and the moment when a task gets it; one that
+    stays marked can be awaited by nobody any more.
+    """
+    if getattr(waited_for, "_asyncio_future_blocking", None):
+        waited_for._asyncio_future_blocking = False
+    coroutine.close()
 
 
 def _hand_out(call: Call) -> Generator[Any, Any, None]:

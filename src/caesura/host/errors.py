@@ -20,7 +20,7 @@ MEMORY_OUT_OF_BOUNDS: Final = "memory out of bounds"
 
 _NOTE: Final = "guest backtrace, innermost first:\n"
 
-# How many of these an exception keeps: of guests that call each other, each adds one.
+# How many of the first of these an exception keeps, and of the last.
 _MOST_NOTES: Final = 4
 
 
@@ -61,20 +61,17 @@ class GuestExit(errors.CaesuraError):
 def note_backtrace(error: BaseException, backtrace: tuple[str, ...]) -> None:
     """Note on a host function's exception where the guest was.
 
-    The same object may be raised many times, as a failed future's is: notes are not repeated, and the oldest of many
-    goes. An exception that refuses attributes stays as it is.
+    Each guest that it leaves adds one. The same object may also be raised many times, as a failed future's is: then the
+    first and the last of many notes are kept. An exception that refuses attributes stays as it is.
     """
     if not backtrace:
         return
-    note = backtrace_note(backtrace)
     try:
         notes: list[str] = getattr(error, "__notes__", [])
-        ours = [item for item in notes if item.startswith(_NOTE)]
-        if note in ours:
-            return
-        for old in ours[: 1 - _MOST_NOTES]:
-            notes.remove(old)
-        error.add_note(note)
+        ours = [place for place, note in enumerate(notes) if note.startswith(_NOTE)]
+        if len(ours) >= 2 * _MOST_NOTES:
+            del notes[ours[_MOST_NOTES]]
+        error.add_note(backtrace_note(backtrace))
     except Exception:  # it refuses, with an exception of its own choice
         return
 

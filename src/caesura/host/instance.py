@@ -23,6 +23,7 @@ from caesura.host.abi_functions import AbiFunction
 from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
 from caesura.host.call import NOWAIT, Call
 from caesura.host.description import ENTRY_PREFIX, NONE, THUNKS, FunctionShape
+from caesura.host.driving import give_up
 from caesura.host.errors import GuestTrap, note_backtrace
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction
 from caesura.host.interruption import Interruptions, watch
@@ -90,7 +91,7 @@ class _Start(Call):
         self.interruptions_before = 0
 
     def suspend_coroutine(self, function: HostFunction, coroutine: Any, waited_for: Any) -> None:
-        coroutine.close()
+        give_up(coroutine, waited_for)
         self.suspend_yielding(function, None)
 
     def suspend_yielding(self, function: HostFunction, value: Any) -> None:
