@@ -1,7 +1,9 @@
 /** What else may be on the engine's stack: functions of other modules, of JavaScript, and what converts values. */
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import * as ponyfill from "../src/index.js";
 import { bytes, sleep, waysToRun } from "./support/guests.mjs";
@@ -217,5 +219,43 @@ it("finds them whatever is set on `Error`, and leaves that as it was", async () 
     }
   }
   delete Error.prepareStackTrace;
-  Error.stackTraceLimit = limit;
+  Object.defineProperty(Error, "stackTraceLimit", { value: 1, writable: false });
+  await assert.rejects(ponyfill.promising(exports.pass)(1, 5), { message: /another instance/ });
+  assert.equal(await ponyfill.promising(exports.pass)(0, 5), 16);
+  assert.deepEqual(Object.getOwnPropertyDescriptor(Error, "stackTraceLimit").writable, false);
+  Object.defineProperty(Error, "stackTraceLimit", { value: limit, writable: true });
+});
+
+it("reads text, where an engine has no more", () => {
+  // As Firefox and Safari write it. They have this function, or not.
+  const program = `
+    const [source, calls, between, lists, capture, how] = process.argv.slice(1);
+    const value = (_, frames) =>
+      frames.map((frame) => {
+        const index = frame.getFunction();
+        const place = frame.getScriptNameOrSourceURL();
+        return typeof index == "number" ? place + "@" + place + ":wasm-function[" + index + "]:0x12" : "f@" + place + ":1:2";
+      }).join("\\n");
+    Object.defineProperty(Error, "prepareStackTrace", { value, configurable: how == "objects", writable: false });
+    if (capture != "capture") delete Error.captureStackTrace;
+    const { Instance, promising, Suspending } = await import(source);
+    const { readFileSync } = await import("node:fs");
+    const load = (file) => new WebAssembly.Module(readFileSync(file));
+    const show = (promise) => promise.then(String, ({ message }) => message.replace(/:.*/s, ""));
+    const ask = new Suspending(async (number) => number);
+    const { exports } = new Instance(load(calls), { env: { ask, other() {} } });
+    const other = new WebAssembly.Instance(load(between), { env: { table: exports.table, call() {} } }).exports;
+    exports.table.set(1, other.relay);
+    const { exports: listed } = new Instance(load(lists), { env: { ask, other: ask, note() {} } });
+    for (const call of [[exports.pass, 0, 5], [exports.pass, 1, 5], [listed.good, 1], [listed.run, 1], [exports.pass, 0, 5]]) {
+      console.log(await show(promising(call[0])(...call.slice(1))));
+    }`;
+  for (const [capture, how] of [["capture", "text"], ["none", "text"], ["none", "objects"], ["capture", "objects"]]) {
+    const names = ["../src/index.js", "calls.thunks.wasm", "between.bare.wasm", "lists.plain.wasm"];
+    const paths = names.map((name) => fileURLToPath(new URL(name.replace(/^(?=\w)/, "../../build/js/"), import.meta.url)));
+    const parameters = ["--input-type=module", "-e", program, ...paths, capture, how];
+    const refused = "env.ask cannot suspend";
+    const output = execFileSync(process.execPath, parameters, { encoding: "utf8" });
+    assert.equal(output, ["16", refused, "2", refused, "16", ""].join("\n"));
+  }
 });
