@@ -12,6 +12,7 @@ from typing import Final
 from caesura.analysis.body import Body, decode_body
 from caesura.analysis.suspension import Suspension
 from caesura.instrument import code as c
+from caesura.instrument.limits import check_locals
 from caesura.instrument.naming import FunctionNames
 from caesura.instrument.runtime import Runtime
 from caesura.instrument.tables import FunctionTable
@@ -49,6 +50,7 @@ class Asserter:
         body = decode_body(self._module, function, self._suspension, True, True)
         if not any(code in _CALLS for code in body.codes):
             return b""
+        check_locals(body.local_count + 1, body.code_start)
         data = self._module.data
         out = [encode_unsigned(body.declarations + 1), data[body.declarations_start : body.code_start], b"\x01\x7f"]
         state = encode_unsigned(body.local_count)

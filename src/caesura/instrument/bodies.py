@@ -18,6 +18,7 @@ from caesura.instrument.checks import check_late
 from caesura.instrument.frame import Frame
 from caesura.instrument.grouping import GroupRule, group_sites
 from caesura.instrument.late import arms, late_at_landings, late_handed_over
+from caesura.instrument.limits import check_body
 from caesura.instrument.naming import FunctionNames
 from caesura.instrument.options import Options
 from caesura.instrument.pads import Pads, group_by_live
@@ -232,10 +233,16 @@ class BodyWriter:
             code = self._write_two(prepared, prepared.handoff, prepared.normal)
         else:
             code = Rewriter(subject, prepared.layout).run(self._entered[function])
+        self._check_size(function, code)
         if self._additions.names.has_locals:
             for local, name in subject.frame.new_names():
                 self._additions.new_names.add_inner(LOCAL_NAMES, function, local, name)
         return code
+
+    def _check_size(self, function: int, body: bytes) -> None:
+        own = function - self._module.imported_functions
+        start = self._module.body_starts[own]
+        check_body(len(body), self._module.body_ends[own] - start, start)
 
     def _write_two(self, prepared: Prepared, handoff: Handoff, normal: Layout) -> bytes:
         """Add the resume body of a function and return its normal body."""
@@ -250,6 +257,7 @@ class BodyWriter:
             untargeted = resume.untargeted
         if additions.import_thunks and subject.function in additions.referring:
             resume_body = redirect_in_code(resume_body, additions.import_thunks)
+        self._check_size(subject.function, resume_body)
         name = f"asyncify_resume:{additions.names.names[subject.function]}"
         index = additions.functions.add_body(name, additions.types.index_of((), (I32,)), resume_body)
         return NormalBody(subject, normal).write(handoff, index)

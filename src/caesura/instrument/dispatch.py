@@ -16,7 +16,9 @@ from typing import Final
 
 from caesura.analysis.body import block_types
 from caesura.instrument import code as c
+from caesura.instrument.frame import Frame
 from caesura.instrument.labels import AT_HEAD, Labels
+from caesura.instrument.limits import MAXIMUM_TABLE
 from caesura.instrument.moving import leaves_number, pop_frame
 from caesura.instrument.regions import BLOCK, ELSE_ARM, LANDING, Layout, Region
 from caesura.instrument.subject import Subject
@@ -24,7 +26,7 @@ from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.pieces import join_pieces
-from caesura.wasm.types import encode_value_type
+from caesura.wasm.types import I32, encode_value_type
 
 # Inner regions with more sites than this are told apart by a comparison instead of by table entries.
 _LARGE_REGION: Final = 8
@@ -118,7 +120,7 @@ class Dispatcher:
             labels.out.append(c.LOCAL_TEE + self._site)
         if region.low > 0:
             targets.insert(0, targets[0] if leave == NEVER else labels.depth(leave))
-        labels.out.append(br_table(targets[:-1], targets[-1]))
+        labels.out.append(br_table(self._frame, targets[:-1], targets[-1]))
 
     def enter(self, number: int) -> None:
         """Write the head of a loop's or try's region."""
@@ -147,7 +149,7 @@ class Dispatcher:
                 targets = [targets[0]] * region.low + targets
             else:
                 out.append(c.CONST_I32 + encode_signed(region.low) + c.I32_SUB)
-            out.append(br_table(targets[:-1], targets[-1]))
+            out.append(br_table(self._frame, targets[:-1], targets[-1]))
         elif targets[0] > 0:
             out.append(c.BR + encode_unsigned(targets[0]))
         self.close_arm(has_else)
@@ -258,10 +260,24 @@ def _expand(groups: list[tuple[int, int]]) -> list[int]:
     return targets
 
 
-def br_table(targets: list[int], default: int) -> bytes:
-    """Return a br_table, without entries at its end that are the default anyway."""
+def br_table(frame: Frame, targets: list[int], default: int, most: int = MAXIMUM_TABLE) -> bytes:
+    """Return the code that branches by the number on the stack, without entries at its end that are the default anyway.
+
+    Where a table would have more than `most` entries there are several; the number is kept in a new local then.
+    """
     count = len(targets)
     while count > 0 and targets[count - 1] == default:
         count -= 1
-    table = join_pieces([encode_unsigned(target) for target in targets[:count]])
-    return c.BR_TABLE + encode_unsigned(count) + table + encode_unsigned(default)
+    if count <= most:
+        return _table(targets[:count], default)
+    number = encode_unsigned(frame.scratch(I32))
+    bound = c.CONST_I32 + encode_signed(most)
+    first = [target + 1 for target in targets[:most]]
+    code = c.LOCAL_TEE + number + bound + c.I32_LT_U + c.IF_EMPTY + c.LOCAL_GET + number
+    code += _table(first, default + 1) + c.END + c.LOCAL_GET + number + bound + c.I32_SUB
+    return code + br_table(frame, targets[most:], default, most)
+
+
+def _table(targets: list[int], default: int) -> bytes:
+    table = join_pieces([encode_unsigned(target) for target in targets])
+    return c.BR_TABLE + encode_unsigned(len(targets)) + table + encode_unsigned(default)

@@ -8,9 +8,9 @@ that move them. A set per call site was considered: it saves stack bytes, but ea
 from __future__ import annotations
 
 from caesura.analysis.body import MAXIMUM_LOCALS, Body
-from caesura.errors import UnsupportedModule
 from caesura.instrument.chunks import Shape, chunks_of
 from caesura.instrument.code import LOCAL_SET
+from caesura.instrument.limits import check_locals
 from caesura.instrument.plan import Plan
 from caesura.instrument.runtime import NOT_SHARED
 from caesura.instrument.unsaved import unsaved_value
@@ -105,13 +105,7 @@ class Frame:
 
     def check_count(self, body: Body) -> None:
         """Raise UnsupportedModule where the function would have more locals than engines allow."""
-        count = self._first_new + len(self._new_types)
-        if count > MAXIMUM_LOCALS:
-            raise UnsupportedModule(
-                f"instrumented, this function would have {count} locals; engines allow {MAXIMUM_LOCALS}",
-                body.code_start,
-                kind="too many locals",
-            )
+        check_locals(self._first_new + len(self._new_types), body.code_start)
 
     def new_runs(self) -> list[tuple[int, int]]:
         """Return the added locals as (type, count) runs."""

@@ -27,6 +27,7 @@ from caesura.instrument.code import zero_constant
 from caesura.instrument.globals import Globals
 from caesura.instrument.grouping import GroupRule, default_rule
 from caesura.instrument.host_sections import write_host_sections
+from caesura.instrument.limits import check_entries
 from caesura.instrument.lists import resolve_lists
 from caesura.instrument.memory import Memory, choose_memory
 from caesura.instrument.metadata import write_metadata
@@ -314,11 +315,20 @@ class _Pipeline:
                     f"the module exports {name} already, which is what an export to be added is called"
                 )
             edits.append(sec.EXPORT, encode_name(name) + bytes([FUNCTION_KIND]) + encode_unsigned(index))
+        self._check_entries(len(exports))
         edits.pieces[sec.CODE] = self._code(bodies)
         if memory.index > 0:
             self._features.append("multimemory")
         write_metadata(module, self._features, bodies, functions, self._new_names, self._options.asserts, edits)
         return write_sections(module.data, module.sections, edits)
+
+    def _check_entries(self, exports: int) -> None:
+        """Raise UnsupportedModule where the module would have more of something than engines take."""
+        module = self._module
+        functions = len(module.body_starts)
+        check_entries(functions + len(self._functions.bodies), functions, "functions")
+        check_entries(len(module.types) + len(self._types.added), len(module.types), "types")
+        check_entries(len(module.exports) + exports, len(module.exports), "exports")
 
     def _code(self, bodies: list[bytes]) -> list[bytes]:
         """Return the payload of the code section in pieces; a body that stays keeps the bytes of its size field too."""

@@ -241,7 +241,7 @@ class NormalBody(Rewriter):
         finished = labels.begin(c.BLOCK_EMPTY)
         out.append(c.CALL + encode_unsigned(resume))
         targets = [labels.depth(finished), labels.depth(leave)] + [labels.depth(arm) for arm in arms]
-        out.append(br_table(targets[:-1], targets[-1]))
+        out.append(br_table(self._frame, targets[:-1], targets[-1]))
         labels.close(finished)
         for carrier in handoff.results:
             out.append(c.GLOBAL_GET + encode_unsigned(carrier))

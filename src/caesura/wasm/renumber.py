@@ -163,7 +163,11 @@ class _Renumbering:
         for own in range(len(module.body_starts)):
             start = module.body_starts[own]
             code = skip_locals(self._data, start)
-            body = self._data[start:code] + self._code(code, module.body_ends[own])
+            try:
+                body = self._data[start:code] + self._code(code, module.body_ends[own])
+            except MalformedModule as error:
+                function = f"function {module.imported_functions + own}"
+                raise MalformedModule(error.reason, error.offset, function) from None
             if len(body) != module.body_ends[own] - start:
                 self._resized.add(module.imported_functions + own)
             bodies.append(encode_unsigned(len(body)) + body)
@@ -197,6 +201,8 @@ class _Renumbering:
                 copied = position
             else:
                 position = skip_immediates(data, position, form)
+        if position != end:
+            raise MalformedModule(f"the code should end at byte offset {end}", min(position, end))
         out.append(data[copied:end])
         return b"".join(out)
 
