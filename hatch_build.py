@@ -81,7 +81,9 @@ def compile_rooms(root: Path, workspace: Path) -> dict[str, str]:
     files: list[str] = []
     package = root / "src" / "caesura"
     for room in ROOMS:
-        sources = [file for file in package.glob(f"{room}/*.py") if str(file.relative_to(package)) not in INTERPRETED]
+        sources = [
+            file for file in package.glob(f"{room}/*.py") if file.relative_to(package).as_posix() not in INTERPRETED
+        ]
         files += [str(file.relative_to(root)) for file in sorted(sources)]
     previous = Path.cwd()
     os.chdir(root)  # what tracebacks call the source files is relative to here

@@ -1,6 +1,7 @@
 """caesura: pause, save and resume any WebAssembly program.
 
-What runs guests needs Wasmtime, and is imported when it is first asked for: the transformation works without.
+What runs guests needs Wasmtime, and is imported when it is first asked for: the transformation works without. So is what
+is rarely needed.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from caesura.errors import (
 )
 from caesura.host.errors import GuestExit, GuestTrap
 from caesura.instrument.api import instrument
-from caesura.instrument.emscripten_js import Named, name_emscripten
 from caesura.instrument.options import Options
 from caesura.instrument.report import FunctionReport, Instrumented
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from caesura.host.memory import GuestMemory
     from caesura.host.references import FunctionReference
     from caesura.host.wasi import Wasi
+    from caesura.instrument.emscripten_js import Named, name_emscripten
 
 __version__ = "0.1.0"
 
@@ -57,29 +58,31 @@ __all__ = [
     "yielding",
 ]
 
-# Where the names come from that need Wasmtime.
-_HOST_NAMES = {
-    "CacheWarning": "cache",
-    "FunctionReference": "references",
-    "Guest": "guest",
-    "GuestMemory": "memory",
-    "Wasi": "wasi",
-    "Program": "loading",
-    "compile": "loading",
-    "load": "loading",
-    "yielding": "imports",
+# Where the names come from that are imported when they are asked for.
+_LATE_NAMES = {
+    "CacheWarning": "host.cache",
+    "FunctionReference": "host.references",
+    "Guest": "host.guest",
+    "GuestMemory": "host.memory",
+    "Named": "instrument.emscripten_js",
+    "Wasi": "host.wasi",
+    "Program": "host.loading",
+    "compile": "host.loading",
+    "load": "host.loading",
+    "name_emscripten": "instrument.emscripten_js",
+    "yielding": "host.imports",
 }
 
 
 if not TYPE_CHECKING:  # for a type checker every unknown name would exist
 
     def __getattr__(name: str) -> Any:
-        """Import a name of the host when it is first asked for."""
-        if name not in _HOST_NAMES:
+        """Import a name when it is first asked for."""
+        if name not in _LATE_NAMES:
             raise AttributeError(f"module 'caesura' has no attribute '{name}'")
         from importlib import import_module
 
-        value = getattr(import_module(f"caesura.host.{_HOST_NAMES[name]}"), name)
+        value = getattr(import_module(f"caesura.{_LATE_NAMES[name]}"), name)
         globals()[name] = value
         return value
 
