@@ -16,7 +16,7 @@ from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iterated, give_up
 from caesura.host.errors import ASYNCIFY_CORRUPTED, ASYNCIFY_OVERFLOW, GuestTrap
-from caesura.host.frames import MAXIMUM_RESULTS, RESULTS, Corrupted, FrameArea
+from caesura.host.frames import Corrupted
 from caesura.host.imports import HostFunction
 from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
@@ -37,11 +37,11 @@ class Call:
     """A call of an export. `mode` is NOWAIT, AWAIT, GENERATE or AGENERATE."""
 
     __slots__ = (
+        "_arguments",
         "_buffer",
         "_buffer_address",
         "_export",
         "_mode",
-        "_references",
         "answer",
         "arriving",
         "coroutine",
@@ -52,6 +52,7 @@ class Call:
         "instance",
         "interruptions_before",
         "outer_stack",
+        "packed",
         "pending",
         "position",
         "resting_pointer",
@@ -69,14 +70,19 @@ class Call:
         self._mode = mode
         self._buffer = export.new_buffer()
         self._buffer_address = ctypes.addressof(self._buffer)
-        export.params.write(self._buffer, 0, arguments, instance.objects, "argument", export.name)
-        self._references = arguments if export.params.has_references else None
+        self._arguments: list[Any] | None = None
+        if export.params.has_references:  # they would not stay good until the guest is entered
+            self._arguments = export.params.convert(arguments, "argument", export.name)
+        else:
+            export.params.write(self._buffer, 0, arguments, instance.objects, "argument", export.name)
         # The import at which the guest is suspended, and what it waits for.
         self.pending: HostFunction | None = None
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         self.waited_for: Any = None
-        # What the import is to return or to raise when the guest is resumed.
+        # What the import is to return, as an object and as bytes (None: a reference is among it), or to raise when the
+        # guest is resumed.
         self.answer: Any = None
+        self.packed: bytes | None = None
         self.failure: BaseException | None = None
         # The import that the guest must call while it rewinds; whether it is unwinding.
         self.arriving: HostFunction | None = None
@@ -124,10 +130,6 @@ class Call:
         self.instance.check()  # a generator starts long after it was made
         self._check_depth()
         self._begin()
-        if self._references is not None:  # those that were made before the guest ran may be void
-            self._export.params.write(
-                self._buffer, 0, self._references, self.instance.objects, "argument", self._export.name
-            )
         if self._export.may_suspend:
             self.instance.stacks.take(self)
         self._enter()
@@ -147,6 +149,7 @@ class Call:
         instance = self.instance
         if instance.closed and self.failure is not None:
             self._raise_failure()
+        self._convert_answer()
         instance.check()
         self._check_depth()
         instance.stacks.check_resumption(self)
@@ -156,11 +159,25 @@ class Call:
         self.coroutine = None
         self.waited_for = None
         assert instance.protocol is not None, "only a call with a protocol is suspended"
-        if self._references is not None:  # no number that was returned may pass for a reference
-            self._references = ()
+        if self._export.params.has_references:  # no number that was returned may pass for a reference
             ctypes.memset(self._buffer_address, 0, self._export.params.size)
-        instance.protocol.prepare_resume(self)
-        self._enter()
+        instance.moving = self
+        try:
+            instance.protocol.prepare_resume(self)
+            self._enter()
+        finally:
+            instance.moving = None
+
+    def _convert_answer(self) -> None:
+        """Make bytes of what the import is to return, before anything changes: objects may call the guest meanwhile."""
+        function = self.pending
+        assert function is not None, "only suspended calls are resumed"
+        self.packed = None
+        if self.failure is None and not function.results.has_references:
+            try:
+                self.packed = function.packed_result(self.answer)
+            except Exception as error:
+                self.failure = error
 
     def results(self) -> Any:
         """Return what the export returned."""
@@ -169,11 +186,12 @@ class Call:
     def end(self) -> None:
         """Give back everything that the call held; a suspended one is abandoned.
 
-        A call that is let go by another thread (the garbage collector runs in any) waits for the guest's own.
+        A call that is let go by another thread, or while the guest is being entered or suspended (the garbage collector
+        runs anywhere), waits until that is over.
         """
         coroutine = self.coroutine
         instance = self.instance
-        if not instance.is_in_its_thread():
+        if instance.moving is not None or not instance.is_in_its_thread():
             instance.abandoned.append(self)
             return
         if self.pending is not None:
@@ -184,6 +202,8 @@ class Call:
             coroutine.close()
         instance.stacks.release(self)
         self.task = None  # which refers to its exception, and that to us
+        if instance.objects.dropped:
+            instance.objects.let_go()
         if instance.closed:
             instance.release_if_unused()
 
@@ -191,24 +211,9 @@ class Call:
         """Tell whether the export is an import that the module exports again: then nothing leaves frames."""
         return self._export.is_import
 
-    def writes_results(self, area: FrameArea) -> bool:
-        """Write the results where the guest takes them; False: it must call the import again."""
-        arriving = self.arriving
-        assert arriving is not None, "only suspended calls are resumed"
-        results = arriving.results
-        if self.failure is not None or results.has_references or results.count > MAXIMUM_RESULTS:
-            return False
-        if results.count:
-            try:
-                arriving.write_results(area.results(), RESULTS, self.answer, self)
-                area.results_are_written()
-            except Exception as error:
-                self.failure = error
-                return False
-        return True
-
     def call_import(self, number: int, values: int) -> None:
         """Run the host function of an import, or return from it if the guest is rewinding."""
+        self.instance.moving = None
         function = self.instance.imports[number]
         assert function is not None, "Wasmtime's own functions do not come here"
         arriving = self.arriving
@@ -261,6 +266,7 @@ class Call:
         self.waited_for = waited_for
         self.answer = None
         self.failure = None
+        instance.moving = self
         instance.protocol.suspend(self)  # at the end: nothing may run between this and the return to the guest
 
     def _arrive(self, function: HostFunction, arriving: HostFunction, values: int) -> None:
@@ -275,7 +281,10 @@ class Call:
             )
         if self.failure is not None:
             self._raise_failure()
-        function.write_result(self, values, self.answer)
+        if self.packed is not None:
+            ctypes.memmove(values, self.packed, len(self.packed))
+        else:
+            function.write_result(self, values, self.answer)
 
     def _check_depth(self) -> None:
         """Raise RecursionError if guest code must not be entered here, before anything has changed."""
@@ -303,6 +312,21 @@ class Call:
     def _enter(self) -> None:
         """Run guest code until it returns, is suspended, or fails."""
         instance = self.instance
+        if instance.moving is not None and instance.moving is not self:
+            raise UsageError("the guest is being entered or suspended: nothing else can run in it at this moment")
+        instance.moving = self
+        try:
+            arguments = self._arguments
+            if arguments is not None:
+                self._arguments = None
+                self._export.params.write_converted(
+                    self._buffer, 0, arguments, instance.objects, "argument", self._export.name
+                )
+            self._run(instance)
+        finally:
+            instance.moving = None
+
+    def _run(self, instance: Instance) -> None:
         stacks = instance.stacks
         if stacks.pointer is not None:
             stacks.before_entry(self)

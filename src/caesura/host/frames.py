@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 STATUS: Final = 16
 STACK_POINTER: Final = 24
 RESULTS: Final = 32
-MAXIMUM_RESULTS: Final = 16
 FRAMES: Final = 288
 
 
@@ -61,7 +60,6 @@ class FrameArea:
         self._memory = memory  # keeps the structure at memory_address alive
         self._memory_address = memory_address
         self._moves = moves
-        self._draft: ctypes.Array[ctypes.c_char] = ctypes.create_string_buffer(FRAMES)
         self._pointer = struct.Struct("<Q" if wide else "<I")
         self._base = start + FRAMES
         self._end = end
@@ -85,19 +83,10 @@ class FrameArea:
             self._locate()
         return self._block
 
-    def results(self) -> ctypes.Array[ctypes.c_char]:
-        """Return a block to write an import's results into, where they lie in the control block.
-
-        It is another one if the memory moves: converting an object to a number may run Python code, and that the guest.
-        """
-        return self._draft if self._moves else self._block
-
-    def results_are_written(self) -> None:
-        """Put them into the control block."""
-        if self._moves:
-            ctypes.memmove(
-                ctypes.addressof(self.block()) + RESULTS, ctypes.addressof(self._draft) + RESULTS, FRAMES - RESULTS
-            )
+    def write_results(self, packed: bytes) -> None:
+        """Write an import's results to where they lie in the control block."""
+        self.block()
+        ctypes.memmove(self._host_base + self.start + RESULTS, packed, len(packed))
 
     def prepare_unwind(self) -> None:
         """Make room for frames: another suspended call's are copied out."""

@@ -94,12 +94,15 @@ class HostFunction:
     def write_result(self, call: Call, values: int, result: Any) -> None:
         """Write what the function returned; a result that nobody wants is dropped."""
         if self.results.count:
-            self.write_results(self.slots.from_address(values), 0, result, call)
+            results = results_from(result, self.results.count)
+            buffer = self.slots.from_address(values)
+            self.results.write(buffer, 0, results, call.instance.objects, "result", self._owner)
 
-    def write_results(self, buffer: ctypes.Array[ctypes.c_char], offset: int, result: Any, call: Call) -> None:
-        """Write the results into a buffer."""
-        values = results_from(result, self.results.count)
-        self.results.write(buffer, offset, values, call.instance.objects, "result", self._owner)
+    def packed_result(self, result: Any) -> bytes:
+        """Return what the function returned as bytes, as the guest takes it; there are no references among it."""
+        if not self.results.count:
+            return b""
+        return self.results.pack(results_from(result, self.results.count), "result", self._owner)
 
     def run(self, call: Call, values: int) -> None:
         """Call the function; where it must wait, suspend the guest."""

@@ -27,6 +27,7 @@ from caesura.host.driving import give_up
 from caesura.host.errors import GuestTrap, note_backtrace
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction
 from caesura.host.interruption import Interruptions, watch
+from caesura.host.lifetime import watch_lifetime
 from caesura.host.memory import GuestMemory
 from caesura.host.native_stack import check_recursion
 from caesura.host.protocol import Protocol
@@ -128,7 +129,9 @@ class Instance:
         self.suspended: set[Call] = set()
         self.abandoned: deque[Call] = deque()  # by other threads
         self.depth = 0  # entries of guest code on the thread's stack
+        self.moving: Call | None = None  # the call that is entering or leaving the guest: nothing else can
         self.closed = False
+        self._lifetime = watch_lifetime(self)
         self.trap = ctypes.c_void_p()
         self.trap_address = ctypes.addressof(self.trap)
         self.store = wasmtime.Store(program.engine)
@@ -169,16 +172,18 @@ class Instance:
         """Raise if the caller is on another thread, or the guest is closed."""
         if not self.is_in_its_thread():
             raise UsageError("this guest belongs to another thread: load one in each thread that needs one")
-        if self.abandoned:
+        if self.abandoned and not self._lifetime.over:
             self.end_abandoned()
-        if self.closed:
+        if self.objects.dropped:
+            self.objects.let_go()
+        if self.closed or self._lifetime.over:
             raise UsageError("this guest is closed")
         if not self._is_made:
             raise UsageError("this guest cannot be used yet: its start function is running")
 
     def end_abandoned(self) -> None:
         """End the calls that other threads let go; does nothing in those."""
-        while self.abandoned and self.is_in_its_thread():
+        while self.abandoned and self.moving is None and self.is_in_its_thread():
             self.abandoned.popleft().end()
 
     def release_if_unused(self) -> None:

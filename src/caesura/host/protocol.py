@@ -13,7 +13,7 @@ import struct
 import typing
 from typing import TYPE_CHECKING, Final
 
-from caesura.host.frames import STATUS, FrameArea
+from caesura.host.frames import FRAMES, RESULTS, STATUS, FrameArea
 
 if TYPE_CHECKING:
     from caesura.host.call import Call
@@ -22,6 +22,9 @@ _RUN: Final = 0
 _SUSPEND: Final = 1
 _RESUME: Final = 2
 _RESUME_CALL: Final = 3
+
+# Bytes of results that the block has room for.
+_ROOM: Final = FRAMES - RESULTS
 
 _STATUS: Final = struct.Struct("<i")
 
@@ -99,13 +102,15 @@ class Thunks(Protocol):
 
     def prepare_resume(self, call: Call) -> None:
         """Make the guest rewind when the call's export is called again."""
-        self.area.prepare_rewind(call)
-        status = _RESUME
-        if call.writes_results(self.area):
+        area = self.area
+        area.prepare_rewind(call)
+        status = _RESUME_CALL
+        packed = call.packed
+        if packed is not None and len(packed) <= _ROOM:
+            area.write_results(packed)
             call.arriving = None
-        else:
-            status = _RESUME_CALL
-        _STATUS.pack_into(self.area.block(), STATUS, status)
+            status = _RESUME
+        _STATUS.pack_into(area.block(), STATUS, status)
 
     def arrived(self, call: Call) -> None:
         """Make the state normal at the import where the guest was suspended."""

@@ -77,6 +77,7 @@ class References:
         self._reference = ctypes.create_string_buffer(_REFERENCE_SIZE)
         self._function = ctypes.create_string_buffer(_FUNCTION_SIZE)
         self._address = ctypes.addressof(self._reference)
+        self.dropped: list[object] = []  # what the guest let go
         self._held: dict[int, object] = {}
         number = next(_holder_numbers)
         self._numbers = itertools.count((number << _OBJECT_BITS) + 1)
@@ -149,5 +150,10 @@ class References:
             ) from None
 
     def release(self, number: int) -> None:
-        """Let an object go."""
-        self._held.pop(number, None)
+        """Let an object go, but not here, in the middle of Wasmtime's collector: its `__del__` may call the guest."""
+        self.dropped.append(self._held.pop(number, None))
+
+    def let_go(self) -> None:
+        """Let go of the objects that the guest has let go."""
+        dropped, self.dropped = self.dropped, []
+        del dropped

@@ -35,6 +35,9 @@ _BITS: Final = {t.I32: 32, t.I64: 64}
 # Integers beyond are described: Python refuses to write very large ones at all.
 _SHOWN_BITS: Final = 128
 
+# Numbers that `struct` takes without running code of theirs.
+_PLAIN: Final = frozenset((int, float))
+
 Buffer = ctypes.Array[ctypes.c_char]
 
 
@@ -44,6 +47,7 @@ class Values:
     def __init__(self, types: tuple[int, ...]) -> None:
         self.types = types
         self.count = len(types)
+        self._kinds = tuple(enumerate(types))
         self.unsupported = next((kind for kind in types if kind not in _FORMATS), 0)
         self.has_references = t.EXTERNREF in types or t.FUNCREF in types
         self._special = self.has_references or t.V128 in types
@@ -57,30 +61,46 @@ class Values:
         self, buffer: Buffer, offset: int, values: tuple[Any, ...], objects: References, what: str, owner: str
     ) -> None:
         """Write values into a buffer; in errors they are, for instance, each an "argument" of "handle"."""
-        if not self._special:
+        if not self._special and _PLAIN.issuperset(map(type, values)):
             try:
                 self._struct.pack_into(buffer, offset, *values)
                 return
             except (struct.error, OverflowError, TypeError):
                 pass  # an unsigned number, or a mistake: look at each
-        self._struct.pack_into(buffer, offset, *self._checked(values, objects, what, owner))
+        self.write_converted(buffer, offset, self.convert(values, what, owner), objects, what, owner)
 
-    def _checked(self, values: tuple[Any, ...], objects: References, what: str, owner: str) -> list[Any]:
-        """Return values as `struct` wants them."""
+    def pack(self, values: tuple[Any, ...], what: str, owner: str) -> bytes:
+        """Return values as bytes, as `write` writes them; there are no references among them."""
+        if not self._special and _PLAIN.issuperset(map(type, values)):
+            try:
+                return self._struct.pack(*values)
+            except (struct.error, OverflowError, TypeError):
+                pass  # an unsigned number, or a mistake: look at each
+        return self._struct.pack(*self.convert(values, what, owner))
+
+    def convert(self, values: tuple[Any, ...], what: str, owner: str) -> list[Any]:
+        """Return values as `struct` wants them, but for references.
+
+        Converting an object to a number runs its `__index__` or `__float__`, which may call the guest. Each is called
+        once, and nothing is written meanwhile.
+        """
         if len(values) != self.count:
             plural = "" if self.count == 1 else "s"
             raise UsageError(f"{owner}: expected {self.count} {what}{plural} {self}, got {len(values)}")
-        checked: list[Any] = []
-        for place, kind in enumerate(self.types):
-            checked.append(checked_value(kind, values[place], f"{what} {place + 1} of {owner}"))
+        return [checked_value(kind, values[place], f"{what} {place + 1} of {owner}") for place, kind in self._kinds]
+
+    def write_converted(
+        self, buffer: Buffer, offset: int, converted: list[Any], objects: References, what: str, owner: str
+    ) -> None:
+        """Write what `convert` returned; references are good until the guest runs next."""
         if self.has_references:
-            places = [place for place, kind in enumerate(self.types) if kind == t.EXTERNREF]
-            for place, raw in zip(places, objects.to_raw([checked[place] for place in places]), strict=True):
-                checked[place] = raw
-            for place, kind in enumerate(self.types):
+            places = [place for place, kind in self._kinds if kind == t.EXTERNREF]
+            for place, raw in zip(places, objects.to_raw([converted[place] for place in places]), strict=True):
+                converted[place] = raw
+            for place, kind in self._kinds:
                 if kind == t.FUNCREF:
-                    checked[place] = objects.function_to_raw(checked[place], f"{what} {place + 1} of {owner}")
-        return checked
+                    converted[place] = objects.function_to_raw(converted[place], f"{what} {place + 1} of {owner}")
+        self._struct.pack_into(buffer, offset, *converted)
 
     def read(self, buffer: Buffer, offset: int, objects: References) -> tuple[Any, ...]:
         """Return the values in a buffer."""
