@@ -51,6 +51,7 @@ class Call:
         "frames",
         "instance",
         "interruptions_before",
+        "is_prepared",
         "outer_stack",
         "packed",
         "pending",
@@ -96,6 +97,7 @@ class Call:
         self.stack_pointer = 0
         self.resting_pointer = 0
         self.outer_stack = 0
+        self.is_prepared = False
         self.served: Call | None = None
         self.task: asyncio.Task[Any] | None = None
         # How many calls of guests the innermost entry is inside of, and where the native stack stands in its import.
@@ -149,12 +151,19 @@ class Call:
         instance = self.instance
         if instance.closed and self.failure is not None:
             self._raise_failure()
-        self._convert_answer()
+        function = self.pending
+        assert function is not None, "only suspended calls are resumed"
+        self.packed = None
+        if self.failure is None and not function.results.has_references:
+            try:
+                self.packed = function.packed_result(self.answer)  # before anything changes: it may call the guest
+            except Exception as error:
+                self.failure = error
         instance.check()
         self._check_depth()
-        instance.stacks.check_resumption(self)
+        instance.stacks.prepare_resumption(self)
         instance.suspended.discard(self)
-        self.arriving = self.pending
+        self.arriving = function
         self.pending = None
         self.coroutine = None
         self.waited_for = None
@@ -167,17 +176,6 @@ class Call:
             self._enter()
         finally:
             instance.moving = None
-
-    def _convert_answer(self) -> None:
-        """Make bytes of what the import is to return, before anything changes: objects may call the guest meanwhile."""
-        function = self.pending
-        assert function is not None, "only suspended calls are resumed"
-        self.packed = None
-        if self.failure is None and not function.results.has_references:
-            try:
-                self.packed = function.packed_result(self.answer)
-            except Exception as error:
-                self.failure = error
 
     def results(self) -> Any:
         """Return what the export returned."""
@@ -314,19 +312,9 @@ class Call:
         instance = self.instance
         if instance.moving is not None and instance.moving is not self:
             raise UsageError("the guest is being entered or suspended: nothing else can run in it at this moment")
+        if self._arguments is not None:
+            self._write_arguments(self._arguments)
         instance.moving = self
-        try:
-            arguments = self._arguments
-            if arguments is not None:
-                self._arguments = None
-                self._export.params.write_converted(
-                    self._buffer, 0, arguments, instance.objects, "argument", self._export.name
-                )
-            self._run(instance)
-        finally:
-            instance.moving = None
-
-    def _run(self, instance: Instance) -> None:
         stacks = instance.stacks
         if stacks.pointer is not None:
             stacks.before_entry(self)
@@ -347,21 +335,40 @@ class Call:
         finally:
             instance.depth -= 1
             thread.call = outer
-            if stacks.pointer is not None:
+            if stacks.current != self.outer_stack:
                 stacks.after_entry(self)
+            if not self.unwinding:
+                instance.moving = None
             if instance.depth and instance.interruptions is not None:
                 arm(instance.context)  # the outer call may be meant where this one was not
         trap = instance.trap.value
-        if error or trap:
-            instance.trap.value = None
-            self._forget_suspension()
-            instance.fail(self, error, trap)
-        if instance.protocol is None or not self._export.may_suspend:
-            if self.served is not None:
-                stacks.after_return(self)
-            return
         try:
-            suspended = instance.protocol.is_suspended(self)
+            if error or trap:
+                instance.trap.value = None
+                self._forget_suspension()
+                instance.fail(self, error, trap)
+            if instance.protocol is None or not self._export.may_suspend:
+                if self.served is not None:
+                    stacks.after_return(self)
+            elif self._is_suspended(instance):
+                instance.after_suspension(self)
+            else:
+                stacks.after_return(self)
+        finally:
+            instance.moving = None
+
+    def _write_arguments(self, arguments: list[Any]) -> None:
+        """Write arguments with references among them, which are good until the guest runs next."""
+        self._arguments = None
+        export = self._export
+        objects = self.instance.objects
+        export.params.write_converted(self._buffer, 0, arguments, objects, "argument", export.name)
+
+    def _is_suspended(self, instance: Instance) -> bool:
+        """Tell whether the guest returned because it was suspended."""
+        assert instance.protocol is not None, "who asks has looked"
+        try:
+            return instance.protocol.is_suspended(self)
         except (Lost, Overflowed, Corrupted) as failure:
             self._forget_suspension()
             instance.repair(self)
@@ -372,10 +379,6 @@ class Call:
                 f"{self._export.name} was to be suspended or resumed, but not all functions on its stack "
                 f"took part: {_NOT_INSTRUMENTED}"
             ) from None
-        if suspended:
-            instance.after_suspension(self)
-        else:
-            stacks.after_return(self)
 
     def _forget_suspension(self) -> None:
         """Drop a suspension that failed on its way."""

@@ -108,17 +108,12 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
             except GeneratorExit:
                 raise
             except BaseException as error:
-                outer = stacks.serve(call)
-                try:
-                    waited_for = coroutine.throw(error)
-                finally:
-                    stacks.serving = outer
+                waited_for = _serving(call, coroutine.throw, error)
             else:
-                outer = stacks.serve(call)
-                try:
+                if stacks.pointer is None or (call.stack == stacks.current and stacks.serving is None):
                     waited_for = coroutine.send(sent)
-                finally:
-                    stacks.serving = outer
+                else:
+                    waited_for = _serving(call, coroutine.send, sent)
     except StopIteration as end:
         call.answer = end.value
     except GeneratorExit:
@@ -136,6 +131,16 @@ def give_up(coroutine: Coroutine[Any, Any, Any], waited_for: Any) -> None:
     if getattr(waited_for, "_asyncio_future_blocking", None):
         waited_for._asyncio_future_blocking = False
     coroutine.close()
+
+
+def _serving(call: Call, step: Callable[[Any], Any], value: Any) -> Any:
+    """Let the host coroutine run, and what it calls in the guest on the call's stack."""
+    stacks = call.instance.stacks
+    outer, stacks.serving = stacks.serving, (call, call.instance.depth)
+    try:
+        return step(value)
+    finally:
+        stacks.serving = outer
 
 
 def _hand_out(call: Call) -> Generator[Any, Any, None]:

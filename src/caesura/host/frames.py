@@ -30,6 +30,8 @@ STACK_POINTER: Final = 24
 RESULTS: Final = 32
 FRAMES: Final = 288
 
+_ONE_RESULT: Final = struct.Struct("16s")
+
 
 class Corrupted(Exception):
     """The guest says that its frames lie outside of the asyncify stack."""
@@ -85,8 +87,11 @@ class FrameArea:
 
     def write_results(self, packed: bytes) -> None:
         """Write an import's results to where they lie in the control block."""
-        self.block()
-        ctypes.memmove(self._host_base + self.start + RESULTS, packed, len(packed))
+        block = self.block()
+        if len(packed) == _ONE_RESULT.size:
+            _ONE_RESULT.pack_into(block, RESULTS, packed)  # less than half of the time that `memmove` takes
+        else:
+            ctypes.memmove(self._host_base + self.start + RESULTS, packed, len(packed))
 
     def prepare_unwind(self) -> None:
         """Make room for frames: another suspended call's are copied out."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import inspect
+import struct
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,6 +76,7 @@ class HostFunction:
         self.function = function.function if isinstance(function, Yielding) else function
         self.params = Values(shape.params)
         self.results = Values(shape.results)
+        self._pack_one = self.results.packer if self.results.count == 1 else None
         self.slots = ctypes.c_char * (SLOT * max(self.params.count, self.results.count, 1))
         unsupported = self.params.unsupported or self.results.unsupported
         if unsupported:
@@ -100,6 +102,12 @@ class HostFunction:
 
     def packed_result(self, result: Any) -> bytes:
         """Return what the function returned as bytes, as the guest takes it; there are no references among it."""
+        pack = self._pack_one
+        if pack is not None and (type(result) is int or type(result) is float):
+            try:
+                return pack(result)
+            except (struct.error, OverflowError, TypeError):
+                pass  # an unsigned number, or a mistake
         if not self.results.count:
             return b""
         return self.results.pack(results_from(result, self.results.count), "result", self._owner)

@@ -62,14 +62,8 @@ class StackSwitch:
         self._main: Call | None = None  # the call on the guest's own stack
         self._home: int | None = None  # the pointer without it, once it was suspended
         self._settled = True  # whether the pointer is where it belongs while no guest code runs
-        self._current = 0  # the stack in use: 0 is the guest's own
-        self._on_own = 0  # entries of guest code on the guest's own
-
-    def serve(self, call: Call) -> tuple[Call, int] | None:
-        """Note whose host function runs from now on; return what was noted before, to be put back into `serving`."""
-        outer = self.serving
-        self.serving = (call, call.instance.depth) if call.stack or self._current or outer is not None else None
-        return outer
+        self.current = 0  # the stack in use: 0 is the guest's own
+        self._own_below = 0  # how often another came into use while guest code was running on the guest's own
 
     def take(self, call: Call) -> None:
         """Give a call that may suspend a stack."""
@@ -102,80 +96,100 @@ class StackSwitch:
 
     def check_suspension(self, call: Call) -> None:
         """Raise if a call cannot be suspended because other guest code is on the same stack above it."""
-        if self._main is call and (self._on_own or call.instance.depth) > 1:
+        if self._main is call and self._stacks is None and call.instance.depth > 1:
             raise UsageError(
                 "a host function of the guest has called it again, on the only stack in its memory: to be "
                 f"suspended there, the second call {self._reason}"
             )
 
-    def check_resumption(self, call: Call) -> None:
-        """Raise if a call cannot be resumed: other guest code is on the same stack below it, or it has none left."""
-        if self._main is call and call.instance.depth and (self._on_own or self.pointer is None):
+    def prepare_resumption(self, call: Call) -> None:
+        """Find out where a call's stack stands.
+
+        Raises UsageError if it cannot be resumed: other guest code is on the same stack below it, or it has none left.
+        """
+        depth = call.instance.depth
+        if depth and self._main is call and (not self.current or self._own_below):
             why = f"for that, each call {self._reason}" if self._reason else "resume it when that has returned"
             raise UsageError(
                 "a host function of the guest resumes a call that was suspended before, above the host function's "
                 f"caller on the guest's own stack: {why}"
             )
-        if self.pointer is not None:
-            self._check_pointer(call, self._resuming_pointer(call, self.pointer.get()))
-
-    def before_entry(self, call: Call) -> None:
-        """Switch to a call's stack. Whoever calls this calls `after_entry`."""
         pointer = self.pointer
-        assert pointer is not None, "who calls this has looked"
-        if not self._settled and not call.instance.depth:
+        if pointer is None:
+            return
+        if not self._settled and not depth:
             self._settle(pointer)
         resting = call.resting_pointer = pointer.get()
-        call.outer_stack = self._current
-        if call.stack_pointer:
-            begin = self._resuming_pointer(call, resting)
-            if call.stack != self._current:
-                self._enter_stack(call.stack)
-            if begin != resting:
+        call.is_prepared = True
+        if call.stack:
+            self._check_stack(call)
+        elif self._main is call:
+            if not self.current and self._settled and resting < call.stack_pointer:
+                call.stack_pointer = resting  # what was allocated below its frames stays
+            if call.stack_pointer < self._low:
+                raise UsageError(_OWN_OVERFLOW)
+
+    def before_entry(self, call: Call) -> None:
+        """Switch to a call's stack; `after_entry` switches back, where `current` is then another than `outer_stack`."""
+        pointer = self.pointer
+        assert pointer is not None, "who calls this has looked"
+        if call.is_prepared:
+            call.is_prepared = False
+        else:
+            if not self._settled and not call.instance.depth:
+                self._settle(pointer)
+            call.resting_pointer = pointer.get()
+        call.outer_stack = self.current
+        begin = call.stack_pointer
+        if begin:
+            if call.stack != self.current:
+                self._switch(call.stack, call)
+            if begin != call.resting_pointer:
                 if self.area is not None:
                     self.area.write_stack_pointer(begin)
                 else:
                     pointer.set(begin)
         elif self.serving is not None and call is not self._main:
             self._use_stack_of(self.serving[0], self.serving[1], call, pointer)
-        if not self._current:
-            self._on_own += 1
 
     def after_entry(self, call: Call) -> None:
         """The guest has returned in whatever way: switch back to the stack that was in use, but for its pointer."""
-        if not self._current:
-            self._on_own -= 1
-        if call.outer_stack != self._current:
-            self._enter_stack(call.outer_stack)
+        before, self.current = self.current, call.outer_stack
+        if not call.outer_stack and call.instance.depth:
+            self._own_below -= 1
+        self._move_limits(before)
 
     def after_suspension(self, call: Call) -> None:
-        """Note where a suspended call's stack stands, and switch back."""
+        """Note where a suspended call's stack stands, and switch back. Raises UsageError if it has used more."""
         pointer = self.pointer
         if pointer is None:
             return
         area = self.area
         found = call.stack_pointer = pointer.get() if area is None else area.take_stack_pointer()
-        if self._main is call and not self._current:
-            if self._home is None:
-                self._home = call.resting_pointer
-            if area is not None and found != call.resting_pointer:
-                pointer.set(found)
-        else:
-            self._settled = self._settled and self._main is not call
+        if call.stack:
             if area is None:
                 pointer.set(call.resting_pointer)
-        self._check_pointer(call, found)
+            self._check_stack(call)
+        elif self._main is call:
+            if self.current:
+                self._settled = False
+                if area is None:
+                    pointer.set(call.resting_pointer)
+            elif area is not None and found != call.resting_pointer:
+                pointer.set(found)
+            if self._home is None:
+                self._home = call.resting_pointer
+            if found < self._low:
+                raise UsageError(_OWN_OVERFLOW)
 
     def after_return(self, call: Call) -> None:
         """Switch back from the stack of a call that returned."""
         pointer = self.pointer
-        if pointer is None:
-            return
-        if call.served is not None:
+        if call.served is not None and pointer is not None:
             served, call.served = call.served, None
             served.stack_pointer = pointer.get()
             pointer.set(call.resting_pointer)
-        elif call.stack:
+        elif call.stack and pointer is not None:
             if self.area is None:
                 pointer.set(call.resting_pointer)
             self._check_canary(call)
@@ -195,36 +209,35 @@ class StackSwitch:
             pointer.set(self._home)
             self._home = None
 
-    def _resuming_pointer(self, call: Call, current: int) -> int:
-        """Return where a call's stack stands: what was allocated below its frames while it was suspended stays."""
-        if call.stack or self._current or not self._settled:
-            return call.stack_pointer
-        return min(call.stack_pointer, current)
-
     def _use_stack_of(self, serving: Call, depth: int, call: Call, pointer: GlobalCell) -> None:
         """Let a call that a host function makes run on the stack of the suspended call that the function belongs to."""
-        if call.instance.depth == depth and serving.stack != self._current:
+        if call.instance.depth == depth and serving.stack != self.current:
             call.served = serving
-            self._enter_stack(serving.stack)
+            self._switch(serving.stack, call)
             pointer.set(serving.stack_pointer)
 
-    def _enter_stack(self, stack: int) -> None:
-        """Have a stack in use, and its limits in the guest's globals."""
-        before, self._current = self._current, stack
+    def _switch(self, stack: int, call: Call) -> None:
+        """Have another stack in use."""
+        before, self.current = self.current, stack
+        if not before and call.instance.depth:
+            self._own_below += 1
+        self._move_limits(before)
+
+    def _move_limits(self, before: int) -> None:
+        """Put the limits of the stack in use into the guest's globals."""
         if self._limits is not None and self._stacks is not None:
             if not before:
                 self._limits.keep()
-            if stack:
-                self._limits.set(stack, self._stacks.top(stack))
+            if self.current:
+                self._limits.set(self.current, self._stacks.top(self.current))
             else:
                 self._limits.restore()
 
-    def _check_pointer(self, call: Call, pointer: int) -> None:
-        """Raise if a call has used more than its stack."""
-        if pointer < (call.stack or (self._low if self._main is call else 0)):
-            raise UsageError(_OVERFLOW if call.stack else _OWN_OVERFLOW)
-        if call.stack:
-            self._check_canary(call)
+    def _check_stack(self, call: Call) -> None:
+        """Raise if a call has used more than its stack from malloc."""
+        if call.stack_pointer < call.stack:
+            raise UsageError(_OVERFLOW)
+        self._check_canary(call)
 
     def _check_canary(self, call: Call) -> None:
         if self._stacks is not None and self._stacks.overflowed(call.stack):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import reprlib
 import struct
+from collections.abc import Callable
 from typing import Any, Final
 
 from caesura.errors import UsageError
@@ -35,14 +36,14 @@ _BITS: Final = {t.I32: 32, t.I64: 64}
 # Integers beyond are described: Python refuses to write very large ones at all.
 _SHOWN_BITS: Final = 128
 
-# Numbers that `struct` takes without running code of theirs.
-_PLAIN: Final = frozenset((int, float))
-
 Buffer = ctypes.Array[ctypes.c_char]
 
 
 class Values:
-    """A list of value types: how many, and how they are written and read."""
+    """A list of value types: how many, and how they are written and read.
+
+    `packer` makes bytes of plain numbers; None where other values are among the types.
+    """
 
     def __init__(self, types: tuple[int, ...]) -> None:
         self.types = types
@@ -52,6 +53,7 @@ class Values:
         self.has_references = t.EXTERNREF in types or t.FUNCREF in types
         self._special = self.has_references or t.V128 in types
         self._struct = struct.Struct("<" + "".join(_FORMATS.get(kind, "16x") for kind in types))
+        self.packer: Callable[..., bytes] | None = None if self._special else self._struct.pack
         self.size = SLOT * self.count
 
     def __str__(self) -> str:
@@ -61,7 +63,7 @@ class Values:
         self, buffer: Buffer, offset: int, values: tuple[Any, ...], objects: References, what: str, owner: str
     ) -> None:
         """Write values into a buffer; in errors they are, for instance, each an "argument" of "handle"."""
-        if not self._special and _PLAIN.issuperset(map(type, values)):
+        if not self._special and _are_plain(values):
             try:
                 self._struct.pack_into(buffer, offset, *values)
                 return
@@ -71,7 +73,7 @@ class Values:
 
     def pack(self, values: tuple[Any, ...], what: str, owner: str) -> bytes:
         """Return values as bytes, as `write` writes them; there are no references among them."""
-        if not self._special and _PLAIN.issuperset(map(type, values)):
+        if not self._special and _are_plain(values):
             try:
                 return self._struct.pack(*values)
             except (struct.error, OverflowError, TypeError):
@@ -108,6 +110,15 @@ class Values:
         if not self.has_references:
             return values
         return tuple(objects.read(kind, value) for kind, value in zip(self.types, values, strict=True))
+
+
+def _are_plain(values: tuple[Any, ...]) -> bool:
+    """Tell whether `struct` takes values without running code of theirs."""
+    for value in values:
+        kind = type(value)
+        if kind is not int and kind is not float:
+            return False
+    return True
 
 
 def result_of(values: tuple[Any, ...]) -> Any:
