@@ -211,13 +211,13 @@ class Call:
 
     def call_import(self, number: int, values: int) -> None:
         """Run the host function of an import, or return from it if the guest is rewinding."""
-        self.instance.moving = None
         function = self.instance.imports[number]
         assert function is not None, "Wasmtime's own functions do not come here"
         arriving = self.arriving
         if arriving is not None:
             self._arrive(function, arriving, values)
             return
+        self.instance.moving = None
         if self.unwinding:
             self.unwinding = False
             raise UsageError(f"the guest calls {function.name} while it is being suspended: {_NOT_INSTRUMENTED}")
@@ -272,6 +272,7 @@ class Call:
         assert protocol is not None, "only a call with a protocol is suspended"
         self.arriving = None
         protocol.arrived(self)
+        self.instance.moving = None
         if function is not arriving:
             raise UsageError(
                 f"the guest was suspended in {arriving.name} but called {function.name} when it was resumed: "
