@@ -70,9 +70,9 @@ def test_sections_stay_in_place() -> None:
 
 
 def test_bodies_that_stay_keep_every_byte() -> None:
-    """A function that cannot suspend is copied with its size field, its padded numbers and dead oddities."""
+    """A function that cannot suspend is copied with its size field, its padded numbers and dead oddities, if asked."""
     binary = odd_module()
-    result = caesura.instrument(binary)
+    result = caesura.instrument(binary, caesura.Options(keep_padding=True))
     assert [function.instrumented for function in result.functions] == [True, False, False]
     assert bodies(result.module)[1:3] == bodies(binary)[1:3]
     assert bodies(binary)[1].startswith(leb(len(PURE), WIDE))

@@ -17,6 +17,7 @@ from caesura.errors import MalformedModule, UsageError
 from caesura.wasm.decode import read_immediates, read_opcode
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
+from caesura.wasm.shortest import shorten_code
 
 _DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _VALUES: Final = {digit: value for value, digit in enumerate(_DIGITS)}
@@ -125,7 +126,7 @@ def _move(mappings: list[Mapping], before: Module, after: Module) -> list[Mappin
 
 
 def _instructions(data: bytes, start: int, end: int) -> list[tuple[int, bytes]]:
-    """Return the offset and the bytes of each instruction of a body."""
+    """Return the offset and the bytes, with the shortest numbers, of each instruction of a body."""
     count, position = read_u32(data, start)
     for _ in range(count):
         _, position = read_u32(data, position)
@@ -139,7 +140,7 @@ def _instructions(data: bytes, start: int, end: int) -> list[tuple[int, bytes]]:
             _, behind = read_immediates(data, behind, code)
         except MalformedModule:
             break
-        out.append((position, data[position:behind]))
+        out.append((position, shorten_code(data[position:behind])))
         position = behind
     return out
 

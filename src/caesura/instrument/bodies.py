@@ -35,6 +35,7 @@ from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.names import LOCAL_NAMES, NewNames
 from caesura.wasm.renumber import redirect_in_code
+from caesura.wasm.shortest import looks_padded, shorten_body
 from caesura.wasm.types import I32
 
 # Values that the two bodies of a function hand over, at all loops together; interpreters have some hundreds. Without a
@@ -255,6 +256,8 @@ class BodyWriter:
             resume = ResumeBody(subject, prepared.layout)
             resume_body = resume.write(handoff, params, untargeted)
             untargeted = resume.untargeted
+        if not self._options.keep_padding and looks_padded(resume_body, 0, len(resume_body)):
+            resume_body = shorten_body(resume_body).code
         if additions.import_thunks and subject.function in additions.referring:
             resume_body = redirect_in_code(resume_body, additions.import_thunks)
         self._check_size(subject.function, resume_body)

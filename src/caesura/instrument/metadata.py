@@ -15,6 +15,7 @@ from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, rea
 from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, NewNames, drop_labels, extend_names
 from caesura.wasm.sections import CODE_METADATA, CUSTOM, SectionEdits, read_name
+from caesura.wasm.shortest import Shortened
 
 _FEATURES: Final = "target_features"
 _USED: Final = 0x2B
@@ -27,6 +28,7 @@ def write_metadata(
     module: Module,
     features: list[str],
     bodies: list[bytes],
+    shortened: dict[int, Shortened],
     functions: FunctionTable,
     new_names: NewNames,
     always_named: bool,
@@ -35,7 +37,8 @@ def write_metadata(
     """Bring the custom sections of a module up to date.
 
     `features` are those that the output uses (the section is extended, never created), `bodies` the new bodies, empty
-    for functions that stay. A name section is created only if `always_named`.
+    for functions that stay, `shortened` those of these, by own index, in which only numbers became shorter. A name
+    section is created only if `always_named`.
     """
     section = module.custom_section("name")
     if section is not None or always_named:
@@ -50,7 +53,7 @@ def write_metadata(
         edits.custom[_FEATURES] = _add_features(module.data[section.payload : section.end], features)
     for section in module.sections:
         if section.id == CUSTOM and section.name.startswith(CODE_METADATA):
-            edits.custom[section.name] = _keep_hints(module, section.payload, section.end, bodies)
+            edits.custom[section.name] = _keep_hints(module, section.payload, section.end, bodies, shortened)
 
 
 def _add_features(payload: bytes, features: list[str]) -> bytes:
@@ -73,7 +76,7 @@ def _add_features(payload: bytes, features: list[str]) -> bytes:
     return encode_vector(entries) + payload[position:]
 
 
-def _keep_hints(module: Module, start: int, end: int, bodies: list[bytes]) -> bytes:
+def _keep_hints(module: Module, start: int, end: int, bodies: list[bytes], shortened: dict[int, Shortened]) -> bytes:
     """Return metadata of code without that of instructions in rewritten functions."""
     data = module.data
     kept: list[bytes] = []
@@ -87,13 +90,15 @@ def _keep_hints(module: Module, start: int, end: int, bodies: list[bytes]) -> by
             hints: list[bytes] = []
             for _ in range(number):
                 hint = position
-                offset, position = read_u32(data, position)
-                size, position = read_u32(data, position)
+                offset, behind = read_u32(data, position)
+                size, position = read_u32(data, behind)
                 position += size
                 if position > end:
                     return encode_unsigned(0)
                 if not is_rewritten or offset == _WHOLE_FUNCTION:
-                    hints.append(data[hint:position])
+                    moved = shortened[own].place(offset) if own in shortened else offset
+                    place = data[hint:behind] if moved == offset else encode_unsigned(moved)
+                    hints.append(place + data[behind:position])
             if hints:
                 kept.append(encode_unsigned(function) + encode_vector(hints))
     except MalformedModule:

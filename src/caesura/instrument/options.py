@@ -214,6 +214,15 @@ class Options:
             "code as it was before (default: drop it, with a warning)",
         },
     )
+    keep_padding: bool = field(
+        default=False,
+        metadata={
+            "kind": FLAG,
+            "pass_argument": "",
+            "help": "keep the numbers that a linker padded so that it can patch them as they are, and with them all "
+            "offsets in functions that are not instrumented (default: write numbers in code in their shortest form)",
+        },
+    )
     verbose: bool = field(
         default=False,
         metadata={

@@ -49,6 +49,7 @@ from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import GLOBAL_NAMES, NewNames
 from caesura.wasm.renumber import redirect_in_code, redirect_references
 from caesura.wasm.sections import SectionEdits, write_sections
+from caesura.wasm.shortest import Shortened, looks_padded, shorten_body
 from caesura.wasm.types import I64, encode_value_type
 
 Progress = Callable[[str, int, int], None]
@@ -316,10 +317,13 @@ class _Pipeline:
                 )
             edits.append(sec.EXPORT, encode_name(name) + bytes([FUNCTION_KIND]) + encode_unsigned(index))
         self._check_entries(len(exports))
-        edits.pieces[sec.CODE] = self._code(bodies)
+        shortened: dict[int, Shortened] = {}
+        edits.pieces[sec.CODE] = self._code(bodies, shortened)
         if memory.index > 0:
             self._features.append("multimemory")
-        write_metadata(module, self._features, bodies, functions, self._new_names, self._options.asserts, edits)
+        write_metadata(
+            module, self._features, bodies, shortened, functions, self._new_names, self._options.asserts, edits
+        )
         return write_sections(module.data, module.sections, edits)
 
     def _check_entries(self, exports: int) -> None:
@@ -330,22 +334,40 @@ class _Pipeline:
         check_entries(len(module.types) + len(self._types.added), len(module.types), "types")
         check_entries(len(module.exports) + exports, len(module.exports), "exports")
 
-    def _code(self, bodies: list[bytes]) -> list[bytes]:
-        """Return the payload of the code section in pieces; a body that stays keeps the bytes of its size field too."""
+    def _code(self, bodies: list[bytes], shortened: dict[int, Shortened]) -> list[bytes]:
+        """Return the payload of the code section in pieces.
+
+        Padded numbers in code become shorter, unless options say to keep them; bodies that stay but for that are noted
+        by own index. With padding a body that stays keeps the bytes of its size field too.
+        """
         module = self._module
         out = [encode_unsigned(len(bodies) + len(self._functions.bodies))]
         section = module.section(sec.CODE)
         start = 0 if section is None else read_u32(module.data, section.payload)[1]
         for own in range(len(bodies)):
             end = module.body_ends[own]
-            if bodies[own]:
-                out.append(encode_unsigned(len(bodies[own])))
-                out.append(bodies[own])
-            else:
+            if self._options.keep_padding and not bodies[own]:
                 out.append(module.data[start:end])
+            else:
+                body = self._shorten(own, bodies[own], shortened)
+                out += [encode_unsigned(len(body)), body]
             start = end
         out += self._functions.bodies
         return out
+
+    def _shorten(self, own: int, body: bytes, shortened: dict[int, Shortened]) -> bytes:
+        """Return a function's body with the shortest numbers, unless options say to keep them; empty: it stays."""
+        module = self._module
+        if body:
+            is_padded = not self._options.keep_padding and looks_padded(body, 0, len(body))
+            return shorten_body(body).code if is_padded else body
+        body = module.data[module.body_starts[own] : module.body_ends[own]]
+        if not looks_padded(body, 0, len(body)):
+            return body
+        result = shorten_body(body)
+        if result.ends:
+            shortened[own] = result
+        return result.code
 
     def _report(self, output: bytes, suspension: Suspension, seconds: float) -> Instrumented:
         module = self._module
