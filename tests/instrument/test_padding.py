@@ -12,7 +12,7 @@ import pytest
 import caesura
 from caesura.cli.wasm_opt_source_map import carry, decode_mappings, encode_mappings
 from caesura.wasm.module import Module
-from caesura.wasm.shortest import shorten_code
+from caesura.wasm.shortest import has_padding, shorten_code
 from tests.instrument.building import HEADER, assert_valid, custom, leb, name, part, section, vector
 from tests.support.engine import assemble
 
@@ -174,6 +174,11 @@ def test_messages_have_the_offsets_of_the_file() -> None:
 )
 def test_shortest_forms(long: bytes, short: bytes) -> None:
     assert shorten_code(b"\x01" + long + b"\x1a") == b"\x01" + short + b"\x1a"
+
+
+@pytest.mark.parametrize("constant", ["i32.const 64", "i32.const -65", "i64.const 64"])
+def test_numbers_that_are_not_padded_are_no_padding(constant: str) -> None:
+    assert not has_padding(Module(assemble(f"(module (func (drop ({constant}))))")))
 
 
 def test_what_is_not_padded_stays_byte_for_byte() -> None:

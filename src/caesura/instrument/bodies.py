@@ -35,7 +35,7 @@ from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.names import LOCAL_NAMES, NewNames
 from caesura.wasm.renumber import redirect_in_code
-from caesura.wasm.shortest import looks_padded, shorten_body
+from caesura.wasm.shortest import shorten_body
 from caesura.wasm.types import I32
 
 # Values that the two bodies of a function hand over, at all loops together; interpreters have some hundreds. Without a
@@ -72,7 +72,7 @@ class Prepared:
 
 class Additions:
     """Where bodies put, and find, what is added to the module. `referring` are the functions that make references of
-    imports, which are to become references of their thunks.
+    imports, which are to become references of their thunks; `shortens` says that padded numbers become short.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Additions:
         new_names: NewNames,
         import_thunks: dict[int, int],
         referring: set[int],
+        shortens: bool,
     ) -> None:
         self.types = types
         self.functions = functions
@@ -92,6 +93,7 @@ class Additions:
         self.new_names = new_names
         self.import_thunks = import_thunks
         self.referring = referring
+        self.shortens = shortens
 
 
 class BodyWriter:
@@ -256,7 +258,7 @@ class BodyWriter:
             resume = ResumeBody(subject, prepared.layout)
             resume_body = resume.write(handoff, params, untargeted)
             untargeted = resume.untargeted
-        if not self._options.keep_padding and looks_padded(resume_body, 0, len(resume_body)):
+        if additions.shortens:
             resume_body = shorten_body(resume_body).code
         if additions.import_thunks and subject.function in additions.referring:
             resume_body = redirect_in_code(resume_body, additions.import_thunks)

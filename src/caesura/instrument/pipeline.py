@@ -49,7 +49,7 @@ from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import GLOBAL_NAMES, NewNames
 from caesura.wasm.renumber import redirect_in_code, redirect_references
 from caesura.wasm.sections import SectionEdits, write_sections
-from caesura.wasm.shortest import Shortened, looks_padded, shorten_body
+from caesura.wasm.shortest import Shortened, has_padding, shorten_body
 from caesura.wasm.types import I64, encode_value_type
 
 Progress = Callable[[str, int, int], None]
@@ -110,6 +110,7 @@ class _Pipeline:
         self._frameless: dict[int, int] = {}
         self._import_thunks: dict[int, int] = {}
         self._pool = GlobalPool(len(self._module.globals) + (0 if options.import_globals else 2))
+        self._shortens = not options.keep_padding and has_padding(self._module)
         self._shadow_stack = find_shadow_stack(self._module)
 
     def run(self, start: float) -> Instrumented:
@@ -168,6 +169,7 @@ class _Pipeline:
                 self._new_names,
                 self._import_thunks,
                 {module.imported_functions + own for own in graph.referring},
+                self._shortens,
             ),
             runtime,
             default_rule(options.optimize, moves == PIECES) if self._group_rule is None else self._group_rule,
@@ -337,8 +339,8 @@ class _Pipeline:
     def _code(self, bodies: list[bytes], shortened: dict[int, Shortened]) -> list[bytes]:
         """Return the payload of the code section in pieces.
 
-        Padded numbers in code become shorter, unless options say to keep them; bodies that stay but for that are noted
-        by own index. With padding a body that stays keeps the bytes of its size field too.
+        Numbers that a linker padded become shorter, unless options say to keep them; bodies that stay but for that are
+        noted by own index. Else a body that stays keeps the bytes of its size field too.
         """
         module = self._module
         out = [encode_unsigned(len(bodies) + len(self._functions.bodies))]
@@ -346,7 +348,7 @@ class _Pipeline:
         start = 0 if section is None else read_u32(module.data, section.payload)[1]
         for own in range(len(bodies)):
             end = module.body_ends[own]
-            if self._options.keep_padding and not bodies[own]:
+            if not self._shortens and not bodies[own]:
                 out.append(module.data[start:end])
             else:
                 body = self._shorten(own, bodies[own], shortened)
@@ -356,13 +358,12 @@ class _Pipeline:
         return out
 
     def _shorten(self, own: int, body: bytes, shortened: dict[int, Shortened]) -> bytes:
-        """Return a function's body with the shortest numbers, unless options say to keep them; empty: it stays."""
+        """Return a function's body with the shortest numbers, if a linker padded them; empty: it stays but for that."""
         module = self._module
         if body:
-            is_padded = not self._options.keep_padding and looks_padded(body, 0, len(body))
-            return shorten_body(body).code if is_padded else body
+            return shorten_body(body).code if self._shortens else body
         body = module.data[module.body_starts[own] : module.body_ends[own]]
-        if not looks_padded(body, 0, len(body)):
+        if not self._shortens:
             return body
         result = shorten_body(body)
         if result.ends:

@@ -4,13 +4,13 @@ Linkers write indices and addresses of objects in five or ten bytes, so that the
 leave them so: 6% to 8% of some modules. Here code is written anew with the shortest form of what linkers patch: indices
 of functions, types, tables, globals, memories and tags, block types, constants, and offsets of loads and stores.
 
-A padded number ends with a byte 00 or 7F behind one with its highest bit set. Bodies without such bytes, nearly all in
-modules whose linker or optimizer did this already, are not walked through.
+Padded numbers mostly end with bytes 80 00, which short ones never do, and little else does. So whether a linker padded
+a module's numbers can be seen without decoding it: in modules where it did, in four functions of five, in others in one
+of a hundred. Only in these is code written anew.
 """
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from typing import Final
 
@@ -31,9 +31,11 @@ from caesura.wasm.immediates import (
 )
 from caesura.wasm.instructions import IMMEDIATE_HEAP, IMMEDIATE_I32, IMMEDIATES
 from caesura.wasm.leb128 import read_u32
+from caesura.wasm.module import Module
 
-# What the end of a padded number looks like; other bytes can look so too.
-_LOOKS_PADDED: Final = re.compile(rb"[\x80-\xff][\x00\x7f]")
+# The end of most padded numbers, and the part of a module's functions that have it if a linker padded them.
+_END_OF_PADDED: Final = b"\x80\0"
+_PADDED_PART: Final = 16
 
 
 class Shortened:
@@ -54,9 +56,13 @@ class Shortened:
         return offset - self.removed[found - 1] if found else offset
 
 
-def looks_padded(data: bytes, start: int, end: int) -> bool:
-    """Tell whether there may be a padded number between two positions."""
-    return _LOOKS_PADDED.search(data, start, end) is not None
+def has_padding(module: Module) -> bool:
+    """Tell whether a linker padded the numbers in a module's code."""
+    found = 0
+    for own in range(len(module.body_starts)):
+        if module.data.find(_END_OF_PADDED, module.body_starts[own], module.body_ends[own]) >= 0:
+            found += 1
+    return found > 0 and found * _PADDED_PART >= len(module.body_starts)
 
 
 def shorten_body(body: bytes) -> Shortened:
@@ -68,7 +74,7 @@ def shorten_body(body: bytes) -> Shortened:
 
 def shorten_code(code: bytes) -> bytes:
     """Return instructions with the shortest numbers in them."""
-    return _Walk(code).run(0).code if looks_padded(code, 0, len(code)) else code
+    return _Walk(code).run(0).code
 
 
 class _Walk:
