@@ -1,7 +1,7 @@
 """caesura: pause, save and resume any WebAssembly program.
 
-What runs guests needs Wasmtime, and is imported when it is first asked for: the transformation works without. So is what
-is rarely needed.
+What runs guests needs Wasmtime, and is imported when it is first asked for: the transformation works without. So is
+what is rarely needed.
 """
 
 from typing import TYPE_CHECKING, Any

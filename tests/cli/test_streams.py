@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from caesura import instrument
 from caesura.cli.streams import READER_GONE
 from tests.cli.running import MODULE, caesura_command
+from tests.support.paths import npm_file
 
 CAESURA: Final = f"{sys.executable} -m caesura"
 WASM_OPT: Final = f"{sys.executable} -m caesura.cli.wasm_opt"
@@ -32,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 def shell(line: str, folder: Path) -> subprocess.CompletedProcess[bytes]:
     """Run a line of bash; CAESURA and WASM_OPT in it are the commands."""
-    line = line.replace("CAESURA", CAESURA).replace("WASM_OPT", WASM_OPT)
+    line = re.sub(r"\bCAESURA\b", CAESURA, re.sub(r"\bWASM_OPT\b", WASM_OPT, line))
     return subprocess.run(
         ["bash", "-c", line], cwd=folder, capture_output=True, env=ENVIRONMENT, timeout=120, check=False
     )
@@ -74,6 +76,17 @@ def test_wasm_opt_writes_to_standard_output_by_its_path(folder: Path) -> None:
     plain = shell("WASM_OPT in.wasm --asyncify -o -", folder).stdout
     assert plain.startswith(b"\0asm")
     assert shell("WASM_OPT in.wasm --asyncify -o /dev/stdout | cat", folder).stdout == plain
+
+
+@pytest.mark.parametrize("passes", ["--asyncify", "--asyncify -O1 --vacuum", "-O1 --asyncify"])
+def test_wasm_opt_and_the_real_one_take_what_the_shell_opens(passes: str, folder: Path) -> None:
+    real = str(npm_file(".bin/wasm-opt"))
+    line = f"CAESURA_WASM_OPT={real} WASM_OPT INPUT {passes} -o OUTPUT"
+    assert shell(line.replace("INPUT", "in.wasm").replace("OUTPUT", "plain"), folder).returncode == 0
+    line = line.replace("INPUT", "<(cat in.wasm)").replace("OUTPUT", ">(cat > new; mv new out)")
+    done = shell(f"{line} && until [ -e out ]; do sleep 0.02; done", folder)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (folder / "out").read_bytes() == (folder / "plain").read_bytes()
 
 
 def test_standard_streams_that_are_sockets(folder: Path) -> None:

@@ -97,6 +97,15 @@ def write_output(path: str, pieces: Iterable[bytes]) -> None:
         os.close(descriptor)
 
 
+def is_ordinary(path: str) -> bool:
+    """Tell whether a path is that of a file, or of none yet, and stands for nothing else."""
+    return (
+        path != STANDARD_STREAM
+        and streams.descriptor_of(path) < 0
+        and (os.path.isfile(path) or not os.path.exists(path))
+    )
+
+
 def is_standard_output(path: str) -> bool:
     """Tell whether a path stands for standard output."""
     return path == STANDARD_STREAM or streams.descriptor_of(path) == streams.STANDARD_OUTPUT

@@ -24,7 +24,7 @@ from caesura.cli import wasm_opt_real as real
 from caesura.cli import wasm_opt_sections as custom
 from caesura.cli import wasm_opt_source_map as source_map
 from caesura.cli.collector import paused_collector
-from caesura.cli.files import STANDARD_STREAM, about, read_file, write_output
+from caesura.cli.files import STANDARD_STREAM, about, is_ordinary, read_file, write_output
 from caesura.cli.messages import one_line, say, say_last
 from caesura.cli.streams import ReaderGone, end_quietly
 from caesura.cli.streams import say as say_result
@@ -227,7 +227,12 @@ class _Job:
             if map_file:
                 words += [*self._input_map(), f"{arguments.OUTPUT_SOURCE_MAP}={map_file}"]
                 words.append(f"{arguments.OUTPUT_SOURCE_MAP_URL}={line.value(arguments.OUTPUT_SOURCE_MAP_URL)}")
-            self._real(words, data, self._output)
+            if self._output and not is_ordinary(self._output):
+                # Builds of the real tool cannot write to pipes.
+                self._real(words, data, self._folder / "output")
+                _write(self._output, (self._folder / "output").read_bytes())
+            else:
+                self._real(words, data, self._output)
             return
         data = custom.strip(data, step.strips)
         if not self._names:

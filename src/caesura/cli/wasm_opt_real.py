@@ -63,7 +63,8 @@ def run(path: str, words: list[str]) -> int:
         raise UsageError(f"'{path}' is a caesura-wasm-opt too: set {VARIABLE} to the path of Binaryen's wasm-opt")
     sys.stdout.flush()
     try:
-        code = subprocess.call([path, *words], env={**os.environ, _MARK: "1"})
+        # Descriptors that the shell has opened, for `>(...)`, are on the line by their paths.
+        code = subprocess.call([path, *words], env={**os.environ, _MARK: "1"}, close_fds=False)
     except OSError as error:
         raise UsageError(f"cannot run '{path}': {error.strerror}") from error
     return code if code >= 0 else 128 - code
