@@ -112,7 +112,7 @@ class CallGraph:
 def read_calls(module: Module) -> CallGraph:
     """Return the call graph of a module; raises MalformedModule with the function and the byte offset."""
     own = len(module.body_starts)
-    graph = CallGraph(own, _private_tables(module))
+    graph = CallGraph(own, private_tables(module))
     functions = len(module.function_types)
     last_caller = [-1] * functions
     for caller in range(own):
@@ -131,7 +131,7 @@ def read_calls(module: Module) -> CallGraph:
     return graph
 
 
-def _private_tables(module: Module) -> list[bool]:
+def private_tables(module: Module) -> list[bool]:
     """Tell for each table whether no other module and no host can reach it."""
     private = [True] * len(module.tables)
     for item in module.imports:

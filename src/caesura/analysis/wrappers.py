@@ -76,29 +76,41 @@ def find_wrappers(module: Module, graph: CallGraph, suspension: Suspension) -> d
 
 def _only_calls(module: Module, function: int, callee: int) -> bool:
     """Tell whether a function ends with its only call, that of `callee`, and does nothing else but prepare it."""
-    data = module.data
+    call = call_at_end(module, function, op.CALL)
+    if call < 0:
+        return False
     results = module.function_type(function).results
-    same_results = results == module.function_type(callee).results
+    return not results or results == module.function_type(callee).results
+
+
+def call_at_end(module: Module, function: int, opcode: int) -> int:
+    """Return where a function makes its only call, which an opcode stands for, if it does nothing else but prepare it
+    and return what it gives, or, without results, nothing; else -1.
+    """
+    data = module.data
+    has_results = bool(module.function_type(function).results)
     end = module.body_ends[function - module.imported_functions]
     position = skip_locals(data, module.body_starts[function - module.imported_functions])
-    is_behind = False
-    while True:
+    call = -1
+    while position < end:
+        start = position
         code = data[position]
         if code >= 0xFB:
             code, position = read_prefixed(data, position)
         else:
             position += 1
         position = skip_immediates(data, position, FORMS[code])
-        if not is_behind:
-            if code == op.CALL:
-                is_behind = True
+        if call < 0:
+            if code == opcode:
+                call = start
             elif ACTIONS[code] not in _BEFORE:
-                return False
+                return -1
         elif code == op.END or code == op.RETURN:
             is_last = position == end if code == op.END else position + 1 == end
-            return is_last and (same_results or not results)
-        elif code != op.DROP or results:
-            return False
+            return call if is_last else -1
+        elif code != op.DROP or has_results:
+            return -1
+    return -1
 
 
 def in_rings(calls: dict[int, int]) -> list[int]:

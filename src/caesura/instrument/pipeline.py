@@ -41,6 +41,7 @@ from caesura.instrument.refusals import Refusals
 from caesura.instrument.report import FunctionReport, Instrumented
 from caesura.instrument.runtime import Runtime
 from caesura.instrument.selection import select_two_bodies
+from caesura.instrument.shared_calls import share_calls
 from caesura.instrument.tables import FunctionTable, GlobalPool, TypeTable
 from caesura.instrument.thunks import ENTRY_PREFIX, Thunks
 from caesura.wasm import sections as sec
@@ -91,9 +92,13 @@ class _Pipeline:
         if self._original.custom_section("linking") is not None:
             raise UnsupportedModule("this is a relocatable object file; link it first, then instrument the result")
         refuse_instrumented(self._original)
-        self._prepared = prepare(self._original, options)
+        sharing, self._shared_calls = share_calls(self._original, options)
+        self._prepared = prepare(sharing, options, self._original)
         self._module = self._prepared.module
         self._names = FunctionNames(self._module)
+        for function in self._shared_calls:
+            own = function - self._original.imported_functions
+            self._names.names[self._module.imported_functions + own] = "the call that they share"
         self._edits = SectionEdits()
         self._new_names = NewNames()
         self._types = TypeTable(self._module)
@@ -373,7 +378,8 @@ class _Pipeline:
     def _report(self, output: bytes, suspension: Suspension, seconds: float) -> Instrumented:
         module = self._module
         reports: list[FunctionReport] = []
-        for own in range(len(self._sites) - len(self._prepared.runtime_functions)):
+        added = len(self._shared_calls) + len(self._prepared.runtime_functions)
+        for own in range(len(self._sites) - added):
             function = module.imported_functions + own
             sites = self._sites[own]
             reason = reason_of(function, sites, suspension, self._names.names)

@@ -54,14 +54,14 @@ class Prepared:
         return start + delta if self.original.body_ends[own] - start == size else start
 
 
-def prepare(module: Module, options: Options) -> Prepared:
-    """Return the module, renumbered where that is necessary.
+def prepare(module: Module, options: Options, original: Module | None = None) -> Prepared:
+    """Return the module, renumbered where that is necessary; `original` is the one that was given, if it is another.
 
     Raises UnsupportedModule for an import of module `asyncify` that the ABI does not know, or of another type.
     """
     imports = [item for item in module.function_imports() if item.module == ASYNCIFY_MODULE]
     if not imports and not options.import_globals:
-        return Prepared(module, module, [], 0)
+        return Prepared(original or module, module, [], 0)
     pointer = pointer_type(module, options)
     for item in imports:
         _check_import(module, item, pointer)
@@ -70,7 +70,7 @@ def prepare(module: Module, options: Options) -> Prepared:
     first = len(module.function_types) - len(imports)
     names = [item.name for item in imports]
     runtime_functions = [(names[place], first + place) for place in range(len(names))]
-    return Prepared(module, renumbered, runtime_functions, len(imports))
+    return Prepared(original or module, renumbered, runtime_functions, len(imports))
 
 
 def _check_import(module: Module, item: Import, pointer: int) -> None:
