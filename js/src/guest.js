@@ -30,6 +30,7 @@ import { guestFrames, moduleOf } from "./trace.js";
  * @property {[start: number | bigint, end: number | bigint]} [region] Where to put the asyncify stack instead.
  * @property {string} [memory] The export that is the memory with the asyncify stack.
  * @property {boolean} [suspendAlways] Whether results of suspending imports that are no promises suspend too.
+ * @property {boolean} [checkStack] Whether to look for functions of others between the guest's where they can be. Default: true.
  * @property {string[]} [builtins] For the engine's compiler: sets of functions that it provides itself.
  * @property {string | null} [importedStringConstants] For the engine's compiler: the module of imported strings.
  */
@@ -111,7 +112,8 @@ const readUnsigned = ([first, ...rest]) => (first & 127) + (first > 127 ? 128 * 
  * @param {Options} options
  */
 export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
-  const { stackSize = 1 << 18, shadowStackSize, singleStack, allocate, region, memory: memoryName, suspendAlways } = options;
+  const { stackSize = 1 << 18, shadowStackSize, singleStack, allocate, region, memory: memoryName } = options;
+  const { suspendAlways, checkStack = true } = options;
 
   /** @type {any} */
   let exports = {};
@@ -284,7 +286,7 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
      */
     add(instance, description, foreign) {
       instances.set(instance, description);
-      wary ||= foreign || !!(description.facts & (BY_LISTS | CALLS_REFERENCES));
+      wary ||= !!(description.facts & BY_LISTS || (checkStack && (foreign || description.facts & CALLS_REFERENCES)));
     },
 
     /** Remember what may be the memory. @param {any} value */

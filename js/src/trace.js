@@ -11,35 +11,37 @@
 const { captureStackTrace } = /** @type {any} */ (Error);
 
 /** What is set while a stack is read. A program's own settings, which may be anything, come back behind it. */
-const SETTINGS = {
-  prepareStackTrace: { value: (/** @type {unknown} */ _, /** @type {Frame[]} */ frames) => frames, configurable: true },
-  stackTraceLimit: { value: Infinity, configurable: true },
-};
+const PREPARE = { value: (/** @type {unknown} */ _, /** @type {Frame[]} */ frames) => frames, configurable: true };
+const LIMIT = { value: Infinity, configurable: true };
+
+/**
+ * Set a property of `Error`, whether it can be written or not. Returns what it was.
+ * @param {string} name
+ * @param {PropertyDescriptor | undefined} setting
+ */
+function exchange(name, setting) {
+  const before = Object.getOwnPropertyDescriptor(Error, name);
+  if (setting) Reflect.defineProperty(Error, name, setting);
+  else Reflect.deleteProperty(Error, name);
+  return before;
+}
 
 /**
  * @param {Function} [above] Leaves out this function and what it has called, where the engine can.
  * @returns {Frame[]}
  */
 function readStack(above) {
-  const restore = Object.entries(SETTINGS).map(([name, setting]) => {
-    const before = Object.getOwnPropertyDescriptor(Error, name);
-    Reflect.defineProperty(Error, name, setting);
-    return () => (before ? Reflect.defineProperty(Error, name, before) : Reflect.deleteProperty(Error, name));
-  });
+  const prepare = exchange("prepareStackTrace", PREPARE);
+  const limit = exchange("stackTraceLimit", LIMIT);
   /** @type {{ stack?: any }} */
   let holder = {};
   if (captureStackTrace) captureStackTrace(holder, above);
   else holder = new Error();
   const { stack } = holder;
-  for (const undo of restore) undo();
+  exchange("prepareStackTrace", prepare);
+  exchange("stackTraceLimit", limit);
   return Array.isArray(stack) ? stack : typeof stack == "string" ? stack.split("\n") : [];
 }
-
-/** The index of a function of WebAssembly, undefined for one of JavaScript. @param {any} frame */
-const indexOf = (frame) => {
-  const index = frame.getFunction?.();
-  return typeof index == "number" ? index : /wasm-function\[(\d+)/.exec(frame)?.[1];
-};
 
 /** What a frame says of its module: a hash or an address. @param {any} frame */
 export const moduleOf = (frame) => /([^\s(@]*)wasm-function/.exec(frame)?.[1];
@@ -56,10 +58,14 @@ export function guestFrames(above) {
   /** @type {[number, Frame][]} */
   const frames = [];
   for (const frame of stack) {
-    const index = indexOf(frame);
+    let index = frame.getFunction?.();
+    if (typeof index != "number") {
+      const text = String(frame);
+      index = /wasm-function\[(\d+)/.exec(text)?.[1];
+      if (!index && exact) return { frames, below: text };
+      if (!index && frames.length) break;
+    }
     if (index !== undefined) frames.push([+index, frame]);
-    else if (exact) return { frames, below: String(frame) };
-    else if (frames.length) break;
   }
   return { frames };
 }

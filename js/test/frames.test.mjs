@@ -203,6 +203,21 @@ for (const { way, module, api } of waysToRun("calls")) {
   });
 }
 
+for (const { way, module } of waysToRun("calls").filter(({ way, api }) => api === ponyfill && !way.startsWith("native"))) {
+  it(`does not look for them where the user says so: ${way}`, async () => {
+    const env = { ask: new ponyfill.Suspending((n) => sleep(0, n)), other() {} };
+    const { exports } = new ponyfill.Instance(module, { env }, { checkStack: false });
+    assert.equal(await ponyfill.promising(exports.pass)(0, 5), 16);
+    const other = new WebAssembly.Instance(between, { env: { table: exports.table, call() {} } }).exports;
+    exports.table.set(1, other.relay);
+    const outcome = await ponyfill.promising(exports.pass)(1, 5).then(String, String);
+    assert.doesNotMatch(outcome, /another instance/);
+    assert.equal(other.steps.value, 2); // The user was wrong.
+    const argument = { valueOf: () => exports.inner(1) };
+    await assert.rejects(ponyfill.promising(exports.inner)(argument), { name: "SuspendError", message: /across JavaScript/ });
+  });
+}
+
 it("finds them whatever is set on `Error`, and leaves that as it was", async () => {
   const { way, module } = waysToRun("calls")[0];
   assert.equal(way, "plain");
