@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -49,21 +50,21 @@ def test_the_shell_understands_its_script(shell: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("c", ["cache", "completion"]),
-        ("instrument --ignore-in", ["--ignore-indirect"]),
-        ("instrument --optimize s", ["size", "speed"]),
-        ("instrument in", ["in.wasm"]),
-        ("instrument in.wasm -o o", ["other.txt"]),
-        ("run --tim", ["--timeout"]),
-        ("run --dir f", ["folder"]),
-        ("run in", ["in.wasm"]),
-        ("cache c", ["clear"]),
-        ("completion ", ["bash", "zsh", "fish"]),
-    ],
-)
+LINES = [
+    ("c", ["cache", "completion"]),
+    ("instrument --ignore-in", ["--ignore-indirect"]),
+    ("instrument --optimize s", ["size", "speed"]),
+    ("instrument in", ["in.wasm"]),
+    ("instrument in.wasm -o o", ["other.txt"]),
+    ("run --tim", ["--timeout"]),
+    ("run --dir f", ["folder"]),
+    ("run in", ["in.wasm"]),
+    ("cache c", ["clear"]),
+    ("completion ", ["bash", "zsh", "fish"]),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), LINES)
 def test_bash_completes(line: str, expected: list[str], tmp_path: Path) -> None:
     (tmp_path / "script").write_text(script("bash"))
     (tmp_path / "in.wasm").touch()
@@ -76,3 +77,29 @@ def test_bash_completes(line: str, expected: list[str], tmp_path: Path) -> None:
     )
     done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert sorted(done.stdout.split()) == sorted(expected), done.stderr
+
+
+@pytest.mark.parametrize(("line", "expected"), LINES)
+def test_fish_completes(line: str, expected: list[str], tmp_path: Path) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("there is no fish here")
+    (tmp_path / "script").write_text(script("fish"))
+    (tmp_path / "in.wasm").touch()
+    (tmp_path / "other.txt").touch()
+    (tmp_path / "folder").mkdir()
+    code = f"source ./script; complete -C'caesura {line}'"
+    done = subprocess.run(
+        ["fish", "-c", code], cwd=tmp_path, env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, text=True
+    )
+    found = {one.split("\t")[0].rstrip("/") for one in done.stdout.splitlines()}
+    assert found >= set(expected), (done.stdout, done.stderr)
+
+
+def test_zsh_takes_its_script_for_the_command(tmp_path: Path) -> None:
+    if shutil.which("zsh") is None:
+        pytest.skip("there is no zsh here")
+    (tmp_path / "_caesura").write_text(script("zsh"))
+    load = "fpath=($PWD $fpath); autoload -U compinit; compinit -D -u"
+    code = f"{load}; print -r -- $_comps[caesura]; autoload +X _caesura"
+    done = subprocess.run(["zsh", "-fc", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "_caesura\n", "")
