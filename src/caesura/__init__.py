@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from caesura.host.cache import CacheWarning
     from caesura.host.guest import Guest
     from caesura.host.imports import yielding
+    from caesura.host.interruption import Interruptions
     from caesura.host.loading import Program, compile, load  # noqa: A004
     from caesura.host.memory import GuestMemory
     from caesura.host.references import FunctionReference
@@ -42,6 +43,7 @@ __all__ = [
     "GuestTrap",
     "Instrumented",
     "InternalError",
+    "Interruptions",
     "MalformedModule",
     "ModuleError",
     "Named",
@@ -64,6 +66,7 @@ _LATE_NAMES = {
     "FunctionReference": "host.references",
     "Guest": "host.guest",
     "GuestMemory": "host.memory",
+    "Interruptions": "host.interruption",
     "Named": "instrument.emscripten_js",
     "Wasi": "host.wasi",
     "Program": "host.loading",

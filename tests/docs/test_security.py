@@ -53,7 +53,8 @@ TESTS: Final = {
         "host/test_limits.py::test_an_interruption_ends_what_had_begun_and_nothing_else",
     ),
     "It can compute for ever": ("host/test_wasi.py::test_a_program_that_computes_can_be_interrupted",),
-    "A guest that was loaded with `interruptible=True`": (
+    "A guest that was loaded with `interruptible": (
+        "host/test_security.py::test_a_guest_that_never_begins",
         "host/test_wasi.py::test_a_program_that_computes_can_be_interrupted",
     ),
     "It can take all memory": ("host/test_security.py::test_without_a_limit_a_memory_grows_to_four_gibibytes",),

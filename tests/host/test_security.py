@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import caesura
+from tests.fuzz.lies import claims_of_plain_abi
 from tests.host.support import WAITER, run, settle
 
 
@@ -121,6 +123,40 @@ def test_suspended_calls_take_no_more_than_the_limit() -> None:
         assert 9 * 30_000 < held <= 10 << 16  # those of one lie in the guest
         gate.set_result(0)
         assert set(await asyncio.gather(*calls)) == {4_000 * 4_001 // 2}
+
+    run(main())
+
+
+FOR_EVER = "(loop (br 0))"
+ENDLESS = {
+    "start": f"(module (func $f {FOR_EVER}) (start $f))",
+    "initialize": f'(module (func (export "_initialize") {FOR_EVER}))',
+    "malloc": f"""(module (import "env" "ask" (func $ask)) (memory (export "memory") 1) {claims_of_plain_abi()}
+        (func (export "malloc") (param i32) (result i32) {FOR_EVER} (unreachable)))""",
+    "state change": f"""(module (import "env" "ask" (func $ask)) (memory (export "memory") 1)
+        (memory (export "asyncify_memory") 1) {claims_of_plain_abi()}
+        (func (export "asyncify_set_data_pointer") (param i32) {FOR_EVER}))""",
+}
+
+
+@pytest.mark.parametrize("place", ENDLESS)
+def test_a_guest_that_never_begins(place: str) -> None:
+    async def ask() -> None:
+        await asyncio.sleep(0)
+
+    async def main() -> None:
+        for delay in (0.0, 0.1):
+            interruptions = caesura.Interruptions()
+            timer = threading.Timer(delay, interruptions.interrupt)
+            timer.start()
+            if not delay:
+                timer.join()
+            with pytest.raises(caesura.GuestTrap, match=r"interrupted|asyncify_set_data_pointer failed"):
+                await caesura.load(
+                    ENDLESS[place].encode(), {"env": {"ask": ask}}, cache=False, interruptible=interruptions
+                )
+        with pytest.raises(caesura.UsageError, match="serves one guest"):
+            await caesura.load(b"(module)", cache=False, interruptible=interruptions)
 
     run(main())
 

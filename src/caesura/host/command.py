@@ -43,7 +43,7 @@ async def run_command(
         async with asyncio.timeout(stopper.remaining()):
             settings = ProgramSettings(options=options, cache=cache, interruptible=True)
             program, connections = await obtain_program(source, spectest(), wasi, settings)
-            interruptions = Interruptions(program.engine)
+            interruptions = Interruptions()
             stopper.watch(interruptions)  # before anything of the guest runs: its start function may never end
             with _as_other_programs_end():
                 async with await make_guest(program, connections, wasi, GuestSettings(), interruptions) as guest:

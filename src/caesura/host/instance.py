@@ -138,7 +138,10 @@ class Instance:
         self._limit(settings, wasi is not None)
         self.interruptions: Interruptions | None = None
         if program.settings.interruptible:
-            self.interruptions = interruptions or Interruptions(program.engine)
+            self.interruptions = interruptions or Interruptions()
+            self.interruptions.attach(program.engine)
+            if self.interruptions.count:
+                raise GuestTrap("interrupted", ())
             watch(self.store)
         if wasi is not None:
             self.store.set_wasi(wasi)

@@ -18,6 +18,7 @@ from typing import Any, Final
 import wasmtime
 from wasmtime import _ffi as ffi
 
+from caesura.errors import UsageError
 from caesura.host import native
 
 # Wasmtime's message for a call that was interrupted; `Instance.fail` knows why from the call itself.
@@ -33,18 +34,29 @@ _set_callback: Final = native.function(
 
 
 class Interruptions:
-    """How often a guest was interrupted; shared with whoever interrupts it, from any thread."""
+    """Stops what a guest computes, from any thread; one for each guest.
+
+    Given to `load`, it stops what runs before there is a guest as well: a start function, `_initialize`, `malloc`. A
+    guest that was interrupted before it began does not begin.
+    """
 
     __slots__ = ("_engine", "count")
 
-    def __init__(self, engine: wasmtime.Engine) -> None:
-        self.count = 0
-        self._engine = engine
+    def __init__(self) -> None:
+        self.count = 0  # how often the guest was interrupted
+        self._engine: wasmtime.Engine | None = None
 
     def interrupt(self) -> None:
-        """Let the guest's calls that are running or suspended trap."""
+        """Let the guest's calls that are running or suspended trap with the kind "interrupted"."""
         self.count += 1
-        self._engine.increment_epoch()
+        if self._engine is not None:
+            self._engine.increment_epoch()
+
+    def attach(self, engine: wasmtime.Engine) -> None:
+        """Take the engine that the guest's code runs in. Raises UsageError if it is another guest's already."""
+        if self._engine is not None:
+            raise UsageError("an Interruptions object serves one guest: make one for each")
+        self._engine = engine
 
 
 def watch(store: wasmtime.Store) -> None:

@@ -37,7 +37,7 @@ async def load(
     shadow_stack_size: int | None = None,
     single_stack: bool = False,
     stack_space: tuple[int, int] | int | None = None,
-    interruptible: bool = False,
+    interruptible: bool | Interruptions = False,
     accept_instrumented: bool = True,
     recursion_limit: int = RECURSION_LIMIT,
     memory_limit: int | None = None,
@@ -55,12 +55,13 @@ async def load(
     leaves out.
 
     `options` are the transformation's (lists, mostly); `cache` says whether compiled modules are kept on the disk.
-    `shadow_stack_size` is bytes, for each call of a compiled program that begins while another has not ended; None is
-    as many as the program's own stack has. With `single_stack` such calls are refused: for guests that scan their
-    stack. `stack_space` is a place (first address, address behind it) for the asyncify stack in a module that was
-    instrumented elsewhere and has no `malloc`, or a number of bytes by which its memory grows. `interruptible` guests
-    can be stopped in mid-computation with `interrupt`, and run a little slower. With `accept_instrumented=False`,
-    modules that say that they are instrumented already are refused: best for strangers'.
+    `shadow_stack_size` is bytes, for each call of a compiled program that begins while another has not ended; None
+    is as many as the program's own stack has. With `single_stack` such calls are refused: for guests that scan
+    their stack. `stack_space` is a place (first address, address behind it) for the asyncify stack in a module that
+    was instrumented elsewhere and has no `malloc`, or a number of bytes by which its memory grows. `interruptible`
+    guests can be stopped in mid-computation with `interrupt`, and run a little slower; with an `Interruptions`
+    object, while they are loaded too. With `accept_instrumented=False`, modules that say that they are instrumented
+    already are refused: best for strangers'.
 
     `memory_limit` (bytes, for each memory), `table_limit` (elements, for each table) and `instances` are what the
     guest may take. `recursion_limit` is how many calls deep the guest and host functions may call each other.
@@ -76,7 +77,7 @@ async def load(
     program_settings = ProgramSettings(
         options=options,
         cache=cache,
-        interruptible=interruptible,
+        interruptible=bool(interruptible),
         accept_instrumented=accept_instrumented,
         memory_reservation=memory_reservation,
         native_stack_size=native_stack_size,
@@ -91,7 +92,8 @@ async def load(
         instances=instances,
     )
     program, connections = await obtain_program(source, imports, wasi, program_settings)
-    return await make_guest(program, connections, wasi, guest_settings)
+    interruptions = interruptible if isinstance(interruptible, Interruptions) else None
+    return await make_guest(program, connections, wasi, guest_settings, interruptions)
 
 
 async def compile(  # noqa: A001 - users write `caesura.compile`
@@ -148,8 +150,10 @@ class Program:
         memory_limit: int | None = None,
         table_limit: int | None = None,
         instances: int | None = None,
+        interruptions: Interruptions | None = None,
     ) -> Guest:
-        """Make a guest. `imports` are its own; by default those that were given to `compile`.
+        """Make a guest. `imports` are its own; by default those that were given to `compile`. `interruptions` can stop
+        what it computes, also while it is being loaded, if the program was compiled with `interruptible=True`.
 
         The other parameters, and the errors, are those of `caesura.load`; it is a UsageError, too, if a function may
         suspend that was no coroutine function when the module was compiled.
@@ -177,7 +181,9 @@ class Program:
                 "was compiled with: compile it with the imports that guests get"
             )
         program = self._compiled.program(Provided(connections.provided, self._wasi))
-        return await make_guest(program, connections, wasi, settings)
+        if interruptions is not None and not program.settings.interruptible:
+            raise UsageError("the module was compiled without interruptible=True")
+        return await make_guest(program, connections, wasi, settings, interruptions)
 
     @property
     def exports(self) -> tuple[str, ...]:
