@@ -30,6 +30,7 @@ ONLY: Final = {
     "calls": ("bare", "plain", "thunks", "binaryen"),
     "between": ("bare",),
     "limits": ("plain", "thunks", "binaryen"),
+    "fixed": ("plain", "thunks"),
     "told": ("thunks", "secondary"),
     "unclear": ("plain", "thunks"),
     "values": ("bare", "plain", "thunks"),  # Binaryen has no value for some of these types

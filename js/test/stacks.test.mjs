@@ -123,3 +123,16 @@ for (const { way, module } of waysToRun("unclear")) {
     });
   });
 }
+
+for (const { way, module } of waysToRun("fixed")) {
+  it(`C stacks whose ends are constants are not exchanged: ${way}`, async () => {
+    const env = { ask: new Suspending((number) => sleep(0, number)) };
+    const start = (options) => new ponyfill.Instance(module, { env }, options).exports;
+    const exports = start();
+    const first = promising(exports.use)(1);
+    await assert.rejects(promising(exports.use)(2), { name: "SuspendError", message: /another call has not ended/ });
+    assert.equal(await first, 1);
+    assert.equal(await promising(exports.use)(2), 2);
+    assert.deepEqual(await Promise.all([1, 2].map(promising(start({ singleStack: false }).use))), [1, -1]);
+  });
+}

@@ -242,6 +242,32 @@ def test_a_single_stack() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("abi", ABIS)
+def test_a_program_that_compares_its_pointer_with_the_end_of_its_stack(abi: str) -> None:
+    """The linker's symbols for the stack's ends are constants in the code: its calls can only run on the own stack."""
+
+    async def main() -> None:
+        gates = Gates()
+        text = PROGRAM.replace("(global.get $__stack_base)", "(i32.const 65536)")
+        imports = {"env": {"wait": gates.wait, "again": unused}}
+        guest = await caesura.load(instrumented(text.encode(), abi), imports, cache=False)
+        for _ in range(2):
+            first = asyncio.create_task(guest.call("run", 64, 1))
+            await settle()
+            with pytest.raises(caesura.UsageError, match="compares its stack pointer with the ends of its own stack"):
+                await guest.call("run", 64, 2)
+            gates.open(1, 1)
+            assert await first == 2
+        guest = await caesura.load(instrumented(text.encode(), abi), imports, cache=False, single_stack=False)
+        calls = [asyncio.create_task(guest.call("run", 64, key)) for key in (1, 2)]
+        await settle()
+        for key in (1, 2):
+            gates.open(key, 1)
+        assert await asyncio.gather(*calls) == [2, -1]
+
+    run(main())
+
+
 NO_STACK = """(module (import "env" "wait" (func $wait (param i32) (result i32))) (memory (export "memory") 1)
   (global $g (mut i32) (i32.const {start}))
   (func (export "run") (param i32) (result i32)

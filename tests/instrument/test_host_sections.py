@@ -9,7 +9,7 @@ from caesura.wasm.module import Module
 from tests.support.engine import assemble
 
 FUNCTIONS, FACTS, RESULTS = "asyncify.functions", "asyncify.facts", "asyncify.results"
-BY_LISTS, CALLS_REFERENCES, ADDED_MEMORY, UNCLEAR_STACK, STACK_LOW = 1, 2, 4, 8, 16
+BY_LISTS, CALLS_REFERENCES, ADDED_MEMORY, UNCLEAR_STACK, STACK_LOW, FIXED_STACK = 1, 2, 4, 8, 16, 32
 
 GUEST = """
   (module
@@ -113,3 +113,5 @@ def test_what_is_known_of_the_shadow_stack(thunks: bool) -> None:
     assert of(65536, only_list=("run",)) == bytes([BY_LISTS | STACK_LOW, 0])
     assert of(65536, '(data (i32.const 1000) "data")', only_list=("run",)) == bytes([BY_LISTS | STACK_LOW, 0xF0, 0x07])
     assert of(65540) == bytes([UNCLEAR_STACK])
+    within = "(func (result i32) (i32.gt_u (i32.const 65536) (i32.sub (global.get $g) (i32.const 16))))"
+    assert of(65536, within) == bytes([FIXED_STACK | STACK_LOW, 0])

@@ -235,3 +235,40 @@ def test_code_that_ends_in_mid_instruction() -> None:
         "0061736d0100000001040160000003020100040a01400064700001d2000b09080107647001d2000b0a040102010a".replace(" ", "")
     )
     assert find_shadow_stack(Module(module)).pointer == -1
+
+
+WITHIN = """
+  __attribute__((import_module("env"), import_name("wait"))) int wait_(int);
+  extern char __stack_high;
+  __attribute__((noinline)) static int within(void) {
+    volatile char here[16] = {0};
+    return (const char *)here < &__stack_high;
+  }
+  __attribute__((export_name("work"))) int work(int n) {
+    volatile char room[64] = {0};
+    return within() ? wait_(n) + room[3] : -1;
+  }"""
+
+
+def test_programs_that_compare_their_pointer_with_the_ends_of_their_stack() -> None:
+    module = compiled(WITHIN, *C_FLAGS, "-mexec-model=reactor")
+    assert find_shadow_stack(Module(module)).is_fixed
+    assert find_shadow_stack(Module(caesura.instrument(module).module), instrumented=True).is_fixed
+
+
+@pytest.mark.parametrize(
+    ("code", "fixed"),
+    [
+        ("(i32.lt_u (i32.sub (global.get $g) (i32.const 8)) (i32.const 65536))", True),
+        ("(i32.ge_u (i32.const 65536) (global.get $g))", True),
+        ("(i32.le_s (i32.const 1024) (global.get $g))", True),
+        ("(i32.lt_u (global.get $g) (i32.const 4096))", False),
+        ("(i32.lt_u (i32.load (global.get $g)) (i32.const 65536))", False),
+        ("(i32.lt_u (global.get $other) (i32.const 65536))", False),
+        ("(i32.add (global.get $g) (i32.const 65536))", False),
+    ],
+)
+def test_comparisons_with_the_ends_of_the_stack(code: str, fixed: bool) -> None:
+    module = module_of(FRAME.format(name="run"), f"(func (result i32) {code})", more='(data (i32.const 1020) "data")')
+    found = find_shadow_stack(module)
+    assert (found.pointer, found.is_fixed) == (1, fixed)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.analysis.stack_constants import compares_with_ends
 from caesura.analysis.stack_frames import StackFrames
 from caesura.analysis.stack_region import find_region
 from caesura.errors import MalformedModule
@@ -46,23 +47,39 @@ _LONGEST_ACCESSOR: Final = 64
 _SAMPLE: Final = 64
 _ENOUGH: Final = 32
 
-# One function in so many may end with its frame open: optimizers move code to where this analysis does not follow.
-_BROKEN: Final = 8
+# One function in so many may seem to end with its frame open, or to move the pointer up: optimizers move code to where
+# this analysis does not follow.
+_ODD: Final = 8
 
 
 class ShadowStack:
     """What is known of a module's shadow stack.
 
     `pointer` is its pointer's global, or -1; then `unclear` says if some global looks like it without being certain.
+    `is_fixed` says that the code compares the pointer with ends of the module's own stack that are constants in it.
     """
 
-    def __init__(self, pointer: int, unclear: bool) -> None:
+    def __init__(self, pointer: int, unclear: bool, is_fixed: bool = False) -> None:
         self.pointer = pointer
         self.unclear = unclear
+        self.is_fixed = is_fixed
 
 
 def find_shadow_stack(module: Module, instrumented: bool = False) -> ShadowStack:
     """Find the shadow stack of a module, which may have been `instrumented` elsewhere."""
+    found = _find(module, instrumented)
+    if found.pointer >= 0:
+        found.is_fixed = is_fixed(module, found.pointer)
+    return found
+
+
+def is_fixed(module: Module, pointer: int) -> bool:
+    """Tell whether code compares a stack pointer with the ends of the module's own stack."""
+    region = find_region(module, pointer)
+    return region is not None and compares_with_ends(module, pointer, region)
+
+
+def _find(module: Module, instrumented: bool) -> ShadowStack:
     for index in _named(module):
         return ShadowStack(index if _can_point(module, index) else -1, False)
     candidates = [_can_point(module, index) for index in range(len(module.globals))]
@@ -168,9 +185,8 @@ def _beginning_with_a_global(module: Module, candidates: list[bool]) -> list[int
 def _is_certain(module: Module, frames: StackFrames, index: int) -> bool:
     """Tell whether a global that functions use for frames is the stack pointer."""
     needed = 2 if frames.crooked[index] else 1
-    if frames.addressed[index] < needed or frames.raised[index]:
-        return False
-    if frames.broken[index] * _BROKEN > frames.closed[index]:
+    odd = frames.broken[index] + frames.raised[index]
+    if frames.addressed[index] < needed or odd * _ODD > frames.closed[index]:
         return False
     return _begins_at_an_end(module, index)
 

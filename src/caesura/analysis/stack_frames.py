@@ -12,7 +12,8 @@ arm that falls through knows is taken, or what was known before the block if no 
 frame leaves the pointer alone, so that nothing finer is needed. Only values that come from a global are followed.
 
 In code that was instrumented, functions also end in the middle of everything, while they unwind, and what restores the
-frame's locals stands beside what computes them: there, `strict` being off, one restoration somewhere is enough.
+frame's locals stands beside what computes them. There, `strict` being off, one restoration somewhere is enough, and
+locals stay known behind code that does not fall through.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
 from caesura.wasm.module import Module
 from caesura.wasm.signatures import block_signature, signature, tag_params
+from caesura.wasm.types import I32
 
 _ADDITIONS: Final = (0x6A, 0x7C)
 _SUBTRACTIONS: Final = (0x6B, 0x7D)
 _CONJUNCTIONS: Final = (0x71, 0x83)
+# i32.lt_s to i32.ge_u, i64.lt_s to i64.ge_u: what tells before from behind.
+_COMPARISONS: Final = (*range(0x48, 0x50), *range(0x53, 0x5B))
 _MEMORY_FILL: Final = 0x20B
 
 # A value: a global's, as it was when the function began, and how far beside it; or a constant; or unknown.
@@ -48,7 +52,8 @@ class StackFrames:
     `closed` counts functions that open frames and close them wherever they end, `addressed` those among them that use
     the frame as an address, `broken` those that end with a frame of fixed size open (to leave one of any size is what
     functions do that allocate for their callers), and `raised` those that move the global the other way. `crooked`
-    counts frames whose size is no multiple of 16.
+    counts frames whose size is no multiple of 16. `compared` has the constants that values from such globals were
+    compared with.
     """
 
     def __init__(self, module: Module, candidates: list[bool], strict: bool) -> None:
@@ -57,14 +62,16 @@ class StackFrames:
         self.broken = [0] * len(module.globals)
         self.raised = [0] * len(module.globals)
         self.crooked = [0] * len(module.globals)
+        self.compared: set[int] = set()
         self._module = module
         self._candidates = candidates
         self._strict = strict
 
     def read(self, own: int) -> None:
         """Follow one of the module's own functions, and count."""
-        walk = _Walk(self._module, self._candidates, own)
+        walk = _Walk(self._module, self._candidates, own, self._strict)
         walk.run()
+        self.compared |= walk.compared
         for index in walk.opened:
             if index in walk.open_ends and self._strict:
                 self.broken[index] += index in walk.sized
@@ -96,7 +103,7 @@ class _Block:
 class _Walk:
     """The way through one function. `globals` has the distances of globals from their values at the beginning."""
 
-    def __init__(self, module: Module, candidates: list[bool], own: int) -> None:
+    def __init__(self, module: Module, candidates: list[bool], own: int, strict: bool) -> None:
         self.locals: dict[int, _Value] = {}
         self.globals: dict[int, int] = {}
         self.dead = False
@@ -107,8 +114,10 @@ class _Walk:
         self.raised: set[int] = set()
         self.sized: set[int] = set()
         self.crooked: set[int] = set()
+        self.compared: set[int] = set()
         self._module = module
         self._candidates = candidates
+        self._strict = strict
         self._stack: list[_Value] = []
         self._blocks: list[_Block] = []
         function = module.imported_functions + own
@@ -183,6 +192,9 @@ class _Walk:
         params, results = signature(self._module, self._types, code, numbers)
         taken = [self._pop() for _ in params]
         kind = table.IMMEDIATES[code]
+        if code in _COMPARISONS:
+            self._compare(taken[1], taken[0])
+            self._compare(taken[0], taken[1])
         if kind == table.IMMEDIATE_MEMARG or kind == table.IMMEDIATE_MEMARG_LANE:
             self._use_address(taken[-1])
         elif code == op.MEMORY_COPY:
@@ -191,6 +203,13 @@ class _Walk:
         elif code == _MEMORY_FILL:
             self._use_address(taken[-1])
         self._push_unknown(len(results))
+
+    def _compare(self, value: _Value, other: _Value) -> None:
+        if value[0] >= 0 and other[0] == _CONSTANT:
+            self.compared.add(other[1] & (0xFFFF_FFFF_FFFF_FFFF if self._wide(value[0]) else 0xFFFF_FFFF))
+
+    def _wide(self, index: int) -> bool:
+        return self._module.globals[index].type != I32
 
     def _use_address(self, value: _Value) -> None:
         if value[0] >= 0 and not self.dead:
@@ -255,14 +274,19 @@ class _Walk:
             return
         block = self._blocks.pop()
         if self.dead:
-            self.locals = block.arm_locals if block.arm_lives else block.locals
-            self.globals = block.arm_globals if block.arm_lives else block.globals
+            self._leave_dead(block)
         elif block.code == op.IF:
             for index, value in block.locals.items():
                 self.locals.setdefault(index, value)
         self.dead = block.dead
         del self._stack[block.height :]
         self._push_unknown(block.results)
+
+    def _leave_dead(self, block: _Block) -> None:
+        """Know behind a block, which does not fall through, what an arm knew that does, or what was known before it."""
+        self.globals = block.arm_globals if block.arm_lives else block.globals
+        known = block.arm_locals if block.arm_lives else block.locals
+        self.locals = known if self._strict else self.locals | known
 
     def _leave(self, label: int) -> None:
         """Note in which state the function ends, if a branch to a label ends it."""

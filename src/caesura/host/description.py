@@ -63,10 +63,10 @@ class Description:
     of the guest's own memory, `asyncify_memory` that of the memory with the asyncify stack, `wide` tells whether the
     latter has 64-bit addresses, `wide_memory` whether the former does; names are empty where there is nothing.
     `stack_pointer` is the name of the export of the shadow stack pointer, `wide_stack` whether it is an i64,
-    `thunks_switch` whether the entry thunks are known to exchange it. `stack_low` and `stack_high` are the limits
-    of the guest's own shadow stack (0 and 0: not known), `stack_lows` and `stack_highs` the names of the exports of
-    the globals in which the guest keeps them.
-    `unclear_stack` tells that there seems to be a shadow stack without a pointer that is certain.
+    `thunks_switch` whether the entry thunks are known to exchange it. `stack_low` and `stack_high` are the limits of
+    the guest's own shadow stack (0 and 0: not known), `stack_lows` and `stack_highs` the names of the exports of the
+    globals in which the guest keeps them. `unclear_stack` tells that there seems to be a shadow stack without a pointer
+    that is certain, `fixed_stack` that the code compares the pointer with the ends of the guest's own.
 
     Where the options left out functions that the analysis would have instrumented, `checked` is set: `uninstrumented`
     has the functions that a suspension cannot pass, and `names` the names of all, which the module itself has no more.
@@ -90,6 +90,7 @@ class Description:
     stack_lows: tuple[str, ...]
     stack_highs: tuple[str, ...]
     unclear_stack: bool
+    fixed_stack: bool
     checked: bool
     uninstrumented: tuple[int, ...]
     names: dict[int, str]

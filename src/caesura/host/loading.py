@@ -35,7 +35,7 @@ async def load(
     options: Options = _DEFAULT_OPTIONS,
     cache: bool = True,
     shadow_stack_size: int | None = None,
-    single_stack: bool = False,
+    single_stack: bool | None = None,
     stack_space: tuple[int, int] | int | None = None,
     interruptible: bool | Interruptions = False,
     accept_instrumented: bool = True,
@@ -55,13 +55,13 @@ async def load(
     leaves out.
 
     `options` are the transformation's (lists, mostly); `cache` says whether compiled modules are kept on the disk.
-    `shadow_stack_size` is bytes, for each call of a compiled program that begins while another has not ended; None
-    is as many as the program's own stack has. With `single_stack` such calls are refused: for guests that scan
-    their stack. `stack_space` is a place (first address, address behind it) for the asyncify stack in a module that
-    was instrumented elsewhere and has no `malloc`, or a number of bytes by which its memory grows. `interruptible`
-    guests can be stopped in mid-computation with `interrupt`, and run a little slower; with an `Interruptions`
-    object, while they are loaded too. With `accept_instrumented=False`, modules that say that they are instrumented
-    already are refused: best for strangers'.
+    `shadow_stack_size` is bytes, for each call of a compiled program that begins while another has not ended; None is
+    as many as the program's own stack has. With `single_stack` such calls are refused, for guests that scan their
+    stack; None is for those that seem to need it. `stack_space` is a place (first address, address behind it) for the
+    asyncify stack in a module that was instrumented elsewhere and has no `malloc`, or a number of bytes by which its
+    memory grows. `interruptible` guests can be stopped in mid-computation with `interrupt`, and run a little slower;
+    with an `Interruptions` object, while they are loaded too. With `accept_instrumented=False`, modules that say that
+    they are instrumented already are refused: best for strangers'.
 
     `memory_limit` (bytes, for each memory), `table_limit` (elements, for each table) and `instances` are what the
     guest may take. `recursion_limit` is how many calls deep the guest and host functions may call each other.
@@ -144,7 +144,7 @@ class Program:
         *,
         wasi: Wasi | None = None,
         shadow_stack_size: int | None = None,
-        single_stack: bool = False,
+        single_stack: bool | None = None,
         stack_space: tuple[int, int] | int | None = None,
         recursion_limit: int = RECURSION_LIMIT,
         memory_limit: int | None = None,

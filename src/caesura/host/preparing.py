@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from caesura.analysis.instrumented import asyncify_exports, state_global, takes_pointer
-from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack
+from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack, is_fixed
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.analysis.stack_region import find_region
 from caesura.analysis.suspending_imports import suspending_imports
@@ -99,7 +99,7 @@ def prepare(
 
 def _instrumented_elsewhere(module: Module) -> _Drivable:
     pointer = _exported_index(module, GLOBAL_KIND, STACK_POINTER)
-    stack = ShadowStack(pointer, False) if pointer >= 0 else find_shadow_stack(module, instrumented=True)
+    stack = _stack_of(module, pointer) if pointer >= 0 else find_shadow_stack(module, instrumented=True)
     setter = _exported_index(module, FUNCTION_KIND, SET_DATA_POINTER)
     thunks = setter >= 0 and takes_pointer(module, setter)
     index = _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY)
@@ -109,6 +109,11 @@ def _instrumented_elsewhere(module: Module) -> _Drivable:
     check_claims(module, asyncify_exports(module), memory, thunks)
     abi = THUNKS if thunks else PLAIN
     return _Drivable(abi, module, stack, frozenset(_unsuspended(module, abi)))
+
+
+def _stack_of(module: Module, pointer: int) -> ShadowStack:
+    """Return what is to be known of a shadow stack whose pointer is known."""
+    return ShadowStack(pointer, False, is_fixed(module, pointer))
 
 
 def _unsuspended(module: Module, abi: str) -> list[int]:
@@ -129,7 +134,7 @@ def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Op
     options = replace(options, imports=import_list, thunks=True, in_secondary_memory=True)
     done = instrument(module.data, options)
     made = Module(done.module)
-    stack = ShadowStack(done.stack_pointer, False) if done.stack_pointer >= 0 else find_shadow_stack(module)
+    stack = _stack_of(module, done.stack_pointer) if done.stack_pointer >= 0 else find_shadow_stack(module)
     if not (options.only_list or options.remove_list or options.ignore_indirect):
         return _Drivable(THUNKS, made, stack)
     uninstrumented = tuple(item.index for item in done.functions if not item.instrumented)
@@ -215,6 +220,7 @@ def _describe(drivable: _Drivable, switches: bool) -> Description:
         stack_lows=tuple(_export_name(module, GLOBAL_KIND, index) for index in limits.low),
         stack_highs=tuple(_export_name(module, GLOBAL_KIND, index) for index in limits.high),
         unclear_stack=drivable.stack.unclear,
+        fixed_stack=drivable.stack.is_fixed,
         checked=drivable.checked,
         uninstrumented=drivable.uninstrumented,
         names=drivable.names,

@@ -72,10 +72,11 @@ class GuestSettings:
     """How one guest runs.
 
     `shadow_stack_size` is bytes, for each call of a compiled program that begins while another has not ended; None is
-    as many as the program's own stack has. With `single_stack` such calls are refused. `stack_space` is a place (first
-    address, address behind it) for the asyncify stack in a module that was instrumented elsewhere and has no `malloc`;
-    the memory grows if it ends before. It may also be a number of bytes, by which the memory grows.
-    `recursion_limit` is how many calls deep the guest and host functions may call each other.
+    as many as the program's own stack has. With `single_stack` such calls are refused; None is for programs that seem
+    to need that. `stack_space` is a place (first address, address behind it) for the asyncify stack in a module that
+    was instrumented elsewhere and has no `malloc`; the memory grows if it ends before. It may also be a number of
+    bytes, by which the memory grows. `recursion_limit` is how many calls deep the guest and host functions may call
+    each other.
 
     `memory_limit` is bytes, for each memory of the guest, the one with the asyncify stack too: it cannot begin larger,
     and growing beyond fails (`memory.grow` is -1). `table_limit` is elements, for each table. `instances` is how many
@@ -85,7 +86,7 @@ class GuestSettings:
     """
 
     shadow_stack_size: int | None = None
-    single_stack: bool = False
+    single_stack: bool | None = None
     stack_space: tuple[int, int] | int | None = None
     recursion_limit: int = RECURSION_LIMIT
     memory_limit: int | None = None

@@ -18,7 +18,7 @@ from caesura.host.memory import PAGE_SIZE
 from caesura.host.protocol import Plain, Protocol, Thunks
 from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE, GuestSettings
 from caesura.host.stacks import ShadowStacks, StackLimits
-from caesura.host.switching import NO_MALLOC, SINGLE_STACK, UNCLEAR, StackSwitch
+from caesura.host.switching import FIXED, NO_MALLOC, SINGLE_STACK, UNCLEAR, StackSwitch
 from caesura.host.values import SLOT
 from caesura.wasm import types as t
 
@@ -37,14 +37,17 @@ _AREA_SIZE: Final = 256 * 1024
 def make_switch(instance: Instance, settings: GuestSettings) -> StackSwitch:
     """Return how an instance's shadow stacks are switched."""
     description = instance.description
-    reason = SINGLE_STACK if settings.single_stack else ""
+    single = settings.single_stack
+    reason = SINGLE_STACK if single else ""
     if not description.stack_pointer:
-        return StackSwitch(reason=reason or (UNCLEAR if description.unclear_stack else ""))
+        return StackSwitch(reason=reason or (UNCLEAR if description.unclear_stack and single is None else ""))
     pointer = _cell(instance, description.stack_pointer)
     low = description.stack_low
     wide = description.wide_stack
     if instance.memory is None or not _has_malloc(instance, wide) or not instance.has("free", (_pointer(wide),), ()):
         reason = reason or NO_MALLOC
+    if single is None and description.fixed_stack:
+        reason = reason or FIXED
     if reason:
         return StackSwitch(pointer, reason=reason, low=low)
     limits = StackLimits(

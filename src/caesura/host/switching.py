@@ -29,9 +29,13 @@ if TYPE_CHECKING:
 
 NO_MALLOC: Final = "needs a stack of its own, and the guest exports no malloc and free to get one from"
 SINGLE_STACK: Final = "needs a stack of its own, and the guest was loaded with single_stack=True"
+FIXED: Final = (
+    "needs a stack of its own, and the guest's code compares its stack pointer with the ends of its own stack "
+    "(single_stack=False runs it on another all the same)"
+)
 UNCLEAR: Final = (
     "needs a stack of its own, and it is not certain which global is the guest's stack pointer: export it as "
-    "__stack_pointer, or keep the module's names"
+    "__stack_pointer, or keep the module's names (single_stack=False runs it all the same)"
 )
 
 

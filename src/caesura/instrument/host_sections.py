@@ -31,6 +31,7 @@ CALLS_REFERENCES: Final = 2
 ADDED_MEMORY: Final = 4
 UNCLEAR_STACK: Final = 8
 STACK_LOW: Final = 16
+FIXED_STACK: Final = 32
 
 # In the section of results: a result's kind, and the flag of an import that an engine may provide itself.
 _NUMBER: Final = 0
@@ -56,6 +57,8 @@ def write_host_sections(
     facts = (BY_LISTS if _chosen_by_lists(options) else 0) | (ADDED_MEMORY if added_memory else 0)
     if shadow_stack.unclear:
         facts |= UNCLEAR_STACK
+    if shadow_stack.is_fixed:
+        facts |= FIXED_STACK
     if options.thunks or facts & BY_LISTS:
         edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, len(suspension.reason))
     elif options.imports or options.ignore_imports:
