@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -196,3 +197,49 @@ def test_only_the_four_functions_are_recognised(check: str, second: str, recogni
 def test_programs_that_nobody_instrumented_are_not_taken_for_it() -> None:
     for name in ("host_calls", "machine", "heap", "recursion"):
         assert asyncify_exports(Module(c_guest(name, "-mexec-model=reactor"))) == {}
+
+
+CHECKED = """
+  #include <emscripten.h>
+  int wait_(int);
+  __attribute__((noinline)) static int fill(char *target, int size) {
+    for (int place = 0; place < size; place++) target[place] = place;
+    return target[size / 2];
+  }
+  EMSCRIPTEN_KEEPALIVE int work(int size) {
+    char room[100];
+    fill(room, size);
+    return wait_(room[3]) + room[5];
+  }
+  int main(void) { return 0; }"""
+
+
+@needs_emscripten
+def test_emscriptens_stack_check_finds_calls_within_their_stacks(tmp_path: Path) -> None:
+    """With STACK_OVERFLOW_CHECK=2 there are two pairs of limits: compiler-rt's, and one that Binaryen's check adds."""
+    (tmp_path / "checked.c").write_text(CHECKED)
+    flags = ("-O2", "-sSTANDALONE_WASM", "-sSTACK_OVERFLOW_CHECK=2", "-sERROR_ON_UNDEFINED_SYMBOLS=0")
+    environment = {"NODE_PATH": "/usr/share/nodejs"} | os.environ
+    command = ["emcc", *flags, "-sEXPORTED_FUNCTIONS=_malloc,_free,_main", "checked.c", "-o", "checked.wasm"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+    def overflowed(pointer: int) -> None:
+        raise AssertionError(f"the guest takes {pointer} for an overflow")
+
+    async def wait(value: int) -> int:
+        await asyncio.sleep(0)
+        return value
+
+    async def main() -> None:
+        functions = {"wait_": wait, "__handle_stack_overflow": overflowed}
+        imports = {"env": functions | {"emscripten_notify_memory_growth": lambda memory: None}}
+        guest = await caesura.load(tmp_path / "checked.wasm", imports, wasi=caesura.Wasi(), cache=False)
+        guest.call_nowait("emscripten_stack_init")
+        ends = [guest.call_nowait(f"emscripten_stack_get_{end}") for end in ("base", "end")]
+        guest.call_nowait("__set_stack_limits", *ends)
+        assert await asyncio.gather(*[guest.call("work", 50) for _ in range(3)]) == [8, 8, 8]
+        assert guest.call_nowait("emscripten_stack_get_free") == ends[0] - ends[1]
+        assert [guest.call_nowait(f"emscripten_stack_get_{end}") for end in ("base", "end")] == ends
+
+    run(main())
