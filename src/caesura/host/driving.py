@@ -141,6 +141,7 @@ def _serving(call: Call, step: Callable[[Any], Any], value: Any) -> Any:
         return step(value)
     finally:
         stacks.serving = outer
+        del value  # an exception that passes here would refer to itself, and to the guest
 
 
 def _hand_out(call: Call) -> Generator[Any, Any, None]:
