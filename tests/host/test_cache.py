@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import caesura
-from caesura.host import cache, cache_limit, program
+from caesura.host import cache, cache_limit, program, sources
 from caesura.host.compiling import CompiledCode, compile_module
 from tests.host.support import WAITER
 from tests.support.paths import REPOSITORY
@@ -358,3 +358,43 @@ def test_without_a_home_the_cache_lies_nowhere_odd(
         monkeypatch.setenv("HOME", home)
     monkeypatch.chdir(tmp_path)
     assert cache.folder().is_absolute() and not cache.folder().is_relative_to(tmp_path)
+
+
+def test_a_file_that_is_known_is_not_read(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its size and times say that it is the same; one that changed in the last moments is read each time."""
+    source = tmp_path / "guest.wat"
+    text = WAITER + b";; " + b"x" * 300_000
+    seen: list[str] = []
+    real_open = open
+
+    def note(path: object, *arguments: Any, **options: Any) -> Any:
+        seen.append(str(path))
+        return real_open(path, *arguments, **options)  # type: ignore[call-overload]
+
+    def read_by(result: int, content: bytes, age: float) -> bool:
+        """Load the file with this content, as a new process would, and tell whether it was read."""
+        if not source.exists() or source.read_bytes() != content:
+            source.write_bytes(content)
+        seen.clear()
+        sources._digests.clear()
+        program._compiled.clear()
+        now = time.time() + age
+        monkeypatch.setattr("caesura.host.sources._now", lambda: now)
+
+        async def main() -> None:
+            async with await caesura.load(source, {"env": {"wait": wait}}) as guest:
+                assert await guest.call("outer", 1) == result
+
+        asyncio.run(main())
+        return str(source) in seen
+
+    monkeypatch.setattr("builtins.open", note)
+    assert read_by(101, text, age=0)
+    assert read_by(101, text, age=0)  # it may have changed since
+    assert read_by(101, text, age=10)
+    assert not read_by(101, text, age=10)
+    assert read_by(201, text.replace(b"100", b"200"), age=10)
+    assert not read_by(201, text.replace(b"100", b"200"), age=10)
+    (known,) = folder.glob("*.file")
+    replace(known, known.read_bytes()[:-1])
+    assert read_by(201, text.replace(b"100", b"200"), age=10)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import caesura
-from caesura.host import compiling
 from tests.host.support import WAITER, instrumented, load_calls, load_waiter, run
 from tests.support.engine import assemble
 
@@ -198,7 +197,7 @@ def test_missing_imports_are_found_before_anything_takes_time(monkeypatch: pytes
     def prepare(*_: object) -> None:
         raise AssertionError("prepared although an import is missing")
 
-    monkeypatch.setattr(compiling, "prepare", prepare)
+    monkeypatch.setattr("caesura.host.preparing.prepare", prepare)
     with pytest.raises(caesura.UsageError, match=r"imports what it is not given: env\.wait"):
         asyncio.run(caesura.load(WAITER, {"env": {}}, cache=False))
 

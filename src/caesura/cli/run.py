@@ -1,4 +1,4 @@
-"""`caesura run`: run a WebAssembly program whose waiting does not block."""
+"""`caesura run`: run a WebAssembly program."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ _HELP: Final = "run a program"
 
 _DESCRIPTION: Final = """\
 Run a WebAssembly program: a WASI command, or a module whose functions need nothing or the imports of
-`spectest`. Sleeping and waiting for standard input suspend the program. The exit code is the program's; 134
-if it traps, 124 if the time is over."""
+`spectest`. The exit code is the program's; 134 if it traps, 124 if the time is over."""
 
 _EXAMPLES: Final = """\
 examples:
@@ -79,9 +78,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--stack-size",
-        default="64M",
+        default=None,
         metavar="BYTES",
-        help="up to how much of a suspended program's stack is saved; K and M multiply (default: 64M)",
+        help="suspend the program while it waits, and save up to this much of its stack; K and M multiply",
     )
     parser.add_argument("--timeout", default=None, metavar="SECONDS", help="stop the program after a time")
     parser.add_argument("--no-cache", action="store_true", help="neither read nor write compiled programs on the disk")
@@ -108,8 +107,6 @@ def run(arguments: argparse.Namespace) -> int:
         import wasmtime  # noqa: F401
     except ImportError as error:
         raise UsageError("programs can be run only where the package wasmtime is installed") from error
-    import asyncio
-
     from caesura.host import cache_limit
     from caesura.host.command import run_command
     from caesura.host.errors import GuestTrap
@@ -132,7 +129,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.cache_limit is not None:
         size_of(arguments.cache_limit, "--cache-limit")
         os.environ[cache_limit.VARIABLE] = arguments.cache_limit  # for processes that compile, too
-    options = Options(secondary_memory_maximum=_pages(arguments.stack_size))
+    options = None
+    if arguments.stack_size is not None:
+        options = Options(secondary_memory_maximum=_pages(arguments.stack_size))
 
     def give_up(reason: BaseException) -> None:
         is_late = isinstance(reason, TimeoutError)
@@ -141,17 +140,18 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         with stopping(timeout, give_up) as stopper:
-            command = run_command(
-                read_module(program),
-                wasi,
-                invoke=arguments.invoke,
-                arguments=program_arguments,
-                stopper=stopper,
-                options=options,
-                cache=not arguments.no_cache,
-            )
+            # A file is named and not read: the cache may know what is in it.
+            source = program if os.path.isfile(program) else read_module(program)
             with about(program):
-                code, results = asyncio.run(command)
+                code, results = run_command(
+                    source,
+                    wasi,
+                    invoke=arguments.invoke,
+                    arguments=program_arguments,
+                    stopper=stopper,
+                    options=options,
+                    cache=not arguments.no_cache,
+                )
     except TimeoutError:
         say_stopped(_late(timeout))
         return TIMED_OUT

@@ -20,27 +20,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import platform
 import struct
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache as once
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 import platformdirs
+import wasmtime
 
 import caesura
 from caesura.errors import UsageError
 from caesura.host import cache_limit
-from caesura.host.cache_limit import SUFFIX, UNFINISHED
+from caesura.host.cache_limit import FILE_SUFFIX, SUFFIX, UNFINISHED
 from caesura.host.compiling import CompiledCode
 from caesura.host.trusted_folder import Untrusted, is_own_file, open_folder
 
+_DIGEST_SIZE: Final = 32
 _LENGTH_SIZE: Final = 8
 
 # At the end of an entry: sizes of code and description, a digest, and what this is.
@@ -76,7 +75,24 @@ def folder() -> Path:
 
 @once
 def _versions() -> tuple[str, ...]:
-    return caesura.__version__, metadata.version("wasmtime"), sys.version, platform.machine()
+    return (
+        caesura.__version__,
+        wasmtime_version(),
+        sys.version,
+        os.uname().machine if hasattr(os, "uname") else sys.platform,
+    )
+
+
+def wasmtime_version() -> str:
+    """Return the version of wasmtime-py, as the name of a folder next to it says: `importlib.metadata` takes 10 ms."""
+    place = os.path.dirname(os.path.dirname(wasmtime.__file__))
+    with contextlib.suppress(OSError):
+        for name in os.listdir(place):
+            if name.startswith("wasmtime-") and name.endswith(".dist-info"):
+                return name.removeprefix("wasmtime-").removesuffix(".dist-info")
+    from importlib import metadata
+
+    return metadata.version("wasmtime")
 
 
 def key_of(*parts: bytes | str) -> str:
@@ -101,7 +117,7 @@ class Entry:
 def opened(place: Path, key: str) -> Iterator[Entry | None]:
     """Open an entry; None if there is none, it is damaged, or somebody else could have written it."""
     entry: Entry | None = None
-    descriptor = _open(place, key)
+    descriptor = _open(place, f"{key}{SUFFIX}")
     try:
         if descriptor >= 0:
             entry = _read(place, key, descriptor)
@@ -119,27 +135,55 @@ def write(place: Path, key: str, made: CompiledCode) -> str:
     What has not been used for longest goes where the cache then holds more than it may.
     """
     code, description = made.code, made.description
+    trailer = _TRAILER.pack(len(code), len(description), _digest(description, code), _MAGIC)
+    return _write_file(place, f"{key}{SUFFIX}", (code, description, trailer), len(code) > _HASHED)
+
+
+def digest_of_file(place: Path, file: str, stamp: bytes) -> bytes | None:
+    """Return the digest of what a file held that had this stamp, if it was kept by `keep_digest`."""
+    descriptor = _open(place, _name_of_digest(file))
+    if descriptor < 0:
+        return None
+    try:
+        content = os.read(descriptor, len(stamp) + _DIGEST_SIZE + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    is_whole = len(content) == len(stamp) + _DIGEST_SIZE and content.startswith(stamp)
+    return content[len(stamp) :] if is_whole else None
+
+
+def keep_digest(place: Path, file: str, stamp: bytes, digest: bytes) -> None:
+    """Keep the digest of a file, so that it need not be read as long as the file system gives it the same stamp."""
+    _write_file(place, _name_of_digest(file), (stamp, digest), False)  # if it cannot be kept, it is made again
+
+
+def _name_of_digest(file: str) -> str:
+    return f"{hashlib.sha256(os.fsencode(file)).hexdigest()}{FILE_SUFFIX}"
+
+
+def _write_file(place: Path, name: str, pieces: tuple[bytes, ...], must_be_on_disk: bool) -> str:
     try:
         most = cache_limit.limit()
-        if len(code) + len(description) > most:
-            return f"an entry of {len(code):,} bytes is more than all may have ({cache_limit.VARIABLE})"
+        size = sum(len(piece) for piece in pieces)
+        if size > most:
+            return f"an entry of {size:,} bytes is more than all may have ({cache_limit.VARIABLE})"
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open_folder(place):
             pass  # nothing is written where it would not be read
-        handle, name = tempfile.mkstemp(dir=place, suffix=UNFINISHED)
+        unfinished = place / f"{os.urandom(8).hex()}{UNFINISHED}"
+        descriptor = os.open(unfinished, _NEW, 0o600)
     except (Untrusted, OSError, UsageError) as error:
         return _reason(error)
-    unfinished = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(code)
-            file.write(description)
-            file.write(_TRAILER.pack(len(code), len(description), _digest(description, code), _MAGIC))
-            if len(code) > _HASHED:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(pieces)
+            if must_be_on_disk:
                 file.flush()
                 os.fsync(file.fileno())
-        unfinished.replace(place / f"{key}{SUFFIX}")
-        cache_limit.trim(place, most, keep=f"{key}{SUFFIX}")
+        unfinished.replace(place / name)
+        cache_limit.trim(place, most, keep=name)
     except OSError as error:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
@@ -147,9 +191,8 @@ def write(place: Path, key: str, made: CompiledCode) -> str:
     return ""
 
 
-def _open(place: Path, key: str) -> int:
+def _open(place: Path, name: str) -> int:
     """Return the descriptor of an entry that only we can have written, or -1."""
-    name = f"{key}{SUFFIX}"
     try:
         with open_folder(place) as within:
             descriptor = os.open(place / name if within is None else name, _FLAGS, dir_fd=within)
@@ -165,6 +208,7 @@ def _open(place: Path, key: str) -> int:
     return -1
 
 
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _FLAGS: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 

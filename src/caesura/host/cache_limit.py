@@ -22,10 +22,14 @@ VARIABLE: Final = "CAESURA_CACHE_LIMIT"
 DEFAULT: Final = 2 << 30
 
 SUFFIX: Final = ".guest"
+FILE_SUFFIX: Final = ".file"  # the digest of a module's file, a few bytes
 UNFINISHED: Final = ".tmp"
 
 # Seconds after which a file that is not finished has no writer any more.
 _ABANDONED: Final = 24 * 3600.0
+
+# Seconds for which the digest of a file is kept.
+_FORGOTTEN: Final = 90 * 24 * 3600.0
 
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -68,6 +72,9 @@ def trim(place: Path, most: int, keep: str = "") -> tuple[int, int]:
     for path, found in _files(place, UNFINISHED):
         if now - found.st_mtime > _ABANDONED:
             _remove(path)
+    for path, found in _files(place, FILE_SUFFIX):
+        if now - found.st_mtime > _FORGOTTEN:
+            _remove(path)
     files = sorted(_files(place, SUFFIX), key=lambda item: item[1].st_mtime_ns)
     total = sum(found.st_size for _, found in files)
     count, size = 0, 0
@@ -82,6 +89,8 @@ def trim(place: Path, most: int, keep: str = "") -> tuple[int, int]:
 
 def clear(place: Path) -> tuple[int, int]:
     """Remove all entries; return how many there were and their bytes. Other files in the folder stay."""
+    for path, _ in _files(place, FILE_SUFFIX):
+        _remove(path)
     removed = [
         found.st_size for ending in (SUFFIX, UNFINISHED) for path, found in _files(place, ending) if _remove(path)
     ]

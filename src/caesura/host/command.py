@@ -1,4 +1,10 @@
-"""Run one program to its end, as a command does: choose what to call, pass text arguments, stop when told to."""
+"""Run one program to its end, as a command does: choose what to call, pass text arguments, stop when told to.
+
+Nothing else runs in the process of a command, so nobody gains if the program is suspended while it waits. It is not
+even instrumented, unless its caller wants that: what waits stops the thread, as in every other runtime. Nor does its
+code look whether it is to stop, which takes a fifth of the time of some programs: a process that only runs this
+program can end.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +19,9 @@ from caesura.errors import UsageError
 from caesura.host.errors import GuestExit, GuestTrap
 from caesura.host.guest import Guest
 from caesura.host.interruption import Interruptions
-from caesura.host.loading import make_guest, obtain_program
+from caesura.host.loading import make_guest, obtain_program, obtain_program_now
 from caesura.host.settings import GuestSettings, ProgramSettings
+from caesura.host.sources import Source
 from caesura.host.spectest import spectest
 from caesura.host.stopping import Stopper
 from caesura.host.wasi import Wasi
@@ -23,39 +30,70 @@ from caesura.instrument.options import Options
 _START: Final = "_start"
 
 
-async def run_command(
-    source: bytes,
+def run_command(
+    source: Source,
     wasi: Wasi,
     *,
     invoke: str = "",
     arguments: Sequence[str] = (),
     stopper: Stopper,
-    options: Options,
+    options: Options | None = None,
     cache: bool = True,
 ) -> tuple[int, Any]:
     """Run a program; return its exit code and the results of the function that was called.
 
-    `invoke` names an export, whose `arguments` are text; without it the program's `_start` runs, or the only
-    export there is. Raises TimeoutError when the stopper's time is over, KeyboardInterrupt when a signal interrupts
-    the guest.
+    `invoke` names an export, whose `arguments` are text; without it the program's `_start` runs, or the only export
+    there is. With `options` the program is instrumented with them, and suspended where it waits; without, it stops the
+    thread. Raises TimeoutError when the stopper's time is over, KeyboardInterrupt when a signal interrupts the guest.
     """
+    settings = ProgramSettings(options=options or Options(), cache=cache, interruptible=options is not None)
+
+    def call_of(guest: Guest) -> tuple[str, list[Any]]:
+        name = invoke or _only_export(guest)
+        return name, [] if name == _START else _values(guest, name, arguments)
+
     try:
-        async with asyncio.timeout(stopper.remaining()):
-            settings = ProgramSettings(options=options, cache=cache, interruptible=True)
-            program, connections = await obtain_program(source, spectest(), wasi, settings)
-            interruptions = Interruptions()
-            stopper.watch(interruptions)  # before anything of the guest runs: its start function may never end
-            with _as_other_programs_end():
-                async with await make_guest(program, connections, wasi, GuestSettings(), interruptions) as guest:
-                    name = invoke or _only_export(guest)
-                    values = [] if name == _START else _values(guest, name, arguments)
-                    return 0, await guest.call(name, *values)
+        if options is None:
+            return 0, _run_blocking(source, wasi, call_of, stopper, settings)
+        return 0, asyncio.run(_run_suspending(source, wasi, call_of, stopper, settings))
     except GuestExit as end:
         return end.code, None
     except GuestTrap as trap:
         if trap.kind == "interrupted" and stopper.reason is not None:
             raise stopper.reason from None
         raise
+    except KeyboardInterrupt:
+        raise stopper.reason or KeyboardInterrupt from None
+
+
+_ChooseCall = Callable[[Guest], tuple[str, list[Any]]]
+
+
+def _run_blocking(source: Source, wasi: Wasi, call_of: _ChooseCall, stopper: Stopper, settings: ProgramSettings) -> Any:
+    program, connections = obtain_program_now(source, spectest(), wasi, settings)
+    stopper.wake_and_give_up()  # before anything of the guest runs: its start function may never end
+    with _as_other_programs_end():
+        guest = Guest(program, connections, wasi, GuestSettings())
+        if "_initialize" in program.description.functions:
+            guest.call_nowait("_initialize")
+        name, values = call_of(guest)
+        try:
+            return guest.call_nowait(name, *values)
+        finally:
+            guest.close()
+
+
+async def _run_suspending(
+    source: Source, wasi: Wasi, call_of: _ChooseCall, stopper: Stopper, settings: ProgramSettings
+) -> Any:
+    async with asyncio.timeout(stopper.remaining()):
+        program, connections = await obtain_program(source, spectest(), wasi, settings)
+        interruptions = Interruptions()
+        stopper.watch(interruptions)  # before anything of the guest runs: its start function may never end
+        with _as_other_programs_end():
+            async with await make_guest(program, connections, wasi, GuestSettings(), interruptions) as guest:
+                name, values = call_of(guest)
+                return await guest.call(name, *values)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ import wasmtime
 from caesura.errors import InternalError, UnsupportedModule, UsageError
 from caesura.host.description import ASYNCIFY_MODULE, ImportShape
 from caesura.host.engines import EngineSettings, new_engine
-from caesura.host.preparing import prepare
 from caesura.host.settings import ProgramSettings
 from caesura.wasm.module import Import, Module
 
@@ -65,6 +64,8 @@ def compile_module(data: bytes, recipe: Recipe, provided: Provided, parallel: bo
 
     Raises ModuleError for what is malformed or not supported, UsageError for imports or options that do not fit it.
     """
+    from caesura.host.preparing import prepare  # the transformation, which programs from the cache do without
+
     module = Module(data)
     provided.check(item for item in module.imports if item.module != ASYNCIFY_MODULE)
     prepared, description = prepare(

@@ -9,12 +9,19 @@ process on some types. The description also decides how a guest is driven:
   which is then connected and left to its work.
 
 `preparing` makes descriptions.
+
+A module can export 100,000 functions. Their descriptions are numbers until they are asked for, and they are read in
+pieces, between which an event loop in another thread runs on: objects for all would take a second, and the garbage
+collector looks at each again and again.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import islice
 from typing import Any, Final
 
 THUNKS: Final = "thunks"
@@ -31,6 +38,10 @@ STACK_POINTER: Final = "asyncify_stack_pointer"
 
 _OWN_PREFIX: Final = "asyncify_"
 
+# What there can be many of, and how many are written in a line: reading one takes a fraction of a millisecond.
+_MANY: Final = ("functions", "entries", "names")
+_PIECE: Final = 500
+
 
 @dataclass(frozen=True)
 class FunctionShape:
@@ -39,6 +50,53 @@ class FunctionShape:
     index: int
     params: tuple[int, ...]
     results: tuple[int, ...]
+
+
+class FunctionTable(Mapping[str, FunctionShape]):
+    """Exported functions by name. `types` are the different types, `places` an index and a number of a type each."""
+
+    def __init__(self, types: list[tuple[tuple[int, ...], tuple[int, ...]]], places: dict[str, int]) -> None:
+        self._types = types
+        self._places = places
+
+    def __getitem__(self, name: str) -> FunctionShape:
+        index, kind = divmod(self._places[name], len(self._types))
+        return FunctionShape(index, *self._types[kind])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def names_of(self, index: int) -> list[str]:
+        """Return the names under which a function is exported."""
+        count = len(self._types)
+        return [name for name, place in self._places.items() if place // count == index]
+
+    def places(self) -> dict[str, int]:
+        """Return what the table was made of."""
+        return self._places
+
+    @property
+    def types(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """The different types: parameters and results."""
+        return self._types
+
+
+def function_table(functions: Mapping[str, FunctionShape]) -> FunctionTable:
+    """Return functions as a table."""
+    if isinstance(functions, FunctionTable):
+        return functions
+    numbers: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    for shape in functions.values():
+        numbers.setdefault((shape.params, shape.results), len(numbers))
+    count = len(numbers)
+    places = {name: shape.index * count + numbers[shape.params, shape.results] for name, shape in functions.items()}
+    return FunctionTable(list(numbers), places)
 
 
 @dataclass(frozen=True)
@@ -73,7 +131,7 @@ class Description:
     """
 
     abi: str
-    functions: dict[str, FunctionShape]
+    functions: Mapping[str, FunctionShape]
     imports: tuple[ImportShape, ...]
     unsuspended: tuple[int, ...]
     state_changes: dict[str, str]
@@ -95,9 +153,10 @@ class Description:
     uninstrumented: tuple[int, ...]
     names: dict[int, str]
 
+    @cached_property
     def public_functions(self) -> tuple[str, ...]:
-        """Return the names of the exported functions that are not the transformation's."""
-        own = self.state_changes.values()
+        """The names of the exported functions that are not the transformation's."""
+        own = frozenset(self.state_changes.values())
         return tuple(name for name in self.functions if not name.startswith(_OWN_PREFIX) and name not in own)
 
     def imported_functions(self) -> int:
@@ -108,24 +167,52 @@ class Description:
         """Return the best name of a function that Wasmtime has none for."""
         if index in self.names:
             return self.names[index]
-        exported = (name for name, shape in self.functions.items() if shape.index == index)
-        return next(exported, f"function {index}")
+        return next(iter(function_table(self.functions).names_of(index)), f"function {index}")
 
     def to_json(self) -> bytes:
-        """Return the description as text for the cache."""
-        return json.dumps(asdict(self)).encode()
+        """Return the description as text for the cache: a line, and further ones for what there can be many of."""
+        table = function_table(self.functions)
+        whole = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _MANY}
+        whole["imports"] = [_import_fields(item) for item in self.imports]
+        whole["types"] = table.types
+        lines = [json.dumps(whole)]
+        for name, many in (("functions", table.places()), ("entries", self.entries), ("names", self.names)):
+            items = iter(many.items())
+            while piece := list(islice(items, _PIECE)):
+                lines.append(json.dumps([name, [key for key, _ in piece], [value for _, value in piece]]))
+        return "\n".join(lines).encode()
 
     @staticmethod
     def from_json(text: bytes) -> Description:
         """Read what `to_json` wrote; raises ValueError, KeyError or TypeError for anything else."""
-        fields: dict[str, Any] = json.loads(text)
-        fields["functions"] = {name: _shape(item) for name, item in fields["functions"].items()}
-        fields["imports"] = tuple(_import(item) for item in fields["imports"])
-        fields["names"] = {int(index): name for index, name in fields["names"].items()}
-        fields["uninstrumented"] = tuple(fields["uninstrumented"])
-        for name in ("unsuspended", "stack_lows", "stack_highs"):
-            fields[name] = tuple(fields[name])
-        return Description(**fields)
+        first, *pieces = text.split(b"\n")
+        whole: dict[str, Any] = json.loads(first)
+        many: dict[str, dict[Any, Any]] = {name: {} for name in _MANY}
+        for piece in pieces:
+            name, keys, values = json.loads(piece)
+            many[name].update(zip(keys, values, strict=True))
+        types = [(tuple(params), tuple(results)) for params, results in whole.pop("types")]
+        if many["functions"] and not types:
+            raise ValueError("functions without a type")
+        whole["functions"] = FunctionTable(types, many["functions"])
+        whole["entries"] = many["entries"]
+        whole["names"] = many["names"]
+        whole["imports"] = tuple(_import(item) for item in whole["imports"])
+        for name in ("uninstrumented", "unsuspended", "stack_lows", "stack_highs"):
+            whole[name] = tuple(whole[name])
+        return Description(**whole)
+
+
+def _import_fields(item: ImportShape) -> dict[str, Any]:
+    shape = item.shape
+    return {
+        "module": item.module,
+        "name": item.name,
+        "kind": item.kind,
+        "shape": None if shape is None else {"index": shape.index, "params": shape.params, "results": shape.results},
+        "type": item.type,
+        "mutable": item.mutable,
+    }
 
 
 def _shape(item: dict[str, Any]) -> FunctionShape:

@@ -120,7 +120,7 @@ class Guest:
     @property
     def exports(self) -> tuple[str, ...]:
         """The names of the exported functions."""
-        return self._instance.description.public_functions()
+        return self._instance.description.public_functions
 
     def parameters(self, name: str) -> tuple[str, ...]:
         """Return the types of an export's parameters, as in the text format."""

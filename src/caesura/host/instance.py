@@ -210,7 +210,7 @@ class Instance:
             self.check()
             shape = self.description.functions.get(name)
             if shape is None:
-                known = _listed(sorted(self.description.public_functions()))
+                known = _listed(sorted(self.description.public_functions))
                 raise UsageError(f"the guest exports no function '{name}' (exported: {known})")
             has_thunk = name in self.description.entries
             item = self.item(ENTRY_PREFIX + name if has_thunk else name)

@@ -15,7 +15,7 @@ from caesura.host.connect import Connections, Imports
 from caesura.host.engines import EngineSettings, default_reservation
 from caesura.host.guest import Guest
 from caesura.host.interruption import Interruptions
-from caesura.host.making import obtain_compiled
+from caesura.host.making import obtain_compiled, obtain_compiled_now
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.program import CompiledModule
 from caesura.host.program import Program as LinkedProgram
@@ -188,7 +188,7 @@ class Program:
     @property
     def exports(self) -> tuple[str, ...]:
         """The names of the exported functions."""
-        return self._compiled.description.public_functions()
+        return self._compiled.description.public_functions
 
 
 async def obtain_program(
@@ -200,6 +200,16 @@ async def obtain_program(
     return compiled.program(Provided(connections.provided, wasi is not None)), connections
 
 
+def obtain_program_now(
+    source: Source, imports: Imports, wasi: Wasi, settings: ProgramSettings
+) -> tuple[LinkedProgram, Connections]:
+    """Return a program for a guest that never suspends, and its imports; stops the thread meanwhile."""
+    connections = Connections(imports, {WASI: {**wasi.functions(), **wasi.blocking()}}, {})
+    provided = Provided(connections.provided, True)
+    compiled = obtain_compiled_now(source, _recipe(connections, settings), provided, settings.cache)
+    return compiled.program(provided), connections
+
+
 async def make_guest(
     program: LinkedProgram,
     connections: Connections,
@@ -209,7 +219,7 @@ async def make_guest(
 ) -> Guest:
     """Do the rest: make an instance and let it initialize itself."""
     guest = Guest(program, connections, wasi, settings, interruptions)
-    if "_initialize" in guest.exports:
+    if "_initialize" in program.description.functions:
         try:
             await guest.call("_initialize")
         except BaseException:
@@ -228,10 +238,14 @@ async def _obtain_compiled(
     source: Source, connections: Connections, wasi: bool, settings: ProgramSettings
 ) -> CompiledModule:
     _check_loop()
+    provided = Provided(connections.provided, wasi)
+    return await obtain_compiled(source, _recipe(connections, settings), provided, settings.cache)
+
+
+def _recipe(connections: Connections, settings: ProgramSettings) -> Recipe:
     reservation = settings.memory_reservation or default_reservation()
     engine = EngineSettings(settings.interruptible, reservation, settings.native_stack_size)
-    recipe = Recipe(connections.import_list, settings, engine)
-    return await obtain_compiled(source, recipe, Provided(connections.provided, wasi), settings.cache)
+    return Recipe(connections.import_list, settings, engine)
 
 
 def _check_loop() -> None:

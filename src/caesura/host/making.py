@@ -35,8 +35,6 @@ from caesura.host.messages import Request
 from caesura.host.program import CompiledModule, Key, find_compiled, keep_compiled, load_code
 from caesura.host.sources import Source, known_digest, read_source
 from caesura.host.text import assemble, is_text
-from caesura.wasm.decode import read_locals
-from caesura.wasm.module import Module
 
 _T = TypeVar("_T")
 
@@ -70,6 +68,16 @@ async def obtain_compiled(source: Source, recipe: Recipe, provided: Provided, us
         return looked
     data, key = looked
     return await maker.make(_Job(data, key, provided, place))
+
+
+def obtain_compiled_now(source: Source, recipe: Recipe, provided: Provided, use_cache: bool) -> CompiledModule:
+    """Do what `obtain_compiled` does, but stop the thread: for programs that have nothing else to do."""
+    place = cache.folder() if use_cache else None
+    looked = _maker.look(source, recipe, place)
+    if isinstance(looked, CompiledModule):
+        return looked
+    data, key = looked
+    return _maker.make_now(_Job(data, key, provided, place))
 
 
 async def _in_lane(lane: Lane, work: Callable[[], _T]) -> _T:
@@ -155,10 +163,17 @@ class _Maker:
 
     def look(self, source: Source, recipe: Recipe, place: Path | None) -> CompiledModule | tuple[bytes, Key]:
         """Return a compiled module from memory or from the cache, or what one is made of."""
-        data, digest = read_source(source)
+        digest = known_digest(source, place)
+        found = self._known(digest, recipe, place) if digest is not None else None
+        if found is not None:
+            return found  # and a file has not been read
+        data, digest = read_source(source, place)
+        found = self._known(digest, recipe, place)
+        return (data, (digest, recipe)) if found is None else found
+
+    def _known(self, digest: bytes, recipe: Recipe, place: Path | None) -> CompiledModule | None:
         key = (digest, recipe)
-        found = find_compiled(key) or (self._cached(place, key) if place is not None else None)
-        return (data, key) if found is None else found
+        return find_compiled(key) or (self._cached(place, key) if place is not None else None)
 
     def _cached(self, place: Path, key: Key) -> CompiledModule | None:
         recipe = key[1]
@@ -197,6 +212,10 @@ class _Maker:
             if is_unwanted:
                 job.cancel()
             raise
+
+    def make_now(self, job: _Job) -> CompiledModule:
+        """Return a module that is neither in memory nor in the cache, made in or for this thread."""
+        return self._make_here(job) if _is_small(job.data) else self._make_elsewhere(job)
 
     def _fulfil(
         self, name: tuple[Key, Provided, Path | None], job: _Job, work: Callable[[_Job], CompiledModule]
@@ -284,6 +303,9 @@ def _is_small(data: bytes) -> bool:
         return False
     if is_text(data):
         return True
+    from caesura.wasm.decode import read_locals
+    from caesura.wasm.module import Module
+
     try:
         module = Module(data)
         locals_ = sum(len(read_locals(module.data, start)[0]) for start in module.body_starts)

@@ -9,11 +9,11 @@ import pickle
 import platform
 import struct
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, Final
 
 import caesura
+from caesura.host import cache
 from caesura.host.compiling import Provided, Recipe
 
 # A worker's first answer: from now on the request is its own.
@@ -42,7 +42,7 @@ class Answer:
 
 def versions() -> tuple[str, ...]:
     """Return what both sides must have in common."""
-    return caesura.__version__, metadata.version("wasmtime"), platform.python_version()
+    return caesura.__version__, cache.wasmtime_version(), platform.python_version()
 
 
 def send(pipe: IO[bytes], head: Any, data: bytes) -> None:

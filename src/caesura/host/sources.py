@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
+import struct
 from pathlib import Path
+from time import time as _now
 from typing import Final
 
 from caesura.errors import UsageError
+from caesura.host import cache
 
 Source = str | os.PathLike[str] | bytes
 
@@ -24,23 +26,32 @@ _SMALL: Final = 1 << 18
 _SETTLED: Final = 2.0
 
 # The digests of files that were read, by what the file system says of them.
-_digests: Final[dict[tuple[int, ...], bytes]] = {}
+_digests: Final[dict[bytes, bytes]] = {}
+_BITS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _MOST_DIGESTS: Final = 1000
 
 
-def known_digest(source: Source) -> bytes | None:
-    """Return the digest of a source if that takes no time."""
+def known_digest(source: Source, place: Path | None = None) -> bytes | None:
+    """Return the digest of a source if that takes no time; `place` is the cache folder, if that may be asked."""
     if isinstance(source, bytes | bytearray | memoryview):
         return hashlib.sha256(source).digest() if len(source) <= _SMALL else None
     try:
         stamp = _stamp(os.stat(source))
     except (OSError, ValueError):
         return None  # reading it will tell
-    return _digests.get(stamp)
+    found = _digests.get(stamp)
+    if found is None and place is not None:
+        found = cache.digest_of_file(place, _path_of(source), stamp)
+        if found is not None:
+            _digests[stamp] = found
+    return found
 
 
-def read_source(source: Source) -> tuple[bytes, bytes]:
-    """Return a source's bytes and their digest. Raises UsageError for a file that cannot be read."""
+def read_source(source: Source, place: Path | None = None) -> tuple[bytes, bytes]:
+    """Return a source's bytes and their digest; that of a file is kept in the cache folder `place`, if there is one.
+
+    Raises UsageError for a file that cannot be read.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
         return data, hashlib.sha256(data).digest()
@@ -52,12 +63,23 @@ def read_source(source: Source) -> tuple[bytes, bytes]:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot read '{os.fspath(source)}': {reason}") from error
     digest = hashlib.sha256(data).digest()
-    if len(data) == found.st_size and time.time() - max(found.st_mtime, found.st_ctime) > _SETTLED:
+    if len(data) == found.st_size and _now() - max(found.st_mtime, found.st_ctime) > _SETTLED:
         if len(_digests) >= _MOST_DIGESTS:
             _digests.clear()
-        _digests[_stamp(found)] = digest
+        stamp = _stamp(found)
+        _digests[stamp] = digest
+        if place is not None and len(data) > _SMALL:
+            cache.keep_digest(place, _path_of(source), stamp, digest)
     return data, digest
 
 
-def _stamp(found: os.stat_result) -> tuple[int, ...]:
+def _path_of(source: str | os.PathLike[str]) -> str:
+    return os.path.abspath(os.fspath(source))
+
+
+def _stamp(found: os.stat_result) -> bytes:
+    return struct.pack("<5Q", *(value & _BITS for value in _times_and_place(found)))
+
+
+def _times_and_place(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

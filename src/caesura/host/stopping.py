@@ -28,6 +28,9 @@ _AGAIN: Final = 0.01
 # Seconds for which only interruptions are tried.
 _PATIENCE: Final = 1.0
 
+# Seconds for which a thread may take to end that waits in Python.
+_PATIENCE_WITH_A_THREAD: Final = 0.1
+
 
 class Stopper(threading.Thread):
     """Interrupts a program's guest when a signal arrives or the time is over; `reason` is then what to raise.
@@ -39,6 +42,7 @@ class Stopper(threading.Thread):
         super().__init__(daemon=True, name="caesura-stopper")
         self.reason: BaseException | None = None
         self._interruptions: Interruptions | None = None
+        self._wakes = False
         self._give_up = give_up
         self._stopped = threading.Event()
         self._deadline = None if timeout is None else time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
@@ -63,6 +67,10 @@ class Stopper(threading.Thread):
         while not self._stopped.wait(_AGAIN):
             if self._interruptions is not None:
                 self._interruptions.interrupt()
+            if self._wakes:
+                self._wakes = False
+                patience = time.monotonic() + _PATIENCE_WITH_A_THREAD
+                self._wake()
             if time.monotonic() > patience:
                 self._give_up(self.reason)
                 return
@@ -70,6 +78,16 @@ class Stopper(threading.Thread):
     def watch(self, interruptions: Interruptions) -> None:
         """Interrupt this guest from now on, again and again: its next call may begin after an interruption."""
         self._interruptions = interruptions
+
+    def wake_and_give_up(self) -> None:
+        """Do something else from now on: let the main thread end what it waits for, or give up if it computes."""
+        self._wakes = True
+
+    def _wake(self) -> None:
+        """Let the main thread raise KeyboardInterrupt; a signal has done so if that is the reason."""
+        main = threading.main_thread().ident
+        if isinstance(self.reason, TimeoutError) and main is not None and hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(main, signal.SIGINT)
 
     def stop(self) -> None:
         """End the thread."""

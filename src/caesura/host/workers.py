@@ -81,6 +81,9 @@ class Worker:
             if not accepted:
                 raise WorkerGone from error
             raise self._obituary() from error
+        except BaseException:  # Ctrl-C, in a program that waits for it
+            self._bury()
+            raise
         if isinstance(answer, BaseException):
             raise answer
         return answer, content

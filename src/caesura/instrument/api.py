@@ -8,12 +8,13 @@ them.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from caesura.instrument.options import Options
-from caesura.instrument.pieces import AUTOMATIC
-from caesura.instrument.pipeline import Progress, instrument_as
 from caesura.instrument.report import Instrumented
+
+if TYPE_CHECKING:
+    from caesura.instrument.pipeline import Progress
 
 _DEFAULT_OPTIONS: Final = Options()
 
@@ -27,4 +28,8 @@ def instrument(
     functions done and the functions to do. Raises MalformedModule, UnsupportedModule (what the transformation
     refuses, with the function and the byte offset) and UsageError (options that do not fit the module).
     """
+    # Whoever runs programs from the cache imports this, and has no use for the transformation.
+    from caesura.instrument.pieces import AUTOMATIC
+    from caesura.instrument.pipeline import instrument_as
+
     return instrument_as(module, options, progress, AUTOMATIC, None)

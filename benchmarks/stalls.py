@@ -1,0 +1,150 @@
+"""How long loading stops the event loop: the longest time in which nothing else ran, while modules are loaded.
+
+    python -m benchmarks.stalls [--rounds N]
+
+A task that wakes up every millisecond notes how late it is, and how much CPU time this process took meanwhile: the
+smaller of the two, so that a machine that is busy with other things does not count. Each module is loaded anew
+(instrumented and compiled), then from the cache on the disk, and then from memory; it is given functions that do
+nothing for its imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import wasmtime
+
+import caesura
+from benchmarks.facts import say
+from benchmarks.programs import REAL
+from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Module
+
+# Milliseconds that the loop may stand still.
+LIMIT: Final = 20
+
+_TICK: Final = 0.001
+_IDLE: Final = 2.0
+
+
+async def longest_stall(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
+    """Do some work; return the longest stall meanwhile, and how long it took, in milliseconds."""
+    worst = 0.0
+    done = False
+
+    async def watch() -> None:
+        nonlocal worst
+        last, spent = time.perf_counter(), time.process_time()
+        while not done:
+            await asyncio.sleep(_TICK)
+            now, spent_now = time.perf_counter(), time.process_time()
+            worst = max(worst, min(now - last - _TICK, spent_now - spent))
+            last, spent = now, spent_now
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0.01)
+    began = time.perf_counter()
+    await work()
+    took = time.perf_counter() - began
+    await asyncio.sleep(0.01)
+    done = True
+    await watching
+    return worst * 1000, took * 1000
+
+
+def many_exports(count: int) -> bytes:
+    """Return a module with so many exports, as DuckDB's main module is."""
+    functions = "".join(
+        f'(func (export "_ZN6duckdb{number:06}ScalarFunctionSet") (drop (call $wait (i32.const {number}))))'
+        for number in range(count)
+    )
+    text = f'(module (import "env" "wait" (func $wait (param i32) (result i32))) {functions})'
+    return bytes(wasmtime.wat2wasm(text))
+
+
+def imports_of(data: bytes, suspending: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Return something for each import of a module; functions do nothing, and those of a list are coroutines."""
+
+    async def wait(*_: object) -> int:
+        await asyncio.sleep(0)
+        return 0
+
+    module = Module(data)
+    imports: dict[str, dict[str, Any]] = {}
+    for item in module.imports:
+        given: Any = (lambda *_: 0) if f"{item.module}.{item.name}" not in suspending else wait
+        if item.kind == MEMORY_KIND:
+            memory = module.memories[item.index]
+            maximum = memory.maximum if memory.maximum >= 0 else None
+            given = wasmtime.MemoryType(wasmtime.Limits(memory.minimum, maximum))
+        elif item.kind == GLOBAL_KIND:
+            given = 0
+        elif item.kind != FUNCTION_KIND:
+            given = wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(10_000, None))
+        imports.setdefault(item.module, {})[item.name] = given
+    return imports
+
+
+def inputs() -> dict[str, tuple[bytes, tuple[str, ...]]]:
+    """Return the modules by name, with what may suspend in them."""
+    found: dict[str, tuple[bytes, tuple[str, ...]]] = {}
+    found["75,000 exports"] = (many_exports(75_000), ("env.wait",))
+    for program in REAL:
+        if program.ignore_unwind_from_catch:
+            continue  # PHP has exceptions of the old form, which Wasmtime does not run
+        found[program.name] = program.path.read_bytes(), program.imports
+    return found
+
+
+async def measure(rounds: int) -> bool:
+    """Measure and print everything; tell whether all stalls are short enough."""
+    idle, _ = await longest_stall(lambda: asyncio.sleep(_IDLE))
+    say(f"{'':16} {'':12} {'longest stall':>14} {'took':>10}   (the loop alone: {idle:.1f} ms)")
+    good = True
+    for name, (data, suspending) in inputs().items():
+        imports = imports_of(data, suspending)
+        kept: list[object] = []
+
+        async def load(
+            data: bytes = data,
+            imports: dict[str, Any] = imports,
+            kept: list[object] = kept,
+        ) -> None:
+            program = await caesura.compile(data, imports)
+            kept[:] = [program, await program.load()]
+
+        for how in ("new", "from disk", "from memory"):
+            stalls, times = [], []
+            for turn in range(1 if how == "new" else rounds):
+                if how == "from disk":
+                    kept.clear()
+                    gc.collect()
+                stall, took = await longest_stall(load)
+                stalls.append(stall)
+                times.append(took)
+                del turn
+            worst = statistics.median(stalls)
+            good &= worst <= LIMIT
+            say(f"{name:16} {how:12} {worst:11.1f} ms {statistics.median(times):7.0f} ms")
+    return good
+
+
+def main() -> int:
+    """Measure with an empty cache; the exit code is 1 if the loop stood still for too long."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stalls", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="how often to load what is there (default: 5)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["CAESURA_CACHE_DIR"] = folder
+        return 0 if asyncio.run(measure(arguments.rounds)) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
