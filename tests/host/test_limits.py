@@ -95,7 +95,7 @@ def test_a_memory_that_moves(abi: str) -> None:
     async def main() -> None:
         gates = Gates()
 
-        guest = await load_calls(abi, wait=gates.wait, memory_reservation=1 << 16)
+        guest = await load_calls(abi, wait=gates.wait, memory_reservation=1 << 16, shadow_stack_size=1 << 16)
         calls = [asyncio.create_task(guest.call("descend", 9, seed)) for seed in range(40)]
         await settle()
         size = len(guest.memory)

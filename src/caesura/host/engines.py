@@ -25,8 +25,9 @@ from caesura.host.native_stack import NATIVE_STACK_SIZE
 # With this much address space a 32-bit memory never moves, and code need not check bounds.
 WHOLE_MEMORY: Final = 1 << 32
 
-# What a memory reserves where address space is limited, and by how much more when it has to move.
+# What a memory reserves where address space is limited, and by how much more when it has to move, which copies it.
 SMALL_RESERVATION: Final = 16 << 20
+_GROWTH: Final = 64 << 20
 _SMALL_GUARD: Final = 1 << 16
 
 
@@ -81,5 +82,5 @@ def new_engine(settings: EngineSettings, parallel: bool) -> wasmtime.Engine:
     config.max_wasm_stack = settings.native_stack_size
     if settings.memories_move:
         config.memory_guard_size = _SMALL_GUARD
-        config.memory_reservation_for_growth = SMALL_RESERVATION
+        config.memory_reservation_for_growth = _GROWTH
     return wasmtime.Engine(config)
