@@ -56,13 +56,16 @@ def test_what_emscripten_instrumented(path: str) -> None:
 
 @pytest.mark.parametrize("width", ["i32", "i64"])
 @pytest.mark.parametrize("passes", [(), ("-O3",), ("-Oz",)], ids=["as it is", "-O3", "-Oz"])
-@pytest.mark.parametrize("tool", ["caesura", "binaryen"])
-def test_what_was_instrumented_and_optimized(tool: str, passes: tuple[str, ...], width: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("tool", "lists"), [("caesura", False), ("caesura", True), ("binaryen", False)])
+def test_what_was_instrumented_and_optimized(
+    tool: str, lists: bool, passes: tuple[str, ...], width: str, tmp_path: Path
+) -> None:
     source = tmp_path / "source.wasm"
     source.write_bytes(assemble(TEXT.format(width)))
     words = [str(npm_file(".bin/wasm-opt")), "--all-features", str(source), "-o", str(source)]
     if tool == "caesura":
-        source.write_bytes(caesura.instrument(source.read_bytes()).module)
+        options = caesura.Options(imports=("env.ask",) if lists else ())
+        source.write_bytes(caesura.instrument(source.read_bytes(), options).module)
         subprocess.run([*words, *passes], check=True)
     else:
         subprocess.run([*words, "--asyncify", *passes], check=True)

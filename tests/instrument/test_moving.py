@@ -304,5 +304,5 @@ def test_no_room_for_locals() -> None:
     """)
     guest = PlainGuest(caesura.instrument(original).module, ASK, suspend_at=always)
     assert (guest.call("run", 3), guest.suspensions) == (3 + 2 + 1 + 8 + 5, 1)
-    with pytest.raises(caesura.UnsupportedModule, match="50000"):
+    with pytest.raises(caesura.UnsupportedModule, match="50,000"):
         instrument_as(original, caesura.Options(), None, INLINE, LARGE_FUNCTIONS)

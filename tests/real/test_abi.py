@@ -8,6 +8,7 @@ import struct
 import pytest
 import wasmtime
 
+import caesura
 from tests.support.guests import text_guest
 from tests.support.instrumenting import instrument
 from tests.support.plain_abi import (
@@ -196,9 +197,13 @@ def test_suspended_stack_can_move() -> None:
     assert resume(guest, elsewhere, 0, 0, 0.0, 0.0) == expected()[0]
 
 
-def test_exports_called_while_unwinding_do_nothing() -> None:
-    """A runtime may call exports from inside the import that has begun to suspend: they return zeros, no more."""
-    guest = new_guest(frames())
+@pytest.mark.parametrize("imports", [(), ("env.ask",), ("env.*",)])
+def test_exports_called_while_unwinding_do_nothing(imports: tuple[str, ...]) -> None:
+    """A runtime may call exports from inside the import that has begun to suspend: they return zeros, no more.
+
+    Also where options say what may suspend, which is when functions look whether they were entered later than that.
+    """
+    guest = new_guest(instrument(text_guest("frames"), caesura.Options(imports=imports)))
     address = suspend_calling_exports(guest)
     assert resume(guest, address, 0, 0, 0.0, 0.0) == expected()[0]
     assert (guest.memory_image(), guest.globals()) == expected()[1:]

@@ -37,7 +37,18 @@ _OVERFLOWED: Final = 3
 
 _ALLOWED: Final = frozenset(
     ("block", "br_if", "call", "else", "end", "global.get", "global.set", "i32.const", "i32.eq", "i32.gt_u")
-    + ("i32.load", "i64.gt_u", "i64.load", "if", "local.get", "local.set", "local.tee", "unreachable")
+    + (
+        "i32.load",
+        "i32.lt_u",
+        "i64.gt_u",
+        "i64.lt_u",
+        "i64.load",
+        "if",
+        "local.get",
+        "local.set",
+        "local.tee",
+        "unreachable",
+    )
 )
 
 
@@ -154,6 +165,8 @@ def _read_change(module: Module, function: int) -> tuple[int, int, int, bool, in
             state, value = numbers[0], behind[0]
         elif name == "global.set" and last == "i32.const" and numbers[0] == state and behind[0] == _OVERFLOWED:
             pass  # where the two that are compared are in disorder
+        elif name == "global.set" and (last.endswith(".load") or last == "local.tee"):
+            pass  # where the frames begin
         elif name == "global.set" and is_argument and pointer < 0:
             pointer = numbers[0]
         elif name == "global.set":

@@ -21,6 +21,7 @@ _OWN: Final = "asyncify_"
 # What Wasmtime says of an exception that nobody caught, which has no code.
 _THROWN: Final = "thrown Wasm exception"
 _OVERFLOW: Final = "asyncify_stack_overflow"
+_ENTERED: Final = "asyncify_entered_while_unwinding"
 
 _KINDS: Final = {
     wasmtime.TrapCode.STACK_OVERFLOW: "stack overflow",
@@ -50,6 +51,8 @@ def kind_of_trap(trap: wasmtime.Trap, description: Description, unwinding: bool)
     innermost = _name(frames[0], description) if frames else ""
     if innermost == _OVERFLOW or (unwinding and code == wasmtime.TrapCode.UNREACHABLE):
         return ASYNCIFY_OVERFLOW
+    if innermost == _ENTERED:
+        return "a function that is not instrumented went on while the guest was being suspended"
     if code is None:
         cause = cause_of(trap)
         return _KINDS[wasmtime.TrapCode.UNCAUGHT_EXCEPTION] if cause == _THROWN else cause

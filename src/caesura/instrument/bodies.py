@@ -265,7 +265,7 @@ class BodyWriter:
         self._check_size(subject.function, resume_body)
         name = f"asyncify_resume:{additions.names.names[subject.function]}"
         index = additions.functions.add_body(name, additions.types.index_of((), (I32,)), resume_body)
-        return NormalBody(subject, normal).write(handoff, index)
+        return NormalBody(subject, normal).write(handoff, index, self._entered[subject.function])
 
 
 def _bias(plan: Plan) -> int:

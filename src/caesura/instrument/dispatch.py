@@ -62,6 +62,8 @@ class Dispatcher:
         has_else = self.open_arm(self._layout.regions[0], self._runtime.state_get)
         if leaving:
             self._labels.out.append(self._runtime.is_unwinding() + c.IF_EMPTY + leaving + c.END)
+        elif leave == NEVER:
+            self._labels.out.append(self._runtime.refuse_entry())
         self.pop_and_land(leave, self._labels.innermost())
         self.close_arm(has_else)
 

@@ -2,6 +2,9 @@
 
 They are the module's own, appended to its globals; with `import_globals` they were put among its imports when its
 indices were renumbered, with `export_globals` they are exported (dynamic linking shares them between modules).
+
+Where lists say what may suspend there is a third one: where the frames begin (see `Runtime.is_unwinding`). Modules that
+share the state do without, since each would know only the suspensions that it began itself.
 """
 
 from __future__ import annotations
@@ -20,13 +23,17 @@ from caesura.wasm.types import I32, encode_value_type
 
 STATE: Final = "__asyncify_state"
 DATA: Final = "__asyncify_data"
+BASE: Final = "__asyncify_base"
+
+# In place of the third global where there is none.
+NO_BASE: Final = -1
 
 # Address of the control block of the thunk ABI where it lies in a memory of its own.
 CONTROL_BLOCK: Final = 16
 
 
 class Globals:
-    """The indices of the two globals."""
+    """The indices of the globals; `base` is NO_BASE where there is none, `count` how many were appended."""
 
     def __init__(
         self, module: Module, options: Options, pointer: int, edits: SectionEdits, new_names: NewNames
@@ -40,6 +47,12 @@ class Globals:
             edits.append(sec.GLOBAL, encode_value_type(I32) + b"\x01" + ZERO[I32] + b"\x0b")
             start = constant(pointer, CONTROL_BLOCK if options.thunks and options.in_secondary_memory else 0)
             edits.append(sec.GLOBAL, encode_value_type(pointer) + b"\x01" + start + b"\x0b")
+        self.base = NO_BASE
+        if options.leaves_out() and not options.import_globals and not options.export_globals:
+            self.base = self.data + 1
+            edits.append(sec.GLOBAL, encode_value_type(pointer) + b"\x01" + ZERO[pointer] + b"\x0b")
+            new_names.add(GLOBAL_NAMES, self.base, BASE)
+        self.count = (0 if options.import_globals else 2) + (0 if self.base == NO_BASE else 1)
         new_names.add(GLOBAL_NAMES, self.state, STATE)
         new_names.add(GLOBAL_NAMES, self.data, DATA)
         if options.export_globals:

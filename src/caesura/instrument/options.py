@@ -240,6 +240,11 @@ class Options:
         },
     )
 
+    def leaves_out(self) -> bool:
+        """Tell whether the options may leave out what suspends after all, because they are wrong about the module."""
+        lists = bool(self.imports or self.remove_list or self.only_list)
+        return lists or self.ignore_imports or self.ignore_indirect or self.ignore_unwind_from_catch
+
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)

@@ -114,7 +114,6 @@ class _Pipeline:
         self._wrappers: dict[int, int] = {}
         self._frameless: dict[int, int] = {}
         self._import_thunks: dict[int, int] = {}
-        self._pool = GlobalPool(len(self._module.globals) + (0 if options.import_globals else 2))
         self._shortens = not options.keep_padding and has_padding(self._module)
         self._shadow_stack = find_shadow_stack(self._module)
 
@@ -135,6 +134,7 @@ class _Pipeline:
         framed = [flag and index not in self._frameless for index, flag in enumerate(suspension.instrumented)]
         memory = choose_memory(module, options, self._edits, self._new_names)
         state_globals = Globals(module, options, memory.pointer, self._edits, self._new_names)
+        pool = GlobalPool(len(module.globals) + state_globals.count)
         grows = options.thunks and options.in_secondary_memory
         moves = default_moves(module, framed) if self._moves == AUTOMATIC else self._moves
         runtime = Runtime(
@@ -148,6 +148,8 @@ class _Pipeline:
             shares_release=options.no_multivalue and (moves == SHARED or memory.pointer == I64),
             pops_check=moves == SHARED and not options.no_multivalue,
             stubs=self._prepared.runtime_functions,
+            guards=options.leaves_out(),
+            base=state_globals.base,
         )
         if moves == SHARED and options.optimize == "size":
             runtime.push_room = runtime.room()
@@ -169,7 +171,7 @@ class _Pipeline:
             Additions(
                 self._types,
                 self._functions,
-                self._pool,
+                pool,
                 self._names,
                 self._new_names,
                 self._import_thunks,
@@ -188,7 +190,7 @@ class _Pipeline:
             write_host_sections(module, options, graph, suspension, self._shadow_stack, added_memory, self._edits)
         if thunks is not None:
             exports += self._add_entry_thunks(thunks, suspension)
-        output = self._assemble(bodies, exports, memory)
+        output = self._assemble(bodies, exports, memory, pool)
         return self._report(output, suspension, time.perf_counter() - start)
 
     def _add_import_thunks(self, thunks: Thunks, suspension: Suspension) -> None:
@@ -304,15 +306,15 @@ class _Pipeline:
         for function, body in runtime.stub_bodies.items():
             bodies[function - self._module.imported_functions] = body
 
-    def _assemble(self, bodies: list[bytes], exports: list[tuple[str, int]], memory: Memory) -> bytes:
+    def _assemble(self, bodies: list[bytes], exports: list[tuple[str, int]], memory: Memory, pool: GlobalPool) -> bytes:
         module = self._module
         edits = self._edits
         functions = self._functions
         for definition in self._types.added:
             edits.append(sec.TYPE, definition)
-        for value_type in self._pool.types:
+        for value_type in pool.types:
             edits.append(sec.GLOBAL, encode_value_type(value_type) + b"\x01" + zero_constant(value_type) + b"\x0b")
-        for index, name in self._pool.names:
+        for index, name in pool.names:
             self._new_names.add(GLOBAL_NAMES, index, name)
         for type_index in functions.type_indices:
             edits.append(sec.FUNCTION, encode_unsigned(type_index))

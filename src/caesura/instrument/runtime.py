@@ -37,6 +37,7 @@ from caesura.instrument.code import (
     load,
     store,
 )
+from caesura.instrument.globals import NO_BASE
 from caesura.instrument.tables import FunctionTable
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import I32, I64
@@ -65,6 +66,7 @@ _MEMORY_GROW: Final = b"\x40"
 _SUB: Final = {I32: b"\x6b", I64: b"\x7d"}
 _ADD: Final = {I32: b"\x6a", I64: b"\x7c"}
 _LT_U: Final = {I32: b"\x49", I64: b"\x54"}
+_NE: Final = {I32: b"\x47", I64: b"\x52"}
 _GT_U: Final = {I32: b"\x4b", I64: b"\x56"}
 
 
@@ -76,6 +78,10 @@ class Runtime:
     push that finds too little room grows the memory. With `shares_release` functions load the values of their frames
     themselves, from the address that a shared function gives. With `pops_check` they need not look at the state before
     they pop a frame, since pops return zeros while unwinding.
+
+    With `guards`, options may have left out a function that is on the stack at a suspension after all: then functions
+    that it, or what it returns to, calls on the way trap. `base` is the global with the place where frames begin, or
+    NO_BASE.
 
     `stubs` has (import name, function) for the functions that stand for the module's imports of module `asyncify`. They
     are the ABI's functions themselves, or, where several stand for the same one, call it: `stub_bodies` has their
@@ -93,7 +99,13 @@ class Runtime:
         shares_release: bool,
         pops_check: bool,
         stubs: list[tuple[str, int]],
+        guards: bool,
+        base: int,
     ) -> None:
+        self.guards = guards
+        self._base = base
+        self._refuse = -1
+        self._unwinding = -1
         self._stubs = stubs
         self.stub_bodies: dict[int, bytes] = {}
         self.functions = functions
@@ -192,6 +204,8 @@ class Runtime:
     def _begin_function(self) -> int:
         """Add the function that sets the pointer to the data structure, and traps where that is in disorder."""
         code = LOCAL_GET + b"\0" + self.data_set
+        if self._base != NO_BASE:
+            code += self._load_current() + GLOBAL_SET + encode_unsigned(self._base)
         code += self._load_current() + self._load_end() + _GT_U[self.pointer]
         code += _IF + CALL + encode_unsigned(self._overflow_function()) + END
         return self.functions.add("asyncify_begin", (self.pointer,), (), [], code)
@@ -256,7 +270,30 @@ class Runtime:
     # Code that both helpers and functions use; `address` is the encoded index of a local.
 
     def is_unwinding(self) -> bytes:
-        """Return the code that tells whether the guest unwinds, the state not being normal: whether it is odd."""
+        """Return the code that tells whether the guest unwinds, the state not being normal, for who leaves then.
+
+        A host may enter functions while the import runs that suspends. Nothing has been pushed by then, so who finds
+        that something was is called by a function that should have left itself: it traps.
+        """
+        if self._base == NO_BASE:
+            return self._state_is_odd()
+        if self._unwinding < 0:
+            code = self._load_current() + GLOBAL_GET + encode_unsigned(self._base) + _NE[self.pointer]
+            code += _IF + self.refuse_entry() + END + self._state_is_odd()
+            self._unwinding = self.functions.add("asyncify_is_unwinding", (), (I32,), [], code)
+        return CALL + encode_unsigned(self._unwinding)
+
+    def refuse_entry(self) -> bytes:
+        """Return the code that traps if the guest unwinds, for who can only be entered by functions that leave then."""
+        if not self.guards:
+            return b""
+        if self._refuse < 0:
+            # The state becomes normal: unwinding, hosts would take the trap for an overflow.
+            code = self._state_is_odd() + _IF + CONST_I32 + encode_signed(NORMAL) + self.state_set + UNREACHABLE + END
+            self._refuse = self.functions.add("asyncify_entered_while_unwinding", (), (), [], code)
+        return CALL + encode_unsigned(self._refuse)
+
+    def _state_is_odd(self) -> bytes:
         return self.state_get + _I32_CTZ + _I32_EQZ
 
     def push_values(

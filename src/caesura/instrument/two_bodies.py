@@ -215,7 +215,7 @@ class ResumeBody(Rewriter):
 class NormalBody(Rewriter):
     """Writes the body that runs."""
 
-    def write(self, handoff: Handoff, resume: int) -> bytes:
+    def write(self, handoff: Handoff, resume: int, is_entered_from_outside: bool) -> bytes:
         """Return the encoded body; `resume` is the function index of the resume body."""
         self._handoff = handoff
         self._not_unrolled = handoff.not_unrolled
@@ -223,6 +223,11 @@ class NormalBody(Rewriter):
         leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
         self._unwinding.open()
         has_else = self._dispatcher.open_arm(self._layout.regions[0], self._runtime.state_get)
+        if is_entered_from_outside or not self._runtime.guards:
+            self._out.append(self._runtime.is_unwinding())
+            labels.branch(c.BR_IF, leave)
+        else:
+            self._out.append(self._runtime.refuse_entry())
         self._resume(resume, leave, labels.innermost())
         self._dispatcher.close_arm(has_else)
         return self._code_and_tail(leave)
@@ -232,8 +237,6 @@ class NormalBody(Rewriter):
         handoff = self._handoff
         labels = self._labels
         out = self._out
-        out.append(self._runtime.is_unwinding())
-        labels.branch(c.BR_IF, leave)
         places = len(handoff.loops)
         arms = [0] * places
         for place in range(places - 1, -1, -1):

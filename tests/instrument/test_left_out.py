@@ -1,0 +1,84 @@
+"""A function that options wrongly left out goes on while the guest unwinds: what is entered then traps.
+
+Else it would be rewound with a frame that is another function's. What hosts enter from inside the import does nothing,
+as ever: tests/real/test_abi.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import wasmtime
+
+import caesura
+from caesura.instrument.pieces import AUTOMATIC, INLINE, SHARED
+from caesura.instrument.pipeline import instrument_as
+from tests.support.engine import assemble
+from tests.support.plain_abi import HostFunction, PlainGuest, always
+
+TEXT = """
+  (module
+    (import "env" "ask" (func $ask (param i32) (result i32)))
+    (import "env" "other" (func $other))
+    (memory (export "memory") 1)
+    (type $unary (func (param i32) (result i32))) (table 1 funcref) (elem (i32.const 0) $inner)
+    (func $inner (param $n i32) (result i32) (local $a i32)
+      (local.set $a (i32.mul (local.get $n) (i32.const 3)))
+      (i32.add (call $ask (local.get $n)) (local.get $a)))
+    (func $next {export} (param $n i32) (result i32) (local $a i32) (local $b i32)
+      (local.set $a (i32.mul (local.get $n) (i32.const 5)))
+      (local.set $b (call $ask (local.get $n)))
+      (if (local.get $a) (then (local.set $b (i32.add (local.get $b) (call $ask (i32.const 7))))))
+      (i32.add (local.get $b) (local.get $a)))
+    (func $middle (param i32) (result i32) (i32.add {call} {behind}))
+    (func $sum (export "run") (param $n i32) (result i32)
+      (i32.add (call $middle (local.get $n)) (call $next (local.get $n)))))
+"""
+CALL = "(call $inner (local.get 0))"
+INDIRECT = "(call_indirect (type $unary) (local.get 0) (i32.const 0))"
+# What is exported too, what the function in the middle calls and what behind that, and the options that are wrong.
+CASES: dict[str, tuple[str, str, str, dict[str, Any]]] = {
+    "remove-list": ("", CALL, "(i32.const 1)", {"remove_list": ("middle",)}),
+    "remove-list, an export next": ('(export "next")', CALL, "(i32.const 1)", {"remove_list": ("middle",)}),
+    "remove-list, next at once": ("", CALL, "(call $next (local.get 0))", {"remove_list": ("middle",)}),
+    "only-list": ("", CALL, "(i32.const 1)", {"only_list": ("inner", "next", "sum")}),
+    "ignored calls": ("", INDIRECT, "(i32.const 1)", {"ignore_indirect": True, "add_list": ("next", "sum")}),
+}
+SHAPES: dict[str, tuple[dict[str, Any], int]] = {
+    "pieces": ({}, AUTOMATIC),
+    "shared": ({}, SHARED),
+    "inline": ({}, INLINE),
+    "size": ({"optimize": "size"}, AUTOMATIC),
+    "two bodies": ({"two_bodies": "all"}, AUTOMATIC),
+    "two bodies, shared": ({"two_bodies": "all"}, SHARED),
+    "no multivalue": ({"no_multivalue": True}, SHARED),
+}
+
+
+def ask(number: int) -> int:
+    return number + 100
+
+
+def build(case: str, shape: str, right: bool) -> bytes:
+    export, call, behind, wrong = CASES[case]
+    settings, moves = SHAPES[shape]
+    text = TEXT.format(export=export, call=call, behind=behind)
+    lists = {"imports": ("env.ask",)} if right else wrong
+    return instrument_as(assemble(text), caesura.Options(**settings, **lists), None, moves, None).module
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_entered_while_unwinding_traps(case: str, shape: str) -> None:
+    functions: dict[tuple[str, str], HostFunction] = {("env", "ask"): ask, ("env", "other"): lambda: None}
+    right = PlainGuest(build(case, shape, True), functions, suspend_at=always)
+    never = PlainGuest(build(case, shape, True), functions)
+    assert right.call("run", 4) == never.call("run", 4)
+    assert right.suspensions == len(never.log) > 2
+    wrong = PlainGuest(build(case, shape, False), functions, suspend_at=always)
+    with pytest.raises(wasmtime.Trap) as trap:
+        wrong.call("run", 4)
+    assert trap.value.trap_code == wasmtime.TrapCode.UNREACHABLE
+    assert "asyncify_entered_while_unwinding" in str(trap.value)
+    assert len(wrong.log) == 1, "it was rewound"
