@@ -23,7 +23,7 @@ import { guestFrames, moduleOf } from "./trace.js";
 /**
  * What the standard leaves to the embedder.
  * @typedef {object} Options
- * @property {number} [stackSize] Bytes for the asyncify stack, where it is allocated. Default: 256 KiB.
+ * @property {number} [stackSize] Bytes for the asyncify stack, where it is allocated. Default: 512 KiB, or half of it if there is no more.
  * @property {number} [shadowStackSize] Bytes for each further C stack. Default: as many as the guest's own has.
  * @property {boolean} [singleStack] Whether to refuse calls while another has not ended: for guests that scan their C stack.
  * @property {(bytes: number) => number | bigint} [allocate] Allocates memory in the guest. Default: its `malloc`.
@@ -54,6 +54,9 @@ const ADDED_MEMORY = 4;
 const UNCLEAR_STACK = 8;
 const STACK_LOW = 16;
 const FIXED_STACK = 32;
+
+// About as many frames as a native stack of a megabyte can hold.
+const DEFAULT = 1 << 19;
 
 const CLOSED = "the instance is closed";
 
@@ -113,7 +116,8 @@ const readUnsigned = ([first, ...rest]) => (first & 127) + (first > 127 ? 128 * 
  * @param {Options} options
  */
 export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
-  const { stackSize = 1 << 18, shadowStackSize, singleStack, allocate, region, memory: memoryName } = options;
+  let { stackSize = DEFAULT } = options;
+  const { shadowStackSize, singleStack, allocate, region, memory: memoryName } = options;
   const { suspendAlways, checkStack = true } = options;
 
   /** @type {any} */
@@ -193,7 +197,9 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
       memory.grow(Math.ceil(Math.max(0, stackSize - memory.buffer.byteLength) / 65536));
       return [0];
     }
-    return [take(stackSize) || undefined];
+    let start = take(stackSize);
+    if (!start && stackSize == DEFAULT) start = take((stackSize /= 2));
+    return [start || undefined];
   };
 
   /** @param {string} subject @param {number} bytes */

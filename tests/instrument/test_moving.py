@@ -18,6 +18,7 @@ import caesura
 from caesura.instrument.grouping import LARGE_FUNCTIONS
 from caesura.instrument.pieces import INLINE, PIECES, SHARED
 from caesura.instrument.pipeline import instrument_as
+from caesura.wasm.module import Module
 from tests.support.engine import assemble, engine
 from tests.support.plain_abi import HostFunction, PlainGuest, always
 
@@ -289,6 +290,16 @@ def _stacks(exports: Mapping[str, object]) -> wasmtime.Memory:
 
 def _write(memory: wasmtime.Memory, store: wasmtime.Store, address: int, *values: int) -> None:
     memory.write(store, struct.pack(f"<{len(values)}I", *values), address)
+
+
+@pytest.mark.parametrize(("optimize", "most"), [("size", 6), ("balanced", 3)])
+def test_calls_of_helpers_take_little_of_the_native_stack(optimize: str, most: int) -> None:
+    """What they pass and return has room in the native frame of the function that calls them."""
+    original = guest("4")
+    module = Module(in_form(original, (SHARED, False, optimize)))
+    added = range(len(Module(original).function_types), len(module.function_types))
+    types = [module.function_type(index) for index in added]
+    assert max(len(values) for item in types for values in (item.params, item.results)) == most
 
 
 def test_no_room_for_locals() -> None:

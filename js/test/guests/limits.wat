@@ -1,7 +1,7 @@
 ;; A guest that keeps its C stack's limits, as Emscripten's do, and compares its pointer with them: 63 KiB between data and heap.
 (module
   (import "env" "ask" (func $ask (param i32) (result i32)))
-  (memory (export "memory") 16)
+  (memory (export "memory") 32)
   (data (i32.const 1008) "before the stack")
   (global $__stack_pointer (export "__stack_pointer") (mut i32) (i32.const 65536))
   (global $__stack_base (mut i32) (i32.const 65536))

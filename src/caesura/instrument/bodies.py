@@ -211,6 +211,8 @@ class BodyWriter:
 
     def _subject(self, function: int, body: Body, plan: Plan, layout: Layout, frame: Frame, pads: Pads) -> Subject:
         additions = self._additions
+        if self._options.optimize != "size":
+            frame.cut(self._runtime.pointer_size)
         if self._runtime.shares_release:
             frame.popped = []
         return Subject(

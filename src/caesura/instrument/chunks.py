@@ -3,8 +3,14 @@
 The layout is that of *chunks*: the number of the call site and the first values in one chunk, of at most six
 altogether, then further chunks. In large modules a chunk is what one call of a helper moves, which is why there are
 chunks: with more values in them, the helpers for all their shapes cost more than the calls saved (SQLite and QuickJS
-are smallest at six and seven; whole frames cost SQLite 14 KB more). Where frames are moved in another way
-(`instrument.pieces`) the layout is the same: it depends on nothing but the types of the values.
+are smallest at six and seven; whole frames cost SQLite 14 KB more). Where not only size counts, a call
+moves half a chunk at most: what calls pass and return takes room in the native frame of the function that makes them,
+also where nothing is ever suspended. V8's first compiler keeps 12 bytes for each value beyond the second that a call
+returns, and four for each that is passed; with whole chunks recursion through C was little more than half as deep as
+with the engine's own way to suspend.
+
+Where frames are moved in another way (`instrument.pieces`) the layout is the same: it depends on nothing but the types
+of the values.
 """
 
 from __future__ import annotations
@@ -15,6 +21,9 @@ from caesura.instrument.code import value_size
 from caesura.wasm.types import I64
 
 CHUNK: Final = 6
+
+# The most values of a chunk that one call moves where not only size counts.
+MOVED_AT_ONCE: Final = 3
 
 Shape = tuple[int, ...]
 
@@ -31,6 +40,29 @@ def chunks_of(values: Shape) -> list[Shape]:
             shapes.append(values[start:place])
             start = place
     return shapes
+
+
+def halves_of(chunks: list[Shape], pointer_size: int) -> list[Shape]:
+    """Cut chunks into the pieces that calls move where not only size counts.
+
+    A piece ends where the next one's values have the alignment that they have in the chunk.
+    """
+    pieces: list[Shape] = []
+    for chunk in chunks:
+        start = 0
+        while start < len(chunk):
+            end = min(start + MOVED_AT_ONCE, len(chunk))
+            while end < len(chunk) and not _ends_aligned(chunk[start:end], pointer_size):
+                end -= 1
+            pieces.append(chunk[start:end])
+            start = end
+    return pieces
+
+
+def _ends_aligned(piece: Shape, pointer_size: int) -> bool:
+    """Tell whether what follows a piece without a gap is aligned as pointers are."""
+    offsets, _ = chunk_places(piece, pointer_size)
+    return (offsets[-1] + value_size(piece[-1])) % pointer_size == 0
 
 
 def chunk_places(shape: Shape, pointer_size: int) -> tuple[list[int], int]:

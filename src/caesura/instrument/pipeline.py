@@ -160,12 +160,13 @@ class _Pipeline:
             thunks = Thunks(module, self._functions, runtime, self._shadow_stack.pointer, shares_globals)
         if thunks is not None:
             self._add_import_thunks(thunks, suspension)
+        entered = entered_from_outside(module, graph, suspension.instrumented, self._frameless)
         writer = BodyWriter(
             module,
             options,
             suspension,
-            entered_from_outside(module, graph, suspension.instrumented, self._frameless),
-            select_two_bodies(module, graph, suspension, self._frameless, options, self._names.names, decoder),
+            entered,
+            select_two_bodies(module, graph, suspension, self._frameless, options, self._names.names, decoder, entered),
             decoder,
             tails,
             Additions(

@@ -12,6 +12,10 @@ kind and rank, as long as there are bytes left of a share of those that instrume
 speed all are chosen but for the last two kinds, and every function with many merges, or with call sites in loops unless
 it is large.
 
+Small loops that others can enter stay as they are: their instructions call them again, by a reference or through the
+host, and a resumed function with two bodies lies on the native stack twice. PHP's `execute_ex` lost a sixth of the
+depth of recursion by that, and gained no time.
+
 Measured with the running times of SQLite, QuickJS and PHP and rejected: the merges or the bytes alone, with and without
 loop depths and the numbers of callers, also along the call graph. What they chose for the same bytes saved less than a
 third as much. Going by the number of call sites alone took SQLite's parser before its interpreter. Shares of the code,
@@ -53,7 +57,6 @@ _MANY_CALLERS: Final = 20
 _MODERATE: Final = 2_000
 _VERY_MANY_CALLERS: Final = 40
 _SMALL_DISPATCH: Final = 200
-
 # Kinds of busy functions, those to be chosen first being least.
 _CALLED_OFTEN: Final = 0
 _DISPATCHING: Final = 1
@@ -71,10 +74,12 @@ def select_two_bodies(
     options: Options,
     names: list[str],
     decoder: Decoder,
+    entered: list[bool],
 ) -> set[int]:
     """Return which functions get two bodies, by function index.
 
-    `frameless` are the instrumented functions that have no frame, and the function that each calls.
+    `frameless` are the instrumented functions that have no frame, and the function that each calls; `entered` tells for
+    each function whether others than instrumented functions can enter it.
     """
     first = module.imported_functions
     mode = options.two_bodies
@@ -87,7 +92,7 @@ def select_two_bodies(
     if mode != "auto":
         patterns = PatternList(read_list(mode), names[first:])
         return {function for function in candidates if patterns.match(names[function])}
-    return _Selection(module, graph, suspension, frameless, options, decoder).choose(candidates)
+    return _Selection(module, graph, suspension, frameless, options, decoder, entered).choose(candidates)
 
 
 class _Selection:
@@ -99,7 +104,9 @@ class _Selection:
         frameless: dict[int, int],
         options: Options,
         decoder: Decoder,
+        entered: list[bool],
     ) -> None:
+        self._entered = entered
         self._decoder = decoder
         self._module = module
         self._graph = graph
@@ -183,7 +190,7 @@ class _Selection:
         callers = self._callers[function]
         has_switch = self._graph.largest_tables[own] >= MANY_TARGETS
         calls_through_tables = self._graph.indirect[own] or own in self._graph.table_callees
-        may_dispatch = calls_through_tables and size <= _SMALL_DISPATCH
+        may_dispatch = calls_through_tables and size <= _SMALL_DISPATCH and not self._entered[function]
         has_callers = callers >= _MANY_CALLERS and size <= _MODERATE
         if not (has_switch or may_dispatch or has_callers or self._options.optimize == "speed"):
             return
@@ -196,7 +203,7 @@ class _Selection:
             self._interpreters.append((-merges, _estimated_cost(self._module.data, body), function))
             self._calls[function] = _calls(body)
             return
-        kind = self._kind(size, callers, facts)
+        kind = self._kind(size, callers, may_dispatch, facts)
         if kind != _NOT_BUSY:
             cost = _estimated_cost(self._module.data, body)
             rank = cost
@@ -208,13 +215,13 @@ class _Selection:
         if merges >= _MANY_MERGES or (facts.sites_in_loops and size <= _MODERATE):
             self._for_speed.append(function)
 
-    def _kind(self, size: int, callers: int, facts: LoopFacts) -> int:
+    def _kind(self, size: int, callers: int, may_dispatch: bool, facts: LoopFacts) -> int:
         """Return which kind of busy function this is."""
         if callers >= _MANY_CALLERS and size <= _SMALL:
             return _CALLED_OFTEN
         if callers >= _VERY_MANY_CALLERS and size <= _MODERATE and facts.sites_in_loops:
             return _CALLED_OFTEN
-        if facts.calls_through_table_in_loops and size <= _SMALL_DISPATCH:
+        if may_dispatch and facts.calls_through_table_in_loops:
             return _DISPATCHING
         if facts.sites_around_switch:
             return _SWITCHING
