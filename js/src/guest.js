@@ -60,6 +60,9 @@ const DEFAULT = 1 << 19;
 
 const CLOSED = "the instance is closed";
 
+/** @param {Site} site @param {string} why */
+const refuse = (site, why) => fail(`${site.name} cannot suspend: ${why}`);
+
 /** What a frame of the engine's stack looks like to a reader. @param {any} frame */
 const where = (frame) => String(frame).trim();
 
@@ -343,14 +346,13 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
      * @param {any} result What the import returned: what the call is to wait for.
      */
     suspend(call, site, result) {
-      const refuse = (/** @type {string} */ why) => fail(`${site.name} cannot suspend: ${why}`);
-      if (!call) return refuse("outside of a promising call");
-      if (!call.entry) refuse("across JavaScript");
-      if ((call.guest ?? guest) != guest) refuse(`across another instance, whose export ${call.name} was called`);
-      if (!instrumented && !call.direct) refuse("the module is not instrumented, and the engine has no JSPI");
-      if (isStranger(site.module, site.index)) refuse("not on the import list");
+      if (!call) return refuse(site, "outside of a promising call");
+      if (!call.entry) refuse(site, "across JavaScript");
+      if ((call.guest ?? guest) != guest) refuse(site, `across another instance, whose export ${call.name} was called`);
+      if (!instrumented && !call.direct) refuse(site, "the module is not instrumented, and the engine has no JSPI");
+      if (isStranger(site.module, site.index)) refuse(site, "not on the import list");
       const obstacle = (wary || call.converts || !call.guest || site.guest != guest) && look(call, site);
-      if (obstacle) refuse(obstacle);
+      if (obstacle) refuse(site, obstacle);
       if (!call.guest) {
         call.guest = guest;
         calls.add(call);
@@ -358,11 +360,11 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
       }
       if (!call.direct) {
         if (facts & UNCLEAR_STACK && singleStack == undefined && calls.size > 1) {
-          refuse("another call has not ended, and nobody knows where the guest's C stack is (singleStack: false allows it)");
+          refuse(site, "another call has not ended, and nobody knows where the guest's C stack is (singleStack: false allows it)");
         }
         const lacking = stacks.lacking(call);
         const missing = lacking ? noRoom("another C stack", lacking) : settleDown();
-        if (missing) refuse(missing);
+        if (missing) refuse(site, missing);
         stacks.check(call);
       }
       if (call.converts) {

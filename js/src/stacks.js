@@ -74,6 +74,7 @@ export function makeStacks(exports, take, wanted, told) {
    * @param {any} [pointer]
    */
   const check = (call, pointer = register.value) => {
+    if (!top) return;
     const end = call.stack ?? (main == call ? findLowest() : undefined);
     if (end === undefined || unsigned(pointer) >= unsigned(end)) return;
     const bytes = call.stack ? size : unsigned(top) - unsigned(end);
@@ -107,6 +108,7 @@ export function makeStacks(exports, take, wanted, told) {
 
     /** Let a call run on its stack. Returns what is to be restored. @param {Call} call */
     enter(call) {
+      if (!top) return;
       const outer = register.value;
       // What was allocated on the guest's own stack while the call waited stays: the import may return its address.
       if (main == call && call.state && unsigned(outer) < unsigned(call.pointer)) call.pointer = outer;
@@ -123,6 +125,7 @@ export function makeStacks(exports, take, wanted, told) {
      * @param {number} left Where a thunk has left the pointer of a call that is suspended; 0: it is still set.
      */
     leave(call, outer, left) {
+      if (!top) return;
       let next = main == call ? call.home : outer;
       if (call.state == UNWINDING) {
         call.pointer = like(top, left) || register.value;
