@@ -16,6 +16,7 @@ from typing import Final
 import pytest
 
 import caesura
+from caesura.instrument.limits import check_sites
 from tests.instrument.building import HEADER, NOTHING, TO_I32, assert_valid, leb, module, parts, section
 from tests.support.counting import executed_lines, interpreted_only
 
@@ -244,6 +245,15 @@ def test_more_locals_than_engines_allow(binary: bytes) -> None:
     with pytest.raises(caesura.UnsupportedModule, match="locals") as error:
         caesura.instrument(binary)
     assert error.value.function == "function 1"
+
+
+def test_calls_that_take_more_bytes_than_engines_allow() -> None:
+    """The function is refused when so many call sites are counted, long before it is written."""
+    check_sites(950_000, 2_000_000, 7)
+    check_sites(1_000_000, 8_000_000, 7)  # it was too large before
+    with pytest.raises(caesura.UnsupportedModule, match="more than 8,000,000 bytes") as error:
+        check_sites(1_000_000, 2_000_000, 7)
+    assert error.value.offset == 7
 
 
 def test_the_most_locals_that_there_may_be() -> None:

@@ -17,6 +17,9 @@ MAXIMUM_BODY: Final = 7_654_321
 MAXIMUM_TABLE: Final = 65_520
 MAXIMUM_ENTRIES: Final = 1_000_000
 
+# What a call and its check take at least: a constant, a look at the state, a branch.
+_LEAST_SITE: Final = 8
+
 
 def check_locals(count: int, offset: int) -> None:
     """Raise UnsupportedModule where a new body has too many locals, parameters included; `offset` is the original's."""
@@ -35,6 +38,20 @@ def check_body(size: int, original: int, offset: int) -> None:
         raise UnsupportedModule(
             f"instrumented, this function would have {size:,} bytes; engines allow {MAXIMUM_BODY:,}; divide it, or "
             "leave it out with --remove-list if it never suspends",
+            offset,
+            kind="too many bytes",
+        )
+
+
+def check_sites(sites: int, original: int, offset: int) -> None:
+    """Raise UnsupportedModule where a function has so many call sites that a new body must have too many bytes.
+
+    That is known long before the body is written, which would take some hundred bytes of memory for each call site.
+    """
+    if sites * _LEAST_SITE > MAXIMUM_BODY >= original:
+        raise UnsupportedModule(
+            f"instrumented, this function would have more than {sites * _LEAST_SITE:,} bytes; engines allow "
+            f"{MAXIMUM_BODY:,}; divide it, or leave it out with --remove-list if it never suspends",
             offset,
             kind="too many bytes",
         )

@@ -9,17 +9,23 @@ that do. Backward walks from each call were rejected: they visit long argument l
 
 from __future__ import annotations
 
+from typing import Final
+
 from caesura.analysis import actions
 from caesura.analysis.actions import ACTION_TABLE, ACTIONS, GIVEN, TAKEN
 from caesura.analysis.body import Body, block_types
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.crossing import Crossing
+from caesura.instrument.limits import check_sites
 from caesura.instrument.plan import SLOT, Plan
 from caesura.instrument.regions import BLOCK, ELSE_ARM, INNER_REGION, LANDING, LOOP, TRY, Region
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import instruction_name
 from caesura.wasm.instructions import RESULTS
 from caesura.wasm.module import Module
+
+# Call sites between two looks at their number, less one.
+_SITES_UNCHECKED: Final = 0xFFFF
 
 
 class _Construct:
@@ -283,6 +289,8 @@ class Planner:
             self._ignore_reads(starts[operand], self._producers[operand])
         plan = self.plan
         site = len(plan.site_calls)
+        if site & _SITES_UNCHECKED == 0:
+            check_sites(site, self.body.positions[-1] - self.body.code_start, self.body.code_start)
         plan.site_calls.append(index)
         plan.site_landings.append(landing)
         plan.site_regions.append(self._region)
