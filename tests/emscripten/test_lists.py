@@ -79,3 +79,11 @@ def test_advice_is_in_binaryens_words() -> None:
     )
     assert real == ours
     assert len(real) >= 2
+
+
+@pytest.mark.parametrize("level", ["-O1", "-O2"])
+def test_a_remove_list_that_is_wrong_ends_in_a_trap(level: str) -> None:
+    """What goes on without being instrumented must not end well, skipping what it should have done."""
+    result = build("lists.c", "-sASYNCIFY", level, "-sASYNCIFY_REMOVE=dispatch").run()
+    assert result.code != 0
+    assert "RuntimeError: unreachable" in result.errors
