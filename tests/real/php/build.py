@@ -1,11 +1,13 @@
 """Instrument PHP 8.3 for the tests: the build that npm ships for engines with JSPI.
 
-Writes `build/php/php_8_3.<build>.wasm`, unless it is newer than what it is made from. The imports that may suspend are
-those that PHP's own glue marks as suspending.
+Writes `build/php/php_8_3.<build>.wasm` and `build/php/<extension>.<build>.so`, unless they are newer than what they are
+made from. The imports that may suspend are those that PHP's own glue marks as suspending. Extensions are side modules,
+which share the state of the main one; any of their imports may suspend, since most are functions of PHP.
 """
 
 from __future__ import annotations
 
+import fcntl
 import sys
 from pathlib import Path
 from typing import Final
@@ -13,7 +15,9 @@ from typing import Final
 import caesura
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
-SOURCE: Final = REPOSITORY / "node_modules" / "@php-wasm" / "node-8-3" / "jspi" / "8_3_33" / "php_8_3.wasm"
+PACKAGE: Final = REPOSITORY / "node_modules" / "@php-wasm" / "node-8-3" / "jspi"
+SOURCE: Final = PACKAGE / "8_3_33" / "php_8_3.wasm"
+EXTENSIONS: Final = ("redis", "memcached", "xdebug")
 BUILD: Final = REPOSITORY / "build" / "php"
 
 IMPORTS: Final = (
@@ -35,20 +39,37 @@ IMPORTS: Final = (
 )
 
 
+def build(source: Path, target: Path, options: caesura.Options) -> None:
+    """Instrument a module, unless that is done already."""
+    package = Path(caesura.__file__).parent
+    newest = max(file.stat().st_mtime for file in [source, Path(__file__), *package.rglob("*.py")])
+    if target.is_file() and target.stat().st_mtime > newest:
+        return
+    unfinished = target.with_suffix(".new")
+    unfinished.write_bytes(caesura.instrument(source.read_bytes(), options).module)
+    unfinished.rename(target)
+
+
 def main() -> None:
     """Build what the arguments name: `plain`, `thunks`."""
     BUILD.mkdir(parents=True, exist_ok=True)
-    package = Path(caesura.__file__).parent
-    newest = max(file.stat().st_mtime for file in [SOURCE, Path(__file__), *package.rglob("*.py")])
-    for kind in sys.argv[1:]:
-        target = BUILD / f"php_8_3.{kind}.wasm"
-        if target.is_file() and target.stat().st_mtime > newest:
-            continue
+    with (BUILD / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # test files run side by side
+        build_all(sys.argv[1:])
+
+
+def build_all(kinds: list[str]) -> None:
+    """Build the main module and its extensions in each of these ways."""
+    for kind in kinds:
+        thunks = kind == "thunks"
         # PHP suspends inside catch bodies of the old form nowhere; the analysis cannot know.
-        options = caesura.Options(imports=IMPORTS, thunks=kind == "thunks", ignore_unwind_from_catch=True)
-        unfinished = target.with_suffix(".new")
-        unfinished.write_bytes(caesura.instrument(SOURCE.read_bytes(), options).module)
-        unfinished.rename(target)
+        main_module = caesura.Options(
+            imports=IMPORTS, thunks=thunks, export_globals=True, ignore_unwind_from_catch=True
+        )
+        build(SOURCE, BUILD / f"php_8_3.{kind}.wasm", main_module)
+        side_module = caesura.Options(thunks=thunks, import_globals=True, ignore_unwind_from_catch=True)
+        for name in EXTENSIONS:
+            build(PACKAGE / "extensions" / name / f"{name}.so", BUILD / f"{name}.{kind}.so", side_module)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
  * instrumented it, driven by the ponyfill, and `packaged` is npm's own build with Asyncify. The glue is npm's in all cases.
  */
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
@@ -23,6 +23,9 @@ export const WAYS = {
     `function wait($value) { if (file_get_contents("http://127.0.0.1:${http}/") != "fetched") exit(99); return $value; }`,
   fsockopen: ({ socket }) =>
     `function wait($value) { $f = fsockopen("127.0.0.1", ${socket}); fwrite($f, "hi"); if (fread($f, 9) != "echo hi") exit(98); fclose($f); return $value; }`,
+  popen: () =>
+    'function wait($value) { $f = popen("echo waited", "r"); if (fread($f, 9) != "waited\n") exit(97); pclose($f); return $value; }',
+  exec: () => 'function wait($value) { $lines = []; exec("echo waited", $lines); if ($lines != ["waited"]) exit(96); return $value; }',
 };
 
 /** Start the servers that the ways over the network talk to; returns their ports and a function that closes them. */
@@ -51,16 +54,28 @@ export function instrument(build) {
   execFileSync(python, [fileURLToPath(new URL("build.py", import.meta.url)), build], { stdio: "inherit" });
 }
 
-/** Return a function that starts a PHP of an instrumented, the native or the packaged build. */
-export async function load(build) {
+/**
+ * Return a function that starts a PHP of an instrumented, the native or the packaged build, with extensions of these names.
+ * Extensions are side modules: the instrumented ones come from where `build.py` has put them.
+ */
+export async function load(build, names = []) {
   let wasmBinary;
+  let extensions = names;
   if (build == "thunks" || build == "plain") {
     wasmBinary = readFileSync(new URL(`build/php/php_8_3.${build}.wasm`, repository));
     install(); // before anything looks for JSPI
+    extensions = names.map((name) => ({
+      source: { format: "so", name, bytes: readFileSync(new URL(`build/php/${name}.${build}.so`, repository)) },
+      loadWithIniDirective: name == "xdebug" ? "zend_extension" : "extension",
+    }));
   }
   const { loadNodeRuntime } = await import("@php-wasm/node");
   const { PHP } = await import("@php-wasm/universal");
-  return async () => new PHP(await loadNodeRuntime("8.3", { emscriptenOptions: { processId: 1, wasmBinary } }));
+  return async () => {
+    const php = new PHP(await loadNodeRuntime("8.3", { emscriptenOptions: { processId: 1, wasmBinary }, extensions }));
+    await php.setSpawnHandler((command, words, options) => spawn(command, words, { shell: !words?.length, ...options }));
+    return php;
+  };
 }
 
 /** Let PHP's seconds pass in a hundredth of the time: it waits for them with `setTimeout`. Returns what ends this. */
