@@ -5,7 +5,10 @@ caesura proves not to), with a list of the imports that may suspend, and with ca
 those of the code section. Binaryen's are of the npm package's output, which is kept (benchmarks/binaryen.py); what is
 missing is made first, on all cores.
 
-    python -m benchmarks.size [--only NAME ...] [--patient]
+    python -m benchmarks.size [--only NAME ...] [--patient | --keep-binaryen]
+
+With `--keep-binaryen` its sizes are those of docs/size.json, for programs that are the same as then and the same
+Binaryen: its output depends on nothing else, and takes an hour.
 """
 
 from __future__ import annotations
@@ -36,9 +39,12 @@ def main() -> int:
     programs = [program for program in [*REAL, *c_programs()] if _is_chosen(program, arguments.only)]
     jobs = [(program, level, mode) for program in programs for level in LEVELS for mode in MODES]
     jobs += [(program, "-O1", NO_ASYNCIFY) for program in programs if program.package == "C"]
-    _make([job for job in jobs if _is_wanted(job, arguments.patient)])
     old = load("size") or {"programs": [], "c_programs": []}
-    entries = [_measure(program) for program in programs]
+    if arguments.keep_binaryen:
+        entries = [_measured_again(program, old) for program in programs]
+    else:
+        _make([job for job in jobs if _is_wanted(job, arguments.patient)])
+        entries = [_measure(program) for program in programs]
     facts = {
         **heading("make bench ONLY=size"),
         "versions": {**caesura_versions(), "npm binaryen": binaryen_version()},
@@ -57,6 +63,11 @@ def _arguments() -> argparse.Namespace:
         action="store_true",
         help="make Binaryen's -O3 output of large programs too, which takes about half an hour for each mode of PHP; "
         "else it is taken only where it was made before",
+    )
+    parser.add_argument(
+        "--keep-binaryen",
+        action="store_true",
+        help="measure caesura's sizes only, and keep Binaryen's of programs that have not changed since",
     )
     return parser.parse_args()
 
@@ -88,25 +99,43 @@ def _make(jobs: list[Job]) -> None:
 
 def _measure(program: Program) -> dict[str, Any]:
     """Return the sizes of a program's code in every mode."""
+    optimized = code_size(output_path(program, "-O1", NO_ASYNCIFY)) if program.package == "C" else None
+    binaryen: dict[str, dict[str, int | None]] = {}
+    for mode in MODES:
+        paths = {level: output_path(program, level, mode) for level in LEVELS}
+        binaryen[mode] = {level: code_size(path) if path.is_file() else None for level, path in paths.items()}
+    return _entry(program, optimized, binaryen)
+
+
+def _measured_again(program: Program, old: dict[str, Any]) -> dict[str, Any]:
+    """Return the sizes of a program's code, Binaryen's as they were measured before."""
+    known = [item for item in old["programs"] + old["c_programs"] if item["name"] == program.name]
+    version = old.get("versions", {}).get("npm binaryen")
+    if not known or known[0]["original"] != code_size(program.path) or version != binaryen_version():
+        raise SystemExit(f"{program.name} or Binaryen has changed since docs/size.json was written: measure both")
+    return _entry(program, known[0]["optimized"], {mode: known[0]["modes"][mode]["binaryen"] for mode in MODES})
+
+
+def _entry(program: Program, optimized: int | None, binaryen: dict[str, dict[str, int | None]]) -> dict[str, Any]:
+    """Return the sizes of a program's code in every mode; `optimized` is that of Binaryen's output without Asyncify."""
     entry: dict[str, Any] = {
         "name": program.name,
         "package": program.package,
         "version": "" if program.package == "C" else package_version(program),
         "date": today(),
         "original": code_size(program.path),
-        "optimized": code_size(output_path(program, "-O1", NO_ASYNCIFY)) if program.package == "C" else None,
+        "optimized": optimized,
         "modes": {},
     }
     for mode in MODES:
         show(f"{program.name}: caesura, {mode}")
         summaries = {optimize: _instrument(program, mode, optimize) for optimize in OPTIMIZE}
-        paths = {level: output_path(program, level, mode) for level in LEVELS}
         entry["modes"][mode] = {
             "functions": summaries["balanced"]["functions"],
             "instrumented": summaries["balanced"]["instrumented"],
             "sites": summaries["balanced"]["sites"],
             "caesura": {optimize: summary["code_after"] for optimize, summary in summaries.items()},
-            "binaryen": {level: code_size(path) if path.is_file() else None for level, path in paths.items()},
+            "binaryen": binaryen[mode],
         }
     say(f"{program.name}: sizes measured")
     return entry
