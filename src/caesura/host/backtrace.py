@@ -23,24 +23,25 @@ _THROWN: Final = "thrown Wasm exception"
 _OVERFLOW: Final = "asyncify_stack_overflow"
 _ENTERED: Final = "asyncify_entered_while_unwinding"
 
+# By the names that wasmtime-py gives them; older versions do not have all.
 _KINDS: Final = {
-    wasmtime.TrapCode.STACK_OVERFLOW: "stack overflow",
-    wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS: MEMORY_OUT_OF_BOUNDS,
-    wasmtime.TrapCode.HEAP_MISALIGNED: "misaligned atomic access",
-    wasmtime.TrapCode.TABLE_OUT_OF_BOUNDS: "table out of bounds",
-    wasmtime.TrapCode.INDIRECT_CALL_TO_NULL: "indirect call to null",
-    wasmtime.TrapCode.BAD_SIGNATURE: "indirect call type mismatch",
-    wasmtime.TrapCode.INTEGER_OVERFLOW: "integer overflow",
-    wasmtime.TrapCode.INTEGER_DIVISION_BY_ZERO: "integer division by zero",
-    wasmtime.TrapCode.BAD_CONVERSION_TO_INTEGER: "invalid conversion to integer",
-    wasmtime.TrapCode.UNREACHABLE: "unreachable",
-    wasmtime.TrapCode.INTERRUPT: "interrupted",
-    wasmtime.TrapCode.OUT_OF_FUEL: "out of fuel",
-    wasmtime.TrapCode.NULL_REFERENCE: "null reference",
-    wasmtime.TrapCode.ARRAY_OUT_OF_BOUNDS: "array out of bounds",
-    wasmtime.TrapCode.ALLOCATION_TOO_LARGE: "allocation too large",
-    wasmtime.TrapCode.CAST_FAILURE: "cast failure",
-    wasmtime.TrapCode.UNCAUGHT_EXCEPTION: "uncaught exception",
+    "STACK_OVERFLOW": "stack overflow",
+    "MEMORY_OUT_OF_BOUNDS": MEMORY_OUT_OF_BOUNDS,
+    "HEAP_MISALIGNED": "misaligned atomic access",
+    "TABLE_OUT_OF_BOUNDS": "table out of bounds",
+    "INDIRECT_CALL_TO_NULL": "indirect call to null",
+    "BAD_SIGNATURE": "indirect call type mismatch",
+    "INTEGER_OVERFLOW": "integer overflow",
+    "INTEGER_DIVISION_BY_ZERO": "integer division by zero",
+    "BAD_CONVERSION_TO_INTEGER": "invalid conversion to integer",
+    "UNREACHABLE": "unreachable",
+    "INTERRUPT": "interrupted",
+    "OUT_OF_FUEL": "out of fuel",
+    "NULL_REFERENCE": "null reference",
+    "ARRAY_OUT_OF_BOUNDS": "array out of bounds",
+    "ALLOCATION_TOO_LARGE": "allocation too large",
+    "CAST_FAILURE": "cast failure",
+    "UNCAUGHT_EXCEPTION": "uncaught exception",
 }
 
 
@@ -55,8 +56,8 @@ def kind_of_trap(trap: wasmtime.Trap, description: Description, unwinding: bool)
         return "a function that is not instrumented went on while the guest was being suspended"
     if code is None:
         cause = cause_of(trap)
-        return _KINDS[wasmtime.TrapCode.UNCAUGHT_EXCEPTION] if cause == _THROWN else cause
-    return _KINDS.get(code, code.name.lower().replace("_", " "))
+        return _KINDS["UNCAUGHT_EXCEPTION"] if cause == _THROWN else cause
+    return _KINDS.get(code.name, code.name.lower().replace("_", " "))
 
 
 def cause_of(error: wasmtime.WasmtimeError | wasmtime.Trap) -> str:

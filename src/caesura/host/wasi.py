@@ -104,7 +104,7 @@ class Wasi:
         for inside, outside, writable in self._directories:
             try:
                 os.stat(os.path.join(outside, "."))  # Wasmtime does not say why, and opens what cannot be used
-                configuration.preopen_dir(outside, inside, writable)
+                _preopen(configuration, outside, inside, writable)
             except (OSError, ValueError, wasmtime.WasmtimeError) as error:
                 reason = getattr(error, "strerror", None) or "it cannot be opened"
                 raise UsageError(f"cannot give the guest the folder '{outside}': {reason}") from error
@@ -299,6 +299,18 @@ def _check_written(result: object) -> None:
         "a function that takes output returned something to await but is no coroutine function: make it `async def`, "
         "so that the guest can be suspended in it"
     )
+
+
+def _preopen(configuration: wasmtime.WasiConfig, outside: str, inside: str, writable: bool) -> None:
+    """Give the guest a folder; wasmtime-py before version 48 takes rights where later ones take a truth value."""
+    dir_rights, file_rights = getattr(wasmtime, "DirPerms", None), getattr(wasmtime, "FilePerms", None)
+    if dir_rights is None or file_rights is None:
+        configuration.preopen_dir(outside, inside, writable)
+    elif writable:
+        configuration.preopen_dir(outside, inside)
+    else:
+        give: Any = configuration.preopen_dir
+        give(outside, inside, dir_rights.READ_ONLY, file_rights.READ_ONLY)
 
 
 def _proc_exit(code: int) -> None:
