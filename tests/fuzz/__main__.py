@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.fuzz.running import count, run_cases
+from tests.fuzz.running import count, run_case
 from tests.fuzz.targets import TARGETS
 
 
@@ -20,11 +20,13 @@ def main() -> int:
     well = True
     for name in arguments.targets:
         target = TARGETS[name]
-        outcomes = run_cases(target.case, range(arguments.seed, arguments.seed + runs))
-        for outcome in outcomes:
+        outcomes = []
+        for seed in range(arguments.seed, arguments.seed + runs):
+            outcome = run_case(target.case, seed)
+            outcomes.append(outcome)
             if outcome.failure:
                 well = False
-                print(f"{name} {outcome.seed}: {outcome.summary}\n{outcome.failure}")
+                print(f"{name} {seed}: {outcome.summary}\n{outcome.failure}", flush=True)
         used = sum(not outcome.summary.startswith("refused") for outcome in outcomes)
         print(f"{name}: {used} of {runs} guests used, {count(outcomes)}", flush=True)
         well = well and used * 100 >= target.used * runs

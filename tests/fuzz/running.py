@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,11 +32,6 @@ class Outcome:
     seed: int
     summary: str
     failure: str
-
-
-def run_cases(case: Case, seeds: Iterable[int]) -> list[Outcome]:
-    """Run a case with each seed."""
-    return [run_case(case, seed) for seed in seeds]
 
 
 def run_case(case: Case, seed: int) -> Outcome:

@@ -18,7 +18,7 @@ class Target:
 
 
 TARGETS: Final = {
-    "lies": Target(lies.case, 35),
-    "malloc": Target(hostile_malloc.case, 45),
-    "wasi": Target(wasi_calls.case, 80),
+    "lies": Target(lies.case, 20),
+    "malloc": Target(hostile_malloc.case, 40),
+    "wasi": Target(wasi_calls.case, 70),
 }
