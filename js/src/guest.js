@@ -201,7 +201,9 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
       return [0];
     }
     let start = take(stackSize);
-    if (!start && stackSize == DEFAULT) start = take((stackSize /= 2));
+    // An allocator that does not look at the memory's end may have room for less, too.
+    const fits = start && unsigned(start) + stackSize <= memory.buffer.byteLength;
+    if (!fits && stackSize == DEFAULT) start = take((stackSize /= 2));
     return [start || undefined];
   };
 
