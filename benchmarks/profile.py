@@ -26,7 +26,7 @@ from benchmarks.facts import BUILD, caesura_versions, first_line, forms, heading
 from benchmarks.programs import REAL, WORST, Program
 from benchmarks.tables import table
 
-_ROOT: Final = "pipeline.instrument"
+_ROOT: Final = "pipeline.instrument_as"
 
 # A step, and the functions that are it: module and qualified name.
 STEPS: Final = {
