@@ -2,9 +2,10 @@
  * One call of a promising export: from its start over its suspensions to its result.
  *
  * `current` is the call whose frames are on top of the engine's stack, `HOST` where a frame of JavaScript is on top of
- * them, and undefined outside of any call. Only what runs directly under a call can suspend, as in the standard. Each
- * suspension is waited for on its own, and the call resolves one promise at its end; to make the whole call an async
- * function was rejected, since cancellation would then need a race of promises for each suspension.
+ * them or of another function of a guest, and undefined where nothing of a guest runs, or only what was called without a
+ * promise. Only what runs directly under a call can suspend, as in the standard. Each suspension is waited for on its own,
+ * and the call resolves one promise at its end; to make the whole call an async function was rejected, since cancellation
+ * would then need a race of promises for each suspension.
  */
 
 import { raise } from "./errors.js";
@@ -56,7 +57,7 @@ export const REWINDING = 2;
  * @property {Function} [stub] What the guest calls.
  */
 
-/** Stands for frames of JavaScript on top of a call. */
+/** Stands for frames of JavaScript on top of a guest's. */
 const HOST = /** @type {Call} */ ({});
 
 /** @type {Call | undefined} */
@@ -75,7 +76,7 @@ export function importStub(site) {
   site.stub = (/** @type {any[]} */ ...args) => {
     const call = current;
     if (call?.state) return (call.guest ?? guest).land(call, site);
-    current = call && HOST;
+    current = HOST;
     try {
       const result = f(...args);
       if (suspends && (guest.suspendAlways || typeof result?.then == "function")) {
@@ -94,11 +95,14 @@ export function importStub(site) {
 /** Run a call on until it ends or suspends, and see to what comes then. @param {Call} call */
 export function step(call) {
   const outer = current;
+  const rest = () => call.guest?.rest();
+  // This comes before whatever the imports that are called here do once they have waited.
+  if (outer) queueMicrotask(rest);
   // What is called here, but for the guest, counts no more as part of an outer call than what an import calls.
   const host = outer && HOST;
   current = host;
   try {
-    const pointer = call.guest?.enter(call);
+    const pointer = call.guest?.enter(call, !outer);
     let result;
     current = call;
     try {
@@ -112,16 +116,17 @@ export function step(call) {
     if (call.promise) {
       wait(call);
       if (call.aborted) interrupt(call, call.aborted);
-      return;
-    }
-    call.resolve(result);
+    } else call.resolve(result);
   } catch (error) {
+    call.promise = undefined;
     call.reject(error);
-  } finally {
-    current = outer;
   }
-  call.ended?.();
-  call.guest?.finish(call);
+  current = outer;
+  if (!call.promise) {
+    call.ended?.();
+    call.guest?.finish(call, !outer);
+  }
+  if (!outer) rest();
 }
 
 /** How the frame of `step` that enters a guest prints. @type {string | undefined} */

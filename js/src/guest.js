@@ -277,10 +277,10 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
     return error;
   };
 
-  /** @param {Call} call */
-  const finish = (call) => {
+  /** @param {Call} call @param {boolean} [idle] Whether nothing of the guest runs. */
+  const finish = (call, idle) => {
     calls.delete(call);
-    stacks.finish(call);
+    stacks.finish(call, idle);
   };
 
   const guest = {
@@ -289,6 +289,7 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
     suspendAlways,
     recover,
     finish,
+    rest: () => stacks.rest(),
 
     /**
      * Take one of its instances, and whether functions of others may be called by its own.
@@ -320,15 +321,17 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
     /**
      * Prepare for a call's start or its rewinding. Returns the shadow stack pointer of whoever runs now.
      * @param {Call} call
+     * @param {boolean} idle Whether nothing else of the guest runs.
      */
-    enter(call) {
+    enter(call, idle) {
       if (closed) fail(CLOSED);
+      if (idle) stacks.wake(call);
       if (!call.state) {
         if ((singleStack ?? facts & FIXED_STACK) && calls.size) {
           fail(`export ${call.name}: another call has not ended (singleStack)`);
         }
         calls.add(call);
-        if (!call.direct) stacks.start(call);
+        if (!call.direct) stacks.start(call, idle);
       }
       if (call.direct) return;
       const outer = stacks.enter(call);

@@ -3,9 +3,16 @@
  *
  * They cannot be moved, because the guest holds addresses of what lies there. So the first call runs on the guest's own and
  * leaves the pointer below its frames while it is suspended, and calls that start meanwhile get stacks from the allocator, as
- * large as the guest's own. A guest that compares the pointer with the limits of its stack finds those of the stack that it
- * runs on, if it keeps them where they can be set. Nothing keeps a guest from running over a stack's end, but when it
- * suspends, and before it is resumed, it is noticed.
+ * large as the guest's own.
+ *
+ * While the first call and others wait, and nothing runs, the pointer is on a stack for the host: what imports allocate there
+ * after they have waited, to return its address, could be for any of these calls, and stays until all of them have ended. On
+ * the first call's stack that call would overwrite it, and to refuse instead was rejected: it would end calls that have
+ * allocated nothing.
+ *
+ * A guest that compares the pointer with the limits of its stack finds those of the stack that it runs on, if it keeps them
+ * where they can be set. Nothing keeps a guest from running over a stack's end, but when it suspends, and before it is
+ * resumed, it is noticed.
  */
 
 import { REWINDING, UNWINDING } from "./call.js";
@@ -67,6 +74,37 @@ export function makeStacks(exports, take, wanted, told) {
   /** Further stacks that nobody uses, and the size of all. @type {any[]} */
   const spare = [];
   let size = 0;
+  /** How many calls have one. */
+  let others = 0;
+  /** The pointer before any call began; undefined while there is none. @type {any} */
+  let home;
+
+  /** The stacks for the host. They stay, since it may put the pointer back there at any time. @type {any[]} */
+  const hosts = [];
+  /** How many of them are in use, and where the pointer is on the last of these. */
+  let used = 0;
+  /** @type {any} */
+  let hostPointer;
+  /** While the pointer is there: where else it would be, and the limits. @type {[pointer: any, low: any, high: any] | undefined} */
+  let away;
+
+  /** The highest address of a further stack. @param {any} stack */
+  const topOf = (stack) => (stack + like(top, size)) & like(top, -16);
+  /** On which of the host's stacks a pointer is; -1: on none. @param {any} pointer */
+  const findHost = (pointer) => hosts.findIndex((stack) => pointer >= unsigned(stack) && pointer < unsigned(topOf(stack)));
+  /** The error for a stack whose end was run over. @param {Call} call @param {number} bytes @param {string} [whose] */
+  const overflow = ({ name }, bytes, whose = "the") =>
+    new RangeError(`export ${name}: ${whose} C stack of ${bytes} bytes has overflowed`);
+
+  /** See that the host has a stack with room for more. Returns nothing if there is none to be had. */
+  const provideHost = () => {
+    if (used && unsigned(hostPointer) - unsigned(hosts[used - 1]) > size / 2) return hostPointer;
+    const stack = hosts[used] ?? spare.pop() ?? take(size);
+    if (!stack) return;
+    hosts[used++] = stack;
+    // Below its highest address, since that may be the next stack's lowest.
+    return (hostPointer = topOf(stack) - like(top, 16));
+  };
 
   /**
    * See that a call has not run over the end of its stack. (Above it, it may: guests switch stacks themselves, too.)
@@ -77,24 +115,39 @@ export function makeStacks(exports, take, wanted, told) {
     if (!top) return;
     const end = call.stack ?? (main == call ? findLowest() : undefined);
     if (end === undefined || unsigned(pointer) >= unsigned(end)) return;
-    const bytes = call.stack ? size : unsigned(top) - unsigned(end);
-    throw new RangeError(`export ${call.name}: the C stack of ${bytes} bytes has overflowed`);
+    throw overflow(call, call.stack ? size : unsigned(top) - unsigned(end));
   };
 
   return {
     check,
 
-    /** Find a stack for a call that starts. Where no other can be had, it runs below what is on the guest's own. @param {Call} call */
-    start(call) {
+    /**
+     * Find a stack for a call that starts. Where no other can be had, it runs below what is on the guest's own.
+     * @param {Call} call
+     * @param {boolean} idle Whether nothing else of the guest runs.
+     */
+    start(call, idle) {
       if (!top) return;
+      if (!main && !others) {
+        used = findHost(unsigned(register.value)) + 1;
+        if (used) {
+          // The host has put it back to where it was when there were other calls.
+          hostPointer = register.value;
+          register.value = top;
+        }
+        if (idle) home = register.value;
+      }
       if (main || register.value != top) {
         size ||= wanted ?? unsigned(top) - (findLowest() ?? unsigned(top) - DEFAULT_SIZE);
         call.stack = spare.pop() ?? take(size);
       }
-      if (call.stack) call.pointer = (call.stack + like(top, size)) & like(top, -16);
-      else if (!main) {
+      if (call.stack) {
+        call.pointer = topOf(call.stack);
+        others++;
+      } else if (!main) {
         main = call;
         call.home = top;
+        home ??= top;
       }
     },
 
@@ -104,7 +157,43 @@ export function makeStacks(exports, take, wanted, told) {
     },
 
     /** The size of the stack that a call would need to suspend, and has not; 0 if it has what it needs. @param {Call} call */
-    lacking: (call) => (!top || main == call || call.stack ? 0 : size),
+    lacking: (call) => (!top || ((main == call || call.stack) && (!main || !others || provideHost())) ? 0 : size),
+
+    /** Let the host have a stack of its own, if nobody knows for which call it allocates. Nothing of the guest runs. */
+    rest() {
+      if (away || !others) return;
+      if (!main) {
+        // Where the first call was started by a function of the guest, that has returned.
+        home ??= register.value;
+        return;
+      }
+      provideHost();
+      const last = hosts[used - 1];
+      away = [register.value, ...limit(last, topOf(last))];
+      register.value = hostPointer;
+    },
+
+    /** Take the host's stack from it before a call runs. What was allocated there stays. @param {Call} call */
+    wake(call) {
+      if (!away) return;
+      const found = register.value;
+      const at = unsigned(found);
+      const host = findHost(at) + 1;
+      const [pointer, ...limits] = away;
+      away = undefined;
+      limit(...limits);
+      register.value = pointer;
+      if (host) {
+        // Who puts it up again may have been overtaken by others, whose part is below.
+        if (host == used && at < unsigned(hostPointer)) hostPointer = found;
+      } else if (at <= unsigned(top)) {
+        // Somebody has put it back to where it was before.
+        if (at < unsigned(pointer)) register.value = found;
+      } else if (at < unsigned(hostPointer)) {
+        hostPointer = hosts[used - 1];
+        throw overflow(call, size, "the host's");
+      }
+    },
 
     /** Let a call run on its stack. Returns what is to be restored. @param {Call} call */
     enter(call) {
@@ -113,7 +202,7 @@ export function makeStacks(exports, take, wanted, told) {
       // What was allocated on the guest's own stack while the call waited stays: the import may return its address.
       if (main == call && call.state && unsigned(outer) < unsigned(call.pointer)) call.pointer = outer;
       if (call.state) check(call, call.pointer);
-      if (call.stack) call.limits = limit(call.stack, call.stack + like(top, size));
+      if (call.stack) call.limits = limit(call.stack, topOf(call.stack));
       if (call.pointer) register.value = call.pointer;
       return outer;
     },
@@ -136,13 +225,26 @@ export function makeStacks(exports, take, wanted, told) {
       call.limits = undefined;
     },
 
-    /** Take back the stack of a call that has ended. @param {Call} call */
-    finish(call) {
-      if (call.stack) spare.push(call.stack);
-      if (main != call) return;
-      main = undefined;
-      // It could not be resumed.
-      if (call.state == REWINDING) register.value = call.home;
+    /**
+     * Take back the stack of a call that has ended.
+     * @param {Call} call
+     * @param {boolean} [idle] Whether nothing of the guest runs.
+     */
+    finish(call, idle) {
+      if (call.stack) {
+        spare.push(call.stack);
+        others--;
+      }
+      if (main == call) {
+        main = undefined;
+        // It could not be resumed.
+        if (call.state == REWINDING && call.home) register.value = call.home;
+      }
+      if (main || others) return;
+      // What was allocated for any of them is no longer used.
+      used = 0;
+      if (idle && unsigned(register.value) < unsigned(home)) register.value = home;
+      home = undefined;
     },
   };
 }

@@ -80,7 +80,7 @@ for (const main of mains) {
       const options = { allocate, stackSize: 65536 };
       const { main: exports, side: others, instances } = link(main, side, () => new Promise(() => {}), undefined, options);
       const calls = [promising(exports.run)(1), promising(others.work)(1)];
-      assert.deepEqual(asked, [65536, 65536], "one for the frames of both, one for the second call's C stack");
+      assert.deepEqual(asked, [65536, 65536, 65536], "for the frames of both, and C stacks for the second call and the host");
       ponyfill.close(instances[1]);
       for (const call of calls) await assert.rejects(call, /closed/);
     });
