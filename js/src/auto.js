@@ -6,21 +6,30 @@
  *     const { instance } = await instantiateStreaming(response, { env: { ask: new Suspending(ask) } });
  */
 
+import { EngineInstance, engineInstantiate, engineInstantiateStreaming, enginePromising, EngineSuspending } from "./errors.js";
 import * as ponyfill from "./index.js";
+import { promisingByEngine } from "./promising.js";
 
 /** @typedef {ponyfill.Options} Options */
 /** @typedef {ponyfill.Imports} Imports */
 
-/** @type {any} */
-const engine = WebAssembly;
+/** Whether the engine has JSPI itself, whatever was installed. */
+export const native = !!(EngineSuspending && enginePromising);
 
-/** Whether the engine has JSPI. */
-export const native = "Suspending" in WebAssembly && "promising" in WebAssembly;
+/** @type {any} */
+const engine = {
+  Instance: EngineInstance,
+  instantiate: engineInstantiate,
+  instantiateStreaming: engineInstantiateStreaming,
+  promising: promisingByEngine,
+  Suspending: EngineSuspending,
+};
 
 /** @type {Pick<typeof ponyfill, "Instance" | "instantiate" | "instantiateStreaming" | "promising" | "Suspending">} */
 const api = native ? engine : ponyfill;
 
 export const { Instance, instantiate, instantiateStreaming, promising, Suspending } = api;
+export { close } from "./index.js";
 export { SuspendError } from "./errors.js";
 
 /**

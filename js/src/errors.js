@@ -15,6 +15,7 @@
 export const {
   Instance: EngineInstance,
   instantiate: engineInstantiate,
+  instantiateStreaming: engineInstantiateStreaming,
   Suspending: EngineSuspending,
   promising: enginePromising,
   SuspendError: EngineSuspendError,
@@ -45,6 +46,8 @@ export const SuspendError =
   EngineSuspendError ??
   /** @type {any} */ (
     class extends Error {
+      /** @override */
+      static name = "SuspendError";
       /** @override */
       name = "SuspendError";
     }

@@ -13,6 +13,7 @@
 
 import { isEntry, isObject, REWINDING, RUNNING, UNWINDING } from "./call.js";
 import { EngineInstance, fail, isExported, SuspendError } from "./errors.js";
+import { isAddress } from "./options.js";
 import { like, makeStacks, unsigned } from "./stacks.js";
 import { guestFrames, moduleOf } from "./trace.js";
 
@@ -54,9 +55,13 @@ const ADDED_MEMORY = 4;
 const UNCLEAR_STACK = 8;
 const STACK_LOW = 16;
 const FIXED_STACK = 32;
+const HIDDEN_STACK = 64;
 
 // About as many frames as a native stack of a megabyte can hold.
 const DEFAULT = 1 << 19;
+
+// How many functions a message names.
+const NAMED = 20;
 
 const CLOSED = "the instance is closed";
 
@@ -164,17 +169,24 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
   };
 
   /** Allocate in the guest; 0 or undefined if that fails. @param {number} bytes @returns {any} */
-  const take = (bytes) => (allocate ? allocate(bytes) : exports.malloc?.(String(bytes))); // becomes either type of address
-  /** Why there is no room. @param {string} what @param {number} bytes */
-  const noRoom = (what, bytes) =>
-    allocate || exports.malloc ? `the allocator has no ${bytes} bytes for ${what}` : `no allocator for ${what}`;
+  const take = (bytes) => {
+    if (!allocate) return exports.malloc?.(String(bytes)); // becomes either type of address
+    const address = allocate(bytes);
+    if (!isAddress(address)) throw new TypeError(`option allocate: it returned no integer or BigInt, but ${String(address)}`);
+    return address;
+  };
+  /** Why there is no room. @param {string} what @param {number} bytes @param {string} option Its size. @param {string} others */
+  const noRoom = (what, bytes, option, others) =>
+    allocate || exports.malloc
+      ? `the allocator has no ${bytes} bytes for ${what} (option ${option})`
+      : `no allocator for ${what}: it needs the export malloc, or the option allocate${others}`;
 
   /** Find a place for the asyncify stack, once. Returns why there is none. */
   const settleDown = () => {
     if (base) return;
-    if (!memory) return `no memory${memoryName ? ` ${memoryName}` : ""} is exported`;
+    if (!memory) return "no memory is exported";
     const [start, limit] = findRoom();
-    if (start === undefined) return noRoom("the asyncify stack, and no region", stackSize);
+    if (start === undefined) return noRoom("the asyncify stack", stackSize, "stackSize", " or region");
     const from = unsigned(start);
     const at = Math.ceil(from / 16) * 16;
     const to = limit === undefined ? from + stackSize : unsigned(limit);
@@ -245,16 +257,18 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
     if (below && !isEntry(below)) return `across JavaScript: ${where(below)}`;
     if (below && !frames.length) call.direct = true;
     const place = moduleOf(frames[0]?.[1]);
-    const strangers = [];
+    /** By function, as recursion has many frames of one. @type {Map<string, string>} */
+    const strangers = new Map();
     for (const [index, frame] of frames) {
       const instance = frame.getThis?.();
       // Where frames are text, functions of modules that are linked dynamically cannot be told apart.
       const description =
         instance instanceof EngineInstance ? instances.get(instance) : moduleOf(frame) == place ? module : undefined;
-      if (description) isStranger(description, index) && strangers.push(where(frame));
+      if (description) isStranger(description, index) && strangers.set(`${moduleOf(frame)} ${index}`, where(frame));
       else if (instance || instances.size < 2) return `across another instance: ${where(frame)}`;
     }
-    return strangers.length ? `not instrumented: ${strangers}` : "";
+    const more = strangers.size > NAMED ? `, and ${strangers.size - NAMED} more` : "";
+    return strangers.size ? `not instrumented: ${[...strangers.values()].slice(0, NAMED).join(", ")}${more}` : "";
   };
 
   /**
@@ -311,7 +325,7 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
     link(given) {
       exports = given;
       const imported = memory;
-      memory = exports[memoryName ?? "asyncify_memory"];
+      memory = exports.asyncify_memory ?? exports[/** @type {string} */ (memoryName)];
       if (!memoryName) [exports.memory, ...Object.values(exports), imported].forEach(guest.offer);
       stacks = makeStacks(exports, take, shadowStackSize, stackLow);
     },
@@ -328,7 +342,8 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
       if (idle) stacks.wake(call);
       if (!call.state) {
         if ((singleStack ?? facts & FIXED_STACK) && calls.size) {
-          fail(`export ${call.name}: another call has not ended (singleStack)`);
+          const why = singleStack ? "singleStack" : "the guest compares its C stack pointer with constants; singleStack: false allows it";
+          fail(`export ${call.name}: another call has not ended (${why})`);
         }
         calls.add(call);
         if (!call.direct) stacks.start(call, idle);
@@ -364,11 +379,13 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
         if (!call.direct) stacks.adopt(call);
       }
       if (!call.direct) {
-        if (facts & UNCLEAR_STACK && singleStack == undefined && calls.size > 1) {
-          refuse(site, "another call has not ended, and nobody knows where the guest's C stack is (singleStack: false allows it)");
+        if (calls.size > 1 && singleStack == undefined && (facts & UNCLEAR_STACK || (facts & HIDDEN_STACK && !stacks.known))) {
+          const way = facts & UNCLEAR_STACK ? "export its pointer as" : "instrument with --thunks, or export";
+          const why = `nobody knows where the guest's C stack is: ${way} __stack_pointer (singleStack: false allows it)`;
+          refuse(site, `another call has not ended, and ${why}`);
         }
         const lacking = stacks.lacking(call);
-        const missing = lacking ? noRoom("another C stack", lacking) : settleDown();
+        const missing = lacking ? noRoom("another C stack", lacking, "shadowStackSize", "") : settleDown();
         if (missing) refuse(site, missing);
         stacks.check(call);
       }

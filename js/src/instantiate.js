@@ -3,9 +3,10 @@
  * are; exports stay what they are, so that they can be put into tables and imported elsewhere.
  */
 
-import { importStub } from "./call.js";
-import { EngineInstance, engineInstantiate, EngineSuspending, isExported } from "./errors.js";
+import { importStub, isObject } from "./call.js";
+import { EngineInstance, engineInstantiate, enginePromising, EngineSuspending, isExported } from "./errors.js";
 import { describe, makeGuest } from "./guest.js";
+import { checkOptions } from "./options.js";
 import { exported, Suspending } from "./promising.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
@@ -29,6 +30,14 @@ function skipBuiltins({ results }, originals, module) {
   while (results[originals.length]?.[0] > 127 && !module.startsWith("wasm:")) originals.push(undefined);
 }
 
+/** Return what is to be imported. @param {any} imports @param {string} module @param {string} name */
+function find(imports, module, name) {
+  const names = imports?.[module];
+  if (isObject(names)) return names[name];
+  const missing = names == undefined ? `there is no module '${module}' among the imports` : `the module '${module}' is no object`;
+  throw new TypeError(`import '${module}.${name}': ${missing}`);
+}
+
 /** Turn lists of values into imports: the engine asks for each in turn, so that a name can stand for several. @param {any} lists */
 function toImports(lists) {
   for (const names of Object.values(lists)) {
@@ -48,11 +57,16 @@ function toImports(lists) {
  */
 function prepare(compiled, imports, options) {
   const description = describe(compiled);
+  const chosen = { ...defaults, ...checkOptions(options) };
+  const named = WebAssembly.Module.exports(compiled).some(({ name, kind }) => name == chosen.memory && kind == "memory");
+  if (description.instrumented && chosen.memory !== undefined && !named) {
+    throw new TypeError(`option memory: '${chosen.memory}' is not exported as a memory`);
+  }
   const wanted = WebAssembly.Module.imports(compiled);
   const shared = wanted.find(({ name }) => name == STATE);
-  const state = shared && imports[shared.module][STATE];
+  const state = shared && find(imports, shared.module, STATE);
   const group = groups.get(state);
-  const guest = group ?? makeGuest(description, { ...defaults, ...options });
+  const guest = group ?? makeGuest(description, chosen);
   if (guest.thunks != description.thunks) throw new WebAssembly.LinkError(`${STATE}: modules with and without thunks`);
   if (state instanceof WebAssembly.Global) groups.set(state, guest);
   const lists = Object.create(null);
@@ -60,7 +74,7 @@ function prepare(compiled, imports, options) {
   const originals = [];
   const passed = new Set();
   for (const { module, name, kind } of wanted) {
-    let value = imports[module][name];
+    let value = find(imports, module, name);
     guest.offer(value);
     if (kind == "function") {
       // An import that another instance exports again is one of this instance, too.
@@ -159,9 +173,15 @@ export const Instance = new Proxy(/** @type {any} */ (EngineInstance), {
 });
 
 /**
- * Reject all calls of an instance that have not ended, and those to come. Not in the standard.
+ * Reject all calls of an instance that have not ended, and those to come. Not in the standard. The engine's own JSPI offers
+ * no way to do that.
  * @param {WebAssembly.Instance} instance
  */
 export function close(instance) {
-  exported.get(instance)?.guest.close();
+  const guest = exported.get(instance)?.guest;
+  if (!(instance instanceof EngineInstance)) throw new TypeError("close: not an instance");
+  if (!guest || (!guest.instrumented && enginePromising)) {
+    throw new TypeError("close: calls of instances that the package did not make, or that the engine's JSPI runs, end by the signal of promising");
+  }
+  guest.close();
 }

@@ -7,6 +7,7 @@
 import { interrupt, isObject, RUNNING, step } from "./call.js";
 import { enginePromising, isExported } from "./errors.js";
 import { instrumentedAny } from "./guest.js";
+import { readSignal } from "./options.js";
 
 /** @typedef {import("./call.js").Call} Call */
 /** @typedef {import("./guest.js").Guest} Guest */
@@ -17,19 +18,46 @@ import { instrumentedAny } from "./guest.js";
  */
 export const exported = new WeakMap();
 
-/** The calls that a signal aborts; one listener serves all of them. @type {WeakMap<AbortSignal, Set<Call>>} */
+/** What aborts each call that a signal is for; one listener serves all of them. @type {WeakMap<AbortSignal, Set<() => void>>} */
 const listening = new WeakMap();
 
-/** Let a signal abort a call until it has ended. @param {AbortSignal} signal @param {Call} call */
-function listen(signal, call) {
-  let calls = listening.get(signal);
-  if (!calls) {
-    const waiting = (calls = new Set());
+/** Let a signal abort a call. Returns what is to be called once the call has ended. @param {AbortSignal} signal @param {() => void} abort */
+function listen(signal, abort) {
+  let aborts = listening.get(signal);
+  if (!aborts) {
+    const waiting = (aborts = new Set());
     listening.set(signal, waiting);
-    signal.addEventListener("abort", () => waiting.forEach((one) => interrupt(one, signal)), { once: true });
+    signal.addEventListener("abort", () => waiting.forEach((one) => one()), { once: true });
   }
-  calls.add(call);
-  call.ended = () => calls.delete(call);
+  aborts.add(abort);
+  return () => aborts.delete(abort);
+}
+
+/** Make a function look like the export that it calls. @param {Function} wrapper @param {Function} f @returns {any} */
+const named = (wrapper, f) => Object.defineProperties(wrapper, { name: { value: f.name }, length: { value: f.length } });
+
+/**
+ * `promising` by the engine's own JSPI. It offers no way into a call that waits: an abort only rejects what was returned.
+ * @param {any} f
+ * @param {{ signal?: AbortSignal }} [options]
+ */
+export function promisingByEngine(f, options) {
+  const signal = readSignal(options);
+  const start = /** @type {Function} */ (enginePromising)(f);
+  if (!signal) return start;
+  const run = async (/** @type {any[]} */ args, /** @type {any} */ resolve, /** @type {any} */ reject) => {
+    const ended = listen(signal, () => reject(signal.reason));
+    try {
+      resolve(await start(...args));
+    } catch (reason) {
+      reject(reason);
+    } finally {
+      ended();
+    }
+  };
+  const wrapper = (/** @type {any[]} */ ...args) =>
+    new Promise((resolve, reject) => (signal.aborted ? reject(signal.reason) : run(args, resolve, reject)));
+  return named(wrapper, f);
 }
 
 /** An import that may return a promise, which the guest then waits for. */
@@ -51,17 +79,18 @@ export class Suspending {
  * @template {any[]} [Parameters=any[]]
  * @template [Result=any]
  * @param {((...args: Parameters) => Result) | WebAssembly.ExportValue} f A function that an instance exports.
- * @param {{ signal?: AbortSignal }} [options] `signal` is not in the standard: its reason is thrown where the guest waits.
+ * @param {{ signal?: AbortSignal }} [options] `signal` is not in the standard: its reason is thrown where the guest waits, or rejects what the engine's JSPI runs.
  * @returns {(...args: Parameters) => Promise<Result>}
  */
-export function promising(f, { signal } = {}) {
+export function promising(f, options) {
   if (!isExported(f)) throw new TypeError("not a function of WebAssembly");
   const { guest, name = f.name, thunk, original } = exported.get(f) ?? {};
   // Nobody knows whose the functions out of tables are; they are taken for ours where there are instrumented modules.
-  if (!(guest ? guest.instrumented : instrumentedAny) && enginePromising) return enginePromising(f);
+  if (!(guest ? guest.instrumented : instrumentedAny) && enginePromising) return promisingByEngine(f, options);
+  const signal = readSignal(options);
   const wrapper = (/** @type {any[]} */ ...args) =>
     new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
+      if (signal?.aborted) throw signal.reason;
       /** @type {Call} */
       const call = {
         guest,
@@ -75,8 +104,8 @@ export function promising(f, { signal } = {}) {
         reject,
         state: RUNNING,
       };
-      if (signal) listen(signal, call);
+      if (signal) call.ended = listen(signal, () => interrupt(call, signal));
       step(call);
     });
-  return Object.defineProperties(wrapper, { name: { value: f.name }, length: { value: f.length } });
+  return named(wrapper, f);
 }

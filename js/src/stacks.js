@@ -120,6 +120,7 @@ export function makeStacks(exports, take, wanted, told) {
 
   return {
     check,
+    known: !!top,
 
     /**
      * Find a stack for a call that starts. Where no other can be had, it runs below what is on the guest's own.

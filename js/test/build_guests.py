@@ -31,7 +31,7 @@ ONLY: Final = {
     "between": ("bare",),
     "limits": ("plain", "thunks", "binaryen"),
     "fixed": ("plain", "thunks"),
-    "told": ("thunks", "secondary"),
+    "told": ("plain", "thunks", "secondary"),
     "unclear": ("plain", "thunks"),
     "values": ("bare", "plain", "thunks"),  # Binaryen has no value for some of these types
     "nothing": ("bare", "plain", "thunks"),

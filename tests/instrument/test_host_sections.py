@@ -9,7 +9,7 @@ from caesura.wasm.module import Module
 from tests.support.engine import assemble
 
 FUNCTIONS, FACTS, RESULTS = "asyncify.functions", "asyncify.facts", "asyncify.results"
-BY_LISTS, CALLS_REFERENCES, ADDED_MEMORY, UNCLEAR_STACK, STACK_LOW, FIXED_STACK = 1, 2, 4, 8, 16, 32
+BY_LISTS, CALLS_REFERENCES, ADDED_MEMORY, UNCLEAR_STACK, STACK_LOW, FIXED_STACK, HIDDEN_STACK = 1, 2, 4, 8, 16, 32, 64
 
 GUEST = """
   (module
@@ -110,8 +110,14 @@ def test_what_is_known_of_the_shadow_stack(thunks: bool) -> None:
             (local.get 1))"""
         return sections(options, memory=f"(memory 1) {frame}").get(FACTS)
 
-    assert of(65536, only_list=("run",)) == bytes([BY_LISTS | STACK_LOW, 0])
-    assert of(65536, '(data (i32.const 1000) "data")', only_list=("run",)) == bytes([BY_LISTS | STACK_LOW, 0xF0, 0x07])
+    low = STACK_LOW | (0 if thunks else HIDDEN_STACK)
+    assert of(65536) == bytes([low, 0])
+    assert of(65536, '(export "sp" (global $g))') == bytes([low, 0])
+    exported = '(export "__stack_pointer" (global $g))'
+    assert of(65536, exported) == (bytes([STACK_LOW, 0]) if thunks else None)
+    assert of(65536, exported, only_list=("run",)) == bytes([BY_LISTS | STACK_LOW, 0])
+    assert of(65536, only_list=("run",)) == bytes([BY_LISTS | low, 0])
+    assert of(65536, '(data (i32.const 1000) "data")', only_list=("run",)) == bytes([BY_LISTS | low, 0xF0, 0x07])
     assert of(65540) == bytes([UNCLEAR_STACK])
     within = "(func (result i32) (i32.gt_u (i32.const 65536) (i32.sub (global.get $g) (i32.const 16))))"
-    assert of(65536, within) == bytes([FIXED_STACK | STACK_LOW, 0])
+    assert of(65536, within) == bytes([FIXED_STACK | low, 0])

@@ -4,7 +4,8 @@ Hosts see names and kinds, JavaScript not even types. So the module tells which 
 suspension, which results its imports have, and, as one byte of facts, whether that knowledge is sure: where lists said
 which functions may suspend, and where functions of others may be called through references, a host has to look at
 the stack before it lets a call unwind. Modules with thunks always tell; those of the plain ABI, which serve as
-drop-ins, only where lists were given, and nothing if the module has a runtime of its own, which looks at none of this.
+drop-ins, only where lists were given or calls that overlap would go wrong unnoticed, since hosts have no way to the
+shadow stack; and nothing if the module has a runtime of its own, which looks at none of this.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from caesura.analysis.stack_region import find_region
 from caesura.analysis.suspension import Suspension
 from caesura.instrument.options import Options
 from caesura.wasm.leb128 import encode_unsigned
-from caesura.wasm.module import Module
+from caesura.wasm.module import GLOBAL_KIND, Module
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import is_reference
 
@@ -32,6 +33,10 @@ ADDED_MEMORY: Final = 4
 UNCLEAR_STACK: Final = 8
 STACK_LOW: Final = 16
 FIXED_STACK: Final = 32
+HIDDEN_STACK: Final = 64
+
+# The name under which hosts look for the shadow stack pointer among exports.
+_POINTER: Final = "__stack_pointer"
 
 # In the section of results: a result's kind, and the flag of an import that an engine may provide itself.
 _NUMBER: Final = 0
@@ -59,6 +64,8 @@ def write_host_sections(
         facts |= UNCLEAR_STACK
     if shadow_stack.is_fixed:
         facts |= FIXED_STACK
+    if not options.thunks and _is_hidden(module, shadow_stack):
+        facts |= HIDDEN_STACK
     if options.thunks or facts & BY_LISTS:
         edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, len(suspension.reason))
     elif options.imports or options.ignore_imports:
@@ -78,6 +85,14 @@ def write_host_sections(
 def _chosen_by_lists(options: Options) -> bool:
     """Tell whether a function that is on the stack at a suspension may be one that is not instrumented."""
     return bool(options.only_list or options.remove_list or options.ignore_indirect)
+
+
+def _is_hidden(module: Module, shadow_stack: ShadowStack) -> bool:
+    """Tell whether there is a shadow stack whose pointer is not exported so that hosts find it."""
+    return shadow_stack.pointer >= 0 and not any(
+        item.kind == GLOBAL_KIND and item.name == _POINTER and item.index == shadow_stack.pointer
+        for item in module.exports
+    )
 
 
 def suspending_bitmap(suspension: Suspension, count: int) -> bytes:
