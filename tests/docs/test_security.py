@@ -62,8 +62,11 @@ TESTS: Final = {
         "host/test_security.py::test_without_a_limit_a_memory_grows_to_four_gibibytes",
         "host/test_security.py::test_objects_of_the_guests_own_count_as_a_memory",
         "host/test_limits.py::test_limits_of_memory_and_tables",
+        "host/test_limits.py::test_a_limit_bounds_the_whole_guest",
+        "host/test_limits.py::test_the_memory_of_the_asyncify_stack_is_none_of_the_guests_own",
     ),
     "It can let its tables grow": ("host/test_limits.py::test_limits_of_memory_and_tables",),
+    "With the limit, it has one table": ("host/test_limits.py::test_a_limit_bounds_the_whole_guest",),
     "It can let each of its suspended calls": (
         "host/test_calls.py::test_deep_stacks_grow_their_memory",
         "host/test_security.py::test_suspended_calls_take_no_more_than_the_limit",

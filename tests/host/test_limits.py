@@ -78,6 +78,57 @@ def test_an_imported_memory_that_is_too_large() -> None:
         asyncio.run(caesura.load(b'(module (import "a" "m" (memory 1)))', {"a": {"m": kind}}, memory_limit=65536))
 
 
+def test_a_limit_bounds_the_whole_guest() -> None:
+    """A module may have a hundred memories and tables: those that nobody allowed are refused."""
+    many = {kind: b"(module %s)" % (f"({kind})".encode() * 20) for kind in ("memory 1", "table 3 funcref")}
+    memory, table = many.values()
+    imported = (
+        b'(module (import "a" "m" (memory 1)) (import "a" "m" (memory 1)) (import "a" "t" (table 1 funcref))' + b")"
+    )
+    items = {
+        "a": {
+            "m": wasmtime.MemoryType(wasmtime.Limits(1, None)),
+            "t": wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(1, None)),
+        }
+    }
+    limit = 1 << 20
+
+    async def refused(message: str, text: bytes, imports: Any = None, **limits: Any) -> None:
+        with pytest.raises(caesura.UsageError, match=message):
+            await caesura.load(text, imports, **limits)
+
+    async def main() -> None:
+        await refused("more memories of its own than it may have, 1 .*memory_limit", memory, memory_limit=limit)
+        await refused("more memories of its own than it may have, 19", memory, memory_limit=limit, memories=19)
+        await refused("more tables of its own than it may have, 1 .*table_limit", table, table_limit=limit)
+        await refused("more tables of its own than it may have, 19", table, tables=19)
+        await refused("more memories of its own", imported, items, memory_limit=limit)
+        await refused("more tables of its own than it may have, 0", imported, items, tables=0)
+        await refused("memories is -1: expected", memory, memories=-1)
+        await caesura.load(memory, memory_limit=limit, memories=20)
+        await caesura.load(memory, table_limit=limit)
+        await caesura.load(table, memory_limit=limit, table_limit=limit, tables=20)
+        await caesura.load(imported, items, memory_limit=limit, memories=2, table_limit=limit)
+        await caesura.load(memory)
+        program = await caesura.compile(memory)
+        with pytest.raises(caesura.UsageError, match="more memories of its own than it may have, 2"):
+            await program.load(memory_limit=limit, memories=2)
+        await program.load(memory_limit=limit, memories=20, tables=0)
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_the_memory_of_the_asyncify_stack_is_none_of_the_guests_own(abi: str) -> None:
+    async def main() -> None:
+        guest = await load_waiter(wait, abi, memory_limit=1 << 20, table_limit=10)
+        assert await guest.call("outer", 1) == 101
+        with pytest.raises(caesura.UsageError, match="more memories of its own than it may have, 0"):
+            await load_waiter(wait, abi, memories=0)
+
+    run(main())
+
+
 def test_a_wasi_program_is_one_instance() -> None:
     async def main() -> None:
         text = b"""(module (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))

@@ -159,6 +159,11 @@ class Description:
         own = frozenset(self.state_changes.values())
         return tuple(name for name in self.functions if not name.startswith(_OWN_PREFIX) and name not in own)
 
+    @property
+    def has_own_asyncify_memory(self) -> bool:
+        """Whether the asyncify stack lies in a memory that is not the guest's own."""
+        return self.asyncify_memory != self.memory
+
     def imported_functions(self) -> int:
         """Return how many functions the module imports."""
         return sum(1 for item in self.imports if item.shape is not None)

@@ -39,6 +39,7 @@ from caesura.host.threads import current_loop
 from caesura.host.values import SLOT, Values
 from caesura.host.whole_stack import WholeStack
 from caesura.wasm import types as t
+from caesura.wasm.module import MEMORY_KIND, TABLE_KIND
 
 if TYPE_CHECKING:
     from caesura.host.guest import Guest
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 
 # In Wasmtime's words, what the system answers where address space is limited.
 _NO_ADDRESS_SPACE: Final = "mmap failed"
+
+# In Wasmtime's words, what a module with more than it may have of something is told.
+_TOO_MANY_MEMORIES: Final = "memory count too high"
+_TOO_MANY_TABLES: Final = "table count too high"
 
 # How many exports an error names.
 _MOST_NAMES: Final = 20
@@ -308,11 +313,28 @@ class Instance:
     def _limit(self, settings: GuestSettings, has_helper: bool) -> None:
         """Set what the guest may take. `has_helper`: an instance of ours comes into its store, too (`forwarding`)."""
         instances = -1 if settings.instances is None else settings.instances + has_helper
+        memories = self._remaining(MEMORY_KIND, settings.most_memories, "memories", "memory_limit")
+        if memories >= 0 and self.description.has_own_asyncify_memory:
+            memories += 1
         self.store.set_limits(
             memory_size=-1 if settings.memory_limit is None else settings.memory_limit,
             table_elements=-1 if settings.table_limit is None else settings.table_limit,
             instances=instances,
+            tables=self._remaining(TABLE_KIND, settings.most_tables, "tables", "table_limit"),
+            memories=memories,
         )
+
+    def _remaining(self, kind: int, most: int | None, name: str, limit: str) -> int:
+        """Return how many memories or tables the module may define, or -1; Wasmtime does not count imported ones.
+
+        Raises UsageError if it imports too many already.
+        """
+        if most is None:
+            return -1
+        remaining = most - sum(item.kind == kind for item in self.description.imports)
+        if remaining < 0:
+            raise UsageError(f"the module cannot be instantiated: {_too_many(name, most, limit)}")
+        return remaining
 
     def _instantiate(
         self, make_items: Callable[[wasmtime.Store], list[tuple[str, str, AsExtern]]], settings: GuestSettings
@@ -345,6 +367,10 @@ class Instance:
                 f"there is no address space for its memories, each of which reserves {size:,} bytes: load it with a "
                 f"smaller memory_reservation, or raise the limit of the process (ulimit -v): {cause_of(failure)}"
             )
+        if _TOO_MANY_MEMORIES in reason and settings.most_memories is not None:
+            return _too_many("memories", settings.most_memories, "memory_limit")
+        if _TOO_MANY_TABLES in reason and settings.most_tables is not None:
+            return _too_many("tables", settings.most_tables, "table_limit")
         given = {
             "memory_limit": settings.memory_limit,
             "table_limit": settings.table_limit,
@@ -369,6 +395,14 @@ class Instance:
         """Return the host's address of a range of the guest's memory, good until the guest runs again."""
         assert self.memory is not None, "who asks has looked"
         return self.memory._locate(address, size)
+
+
+def _too_many(name: str, most: int, limit: str) -> str:
+    """Return why a module has too many memories or tables, and what to do."""
+    return (
+        f"it has more {name} of its own than it may have, {most} (1 where {limit}, which bounds each, is given without "
+        f"{name}): load it with {name}=N to allow N"
+    )
 
 
 def _listed(names: list[str]) -> str:

@@ -42,6 +42,8 @@ async def load(
     recursion_limit: int = RECURSION_LIMIT,
     memory_limit: int | None = None,
     table_limit: int | None = None,
+    memories: int | None = None,
+    tables: int | None = None,
     instances: int | None = None,
     memory_reservation: int | None = None,
     native_stack_size: int = NATIVE_STACK_SIZE,
@@ -64,7 +66,8 @@ async def load(
     they are instrumented already are refused: best for strangers'.
 
     `memory_limit` (bytes, for each memory), `table_limit` (elements, for each table) and `instances` are what the
-    guest may take. `recursion_limit` is how many calls deep the guest and host functions may call each other.
+    guest may take. With these limits it may have one memory of its own and one table, unless `memories` and `tables`
+    say how many. `recursion_limit` is how many calls deep the guest and host functions may call each other.
     `memory_reservation` is bytes of address space for each memory: by default 4 GiB, or 16 MiB where
     the process's address space is limited; with less than 4 GiB, code checks bounds and runs slower.
     `native_stack_size` is bytes of the thread's stack that guest code may take before it traps (512 KiB); the thread
@@ -89,6 +92,8 @@ async def load(
         recursion_limit=recursion_limit,
         memory_limit=memory_limit,
         table_limit=table_limit,
+        memories=memories,
+        tables=tables,
         instances=instances,
     )
     program, connections = await obtain_program(source, imports, wasi, program_settings)
@@ -149,6 +154,8 @@ class Program:
         recursion_limit: int = RECURSION_LIMIT,
         memory_limit: int | None = None,
         table_limit: int | None = None,
+        memories: int | None = None,
+        tables: int | None = None,
         instances: int | None = None,
         interruptions: Interruptions | None = None,
     ) -> Guest:
@@ -165,6 +172,8 @@ class Program:
             recursion_limit=recursion_limit,
             memory_limit=memory_limit,
             table_limit=table_limit,
+            memories=memories,
+            tables=tables,
             instances=instances,
         )
         _check_loop()

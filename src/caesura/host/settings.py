@@ -79,8 +79,10 @@ class GuestSettings:
     each other.
 
     `memory_limit` is bytes, for each memory of the guest, the one with the asyncify stack too: it cannot begin larger,
-    and growing beyond fails (`memory.grow` is -1). `table_limit` is elements, for each table. `instances` is how many
-    instances the guest may consist of: it is one itself.
+    and growing beyond fails (`memory.grow` is -1). `memories` is how many memories of its own the guest may have,
+    imported ones too: None is one where there is a `memory_limit`, which would bound nothing otherwise, and any number
+    where there is none. `table_limit` is elements, for each table, and `tables` their number in the same way.
+    `instances` is how many instances the guest may consist of: it is one itself.
 
     Raises UsageError for what no guest can have.
     """
@@ -91,12 +93,16 @@ class GuestSettings:
     recursion_limit: int = RECURSION_LIMIT
     memory_limit: int | None = None
     table_limit: int | None = None
+    memories: int | None = None
+    tables: int | None = None
     instances: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in (
             ("memory_limit", self.memory_limit),
             ("table_limit", self.table_limit),
+            ("memories", self.memories),
+            ("tables", self.tables),
             ("instances", self.instances),
         ):
             if value is not None and not 0 <= value <= _MOST:
@@ -110,6 +116,21 @@ class GuestSettings:
             raise UsageError(f"stack_space is {space!r}: expected (start, end), a number of bytes, or None")
         if self.recursion_limit < 0:
             raise UsageError(f"recursion_limit is {self.recursion_limit}: expected a number of calls, 0 or more")
+
+    @property
+    def most_memories(self) -> int | None:
+        """How many memories of its own a guest may have; None is any number."""
+        return _number_of(self.memories, self.memory_limit)
+
+    @property
+    def most_tables(self) -> int | None:
+        """How many tables a guest may have; None is any number."""
+        return _number_of(self.tables, self.table_limit)
+
+
+def _number_of(given: int | None, limit_of_each: int | None) -> int | None:
+    """Return how many of something there may be: one, if nobody says, where each has a limit."""
+    return 1 if given is None and limit_of_each is not None else given
 
 
 def _is_range(value: object) -> bool:

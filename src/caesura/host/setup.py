@@ -84,7 +84,7 @@ def make_protocol(instance: Instance, settings: GuestSettings) -> Protocol:
         raise UsageError("the module exports the Asyncify functions but no memory for the asyncify stack")
     memory = instance.memory_item(description.asyncify_memory)
     address = ctypes.addressof(memory._memory)
-    has_own_memory = description.asyncify_memory != description.memory
+    has_own_memory = description.has_own_asyncify_memory
     if has_own_memory:
         start = _CONTROL_BLOCK
         end = int(native.memory_size(instance.context, address))
