@@ -50,55 +50,67 @@ class Run:
         self._loop = asyncio.get_running_loop()
         self._output: asyncio.Queue[bytes] = asyncio.Queue(_PIECES)
         self._stopping = threading.Event()
-        self._guest: caesura.Guest | None = None
+        self._interruptions = caesura.Interruptions()
 
     async def output(self) -> AsyncIterator[bytes]:
         """Run the program; yield what it writes, and at the end in a line why it ended, if not well."""
         running = asyncio.ensure_future(self._loop.run_in_executor(threads, self._run))
+        piece = asyncio.ensure_future(self._output.get())
         try:
-            while True:
-                piece = asyncio.ensure_future(self._output.get())
+            while not running.done():
                 await asyncio.wait({piece, running}, return_when=asyncio.FIRST_COMPLETED)
                 if piece.done():
                     yield piece.result()
-                    continue
-                piece.cancel()
-                if running.done():
-                    break
+                    piece = asyncio.ensure_future(self._output.get())
+            await asyncio.sleep(0)  # what the program wrote last may be in the queue, or with `piece` already
+            if piece.done():
+                yield piece.result()
             while not self._output.empty():
                 yield self._output.get_nowait()
             yield running.result()
         finally:  # at the end, and when the client has gone
-            self.stop()
-
-    def stop(self) -> None:
-        """End the program, whatever it does."""
-        self._stopping.set()
-        if self._guest is not None:
-            self._guest.interrupt()
+            piece.cancel()
+            self._stopping.set()
 
     def _run(self) -> bytes:
-        timer = threading.Timer(SECONDS, self.stop)
-        timer.start()
+        done = threading.Event()
+        limiting = threading.Thread(target=self._limit, args=(done,))
+        limiting.start()
         try:
             return asyncio.run(self._call())
         finally:
-            timer.cancel()
+            done.set()
+            self._stopping.set()
+            limiting.join()
+
+    def _limit(self, done: threading.Event) -> None:
+        """End the program when its time is over or its client has gone, whatever it does.
+
+        That is tried again and again: an interruption reaches no call that begins after it.
+        """
+        self._stopping.wait(SECONDS)
+        while not done.is_set():
+            self._interruptions.interrupt()
+            self._stopping.set()
+            done.wait(0.05)
 
     async def _call(self) -> bytes:
+        watching = asyncio.create_task(self._watch(asyncio.current_task()))
         wasi = caesura.Wasi(stdin=self._given, stdout=self._write, stderr=self._write)
         try:
-            async with await self._program.load(wasi=wasi, memory_limit=MEMORY, table_limit=100_000) as guest:
-                self._guest = guest
-                watching = asyncio.create_task(self._watch(asyncio.current_task()))
-                try:
-                    code = await guest.run()
-                finally:
-                    watching.cancel()
+            async with await self._program.load(
+                wasi=wasi,
+                memory_limit=MEMORY,
+                table_limit=100_000,
+                interruptions=self._interruptions,  # it may never end loading either
+            ) as guest:
+                code = await guest.run()
         except asyncio.CancelledError:
             return b"\n(stopped)\n"
         except caesura.CaesuraError as error:  # it trapped, or did what it must not
             return f"\n({error})\n".encode()
+        finally:
+            watching.cancel()
         return f"\n(exit code {code})\n".encode() if code else b""
 
     async def _watch(self, task: asyncio.Task[object] | None) -> None:

@@ -11,6 +11,8 @@ from typing import Final
 import httpx
 import pytest
 
+import caesura
+from examples import plugin_server
 from tests.host.support import run
 from tests.support.engine import assemble
 from tests.support.paths import REPOSITORY
@@ -53,8 +55,15 @@ def address() -> Iterator[str]:
             server.terminate()
 
 
-async def upload(client: httpx.AsyncClient) -> str:
-    answer = await client.post("/programs", content=assemble(PROGRAM))
+# Programs that never end being loaded.
+LOOPS: Final = [
+    '(func $start (loop (br 0))) (start $start) (func (export "_start"))',
+    '(func (export "_initialize") (loop (br 0))) (func (export "_start"))',
+]
+
+
+async def upload(client: httpx.AsyncClient, program: str = PROGRAM) -> str:
+    answer = await client.post("/programs", content=assemble(program))
     assert answer.status_code == 201, answer.text
     return f"/programs/{answer.json()['name']}/run"
 
@@ -87,6 +96,35 @@ def test_what_takes_too_much_is_ended_and_others_go_on(address: str, given: byte
                 assert (await client.post(place, content=b"quick")).content == b"quick"
             for answer in await asyncio.gather(*greedy):
                 assert answer.content.startswith(given) and answer.content.endswith(end)
+
+    run(main())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_loading_ends_too(address: str, loop: str) -> None:
+    async def main() -> None:
+        async with client_of(address) as client:
+            place = await upload(client)
+            greedy = await upload(client, f'(module {loop} (memory (export "memory") 1))')
+            answers = asyncio.gather(*[client.post(greedy) for _ in range(3)])
+            assert (await client.post(place, content=b"quick")).content == b"quick"
+            assert {answer.content[-14:] for answer in await answers} == {b" interrupted)\n"}
+
+    run(main())
+
+
+def test_nothing_is_left_of_a_client_that_went() -> None:
+    async def main() -> None:
+        before = asyncio.all_tasks()
+        program = await caesura.compile(assemble(PROGRAM), wasi=True, interruptible=True)
+        answer = plugin_server.Run(program, b"wait").output()
+        async for piece in answer:
+            assert piece == b"wait"
+            break
+        await answer.aclose()  # type: ignore[attr-defined]
+        async with asyncio.timeout(20):
+            while asyncio.all_tasks() != before:
+                await asyncio.sleep(0.01)
 
     run(main())
 
