@@ -7,7 +7,9 @@ guests of it again and again keeps it with `compile`.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Final, Never
 
 from caesura.errors import UsageError
 from caesura.host.compiling import WASI, Provided, Recipe
@@ -25,6 +27,12 @@ from caesura.host.wasi import Wasi
 from caesura.instrument.options import Options
 
 _DEFAULT_OPTIONS: Final = Options()
+
+_WASI_HINT: Final = " (True is for compile; a guest gets an object of its own, such as caesura.Wasi())"
+
+# Which parameters of `load` are whose, where the two parts of its work are done one after the other.
+_PROGRAM_PARAMETERS: Final = tuple(item.name for item in fields(ProgramSettings))
+_GUEST_PARAMETERS: Final = (*(item.name for item in fields(GuestSettings)), "interruptions")
 
 
 async def load(
@@ -80,7 +88,7 @@ async def load(
     program_settings = ProgramSettings(
         options=options,
         cache=cache,
-        interruptible=bool(interruptible),
+        interruptible=_is_interruptible(interruptible),
         accept_instrumented=accept_instrumented,
         memory_reservation=memory_reservation,
         native_stack_size=native_stack_size,
@@ -105,30 +113,40 @@ async def compile(  # noqa: A001 - users write `caesura.compile`
     source: Source,
     imports: Imports | None = None,
     *,
-    wasi: bool = False,
+    wasi: bool | Wasi = False,
     options: Options = _DEFAULT_OPTIONS,
     cache: bool = True,
     interruptible: bool = False,
     accept_instrumented: bool = True,
     memory_reservation: int | None = None,
     native_stack_size: int = NATIVE_STACK_SIZE,
+    **others: Never,
 ) -> Program:
     """Compile a module and keep it: `await program.load(...)` makes guests of it, in a fraction of a millisecond.
 
     `imports` is what guests get that are given nothing else, and says which imports may suspend; `wasi` is whether
-    they are WASI programs. The other parameters, and the errors, are those of `load`.
+    they are WASI programs. A `Wasi` object says it, too, and is a pattern: where its output waits (`stdout` is a
+    coroutine function), that of the guests may. No guest gets it.
+
+    The other parameters, and the errors, are those of `load`. What `load` takes beyond these is each guest's own, and
+    goes to `program.load`: it is a UsageError here.
     """
+    _check_others(others, "compile", "program.load", _GUEST_PARAMETERS)
+    if not isinstance(wasi, bool | Wasi):
+        raise UsageError(f"wasi is {wasi!r}: compile expects True, False, or a Wasi object as a pattern")
+    _refuse_interruptions(interruptible)
     settings = ProgramSettings(
         options=options,
         cache=cache,
-        interruptible=interruptible,
+        interruptible=_is_interruptible(interruptible),
         accept_instrumented=accept_instrumented,
         memory_reservation=memory_reservation,
         native_stack_size=native_stack_size,
     )
-    connections = _connect(imports, Wasi() if wasi else None)
-    compiled = await _obtain_compiled(source, connections, wasi, settings)
-    return Program(compiled, imports or {}, connections, wasi)
+    pattern = wasi if isinstance(wasi, Wasi) else Wasi() if wasi else None
+    connections = _connect(imports, pattern)
+    compiled = await _obtain_compiled(source, connections, pattern is not None, settings)
+    return Program(compiled, imports or {}, connections, pattern is not None)
 
 
 class Program:
@@ -158,6 +176,7 @@ class Program:
         tables: int | None = None,
         instances: int | None = None,
         interruptions: Interruptions | None = None,
+        **others: Never,
     ) -> Guest:
         """Make a guest. `imports` are its own; by default those that were given to `compile`. `interruptions` can stop
         what it computes, also while it is being loaded, if the program was compiled with `interruptible=True`.
@@ -165,6 +184,9 @@ class Program:
         The other parameters, and the errors, are those of `caesura.load`; it is a UsageError, too, if a function may
         suspend that was no coroutine function when the module was compiled.
         """
+        _check_others(others, "program.load", "compile", _PROGRAM_PARAMETERS)
+        if not (interruptions is None or isinstance(interruptions, Interruptions)):
+            raise UsageError(f"interruptions is {interruptions!r}: expected a caesura.Interruptions object")
         settings = GuestSettings(
             shadow_stack_size=shadow_stack_size,
             single_stack=single_stack,
@@ -187,7 +209,7 @@ class Program:
         if added:
             raise UsageError(
                 f"{', '.join(added)} may suspend now, and was no coroutine function among the imports that the module "
-                "was compiled with: compile it with the imports that guests get"
+                f"was compiled with: {_advice(added)}"
             )
         program = self._compiled.program(Provided(connections.provided, self._wasi))
         if interruptions is not None and not program.settings.interruptible:
@@ -237,9 +259,48 @@ async def make_guest(
     return guest
 
 
+def _check_others(given: Iterable[str], here: str, there: str, known_there: Iterable[str]) -> None:
+    """Raise for parameters that a function does not take: UsageError if the other part of `load` does."""
+    for name in given:
+        if name == "interruptible":
+            raise UsageError(
+                "interruptible belongs to compile; program.load takes interruptions=caesura.Interruptions()"
+            )
+        if name in known_there:
+            raise UsageError(f"{name} belongs to {there}, not to {here}")
+        raise TypeError(f"{here}() got an unexpected keyword argument '{name}'")
+
+
+def _refuse_interruptions(given: object) -> None:
+    if isinstance(given, Interruptions):
+        raise UsageError(
+            "an Interruptions object serves one guest, and compile makes none: compile with interruptible=True and "
+            "give the object to program.load(interruptions=...)"
+        )
+
+
+def _is_interruptible(given: object) -> bool:
+    if not isinstance(given, bool | Interruptions):
+        raise UsageError(
+            f"interruptible is {given!r}: expected True, False, or for load a caesura.Interruptions object"
+        )
+    return bool(given)
+
+
+def _advice(added: list[str]) -> str:
+    if all(name.startswith(f"{WASI}.") for name in added):
+        return (
+            "compile it with a Wasi object as a pattern whose stdout or stderr is a coroutine function, too "
+            "(wasi=caesura.Wasi(stdout=...))"
+        )
+    return "compile it with the imports that guests get"
+
+
 def _connect(imports: Imports | None, wasi: Wasi | None) -> Connections:
     if wasi is None:
         return Connections(imports or {}, {}, {})
+    if not isinstance(wasi, Wasi):
+        raise UsageError(f"wasi is {wasi!r}: expected a caesura.Wasi object{_WASI_HINT if wasi is True else ''}")
     return Connections(imports or {}, {WASI: wasi.functions()}, {WASI: wasi.blocking()})
 
 
