@@ -34,11 +34,13 @@ demo: $(PACKAGE) $(NPM)
 test: $(PACKAGE) $(NPM)
 	@$(RUN) -m tests
 
-# Also what needs more than npm and PyPI have: Emscripten, Chromium, zsh and fish, which are installed where root may.
+# Also what needs more than npm and PyPI have: Emscripten, Chromium, zsh and fish, which are installed where root may, and
+# Composer, which is only unpacked.
 test-all: $(PACKAGE) $(NPM)
 	@sh tests/emscripten/setup.sh
 	@sh js/test/setup.sh
 	@sh tests/cli/setup.sh
+	@sh tests/real/php/setup.sh
 	@$(RUN) -m tests compiled interpreted javascript native php_plain
 
 lint: $(TOOLS) $(NPM)

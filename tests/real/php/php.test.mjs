@@ -59,6 +59,27 @@ describe(`PHP 8.3, ${build}`, () => {
     assert.deepEqual(await runs(code), { text: "1760", exitCode: 0 });
   });
 
+  it("reads what arrives when a process has ended", async () => {
+    const code = `$late = '(sleep 0.1; echo late) & exit 3';
+      $p = proc_open($late, [1 => ['pipe', 'w']], $pipes, '/');
+      echo stream_get_contents($pipes[1]), proc_close($p), exec($late);`;
+    assert.deepEqual(await runs(code), { text: "late\n3late", exitCode: 0 });
+  });
+
+  it("opens a file under the number of an ended process's pipe", async () => {
+    // The glue must not go on to read it as the input of the process.
+    const code = `for ($i = 0; $i < 10; $i++) {
+        $p = proc_open('true', [['pipe', 'r'], ['pipe', 'w'], ['pipe', 'w']], $pipes, '/');
+        while (proc_get_status($p)['running']) usleep(100);
+        $files = [fopen('/dev/urandom', 'r'), fopen('/dev/urandom', 'r'), fopen('/dev/urandom', 'r')];
+        usleep(30000);
+        foreach ([...$files, ...$pipes] as $file) fclose($file);
+        proc_close($p);
+        echo $i;
+      }`;
+    assert.deepEqual(await runs(code), { text: "0123456789", exitCode: 0 });
+  });
+
   for (const [way, define] of Object.entries(WAYS)) {
     describe(way, () => {
       let unhurry;

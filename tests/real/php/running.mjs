@@ -5,15 +5,16 @@
  * instrumented it, driven by the ponyfill, and `packaged` is npm's own build with Asyncify. The glue is npm's in all cases.
  */
 
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 
 import { install } from "../../../js/src/index.js";
+import { startProcess } from "./processes.mjs";
 
-const repository = new URL("../../../", import.meta.url);
+export const repository = new URL("../../../", import.meta.url);
 
 /** The ways in which `wait` suspends: each the definition of that function in PHP. */
 export const WAYS = {
@@ -73,7 +74,7 @@ export async function load(build, names = []) {
   const { PHP } = await import("@php-wasm/universal");
   return async () => {
     const php = new PHP(await loadNodeRuntime("8.3", { emscriptenOptions: { processId: 1, wasmBinary }, extensions }));
-    await php.setSpawnHandler((command, words, options) => spawn(command, words, { shell: !words?.length, ...options }));
+    await php.setSpawnHandler(startProcess);
     return php;
   };
 }
