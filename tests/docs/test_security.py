@@ -71,6 +71,8 @@ TESTS: Final = {
         "host/test_calls.py::test_deep_stacks_grow_their_memory",
         "host/test_security.py::test_suspended_calls_take_no_more_than_the_limit",
     ),
+    "It can hold objects": ("host/test_references.py::test_objects_that_a_guest_lets_go_do_not_pile_up_in_a_call",),
+    "What it has let go": ("host/test_references.py::test_objects_that_a_guest_lets_go_do_not_pile_up_in_a_call",),
     "It can recurse": (
         "host/test_native_stack.py::test_a_guest_and_a_host_function",
         "host/test_native_stack.py::test_how_much_guest_code_may_take_is_an_option",

@@ -73,6 +73,7 @@ class Call:
         self._buffer_address = ctypes.addressof(self._buffer)
         self._arguments: list[Any] | None = None
         if export.params.has_references:  # they would not stay good until the guest is entered
+            instance.objects.collect()
             self._arguments = export.params.convert(arguments, "argument", export.name)
         else:
             export.params.write(self._buffer, 0, arguments, instance.objects, "argument", export.name)

@@ -97,6 +97,8 @@ class HostFunction:
         """Write what the function returned; a result that nobody wants is dropped."""
         if self.results.count:
             results = results_from(result, self.results.count)
+            if self.results.has_references:
+                call.instance.objects.collect()
             buffer = self.slots.from_address(values)
             self.results.write(buffer, 0, results, call.instance.objects, "result", self._owner)
 

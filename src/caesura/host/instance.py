@@ -207,6 +207,7 @@ class Instance:
         self._items = {}
         self.store.close()
         self.guest = None
+        self.objects.clear()
 
     def export(self, name: str) -> Export:
         """Return an exported function; raises UsageError where there is none."""

@@ -57,6 +57,7 @@ externref_new: Final = function("wasmtime_externref_new", c_bool, _POINTER, _POI
 externref_data: Final = function("wasmtime_externref_data", _POINTER, _POINTER, _POINTER)
 externref_to_raw: Final = function("wasmtime_externref_to_raw", c_uint32, _POINTER, _POINTER)
 externref_from_raw: Final = function("wasmtime_externref_from_raw", None, _POINTER, c_uint32, _POINTER)
+collect_garbage: Final = function("wasmtime_context_gc", _POINTER, _POINTER)
 externref_unroot: Final = function("wasmtime_externref_unroot", None, _POINTER)
 function_from_raw: Final = function("wasmtime_func_from_raw", None, _POINTER, _POINTER, _POINTER)
 function_to_raw: Final = function("wasmtime_func_to_raw", _POINTER, _POINTER, _POINTER)

@@ -3,6 +3,11 @@
 An object is kept here while the guest has references to it; the guest sees a number. A function is Wasmtime's handle,
 which means something only together with the store that it came from, and Wasmtime aborts the process on another's: so
 each reference knows its guest.
+
+Wasmtime collects garbage when its own heap is full, where a reference is a few bytes, whatever the object behind it
+takes. So a collection is made here whenever as many references were made since the last one as were alive after that,
+and at least some thousands: then what the guest has let go is never much more than what it keeps, and a reference costs
+what it did. Collecting at each reference was rejected, since a collection looks at all that are alive.
 """
 
 from __future__ import annotations
@@ -26,6 +31,9 @@ from caesura.wasm import types as t
 _holders: Final[WeakValueDictionary[int, References]] = WeakValueDictionary()
 _holder_numbers: Final = itertools.count(1)
 _OBJECT_BITS: Final = 40
+
+# So many references are made at least from one collection to the next.
+_FEW: Final = 10_000
 
 # The bytes of Wasmtime's structure for a reference, or more.
 _REFERENCE_SIZE: Final = 32
@@ -79,6 +87,7 @@ class References:
         self._address = ctypes.addressof(self._reference)
         self.dropped: list[object] = []  # what the guest let go
         self._held: dict[int, object] = {}
+        self._until_collection = _FEW  # references to be made before
         number = next(_holder_numbers)
         self._numbers = itertools.count((number << _OBJECT_BITS) + 1)
         _holders[number] = self
@@ -101,6 +110,7 @@ class References:
         if value is None:
             return 0
         number = next(self._numbers)
+        self._until_collection -= 1
         self._held[number] = value
         if not native.externref_new(self._context, number, _finalizer, address):
             del self._held[number]
@@ -152,6 +162,25 @@ class References:
     def release(self, number: int) -> None:
         """Let an object go, but not here, in the middle of Wasmtime's collector: its `__del__` may call the guest."""
         self.dropped.append(self._held.pop(number, None))
+
+    def collect(self) -> None:
+        """Let go of objects that the guest has no references to any more, if it is time to look for them.
+
+        Called where no raw references are about that were not given to the guest yet, and where the guest may be
+        called: objects that go may do so.
+        """
+        if self._until_collection <= 0:
+            error = native.collect_garbage(self._context)
+            if error:
+                raise native.error_from(error)
+            self._until_collection = max(_FEW, len(self._held))
+        if self.dropped:
+            self.let_go()
+
+    def clear(self) -> None:
+        """Let go of all objects: the guest is closed."""
+        self._held.clear()
+        self.let_go()
 
     def let_go(self) -> None:
         """Let go of the objects that the guest has let go."""
