@@ -67,6 +67,16 @@ let current;
 export const isObject = (value) => Object(value) === value;
 
 /**
+ * Return an import's result if it is iterable where the guest takes several: the engine would name code of this package.
+ * @param {Site} site
+ * @param {any} result
+ */
+export function checkResult({ name, blank }, result) {
+  if (!Array.isArray(blank) || typeof result?.[Symbol.iterator] == "function") return result;
+  throw new TypeError(`${name}: the guest takes several results, and this one is not iterable`);
+}
+
+/**
  * Wrap an imported function so that what it calls does not count as part of the call that it serves. That goes for
  * everything on the way, like a `then` that is a getter.
  * @param {Site} site
@@ -84,7 +94,7 @@ export function importStub(site) {
         return ((!guest.instrumented && call?.guest) || guest).suspend(call, site, result);
       }
       if (call && isObject(result)) call.converts = true;
-      return result;
+      return checkResult(site, result);
     } finally {
       current = call;
     }

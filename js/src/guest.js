@@ -11,7 +11,7 @@
  * of a table) are driven with both. A factory and not a class: minifiers shorten variables, but not properties.
  */
 
-import { isEntry, isObject, REWINDING, RUNNING, UNWINDING } from "./call.js";
+import { checkResult, isEntry, isObject, REWINDING, RUNNING, UNWINDING } from "./call.js";
 import { EngineInstance, fail, isExported, SuspendError } from "./errors.js";
 import { isAddress } from "./options.js";
 import { like, makeStacks, unsigned } from "./stacks.js";
@@ -416,7 +416,7 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
         write(STATUS, RUN);
         exports.asyncify_stop_rewind();
       }
-      const value = /** @type {Function} */ (call.answer)();
+      const value = checkResult(site, /** @type {Function} */ (call.answer)());
       call.converts = isObject(value);
       return value;
     },

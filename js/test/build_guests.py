@@ -26,6 +26,7 @@ BINARYEN: Final = REPOSITORY / "node_modules" / "binaryen" / "bin" / "wasm-opt"
 ONLY: Final = {
     "catch": ("bare", "plain", "thunks"),  # Binaryen cannot read this form of exceptions as it is
     "lists": ("plain", "thunks"),
+    "recursive": ("plain", "thunks"),
     "memory64": ("plain", "thunks"),
     "calls": ("bare", "plain", "thunks", "binaryen"),
     "between": ("bare",),
@@ -60,6 +61,7 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "jspi": {"imports": ("env.ask", "env.wide", "env.pair", "env.wait")},
     "stacks": {"imports": ("env.ask",)},
     "lists": {"imports": ("env.ask",), "remove_list": ("forgotten",)},
+    "recursive": {"imports": ("env.ask",), "remove_list": ("f*", "down")},
     "calls": {"imports": ("env.ask",)},
     "limits": {"imports": ("env.ask",)},
     "strings": {"imports": ("env.ask",)},

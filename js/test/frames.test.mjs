@@ -274,3 +274,16 @@ it("reads text, where an engine has no more", () => {
     assert.equal(output, ["16", refused, "2", refused, "16", ""].join("\n"));
   }
 });
+
+for (const { way, module } of waysToRun("recursive")) {
+  it(`what is not instrumented is named once each, and not without end: ${way}`, async () => {
+    const { exports } = new ponyfill.Instance(module, { env: { ask: new ponyfill.Suspending(() => sleep(0, 1)) } });
+    const { message } = await ponyfill.promising(exports.down)(3000).then(assert.fail, (error) => error);
+    const [, names] = /^env.ask cannot suspend: not instrumented: (.*), and 3 more$/.exec(message);
+    const functions = names.split(", ").map((name) => /wasm-function\[(\d+)/.exec(name)[1]);
+    assert.equal(new Set(functions).size, 20);
+    assert.equal(functions.length, 20);
+    assert.ok(message.length < 3000, message);
+    assert.equal(await ponyfill.promising(exports.down)(0).catch(({ name }) => name), "SuspendError");
+  });
+}

@@ -133,6 +133,20 @@ for (const { way, module, api } of waysToRun("jspi").filter(({ way }) => way != 
   });
 }
 
+for (const { way, module, api } of waysToRun("jspi").filter(({ way }) => /plain|thunks|secondary/.test(way))) {
+  it(`several results that are none are refused by the import's name: ${way}`, async () => {
+    let answer;
+    const { exports } = new api.Instance(module, { env: { ...env(never), pair: new Suspending(() => answer) } });
+    for (const value of [5, null, undefined, {}]) {
+      for (answer of [value, Promise.resolve(value)]) {
+        await assert.rejects(promising(exports.pair)(), { name: "TypeError", message: /^env.pair: .* not iterable/ });
+      }
+    }
+    answer = new Set([1, 2.5]);
+    assert.deepEqual(await promising(exports.pair)(), [1, 2.5]);
+  });
+}
+
 it("closing what the engine's JSPI runs is refused", { skip: !hasNative && "this engine has no JSPI" }, () => {
   const module = new WebAssembly.Module(bytes("jspi", "bare"));
   const instance = new ponyfill.Instance(module, { env: env(never) });
