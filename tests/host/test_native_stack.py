@@ -171,3 +171,52 @@ for depth in range(limit - 120, limit):
 print(sorted(map(str, seen)))
 """)
     assert said == "['5', 'None', 'RecursionError']\n"
+
+
+@pytest.mark.parametrize("abi", ["here", "thunks", "plain", "plain in its own memory"])
+@pytest.mark.parametrize("caught", [False, True])
+def test_a_suspendable_guest_that_calls_itself_through_the_host(abi: str, caught: bool) -> None:
+    """Where there is no room for the guest, there is none for the ABI's functions: that is the same trap."""
+    said = output(f"""
+from tests.host.support import instrumented
+sys.setrecursionlimit(10**6)
+BACK = b'''(module (import "env" "back" (func $back (param i32) (result i32))) (memory (export "memory") 1)
+    (func $deep (param i32) (result i32)
+        (if (result i32) (i32.eqz (local.get 0))
+            (then (call $back (i32.const 0)))
+            (else (call $deep (i32.sub (local.get 0) (i32.const 1))))))
+    (func (export "cb") (param i32) (result i32)
+        (if (result i32) (i32.eqz (local.get 0))
+            (then (call $back (i32.const 1)))
+            (else (call $deep (i32.sub (local.get 0) (i32.const 1)))))))'''
+waits = True
+
+async def back(guest, x):
+    if waits:
+        await asyncio.sleep(0)
+        return 7
+    try:
+        return await guest.call("cb", depth)
+    except caesura.GuestTrap as trap:
+        if not {caught}:
+            raise
+        return 100 if trap.kind == "stack overflow" else 200
+
+async def main():
+    global waits, depth
+    module = BACK if {abi!r} == "here" else instrumented(BACK, {abi!r})
+    space = dict(stack_space=(1024, 65536)) if {abi!r} in ("thunks", "plain") else {{}}
+    for limits in (dict(native_stack_size=262144, recursion_limit=10**5), dict(recursion_limit=10**5)):
+        guest = await caesura.load(module, {{"env": {{"back": back}}}}, cache=False, **space, **limits)
+        for depth in range(0, 12):
+            waits = False
+            try:
+                print(await guest.call("cb", depth))
+            except caesura.GuestTrap as trap:
+                print(trap.kind)
+            waits = True
+            assert await guest.call("cb", 3) == 7
+
+asyncio.run(main())
+""")
+    assert set(said.splitlines()) == {"100" if caught else "stack overflow"}

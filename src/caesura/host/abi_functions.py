@@ -14,7 +14,7 @@ import wasmtime
 
 from caesura.errors import UsageError
 from caesura.host import native
-from caesura.host.errors import GuestTrap
+from caesura.host.errors import STACK_OVERFLOW, GuestTrap
 from caesura.host.interruption import arm
 from caesura.host.values import SLOT
 
@@ -32,6 +32,7 @@ class AbiFunction:
         self.position = 0
         self.depth = 0
         self._name = name
+        self._failure = ""
         self._function = function  # keeps the structure at the address alive
         self._buffer = ctypes.create_string_buffer((argument or 0).to_bytes(SLOT, "little"), SLOT)
         self._trap = instance.trap
@@ -49,7 +50,7 @@ class AbiFunction:
     def __call__(self) -> None:
         """Call it; raises GuestTrap if it fails."""
         if not self.attempt():
-            raise GuestTrap(f"{self._name} failed", ())
+            raise GuestTrap(self._failure, ())
 
     def attempt(self) -> bool:
         """Call it and tell whether it succeeded."""
@@ -71,8 +72,9 @@ class AbiFunction:
         self.error = None
         if error:
             native.error_from(error)
-        if trap:
-            native.trap_from(trap)
+        self._failure = f"{self._name} failed"
+        if trap and native.trap_from(trap).trap_code == wasmtime.TrapCode.STACK_OVERFLOW:
+            self._failure = STACK_OVERFLOW
         return False
 
     def result(self) -> int | None:

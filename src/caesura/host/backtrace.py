@@ -12,7 +12,7 @@ import wasmtime
 
 from caesura.host import native
 from caesura.host.description import Description
-from caesura.host.errors import ASYNCIFY_OVERFLOW, MEMORY_OUT_OF_BOUNDS
+from caesura.host.errors import ASYNCIFY_OVERFLOW, MEMORY_OUT_OF_BOUNDS, STACK_OVERFLOW
 
 _MOST_FRAMES: Final = 20
 
@@ -25,7 +25,7 @@ _ENTERED: Final = "asyncify_entered_while_unwinding"
 
 # By the names that wasmtime-py gives them; older versions do not have all.
 _KINDS: Final = {
-    "STACK_OVERFLOW": "stack overflow",
+    "STACK_OVERFLOW": STACK_OVERFLOW,
     "MEMORY_OUT_OF_BOUNDS": MEMORY_OUT_OF_BOUNDS,
     "HEAP_MISALIGNED": "misaligned atomic access",
     "TABLE_OUT_OF_BOUNDS": "table out of bounds",

@@ -18,6 +18,9 @@ ASYNCIFY_CORRUPTED: Final = "asyncify stack corrupted"
 # WebAssembly's own, also for pointers that a guest hands to a host function.
 MEMORY_OUT_OF_BOUNDS: Final = "memory out of bounds"
 
+# WebAssembly's own, also where there is no room for a function of the ABI.
+STACK_OVERFLOW: Final = "stack overflow"
+
 _NOTE: Final = "guest backtrace, innermost first:\n"
 
 # How many of the first of these an exception keeps, and of the last.

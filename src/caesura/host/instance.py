@@ -24,7 +24,7 @@ from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
 from caesura.host.call import NOWAIT, Call
 from caesura.host.description import ENTRY_PREFIX, NONE, THUNKS, FunctionShape
 from caesura.host.driving import give_up
-from caesura.host.errors import GuestTrap, note_backtrace
+from caesura.host.errors import STACK_OVERFLOW, GuestTrap, note_backtrace
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction
 from caesura.host.interruption import Interruptions, watch
 from caesura.host.lifetime import watch_lifetime
@@ -280,7 +280,9 @@ class Instance:
         try:
             self.repair(call)
         except GuestTrap as broken:
-            raise broken from raised
+            if broken.kind != STACK_OVERFLOW or not self.depth:
+                raise broken from raised
+            # The call began where there was no room even for that, so it has changed nothing.
         names = describe_frames(failure, self.description)
         if raised is not None:
             if isinstance(raised, GuestTrap) and not raised.backtrace:
