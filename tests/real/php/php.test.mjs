@@ -53,12 +53,6 @@ describe(`PHP 8.3, ${build}`, () => {
     assert.deepEqual(await runs(code), { text: "1999000", exitCode: 0 });
   });
 
-  it("waits deep in recursion through C code", async () => {
-    // Three quarters of what the engine's own JSPI can do on its default stack, which is a megabyte in all versions of Node.
-    const code = "function f($n) { return $n ? array_map('f', [$n - 1])[0] + 1 : (usleep(10) ?? 0); } echo f(1760);";
-    assert.deepEqual(await runs(code), { text: "1760", exitCode: 0 });
-  });
-
   it("reads what arrives when a process has ended", async () => {
     const code = `$late = '(sleep 0.1; echo late) & exit 3';
       $p = proc_open($late, [1 => ['pipe', 'w']], $pipes, '/');
