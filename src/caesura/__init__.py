@@ -11,6 +11,7 @@ from caesura.errors import (
     InternalError,
     MalformedModule,
     ModuleError,
+    ResourceError,
     UnsupportedModule,
     UsageError,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "Named",
     "Options",
     "Program",
+    "ResourceError",
     "UnsupportedModule",
     "UsageError",
     "Wasi",

@@ -2,8 +2,9 @@
 
 A caller needs to know one thing first: who has to act. `ModuleError` is the module's fault (its author or its
 compiler acts), `UsageError` the caller's (a bad option, a bad list, an unreadable file), `GuestTrap` the running
-guest's, `InternalError` ours. Each carries its whole message; `ModuleError` adds where: function and byte offset.
-A class per cause was rejected: nobody catches "bad LEB128 in the element section" differently from "unknown opcode".
+guest's, `ResourceError` the machine's, `InternalError` ours. Each carries its whole message; `ModuleError` adds where:
+function and byte offset. A class per cause was rejected: nobody catches "bad LEB128 in the element section" differently
+from "unknown opcode".
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ class UsageError(CaesuraError):
 
 class GuestTrap(CaesuraError):
     """The guest trapped."""
+
+
+class ResourceError(CaesuraError):
+    """The machine's fault: it had too little of something, such as memory. The same may succeed later."""
 
 
 class InternalError(CaesuraError):

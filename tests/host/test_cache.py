@@ -18,7 +18,7 @@ import pytest
 
 import caesura
 from caesura.host import cache, cache_limit, program, sources
-from caesura.host.compiling import CompiledCode, compile_module
+from caesura.host.compiling import CompiledCode, compile_prepared
 from tests.host.support import WAITER
 from tests.support.paths import REPOSITORY
 
@@ -104,7 +104,7 @@ def test_an_entry_is_written_and_read(folder: Path, monkeypatch: pytest.MonkeyPa
     def compile_again(*_: object, **options: object) -> None:
         raise AssertionError("compiled although there is an entry")
 
-    monkeypatch.setattr("caesura.host.making.compile_module", compile_again)
+    monkeypatch.setattr("caesura.host.making.compile_prepared", compile_again)
     load_and_call()
     assert folder.stat().st_mode & 0o777 == 0o700 or sys.platform == "win32"
 
@@ -227,7 +227,7 @@ def test_clearing_removes_entries_and_nothing_else(folder: Path) -> None:
 
 def test_loading_does_not_stop_the_loop_and_compiles_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[object] = []
-    compile_really = compile_module
+    compile_really = compile_prepared
     may_compile = threading.Event()
 
     def compile_when_told(*arguments: Any, **options: Any) -> Any:
@@ -235,7 +235,7 @@ def test_loading_does_not_stop_the_loop_and_compiles_once(monkeypatch: pytest.Mo
         compiled.append(arguments)
         return compile_really(*arguments, **options)
 
-    monkeypatch.setattr("caesura.host.making.compile_module", compile_when_told)
+    monkeypatch.setattr("caesura.host.making.compile_prepared", compile_when_told)
 
     async def main() -> None:
         program._compiled.clear()
@@ -252,14 +252,14 @@ def test_loading_does_not_stop_the_loop_and_compiles_once(monkeypatch: pytest.Mo
 def test_whoever_gives_up_does_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     may_compile = threading.Event()
     begun = threading.Event()
-    compile_really = compile_module
+    compile_really = compile_prepared
 
     def compile_when_told(*arguments: Any, **options: Any) -> Any:
         begun.set()
         assert may_compile.wait(30)
         return compile_really(*arguments, **options)
 
-    monkeypatch.setattr("caesura.host.making.compile_module", compile_when_told)
+    monkeypatch.setattr("caesura.host.making.compile_prepared", compile_when_told)
 
     async def give_up() -> None:
         program._compiled.clear()
@@ -307,7 +307,7 @@ def test_an_entry_that_others_may_write_is_not_run(folder: Path, mode: int, monk
     with pytest.warns(caesura.CacheWarning, match="others may write it"):
         load_and_call()
     assert entry.stat().st_mode & 0o777 == 0o600  # it is made anew, as ours
-    monkeypatch.setattr("caesura.host.making.compile_module", None)
+    monkeypatch.setattr("caesura.host.making.compile_prepared", None)
     load_and_call()
 
 

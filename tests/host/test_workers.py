@@ -114,14 +114,79 @@ def test_a_process_that_ends_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> N
     """As when the system runs out of memory; here it is told to compile a module that keeps it busy for long."""
 
     async def main() -> None:
-        load = asyncio.create_task(caesura.load(busy(), IMPORTS, cache=False))
+        loads = [asyncio.create_task(caesura.load(busy(), IMPORTS, cache=False)) for _ in range(2)]
+        killed: set[int] = set()
+        for _ in range(2):  # it is tried again, once
+            while not set(processes()) - killed:
+                await asyncio.sleep(0.01)
+            (process,) = set(processes()) - killed
+            await asyncio.sleep(1)
+            os.kill(process, signal.SIGKILL)
+            killed.add(process)
+        for load in loads:
+            with pytest.raises(caesura.ResourceError, match=r"ended from outside \(by signal 9\).*out of memory"):
+                await load
+        await load_and_call(large())
+
+    run(main())
+
+
+def test_a_module_is_made_although_its_process_was_killed() -> None:
+    async def main() -> None:
+        await load_and_call(large())
+        (process,) = processes()
+        load = asyncio.create_task(caesura.load(bomb(170), IMPORTS, cache=False))
+        await asyncio.sleep(0.3)
+        os.kill(process, signal.SIGKILL)
+        (await load).close()
+        assert len(processes()) == 1 and processes() != [process]
+
+    run(main())
+
+
+def bomb(calls: int) -> bytes:
+    """Return a module that is small, and takes long: the results of all calls stand on the stack."""
+    body = f"{'(call $wait (i32.const 0))' * calls} {'drop ' * calls}"
+    return assemble(f'(module (import "env" "wait" (func $wait (param i32) (result i32))) (func (export "f") {body}))')
+
+
+def test_small_modules_that_take_long_hold_up_nobody() -> None:
+    async def main() -> None:
+        assert len(bomb(300)) < 2000
+        loads = [asyncio.create_task(caesura.load(bomb(300 + n), IMPORTS, cache=False)) for n in range(8)]
+        await load_and_call(WAITER)
+        assert not any(load.done() for load in loads)
         while not processes():
             await asyncio.sleep(0.01)
-        await asyncio.sleep(1)
-        os.kill(processes()[0], signal.SIGKILL)
-        with pytest.raises(caesura.UsageError, match=r"ended from outside \(by signal 9\).*out of memory"):
-            await load
-        await load_and_call(large())
+        begun = processes()
+        for load in loads:
+            load.cancel()
+        await asyncio.gather(*loads, return_exceptions=True)
+        for process in begun:
+            await until_gone(process)
+        await load_and_call(WAITER)
+        assert not processes()
+
+    run(main())
+
+
+def test_a_text_that_takes_long_is_made_in_a_process() -> None:
+    async def main() -> None:
+        text = b'(module (import "env" "wait" (func $wait (param i32) (result i32))) (func (export "f")'
+        text += b"(call $wait (i32.const 0))" * 80 + b"drop " * 80 + b"))"
+        (await caesura.load(text, IMPORTS, cache=False)).close()
+        assert len(processes()) == 1
+
+    run(main())
+
+
+def test_a_time_limit_for_making_a_module() -> None:
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await caesura.compile(busy(), IMPORTS, cache=False)
+        while processes():
+            await asyncio.sleep(0.01)
 
     run(main())
 
@@ -294,6 +359,7 @@ def test_errors_survive_being_sent() -> None:
         caesura.MalformedModule("wrong", 5, "function 3"),
         caesura.UnsupportedModule("too new"),
         caesura.UsageError("wrong option"),
+        caesura.ResourceError("no memory"),
         caesura.InternalError("impossible"),
         caesura.GuestTrap("unreachable", ("inner", "outer")),
         caesura.GuestExit(3),

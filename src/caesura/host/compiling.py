@@ -13,9 +13,10 @@ from typing import Final
 import wasmtime
 
 from caesura.errors import InternalError, UnsupportedModule, UsageError
-from caesura.host.description import ASYNCIFY_MODULE, ImportShape
+from caesura.host.description import ASYNCIFY_MODULE, Description, ImportShape
 from caesura.host.engines import EngineSettings, new_engine
 from caesura.host.settings import ProgramSettings
+from caesura.host.text import one_line
 from caesura.wasm.module import Import, Module
 
 WASI: Final = "wasi_snapshot_preview1"
@@ -59,25 +60,43 @@ class CompiledCode:
     code: bytes
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A binary module as it was given (`original`), what Wasmtime is to compile instead, and its description."""
+
+    original: bytes
+    module: bytes
+    description: Description
+
+
 def compile_module(data: bytes, recipe: Recipe, provided: Provided, parallel: bool) -> CompiledCode:
     """Instrument and compile a binary module; `parallel` uses all processors, and must not be used before a `fork`.
 
     Raises ModuleError for what is malformed or not supported, UsageError for imports or options that do not fit it.
     """
+    return compile_prepared(prepare_module(data, recipe, provided), recipe, parallel)
+
+
+def prepare_module(data: bytes, recipe: Recipe, provided: Provided) -> Prepared:
+    """Instrument a binary module. Raises what `compile_module` raises."""
     from caesura.host.preparing import prepare  # the transformation, which programs from the cache do without
 
     module = Module(data)
     provided.check(item for item in module.imports if item.module != ASYNCIFY_MODULE)
-    prepared, description = prepare(
-        module, recipe.import_list, recipe.settings.options, recipe.settings.accept_instrumented
+    return Prepared(
+        data, *prepare(module, recipe.import_list, recipe.settings.options, recipe.settings.accept_instrumented)
     )
+
+
+def compile_prepared(prepared: Prepared, recipe: Recipe, parallel: bool) -> CompiledCode:
+    """Compile an instrumented module. Raises UnsupportedModule if Wasmtime refuses it."""
     engine = new_engine(recipe.engine, parallel)
     try:
-        compiled = wasmtime.Module(engine, prepared)
+        compiled = wasmtime.Module(engine, prepared.module)
     except wasmtime.WasmtimeError as error:
         try:
-            wasmtime.Module(engine, data)
+            wasmtime.Module(engine, prepared.original)
         except wasmtime.WasmtimeError as original:
-            raise UnsupportedModule(f"Wasmtime refuses the module: {original}") from error
-        raise InternalError(f"Wasmtime refuses the instrumented module: {error}") from error
-    return CompiledCode(description.to_json(), bytes(compiled.serialize()))
+            raise UnsupportedModule(f"Wasmtime refuses the module: {one_line(original)}") from error
+        raise InternalError(f"Wasmtime refuses the instrumented module: {one_line(error)}") from error
+    return CompiledCode(prepared.description.to_json(), bytes(compiled.serialize()))

@@ -4,8 +4,9 @@ Three kinds of work have threads of their own, so that none waits for a slower o
 
 * looking: reading a file, hashing it, mapping what the cache has. A program that is there is not held up by what others
   compile;
-* making what is small, in a thread, where it takes a few milliseconds;
-* making what is not, in worker processes (see `workers`), a bounded number at a time. The threads only wait for them.
+* making what is small, in a thread, where it takes a few milliseconds. Some small modules take long to compile, as the
+  instrumented code shows (see `effort`): these are left to the next;
+* making the others, in worker processes (see `workers`), a bounded number at a time. The threads only wait for them.
 
 What several ask for is made once. When the last of them has been cancelled, the work is: a worker is killed.
 
@@ -26,8 +27,9 @@ from typing import Any, Final, Generic, TypeVar
 
 import wasmtime
 
+from caesura.errors import ResourceError
 from caesura.host import cache, cache_limit, workers
-from caesura.host.compiling import CompiledCode, Provided, Recipe, compile_module
+from caesura.host.compiling import CompiledCode, Prepared, Provided, Recipe, compile_prepared, prepare_module
 from caesura.host.description import Description
 from caesura.host.engines import engine_of
 from caesura.host.lanes import Lane
@@ -43,6 +45,12 @@ _T = TypeVar("_T")
 # 0.2 seconds.
 _SMALL: Final = 16 * 1024
 _FEW_LOCALS: Final = 1000
+
+# What a thread may compile: nanoseconds beyond what goes with the size.
+_MOST_EFFORT: Final = 25_000_000
+
+# How often a module is tried again whose worker was killed: the system chooses whom to kill, not always the culprit.
+_RETRIES: Final = 1
 
 _LOOKING: Final = 4
 _MOST_WORKERS: Final = 4
@@ -199,7 +207,7 @@ class _Maker:
             job.waiters.add(waiter)
             self._jobs[name] = job
         if known is None:
-            lane, work = (self._small, self._make_here) if _is_small(job.data) else (self._large, self._make_elsewhere)
+            lane, work = (self._small, self._make_if_quick) if _is_small(job.data) else self._slow
             lane.put(lambda: self._fulfil(name, job, work))
         try:
             return await waiter.future
@@ -215,15 +223,25 @@ class _Maker:
 
     def make_now(self, job: _Job) -> CompiledModule:
         """Return a module that is neither in memory nor in the cache, made in or for this thread."""
-        return self._make_here(job) if _is_small(job.data) else self._make_elsewhere(job)
+        made = self._make_if_quick(job) if _is_small(job.data) else None
+        return made or self._make_elsewhere(job)
+
+    @property
+    def _slow(self) -> tuple[Lane, Callable[[_Job], CompiledModule]]:
+        return self._large, self._make_elsewhere
 
     def _fulfil(
-        self, name: tuple[Key, Provided, Path | None], job: _Job, work: Callable[[_Job], CompiledModule]
+        self, name: tuple[Key, Provided, Path | None], job: _Job, work: Callable[[_Job], CompiledModule | None]
     ) -> None:
+        """Do some work and tell whoever waits; if it turns out to be no work for this thread, pass it on."""
         result: CompiledModule | None = None
         failure: BaseException | None = None
         if not job.cancelled:
             result, failure = _outcome(lambda: find_compiled(job.key) or work(job))
+            if result is None and failure is None:
+                lane, work = self._slow
+                lane.put(lambda: self._fulfil(name, job, work))
+                return
         with self._lock:
             if self._jobs.get(name) is job:
                 del self._jobs[name]
@@ -231,11 +249,27 @@ class _Maker:
         for waiter in waiters:
             waiter.tell(result, failure)
 
+    def _make_if_quick(self, job: _Job) -> CompiledModule | None:
+        """Make a small module in this thread, or return None if that would take long."""
+        data = assemble(job.data) if is_text(job.data) else job.data
+        if not _is_small(data):
+            return None
+        from caesura.host.effort import compiling_effort  # programs from the cache do without
+        from caesura.wasm.module import Module
+
+        prepared = prepare_module(data, job.recipe, job.provided)
+        if compiling_effort(Module(prepared.module)) > _MOST_EFFORT:
+            return None
+        return self._compile_here(job, prepared)
+
     def _make_here(self, job: _Job) -> CompiledModule:
-        """Make a module in this thread."""
-        module = assemble(job.data) if is_text(job.data) else job.data
+        """Make a module in this thread, however long it takes."""
+        data = assemble(job.data) if is_text(job.data) else job.data
+        return self._compile_here(job, prepare_module(data, job.recipe, job.provided))
+
+    def _compile_here(self, job: _Job, prepared: Prepared) -> CompiledModule:
         with self.compiling:
-            made = compile_module(module, job.recipe, job.provided, parallel=False)
+            made = compile_prepared(prepared, job.recipe, parallel=False)
         job.keep(made)
         with self.compiling:
             return keep_compiled(job.key, load_code(made, job.recipe.engine))
@@ -260,8 +294,12 @@ class _Maker:
             return keep_compiled(job.key, load_code(CompiledCode(answer.description, code), job.recipe.engine))
 
     def _ask(self, job: _Job) -> tuple[Any, bytes]:
-        """Let a worker make a module, one that is idle if there is one."""
+        """Let a worker make a module, one that is idle if there is one; if that is killed, try again once.
+
+        Raises ResourceError if the next one is killed, too.
+        """
         request = Request(job.recipe, job.provided, job.place, _entry_name(job.key))
+        killed = 0
         while True:
             with self._lock:
                 worker = self._idle.pop() if self._idle else None
@@ -278,6 +316,16 @@ class _Maker:
                     raise asyncio.CancelledError from None
                 if is_new:
                     raise workers.NoWorker("it ended before it took the module") from None
+                continue
+            except workers.WorkerKilled as error:
+                if job.cancelled:
+                    raise asyncio.CancelledError from None
+                killed += 1
+                if killed > _RETRIES:
+                    raise ResourceError(
+                        f"the process that was to instrument and compile the module was ended from outside ({error}), "
+                        "and so was the one before: the system may have run out of memory; try again later"
+                    ) from None
                 continue
             finally:
                 self._release(job)

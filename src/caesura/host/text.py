@@ -6,6 +6,7 @@ only, since the commands that transform modules work without it.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from caesura.errors import MalformedModule, UsageError
@@ -35,6 +36,12 @@ def assemble(text: bytes) -> bytes:
         return bytes(wat2wasm(text.removeprefix(_BYTE_ORDER_MARK)))
     except WasmtimeError as error:
         raise _located(text, str(error)) from error
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error of Wasmtime's says: a message and its causes, each in a line of its own there."""
+    lines = [re.sub(r"^(Caused by:|\d+: )", "", line.strip()).strip() for line in str(error).splitlines()]
+    return ": ".join(line for line in lines if line)
 
 
 def _located(text: bytes, message: str) -> MalformedModule:

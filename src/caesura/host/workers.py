@@ -23,7 +23,7 @@ import subprocess
 import sys
 from typing import IO, Any, Final
 
-from caesura.errors import InternalError, UsageError
+from caesura.errors import InternalError
 from caesura.host import messages
 
 _INTERPRETERS: Final = ("python", "pypy")
@@ -39,6 +39,10 @@ main()
 
 class NoWorker(Exception):
     """No process can be started here; the message says why."""
+
+
+class WorkerKilled(Exception):
+    """A worker was ended from outside while it worked; the message says by which signal."""
 
 
 class WorkerGone(Exception):
@@ -64,7 +68,7 @@ class Worker:
     def ask(self, request: Any, data: bytes) -> tuple[Any, bytes]:
         """Send a request and return the answer, each a head and bytes.
 
-        Raises what the worker raised, WorkerGone if it has not taken the request, UsageError or InternalError if it
+        Raises what the worker raised, WorkerGone if it has not taken the request, WorkerKilled or InternalError if it
         ended in the middle.
         """
         sender, receiver = self.process.stdin, self.process.stdout
@@ -120,10 +124,7 @@ class Worker:
     def _obituary(self) -> Exception:
         code = self.process.returncode
         if code in (-signal.SIGTERM, -getattr(signal, "SIGKILL", 9)):
-            return UsageError(
-                f"the process that was to make a program of the module was ended from outside (by signal {-code}): "
-                "the system may have run out of memory"
-            )
+            return WorkerKilled(f"by signal {-code}")
         return InternalError(f"the process that was to instrument and compile the module ended with code {code}")
 
 
