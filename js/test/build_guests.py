@@ -27,6 +27,7 @@ ONLY: Final = {
     "catch": ("bare", "plain", "thunks"),  # Binaryen cannot read this form of exceptions as it is
     "lists": ("plain", "thunks"),
     "recursive": ("plain", "thunks"),
+    "example": ("bare", "thunks"),
     "memory64": ("plain", "thunks"),
     "calls": ("bare", "plain", "thunks", "binaryen"),
     "between": ("bare",),
@@ -61,6 +62,7 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "jspi": {"imports": ("env.ask", "env.wide", "env.pair", "env.wait")},
     "stacks": {"imports": ("env.ask",)},
     "lists": {"imports": ("env.ask",), "remove_list": ("forgotten",)},
+    "example": {"imports": ("env.fetch_length",)},
     "recursive": {"imports": ("env.ask",), "remove_list": ("f*", "down")},
     "calls": {"imports": ("env.ask",)},
     "limits": {"imports": ("env.ask",)},
