@@ -230,7 +230,7 @@ def run_suspended(case: Case, binary: bytes, **options: object) -> None:
 def test_what_can_come_from_outside_may_suspend(name: str) -> None:
     case = OPEN[name]
     report = report_of(case.binary)
-    assert (report.sites, report.reason) == (1, "which calls through a table or a reference")
+    assert (report.sites, report.reason) == (1, "it calls through a table or a reference")
     run_suspended(case, case.binary)
 
 

@@ -60,15 +60,33 @@ def test_reason_is_the_shortest_path(name: str, path: str) -> None:
 
 def test_reasons_without_an_import() -> None:
     functions = reports(imports=("env.sleep",))
-    assert functions["table"].reason == "which calls through a table or a reference"
+    assert functions["table"].reason == "it calls through a table or a reference"
     assert functions["caller"].reason == "table, which calls through a table or a reference"
     assert functions["leaf"].reason.startswith("it calls nothing that may suspend")
     assert functions["clock"].reason.startswith("it calls nothing that may suspend")
     assert not functions["leaf"].instrumented and not functions["clock"].instrumented
     assert functions["never"].reason.startswith("it calls nothing that may suspend")
     listed = reports(imports=("env.now",), ignore_indirect=True, add_list=("direct",), propagate_addlist=True)
-    assert listed["one"].reason == "direct, which a list names"
-    assert reports(only_list=("two", "one"))["two"].reason == "which a list names"
+    assert listed["one"].reason == "direct, which the add-list names"
+    assert reports(only_list=("two", "one"))["two"].reason == "the only-list names it"
+
+
+def test_a_list_that_keeps_a_function_out_is_named() -> None:
+    nothing = "it calls nothing that may suspend"
+    removed = reports(ignore_indirect=True, remove_list=("direct", "odd"))
+    assert removed["direct"].reason == "it is on the remove-list"
+    assert removed["one"].reason == f"{nothing}: direct is on the remove-list"
+    assert removed["even"].reason == f"{nothing}: odd is on the remove-list"
+    assert removed["two"].reason == removed["leaf"].reason == nothing
+    indirect = "its calls through tables and references are ruled out by ignore-indirect"
+    assert removed["table"].reason == f"{nothing}: {indirect}"
+    only = reports(only_list=("two", "leaf"))
+    assert only["one"].reason == "it is not on the only-list"
+    assert only["leaf"].reason == "the only-list names it, but it has no call that may suspend"
+    assert reports(imports=("env.sleep",))["clock"].reason == f"{nothing}: now is not on the import list"
+    assert reports(ignore_imports=True)["clock"].reason == f"{nothing}: now is ruled out by ignore-imports"
+    patterns = reports(remove_list=("no*",), ignore_indirect=True)
+    assert patterns["clock"].reason == f"{nothing}: now is on the remove-list"
 
 
 def test_sites() -> None:

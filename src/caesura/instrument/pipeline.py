@@ -36,7 +36,7 @@ from caesura.instrument.options import Options
 from caesura.instrument.outdated import drop_outdated
 from caesura.instrument.pieces import AUTOMATIC, PIECES, SHARED, choose_moves, default_moves
 from caesura.instrument.prepare import prepare
-from caesura.instrument.reasons import reason_of
+from caesura.instrument.reasons import Reasons
 from caesura.instrument.refusals import Refusals
 from caesura.instrument.report import FunctionReport, Instrumented
 from caesura.instrument.runtime import Runtime
@@ -192,7 +192,8 @@ class _Pipeline:
         if thunks is not None:
             exports += self._add_entry_thunks(thunks, suspension)
         output = self._assemble(bodies, exports, memory, pool)
-        return self._report(output, suspension, time.perf_counter() - start)
+        reasons = Reasons(graph, suspension, lists, self._names.names, len(options.imports) > 0)
+        return self._report(output, reasons, time.perf_counter() - start)
 
     def _add_import_thunks(self, thunks: Thunks, suspension: Suspension) -> None:
         for item in self._module.function_imports():
@@ -378,14 +379,14 @@ class _Pipeline:
             shortened[own] = result
         return result.code
 
-    def _report(self, output: bytes, suspension: Suspension, seconds: float) -> Instrumented:
+    def _report(self, output: bytes, reasons: Reasons, seconds: float) -> Instrumented:
         module = self._module
         reports: list[FunctionReport] = []
         added = len(self._shared_calls) + len(self._prepared.runtime_functions)
         for own in range(len(self._sites) - added):
             function = module.imported_functions + own
             sites = self._sites[own]
-            reason = reason_of(function, sites, suspension, self._names.names)
+            reason = reasons.of(function, sites)
             index = self._prepared.original_function(function)
             name = self._names.name(function, index)
             is_frameless = function in self._frameless
