@@ -69,7 +69,7 @@ $(TOOLS): pyproject.toml | $(RUN)
 	@touch $@
 
 $(PACKAGE): $(SOURCES) $(TOOLS)
-	@echo "--- compiling and installing caesura (half a minute the first time)"
+	@echo "--- compiling and installing caesura (a minute or two the first time)"
 	@touch $@.new  # what changes while this runs is newer, and compiled the next time
 	@$(RUN) -m pip install --disable-pip-version-check --quiet --no-build-isolation .
 	@$(RUN) -m caesura --version

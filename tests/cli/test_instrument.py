@@ -32,6 +32,52 @@ def test_file_to_file(source: Path, tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in.wasm", "out.wasm"]
 
 
+@pytest.mark.parametrize("name", ["out.WAT", "out.wast", "out.Wast"])
+def test_any_spelling_of_the_extension_of_text(name: str, source: Path, tmp_path: Path) -> None:
+    assert caesura_command("instrument", source, "-o", tmp_path / name).code == 0
+    assert (tmp_path / name).read_text() == print_module(RESULT)
+
+
+def test_summary_of_one_function(tmp_path: Path) -> None:
+    (tmp_path / "in.wat").write_text('(module (import "env" "f" (func $f)) (memory 1) (func $one call $f call $f))')
+    done = caesura_command("instrument", "in.wat", "-o", "out.wasm", folder=tmp_path)
+    assert done.err.startswith("caesura: 1 of 1 function instrumented, 2 call sites, ")
+    done = caesura_command("instrument", "in.wat", "-o", "out.wasm", "--remove-list", "one", folder=tmp_path)
+    assert done.err.startswith("caesura: 0 of 1 function instrumented, 0 call sites, ")
+
+
+ONE_MEMORY = '(module (import "env" "f" (func)) (memory {} 1))'
+TWO_MEMORIES = '(module (import "env" "f" (func)) (memory (export "a") 1) (memory {} 1))'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ONE_MEMORY.format('(export "m")'), "exported as 'nope': the module's only memory is exported as 'm'"),
+        (ONE_MEMORY.format(""), "exported as 'nope': the module exports no memory; its only one holds"),
+        ("(module)", "exported as 'nope': the module has no memory, and gets one for the stacks"),
+        (TWO_MEMORIES.format('(export "b")'), "exports none as 'nope'; it exports 'a', 'b': give one of these names"),
+        (
+            TWO_MEMORIES.format("").replace('(export "a")', ""),
+            "none as 'nope'; it exports no memory: export the",
+        ),
+    ],
+)
+def test_a_memory_that_there_is_not(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "in.wat").write_text(text)
+    done = caesura_command("instrument", "in.wat", "-o", "out.wasm", "--memory", "nope", folder=tmp_path)
+    assert done.code == 1
+    assert message in done.error_line()
+    assert not (tmp_path / "out.wasm").exists()
+
+
+def test_the_only_memory_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "in.wat").write_text(ONE_MEMORY.format('(export "m")'))
+    assert caesura_command("instrument", "in.wat", "-o", "out.wasm", "--memory", "m", folder=tmp_path).code == 0
+    done = caesura_command("instrument", "in.wat", "-o", "out.wasm", "--memory", "memory", folder=tmp_path)
+    assert "no memory is exported as 'memory'" in done.error_line()
+
+
 def test_summary_line(source: Path, tmp_path: Path) -> None:
     done = caesura_command("instrument", source, "-o", tmp_path / "out.wasm")
     assert done.err.startswith("caesura: 3 of 4 functions instrumented, 4 call sites, ")
@@ -120,6 +166,8 @@ def test_json_gives_way_to_the_module(source: Path) -> None:
 def test_quiet(source: Path, tmp_path: Path) -> None:
     done = caesura_command("instrument", source, "-o", tmp_path / "out.wasm", "--quiet", "--imports", "env.typo")
     assert (done.code, done.out, done.err) == (0, b"", "")
+    done = caesura_command("instrument", source, "-o", tmp_path / "out.wasm", "--quiet", "--add-list", "")
+    assert (done.code, done.out, done.err) == (0, b"", "")
 
 
 def test_verbose_gives_reasons(source: Path, tmp_path: Path) -> None:
@@ -127,7 +175,13 @@ def test_verbose_gives_reasons(source: Path, tmp_path: Path) -> None:
     lines = done.err.splitlines()
     assert len(lines) == 5
     assert lines[2] == "outer (4): instrumented, 2 call sites: inner -> sleep, an import that may suspend"
-    assert lines[3].startswith("add (5): not instrumented: ")
+    assert lines[3] == "add (5): not instrumented: it calls nothing that may suspend"
+    done = caesura_command("instrument", source, "-o", tmp_path / "out.wasm", "--verbose", "--remove-list", "inner")
+    lines = done.err.splitlines()
+    assert lines[1] == "inner (3): not instrumented: it is on the remove-list"
+    assert lines[2] == "outer (4): not instrumented: it calls nothing that may suspend: inner is on the remove-list"
+    done = caesura_command("instrument", source, "-o", tmp_path / "out.wasm", "--verbose", "--only-list", "inner")
+    assert done.err.splitlines()[2] == "outer (4): not instrumented: it is not on the only-list"
 
 
 def test_options_reach_the_transformation(source: Path, tmp_path: Path) -> None:

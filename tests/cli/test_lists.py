@@ -65,8 +65,31 @@ def test_byte_order_marks_of_editors(encoding: str, tmp_path: Path) -> None:
 
 
 def test_names_that_are_not_utf8_survive_in_files(tmp_path: Path) -> None:
+    """Only where it is asked for, as it is for Binaryen's pass arguments."""
     (tmp_path / "list").write_bytes(b"caf\xe9\nok")
-    assert read_list(f"@{tmp_path / 'list'}") == ("caf\udce9", "ok")
+    assert read_list(f"@{tmp_path / 'list'}", any_bytes=True) == ("caf\udce9", "ok")
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (b"ok\ncaf\xe9\n", r"byte 6 \(0xe9\) is not valid UTF-8"),
+        (b"\xef\xbb\xbfcaf\xe9", r"byte 6 \(0xe9\) is not valid UTF-8"),
+        (b"\xff\xfea\0\x00\xd8b\0", r"byte 4 \(0x00\) is not valid UTF-16"),
+        (b"a\0b\0\x00\xdc", r"byte 4 \(0x00\) is not valid UTF-16"),
+    ],
+)
+def test_files_in_other_encodings(data: bytes, place: str, tmp_path: Path) -> None:
+    file = tmp_path / "list"
+    file.write_bytes(data)
+    with pytest.raises(UsageError, match=f"^cannot read the list file '{file}': {place}"):
+        read_list(f"@{file}")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_no_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes("first\r\ncaf\u00e9\n".encode(encoding))
+    assert read_list(f"@{tmp_path / 'list'}") == ("first", "caf\u00e9")
 
 
 @pytest.mark.parametrize("text", ["f(a", "operator<,b", "f)"])
@@ -185,6 +208,21 @@ def test_warnings() -> None:
         "Asyncify addlist contained a non-existing function name: 'typo'",
     ]
     assert resolve(Options(only_list=("typo",))) == ["Asyncify onlylist contained a non-existing function name: 'typo'"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "hint"),
+    [
+        ("sleep", " (did you mean 'env.sleep'?)"),
+        ("sl*", " (did you mean 'env.sleep'?)"),
+        ("evn.now", " (did you mean 'env.now'?)"),
+        ("env.sleap", " (did you mean 'env.sleep'?)"),
+        ("env.typo", ""),
+        ("env.x*", ""),
+    ],
+)
+def test_imports_that_may_be_meant(entry: str, hint: str) -> None:
+    assert resolve(Options(imports=(entry,))) == [f"import list: no imported function matches '{entry}'{hint}"]
 
 
 def test_strict() -> None:

@@ -58,7 +58,10 @@ def test_every_field_has_its_argument(item: dataclasses.Field[Any]) -> None:
     arguments, value = (
         EXAMPLES[kind] if kind != CHOICE else ([item.metadata["choices"][0]], item.metadata["choices"][0])
     )
-    assert parse(flag_of(item.name), *arguments) == Options(**{item.name: value})
+    # Those about a new memory are refused where there is none.
+    memory = {"in_secondary_memory": True} if item.name.startswith("secondary_memory") else {}
+    flags = [flag_of(name) for name in memory]
+    assert parse(flag_of(item.name), *arguments, *flags) == Options(**{item.name: value, **memory})
 
 
 def test_options_are_frozen() -> None:
@@ -128,3 +131,6 @@ def test_empty_list_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     (tmp_path / "list").write_text("\n")
     assert parse("--only-list", f"@{tmp_path / 'list'}") == Options()
     assert "the list given with --only-list is empty" in capsys.readouterr().err
+    for empty in ("", f"@{tmp_path / 'list'}"):
+        assert parse("--two-bodies", empty) == Options()
+        assert "the list given with --two-bodies is empty" in capsys.readouterr().err

@@ -76,6 +76,16 @@ def test_folder_as_output(source: Path, tmp_path: Path) -> None:
     assert done.error_line() == f"cannot write '{tmp_path / 'folder'}': it is a folder"
 
 
+@pytest.mark.parametrize("command", ["instrument", "print"])
+def test_empty_names(command: str, source: Path) -> None:
+    done = caesura_command(command, source, "-o", "")
+    assert done.code == 1
+    assert done.error_line() == "cannot write a file: its name is empty ('-' is standard output)"
+    done = caesura_command(command, "", "-o", "-")
+    assert done.code == 1
+    assert done.error_line() == "cannot read a file: its name is empty"
+
+
 def test_loop_of_links(source: Path, tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")

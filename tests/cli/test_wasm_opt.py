@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from wasmtime import wat2wasm
 
 from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, LOCAL_NAMES, Names
@@ -141,6 +142,14 @@ def test_malformed_modules_fail_in_one_line(folder: Folder, data: bytes) -> None
     done = folder.run("bad.wasm", "--asyncify", "-o", "out.wasm", real="")
     assert (done.code, done.err.count("\n")) == (1, 1), done.err
     assert "this is a bug" not in done.err
+
+
+def test_advice_is_given_in_pass_arguments(folder: Folder) -> None:
+    text = '(module (import "env" "f" (func $f)) (memory 1) (func $tail (export "run") return_call $f))'
+    (folder.path / "in.wasm").write_bytes(wat2wasm(text))
+    done = folder.run("in.wasm", "--asyncify", "--enable-tail-call", "-o", "out.wasm", real="")
+    assert done.code == 1
+    assert "leave the function out with --pass-arg=asyncify-removelist@NAME if it never suspends" in done.err
 
 
 def test_wrong_wasm_opt_is_refused(folder: Folder) -> None:

@@ -309,7 +309,7 @@ def _enter_handler(body: Body, open_constructs: list[int], open_catch: list[bool
 def _refuse_tail_call(offset: int) -> UnsupportedModule:
     return UnsupportedModule(
         "this tail call may suspend, which is not supported yet; compile without tail calls, or leave the function out "
-        "with --remove-list if it never suspends",
+        "with --remove-list NAME if it never suspends",
         offset,
         kind="tail call",
     )

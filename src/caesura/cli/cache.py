@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from caesura.cli.options import WrongUsage
 from caesura.cli.streams import say
+from caesura.cli.summary import counted
 from caesura.errors import UsageError
 
 _HELP: Final = "look after the cache of compiled programs"
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         removed = cache_limit.trim(place, most)
         say(f"removed {_amount(*removed)}, from {place}; {_amount(*cache_limit.contents(place))} left")
         return 0
-    say(f"folder: {place}\nholds:  {_amount(*cache_limit.contents(place))}\nlimit:  {most:,} bytes")
+    say(f"folder: {place}\nholds:  {_amount(*cache_limit.contents(place))}\nlimit:  {counted(most, 'byte')}")
     return 0
 
 
@@ -72,4 +73,4 @@ def size_of(text: str, option: str) -> int:
 
 
 def _amount(count: int, size: int) -> str:
-    return f"{count} {'entry' if count == 1 else 'entries'}, {size:,} bytes"
+    return f"{count} {'entry' if count == 1 else 'entries'}, {counted(size, 'byte')}"

@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     debug = os.environ.get("CAESURA_DEBUG", "") not in ("", "0")
     try:
-        parsed = parser_of_all().parse_args(arguments)
+        parsed = _parse(arguments)
         debug = debug or parsed.debug
         code: int = parsed.run(parsed)
         return code
@@ -95,6 +95,24 @@ def _run(arguments: Sequence[str] | None) -> int:
         return BAD_INPUT
 
 
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line; what a sub-command does not know is told with the option that may be meant."""
+    parsed, unknown = parser_of_all().parse_known_args(arguments)
+    if unknown:
+        hint = _closest_option(parsed.parser, unknown[0])
+        parsed.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return parsed
+
+
+def _closest_option(parser: argparse.ArgumentParser, word: str) -> str:
+    from difflib import get_close_matches
+
+    options = [option for action in parser._actions for option in action.option_strings]
+    word = word.partition("=")[0]
+    closest = get_close_matches(word, options, 1) if word.startswith("--") else []
+    return f" (did you mean {closest[0]}?)" if closest else ""
+
+
 def parser_of_all() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = _Parser(prog="caesura", description=_DESCRIPTION, allow_abbrev=False)
@@ -103,7 +121,7 @@ def parser_of_all() -> argparse.ArgumentParser:
     for module in (instrument, print_command, run, cache, completion):
         command = module.add_parser(commands)
         command.add_argument("--debug", action="store_true", help="show a traceback with an error")
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=command)
     return parser
 
 

@@ -50,6 +50,8 @@ def read_module(path: str) -> bytes:
 
 def read_file(path: str) -> bytes:
     """Return what is in a file; `-` is standard input."""
+    if not path:
+        raise UsageError("cannot read a file: its name is empty")
     try:
         descriptor = _descriptor_of(path, streams.STANDARD_INPUT)
         if descriptor >= 0:
@@ -69,6 +71,7 @@ def write_output(path: str, pieces: Iterable[bytes]) -> None:
 
     Raises ReaderGone where what reads the output has gone, UsageError where it cannot be written.
     """
+    check_output_name(path)
     descriptor = _descriptor_of(path, streams.STANDARD_OUTPUT)
     what = "standard output" if path == STANDARD_STREAM else f"'{path}'"
     if descriptor >= 0:
@@ -95,6 +98,17 @@ def write_output(path: str, pieces: Iterable[bytes]) -> None:
         _write_directly(descriptor, pieces, what)
     finally:
         os.close(descriptor)
+
+
+def check_output_name(path: str) -> None:
+    """Raise UsageError for an empty name, which would stand for the current folder."""
+    if not path:
+        raise UsageError("cannot write a file: its name is empty ('-' is standard output)")
+
+
+def is_text_name(path: str) -> bool:
+    """Tell whether a file's name says that it holds a module as text."""
+    return path.lower().endswith((".wat", ".wast"))
 
 
 def is_ordinary(path: str) -> bool:

@@ -12,18 +12,22 @@ from caesura.cli.files import (
     STANDARD_STREAM,
     InFile,
     about,
+    check_output_name,
     goes_to_terminal,
     is_standard_output,
+    is_text_name,
     read_file,
     read_module,
     write_output,
 )
 from caesura.cli.messages import say, say_lines, say_warning
-from caesura.cli.options import WrongUsage, add_options, read_options
+from caesura.cli.options import WrongUsage, add_options, is_given, read_options
 from caesura.cli.progress import ProgressBar
 from caesura.cli.summary import function_line, summary_json, summary_line
 from caesura.errors import ModuleError, UnsupportedModule, UsageError
+from caesura.instrument.memory import check_memory_name
 from caesura.instrument.report import Instrumented
+from caesura.wasm.module import Module
 
 _HELP: Final = "make a module pausable"
 
@@ -62,7 +66,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "--output",
         metavar="OUT",
         default=STANDARD_STREAM,
-        help="where the result goes, as text if the name ends in .wat; '-', the default, is standard output",
+        help="where the result goes, as text if the name ends in .wat or .wast; '-', the default, is standard output",
     )
     parser.add_argument(
         "--emscripten-js",
@@ -83,7 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     options = read_options(arguments)
     if arguments.quiet and (options.verbose or arguments.json):
         raise WrongUsage("--quiet cannot be combined with --verbose or --json")
-    if goes_to_terminal(arguments.output) and not arguments.output.endswith(".wat"):
+    check_output_name(arguments.output)
+    if goes_to_terminal(arguments.output) and not is_text_name(arguments.output):
         raise WrongUsage("a binary module is not for a terminal: name a file with -o, or redirect standard output")
     if arguments.json and not is_standard_output(arguments.output):
         goes_to_terminal(STANDARD_STREAM)  # or nowhere: that is said before the work
@@ -91,6 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         module = _named(read_module(arguments.input), arguments)
         with about(arguments.input), paused_collector():
+            if is_given(arguments, "memory"):
+                _check_memory_name(module, options.memory)
             result = caesura.instrument(module, options, bar)
     except InFile as error:
         bar.clear()
@@ -104,6 +111,14 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         _summarize(result, arguments, options.verbose)
     return 0
+
+
+def _check_memory_name(module: bytes, name: str) -> None:
+    try:
+        parsed = Module(module)
+    except IndexError:
+        return  # the transformation says what is wrong
+    check_memory_name(parsed, name)
 
 
 def _named(module: bytes, arguments: argparse.Namespace) -> bytes:
@@ -125,7 +140,7 @@ def _named(module: bytes, arguments: argparse.Namespace) -> bytes:
 
 def _pieces(output: str, module: bytes) -> Iterable[bytes]:
     """Return what is to be written: the bytes, or the text if the file's name says so."""
-    if not output.endswith(".wat"):
+    if not is_text_name(output):
         return [module]
     from caesura.cli.print import text_of
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 from caesura.cli.messages import say_warning
 from caesura.errors import UsageError
 from caesura.instrument.lists import read_list
 from caesura.instrument.options import FLAG, LIST, NUMBER, Options, flag_of, placeholder_of
+
+# The field that is a list, but for the words that stand for one.
+_TWO_BODIES: Final = "two_bodies"
 
 
 class WrongUsage(UsageError):
@@ -33,25 +36,51 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             if kind == LIST:
                 settings.update(action="append", default=[])
             else:
-                settings["default"] = item.default
                 settings["help"] += f" (default: {item.default})"
                 settings["type"] = int if kind == NUMBER else str
                 settings["choices"] = item.metadata.get("choices")
         group.add_argument(flag_of(item.name), **settings)
 
 
+def is_given(arguments: argparse.Namespace, name: str) -> bool:
+    """Tell whether an option that takes one value is on the command line, if only with its default."""
+    return getattr(arguments, name) is not None
+
+
 def read_options(arguments: argparse.Namespace) -> Options:
-    """Return the options given on the command line."""
+    """Return the options given on the command line; raises WrongUsage for what makes no sense together."""
     values: dict[str, Any] = {}
+    _refuse_unheeded(arguments)
     try:
         for item in fields(Options):
             value = getattr(arguments, item.name)
+            if value is None:
+                continue
+            if item.name == _TWO_BODIES and not read_list(value):
+                _warn_of_empty_list(item.name, arguments)
+                continue
             if item.metadata["kind"] == LIST:
                 entries = tuple(entry for text in value for entry in read_list(text))
                 if value and not entries:
-                    say_warning(f"the list given with {flag_of(item.name)} is empty, which is as if it were not given")
+                    _warn_of_empty_list(item.name, arguments)
                 value = entries
             values[item.name] = value
         return Options(**values)
     except UsageError as error:
         raise WrongUsage(str(error)) from error
+
+
+def _warn_of_empty_list(name: str, arguments: argparse.Namespace) -> None:
+    if not getattr(arguments, "quiet", False):
+        say_warning(f"the list given with {flag_of(name)} is empty, which is as if it were not given")
+
+
+def _refuse_unheeded(arguments: argparse.Namespace) -> None:
+    """Raise WrongUsage for options about a memory of which there is none."""
+    if arguments.in_secondary_memory:
+        if is_given(arguments, "memory"):
+            raise WrongUsage("--memory excludes --in-secondary-memory: the stacks are in one of the two memories")
+        return
+    for name in ("secondary_memory_size", "secondary_memory_maximum"):
+        if is_given(arguments, name):
+            raise WrongUsage(f"{flag_of(name)} is for the memory that --in-secondary-memory adds: give that too")

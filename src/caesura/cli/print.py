@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from caesura.cli.files import STANDARD_STREAM, about, goes_to_terminal, read_module, write_output
+from caesura.cli.files import STANDARD_STREAM, about, check_output_name, goes_to_terminal, read_module, write_output
 
 _HELP: Final = "print a module as text"
 
@@ -43,6 +43,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the sub-command; return its exit code."""
+    check_output_name(arguments.output)
     goes_to_terminal(arguments.output)  # or nowhere
     module = read_module(arguments.input)
     with about(arguments.input):

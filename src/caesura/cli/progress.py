@@ -12,6 +12,8 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from caesura.cli.summary import counted
+
 _PATIENCE: Final = 1.0
 _INTERVAL: Final = 0.1
 _WIDTH: Final = 30
@@ -33,7 +35,7 @@ class ProgressBar:
         self._drawn = True
         share = done / total if total else 0.0
         bar = ("#" * int(share * _WIDTH)).ljust(_WIDTH, ".")
-        line = f"{step} [{bar}] {share:4.0%}  {done:,} of {total:,} functions"
+        line = f"{step} [{bar}] {share:4.0%}  {done:,} of {counted(total, 'function')}"
         with suppress(OSError):  # the terminal may be gone
             columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # some terminals do not know
             sys.stderr.write(f"\r{line[: columns - 1]}\x1b[K")

@@ -168,7 +168,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _late(timeout: float | None) -> str:
-    return f"the program did not end within {timeout:g} seconds"
+    return f"the program did not end within {timeout:g} second{'' if timeout == 1 else 's'}"
 
 
 def _environment(given: list[str]) -> dict[str, str]:

@@ -11,9 +11,15 @@ def summary_line(result: Instrumented) -> str:
     """Return the summary for people."""
     growth = (result.bytes_after - result.bytes_before) / result.bytes_before
     return (
-        f"{result.instrumented:,} of {len(result.functions):,} functions instrumented, {result.sites:,} call sites, "
-        f"{result.bytes_before:,} -> {result.bytes_after:,} bytes ({growth:+.1%}), {result.seconds:.2f} s"
+        f"{result.instrumented:,} of {counted(len(result.functions), 'function')} instrumented, "
+        f"{counted(result.sites, 'call site')}, {result.bytes_before:,} -> {result.bytes_after:,} bytes "
+        f"({growth:+.1%}), {result.seconds:.2f} s"
     )
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things, in the plural where they are not one."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def function_line(function: FunctionReport) -> str:
@@ -23,7 +29,7 @@ def function_line(function: FunctionReport) -> str:
         return f"{name}: not instrumented: {function.reason}"
     if function.frameless:
         return f"{name}: passes suspensions on without a frame of its own: {function.reason}"
-    return f"{name}: instrumented, {function.sites:,} call site{'s' if function.sites > 1 else ''}: {function.reason}"
+    return f"{name}: instrumented, {counted(function.sites, 'call site')}: {function.reason}"
 
 
 def summary_json(result: Instrumented, verbose: bool) -> str:

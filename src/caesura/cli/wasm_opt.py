@@ -299,7 +299,8 @@ def _with_pass_arguments(message: str) -> str:
             if item.metadata["kind"] != FLAG:
                 message = message.replace(f"{flag_of(item.name)} ", f"{argument}@")
             message = message.replace(flag_of(item.name), argument)
-    return message
+    # Binaryen names a memory here, be there one of this name or not, and build systems may look for its words.
+    return message.replace("asyncify-memory@NAME", "asyncify-memory@memory")
 
 
 def _has_own_runtime(data: bytes, is_text: bool) -> bool:

@@ -65,8 +65,8 @@ def read_options(pass_arguments: list[str], warn: Callable[[str], None]) -> Opti
         if kind == FLAG:
             values[item.name] = value != "" or key != _FLAG_WITH_VALUE
         elif kind == LIST:
-            # Binaryen knows of brackets in names of functions, not of imports.
-            values[item.name] = read_list(value, brackets=key != _IMPORTS)
+            # Binaryen knows of brackets in names of functions, not of imports, and compares bytes.
+            values[item.name] = read_list(value, brackets=key != _IMPORTS, any_bytes=True)
         elif kind == NUMBER:
             values[item.name] = _number(key, value)
         else:

@@ -63,7 +63,7 @@ class Crossing:
         if self._work > _MAXIMUM_WORK:
             raise UnsupportedModule(
                 "too many operands stand on the stack across calls that may suspend; leave the function out with "
-                "--remove-list if it never suspends",
+                "--remove-list NAME if it never suspends",
                 self._body.positions[moment >> 1],
                 kind="too many operands across calls",
             )

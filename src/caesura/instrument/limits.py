@@ -26,7 +26,7 @@ def check_locals(count: int, offset: int) -> None:
     if count > MAXIMUM_LOCALS:
         raise UnsupportedModule(
             f"instrumented, this function would have {count:,} locals; engines allow {MAXIMUM_LOCALS:,}; divide it, or "
-            "leave it out with --remove-list if it never suspends",
+            "leave it out with --remove-list NAME if it never suspends",
             offset,
             kind="too many locals",
         )
@@ -37,7 +37,7 @@ def check_body(size: int, original: int, offset: int) -> None:
     if size > MAXIMUM_BODY >= original:
         raise UnsupportedModule(
             f"instrumented, this function would have {size:,} bytes; engines allow {MAXIMUM_BODY:,}; divide it, or "
-            "leave it out with --remove-list if it never suspends",
+            "leave it out with --remove-list NAME if it never suspends",
             offset,
             kind="too many bytes",
         )
@@ -51,7 +51,7 @@ def check_sites(sites: int, original: int, offset: int) -> None:
     if sites * _LEAST_SITE > MAXIMUM_BODY >= original:
         raise UnsupportedModule(
             f"instrumented, this function would have more than {sites * _LEAST_SITE:,} bytes; engines allow "
-            f"{MAXIMUM_BODY:,}; divide it, or leave it out with --remove-list if it never suspends",
+            f"{MAXIMUM_BODY:,}; divide it, or leave it out with --remove-list NAME if it never suspends",
             offset,
             kind="too many bytes",
         )

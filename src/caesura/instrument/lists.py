@@ -25,18 +25,25 @@ from caesura.instrument.options import Options
 _OPENING: Final = "(<[{"
 _CLOSING: Final = ")>]}"
 
+# For how many entries that match no import closest names are looked for, among how many at most (a comparison takes
+# some 20 microseconds), and how many are told.
+_MOST_HINTS: Final = 5
+_MOST_COMPARED: Final = 1000
+_SHOWN: Final = 3
+
 _BLANKS: Final = " \t\r\n\v\f\0"
 
 
-def read_list(text: str, brackets: bool = True) -> tuple[str, ...]:
+def read_list(text: str, brackets: bool = True, any_bytes: bool = False) -> tuple[str, ...]:
     """Return the entries of a list given as text, on the command line or (`@file`) in a file.
 
-    `brackets` says that commas inside brackets belong to a name.
+    `brackets` says that commas inside brackets belong to a name, `any_bytes` that a file may have bytes that are no
+    text.
 
-    Raises UsageError where the file cannot be read, or where brackets on the command line do not match.
+    Raises UsageError where the file cannot be read or is no text, or where brackets on the command line do not match.
     """
     is_file = text.startswith("@")
-    text = (_read_file(text[1:]) if is_file else text).strip(_BLANKS)
+    text = (_read_file(text[1:], any_bytes) if is_file else text).strip(_BLANKS)
     if "\n" in text:
         parts = text.split("\n")
     elif not brackets:
@@ -53,19 +60,40 @@ def read_list(text: str, brackets: bool = True) -> tuple[str, ...]:
     return tuple([part.strip() for part in parts if part.strip()])
 
 
-def _read_file(path: str) -> str:
-    """Return the text of a file in UTF-8, or in UTF-16 if it begins with that's byte order mark."""
+def _read_file(path: str, any_bytes: bool) -> str:
+    """Return the text of a file in UTF-8 or UTF-16, with or without a byte order mark.
+
+    Raises UsageError where it is in another encoding, whose names could match nothing.
+    """
+    if not path:
+        raise UsageError("cannot read a list file: its name is empty (expected a name behind the @)")
     try:
         with open(path, "rb") as file:
             data = file.read()
-        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            text = data.decode("utf-16")
-        else:
-            text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+        text = data.decode(_encoding_of(data), "surrogateescape" if any_bytes else "strict")
+    except UnicodeDecodeError as error:
+        # A byte order mark of UTF-8 does not count in the error.
+        offset = error.start + (len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0)
+        name = "UTF-16" if error.encoding.startswith("utf-16") else "UTF-8"
+        raise UsageError(
+            f"cannot read the list file '{path}': byte {offset} ({data[offset]:#04x}) is not valid {name}; "
+            "expected a text in UTF-8 or UTF-16"
+        ) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot read the list file '{path}': {reason}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _encoding_of(data: bytes) -> str:
+    """Return the encoding of a list's text. Without a byte order mark, UTF-16 shows by the zero in its first letter."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if len(data) >= 2 and data[0] and not data[1]:
+        return "utf-16-le"
+    if len(data) >= 2 and data[1] and not data[0]:
+        return "utf-16-be"
+    return "utf-8-sig"
 
 
 def _split_at_commas(text: str) -> list[str]:
@@ -193,7 +221,37 @@ def _resolve_imports(options: Options, imports: list[str], result: Lists) -> lis
         listed = suspending.match(imports[function])
         # A pattern on the remove-list takes imports out too, as it does in Binaryen.
         result.imports[function] = (listed or every_import) and not result.remove[function]
-    return [f"import list: no imported function matches '{entry}'" for entry in suspending.unmatched()]
+    missing = suspending.unmatched()
+    hints = len(imports) <= _MOST_COMPARED
+    return [
+        f"import list: no imported function matches '{entry}'"
+        + (_hint(entry, imports) if hints and place < _MOST_HINTS else "")
+        for place, entry in enumerate(missing)
+    ]
+
+
+def _hint(entry: str, imports: list[str]) -> str:
+    """Return which imports may be meant by an entry that matches none, which lacks its module or is misspelt.
+
+    Names are compared without modules: what all share would make any two of them alike.
+    """
+    pieces = f"*.{entry}".split("*")
+    close = [name for name in imports if _matches(pieces, name)]
+    if not close:
+        from difflib import get_close_matches
+
+        fields = [_without_module(name) for name in imports]
+        alike = get_close_matches(_without_module(entry), fields, _SHOWN)
+        close = [name for field in alike for name in imports if _without_module(name) == field]
+    shown: list[str] = []
+    for name in close:
+        if f"'{name}'" not in shown and len(shown) < _SHOWN:
+            shown.append(f"'{name}'")
+    return f" (did you mean {' or '.join(shown)}?)" if shown else ""
+
+
+def _without_module(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _unmatched_second_bodies(options: Options, names: list[str]) -> list[str]:

@@ -67,14 +67,40 @@ def _add_memory(module: Module, limits: bytes, name: str, edits: SectionEdits, n
 
 
 def _exported_memory(module: Module, name: str) -> int:
-    exported: list[str] = []
     for export in module.exports:
-        if export.kind == MEMORY_KIND:
-            if export.name == name:
-                return export.index
-            exported.append(f"'{export.name}'")
-    known = ", ".join(exported) if exported else "none"
-    raise UsageError(
-        f"Please specify which of the multiple memories to use, with --memory memory: the module has "
-        f"{len(module.memories)} memories and exports none as '{name}' (exported: {known})"
+        if export.kind == MEMORY_KIND and export.name == name:
+            return export.index
+    exported = _exported_names(module)
+    advice = (
+        f"it exports {', '.join(exported)}: give one of these names"
+        if exported
+        else "it exports no memory: export the one for the stacks, or add one with --in-secondary-memory"
     )
+    raise UsageError(
+        f"Please specify which of the multiple memories to use, with --memory NAME: the module has "
+        f"{len(module.memories)} memories and exports none as '{name}'; {advice}"
+    )
+
+
+def _exported_names(module: Module) -> list[str]:
+    return [f"'{export.name}'" for export in module.exports if export.kind == MEMORY_KIND]
+
+
+def check_memory_name(module: Module, name: str) -> None:
+    """Raise UsageError where a module exports no memory under a name that was asked for.
+
+    `choose_memory` looks at the name only in modules with several memories, as Binaryen does; who gives one by hand
+    for another module has mistaken the name or the module.
+    """
+    exported = _exported_names(module)
+    if f"'{name}'" in exported or len(module.memories) > 1:
+        return
+    if not module.memories:
+        what = "the module has no memory, and gets one for the stacks"
+    else:
+        what = (
+            f"the module's only memory is exported as {', '.join(exported)}"
+            if exported
+            else ("the module exports no memory; its only one holds the stacks")
+        )
+    raise UsageError(f"--memory {name}: no memory is exported as '{name}': {what}; leave the option out")

@@ -155,6 +155,7 @@ class Options:
         default="auto",
         metadata={
             "kind": TEXT,
+            "placeholder": "LIST",
             "pass_argument": "",
             "help": "which functions get a second body that only resumes, so that the first runs at nearly full speed: "
             "auto (as optimize says), never, all, or a list of names",
@@ -266,7 +267,8 @@ class Options:
             self.secondary_memory_size <= self.secondary_memory_maximum <= _MAXIMUM_PAGES
         ):
             raise UsageError(
-                f"the maximum of the secondary memory is {self.secondary_memory_maximum} pages: "
+                f"the maximum of the secondary memory is {self.secondary_memory_maximum} "
+                f"page{'' if self.secondary_memory_maximum == 1 else 's'}: "
                 f"expected {self.secondary_memory_size} (its size) to {_MAXIMUM_PAGES}"
             )
         if self.optimize not in OPTIMIZE_CHOICES:
@@ -302,7 +304,10 @@ def flag_of(field_name: str) -> str:
 def placeholder_of(metadata: Mapping[str, Any]) -> str:
     """Return what stands for an option's value in help texts and documentation; empty for a flag."""
     kind = metadata["kind"]
-    return "{" + ",".join(metadata["choices"]) + "}" if kind == CHOICE else _PLACEHOLDERS[kind]
+    if kind == CHOICE:
+        return "{" + ",".join(metadata["choices"]) + "}"
+    placeholder: str = metadata.get("placeholder", _PLACEHOLDERS[kind])
+    return placeholder
 
 
 def render_table() -> str:

@@ -345,7 +345,7 @@ class Planner:
             return self._leave(index)
         raise UnsupportedModule(
             f"{instruction_name(code)} is not supported yet in a function that may suspend; leave the function out "
-            "with --remove-list if it never suspends",
+            "with --remove-list NAME if it never suspends",
             self.body.positions[index],
             kind=instruction_name(code),
         )

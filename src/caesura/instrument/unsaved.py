@@ -23,7 +23,7 @@ def unsaved_value(what: str, value_type: int, offset: int, origin: str = "") -> 
     comes = f" (it comes from {origin})" if origin else ""
     return UnsupportedModule(
         f"{what} of type {described} must be saved across a suspension, which is not supported yet{comes}; leave the "
-        "function out with --remove-list if it never suspends",
+        "function out with --remove-list NAME if it never suspends",
         offset,
         kind=f"value of type {described}",
     )
