@@ -35,5 +35,5 @@ def test_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "caesura", *shlex.split(line[1])]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert "1 of 1 functions instrumented" in done.stderr
+    assert "1 of 1 function instrumented" in done.stderr
     assert (tmp_path / "pausable.wasm").is_file()
