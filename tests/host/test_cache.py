@@ -169,6 +169,14 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     load_and_call()  # it is said once
 
 
+def test_warnings_are_of_no_line_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CAESURA_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.warns(caesura.CacheWarning) as warned:
+        load_and_call()
+    assert [(item.filename, item.line) for item in warned] == [("caesura", None)]
+
+
 def test_the_key_depends_on_everything() -> None:
     keys = {
         cache.key_of(b"module", "a"),

@@ -225,3 +225,33 @@ def test_the_cache_is_cleared(program: str, tmp_path: Path, monkeypatch: pytest.
     done = caesura("cache", "clear")
     assert done.returncode == 0 and done.stdout.startswith("removed 1 entry, ")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_used_is_said_in_the_style_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "empty.wat"
+    file.write_text('(module (func (export "_start")))')
+    monkeypatch.setenv("CAESURA_CACHE_DIR", str(file))
+    for options in ([], ["--stack-size", "64K"]):
+        done = caesura("run", *options, str(file))
+        assert done.returncode == 0
+        assert done.stderr.startswith(f"caesura: warning: compiled programs are not kept in the cache folder {file}: ")
+        assert done.stderr.count("\n") == 1
+    for action in ("show", "trim", "clear"):
+        done = caesura("cache", action)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"caesura: error: cannot read the cache folder {file}: ")
+    assert caesura("run", "--no-cache", str(file)).stderr == ""
+
+
+def test_a_limit_of_the_cache_that_is_no_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "empty.wat"
+    file.write_text('(module (func (export "_start")))')
+    monkeypatch.setenv("CAESURA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("CAESURA_CACHE_LIMIT", "abc")
+    done = caesura("run", str(file))
+    assert done.returncode == 1
+    assert done.stderr.startswith("caesura: error: CAESURA_CACHE_LIMIT is 'abc': expected a number of bytes")
+    for options in (["--no-cache"], ["--cache-limit", "1M"]):
+        assert caesura("run", *options, str(file)).returncode == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 from typing import Any, Final
 
 from caesura.cli.options import WrongUsage
@@ -50,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.limit is not None and arguments.action != "trim":
         raise WrongUsage(f"--limit is for `caesura cache trim`; {cache_limit.VARIABLE} sets the limit of the cache")
     place = cache.folder()
+    _check_folder(place)
     if arguments.action == "clear":
         say(f"removed {_amount(*cache_limit.clear(place))}, from {place}")
         return 0
@@ -60,6 +63,19 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     say(f"folder: {place}\nholds:  {_amount(*cache_limit.contents(place))}\nlimit:  {counted(most, 'byte')}")
     return 0
+
+
+def _check_folder(place: Path) -> None:
+    """Raise UsageError for what is there and cannot be read, or is no folder; there may be nothing yet."""
+    try:
+        with os.scandir(place):
+            pass
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the cache folder {place}: {error.strerror}; CAESURA_CACHE_DIR names another"
+        ) from error
 
 
 def size_of(text: str, option: str) -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import re
+import warnings
+from collections.abc import Iterator
 from typing import Any, Final
 
 from caesura.cli.cache import size_of
 from caesura.cli.files import InFile, about, read_module
-from caesura.cli.messages import say, say_error, say_stopped
+from caesura.cli.messages import say, say_error, say_stopped, say_warning
 from caesura.cli.options import WrongUsage
 from caesura.cli.streams import say as say_result
 from caesura.errors import UsageError
@@ -129,6 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.cache_limit is not None:
         size_of(arguments.cache_limit, "--cache-limit")
         os.environ[cache_limit.VARIABLE] = arguments.cache_limit  # for processes that compile, too
+    if not arguments.no_cache:
+        cache_limit.limit()  # raises for what is no size
     options = None
     if arguments.stack_size is not None:
         options = Options(secondary_memory_maximum=_pages(arguments.stack_size))
@@ -139,7 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
         os._exit(TIMED_OUT if is_late else INTERRUPTED)
 
     try:
-        with stopping(timeout, give_up) as stopper:
+        with _warning_in_our_style(), stopping(timeout, give_up) as stopper:
             # A file is named and not read: the cache may know what is in it.
             source = program if os.path.isfile(program) else read_module(program)
             with about(program):
@@ -165,6 +170,14 @@ def run(arguments: argparse.Namespace) -> int:
     for value in results if isinstance(results, tuple) else () if results is None else (results,):
         say_result(str(value))
     return int(code) & _EXIT_CODES
+
+
+@contextlib.contextmanager
+def _warning_in_our_style() -> Iterator[None]:
+    """Let warnings, as of a cache that cannot be used, be lines like the command's other ones."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: say_warning(str(message))
+        yield
 
 
 def _late(timeout: float | None) -> str:

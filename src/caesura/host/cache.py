@@ -22,7 +22,6 @@ import hashlib
 import os
 import struct
 import sys
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache as once
@@ -34,7 +33,7 @@ import wasmtime
 
 import caesura
 from caesura.errors import UsageError
-from caesura.host import cache_limit
+from caesura.host import cache_limit, warning
 from caesura.host.cache_limit import FILE_SUFFIX, SUFFIX, UNFINISHED
 from caesura.host.compiling import CompiledCode
 from caesura.host.trusted_folder import Untrusted, is_own_file, open_folder
@@ -263,7 +262,7 @@ def warn(place: Path, reason: str) -> None:
         message = (
             f"compiled programs are not kept in the cache folder {place}: {reason}; CAESURA_CACHE_DIR names another"
         )
-        warnings.warn(message, CacheWarning, stacklevel=2)
+        warning.warn(message, CacheWarning)
 
 
 def _reason(error: Exception) -> str:

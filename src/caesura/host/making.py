@@ -20,7 +20,6 @@ import asyncio
 import contextlib
 import os
 import threading
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -28,7 +27,7 @@ from typing import Any, Final, Generic, TypeVar
 import wasmtime
 
 from caesura.errors import ResourceError
-from caesura.host import cache, cache_limit, workers
+from caesura.host import cache, cache_limit, warning, workers
 from caesura.host.compiling import CompiledCode, Prepared, Provided, Recipe, compile_prepared, prepare_module
 from caesura.host.description import Description
 from caesura.host.engines import engine_of
@@ -279,10 +278,9 @@ class _Maker:
         try:
             answer, code = self._ask(job)
         except workers.NoWorker as reason:
-            warnings.warn(
+            warning.warn(
                 f"a module is instrumented in a thread, and the event loop may stand still meanwhile: {reason}",
                 RuntimeWarning,
-                stacklevel=2,
             )
             return self._make_here(job)
         if answer.not_kept and job.place is not None:
