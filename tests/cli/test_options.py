@@ -58,8 +58,8 @@ def test_every_field_has_its_argument(item: dataclasses.Field[Any]) -> None:
     arguments, value = (
         EXAMPLES[kind] if kind != CHOICE else ([item.metadata["choices"][0]], item.metadata["choices"][0])
     )
-    # Those about a new memory are refused where there is none.
-    memory = {"in_secondary_memory": True} if item.name.startswith("secondary_memory") else {}
+    # Those about a new memory are refused where there is none, or where it cannot grow.
+    memory = {"in_secondary_memory": True, "thunks": True} if item.name.startswith("secondary_memory") else {}
     flags = [flag_of(name) for name in memory]
     assert parse(flag_of(item.name), *arguments, *flags) == Options(**{item.name: value, **memory})
 
@@ -125,6 +125,13 @@ def test_a_value_of_the_wrong_kind_is_refused_by_its_field(item: dataclasses.Fie
     for value in wrong[item.metadata["kind"]]:
         with pytest.raises(TypeError, match=f"the option {item.name} (is|has) an? "):
             Options(**{item.name: value})
+
+
+def test_an_option_without_what_it_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse("--propagate-addlist") == Options(propagate_addlist=True)
+    assert "--propagate-addlist has no effect without an add-list" in capsys.readouterr().err
+    assert parse("--propagate-addlist", "--add-list", "a").add_list == ("a",)
+    assert capsys.readouterr().err == ""
 
 
 def test_empty_list_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

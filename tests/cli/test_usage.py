@@ -35,6 +35,10 @@ from tests.cli.running import MODULE, caesura_command
         (("print", "-", "--ouput", "a"), "--ouput a (did you mean --output?); see `caesura print --help`"),
         (("instrument", "-", "--secondary-memory-size", "2"), "--in-secondary-memory adds: give that too"),
         (("instrument", "-", "--secondary-memory-maximum", "1"), "--in-secondary-memory adds: give that too"),
+        (
+            ("instrument", "-", "--in-secondary-memory", "--secondary-memory-maximum", "9"),
+            "--secondary-memory-maximum is for --thunks: nothing else lets that memory grow",
+        ),
         (("instrument", "-", "--memory", "memory", "--in-secondary-memory"), "--memory excludes --in-secondary-memory"),
         (("instrument", "-", "--two-bodies", "@/none/such"), "cannot read the list file '/none/such': No such file"),
         (("instrument", "-", "--only-list", "@"), "cannot read a list file: its name is empty"),

@@ -65,21 +65,30 @@ def read_options(arguments: argparse.Namespace) -> Options:
                     _warn_of_empty_list(item.name, arguments)
                 value = entries
             values[item.name] = value
-        return Options(**values)
+        options = Options(**values)
     except UsageError as error:
         raise WrongUsage(str(error)) from error
+    if options.propagate_addlist and not options.add_list:
+        _warn("--propagate-addlist has no effect without an add-list", arguments)
+    return options
+
+
+def _warn(message: str, arguments: argparse.Namespace) -> None:
+    if not getattr(arguments, "quiet", False):
+        say_warning(message)
 
 
 def _warn_of_empty_list(name: str, arguments: argparse.Namespace) -> None:
-    if not getattr(arguments, "quiet", False):
-        say_warning(f"the list given with {flag_of(name)} is empty, which is as if it were not given")
+    _warn(f"the list given with {flag_of(name)} is empty, which is as if it were not given", arguments)
 
 
 def _refuse_unheeded(arguments: argparse.Namespace) -> None:
-    """Raise WrongUsage for options about a memory of which there is none."""
+    """Raise WrongUsage for options that nobody would look at, about a memory that there is not or that cannot grow."""
     if arguments.in_secondary_memory:
         if is_given(arguments, "memory"):
             raise WrongUsage("--memory excludes --in-secondary-memory: the stacks are in one of the two memories")
+        if is_given(arguments, "secondary_memory_maximum") and not arguments.thunks:
+            raise WrongUsage("--secondary-memory-maximum is for --thunks: nothing else lets that memory grow")
         return
     for name in ("secondary_memory_size", "secondary_memory_maximum"):
         if is_given(arguments, name):
