@@ -58,14 +58,14 @@ function toImports(lists) {
 function prepare(compiled, imports, options) {
   const description = describe(compiled);
   const chosen = { ...defaults, ...checkOptions(options) };
-  const named = WebAssembly.Module.exports(compiled).some(({ name, kind }) => name == chosen.memory && kind == "memory");
-  if (description.instrumented && chosen.memory !== undefined && !named) {
-    throw new TypeError(`option memory: '${chosen.memory}' is not exported as a memory`);
-  }
   const wanted = WebAssembly.Module.imports(compiled);
   const shared = wanted.find(({ name }) => name == STATE);
   const state = shared && find(imports, shared.module, STATE);
   const group = groups.get(state);
+  const named = WebAssembly.Module.exports(compiled).some(({ name, kind }) => name == chosen.memory && kind == "memory");
+  if (!group && description.instrumented && chosen.memory !== undefined && !named) {
+    throw new TypeError(`option memory: '${chosen.memory}' is not exported as a memory`);
+  }
   const guest = group ?? makeGuest(description, chosen);
   if (guest.thunks != description.thunks) throw new WebAssembly.LinkError(`${STATE}: modules with and without thunks`);
   if (state instanceof WebAssembly.Global) groups.set(state, guest);

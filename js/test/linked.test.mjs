@@ -35,6 +35,11 @@ for (const main of mains) {
       assert.equal(exports.__stack_pointer.value, 65536);
     });
 
+    it("have the options of the main one, also where the side module could not", async () => {
+      const { main: exports } = link(main, side, (number) => sleep(0, number), undefined, { memory: "memory" });
+      assert.equal(await promising(exports.run)(1), 8);
+    });
+
     it("pass on what their imports throw", async () => {
       let left = 0;
       const { main: exports } = link(main, side, async (number) => {

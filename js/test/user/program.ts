@@ -17,12 +17,13 @@ import * as auto from "caesura/auto";
 
 const code = readFileSync(process.argv[2]);
 const imports: Imports = { env: { wait: new Suspending(async (number: number) => number) } };
+const env: Imports["env"] = { wait: new Suspending(async (number: number) => number) };
 const options: Options = { stackSize: 4096, allocate: (_bytes: number) => 1024 };
 
 // The standard's ways to an instance, with options that it does not have.
 const { module, instance } = await instantiate(code, imports, options);
 const second: WebAssembly.Instance = await instantiate(module, imports);
-const third = new Instance(module, imports, { region: [1024, 8192] });
+const third = new Instance(module, { env }, { region: [1024, 8192] });
 const response = new Response(code, { headers: { "content-type": "application/wasm" } });
 const { instance: fourth } = await instantiateStreaming(response, imports);
 
@@ -37,6 +38,8 @@ sums.push(await typed, await promising(third.exports.down)(3, 2), await promisin
 const wrongArgument = () => down("3", 2);
 // @ts-expect-error: text cannot be imported
 const wrongImport: Imports = { env: { wait: "text" } };
+// @ts-expect-error: a number is no signal
+const wrongSignal = () => auto.promising(down, { signal: 5 });
 // @ts-expect-error: there is no such option
 const wrongOption: Options = { stack: 1 };
 
@@ -45,8 +48,9 @@ const again: auto.Imports = { env: { wait: new auto.Suspending(() => 1) } };
 const fifth = auto.native ? undefined : await auto.instantiate(module, again);
 if (fifth) sums.push(await auto.promising(fifth.exports.down)(3, 2));
 
+if (!auto.native && fifth) auto.close(fifth);
 close(instance);
 const closed = await promising(instance.exports.down)(1, 1).then(String, (reason: SuspendError) => {
   return reason instanceof SuspendError ? reason.message : "another error";
 });
-console.log(JSON.stringify({ sums, closed, build, others: [wrongArgument, wrongImport, wrongOption].length }));
+console.log(JSON.stringify({ sums, closed, build, others: [wrongArgument, wrongImport, wrongSignal, wrongOption].length }));
