@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 import pytest
 
@@ -193,3 +197,50 @@ def test_guests_in_several_threads_do_not_meet() -> None:
     for thread in threads:
         thread.join()
     assert sorted(results) == [20100 * number for number in range(4)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_has_no_guests(tmp_path: Path) -> None:
+    code = """
+import asyncio, os
+import caesura
+
+MODULE = b'''(module (import "e" "y" (func $y)) (memory (export "memory") 1)
+  (func (export "f") (result i32) (call $y) (i32.const 5)) (func (export "g") (result i32) (i32.const 7)))'''
+
+async def use_own(program):
+    async with await program.load() as own:
+        print(own.call_nowait("g"), flush=True)
+
+async def main():
+    program = await caesura.compile(MODULE, {"e": {"y": caesura.yielding(lambda: 1)}})
+    guest = await program.load()
+    generator = guest.generate("f")
+    next(generator)
+    child = os.fork()
+    if child == 0:
+        for use in (
+            lambda: guest.call_nowait("g"),
+            lambda: next(generator),
+            lambda: guest.generate("f"),
+            lambda: guest.memory.read(0, 1),
+            guest.close,
+        ):
+            try:
+                use()
+                print("used", flush=True)
+            except caesura.UsageError as error:
+                print(error, flush=True)
+        asyncio.run(use_own(program))
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(list(generator), guest.call_nowait("g"), flush=True)
+    guest.close()
+
+asyncio.run(main())
+"""
+    file = tmp_path / "program.py"
+    file.write_text(code)
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=60, check=True)
+    refused = "this guest belongs to the process that this one was forked from: load one here"
+    assert done.stdout.splitlines() == [refused] * 5 + ["7", "[] 7"]

@@ -59,6 +59,7 @@ def _in_its_thread(call: Call, step: Callable[[], None]) -> None:
     if call.instance.is_in_its_thread():
         step()
     else:
+        call.instance.owner.check_process()
         run_in_loop(call.instance.loop, step)
 
 

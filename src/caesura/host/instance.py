@@ -8,7 +8,6 @@ suspended guest's host coroutines belong to one event loop anyway.
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -35,7 +34,7 @@ from caesura.host.references import FunctionReference, References
 from caesura.host.settings import GuestSettings
 from caesura.host.setup import make_protocol, make_switch
 from caesura.host.switching import StackSwitch
-from caesura.host.threads import current_loop
+from caesura.host.threads import Owner, current_loop
 from caesura.host.values import SLOT, Values
 from caesura.host.whole_stack import WholeStack
 from caesura.wasm import types as t
@@ -154,7 +153,7 @@ class Instance:
         self.objects = References(self.context)
         self.protocol: Protocol | None = None
         self.memory: GuestMemory | None = None
-        self._thread = threading.get_ident()
+        self.owner = Owner()
         self.loop = current_loop()
         self._exports: dict[str, Export] = {}
         self.stacks = StackSwitch(None, None)
@@ -174,12 +173,11 @@ class Instance:
 
     def is_in_its_thread(self) -> bool:
         """Tell whether the caller is on the thread that the guest belongs to."""
-        return threading.get_ident() == self._thread
+        return self.owner.is_here()
 
     def check(self) -> None:
-        """Raise if the caller is on another thread, or the guest is closed."""
-        if not self.is_in_its_thread():
-            raise UsageError("this guest belongs to another thread: load one in each thread that needs one")
+        """Raise if the caller is in another process or thread, or the guest is closed."""
+        self.owner.check()
         if self.abandoned and not self._lifetime.over:
             self.end_abandoned()
         if self.objects.dropped:

@@ -10,6 +10,7 @@ one) must not make both hang: the step is then taken back.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -18,6 +19,47 @@ from caesura.errors import UsageError
 
 # Seconds in which a loop must begin a step; guest code in another task may keep it for a while.
 PATIENCE: Final = 10.0
+
+
+class Owner:
+    """The process and the thread that a guest belongs to.
+
+    Forks are counted, which costs nothing where a guest is used; asking for the process's number would.
+    """
+
+    __slots__ = ("_forks", "_thread")
+
+    def __init__(self) -> None:
+        self._forks = _forks
+        self._thread = threading.get_ident()
+
+    def is_here(self) -> bool:
+        """Tell whether the caller is on the owner's thread."""
+        return threading.get_ident() == self._thread and self._forks == _forks
+
+    def check_process(self) -> None:
+        """Raise UsageError if the caller is in a process that was forked from the owner's."""
+        if self._forks != _forks:
+            raise UsageError("this guest belongs to the process that this one was forked from: load one here")
+
+    def check(self) -> None:
+        """Raise UsageError if the caller is elsewhere."""
+        if not self.is_here():
+            self.check_process()
+            raise UsageError("this guest belongs to another thread: load one in each thread that needs one")
+
+
+# How many forks lie between this process and the first one.
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
 
 
 def current_loop() -> asyncio.AbstractEventLoop | None:

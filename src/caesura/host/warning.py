@@ -13,7 +13,7 @@ from typing import Final
 _PLACE: Final = "caesura"
 
 # Where Python notes what it has shown, as each module has it.
-_shown: Final[dict[str, int]] = {}
+_shown: Final[dict[str | tuple[str, type[Warning], int], int]] = {}
 
 
 def warn(message: str, category: type[Warning]) -> None:
