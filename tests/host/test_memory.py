@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import wasmtime
 
@@ -79,7 +81,7 @@ def test_memory_takes_bytes_only() -> None:
         memory = (await load_memory()).memory
         memory.write(0, b"kept")
         for content in (4, "text", None, [1]):
-            with pytest.raises(TypeError):
+            with pytest.raises(caesura.UsageError, match="expected bytes"):
                 memory.write(0, content)  # type: ignore[arg-type]
         memory.write(4, bytearray(b"!"))
         memory.write(5, memoryview(b"?"))
@@ -96,6 +98,42 @@ def test_memory_takes_bytes_only() -> None:
             with pytest.raises(error):
                 view[place] = wrong  # type: ignore[call-overload]
         assert bytes(view) == b"kept"
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "message"),
+    [
+        ("read", ("a", 1), "address is 'a': expected an integer"),
+        ("read", (0.5, 1), "address is 0.5: expected an integer"),
+        ("read", (0, 1.0), "size is 1.0: expected an integer"),
+        ("read_string", ("a",), "address is 'a'"),
+        ("read_string", (0, "a"), "size is 'a'"),
+        ("read_string", (0, 1, "nonsense"), "cannot be read as nonsense: unknown encoding"),
+        ("read_string", (8,), "guest's string cannot be read as utf-8"),
+        ("read_string", (8, 2), "guest's string cannot be read as utf-8"),
+        ("write", ("a", b""), "address is 'a'"),
+        ("write_string", (0, b"x", 9), "text is b'x': expected text"),
+        ("write_string", (0, "x", "9"), "size is '9'"),
+        ("write_string", (0, "\ud800", 9), "cannot be written as utf-8"),
+        ("read_struct", ("<Z", 0), "the structure '<Z': bad char"),
+        ("read_struct", (0, "<I"), "the structure 0"),
+        ("write_struct", ("<I", 0, "x"), "the structure '<I': required argument is not an integer"),
+        ("write_struct", ("<I", 0, 1 << 40), "the structure '<I'"),
+        ("write_struct", ("<f", 0, 1e300), "the structure '<f'"),
+        ("view", ("a", 1), "address is 'a'"),
+        ("view", (0, 1.5), "size is 1.5"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(method: str, arguments: tuple[Any, ...], message: str) -> None:
+    async def main() -> None:
+        memory = (await load_memory()).memory
+        memory.write(8, b"\xff\xfe\0")
+        before = memory.read(0, 64)
+        with pytest.raises(caesura.UsageError, match=message):
+            getattr(memory, method)(*arguments)
+        assert memory.read(0, 64) == before
 
     run(main())
 

@@ -12,6 +12,7 @@ from caesura.errors import UsageError
 from caesura.host.description import ImportShape
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction, kind_of
 from caesura.host.values import checked_value
+from caesura.kinds import check_kind
 from caesura.wasm import types as t
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, MEMORY_KIND, TABLE_KIND
 
@@ -41,7 +42,9 @@ class Connections:
                     raise UsageError(
                         f"imports['{module}'] is a {type(items).__name__}: expected a mapping from names to functions"
                     )
+                check_kind("a module's name among the imports", module, str)
                 for name, item in items.items():
+                    check_kind(f"a name in imports['{module}']", name, str)
                     self._given[module, name] = item
         self._blocking = {
             (module, name): item

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import inspect
+import reprlib
 import struct
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
@@ -49,8 +50,11 @@ class Yielding:
 def yielding(function: Callable[..., Any]) -> Yielding:
     """Mark a host function as one that yields: `Guest.generate` yields what it returns.
 
-    What is then sent into the generator is what the import returns to the guest.
+    What is then sent into the generator is what the import returns to the guest. Raises UsageError for what cannot be
+    called.
     """
+    if not callable(function):
+        raise UsageError(f"yielding was given {reprlib.repr(function)}: expected a function")
     return Yielding(function)
 
 

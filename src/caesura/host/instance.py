@@ -37,6 +37,7 @@ from caesura.host.switching import StackSwitch
 from caesura.host.threads import Owner, current_loop
 from caesura.host.values import SLOT, Values
 from caesura.host.whole_stack import WholeStack
+from caesura.kinds import check_kind
 from caesura.wasm import types as t
 from caesura.wasm.module import MEMORY_KIND, TABLE_KIND
 
@@ -209,9 +210,10 @@ class Instance:
 
     def export(self, name: str) -> Export:
         """Return an exported function; raises UsageError where there is none."""
-        found = self._exports.get(name)
+        found = self._exports.get(name) if isinstance(name, str) else None
         if found is None:
             self.check()
+            check_kind("the name of an export", name, str)
             shape = self.description.functions.get(name)
             if shape is None:
                 known = _listed(sorted(self.description.public_functions))

@@ -7,8 +7,9 @@ guests of it again and again keeps it with `compile`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from types import NoneType
 from typing import Final, Never
 
 from caesura.errors import UsageError
@@ -22,9 +23,10 @@ from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.program import CompiledModule
 from caesura.host.program import Program as LinkedProgram
 from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
-from caesura.host.sources import Source
+from caesura.host.sources import Source, check_source
 from caesura.host.wasi import Wasi
 from caesura.instrument.options import Options
+from caesura.kinds import check_kind
 
 _DEFAULT_OPTIONS: Final = Options()
 
@@ -297,6 +299,7 @@ def _advice(added: list[str]) -> str:
 
 
 def _connect(imports: Imports | None, wasi: Wasi | None) -> Connections:
+    check_kind("imports", imports, Mapping, NoneType)
     if wasi is None:
         return Connections(imports or {}, {}, {})
     if not isinstance(wasi, Wasi):
@@ -308,6 +311,7 @@ async def _obtain_compiled(
     source: Source, connections: Connections, wasi: bool, settings: ProgramSettings
 ) -> CompiledModule:
     _check_loop()
+    check_source(source)
     provided = Provided(connections.provided, wasi)
     return await obtain_compiled(source, _recipe(connections, settings), provided, settings.cache)
 

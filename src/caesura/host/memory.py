@@ -9,11 +9,13 @@ Handing out a `memoryview` was rejected, because nothing could take it back.
 from __future__ import annotations
 
 import ctypes
+import reprlib
 import struct
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from caesura.errors import UsageError
 from caesura.host import native
+from caesura.kinds import check_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,12 +24,22 @@ if TYPE_CHECKING:
 
 PAGE_SIZE: Final = 65536
 
+# What codecs raise for bytes or characters that they have no place for, and for an encoding that there is not.
+_NO_TEXT: Final = (UnicodeError, LookupError, TypeError)
+
+# What `struct` raises for layouts and values that it does not take.
+_NO_STRUCTURE: Final = (struct.error, TypeError, OverflowError)
+
 # How much of a string whose end is not known is read first.
 _STRING_CHUNK: Final = 256
 
 
 class GuestMemory:
-    """A memory of a guest. Addresses and sizes are bytes; what lies beyond its end is a UsageError."""
+    """A memory of a guest. Addresses and sizes are bytes.
+
+    What lies beyond its end is a UsageError, and so are arguments of the wrong kind, and bytes of the guest's that are
+    no text where text was asked for.
+    """
 
     def __init__(self, context: int, memory: wasmtime.Memory, check: Callable[[], None]) -> None:
         self._context = context
@@ -45,13 +57,17 @@ class GuestMemory:
 
     def write(self, address: int, content: bytes | bytearray | memoryview) -> None:
         """Copy bytes into the memory."""
-        raw = bytes(memoryview(content))  # not `bytes(content)`, which makes zeros of an integer
+        try:
+            raw = bytes(memoryview(content))  # not `bytes(content)`, which makes zeros of an integer
+        except TypeError:
+            raise UsageError(f"what is to be written is {reprlib.repr(content)}: expected bytes") from None
         ctypes.memmove(self._locate(address, len(raw)), raw, len(raw))
 
     def read_string(self, address: int, size: int | None = None, encoding: str = "utf-8") -> str:
         """Return the text at an address; without `size` it ends at the first zero byte, as in C."""
         if size is None:
             raw = bytearray()
+            check_kind("address", address, int)
             end = len(self)
             step = _STRING_CHUNK
             while True:
@@ -61,14 +77,19 @@ class GuestMemory:
                     raise UsageError("the guest's string has no zero byte before the end of the memory")
                 place = chunk.find(0)
                 if place >= 0:
-                    return bytes(raw + chunk[:place]).decode(encoding)
+                    return _decoded(bytes(raw + chunk[:place]), encoding)
                 raw += chunk
                 address += len(chunk)
-        return self.read(address, size).decode(encoding)
+        return _decoded(self.read(address, size), encoding)
 
     def write_string(self, address: int, text: str, size: int, encoding: str = "utf-8") -> int:
         """Write text and a zero byte into a buffer of `size` bytes; return the size without the zero."""
-        raw = text.encode(encoding)
+        check_kind("text", text, str)
+        check_kind("size", size, int)
+        try:
+            raw = text.encode(encoding)
+        except _NO_TEXT as error:
+            raise UsageError(f"the text cannot be written as {encoding}: {error}") from None
         if len(raw) >= size:
             raise UsageError(f"a text of {len(raw)} bytes and its zero byte do not fit into {size} bytes of the guest")
         self.write(address, raw + b"\0")
@@ -76,11 +97,19 @@ class GuestMemory:
 
     def read_struct(self, layout: str, address: int) -> tuple[Any, ...]:
         """Return the fields of a structure, as `struct.unpack` does; guests are little endian ("<")."""
-        return struct.unpack(layout, self.read(address, struct.calcsize(layout)))
+        try:
+            size = struct.calcsize(layout)
+        except _NO_STRUCTURE as error:
+            raise _wrong_structure(layout, error) from None
+        return struct.unpack(layout, self.read(address, size))
 
     def write_struct(self, layout: str, address: int, *values: Any) -> None:
         """Write a structure, as `struct.pack` does."""
-        self.write(address, struct.pack(layout, *values))
+        try:
+            packed = struct.pack(layout, *values)
+        except _NO_STRUCTURE as error:
+            raise _wrong_structure(layout, error) from None
+        self.write(address, packed)
 
     def view(self, address: int, size: int) -> MemoryView:
         """Return a window into the memory that stays valid when the memory grows."""
@@ -90,11 +119,27 @@ class GuestMemory:
     def _locate(self, address: int, size: int) -> int:
         """Return the host's address of a range of the memory, good until the guest runs again; not for users."""
         self._check()
+        if type(address) is not int or type(size) is not int:
+            check_kind("address", address, int)
+            check_kind("size", size, int)
         end = int(native.memory_size(self._context, self._address))
         if address < 0 or size < 0 or address + size > end:
             raise UsageError(f"{size} bytes at address {address} of the guest's memory: it has {end} bytes")
         base: int = native.memory_address(self._context, self._address) or 0
         return base + address
+
+
+def _decoded(raw: bytes, encoding: str) -> str:
+    """Return the text that bytes of the guest's are; what it has written there may be none."""
+    try:
+        return raw.decode(encoding)
+    except _NO_TEXT as error:
+        raise UsageError(f"the guest's string cannot be read as {encoding}: {error}") from None
+
+
+def _wrong_structure(layout: object, error: Exception) -> UsageError:
+    """Return the error for a layout that is none, or for values that do not fit it."""
+    return UsageError(f"the structure {reprlib.repr(layout)}: {error}")
 
 
 class MemoryView:

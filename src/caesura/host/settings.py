@@ -14,11 +14,15 @@ from typing import Final
 from caesura.errors import UsageError
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.instrument.options import Options
+from caesura.kinds import check_fields
 
 # The size of further shadow stacks where nobody knows that of the guest's own, in bytes; and the smallest.
 SHADOW_STACK_SIZE: Final = 64 * 1024
 LEAST_SHADOW_STACK: Final = 256
 RECURSION_LIMIT: Final = 100
+
+# What `malloc` may be asked for without meaning a negative number.
+_MOST_SHADOW_STACK: Final = (1 << 31) - 1
 
 _LEAST_NATIVE_STACK: Final = 1 << 14
 _MOST_NATIVE_STACK: Final = 1 << 32
@@ -51,6 +55,7 @@ class ProgramSettings:
     native_stack_size: int = field(default=NATIVE_STACK_SIZE, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.options.imports or self.options.ignore_imports:
             raise UsageError(
                 "the coroutine functions among the imports are the import list: leave it out of the options"
@@ -98,6 +103,7 @@ class GuestSettings:
     instances: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, value in (
             ("memory_limit", self.memory_limit),
             ("table_limit", self.table_limit),
@@ -107,12 +113,14 @@ class GuestSettings:
         ):
             if value is not None and not 0 <= value <= _MOST:
                 raise UsageError(f"{name} is {value}: expected a number that is not negative, or None")
-        if self.shadow_stack_size is not None and self.shadow_stack_size < LEAST_SHADOW_STACK:
+        size = self.shadow_stack_size
+        if size is not None and not LEAST_SHADOW_STACK <= size <= _MOST_SHADOW_STACK:
             raise UsageError(
-                f"shadow_stack_size is {self.shadow_stack_size} bytes: expected at least {LEAST_SHADOW_STACK}"
+                f"shadow_stack_size is {size} bytes: expected at least {LEAST_SHADOW_STACK} and at most "
+                f"{_MOST_SHADOW_STACK}"
             )
         space = self.stack_space
-        if not (space is None or isinstance(space, int) or _is_range(space)):
+        if not (space is None or (space > 0 if isinstance(space, int) else _is_range(space))):
             raise UsageError(f"stack_space is {space!r}: expected (start, end), a number of bytes, or None")
         if self.recursion_limit < 0:
             raise UsageError(f"recursion_limit is {self.recursion_limit}: expected a number of calls, 0 or more")
@@ -134,4 +142,4 @@ def _number_of(given: int | None, limit_of_each: int | None) -> int | None:
 
 
 def _is_range(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(item, int) for item in value)
+    return isinstance(value, tuple) and len(value) == 2 and all(type(item) is int for item in value)

@@ -16,6 +16,7 @@ from typing import Final
 
 from caesura.errors import UsageError
 from caesura.host import cache
+from caesura.kinds import BYTES, check_kind
 
 Source = str | os.PathLike[str] | bytes
 
@@ -29,6 +30,11 @@ _SETTLED: Final = 2.0
 _digests: Final[dict[bytes, bytes]] = {}
 _BITS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _MOST_DIGESTS: Final = 1000
+
+
+def check_source(source: object) -> None:
+    """Raise UsageError for what is neither a path nor bytes: a number, for one, would be a file that is open."""
+    check_kind("source", source, str, os.PathLike, *BYTES)
 
 
 def known_digest(source: Source, place: Path | None = None) -> bytes | None:

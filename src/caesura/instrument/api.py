@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from caesura.instrument.options import Options
 from caesura.instrument.report import Instrumented
+from caesura.kinds import BYTES, check_kind
 
 if TYPE_CHECKING:
     from caesura.instrument.pipeline import Progress
@@ -26,8 +27,11 @@ def instrument(
 
     `module` is the bytes of a module in the binary format. `progress` is called now and then with a step's name, the
     functions done and the functions to do. Raises MalformedModule, UnsupportedModule (what the transformation
-    refuses, with the function and the byte offset) and UsageError (options that do not fit the module).
+    refuses, with the function and the byte offset) and UsageError (options that do not fit the module, a module that is
+    not bytes).
     """
+    check_kind("module", module, *BYTES)
+    check_kind("options", options, Options)
     # Whoever runs programs from the cache imports this, and has no use for the transformation.
     from caesura.instrument.pieces import AUTOMATIC
     from caesura.instrument.pipeline import instrument_as

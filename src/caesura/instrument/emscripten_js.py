@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from caesura.errors import UsageError
+from caesura.kinds import BYTES, check_kind
 from caesura.wasm import sections as sec
 from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector
 from caesura.wasm.module import FUNCTION_KIND, MEMORY_KIND, TABLE_KIND, Export, Import, Module
@@ -102,6 +103,8 @@ def name_emscripten(module: bytes | bytearray | memoryview, script: str) -> Name
     is called by the property that it calls (`env.callbacks.ask` for `Module.callbacks.ask(...)`). Raises
     MalformedModule, and UsageError for a script that does not belong to the module.
     """
+    check_kind("module", module, *BYTES)
+    check_kind("script", script, str)
     parsed = Module(bytes(module))
     imports = _import_names(parsed, script)
     exports = _export_names(parsed, script)
