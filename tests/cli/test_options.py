@@ -69,6 +69,10 @@ def test_options_are_frozen() -> None:
         Options().asserts = True  # type: ignore[misc]
 
 
+def test_an_empty_list_is_one_that_was_not_given() -> None:
+    assert Options(two_bodies="", imports=(), only_list=[]) == Options()
+
+
 def test_options_are_values() -> None:
     assert hash(Options(imports=("a.b",))) == hash(dataclasses.replace(Options(), imports=("a.b",)))
 

@@ -254,6 +254,8 @@ class Options:
                 object.__setattr__(self, item.name, _entries(item.name, value))
             elif not isinstance(value, _TYPES[kind]) or (kind == NUMBER and isinstance(value, bool)):
                 raise TypeError(f"the option {item.name} is {_kind_of(value)}: expected {_kind_of(_TYPES[kind]())}")
+        if not self.two_bodies:  # an empty list, which is one that was not given
+            object.__setattr__(self, "two_bodies", Options.two_bodies)
         if self.only_list and (self.add_list or self.remove_list):
             raise UsageError("It makes no sense to use both an asyncify only-list together with another list.")
         if self.import_globals and self.export_globals:
