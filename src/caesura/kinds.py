@@ -47,7 +47,7 @@ def check_fields(checked: Any) -> None:
     owner: type = type(checked)
     for name, kinds in _kinds_of_fields(owner):
         value = getattr(checked, name)
-        if not _is_one_of(value, kinds):
+        if type(value) not in kinds:  # nearly always it is, and that takes half of the time
             check_kind(name, value, *kinds)
 
 

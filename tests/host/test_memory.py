@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import wasmtime
 
 import caesura
 from tests.host.support import run
+from tests.support.paths import REPOSITORY
 
 GUEST = b"""(module (memory (export "memory") 1 4)
   (func (export "grow") (result i32) i32.const 1 memory.grow))"""
@@ -153,3 +155,13 @@ def test_a_memory_that_is_not_exported_is_found() -> None:
             guest.memory  # noqa: B018
 
     run(main())
+
+
+def test_the_documentation_has_the_methods_as_they_are() -> None:
+    text = (REPOSITORY / "docs" / "host.md").read_text(encoding="utf-8")
+    methods = [name for name in vars(caesura.GuestMemory) if not name.startswith("_")]
+    assert methods
+    for name in methods:
+        parameters = list(inspect.signature(getattr(caesura.GuestMemory, name)).parameters.values())[1:]
+        written = ", ".join(str(each.replace(annotation=each.empty)) for each in parameters).replace("'", '"')
+        assert f"| `{name}({written})` |" in text, name
