@@ -220,7 +220,7 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
   };
 
   /** @param {string} subject @param {number} bytes */
-  const tooSmall = (bytes, subject = "") => new RangeError(`${subject}the asyncify stack of ${bytes} bytes is too small`);
+  const tooSmall = (bytes, subject = "") => new RangeError(`${subject}the asyncify stack of ${bytes} bytes is too small (option ${region ? "region" : "stackSize"})`);
 
   /**
    * Give the control block and the place of the frames to a call; another call's frames are copied out.
@@ -370,7 +370,7 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
       if (!call.entry) refuse(site, "across JavaScript");
       if ((call.guest ?? guest) != guest) refuse(site, `across another instance, whose export ${call.name} was called`);
       if (!instrumented && !call.direct) refuse(site, "the module is not instrumented, and the engine has no JSPI");
-      if (isStranger(site.module, site.index)) refuse(site, "not on the import list");
+      if (isStranger(site.module, site.index)) refuse(site, "not on the import list (--imports)");
       const obstacle = (wary || call.converts || !call.guest || site.guest != guest) && look(call, site);
       if (obstacle) refuse(site, obstacle);
       if (!call.guest) {

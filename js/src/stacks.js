@@ -93,8 +93,10 @@ export function makeStacks(exports, take, wanted, told) {
   /** On which of the host's stacks a pointer is; -1: on none. @param {any} pointer */
   const findHost = (pointer) => hosts.findIndex((stack) => pointer >= unsigned(stack) && pointer < unsigned(topOf(stack)));
   /** The error for a stack whose end was run over. @param {Call} call @param {number} bytes @param {string} [whose] */
-  const overflow = ({ name }, bytes, whose = "the") =>
-    new RangeError(`export ${name}: ${whose} C stack of ${bytes} bytes has overflowed`);
+  const overflow = ({ name, stack }, bytes, whose) => {
+    const option = stack || whose ? " (option shadowStackSize)" : "";
+    return new RangeError(`export ${name}: ${whose ?? "the"} C stack of ${bytes} bytes has overflowed${option}`);
+  };
 
   /** See that the host has a stack with room for more. Returns nothing if there is none to be had. */
   const provideHost = () => {

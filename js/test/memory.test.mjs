@@ -41,7 +41,7 @@ for (const { way, module } of ours("deep")) {
       } else {
         await assert.rejects(promising(exports.down)(1000, 1), {
           name: "RangeError",
-          message: /export down: the asyncify stack of \d+ bytes is too small/,
+          message: /export down: the asyncify stack of \d+ bytes is too small .option stackSize/,
         });
       }
       assert.equal(await promising(exports.down)(3, 2), 5);
@@ -97,7 +97,7 @@ for (const { way, module } of ours("poor")) {
     if (way != "secondary") {
       it("says how small a region is", async () => {
         const exports = start({ region: [65536, 65536 + 288] });
-        await assert.rejects(promising(exports.run)(1), { name: "RangeError", message: /stack of 0 bytes is too small/ });
+        await assert.rejects(promising(exports.run)(1), { name: "RangeError", message: /stack of 0 bytes is too small .option region/ });
         assert.equal(await promising(exports.run)(0), 0);
       });
     }
