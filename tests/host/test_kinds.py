@@ -88,6 +88,15 @@ def test_parameters_of_a_programs_load() -> None:
     run(main())
 
 
+def test_imports_that_are_no_functions() -> None:
+    async def main() -> None:
+        for value in (None, 5, "x"):
+            with pytest.raises(caesura.UsageError, match=r"import env\.wait is a function .*: expected a callable"):
+                await caesura.load(WAITER, {"env": {"wait": value}})
+
+    run(main())
+
+
 @pytest.mark.parametrize("name", [5, None, [], {}])
 def test_names_of_exports(name: Any) -> None:
     async def main() -> None:

@@ -73,13 +73,16 @@ class Connections:
         for item in imports:
             if item.shape is None:
                 continue
-            given = self._given.get((item.module, item.name))
+            place = item.module, item.name
+            if place not in self._given:
+                functions.append(None)
+                continue
+            given = self._given[place]
             if len(functions) in never:
-                given = self._blocking.get((item.module, item.name), given)
-            name = f"{item.module}.{item.name}"
-            if given is not None and not callable(given):
+                given = self._blocking.get(place, given)
+            if not callable(given):
                 raise _wrong(item, given, "a callable")
-            functions.append(None if given is None else HostFunction(name, item.shape, given))
+            functions.append(HostFunction(f"{item.module}.{item.name}", item.shape, given))
         return functions
 
     def items(self, imports: tuple[ImportShape, ...], store: wasmtime.Store) -> list[tuple[str, str, AsExtern]]:
