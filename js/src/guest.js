@@ -181,6 +181,17 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
       ? `the allocator has no ${bytes} bytes for ${what} (option ${option})`
       : `no allocator for ${what}: it needs the export malloc, or the option allocate${others}`;
 
+  /** Tell the guest where the control block is, in whatever type it was given. @param {Function} f */
+  const tell = (f) => {
+    try {
+      f(pointer);
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+      const kind = typeof pointer == "bigint" ? "numbers" : "BigInts";
+      throw new TypeError(`option ${region ? "region" : "allocate"}: this guest's addresses are ${kind}`);
+    }
+  };
+
   /** Find a place for the asyncify stack, once. Returns why there is none. */
   const settleDown = () => {
     if (base) return;
@@ -194,13 +205,13 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
     if (to > memory.buffer.byteLength) throw new RangeError(`asyncify stack at ${from} to ${to}: beyond the memory's end`);
     if (typeof start == "bigint") width = 8;
     pointer = like(start, at);
+    if (thunks) tell(exports.asyncify_set_data_pointer);
     place = at / width;
     base = at + FRAMES;
     end = to;
     pointers = [];
     // What an allocator gives has been used before.
     new Uint8Array(memory.buffer).fill(0, at, base);
-    if (thunks) exports.asyncify_set_data_pointer(pointer);
   };
 
   /** Return where the asyncify stack is to lie, and its end if that is not `stackSize` behind. */
@@ -399,7 +410,7 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
       call.state = UNWINDING;
       if (!call.direct) {
         own(call, byThunk(site) ? SUSPEND : RUN);
-        if (!byThunk(site)) exports.asyncify_start_unwind(pointer);
+        if (!byThunk(site)) tell(exports.asyncify_start_unwind);
       }
       return site.blank;
     },

@@ -95,6 +95,13 @@ for (const { way, module } of ours("poor")) {
     });
 
     if (way != "secondary") {
+      it("does not take BigInts as addresses of 32 bits", async () => {
+        const exports = start({ region: [65536n, 131072n] });
+        for (const number of [1, 2]) {
+          await assert.rejects(promising(exports.run)(number), { name: "TypeError", message: /^option region: .* numbers$/ });
+        }
+      });
+
       it("says how small a region is", async () => {
         const exports = start({ region: [65536, 65536 + 288] });
         await assert.rejects(promising(exports.run)(1), { name: "RangeError", message: /stack of 0 bytes is too small .option region/ });
@@ -137,6 +144,16 @@ for (const { way, module } of ours("memory64")) {
           numbers.map((number) => 2 * number),
         );
         assert.equal(exports.__stack_pointer.value, top);
+      }
+    });
+
+    it("are refused where they are numbers, by the option's name", async () => {
+      for (const [name, options] of Object.entries({ region: { region: [1024, 8192] }, allocate: { allocate: () => 8192, stackSize: 4096 } })) {
+        const exports = start({ ...options, singleStack: false });
+        for (const number of [1, 2]) {
+          const message = `option ${name}: this guest's addresses are BigInts`;
+          await assert.rejects(promising(exports.run)(number), { name: "TypeError", message });
+        }
       }
     });
 
