@@ -31,6 +31,7 @@ LARGEST_PROGRAM: Final = 10 << 20
 LARGEST_INPUT: Final = 1 << 20
 MEMORY: Final = 64 << 20
 SECONDS: Final = 2.0
+SECONDS_TO_COMPILE: Final = 60.0
 AT_ONCE: Final = 100
 PROGRAMS: Final = 50
 
@@ -150,7 +151,12 @@ async def upload(request: Request) -> Response:
     name = hashlib.sha256(module).hexdigest()
     if name not in programs:
         try:
-            program = await caesura.compile(module, wasi=True, interruptible=True, accept_instrumented=False)
+            async with asyncio.timeout(SECONDS_TO_COMPILE):
+                program = await caesura.compile(module, wasi=True, interruptible=True, accept_instrumented=False)
+        except TimeoutError:
+            return JSONResponse({"error": f"the program takes more than {SECONDS_TO_COMPILE} seconds to compile"}, 400)
+        except caesura.ResourceError as error:
+            return JSONResponse({"error": str(error)}, 503)
         except caesura.CaesuraError as error:
             return JSONResponse({"error": str(error)}, 400)
         while len(programs) >= PROGRAMS:

@@ -239,3 +239,23 @@ def test_a_guest_is_collected_without_warnings(abi: str) -> None:
     reference = asyncio.run(main())
     gc.collect()
     assert reference() is None
+
+
+def test_closing_a_guest_says_so_to_the_tasks_that_wait_in_it(abi: str) -> None:
+    async def main() -> None:
+        guest = await load_waiter(Gates().wait, abi)
+        said: list[str] = []
+
+        async def call() -> None:
+            try:
+                await guest.call("outer", 1)
+            except asyncio.CancelledError as error:
+                said.append(str(error))
+                raise
+
+        task = asyncio.create_task(call())
+        await settle()
+        await guest.aclose()
+        assert task.cancelled() and said == ["the guest was closed"]
+
+    run(main())

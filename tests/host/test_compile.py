@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 from typing import Any, Final
 
 import pytest
 
 import caesura
 from tests.host.support import run
+from tests.support.paths import REPOSITORY
 
 # Writes "ok" and a newline.
 WRITER: Final = b"""(module
@@ -93,3 +96,19 @@ def test_what_load_refuses(given: dict[str, Any]) -> None:
             await caesura.load(EMPTY, **given)
 
     run(main())
+
+
+def test_the_page_says_which_parameter_belongs_where() -> None:
+    page = (REPOSITORY / "docs" / "host.md").read_text()
+    code, own = (
+        set(re.findall(r"`(\w+)`", re.findall(rf"^\| {kind}: (.*?) \|", page, re.MULTILINE)[0]))
+        for kind in ("what goes into the code", "what is each guest's own")
+    )
+
+    def parameters(function: Any) -> set[str]:
+        common = {"self", "source", "imports", "wasi", "interruptible", "interruptions", "others"}
+        return set(inspect.signature(function).parameters) - common
+
+    assert parameters(caesura.compile) == code
+    assert parameters(caesura.Program.load) == own
+    assert parameters(caesura.load) == code | own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
 import pytest
@@ -110,5 +110,38 @@ def test_a_guest_that_never_ends() -> None:
         guest = await caesura.load(text.encode(), {"env": {"emit": caesura.yielding(lambda value: value)}})
         numbers = guest.generate("fibonacci")
         assert list(itertools.islice(numbers, 12)) == [0, 1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89]
+
+    run(main())
+
+
+def test_a_plain_loop_sends_nothing() -> None:
+    """As the page says: an import with a result needs `send`."""
+
+    async def main() -> None:
+        async with await load_waiter(caesura.yielding(lambda value: value), ABIS[0]) as guest:
+            with pytest.raises(caesura.UsageError, match=r"result 1 of host function .* is None"):
+                for _ in guest.generate("outer", 7):
+                    pass
+
+    run(main())
+
+
+def test_a_generator_may_own_its_guest() -> None:
+    """As a framework streams it: whoever stops iterating closes the guest."""
+
+    async def main() -> None:
+        guests: list[caesura.Guest] = []
+
+        async def items() -> AsyncGenerator[int, int]:
+            async with await load_waiter(caesura.yielding(lambda value: value), ABIS[0]) as guest:
+                guests.append(guest)
+                async for item in guest.agenerate("outer", 7):
+                    yield item
+
+        stream = items()
+        assert await anext(stream) == 7
+        await stream.aclose()
+        with pytest.raises(caesura.UsageError, match="closed"):
+            guests[0].call_nowait("outer", 1)
 
     run(main())

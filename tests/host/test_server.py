@@ -142,6 +142,21 @@ def test_output_streams_and_a_client_may_leave(address: str) -> None:
     run(main())
 
 
+def test_making_a_program_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = "(call $poll (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))"
+    bomb = '(module (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))'
+    bomb += f'(memory (export "memory") 1) (func (export "_start") {call * 400} {"drop " * 400}))'
+
+    async def main() -> None:
+        monkeypatch.setattr(plugin_server, "SECONDS_TO_COMPILE", 1.0)
+        transport = httpx.ASGITransport(plugin_server.app)
+        async with httpx.AsyncClient(base_url="http://server", transport=transport) as client:
+            answer = await client.post("/programs", content=assemble(bomb))
+            assert answer.status_code == 400 and "more than 1.0 seconds to compile" in answer.json()["error"]
+
+    run(main())
+
+
 def test_what_is_no_program_is_refused(address: str) -> None:
     async def main() -> None:
         async with client_of(address) as client:
