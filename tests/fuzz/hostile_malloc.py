@@ -102,7 +102,7 @@ def case(seed: int) -> str:
 
 async def _use(text: bytes, plain: bool, source: random.Random) -> str:
     host = Host(source)
-    settings: dict[str, Any] = {"shadow_stack_size": source.choice((256, 1024, 65536, 1 << 20, 1 << 31, 1 << 40))}
+    settings: dict[str, Any] = {"shadow_stack_size": source.choice((256, 1024, 65536, 1 << 20, 1 << 31, 1 << 32))}
     try:
         if plain:
             import wasmtime

@@ -143,7 +143,8 @@ NO_MEMORY = """(module (import "env" "wait" (func $wait (param i32) (result i32)
     [
         (-1, "expected at least 256"),
         (255, "shadow_stack_size is 255 bytes: expected at least 256"),
-        (2**40, "argument 1 of malloc is 1099511627776: out of range"),
+        (2**40, "shadow_stack_size is 1099511627776 bytes: expected at least 256, at most 4294967296"),
+        (2**32, "argument 1 of malloc is 4294967296: out of range"),
         (2**31, "malloc has no 2147483648 bytes"),
     ],
 )

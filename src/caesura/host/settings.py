@@ -21,8 +21,8 @@ SHADOW_STACK_SIZE: Final = 64 * 1024
 LEAST_SHADOW_STACK: Final = 256
 RECURSION_LIMIT: Final = 100
 
-# What `malloc` may be asked for without meaning a negative number.
-_MOST_SHADOW_STACK: Final = (1 << 31) - 1
+# No program has a larger memory for its stacks, but for one with 64-bit addresses.
+_MOST_SHADOW_STACK: Final = 1 << 32
 
 _LEAST_NATIVE_STACK: Final = 1 << 14
 _MOST_NATIVE_STACK: Final = 1 << 32
@@ -116,8 +116,7 @@ class GuestSettings:
         size = self.shadow_stack_size
         if size is not None and not LEAST_SHADOW_STACK <= size <= _MOST_SHADOW_STACK:
             raise UsageError(
-                f"shadow_stack_size is {size} bytes: expected at least {LEAST_SHADOW_STACK} and at most "
-                f"{_MOST_SHADOW_STACK}"
+                f"shadow_stack_size is {size} bytes: expected at least {LEAST_SHADOW_STACK}, at most {_MOST_SHADOW_STACK}"
             )
         space = self.stack_space
         if not (space is None or (space > 0 if isinstance(space, int) else _is_range(space))):
