@@ -116,7 +116,8 @@ class GuestSettings:
         size = self.shadow_stack_size
         if size is not None and not LEAST_SHADOW_STACK <= size <= _MOST_SHADOW_STACK:
             raise UsageError(
-                f"shadow_stack_size is {size} bytes: expected at least {LEAST_SHADOW_STACK}, at most {_MOST_SHADOW_STACK}"
+                f"shadow_stack_size is {size} bytes: expected at least {LEAST_SHADOW_STACK}, "
+                f"at most {_MOST_SHADOW_STACK}"
             )
         space = self.stack_space
         if not (space is None or (space > 0 if isinstance(space, int) else _is_range(space))):
