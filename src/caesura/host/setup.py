@@ -19,6 +19,7 @@ from caesura.host.protocol import Plain, Protocol, Thunks
 from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE, GuestSettings
 from caesura.host.stacks import ShadowStacks, StackLimits
 from caesura.host.switching import FIXED, NO_MALLOC, SINGLE_STACK, UNCLEAR, StackSwitch
+from caesura.host.text import one_line
 from caesura.host.values import SLOT
 from caesura.wasm import types as t
 
@@ -145,7 +146,9 @@ def _grow(instance: Instance, end: int, stack_space: tuple[int, int] | int) -> N
             raise wasmtime.WasmtimeError("no memory has so many pages")
         memory.grow(instance.store, pages)
     except wasmtime.WasmtimeError as error:
-        raise UsageError(f"the guest's memory cannot grow as stack_space={stack_space} wants it to: {error}") from error
+        raise UsageError(
+            f"the guest's memory cannot grow as stack_space={stack_space} wants it to: {one_line(error)}"
+        ) from error
 
 
 def _pointer(wide: bool) -> int:
