@@ -118,7 +118,7 @@ def test_what_the_engine_refuses_is_said_in_one_line() -> None:
     async def main() -> None:
         nothing_to_drop = b"\0asm\1\0\0\0\1\4\1\x60\0\0\3\2\1\0\x0a\5\1\3\0\x1a\x0b"
         with pytest.raises(
-            caesura.UnsupportedModule, match="Wasmtime refuses the module: .*: .*type mismatch"
+            caesura.UnsupportedModule, match=r"Wasmtime refuses the module: .*: .*type mismatch"
         ) as caught:
             await caesura.load(nothing_to_drop, cache=False)
         assert "\n" not in str(caught.value) and "Caused by" not in str(caught.value)
