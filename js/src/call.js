@@ -38,6 +38,7 @@ export const REWINDING = 2;
  * @property {AbortSignal} [aborted] The signal, once it is aborted and until its reason was thrown.
  * @property {any} [pointer] The shadow stack pointer to run with.
  * @property {any} [stack] A shadow stack of its own.
+ * @property {import("./stacks.js").Kept} [kept] What was allocated for it on the guest's own stack, where it runs on another.
  * @property {any} [home] The shadow stack pointer to leave behind, where it runs on the guest's own stack.
  * @property {[low: any, high: any]} [limits] Those of the stack that it was entered from, where it runs on another.
  * @property {number} [limit] The end of its frames.

@@ -338,7 +338,8 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
       const imported = memory;
       memory = exports.asyncify_memory ?? exports[/** @type {string} */ (memoryName)];
       if (!memoryName) [exports.memory, ...Object.values(exports), imported].forEach(guest.offer);
-      stacks = makeStacks(exports, take, shadowStackSize, stackLow);
+      const isMain = (/** @type {any} */ value) => value instanceof WebAssembly.Memory && value != exports.asyncify_memory;
+      stacks = makeStacks(exports, take, shadowStackSize, stackLow, [exports.memory, ...Object.values(exports), imported].find(isMain));
     },
 
     settleDown,

@@ -10,6 +10,10 @@
  * the first call's stack that call would overwrite it, and to refuse instead was rejected: it would end calls that have
  * allocated nothing.
  *
+ * While the first call waits alone the pointer stays below its frames, since a guest may scan its stack. What is allocated
+ * there then may be an argument of the call that begins next, which nothing protects once the function that waits has
+ * returned. So these bytes are put back whenever the first call has run on and does not use their place.
+ *
  * A guest that compares the pointer with the limits of its stack finds those of the stack that it runs on, if it keeps them
  * where they can be set. Nothing keeps a guest from running over a stack's end, but when it suspends, and before it is
  * resumed, it is noticed.
@@ -19,6 +23,15 @@ import { REWINDING, UNWINDING } from "./call.js";
 
 /** @typedef {import("./call.js").Call} Call */
 /** @typedef {ReturnType<typeof makeStacks>} Stacks */
+
+/**
+ * What was allocated on a stack for a call that runs on another.
+ * @typedef {object} Kept
+ * @property {number} low
+ * @property {number} high
+ * @property {Uint8Array} [bytes] What was there before the stack's own call ran on.
+ * @property {boolean} [lost] Whether that call has overwritten it, and still uses the place.
+ */
 
 // The size of further stacks where nobody knows that of the guest's own.
 const DEFAULT_SIZE = 1 << 16;
@@ -34,8 +47,9 @@ export const unsigned = (pointer) => (typeof pointer == "bigint" ? Number(pointe
  * @param {(bytes: number) => any} take Allocates in the guest.
  * @param {number} [wanted] The size of further stacks, in bytes.
  * @param {any} [told] The lowest address of the guest's own stack, as the module tells it.
+ * @param {any} [memory] The memory that they lie in.
  */
-export function makeStacks(exports, take, wanted, told) {
+export function makeStacks(exports, take, wanted, told, memory) {
   const get = exports.emscripten_stack_get_current ?? exports.stackSave;
   const set = exports._emscripten_stack_restore ?? exports.stackRestore;
   /** The global or the functions that hold the pointer. @type {{ value?: any }} */
@@ -87,6 +101,16 @@ export function makeStacks(exports, take, wanted, told) {
   let hostPointer;
   /** While the pointer is there: where else it would be, and the limits. @type {[pointer: any, low: any, high: any] | undefined} */
   let away;
+
+  /** What was allocated below the first call while that waited alone, for the call that began then. @type {Kept | undefined} */
+  let kept;
+  /** Its bytes, as they are. @param {Kept} place */
+  const bytesOf = ({ low, high }) => new Uint8Array(memory.buffer, low, high - low);
+  /** Put them back. @param {Kept} place */
+  const putBack = (place) => {
+    if (place.bytes) bytesOf(place).set(place.bytes);
+    place.lost = false;
+  };
 
   /** The highest address of a further stack. @param {any} stack */
   const topOf = (stack) => (stack + like(top, size)) & like(top, -16);
@@ -140,7 +164,11 @@ export function makeStacks(exports, take, wanted, told) {
         }
         if (idle) home = register.value;
       }
-      if (main || register.value != top) {
+      const low = unsigned(register.value);
+      if (idle && main && !others && memory && low < unsigned(main.pointer)) {
+        call.kept = kept = { low, high: unsigned(main.pointer) };
+      }
+      if (main || kept || register.value != top) {
         size ||= wanted ?? unsigned(top) - (findLowest() ?? unsigned(top) - DEFAULT_SIZE);
         call.stack = spare.pop() ?? take(size);
       }
@@ -205,6 +233,12 @@ export function makeStacks(exports, take, wanted, told) {
       // What was allocated on the guest's own stack while the call waited stays: the import may return its address.
       if (main == call && call.state && unsigned(outer) < unsigned(call.pointer)) call.pointer = outer;
       if (call.state) check(call, call.pointer);
+      if (call.state && call.kept) {
+        if (call.kept.lost) throw new RangeError(`export ${call.name}: the call that waited before it has overwritten its arguments on the C stack: take them from malloc`);
+        // Somebody has put the pointer back above them, when that call had ended.
+        if (!main && unsigned(outer) > call.kept.low) putBack(call.kept);
+      }
+      if (main == call && kept && !kept.lost) kept.bytes = bytesOf(kept).slice();
       if (call.stack) call.limits = limit(call.stack, topOf(call.stack));
       if (call.pointer) register.value = call.pointer;
       return outer;
@@ -222,6 +256,12 @@ export function makeStacks(exports, take, wanted, told) {
       if (call.state == UNWINDING) {
         call.pointer = like(top, left) || register.value;
         if (main == call) next = call.pointer;
+      }
+      if (main == call && kept?.bytes) {
+        const { low, high, bytes } = kept;
+        if (call.state != UNWINDING || unsigned(call.pointer) >= high) putBack(kept);
+        else kept.lost ||= bytesOf(kept).some((byte, at) => byte != bytes[at]);
+        if (call.state != UNWINDING && others && low < unsigned(next)) next = like(top, low);
       }
       if (next) register.value = next;
       if (call.limits) limit(...call.limits);
@@ -246,6 +286,7 @@ export function makeStacks(exports, take, wanted, told) {
       if (main || others) return;
       // What was allocated for any of them is no longer used.
       used = 0;
+      kept = undefined;
       if (idle && unsigned(register.value) < unsigned(home)) register.value = home;
       home = undefined;
     },

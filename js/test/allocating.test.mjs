@@ -150,6 +150,58 @@ for (const { way, module } of waysToRun("stacks").filter(({ way }) => !way.start
       assert.equal(exports.__stack_pointer.value, top);
     });
 
+    describe("for a call that begins while the first one waits alone", () => {
+      /** Start `first`, and then a call that reads its argument late. Turns go to the calls that are named, one by one. */
+      const run = async (first, order, act = () => undefined) => {
+        const waiting = {};
+        const ask = (id) => new Promise((resolve) => (waiting[id] = () => resolve(0)));
+        const exports = start(module, ask, () => 0);
+        const top = exports.__stack_pointer.value;
+        const calls = [promising(exports[first[0]])(1, ...first.slice(1))];
+        // As Emscripten's `ccall` does with strings.
+        const before = exports.__stack_pointer.value;
+        const argument = exports.stackAlloc(4);
+        new Int32Array(exports.memory.buffer)[argument >> 2] = 1234;
+        calls.push(promising(exports.late)(2, argument));
+        calls[1].finally(() => (exports.__stack_pointer.value = before)).catch(() => {});
+        calls[0].finally(() => (exports.__stack_pointer.value = top)).catch(() => {});
+        for (const id of order) {
+          waiting[id]();
+          await sleep(0);
+          exports.scribble(id);
+          act(exports, argument);
+        }
+        return Promise.allSettled(calls);
+      };
+
+      it("its arguments stay until it has read them", async () => {
+        for (const order of [[2, 2, 1, 1, 1], [1, 2, 2, 1, 1], [1, 1, 2, 1, 2], [1, 1, 1, 2, 2], [2, 1, 1, 1, 2]]) {
+          const outcomes = await run(["grow", 3, 0], order);
+          assert.deepEqual(outcomes.map(({ value }) => value), [undefined, 2468], String(order));
+        }
+      });
+
+      it("its arguments stay where calls begin after the first one has ended", async () => {
+        const others = [];
+        const outcomes = await run(["grow", 1, 0], [1, 2, 2], (exports) => others.push(promising(exports.late)(3, 0)));
+        assert.deepEqual(outcomes.map(({ value }) => value), [undefined, 2468]);
+      });
+
+      it("what the host writes there is not undone", async () => {
+        const write = ({ memory }, argument) => (new Int32Array(memory.buffer)[argument >> 2] += 1);
+        const outcomes = await run(["grow", 3, 0], [1, 1, 2, 2, 1], write);
+        assert.deepEqual(outcomes.map(({ value }) => value), [undefined, 1236 + 1237]);
+      });
+
+      it("where the first one needs the place it is refused to go on, unless that was in vain", async () => {
+        const outcomes = await run(["grow", 3, 256], [1, 2, 1, 1]);
+        assert.deepEqual(outcomes.map(({ status }) => status), ["fulfilled", "rejected"]);
+        assert.match(String(outcomes[1].reason), /^RangeError: export late: the call .* has overwritten its arguments/);
+        const later = await run(["grow", 3, 256], [1, 1, 1, 2, 2]);
+        assert.deepEqual(later.map(({ value }) => value), [undefined, 2468]);
+      });
+    });
+
     it("leaves alone what the caller had there before", async () => {
       const { exports, sums, top } = startTeller(() => sleep(0));
       const [before, below] = [exports.stackAlloc(4), exports.__stack_pointer.value];
