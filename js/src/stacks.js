@@ -234,7 +234,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
       if (main == call && call.state && unsigned(outer) < unsigned(call.pointer)) call.pointer = outer;
       if (call.state) check(call, call.pointer);
       if (call.state && call.kept) {
-        if (call.kept.lost) throw new RangeError(`export ${call.name}: the call that waited before it has overwritten its arguments on the C stack: take them from malloc`);
+        if (call.kept.lost) throw new RangeError(`export ${call.name}: the first call has overwritten its arguments on the C stack: take them from malloc`);
         // Somebody has put the pointer back above them, when that call had ended.
         if (!main && unsigned(outer) > call.kept.low) putBack(call.kept);
       }

@@ -38,7 +38,7 @@ PROGRAM = """(module $program
     (global.set $__stack_pointer
       (local.tee 0 (i32.and (i32.sub (global.get $__stack_pointer) (local.get 0)) (i32.const -16))))
     (local.get 0))
-  (func $use (param $pointer i32) (result i32) (local $frame i32)
+  (func $use (export "use") (param $pointer i32) (result i32) (local $frame i32)
     (global.set $__stack_pointer (local.tee $frame (i32.sub (global.get $__stack_pointer) (i32.const 64))))
     (memory.fill (local.get $frame) (i32.const 0) (i32.const 64))
     (global.set $__stack_pointer (i32.add (local.get $frame) (i32.const 64)))
@@ -48,6 +48,24 @@ PROGRAM = """(module $program
     (local.set $key (call $use (call $wait (local.get $key))))
     (global.set $__stack_pointer (i32.add (local.get $frame) (i32.const 32)))
     (local.get $key))
+  (func (export "late") (param $key i32) (param $pointer i32) (result i32) (local $frame i32)
+    (global.set $__stack_pointer (local.tee $frame (i32.sub (global.get $__stack_pointer) (i32.const 32))))
+    (drop (call $wait (local.get $key)))
+    (local.set $key (i32.load (local.get $pointer)))
+    (drop (call $wait (i32.const 100)))
+    (global.set $__stack_pointer (i32.add (local.get $frame) (i32.const 32)))
+    (i32.add (local.get $key) (i32.load (local.get $pointer))))
+  (func $wait_deep (param $key i32) (param $size i32) (local $frame i32)
+    (global.set $__stack_pointer (local.tee $frame (i32.sub (global.get $__stack_pointer) (local.get $size))))
+    (memory.fill (local.get $frame) (i32.const 255) (local.get $size))
+    (drop (call $wait (local.get $key)))
+    (global.set $__stack_pointer (i32.add (local.get $frame) (local.get $size))))
+  (func (export "deeper") (param $step i32)
+    (call $wait_deep (i32.const 1) (i32.const 64))
+    (drop (call $use (i32.const 0)))
+    (call $wait_deep (i32.const 2) (i32.add (i32.const 64) (local.get $step)))
+    (drop (call $use (i32.const 0)))
+    (call $wait_deep (i32.const 3) (i32.const 64)))
   (func (export "run") (param $size i32) (param $key i32) (result i32) (local $frame i32) (local $fits i32)
     (global.set $__stack_pointer (local.tee $frame (i32.sub (global.get $__stack_pointer) (local.get $size))))
     (i32.store (local.get $frame) (local.get $key))
@@ -188,6 +206,94 @@ def test_what_is_allocated_on_a_suspended_stack_stays(abi: str, others: int) -> 
         for key in range(others):
             gates.open(key + 1, 10)
         assert await asyncio.gather(*calls) == [key + 11 for key in range(others)]
+
+    run(main())
+
+
+def put_on_stack(guest: caesura.Guest, number: int) -> int:
+    pointer: int = guest.call_nowait("stackAlloc", 4)
+    guest.memory.write_struct("<i", pointer, number)
+    return pointer
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_arguments_of_a_call_that_begins_while_the_first_one_waits_stay(abi: str) -> None:
+    """The first call waits, with the keys 1 to 3, and those behind it with 4 and 5, in many orders."""
+
+    async def main() -> None:
+        gates = Gates()
+
+        async def wait(key: int) -> int:
+            return 0 if key == 100 else await gates.wait(key)
+
+        guest = await load_program(abi, wait)
+        top = guest.call_nowait("position")
+        order: tuple[int, ...]
+        for order in ((4, 5, 1, 2, 3), (1, 4, 2, 5, 3), (1, 2, 5, 3, 4), (1, 2, 3, 4, 5), (1, 2, 3, 5, 4)):
+            first = asyncio.create_task(guest.call("deeper", 0))
+            await settle()
+            second = asyncio.create_task(guest.call("late", 4, put_on_stack(guest, 1234)))
+            await settle()
+            if order[0] == 1:
+                gates.open(1, 0)
+                await settle()
+            third = asyncio.create_task(guest.call("late", 5, put_on_stack(guest, 77)))
+            await settle()
+            for key in order[order[0] == 1 :]:
+                gates.open(key, 0)
+                await settle()
+                guest.call_nowait("use", 1008)
+            assert [await first, await second, await third] == [None, 2468, 154]
+            assert guest.call_nowait("position") == top
+        # After the first call has ended, others begin there, and have arguments too.
+        first = asyncio.create_task(guest.call("deeper", 0))
+        await settle()
+        second = asyncio.create_task(guest.call("late", 4, put_on_stack(guest, 1234)))
+        await settle()
+        for key in (1, 2, 3):
+            gates.open(key, 0)
+            await settle()
+        again = asyncio.create_task(guest.call("deeper", 0))
+        await settle()
+        third = asyncio.create_task(guest.call("late", 5, put_on_stack(guest, 77)))
+        await settle()
+        for key in (1, 4, 2, 5, 3):
+            gates.open(key, 0)
+            await settle()
+        assert [await call for call in (first, second, again, third)] == [None, 2468, None, 154]
+        assert guest.call_nowait("position") == top
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_arguments_whose_place_the_first_call_needs(abi: str) -> None:
+    """Who would read them then is refused, and who reads them later finds them."""
+
+    async def main() -> None:
+        order: tuple[int, ...]
+        for order in ((1, 4, 2, 3), (1, 2, 4, 3)):
+            gates = Gates()
+
+            async def wait(key: int, gates: Gates = gates) -> int:
+                return 0 if key == 100 else await gates.wait(key)
+
+            guest = await load_program(abi, wait)
+            first = asyncio.create_task(guest.call("deeper", 256))
+            await settle()
+            second = asyncio.create_task(guest.call("late", 4, put_on_stack(guest, 1234)))
+            await settle()
+            for key in order:
+                gates.open(key, 0)
+                await settle()
+            assert await first is None
+            if order[1] == 2:
+                assert await second == 2468
+            else:
+                with pytest.raises(caesura.UsageError, match=r"arguments on the guest's own C stack were overwritten"):
+                    await second
+            assert guest.call_nowait("position") == OWN
+            assert guest.suspended == 0
 
     run(main())
 

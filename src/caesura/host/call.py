@@ -25,6 +25,7 @@ from caesura.host.values import result_of
 
 if TYPE_CHECKING:
     from caesura.host.instance import Export, Instance
+    from caesura.host.kept_arguments import KeptArguments
 
 # How a call may suspend.
 NOWAIT: Final = "call_nowait"
@@ -52,6 +53,7 @@ class Call:
         "instance",
         "interruptions_before",
         "is_prepared",
+        "kept",
         "outer_stack",
         "packed",
         "pending",
@@ -99,6 +101,7 @@ class Call:
         self.resting_pointer = 0
         self.outer_stack = 0
         self.is_prepared = False
+        self.kept: KeptArguments | None = None  # what may be its arguments, on the guest's own stack
         self.served: Call | None = None
         self.task: asyncio.Task[Any] | None = None
         # How many calls of guests the innermost entry is inside of, and where the native stack stands in its import.

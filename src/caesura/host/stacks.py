@@ -79,7 +79,7 @@ class ShadowStacks:
         self._size = 0
         self._malloc = malloc
         self._free = free
-        self._locate = locate
+        self.locate = locate
         self._moves = moves
         self._spare: list[int] = []
         self._surplus: list[int] = []
@@ -128,4 +128,4 @@ class ShadowStacks:
         return self._canary(address) if self._moves else self._canaries[address]
 
     def _canary(self, address: int) -> ctypes.c_uint64:
-        return ctypes.c_uint64.from_address(self._locate(address, _CANARY_SIZE))
+        return ctypes.c_uint64.from_address(self.locate(address, _CANARY_SIZE))

@@ -8,7 +8,8 @@ refused.
 
 A call that cannot suspend runs on the stack that is in use; when a host function makes it while its own call is
 suspended, on that call's. So what the guest's `stackAlloc` gives to a host function lies on the stack of the call that
-will be resumed, and stays: each call is resumed with its pointer as it is then.
+will be resumed, and stays: each call is resumed with its pointer as it is then. What others get there, while the call
+on the guest's own stack is suspended, may be arguments of a call that begins next: see `kept_arguments`.
 
 Entry thunks exchange the stack pointer themselves; for modules that were instrumented elsewhere the host does it. The
 globals with the stack's limits, where a guest has such, are the host's business in both. All is nothing in guests
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from caesura.errors import UsageError
 from caesura.host.frames import FrameArea
+from caesura.host.kept_arguments import KeptArguments
 from caesura.host.native import GlobalCell
 from caesura.host.stacks import ShadowStacks, StackLimits
 
@@ -65,6 +67,7 @@ class StackSwitch:
         self._low = low
         self._main: Call | None = None  # the call on the guest's own stack
         self._home: int | None = None  # the pointer without it, once it was suspended
+        self._kept: list[KeptArguments] = []  # what calls on stacks of their own have on the guest's own
         self._settled = True  # whether the pointer is where it belongs while no guest code runs
         self.current = 0  # the stack in use: 0 is the guest's own
         self._own_below = 0  # how often another came into use while guest code was running on the guest's own
@@ -75,6 +78,7 @@ class StackSwitch:
             if self._main is None and not call.instance.depth:
                 self._main = call
             else:
+                self._keep_arguments(call)
                 call.stack = self._stacks.take()
                 call.stack_pointer = self._stacks.top(call.stack)
         elif self._reason:
@@ -90,6 +94,11 @@ class StackSwitch:
 
         Nothing runs in the guest here: what ends a call may be the garbage collector, in any moment.
         """
+        if call.kept is not None:
+            self._kept.remove(call.kept)
+            call.kept = None
+            if not self._kept and self._main is None:
+                self._settled = self._home is None
         if call.stack:
             stack, call.stack = call.stack, 0
             if self._stacks is not None and not call.instance.closed:
@@ -127,6 +136,8 @@ class StackSwitch:
         call.is_prepared = True
         if call.stack:
             self._check_stack(call)
+            if call.kept is not None:
+                call.kept.check()
         elif self._main is call:
             if not self.current and self._settled and resting < call.stack_pointer:
                 call.stack_pointer = resting  # what was allocated below its frames stays
@@ -143,6 +154,9 @@ class StackSwitch:
             if not self._settled and not call.instance.depth:
                 self._settle(pointer)
             call.resting_pointer = pointer.get()
+        if self._kept and call is self._main:
+            for kept in self._kept:
+                kept.note()
         call.outer_stack = self.current
         begin = call.stack_pointer
         if begin:
@@ -162,6 +176,8 @@ class StackSwitch:
         if not call.outer_stack and call.instance.depth:
             self._own_below -= 1
         self._move_limits(before)
+        if call.kept is not None:
+            call.kept.follow()
 
     def after_suspension(self, call: Call) -> None:
         """Note where a suspended call's stack stands, and switch back. Raises UsageError if it has used more."""
@@ -183,6 +199,11 @@ class StackSwitch:
                 pointer.set(found)
             if self._home is None:
                 self._home = call.resting_pointer
+            if self._kept:
+                for kept in self._kept:
+                    kept.leave(found)
+                if not self.current:
+                    pointer.set(self._below_arguments(found))
             if found < self._low:
                 raise UsageError(_OWN_OVERFLOW)
 
@@ -197,21 +218,49 @@ class StackSwitch:
             if self.area is None:
                 pointer.set(call.resting_pointer)
             self._check_canary(call)
+        elif call is self._main:
+            self._put_arguments_back()
 
     def repair(self, call: Call) -> None:
         """Put the pointer back after a call that did not return."""
         call.served = None
         if self.pointer is not None:
             self.pointer.set(call.resting_pointer)
+        if call is self._main:
+            self._put_arguments_back()
 
     def _settle(self, pointer: GlobalCell) -> None:
         """Put the pointer to below the frames of the call on the guest's own stack, or up if there is none any more."""
         self._settled = True
         if self._main is not None and self._main.stack_pointer:
-            pointer.set(self._main.stack_pointer)
+            pointer.set(self._below_arguments(self._main.stack_pointer))
         elif self._home is not None:
-            pointer.set(self._home)
-            self._home = None
+            pointer.set(self._below_arguments(self._home))
+            if not self._kept:
+                self._home = None
+
+    def _keep_arguments(self, call: Call) -> None:
+        """See that what lies below the suspended call on the guest's own stack stays for a call that begins."""
+        main, pointer = self._main, self.pointer
+        if pointer is None or self._stacks is None or call.instance.depth or self.serving is not None:
+            return
+        if not self._settled:
+            self._settle(pointer)
+        low = pointer.get()
+        high = low if main is None else self._below_arguments(main.stack_pointer)
+        if low < high:
+            self._stacks.locate(low, high - low)  # raises if the guest is wrong about where that is
+            call.kept = KeptArguments(self._stacks.locate, low, high)
+            self._kept.append(call.kept)
+
+    def _below_arguments(self, address: int) -> int:
+        """Return an address on the guest's own stack, or the one below all that has to stay there if that is lower."""
+        return min(address, *[kept.low for kept in self._kept]) if self._kept else address
+
+    def _put_arguments_back(self) -> None:
+        """The call on the guest's own stack has ended."""
+        for kept in self._kept:
+            kept.put_back()
 
     def _use_stack_of(self, serving: Call, depth: int, call: Call, pointer: GlobalCell) -> None:
         """Let a call that a host function makes run on the stack of the suspended call that the function belongs to."""

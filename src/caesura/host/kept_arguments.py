@@ -1,0 +1,71 @@
+"""What a host puts onto the guest's own C stack for a call that runs on another one.
+
+While a call on the guest's own stack is suspended the stack pointer is below its frames, and that is where the guest's
+`stackAlloc` allocates: an argument, say, of a call that begins next. That call gets a stack of its own, and nothing
+protects the argument once the function in which the first call waits has returned.
+
+So these bytes are noted before the first call goes on, and put back when it has left their place. Where it is suspended
+with frames there, they are lost until it has left those, and who would read them is refused. To allocate somewhere
+else was rejected, since collectors that scan the stack need all of it in one place, and so was to copy the first call's
+frames away: what lies in them has addresses too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Final
+
+from caesura.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OVERWRITTEN: Final = (
+    "a call's arguments on the guest's own C stack were overwritten by the call that was suspended there before, which "
+    "still uses their place: allocate them with malloc"
+)
+
+
+class KeptArguments:
+    """The bytes from `low` to below `high` in the guest's memory, which a call finds when it reads them.
+
+    `locate` returns the host's address of a range, good until the guest runs.
+    """
+
+    def __init__(self, locate: Callable[[int, int], int], low: int, high: int) -> None:
+        self._locate = locate
+        self.low = low
+        self.high = high
+        self._noted: bytes | None = None
+
+    def note(self) -> None:
+        """Note the bytes before the call on the guest's own stack goes on, unless its frames are in their place."""
+        if self._noted is None:
+            self._noted = self._read()
+
+    def put_back(self) -> None:
+        """The call on the guest's own stack has left the place."""
+        if self._noted is not None:
+            ctypes.memmove(self._locate(self.low, len(self._noted)), self._noted, len(self._noted))
+            self._noted = None
+
+    def leave(self, found: int) -> None:
+        """The call on the guest's own stack is suspended with its pointer there."""
+        if found >= self.high:
+            self.put_back()
+        elif self._noted == self._read():
+            self._noted = None
+
+    def check(self) -> None:
+        """Raise UsageError if the bytes are not what they should be, before the call that reads them goes on."""
+        if self._noted is not None and self._noted != self._read():
+            raise UsageError(OVERWRITTEN)
+
+    def follow(self) -> None:
+        """The call that they are for has run, and may have changed them."""
+        if self._noted is not None:
+            self._noted = self._read()
+
+    def _read(self) -> bytes:
+        size = self.high - self.low
+        return ctypes.string_at(self._locate(self.low, size), size)
