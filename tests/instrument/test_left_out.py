@@ -1,4 +1,4 @@
-"""A function that options wrongly left out goes on while the guest unwinds: what is entered then traps.
+"""A function that options wrongly left out goes on while the guest unwinds: it traps, or what it enters then does.
 
 Else it would be rewound with a frame that is another function's. What hosts enter from inside the import does nothing,
 as ever: tests/real/test_abi.py.
@@ -82,3 +82,48 @@ def test_what_is_entered_while_unwinding_traps(case: str, shape: str) -> None:
     assert trap.value.trap_code == wasmtime.TrapCode.UNREACHABLE
     assert "asyncify_entered_while_unwinding" in str(trap.value)
     assert len(wrong.log) == 1, "it was rewound"
+
+
+DIRECT = """
+  (module
+    (import "env" "ask" (func $ask (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (func $next (export "next") (param $n i32) (result i32)
+      (i32.add (call $ask (local.get $n)) (i32.mul (local.get $n) (i32.const 5))))
+    (func $passes (param $n i32) (result i32) (call $ask (local.get $n)))
+    (func $around (export "around") (param $n i32) (result i32)
+      (i32.add (call $passes (local.get $n)) (local.get $n)))
+    (func $direct (export "direct") (param $n i32) (result i32) (local $sum i32)
+      (if (i32.eqz (local.get $n)) (then (return (i32.const 9))))
+      (local.set $sum (call $ask (local.get $n)))
+      (i32.add (local.get $sum) (call $next (local.get $sum))))
+    (func $sum (export "run") (param $n i32) (result i32)
+      (i32.add (call $direct (local.get $n)) (call $next (local.get $n)))))
+"""
+
+
+@pytest.mark.parametrize("lists", [{"remove_list": ("direct", "passes")}, {"only_list": ("next", "sum", "around")}])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_function_that_calls_the_import_itself(shape: str, lists: dict[str, Any]) -> None:
+    """What it goes on to call may be entered from outside, and nothing has been pushed then."""
+    settings, moves = SHAPES[shape]
+    functions: dict[tuple[str, str], HostFunction] = {("env", "ask"): ask}
+    options = caesura.Options(**settings, **lists, imports=("env.ask",))
+    module = instrument_as(assemble(DIRECT), options, None, moves, None).module
+    for export in ("run", "direct"):
+        guest = PlainGuest(module, functions, suspend_at=always)
+        with pytest.raises(wasmtime.Trap) as trap:
+            guest.call(export, 4)
+        assert trap.value.trap_code == wasmtime.TrapCode.UNREACHABLE
+        assert "asyncify_suspended_where_left_out" in str(trap.value)
+        assert len(guest.log) == 1, "it has gone on"
+        if export == "direct":
+            assert guest.call("direct", 0) == 9
+        assert guest.call("around", 4) == 108
+    never = PlainGuest(module, functions)
+    assert never.call("run", 4) == (104 + 204 + 520) + (104 + 20)
+
+
+def test_where_nothing_is_left_out_there_is_no_check() -> None:
+    plain = caesura.instrument(assemble(DIRECT), caesura.Options(imports=("env.ask",))).module
+    assert b"asyncify_suspended_where_left_out" not in plain

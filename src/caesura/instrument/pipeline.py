@@ -182,7 +182,7 @@ class _Pipeline:
             runtime,
             default_rule(options.optimize, moves == PIECES) if self._group_rule is None else self._group_rule,
         )
-        bodies = self._rewrite_all(suspension, runtime, writer, moves)
+        bodies = self._rewrite_all(suspension, graph, runtime, writer, moves)
         self._redirect_in_code(bodies, graph)
         self._connect_runtime(bodies, runtime)
         exports = runtime.exports()
@@ -232,10 +232,14 @@ class _Pipeline:
         if self._progress is not None:
             self._progress(step, done, len(self._sites))
 
-    def _rewrite_all(self, suspension: Suspension, runtime: Runtime, writer: BodyWriter, moves: int) -> list[bytes]:
+    def _rewrite_all(
+        self, suspension: Suspension, graph: CallGraph, runtime: Runtime, writer: BodyWriter, moves: int
+    ) -> list[bytes]:
         """Return the new body of every own function, without size field; empty where it stays as it is."""
         module = self._module
         asserter = Asserter(module, runtime, self._functions, self._names, suspension, self._prepared.shift)
+        # By thunks it is the code behind the import that begins to unwind, and here there is none.
+        checks_left_out = runtime.guards and not self._options.thunks
         waiting: list[Prepared | None] = []
         if moves != SHARED:
             waiting = [self._prepare(own, suspension, writer) for own in range(len(self._sites))]
@@ -255,10 +259,13 @@ class _Pipeline:
             try:
                 if prepared is not None:
                     body = writer.write(prepared)
-                elif self._options.asserts and not (
+                elif not (
                     suspension.instrumented[function] or suspension.topmost[function] or suspension.bottommost[function]
                 ):
-                    body = asserter.rewrite(function)
+                    if self._options.asserts:
+                        body = asserter.rewrite(function)
+                    elif checks_left_out and asserter.calls_suspending_import(graph.callees[own]):
+                        body = asserter.rewrite_left_out(function)
             except UnsupportedModule as error:
                 self._refuse(own, error)
             except (MalformedModule, IndexError, KeyError) as error:

@@ -288,10 +288,13 @@ class Runtime:
         if not self.guards:
             return b""
         if self._refuse < 0:
-            # The state becomes normal: unwinding, hosts would take the trap for an overflow.
-            code = self._state_is_odd() + _IF + CONST_I32 + encode_signed(NORMAL) + self.state_set + UNREACHABLE + END
+            code = self._state_is_odd() + _IF + self.trap_in_normal_state() + END
             self._refuse = self.functions.add("asyncify_entered_while_unwinding", (), (), [], code)
         return CALL + encode_unsigned(self._refuse)
+
+    def trap_in_normal_state(self) -> bytes:
+        """Return the code that traps, after it has made the state normal: else hosts would take it for an overflow."""
+        return CONST_I32 + encode_signed(NORMAL) + self.state_set + UNREACHABLE
 
     def _state_is_odd(self) -> bytes:
         return self.state_get + _I32_CTZ + _I32_EQZ
