@@ -6,7 +6,7 @@ names the culprit in every engine; one shared helper would leave that to the rea
 
 Without assertions, those functions that call a suspending import themselves are checked all the same, behind these
 calls and with one helper. Nothing else would notice them: no frame has been pushed when they go on, so that what they
-call looks as if the host had called it from inside the import. One that does nothing else is spared: it does no harm.
+call looks as if the host had called it from inside the import.
 """
 
 from __future__ import annotations
@@ -25,18 +25,6 @@ from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 
 _CALLS: Final = (op.CALL, 0x11, 0x14)
-_PASSING_ON: Final = (
-    op.CALL,
-    op.NOP,
-    op.END,
-    op.RETURN,
-    op.DROP,
-    op.LOCAL_GET,
-    op.I32_CONST,
-    op.I64_CONST,
-    op.F32_CONST,
-    op.F64_CONST,
-)
 
 
 class Asserter:
@@ -70,13 +58,8 @@ class Asserter:
         return self._insert(body, calls, self._named_helper(function)) if calls else b""
 
     def rewrite_left_out(self, function: int) -> bytes:
-        """Return the body of a function with a check behind each call of an import that may suspend.
-
-        It is empty where the function does nothing but pass arguments to the import.
-        """
+        """Return the body of a function with a check behind each call of an import that may suspend."""
         body = decode_body(self._module, function, self._suspension, True, True)
-        if body.codes.count(op.CALL) == 1 and set(body.codes).issubset(_PASSING_ON):
-            return b""
         calls: list[int] = []
         for index in range(len(body.codes)):
             if body.codes[index] == op.CALL and self._is_suspending_import(body.immediates[index]):
