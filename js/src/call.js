@@ -140,10 +140,10 @@ export function step(call) {
   if (!outer) rest();
 }
 
-/** How the frame of `step` that enters a guest prints. @type {string | undefined} */
+/** The frame of `step` that enters a guest. @type {import("./trace.js").Frame} */
 let entered;
 
-/** Whether a frame of JavaScript is `step`'s, from where it enters a guest. @param {string} frame */
+/** Whether a frame of JavaScript is `step`'s, from where it enters a guest. @param {import("./trace.js").Frame} frame */
 export function isEntry(frame) {
   if (!entered) {
     const entry = () => {
@@ -151,7 +151,8 @@ export function isEntry(frame) {
     };
     step({ entry, name: "", args: [], state: RUNNING, resolve() {}, reject: raise });
   }
-  return frame == entered;
+  const same = (/** @type {string} */ name) => frame[name]() === entered[name]();
+  return same("getPosition") && same("getScriptNameOrSourceURL");
 }
 
 /** Wait for a call's promise. @param {Call} call */

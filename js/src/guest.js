@@ -267,14 +267,13 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
     const { frames, below } = guestFrames(stub);
     if (below && !isEntry(below)) return `across JavaScript: ${where(below)}`;
     if (below && !frames.length) call.direct = true;
-    const place = moduleOf(frames[0]?.[1]);
     /** By function, as recursion has many frames of one. @type {Map<string, string>} */
     const strangers = new Map();
     for (const [index, frame] of frames) {
       const instance = frame.getThis?.();
       // Where frames are text, functions of modules that are linked dynamically cannot be told apart.
-      const description =
-        instance instanceof EngineInstance ? instances.get(instance) : moduleOf(frame) == place ? module : undefined;
+      let description = instances.get(instance);
+      if (!description && !(instance instanceof EngineInstance) && moduleOf(frame) == moduleOf(frames[0][1])) description = module;
       if (description) isStranger(description, index) && strangers.set(`${moduleOf(frame)} ${index}`, where(frame));
       else if (instance || instances.size < 2) return `across another instance: ${where(frame)}`;
     }

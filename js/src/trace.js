@@ -47,10 +47,10 @@ function readStack(above) {
 export const moduleOf = (frame) => /([^\s(@]*)wasm-function/.exec(frame)?.[1];
 
 /**
- * Return the innermost functions of WebAssembly without a frame of JavaScript between them, and that frame as text, where
- * the engine tells it for certain.
+ * Return the innermost functions of WebAssembly without a frame of JavaScript between them, and that frame, where the engine
+ * tells it for certain.
  * @param {Function} [above] The function of JavaScript that was called by them.
- * @returns {{ frames: [index: number, frame: Frame][], below?: string }}
+ * @returns {{ frames: [index: number, frame: Frame][], below?: Frame }}
  */
 export function guestFrames(above) {
   const stack = readStack(above);
@@ -60,9 +60,9 @@ export function guestFrames(above) {
   for (const frame of stack) {
     let index = frame.getFunction?.();
     if (typeof index != "number") {
-      const text = String(frame);
-      index = /wasm-function\[(\d+)/.exec(text)?.[1];
-      if (!index && exact) return { frames, below: text };
+      // A frame of V8 says by a number, or undefined, whether it is one of WebAssembly.
+      if (exact) return { frames, below: frame };
+      index = /wasm-function\[(\d+)/.exec(frame)?.[1];
       if (!index && frames.length) break;
     }
     if (index !== undefined) frames.push([+index, frame]);
