@@ -85,6 +85,7 @@ export let instrumentedAny = false;
  * @property {Uint8Array} listed Which functions may be on the stack at a suspension, a bit for each.
  * @property {Uint8Array[]} results For each imported function how many results it has, and their kinds.
  * @property {number} facts
+ * @property {Map<number, number>} exportedImports The function indices of imports that are exported by thunks, by the export's number.
  * @property {number} [stackLow] The lowest address of the guest's own shadow stack.
  */
 
@@ -99,12 +100,14 @@ export function describe(module) {
   const has = (/** @type {string} */ wanted) => entries.some(({ name }) => name == wanted);
   const instrumented = has("asyncify_start_unwind");
   instrumentedAny ||= instrumented;
-  const [listed, kinds, [facts, ...rest]] = ["functions", "results", "facts"].map(
+  const [listed, kinds, [facts, ...rest], again] = ["functions", "results", "facts", "exported_imports"].map(
     (name) => new Uint8Array(WebAssembly.Module.customSections(module, `asyncify.${name}`)[0]),
   );
   /** @type {Uint8Array[]} */
   const results = [];
   for (let at = 0; at < kinds.length; ) results.push(kinds.subarray(at, (at += 1 + (kinds[at] & 127))));
+  const numbers = readNumbers(again);
+  const exportedImports = new Map(numbers.flatMap((number, at) => (at % 2 ? [] : [[number, numbers[at + 1]]])));
   const reached = [...entries, ...WebAssembly.Module.imports(module)].some(({ kind }) => kind == "table");
   return {
     instrumented,
@@ -112,12 +115,25 @@ export function describe(module) {
     listed,
     results,
     facts: facts ?? (reached ? CALLS_REFERENCES : 0),
-    stackLow: facts & STACK_LOW ? readUnsigned(rest) : undefined,
+    exportedImports,
+    stackLow: facts & STACK_LOW ? readNumbers(rest)[0] : undefined,
   };
 }
 
-/** Read a number in LEB128. @param {number[]} bytes @returns {number} */
-const readUnsigned = ([first, ...rest]) => (first & 127) + (first > 127 ? 128 * readUnsigned(rest) : 0);
+/** Read numbers in LEB128. @param {Iterable<number>} bytes */
+function readNumbers(bytes) {
+  const numbers = [];
+  let [number, scale] = [0, 1];
+  for (const byte of bytes) {
+    number += (byte & 127) * scale;
+    scale *= 128;
+    if (byte < 128) {
+      numbers.push(number);
+      [number, scale] = [0, 1];
+    }
+  }
+  return numbers;
+}
 
 /**
  * @param {Description} description Of the module, or of the first one that has these globals.

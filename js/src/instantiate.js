@@ -78,7 +78,7 @@ function prepare(compiled, imports, options) {
     guest.offer(value);
     if (kind == "function") {
       // An import that another instance exports again is one of this instance, too.
-      const again = exported.get(value)?.original;
+      const { original, again = original } = exported.get(value) ?? {};
       if (again instanceof Suspending) value = again;
       skipBuiltins(description, originals, module);
       const f = value instanceof Suspending && value["f"]; // private, but for this file
@@ -103,12 +103,14 @@ function prepare(compiled, imports, options) {
     if (exports[STATE]) groups.set(exports[STATE], guest);
     exported.set(instance, { guest });
     guest.add(instance, description, [...passed].some((value) => exported.get(value)?.guest != guest));
-    for (const [name, value] of Object.entries(exports)) {
+    WebAssembly.Module.exports(compiled).forEach(({ name }, number) => {
+      const value = /** @type {any} */ (exports[name]);
       if (typeof value == "function" && !exported.has(value) && !passed.has(value)) {
         // Engines name an exported function after its index.
-        exported.set(value, { guest, name, thunk: exports[`asyncify_entry:${name}`], original: originals[+value.name] });
+        const again = originals[description.exportedImports.get(number) ?? -1];
+        exported.set(value, { guest, name, thunk: exports[`asyncify_entry:${name}`], original: originals[+value.name], again });
       }
-    }
+    });
     return instance;
   };
   return [toImports(lists), link];

@@ -13,8 +13,9 @@ import { readSignal } from "./options.js";
 /** @typedef {import("./guest.js").Guest} Guest */
 
 /**
- * What is known of instances and of exported functions; `original` is what a function was imported as, if it is an import.
- * @type {WeakMap<object, { guest: Guest, name?: string, thunk?: any, original?: any }>}
+ * What is known of instances and of exported functions; `original` is what a function was imported as, if it is an import, and
+ * `again` if it is a thunk of one.
+ * @type {WeakMap<object, { guest: Guest, name?: string, thunk?: any, original?: any, again?: any }>}
  */
 export const exported = new WeakMap();
 

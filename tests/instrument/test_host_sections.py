@@ -121,3 +121,15 @@ def test_what_is_known_of_the_shadow_stack(thunks: bool) -> None:
     assert of(65540) == bytes([UNCLEAR_STACK])
     within = "(func (result i32) (i32.gt_u (i32.const 65536) (i32.sub (global.get $g) (i32.const 16))))"
     assert of(65536, within) == bytes([FIXED_STACK | low, 0])
+
+
+def test_thunks_tell_of_imports_that_are_exported_again() -> None:
+    export = '(export "again" (func $ask)) (export "not suspending" (func $other))'
+    text = GUEST.format(imports="", memory=f"(memory 1) {export}", table="", call="(i32.const 1)")
+    for thunks in (False, True):
+        module = Module(caesura.instrument(assemble(text), caesura.Options(imports=("env.ask",), thunks=thunks)).module)
+        section = module.custom_section("asyncify.exported_imports")
+        assert (section is not None) == thunks
+        if section is not None:
+            number, function = module.data[section.payload : section.end]
+            assert (module.exports[number].name, function) == ("again", 0)

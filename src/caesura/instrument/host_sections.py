@@ -18,13 +18,14 @@ from caesura.analysis.stack_region import find_region
 from caesura.analysis.suspension import Suspension
 from caesura.instrument.options import Options
 from caesura.wasm.leb128 import encode_unsigned
-from caesura.wasm.module import GLOBAL_KIND, Module
+from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import is_reference
 
 FUNCTIONS_SECTION: Final = "asyncify.functions"
 RESULTS_SECTION: Final = "asyncify.results"
 FACTS_SECTION: Final = "asyncify.facts"
+EXPORTED_IMPORTS_SECTION: Final = "asyncify.exported_imports"
 
 # Facts, one bit each.
 BY_LISTS: Final = 1
@@ -59,6 +60,9 @@ def write_host_sections(
     results = _results(module, suspension)
     if results:
         edits.custom[RESULTS_SECTION] = results
+    exported = _exported_imports(module, suspension) if options.thunks else b""
+    if exported:
+        edits.custom[EXPORTED_IMPORTS_SECTION] = exported
     facts = (BY_LISTS if _chosen_by_lists(options) else 0) | (ADDED_MEMORY if added_memory else 0)
     if shadow_stack.unclear:
         facts |= UNCLEAR_STACK
@@ -108,6 +112,16 @@ def suspending_bitmap(suspension: Suspension, count: int) -> bytes:
     for function in range(count, 8 * len(bits)):
         bits[function >> 3] |= 1 << (function & 7)
     return bytes(bits)
+
+
+def _exported_imports(module: Module, suspension: Suspension) -> bytes:
+    """Return, for each export that is a thunk of an import, its number and the function index of the import."""
+    out = b""
+    for number, export in enumerate(module.exports):
+        if export.kind == FUNCTION_KIND and export.index < module.imported_functions:
+            if suspension.may_suspend(export.index):
+                out += encode_unsigned(number) + encode_unsigned(export.index)
+    return out
 
 
 def _results(module: Module, suspension: Suspension) -> bytes:
