@@ -70,6 +70,29 @@ def test_decisions_and_warnings(lists: str, guest: Folder) -> None:
     assert sorted(done.err.splitlines()) == sorted(errors)
 
 
+def test_calls_through_a_closed_table_are_told_of_where_they_may_suspend(folder: Folder) -> None:
+    """What is told of callers leads to a function that has a line of its own; where nothing suspends there is none."""
+    (folder.path / "in.wasm").write_bytes(
+        wat2wasm("""
+        (module
+          (import "net" "get" (func $get))
+          (type $t (func)) (type $u (func (param i32)))
+          (table 2 funcref) (elem (i32.const 0) $render $quiet)
+          (func $render call $get)
+          (func $quiet (param i32))
+          (func $dispatch (param i32) local.get 0 call_indirect (type $t))
+          (func $calm (export "calm") i32.const 0 i32.const 1 call_indirect (type $u))
+          (func $boot (export "boot") i32.const 0 call $dispatch call $calm))
+        """)
+    )
+    words = ["in.wasm", "--asyncify", "-o", "out.wasm", "-pa", "asyncify-verbose"]
+    out = folder.run(*words, real="").out.decode().splitlines()
+    assert {line for line in real(folder.path, *words)[1] if "calm" not in line} == set(out)
+    assert "[asyncify] dispatch can change the state due to initial scan" in out
+    ignored = folder.run(*words, "-pa", "asyncify-ignore-indirect", real="").out.decode()
+    assert "dispatch" not in ignored and "render" in ignored
+
+
 @pytest.mark.parametrize(
     "words",
     [

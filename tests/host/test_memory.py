@@ -50,6 +50,9 @@ def test_views_survive_growth() -> None:
         guest.memory.write(131071, b"!")
         with pytest.raises(IndexError):
             view[6]
+        wide = memoryview(bytes(8)).cast("I")
+        with pytest.raises(ValueError, match="same length"):
+            view[: len(wide)] = wide
 
     run(main())
 
@@ -120,7 +123,13 @@ def test_memory_takes_bytes_only() -> None:
         ("write_string", (0, "x", "9"), "size is '9'"),
         ("write_string", (0, "\ud800", 9), "cannot be written as utf-8"),
         ("read_struct", ("<Z", 0), "the structure '<Z': bad char"),
+        ("read_string", (0, 1, "utf-8\0"), "cannot be read as utf-8"),
+        ("write_string", (0, "x", 9, "\0"), "cannot be written as"),
         ("read_struct", (0, "<I"), "the structure 0"),
+        ("read_struct", ("<\u00e9", 0), "the structure '<.'"),
+        ("read_struct", (memoryview(bytearray(4)), 0), "the structure <memory"),
+        ("write_struct", ("<\u00e9", 0, 1), "the structure '<.'"),
+        ("write_struct", ("<4000000000000s", 0, b"x"), "4000000000000 bytes at address 0"),
         ("write_struct", ("<I", 0, "x"), "the structure '<I': required argument is not an integer"),
         ("write_struct", ("<I", 0, 1 << 40), "the structure '<I'"),
         ("write_struct", ("<f", 0, 1e300), "the structure '<f'"),

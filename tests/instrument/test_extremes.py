@@ -129,6 +129,16 @@ def table_calls_of_many_types(count: int) -> bytes:
     return with_table(module(*calls, b"\0" + F + END, types=[NOTHING] * count), count, [segment])
 
 
+def calls_through_many_tables(count: int) -> bytes:
+    """A table for each call, with a segment of its own."""
+    code = b"".join(b"\x41\0\x11\0" + leb(table) for table in range(count))
+    segments = [b"\x02" + leb(table) + b"\x41\0\x0b\0\x01\x01" for table in range(count)]
+    added = {4: leb(count) + b"\x70\0\x01" * count, 9: leb(count) + b"".join(segments)}
+    binary = module(b"\0" + F + code + END)
+    found = sorted([*((item.number, item.payload) for item in parts(binary)), *added.items()])
+    return HEADER + b"".join(section(number, payload) for number, payload in found)
+
+
 OLD_FORM: Final = "nested old-form tries"
 LOAD: Final = b"\x41\0\x28\0\0"
 
@@ -219,6 +229,13 @@ def test_operands_that_cross_call_after_call(shape: Shape) -> None:
     with pytest.raises(caesura.UnsupportedModule, match="operands") as error:
         caesura.instrument(shape(24_000))
     assert error.value.function == "function 1"
+
+
+@interpreted_only
+def test_tables_beyond_what_engines_take_are_read_once() -> None:
+    small_module, large_module = calls_through_many_tables(200), calls_through_many_tables(800)
+    small = executed_lines(lambda: caesura.instrument(small_module))
+    assert executed_lines(lambda: caesura.instrument(large_module)) < GROWTH_OF_WORK * small
 
 
 @interpreted_only

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 import caesura
+from caesura.instrument.outdated import drop_outdated
+from caesura.wasm.module import Module
+from caesura.wasm.sections import SectionEdits
 from tests.instrument.building import assert_valid, custom, part, parts
 from tests.support.engine import assemble
 from tests.support.guests import c_guest
@@ -81,6 +84,25 @@ def test_other_sections_are_no_reason_to_warn() -> None:
     result = caesura.instrument(with_sections(*OTHERS))
     assert titles(result.module) == [*OTHERS]
     assert not result.warnings
+
+
+def test_thousands_of_debug_sections_are_not_compared_with_each_other() -> None:
+    compared: list[int] = []
+
+    class Name(str):
+        def __eq__(self, other: object) -> bool:
+            compared.append(1)
+            return str(self) == other
+
+        __hash__ = str.__hash__
+
+    module = Module(with_sections(*[f".debug_{number}" for number in range(2_000)]))
+    for item in module.sections:
+        item.name = Name(item.name)
+    edits, warnings = SectionEdits(), list[str]()
+    drop_outdated(module, False, edits, warnings)
+    assert len(edits.custom) == 2_000 and "and 1996 more" in warnings[0]
+    assert len(compared) < 20_000
 
 
 def backtrace(binary: bytes, folder: Path) -> list[str]:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caesura.instrument.pads import group_by_live
+from tests.support.counting import interpreted_only
 
 LOCALS = 24
 MASKS = st.integers(0, (1 << LOCALS) - 1)
@@ -51,3 +52,25 @@ def test_more_sets_than_are_compared() -> None:
     assert pads.live[0] == 1 << 20 | 1023
     for live, pad in zip(each_landing, pads.of_site, strict=True):
         assert live & ~pads.live[pad] == 0
+
+
+@interpreted_only
+def test_sets_are_not_compared_with_each_other() -> None:
+    """Sets of a row of locals have 61 hashes in all, so a dictionary of them would compare each with many."""
+    compared: list[int] = []
+
+    class Live(int):
+        def __or__(self, other: int) -> Live:
+            return Live(int(self) | int(other))
+
+        def __eq__(self, other: object) -> bool:
+            compared.append(1)
+            return int(self) == other
+
+        __hash__ = int.__hash__
+
+    count = 1_500
+    everything = (1 << count) - 1
+    pads = group_by_live([Live(everything >> place << place) for place in range(count)], set())
+    assert len(pads.of_site) == count
+    assert len(compared) < 10 * count

@@ -89,6 +89,12 @@ class _Contents:
             if self._segments[number].mode == PASSIVE:
                 self._add(table, self._items[number])
         self._copy(graph.copies)
+        # The segments that are put into each table when the module is instantiated.
+        self._active: list[list[int]] = [[] for _ in range(count)]
+        for number in range(len(self._segments)):
+            segment = self._segments[number]
+            if segment.mode == ACTIVE:
+                self._active[segment.table].append(number)
         self._by_type: list[dict[int, list[int]]] = [self._divide(functions) for functions in self._functions]
         self._by_index: dict[int, dict[int, set[int]]] = {}
 
@@ -172,10 +178,8 @@ class _Contents:
         """Return what segments put at each index; gives up (`_is_fixed`) where an offset is not a constant."""
         places: dict[int, set[int]] = {}
         data = self._module.data
-        for number in range(len(self._segments)):
+        for number in self._active[table]:
             segment = self._segments[number]
-            if segment.mode != ACTIVE or segment.table != table:
-                continue
             if data[segment.offset_start] != op.I32_CONST:
                 self._is_fixed[table] = False
                 return places

@@ -43,8 +43,9 @@ def decisions(module: Module, options: Options) -> Iterator[str]:
         f"{name} is an import that can change the state" for name, may in zip(names, all_imports, strict=True) if may
     )
     removed = set(_removed(lists, all_imports, graph))
+    through_tables = set(_suspending_through_tables(suspension, first_lists, graph))
     for index in range(len(imports), len(names)):
-        if suspension.reason[index] in (INDIRECT_CALL, RUNTIME) or index in removed:
+        if suspension.reason[index] in (INDIRECT_CALL, RUNTIME) or index in removed or index in through_tables:
             yield f"{names[index]} can change the state due to initial scan"
     yield from (f"{names[index]} is in the remove-list, ignore" for index in sorted(removed))
     yield from sorted(_spread(suspension, first_lists, graph, names))
@@ -66,6 +67,17 @@ def _removed(lists: Lists, all_imports: list[bool], graph: CallGraph) -> Iterato
         indirect = own >= 0 and not lists.ignore_indirect and (graph.indirect[own] or own in graph.table_callees)
         if all_imports[index] or indirect:
             yield index
+
+
+def _suspending_through_tables(suspension: Suspension, lists: Lists, graph: CallGraph) -> Iterator[int]:
+    """Return the functions that may suspend and call, through a closed table, what may: scanned first in Binaryen."""
+    if lists.ignore_indirect:
+        return
+    first = len(lists.remove) - len(graph.callees)
+    suspending = {number for key, number in graph.table_calls.items() if key not in suspension.quiet_table_calls}
+    for own, calls in graph.table_callees.items():
+        if suspension.may_suspend(first + own) and not suspending.isdisjoint(calls):
+            yield first + own
 
 
 def _spread(suspension: Suspension, lists: Lists, graph: CallGraph, names: list[str]) -> Iterator[str]:

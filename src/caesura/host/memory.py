@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 PAGE_SIZE: Final = 65536
 
 # What codecs raise for bytes or characters that they have no place for, and for an encoding that there is not.
-_NO_TEXT: Final = (UnicodeError, LookupError, TypeError)
+_NO_TEXT: Final = (ValueError, LookupError, TypeError)
 
 # What `struct` raises for layouts and values that it does not take.
-_NO_STRUCTURE: Final = (struct.error, TypeError, OverflowError)
+_NO_STRUCTURE: Final = (struct.error, TypeError, ValueError, OverflowError)
 
 # How much of a string whose end is not known is read first.
 _STRING_CHUNK: Final = 256
@@ -97,14 +97,11 @@ class GuestMemory:
 
     def read_struct(self, layout: str, address: int) -> tuple[Any, ...]:
         """Return the fields of a structure, as `struct.unpack` does; guests are little endian ("<")."""
-        try:
-            size = struct.calcsize(layout)
-        except _NO_STRUCTURE as error:
-            raise _wrong_structure(layout, error) from None
-        return struct.unpack(layout, self.read(address, size))
+        return struct.unpack(layout, self.read(address, _size_of(layout)))
 
     def write_struct(self, layout: str, address: int, *values: Any) -> None:
         """Write a structure, as `struct.pack` does."""
+        self._locate(address, _size_of(layout))  # before a size that is a mistake is made
         try:
             packed = struct.pack(layout, *values)
         except _NO_STRUCTURE as error:
@@ -135,6 +132,14 @@ def _decoded(raw: bytes, encoding: str) -> str:
         return raw.decode(encoding)
     except _NO_TEXT as error:
         raise UsageError(f"the guest's string cannot be read as {encoding}: {error}") from None
+
+
+def _size_of(layout: str) -> int:
+    """Return the size of a structure."""
+    try:
+        return struct.calcsize(layout)
+    except _NO_STRUCTURE as error:
+        raise _wrong_structure(layout, error) from None
 
 
 def _wrong_structure(layout: object, error: Exception) -> UsageError:
@@ -181,9 +186,10 @@ class MemoryView:
         if not isinstance(place, slice):
             raise TypeError("a byte of guest memory is set to an integer, not to bytes")
         start, stop, step = place.indices(self._size)
-        if step != 1 or len(value) != max(0, stop - start):
+        raw = bytes(memoryview(value))  # the length of a view that has wider items is not its bytes
+        if step != 1 or len(raw) != max(0, stop - start):
             raise ValueError("a slice of guest memory is set to bytes of the same length, without a step")
-        self._memory.write(self._start + start, value)
+        self._memory.write(self._start + start, raw)
 
     def _checked(self, place: int) -> int:
         if not -self._size <= place < self._size:

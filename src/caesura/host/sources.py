@@ -18,7 +18,7 @@ from caesura.errors import UsageError
 from caesura.host import cache
 from caesura.kinds import BYTES, check_kind
 
-Source = str | os.PathLike[str] | bytes
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 
 # Bytes that are hashed in no time.
 _SMALL: Final = 1 << 18
@@ -40,7 +40,7 @@ def check_source(source: object) -> None:
 def known_digest(source: Source, place: Path | None = None) -> bytes | None:
     """Return the digest of a source if that takes no time; `place` is the cache folder, if that may be asked."""
     if isinstance(source, bytes | bytearray | memoryview):
-        return hashlib.sha256(source).digest() if len(source) <= _SMALL else None
+        return hashlib.sha256(bytes(source)).digest() if len(source) <= _SMALL else None
     try:
         stamp = _stamp(os.stat(source))
     except (OSError, ValueError):

@@ -14,6 +14,7 @@ import ctypes
 import reprlib
 import struct
 from collections.abc import Callable
+from operator import index
 from typing import Any, Final
 
 from caesura.errors import UsageError
@@ -141,11 +142,11 @@ def checked_value(kind: int, value: Any, what: str) -> Any:
     """Return a value in the form that `struct` wants; raises UsageError if it does not fit the type."""
     name = t.type_name(kind)
     if kind in _BITS:
-        if not hasattr(value, "__index__"):
+        if not hasattr(type(value), "__index__"):  # as Python looks for it: a class, `int`, is no integer
             raise UsageError(f"{what} is {_shown(value)}: expected an integer for {name}")
-        return _checked_integer(kind, value.__index__(), what)
+        return _checked_integer(kind, index(value), what)
     if kind in (t.F32, t.F64):
-        if isinstance(value, str | bytes) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        if not (hasattr(type(value), "__float__") or hasattr(type(value), "__index__")):
             raise UsageError(f"{what} is {_shown(value)}: expected a number for {name}")
         try:
             number = float(value)
@@ -154,9 +155,10 @@ def checked_value(kind: int, value: Any, what: str) -> Any:
             raise UsageError(f"{what} is {_shown(value)}: out of range for {name}") from None
         return number
     if kind == t.V128:
-        if not isinstance(value, bytes | bytearray | memoryview) or len(value) != SLOT:
+        raw = bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
+        if len(raw) != SLOT:
             raise UsageError(f"{what} is {_shown(value)}: expected 16 bytes for v128")
-        return bytes(value)
+        return raw
     return value
 
 

@@ -52,10 +52,7 @@ def drop_outdated(module: Module, keep_dwarf: bool, edits: SectionEdits, warning
 
 
 def _listed(sections: list[Section]) -> str:
-    names: list[str] = []
-    for section in sections:
-        if section.name not in names:
-            names.append(section.name)
+    names = list(dict.fromkeys([section.name for section in sections]))
     size = sum(section.end - section.start for section in sections)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{', '.join(names[:_SHOWN])}{more}; {size:,} bytes"

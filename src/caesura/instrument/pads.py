@@ -135,12 +135,15 @@ def group_by_live(each_landing: list[int], moved_locals: set[int]) -> Pads:
     always = 0
     for local in moved_locals:
         always |= 1 << local
-    weights: dict[int, int] = {}
     everything = always
     for live in each_landing:
-        weights[live | always] = weights.get(live | always, 0) + 1
         everything |= live
-    sets = [(-weight, live) for live, weight in weights.items()]
+    distinct: list[int] = []
+    number_of = _number_sets([live | always for live in each_landing], everything.bit_length(), distinct)
+    weights = [0] * len(distinct)
+    for number in number_of:
+        weights[number] += 1
+    sets = [(-weights[number], distinct[number]) for number in range(len(distinct))]
     sets.sort()
     del sets[_MAXIMUM_SETS:]
     tree = _Tree([live for _, live in sets], [-weight for weight, _ in sets])
@@ -154,8 +157,26 @@ def group_by_live(each_landing: list[int], moved_locals: set[int]) -> Pads:
         for child in tree.children[group]:
             parents[place_of[child]] = place_of[group]
     groups = [tree.live[group] for group in order]
-    pad_of = {live: _smallest_around(live, groups) for live in weights}
-    return Pads([pad_of[live | always] for live in each_landing], groups, parents)
+    pad_of = [_smallest_around(live, groups) for live in distinct]
+    return Pads([pad_of[number] for number in number_of], groups, parents)
+
+
+def _number_sets(sets: list[int], bits: int, distinct: list[int]) -> list[int]:
+    """Return numbers of sets, equal for equal ones; `distinct` gets the set of each number.
+
+    They are told apart by their bytes: an integer's hash is its remainder by 2**61 - 1, so sets of a row of locals have
+    few hashes, and each look-up would compare with a good part of all.
+    """
+    numbers: dict[bytes, int] = {}
+    number_of: list[int] = []
+    size = (bits + 7) // 8
+    for live in sets:
+        key = live.to_bytes(size, "little")
+        if key not in numbers:
+            numbers[key] = len(distinct)
+            distinct.append(live)
+        number_of.append(numbers[key])
+    return number_of
 
 
 def _smallest_around(live: int, groups: list[int]) -> int:
