@@ -171,6 +171,8 @@ export function makeStacks(exports, take, wanted, told, memory) {
       if (main || kept || register.value != top) {
         size ||= wanted ?? unsigned(top) - (findLowest() ?? unsigned(top) - DEFAULT_SIZE);
         call.stack = spare.pop() ?? take(size);
+        // Its arguments may be there, also when somebody has put the pointer back.
+        if (idle && !main && low < unsigned(top)) kept ??= { low, high: low };
       }
       if (call.stack) {
         call.pointer = topOf(call.stack);

@@ -187,6 +187,24 @@ for (const { way, module } of waysToRun("stacks").filter(({ way }) => !way.start
         assert.deepEqual(outcomes.map(({ value }) => value), [undefined, 2468]);
       });
 
+      it("no call begins above arguments of others, wherever the pointer has been put", async () => {
+        const waiting = [];
+        const exports = start(module, () => new Promise((resolve) => waiting.push(() => resolve(0))), () => 0);
+        const top = exports.__stack_pointer.value;
+        const argument = exports.stackAlloc(4);
+        new Int32Array(exports.memory.buffer)[argument >> 2] = 1234;
+        const first = promising(exports.late)(1, argument);
+        exports.__stack_pointer.value = top;
+        const second = promising(exports.grow)(2, 2, 64);
+        for (const at of [1, 1, 0, 0]) {
+          waiting.splice(at, 1)[0]();
+          await sleep(0);
+        }
+        assert.deepEqual(await Promise.all([first, second]), [2468, undefined]);
+        exports.__stack_pointer.value = top;
+        assert.equal(exports.nest(1), 1);
+      });
+
       it("what the host writes there is not undone", async () => {
         const write = ({ memory }, argument) => (new Int32Array(memory.buffer)[argument >> 2] += 1);
         const outcomes = await run(["grow", 3, 0], [1, 1, 2, 2, 1], write);
