@@ -4,8 +4,8 @@ Three kinds of work have threads of their own, so that none waits for a slower o
 
 * looking: reading a file, hashing it, mapping what the cache has. A program that is there is not held up by what others
   compile;
-* making what is small, in a thread, where it takes a few milliseconds. Some small modules take long to compile, as the
-  instrumented code shows (see `effort`): these are left to the next;
+* making what is small, in a thread, where it takes a few milliseconds. Some small modules take long to instrument or to
+  compile, as their code shows (see `effort`): these are left to the next;
 * making the others, in worker processes (see `workers`), a bounded number at a time. The threads only wait for them.
 
 What several ask for is made once. When the last of them has been cancelled, the work is: a worker is killed.
@@ -26,7 +26,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import wasmtime
 
-from caesura.errors import ResourceError
+from caesura.errors import MalformedModule, ResourceError
 from caesura.host import cache, cache_limit, warning, workers
 from caesura.host.compiling import CompiledCode, Prepared, Provided, Recipe, compile_prepared, prepare_module
 from caesura.host.description import Description
@@ -39,14 +39,13 @@ from caesura.host.text import assemble, is_text
 
 _T = TypeVar("_T")
 
-# What a thread may instrument: modules that hold Python's lock for less than a few milliseconds when the transformation
-# runs compiled (it takes 0.3 microseconds a byte, and more for functions with very many locals). A worker's start takes
-# 0.2 seconds.
+# What a thread may instrument: bytes, and nanoseconds for which the transformation may hold Python's lock, where it runs
+# compiled. A worker's start takes 0.2 seconds.
 _SMALL: Final = 16 * 1024
-_FEW_LOCALS: Final = 1000
+_MOST_INSTRUMENTING: Final = 10_000_000
 
 # What a thread may compile: nanoseconds beyond what goes with the size.
-_MOST_EFFORT: Final = 25_000_000
+_MOST_COMPILING: Final = 25_000_000
 
 # How often a module is tried again whose worker was killed: the system chooses whom to kill, not always the culprit.
 _RETRIES: Final = 1
@@ -206,7 +205,7 @@ class _Maker:
             job.waiters.add(waiter)
             self._jobs[name] = job
         if known is None:
-            lane, work = (self._small, self._make_if_quick) if _is_small(job.data) else self._slow
+            lane, work = (self._small, self._make_if_quick) if len(job.data) <= _SMALL else self._slow
             lane.put(lambda: self._fulfil(name, job, work))
         try:
             return await waiter.future
@@ -222,7 +221,7 @@ class _Maker:
 
     def make_now(self, job: _Job) -> CompiledModule:
         """Return a module that is neither in memory nor in the cache, made in or for this thread."""
-        made = self._make_if_quick(job) if _is_small(job.data) else None
+        made = self._make_if_quick(job) if len(job.data) <= _SMALL else None
         return made or self._make_elsewhere(job)
 
     @property
@@ -251,13 +250,13 @@ class _Maker:
     def _make_if_quick(self, job: _Job) -> CompiledModule | None:
         """Make a small module in this thread, or return None if that would take long."""
         data = assemble(job.data) if is_text(job.data) else job.data
-        if not _is_small(data):
+        if len(data) > _SMALL or not _is_instrumented_quickly(data):
             return None
         from caesura.host.effort import compiling_effort  # programs from the cache do without
         from caesura.wasm.module import Module
 
         prepared = prepare_module(data, job.recipe, job.provided)
-        if compiling_effort(Module(prepared.module)) > _MOST_EFFORT:
+        if compiling_effort(Module(prepared.module)) > _MOST_COMPILING:
             return None
         return self._compile_here(job, prepared)
 
@@ -343,21 +342,19 @@ def _entry_name(key: Key) -> str:
     return cache.key_of(digest, repr(recipe.import_list), repr(recipe.settings), repr(recipe.engine))
 
 
-def _is_small(data: bytes) -> bool:
-    """Tell whether a module can be made in a thread without harm to an event loop."""
-    if len(data) > _SMALL:
-        return False
-    if is_text(data):
-        return True
-    from caesura.wasm.decode import read_locals
+def _is_instrumented_quickly(data: bytes) -> bool:
+    """Tell whether a binary module can be instrumented in a thread without harm to an event loop.
+
+    Raises MalformedModule for some of what is malformed; what is wrong inside of a function shows elsewhere.
+    """
+    from caesura.host.effort import instrumenting_effort
     from caesura.wasm.module import Module
 
+    module = Module(data)
     try:
-        module = Module(data)
-        locals_ = sum(len(read_locals(module.data, start)[0]) for start in module.body_starts)
-    except Exception:
-        return True  # it will be refused soon
-    return locals_ <= _FEW_LOCALS
+        return instrumenting_effort(module, _MOST_INSTRUMENTING) <= _MOST_INSTRUMENTING
+    except MalformedModule:
+        return False  # how much of it is looked at before it is refused, nobody knows
 
 
 _maker = _Maker()
