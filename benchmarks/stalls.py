@@ -5,13 +5,14 @@
 A task that wakes up every millisecond notes how late it is, and how much CPU time this process took meanwhile: the
 smaller of the two, so that a machine that is busy with other things does not count. Each module is loaded anew
 (instrumented and compiled), then from the cache on the disk, and then from memory; it is given functions that do
-nothing for its imports.
+nothing for its imports. Then modules that are small and take long (`stall_guests`), for some seconds each.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import os
 import statistics
@@ -25,6 +26,7 @@ import wasmtime
 import caesura
 from benchmarks.facts import say
 from benchmarks.programs import REAL
+from benchmarks.stall_guests import many_exports, many_imports, small_and_slow
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Module
 
 # Milliseconds that the loop may stand still.
@@ -32,6 +34,7 @@ LIMIT: Final = 20
 
 _TICK: Final = 0.001
 _IDLE: Final = 2.0
+_PATIENCE: Final = 5.0
 
 
 async def longest_stall(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
@@ -57,16 +60,6 @@ async def longest_stall(work: Callable[[], Awaitable[object]]) -> tuple[float, f
     done = True
     await watching
     return worst * 1000, took * 1000
-
-
-def many_exports(count: int) -> bytes:
-    """Return a module with so many exports, as DuckDB's main module is."""
-    functions = "".join(
-        f'(func (export "_ZN6duckdb{number:06}ScalarFunctionSet") (drop (call $wait (i32.const {number}))))'
-        for number in range(count)
-    )
-    text = f'(module (import "env" "wait" (func $wait (param i32) (result i32))) {functions})'
-    return bytes(wasmtime.wat2wasm(text))
 
 
 def imports_of(data: bytes, suspending: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -96,6 +89,7 @@ def inputs() -> dict[str, tuple[bytes, tuple[str, ...]]]:
     """Return the modules by name, with what may suspend in them."""
     found: dict[str, tuple[bytes, tuple[str, ...]]] = {}
     found["75,000 exports"] = (many_exports(75_000), ("env.wait",))
+    found["100,000 imports"] = (many_imports(100_000), ("env.wait",))
     for program in REAL:
         if program.ignore_unwind_from_catch:
             continue  # PHP has exceptions of the old form, which Wasmtime does not run
@@ -133,7 +127,18 @@ async def measure(rounds: int) -> bool:
             worst = statistics.median(stalls)
             good &= worst <= LIMIT
             say(f"{name:16} {how:12} {worst:11.1f} ms {statistics.median(times):7.0f} ms")
+    for name, data in small_and_slow().items():
+        stall, took = await longest_stall(lambda data=data: _for_seconds(data))  # type: ignore[misc]
+        good &= stall <= LIMIT
+        say(f"{name:46} {stall:11.1f} ms {took:7.0f} ms")
     return good
+
+
+async def _for_seconds(data: bytes) -> None:
+    """Compile a module for some seconds; it may be refused."""
+    with contextlib.suppress(TimeoutError, caesura.ModuleError):
+        async with asyncio.timeout(_PATIENCE):
+            await caesura.compile(data, imports_of(data, ("env.wait",)), cache=False)
 
 
 def main() -> int:

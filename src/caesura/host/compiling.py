@@ -21,6 +21,12 @@ from caesura.wasm.module import Import, Module
 
 WASI: Final = "wasi_snapshot_preview1"
 
+# How many missing imports an error names.
+_MOST_NAMES: Final = 20
+
+# What Wasmtime says of a module with more of something than engines take.
+_LIMIT_WORDS: Final = ("exceeds the limit", "too large", "too many")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -40,16 +46,18 @@ class Provided:
 
     def check(self, imports: Iterable[Import | ImportShape]) -> None:
         """Raise UsageError, before anything takes time, if a module imports what nobody provides."""
-        missing = [
-            f"{item.module}.{item.name}"
-            for item in imports
-            if f"{item.module}.{item.name}" not in self.names and not (self.wasi and item.module == WASI)
-        ]
+        wanted = dict.fromkeys((item.module, f"{item.module}.{item.name}") for item in imports)
+        missing = [name for module, name in wanted if name not in self.names and not (self.wasi and module == WASI)]
         if missing:
             hint = ""
             if any(name.startswith(f"{WASI}.") for name in missing):
                 hint = "; the functions of a WASI program come with wasi=caesura.Wasi()"
-            raise UsageError(f"the module imports what it is not given: {', '.join(missing)}{hint}")
+            raise UsageError(f"the module imports what it is not given: {_listed(missing)}{hint}")
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:_MOST_NAMES])}, and {more} more"
 
 
 @dataclass(frozen=True)
@@ -98,5 +106,9 @@ def compile_prepared(prepared: Prepared, recipe: Recipe, parallel: bool) -> Comp
             wasmtime.Module(engine, prepared.original)
         except wasmtime.WasmtimeError as original:
             raise UnsupportedModule(f"Wasmtime refuses the module: {one_line(original)}") from error
+        if any(words in str(error) for words in _LIMIT_WORDS):
+            raise UnsupportedModule(
+                f"instrumented, the module has more than Wasmtime takes: {one_line(error)}"
+            ) from error
         raise InternalError(f"Wasmtime refuses the instrumented module: {one_line(error)}") from error
     return CompiledCode(prepared.description.to_json(), bytes(compiled.serialize()))

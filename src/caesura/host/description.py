@@ -101,8 +101,12 @@ def function_table(functions: Mapping[str, FunctionShape]) -> FunctionTable:
 
 @dataclass(frozen=True)
 class ImportShape:
-    """An import: its names and kind; `shape` is a function's type, `type` a global's type code."""
+    """An import: its place among all, its names and kind; `shape` is a function's type, `type` a global's type code.
 
+    Of imports that are the same, a module can have 100,000; they are one here.
+    """
+
+    place: int
     module: str
     name: str
     kind: int
@@ -115,11 +119,13 @@ class ImportShape:
 class Description:
     """A module as the host sees it. `abi` is THUNKS, PLAIN or NONE.
 
-    `unsuspended` are the imported functions, by index, in which the module cannot be suspended because whoever
-    instrumented it said that it would not. `state_changes` has the names under which the ABI's functions are exported,
-    by their proper names. `entries` are the exports with an entry thunk, and the thunks' indices. `memory` is the name
-    of the guest's own memory, `asyncify_memory` that of the memory with the asyncify stack, `wide` tells whether the
-    latter has 64-bit addresses, `wide_memory` whether the former does; names are empty where there is nothing.
+    `imports` has what is imported, each once, and `imported_functions` is how many functions the module imports.
+    `unsuspended` are those in which it cannot be suspended because whoever instrumented it said that it would not, by
+    their numbers among the functions in `imports`. `state_changes` has the names under which the ABI's functions are
+    exported, by their proper names. `entries` are the exports with an entry thunk, and the thunks' indices. `memory`
+    is the name of the guest's own memory, `asyncify_memory` that of the memory with the asyncify stack, `wide` tells
+    whether the latter has 64-bit addresses, `wide_memory` whether the former does; names are empty where there is
+    nothing.
     `stack_pointer` is the name of the export of the shadow stack pointer, `wide_stack` whether it is an i64,
     `thunks_switch` whether the entry thunks are known to exchange it. `stack_low` and `stack_high` are the limits of
     the guest's own shadow stack (0 and 0: not known), `stack_lows` and `stack_highs` the names of the exports of the
@@ -133,6 +139,7 @@ class Description:
     abi: str
     functions: Mapping[str, FunctionShape]
     imports: tuple[ImportShape, ...]
+    imported_functions: int
     unsuspended: tuple[int, ...]
     state_changes: dict[str, str]
     entries: dict[str, int]
@@ -163,10 +170,6 @@ class Description:
     def has_own_asyncify_memory(self) -> bool:
         """Whether the asyncify stack lies in a memory that is not the guest's own."""
         return self.asyncify_memory != self.memory
-
-    def imported_functions(self) -> int:
-        """Return how many functions the module imports."""
-        return sum(1 for item in self.imports if item.shape is not None)
 
     def function_name(self, index: int) -> str:
         """Return the best name of a function that Wasmtime has none for."""
@@ -211,6 +214,7 @@ class Description:
 def _import_fields(item: ImportShape) -> dict[str, Any]:
     shape = item.shape
     return {
+        "place": item.place,
         "module": item.module,
         "name": item.name,
         "kind": item.kind,
@@ -226,4 +230,5 @@ def _shape(item: dict[str, Any]) -> FunctionShape:
 
 def _import(item: dict[str, Any]) -> ImportShape:
     shape = _shape(item["shape"]) if item["shape"] is not None else None
-    return ImportShape(item["module"], item["name"], item["kind"], shape, item["type"], item["mutable"])
+    place = int(item["place"])
+    return ImportShape(place, item["module"], item["name"], item["kind"], shape, item["type"], item["mutable"])

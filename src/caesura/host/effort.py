@@ -1,10 +1,10 @@
 """How long a module will take, estimated: only what is quick is instrumented and compiled in a thread.
 
-Nothing can stop a thread half-way, and the transformation, where it runs compiled, holds Python's lock until it is done:
-an event loop stands still meanwhile. The size alone says little. Every value that lives across a call is saved and
-restored there, so time grows with call sites times values: sixteen kilobytes with calls that take and return a thousand
-values each are half an hour of work for Wasmtime and fifteen seconds for the transformation. So the values are counted:
-locals, and operands on the stack.
+Nothing can stop a thread half-way, and the transformation, where it runs compiled, holds Python's lock until it is
+done: an event loop stands still meanwhile. The size alone says little. Every value that lives across a call is saved
+and restored there, so time grows with call sites times values: sixteen kilobytes of calls that take and return a
+thousand values each take the transformation fifteen seconds. So the values are counted: locals, and operands on the
+stack. Letting go of the lock now and then was rejected: it would have to be done in each of its loops.
 
 Wasmtime's time is mostly in proportion to the code, but where many values live across many calls it grows with the
 square of locals times call sites. That is counted in the instrumented code: what becomes a local is known afterwards.
@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
 from caesura.wasm.module import Module
@@ -95,7 +94,7 @@ def instrumenting_effort(module: Module, most: int) -> int:
 
 
 class _Block(NamedTuple):
-    """A block that is open: how many operands are below its own, how many it takes, leaves, and a branch to it takes."""
+    """An open block: how many operands are below its own; how many it takes, leaves, and a branch to it takes."""
 
     below: int
     params: int

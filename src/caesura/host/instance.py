@@ -222,7 +222,7 @@ class Instance:
             item = self.item(ENTRY_PREFIX + name if has_thunk else name)
             assert isinstance(item, wasmtime.Func), "exports have the kinds that the module says"
             may_suspend = has_thunk if self.description.abi == THUNKS else self.description.abi != NONE
-            is_import = shape.index < self.description.imported_functions()
+            is_import = shape.index < self.description.imported_functions
             found = Export(name, shape, item, may_suspend, is_import)
             self._exports[name] = found
         return found

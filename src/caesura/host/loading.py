@@ -18,7 +18,7 @@ from caesura.host.connect import Connections, Imports
 from caesura.host.engines import EngineSettings, default_reservation
 from caesura.host.guest import Guest
 from caesura.host.interruption import Interruptions
-from caesura.host.making import obtain_compiled, obtain_compiled_now
+from caesura.host.making import link, obtain_compiled, obtain_compiled_now
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.program import CompiledModule
 from caesura.host.program import Program as LinkedProgram
@@ -148,20 +148,21 @@ async def compile(  # noqa: A001 - users write `caesura.compile`
     pattern = wasi if isinstance(wasi, Wasi) else Wasi() if wasi else None
     connections = _connect(imports, pattern)
     compiled = await _obtain_compiled(source, connections, pattern is not None, settings)
-    return Program(compiled, imports or {}, connections, pattern is not None)
+    linked = await link(compiled, Provided(connections.provided, pattern is not None))
+    return Program(compiled, linked, imports or {}, connections)
 
 
 class Program:
     """A compiled module from which any number of guests are made, in any thread. Made by `compile`."""
 
-    def __init__(self, compiled: CompiledModule, imports: Imports, connections: Connections, wasi: bool) -> None:
+    def __init__(
+        self, compiled: CompiledModule, linked: LinkedProgram, imports: Imports, connections: Connections
+    ) -> None:
         self._compiled = compiled
         self._imports = imports
         self._import_list = frozenset(connections.import_list)
-        self._wasi = wasi
-        self._linked = compiled.program(
-            Provided(connections.provided, wasi)
-        )  # guests that are like each other share it
+        self._wasi = linked.provided.wasi
+        self._linked = linked  # guests that are like each other share it
 
     async def load(
         self,
@@ -213,7 +214,7 @@ class Program:
                 f"{', '.join(added)} may suspend now, and was no coroutine function among the imports that the module "
                 f"was compiled with: {_advice(added)}"
             )
-        program = self._compiled.program(Provided(connections.provided, self._wasi))
+        program = await link(self._compiled, Provided(connections.provided, self._wasi))
         if interruptions is not None and not program.settings.interruptible:
             raise UsageError("the module was compiled without interruptible=True")
         return await make_guest(program, connections, wasi, settings, interruptions)
@@ -230,7 +231,7 @@ async def obtain_program(
     """Do the part of `load` that runs nothing of the guest: return a program, and the imports for its guests."""
     connections = _connect(imports, wasi)
     compiled = await _obtain_compiled(source, connections, wasi is not None, settings)
-    return compiled.program(Provided(connections.provided, wasi is not None)), connections
+    return await link(compiled, Provided(connections.provided, wasi is not None)), connections
 
 
 def obtain_program_now(

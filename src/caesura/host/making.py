@@ -33,14 +33,14 @@ from caesura.host.description import Description
 from caesura.host.engines import engine_of
 from caesura.host.lanes import Lane
 from caesura.host.messages import Request
-from caesura.host.program import CompiledModule, Key, find_compiled, keep_compiled, load_code
+from caesura.host.program import CompiledModule, Key, Program, find_compiled, keep_compiled, load_code
 from caesura.host.sources import Source, known_digest, read_source
 from caesura.host.text import assemble, is_text
 
 _T = TypeVar("_T")
 
-# What a thread may instrument: bytes, and nanoseconds for which the transformation may hold Python's lock, where it runs
-# compiled. A worker's start takes 0.2 seconds.
+# What a thread may instrument: bytes, and nanoseconds for which the transformation, where it runs compiled, may hold
+# Python's lock. A worker's start takes 0.2 seconds.
 _SMALL: Final = 16 * 1024
 _MOST_INSTRUMENTING: Final = 10_000_000
 
@@ -74,6 +74,19 @@ async def obtain_compiled(source: Source, recipe: Recipe, provided: Provided, us
         return looked
     data, key = looked
     return await maker.make(_Job(data, key, provided, place))
+
+
+async def link(compiled: CompiledModule, provided: Provided) -> Program:
+    """Return the program that is linked with what is there. Raises UsageError if that is not all it imports."""
+    if compiled.is_linked_quickly(provided):
+        return compiled.program(provided)
+    maker = _maker
+
+    def work() -> Program:
+        with maker.mapping:
+            return compiled.program(provided)
+
+    return await _in_lane(maker.looking, work)
 
 
 def obtain_compiled_now(source: Source, recipe: Recipe, provided: Provided, use_cache: bool) -> CompiledModule:
@@ -191,9 +204,10 @@ class _Maker:
                 with self.mapping:
                     engine = engine_of(recipe.engine)
                     module = wasmtime.Module.deserialize_file(engine, entry.path)
+                made = CompiledModule(module, description, recipe.engine)
             except (wasmtime.WasmtimeError, ValueError, KeyError, TypeError):
                 return None  # damaged, or another Wasmtime's
-        return keep_compiled(key, CompiledModule(module, description, recipe.engine))
+        return keep_compiled(key, made)
 
     async def make(self, job: _Job) -> CompiledModule:
         """Return a module that is neither in memory nor in the cache; if it is being made already, wait for that."""

@@ -31,8 +31,8 @@ from caesura.host.description import (
     THUNKS,
     Description,
     FunctionShape,
-    ImportShape,
 )
+from caesura.host.import_shapes import import_shapes
 from caesura.instrument.api import instrument
 from caesura.instrument.host_sections import FUNCTIONS_SECTION
 from caesura.instrument.options import Options
@@ -40,7 +40,7 @@ from caesura.instrument.thunks import STACK_HIGH, STACK_LOW
 from caesura.wasm import sections as sec
 from caesura.wasm import types as t
 from caesura.wasm.leb128 import encode_name, encode_unsigned
-from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Import, Module
+from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Module
 from caesura.wasm.names import FUNCTION_NAMES, Names
 from caesura.wasm.sections import SectionEdits, write_sections
 
@@ -197,11 +197,13 @@ def _describe(drivable: _Drivable, switches: bool) -> Description:
     limits = find_stack_limits(module, pointer)
     region = find_region(module, pointer) if pointer >= 0 else None
     thunks = drivable.abi == THUNKS
+    imports, numbers = import_shapes(module)
     return Description(
         abi=drivable.abi,
         functions={name: shape for name, shape in functions.items() if not name.startswith(ENTRY_PREFIX)},
-        imports=tuple(_import_shape(module, item) for item in module.imports),
-        unsuspended=tuple(sorted(drivable.unsuspended)),
+        imports=imports,
+        imported_functions=module.imported_functions,
+        unsuspended=_numbers_of(drivable.unsuspended, numbers),
         state_changes=asyncify_exports(module),
         entries={
             name.removeprefix(ENTRY_PREFIX): shape.index
@@ -227,17 +229,15 @@ def _describe(drivable: _Drivable, switches: bool) -> Description:
     )
 
 
+def _numbers_of(functions: frozenset[int], numbers: list[int]) -> tuple[int, ...]:
+    """Return the numbers under which imported functions are connected; of several imports of one, the last counts."""
+    latest = {number: function in functions for function, number in enumerate(numbers)}
+    return tuple(sorted(number for number, is_one in latest.items() if is_one))
+
+
 def _shape(module: Module, index: int) -> FunctionShape:
     definition = module.function_type(index)
     return FunctionShape(index, definition.params, definition.results)
-
-
-def _import_shape(module: Module, item: Import) -> ImportShape:
-    shape = _shape(module, item.index) if item.kind == FUNCTION_KIND else None
-    if item.kind == GLOBAL_KIND:
-        entry = module.globals[item.index]
-        return ImportShape(item.module, item.name, item.kind, shape, entry.type, entry.mutable)
-    return ImportShape(item.module, item.name, item.kind, shape, 0, False)
 
 
 def _exported_index(module: Module, kind: int, name: str) -> int:

@@ -14,13 +14,18 @@ from weakref import WeakValueDictionary
 import wasmtime
 from wasmtime import _ffi as ffi
 from wasmtime._exportable import AsExtern
+from wasmtime._module import ImportTypeList
+from wasmtime._types import ImportType
 
 from caesura.errors import InternalError
 from caesura.host import native
 from caesura.host.compiling import CompiledCode, Provided, Recipe
-from caesura.host.description import Description
+from caesura.host.description import Description, ImportShape
 from caesura.host.engines import EngineSettings, engine_of
 from caesura.wasm.module import FUNCTION_KIND
+
+# How many imports Wasmtime connects in less than a millisecond.
+_FEW_IMPORTS: Final = 10_000
 
 # A module's digest and how it was compiled.
 Key = tuple[bytes, Recipe]
@@ -34,7 +39,12 @@ class CompiledModule:
         self.description = description
         self.settings = settings
         self.engine = engine_of(settings)
+        self.function_types, self._imports = _function_types(module, description)
         self._programs: WeakValueDictionary[Provided, Program] = WeakValueDictionary()
+
+    def is_linked_quickly(self, provided: Provided) -> bool:
+        """Tell whether `program` takes less than some milliseconds."""
+        return self._imports <= _FEW_IMPORTS or provided in self._programs
 
     def program(self, provided: Provided) -> Program:
         """Return the program that is linked with what is there. Raises UsageError if that is not all it imports."""
@@ -55,7 +65,7 @@ class Program:
         self.module = compiled.module
         self.engine = compiled.engine
         self.settings = compiled.settings
-        self._provided = provided
+        self.provided = provided
         self._linked: wasmtime.InstancePre | None = None
         if all(item.kind == FUNCTION_KIND for item in self.description.imports):
             self._linked = self._linker().instantiate_pre(self.module)
@@ -72,19 +82,33 @@ class Program:
     def _linker(self) -> wasmtime.Linker:
         linker = wasmtime.Linker(self.engine)
         linker.allow_shadowing = True
-        if self._provided.wasi:
+        if self.provided.wasi:
             linker.define_wasi()
-        number = 0
-        for shape, item in zip(self.description.imports, self.module.imports, strict=True):
-            if shape.kind != FUNCTION_KIND:
-                continue
-            if f"{shape.module}.{shape.name}" in self._provided.names:
-                kind = item.type
-                if not isinstance(kind, wasmtime.FuncType):
-                    raise InternalError(f"Wasmtime and the reader disagree on import {shape.module}.{shape.name}")
-                native.define_import(linker, number, shape.module, shape.name, kind)
-            number += 1
+        for number, (item, kind) in enumerate(self._compiled.function_types):
+            if f"{item.module}.{item.name}" in self.provided.names:
+                native.define_import(linker, number, item.module, item.name, kind)
         return linker
+
+
+def _function_types(
+    module: wasmtime.Module, description: Description
+) -> tuple[list[tuple[ImportShape, wasmtime.FuncType]], int]:
+    """Return the imported functions with Wasmtime's types of them, and how many imports there are, each counted.
+
+    wasmtime-py's `imports` would make objects for all.
+    """
+    imports = ImportTypeList()
+    ffi.wasmtime_module_imports(module.ptr(), ctypes.byref(imports.vec))
+    found = []
+    for item in description.imports:
+        if item.kind == FUNCTION_KIND:
+            if not 0 <= item.place < imports.vec.size:
+                raise ValueError("an import that is not there")
+            kind = ImportType._from_ptr(imports.vec.data[item.place], imports).type
+            if not isinstance(kind, wasmtime.FuncType):
+                raise InternalError(f"Wasmtime and the reader disagree on import {item.module}.{item.name}")
+            found.append((item, kind))
+    return found, int(imports.vec.size)
 
 
 _compiled: Final[WeakValueDictionary[Key, CompiledModule]] = WeakValueDictionary()

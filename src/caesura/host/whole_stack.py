@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 from caesura.errors import InternalError, UsageError
 from caesura.host import native
 from caesura.host.description import Description
-from caesura.wasm.module import FUNCTION_KIND
 
 if TYPE_CHECKING:
     import wasmtime
@@ -33,7 +32,7 @@ class WholeStack:
         self._store = store
         self._module = module
         self._description = description
-        self._imported = sum(1 for item in description.imports if item.kind == FUNCTION_KIND)
+        self._imported = description.imported_functions
         self._uninstrumented = frozenset(description.uninstrumented)
         self._entries = frozenset(description.entries.values())
 
