@@ -83,11 +83,12 @@ def test_a_limit_bounds_the_whole_guest() -> None:
     many = {kind: b"(module %s)" % (f"({kind})".encode() * 20) for kind in ("memory 1", "table 3 funcref")}
     memory, table = many.values()
     imported = (
-        b'(module (import "a" "m" (memory 1)) (import "a" "m" (memory 1)) (import "a" "t" (table 1 funcref))' + b")"
+        b'(module (import "a" "m" (memory 1)) (import "a" "n" (memory 1)) (import "a" "t" (table 1 funcref))' + b")"
     )
     items = {
         "a": {
             "m": wasmtime.MemoryType(wasmtime.Limits(1, None)),
+            "n": wasmtime.MemoryType(wasmtime.Limits(1, None)),
             "t": wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(1, None)),
         }
     }
