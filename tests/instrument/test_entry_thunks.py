@@ -1,4 +1,4 @@
-"""What thunks add for each export: they share what they do, since some modules have tens of thousands of exports.
+"""What thunks add for each export and import: they share what they do, since some modules have tens of thousands.
 
 That entry thunks work is for the tests of both hosts, which drive modules with thunks.
 """
@@ -66,3 +66,31 @@ def test_a_function_that_is_exported_twice_has_one_thunk() -> None:
     thunks = {export.name: export.index for export in output.exports if export.name.startswith("asyncify_entry:")}
     assert thunks.keys() == {"asyncify_entry:one", "asyncify_entry:other"}
     assert len(set(thunks.values())) == 1
+
+
+# An import thunk: its size, no locals, looks at the state, calls of what it shares, a return, `end`s, its place in the
+# function section. A parameter is two more, and calls of functions beyond the 128th take a byte more each.
+IMPORT_THUNK_BYTES = 29
+IMPORT_NAME_BYTES = len("asyncify_import") + 3
+
+
+@pytest.mark.parametrize("type_", [*TYPES, "", "(param i32) (result i64 v128 f32)"])
+@pytest.mark.parametrize("options", [{}, {"export_globals": True}, {"import_globals": True}], ids=str)
+def test_what_an_import_costs(type_: str, options: dict[str, bool]) -> None:
+    parameters = type_.partition("(result")[0].removeprefix("(param").strip(" )").split()
+    results = len(type_.partition("(result ")[2].rstrip(")").split())
+
+    def added(count: int) -> int:
+        imports = [f'(import "env" "{number:06}" (func $i{number} {type_}))' for number in range(count)]
+        arguments = " ".join(f"({kind}.const 0)" for kind in parameters)
+        calls = [f"(call $i{number} {arguments}) {'drop ' * results}" for number in range(count)]
+        original = assemble(f'(module {" ".join(imports)} (memory 1) (func (export "run") {" ".join(calls)}))')
+        sizes = []
+        for thunks in (False, True):
+            result = caesura.instrument(original, caesura.Options(thunks=thunks, **options))
+            assert_valid(result.module)
+            sizes.append(len(result.module))
+        return sizes[1] - sizes[0]
+
+    each = (added(110) - added(20)) / 90
+    assert each <= IMPORT_THUNK_BYTES + 2 * len(parameters) + IMPORT_NAME_BYTES

@@ -6,7 +6,10 @@ suspend is called through an import thunk, which unwinds when the host wrote tha
 takes the results from the block without calling the host. An export that may suspend gets an entry thunk as a second
 export, which starts the rewinding, ends the unwinding, and switches the shadow stack. Some modules have tens of
 thousands of exports, so that is done by two functions that the entry thunks share: one that is called first, and, for
-each list of results, one that is called last and passes these through.
+each list of results, one that is called last and passes these through. Import thunks share in the same way what they
+do before and behind the import, and, for each list of results, the reading of these. They look at the state themselves:
+where it is normal, ordinary runs make one more call for each call of an import, not two. One body for each type, with a
+`call_indirect` or a `br_table` to the import, was rejected: its branches would take what the thunks save.
 
 Where modules share the two globals, an import may be another module's function, which unwinds and rewinds itself. So
 import thunks look at the state after the call too, and leave a marker among the frames: whether the call itself was
@@ -79,6 +82,10 @@ class Thunks:
         self._entry_thunks: dict[int, int] = {}
         self._entering = NOT_SHARED
         self._leaving: dict[tuple[int, ...], int] = {}
+        # What import thunks share: what is called before and behind the import, and what gives results, by their types.
+        self._rejoining = NOT_SHARED
+        self._parting = NOT_SHARED
+        self._results: dict[tuple[int, ...], int] = {}
 
     def accessors(self) -> list[tuple[str, int]]:
         """Add the functions that read and set the control block's address; return (export name, function)."""
@@ -96,34 +103,61 @@ class Thunks:
         return [(STACK_POINTER, self.stack_pointer), *limits.exports(STACK_LOW, STACK_HIGH)]
 
     def import_thunk(self, function: int, name: str) -> int:
-        """Add the thunk of an imported function and return its index."""
+        """Add the thunk of an imported function and return its index.
+
+        Names of import thunks are all the same, as those of entry thunks are.
+        """
         definition = self._module.function_type(function)
-        runtime = self._runtime
-        code = runtime.state_get + c.IF_EMPTY
-        code += self._state_is(UNWINDING) + c.IF_EMPTY + self._zeros(definition.results, name) + c.RETURN + c.END
-        if self._shares_globals:
-            code += self._pop_marker() + c.IF_EMPTY
-        code += self._set_state(NORMAL)
-        code += self._status() + c.CONST_I32 + encode_signed(RESUME) + _I32_EQ + self._set_status(RUN)
-        if len(definition.results) > MAXIMUM_RESULTS or any(result not in c.ZERO for result in definition.results):
-            code += c.DROP  # they do not fit, or references, which cannot lie in memory: the import is called again
-        else:
-            code += c.IF_EMPTY + self._load_results(definition.results) + c.RETURN + c.END
-        if self._shares_globals:
+        code = self._runtime.state_get + c.IF_EMPTY + c.CALL + encode_unsigned(self._rejoin())
+        if self._lie_in_block(definition.results):
+            code += c.IF_EMPTY + self._take_results(definition.results) + c.RETURN + c.END
+        else:  # the import is called again, but for while the guest unwinds
+            zeros = self._zeros(definition.results, name)
+            code += c.DROP + self._state_is(UNWINDING) + c.IF_EMPTY + zeros + c.RETURN + c.END
+        code += c.END + self._call_with_arguments(function, function) + c.CALL + encode_unsigned(self._part())
+        return self._functions.add_of_type("asyncify_import", self._module.function_types[function], [], code)
+
+    def _lie_in_block(self, results: tuple[int, ...]) -> bool:
+        """Tell whether results can lie in the control block: references cannot lie in memory."""
+        return len(results) <= MAXIMUM_RESULTS and all(result in c.ZERO for result in results)
+
+    def _rejoin(self) -> int:
+        """Return what import thunks call where the state is not normal. It tells whether to return at once.
+
+        That is so while the guest unwinds, and where the host put the results into the block. Otherwise the import is
+        to be called: again, for the host, or to go on with the rewinding in another module.
+        """
+        if self._rejoining == NOT_SHARED:
+            code = self._state_is(UNWINDING) + c.IF_EMPTY + c.CONST_I32 + b"\1" + c.RETURN + c.END
+            if self._shares_globals:
+                code += self._pop_marker() + c.I32_EQZ + c.IF_EMPTY + c.CONST_I32 + b"\0" + c.RETURN + c.END
+            code += self._set_state(NORMAL)
+            code += self._status() + c.CONST_I32 + encode_signed(RESUME) + _I32_EQ + self._set_status(RUN)
+            self._rejoining = self._functions.add("asyncify_rejoin", (), (I32,), [], code)
+        return self._rejoining
+
+    def _part(self) -> int:
+        """Return what import thunks call behind the import: it begins to unwind if the host asked for that."""
+        if self._parting == NOT_SHARED:
+            code = self._status() + c.CONST_I32 + encode_signed(SUSPEND) + _I32_EQ
+            code += c.IF_EMPTY + self._set_state(UNWINDING)
+            if self._shares_globals:
+                below = self._runtime.state_get + c.IF_EMPTY + self._push_marker(_SUSPENDED_BELOW) + _ELSE
+                code = below + code + self._push_marker(_SUSPENDED_BY_HOST) + c.END
             code += c.END
-        code += c.END
-        for place in range(len(definition.params)):
-            code += c.LOCAL_GET + encode_unsigned(place)
-        code += c.CALL + encode_unsigned(function)
-        if self._shares_globals:
-            code += runtime.state_get + c.IF_EMPTY + self._push_marker(_SUSPENDED_BELOW) + _ELSE
-        code += self._status() + c.CONST_I32 + encode_signed(SUSPEND) + _I32_EQ
-        code += c.IF_EMPTY + self._set_state(UNWINDING)
-        if self._shares_globals:
-            code += self._push_marker(_SUSPENDED_BY_HOST) + c.END
-        code += c.END
-        type_index = self._module.function_types[function]
-        return self._functions.add_of_type(f"asyncify_import:{name}", type_index, [], code)
+            self._parting = self._functions.add("asyncify_part", (), (), [], code)
+        return self._parting
+
+    def _take_results(self, results: tuple[int, ...]) -> bytes:
+        """Return the call of what gives results of these types: those in the block, or, while unwinding, zeros."""
+        if not results:
+            return b""
+        if results not in self._results:
+            code = self._state_is(UNWINDING) + c.IF_EMPTY + b"".join([c.zero(result) for result in results])
+            code += c.RETURN + c.END + self._load_results(results)
+            name = "_".join(["asyncify_results", *[type_name(result) for result in results]])
+            self._results[results] = self._functions.add(name, (), results, [], code)
+        return c.CALL + encode_unsigned(self._results[results])
 
     def _push_marker(self, marker: int) -> bytes:
         return c.CONST_I32 + encode_signed(marker) + c.CALL + encode_unsigned(self._runtime.push((I32,)))
