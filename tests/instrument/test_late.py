@@ -42,9 +42,9 @@ MORE = "(local.set $c (f64.add (local.get $c) (f64.convert_i32_u (call $ask (loc
 
 
 def module(functions: str) -> bytes:
-    """Return a guest that imports $ask and has a memory."""
+    """Return a guest that imports $ask and has a memory, and a named global, so that added ones have names."""
     return assemble(f"""(module (import "env" "ask" (func $ask (param i32) (result i32)))
-        (memory (export "memory") 1) {functions})""")
+        (memory (export "memory") 1) (global $named i32 (i32.const 0)) {functions})""")
 
 
 def nested(sites: int) -> bytes:

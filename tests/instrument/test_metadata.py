@@ -5,17 +5,14 @@ from __future__ import annotations
 import pytest
 
 import caesura
+from caesura.wasm.module import Module
 from tests.instrument.building import assert_valid, custom, leb, name, number_at, part, parts, vector
 from tests.support.engine import assemble
 
 BRANCH_HINTS = "metadata.code.branch_hint"
 SOME_HINTS = "metadata.code.other_hints"
-RUNTIME = (
-    "asyncify_start_unwind",
-    "asyncify_start_rewind",
-    "asyncify_stop",  # exported under two names
-    "asyncify_get_state",
-)
+# Added functions that no export names.
+UNEXPORTED = {"asyncify_begin", "asyncify_stack_overflow"}
 
 NAMED = """
   (module $program
@@ -74,7 +71,7 @@ def test_names_of_functions_and_globals() -> None:
     maps = name_maps(output)
     functions, _ = names_in(maps[1])
     assert {index: functions[index] for index in range(3)} == {0: "f", 1: "quiet", 2: "loop"}
-    assert set(RUNTIME) <= set(functions.values())
+    assert set(functions.values()) >= UNEXPORTED
     assert names_in(maps[7])[0] == {0: "counter", 1: "__asyncify_state", 2: "__asyncify_data"}
     assert names_in(maps[6])[0] == {0: "heap"}
     assert maps[0] == name("program")
@@ -83,11 +80,26 @@ def test_names_of_functions_and_globals() -> None:
     assert maps[3] == b"\x00"
 
 
-def test_every_added_function_has_a_name() -> None:
-    output = caesura.instrument(assemble(NAMED)).module
-    functions, _ = names_in(name_maps(output)[1])
-    count, _ = number_at(part(output, 3).payload, 0)
-    assert sorted(functions) == list(range(1 + count))
+@pytest.mark.parametrize("thunks", [False, True])
+def test_every_added_function_has_a_name_of_its_own_or_an_export(thunks: bool) -> None:
+    output = Module(caesura.instrument(assemble(NAMED), caesura.Options(thunks=thunks)).module)
+    named, _ = names_in(name_maps(output.data)[1])
+    exported = {item.index for item in output.exports if item.kind == 0}
+    added = set(range(3, len(output.function_types)))
+    assert added <= named.keys() | exported
+    assert not added & named.keys() & exported
+
+
+def test_globals_and_memories_are_only_named_where_the_module_does() -> None:
+    text = NAMED.replace("$heap ", "").replace("$counter ", "")
+    maps = name_maps(caesura.instrument(assemble(text), caesura.Options(in_secondary_memory=True)).module)
+    assert 6 not in maps and 7 not in maps
+    assert set(names_in(maps[1])[0].values()) >= UNEXPORTED
+
+
+def test_no_added_function_is_named_where_none_is_instrumented() -> None:
+    text = '(module (memory (export "memory") 1) (func $quiet (export "quiet") (param $x i32)))'
+    assert name_maps(caesura.instrument(assemble(text)).module) == name_maps(assemble(text))
 
 
 def test_names_of_added_locals() -> None:

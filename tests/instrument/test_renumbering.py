@@ -178,7 +178,8 @@ def test_names_follow(text: str, options: caesura.Options) -> None:
     values = {export.name: export.index for export in module.exports if export.kind == 3}
     for name in ("base", "seven", "function", "sum", "copy"):
         assert globals_[values[name]] == name
-    assert {"__asyncify_state", "__asyncify_data"} <= set(globals_.values())
+    added = {"__asyncify_state", "__asyncify_data"} & set(globals_.values())
+    assert len(added) == (0 if "start_rewind" in text else 2)  # small, with a scheduler: nothing added is named
     locals_ = local_names(maps[2])
     assert locals_[exported["one"]][0] == "a"
     assert locals_[exported["two"]][0] == "b"

@@ -175,6 +175,8 @@ class Description:
         """Return the best name of a function that Wasmtime has none for."""
         if index in self.names:
             return self.names[index]
+        if index in self.entries.values():
+            return ENTRY_PREFIX  # entry thunks have no names but those of their exports
         return next(iter(function_table(self.functions).names_of(index)), f"function {index}")
 
     def to_json(self) -> bytes:

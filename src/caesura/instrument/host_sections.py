@@ -5,7 +5,8 @@ suspension, which results its imports have, and, as one byte of facts, whether t
 which functions may suspend, and where functions of others may be called through references, a host has to look at
 the stack before it lets a call unwind. Modules with thunks always tell; those of the plain ABI, which serve as
 drop-ins, only where lists were given or calls that overlap would go wrong unnoticed, since hosts have no way to the
-shadow stack; and nothing if the module has a runtime of its own, which looks at none of this.
+shadow stack; and nothing if the module has a runtime of its own, which looks at none of this, or no instrumented
+function, in which a suspension could go wrong.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def write_host_sections(
         edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, len(suspension.reason))
     elif options.imports or options.ignore_imports:
         edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, module.imported_functions)
-    elif not facts:
+    elif not facts or not any(suspension.instrumented):
         return
     if any(graph.indirect) or graph.changed_tables:
         facts |= CALLS_REFERENCES

@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.errors import MalformedModule
-from caesura.instrument.tables import FunctionTable
 from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, read_u32
 from caesura.wasm.module import Module
-from caesura.wasm.names import FUNCTION_NAMES, NewNames, drop_labels, extend_names
+from caesura.wasm.names import NewNames, drop_labels, extend_names
 from caesura.wasm.sections import CODE_METADATA, CUSTOM, SectionEdits, read_name
 from caesura.wasm.shortest import Shortened
 
@@ -29,7 +28,6 @@ def write_metadata(
     features: list[str],
     bodies: list[bytes],
     shortened: dict[int, Shortened],
-    functions: FunctionTable,
     new_names: NewNames,
     always_named: bool,
     edits: SectionEdits,
@@ -42,8 +40,6 @@ def write_metadata(
     """
     section = module.custom_section("name")
     if section is not None or always_named:
-        for index, name in functions.names:
-            new_names.add(FUNCTION_NAMES, index, name)
         payload = b"" if section is None else module.data[section.payload : section.end]
         rewritten = {module.imported_functions + own for own in range(len(bodies)) if bodies[own]}
         payload = drop_labels(payload, rewritten)

@@ -12,18 +12,20 @@ from caesura.wasm.names import FUNCTION_NAMES, LOCAL_NAMES, Names
 
 class FunctionNames:
     """`names[f]` is the name of function f; `has_section` tells whether the module has a name section at all, and
-    `has_locals` whether that names any locals.
+    `has_locals` whether that names any locals. `named` are the subsections in which it names anything.
     """
 
     def __init__(self, module: Module) -> None:
         section = module.custom_section("name")
         self.has_section = section is not None
         self.has_locals = False
+        self.named: list[int] = []
         known: dict[int, str] = {}
         if section is not None:
             names = Names(module.data[section.payload : section.end])
             known = names.maps[FUNCTION_NAMES]
             self.has_locals = names.has(LOCAL_NAMES)
+            self.named = [subsection for subsection in range(len(names.maps)) if names.has(subsection)]
         exported: dict[int, str] = {}
         for export in module.exports:
             if export.kind == FUNCTION_KIND and export.index not in exported:

@@ -39,7 +39,7 @@ from caesura.instrument.prepare import prepare
 from caesura.instrument.reasons import Reasons
 from caesura.instrument.refusals import Refusals
 from caesura.instrument.report import FunctionReport, Instrumented
-from caesura.instrument.runtime import Runtime
+from caesura.instrument.runtime import Runtime, has_scheduler
 from caesura.instrument.selection import select_two_bodies
 from caesura.instrument.shared_calls import share_calls
 from caesura.instrument.tables import FunctionTable, GlobalPool, TypeTable
@@ -47,7 +47,7 @@ from caesura.instrument.thunks import ENTRY_PREFIX, Thunks
 from caesura.wasm import sections as sec
 from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
-from caesura.wasm.names import GLOBAL_NAMES, NewNames
+from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, MEMORY_NAMES, NewNames
 from caesura.wasm.renumber import redirect_in_code, redirect_references
 from caesura.wasm.sections import SectionEdits, write_sections
 from caesura.wasm.shortest import Shortened, has_padding, shorten_body
@@ -57,6 +57,9 @@ Progress = Callable[[str, int, int], None]
 
 # Functions between two reports of progress.
 _STRIDE: Final = 64
+
+# Modules of fewer bytes, with a scheduler of their own, get no names for what is added.
+_NAMELESS: Final = 1024
 
 
 def instrument_as(
@@ -116,6 +119,7 @@ class _Pipeline:
         self._import_thunks: dict[int, int] = {}
         self._shortens = not options.keep_padding and has_padding(self._module)
         self._shadow_stack = find_shadow_stack(self._module)
+        self._is_idle = False  # nothing can suspend, nor other modules by this one's state
 
     def run(self, start: float) -> Instrumented:
         """Return the instrumented module and the report."""
@@ -137,6 +141,8 @@ class _Pipeline:
         pool = GlobalPool(len(module.globals) + state_globals.count)
         grows = options.thunks and options.in_secondary_memory
         moves = default_moves(module, framed) if self._moves == AUTOMATIC else self._moves
+        shares_globals = options.import_globals or options.export_globals
+        self._is_idle = not (any(suspension.instrumented) or options.thunks or shares_globals)
         runtime = Runtime(
             self._functions,
             state_globals.state,
@@ -150,11 +156,11 @@ class _Pipeline:
             stubs=self._prepared.runtime_functions,
             guards=options.leaves_out(),
             base=state_globals.base,
+            overflows=not self._is_idle,
         )
         if moves == SHARED and options.optimize == "size":
             runtime.push_room = runtime.room()
             runtime.pop_release = runtime.release()
-        shares_globals = options.import_globals or options.export_globals
         thunks = None
         if options.thunks:
             thunks = Thunks(module, self._functions, runtime, self._shadow_stack.pointer, shares_globals)
@@ -339,10 +345,30 @@ class _Pipeline:
         edits.pieces[sec.CODE] = self._code(bodies, shortened)
         if memory.index > 0:
             self._features.append("multimemory")
-        write_metadata(
-            module, self._features, bodies, shortened, functions, self._new_names, self._options.asserts, edits
-        )
+        self._name_what_is_added({index for _, index in exports})
+        write_metadata(module, self._features, bodies, shortened, self._new_names, self._options.asserts, edits)
         return write_sections(module.data, module.sections, edits)
+
+    def _name_what_is_added(self, exported: set[int]) -> None:
+        """Name the added functions that no export names, if some can be on the stack while the guest runs.
+
+        Globals and memories that were added have names where the module names others. In small modules all these names
+        would be half of what is added; in those of TinyGo's shape, which no host drives, there are none at all.
+        """
+        if self._options.asserts:
+            exported = set()
+        elif len(self._original.data) < _NAMELESS and has_scheduler(self._prepared.runtime_functions):
+            self._new_names = NewNames()
+            self._new_names.nameless.update([function for _, function in self._prepared.runtime_functions])
+            return
+        else:
+            for subsection in (GLOBAL_NAMES, MEMORY_NAMES):
+                if subsection not in self._names.named:
+                    self._new_names.maps.pop(subsection, None)
+        if not self._is_idle:
+            for index, name in self._functions.names:
+                if index not in exported:
+                    self._new_names.add(FUNCTION_NAMES, index, name)
 
     def _check_entries(self, exports: int) -> None:
         """Raise UnsupportedModule where the module would have more of something than engines take."""

@@ -81,7 +81,7 @@ class Runtime:
 
     With `guards`, options may have left out a function that is on the stack at a suspension after all: then functions
     that it, or what it returns to, calls on the way trap. `base` is the global with the place where frames begin, or
-    NO_BASE.
+    NO_BASE. Without `overflows` nothing is ever pushed, so no stack overflows.
 
     `stubs` has (import name, function) for the functions that stand for the module's imports of module `asyncify`. They
     are the ABI's functions themselves, or, where several stand for the same one, call it: `stub_bodies` has their
@@ -101,8 +101,12 @@ class Runtime:
         stubs: list[tuple[str, int]],
         guards: bool,
         base: int,
+        overflows: bool,
     ) -> None:
         self.guards = guards
+        self._overflows = overflows
+        # The trap of an overflow need not be repeated for who catches it on its way: a guest's own scheduler cannot.
+        self._repeats_trap = overflows and not has_scheduler(stubs)
         self._base = base
         self._refuse = -1
         self._unwinding = -1
@@ -207,7 +211,7 @@ class Runtime:
         if self._base != NO_BASE:
             code += self._load_current() + GLOBAL_SET + encode_unsigned(self._base)
         code += self._load_current() + self._load_end() + _GT_U[self.pointer]
-        code += _IF + CALL + encode_unsigned(self._overflow_function()) + END
+        code += _IF + (CALL + encode_unsigned(self._overflow_function()) if self._overflows else UNREACHABLE) + END
         return self.functions.add("asyncify_begin", (self.pointer,), (), [], code)
 
     def _start(self, name: str, state: int) -> int:
@@ -217,9 +221,9 @@ class Runtime:
 
     def _stop(self) -> int:
         """Add the function that makes the state normal. It traps if the state was that of an overflow."""
-        code = self.state_get + CONST_I32 + encode_signed(OVERFLOWED) + _I32_EQ
+        code = self.state_get + CONST_I32 + encode_signed(OVERFLOWED) + _I32_EQ if self._repeats_trap else b""
         code += CONST_I32 + encode_signed(NORMAL) + self.state_set
-        code += _IF + UNREACHABLE + END
+        code += _IF + UNREACHABLE + END if self._repeats_trap else b""
         code += self.data_get + CALL + encode_unsigned(self._begin)
         return self._add(_STOP, (), (), code)
 
@@ -360,6 +364,12 @@ class Runtime:
 
     def _load_end(self) -> bytes:
         return self.data_get + load(self.pointer, self.memory, self.pointer_size)
+
+
+def has_scheduler(stubs: list[tuple[str, int]]) -> bool:
+    """Tell whether the guest itself rewinds, given its imports of module `asyncify`, and stops unwinding."""
+    names = [name for name, _ in stubs]
+    return "start_rewind" in names and "stop_unwind" in names
 
 
 _LETTERS: Final = {0x7F: "i", 0x7E: "I", 0x7D: "f", 0x7C: "F", 0x7B: "v"}

@@ -81,6 +81,8 @@ class NewNames:
 
     def __init__(self) -> None:
         self.maps: dict[int, dict[int, str]] = {}
+        # Functions that lose theirs.
+        self.nameless: set[int] = set()
         self.inner: dict[int, dict[int, dict[int, str]]] = {}
 
     def add(self, subsection: int, index: int, name: str) -> None:
@@ -93,7 +95,8 @@ class NewNames:
 
     def subsections(self) -> list[int]:
         """Return the ids of the subsections that get names, in order."""
-        return sorted([*self.maps, *self.inner])
+        functions = {FUNCTION_NAMES} if self.nameless else set()
+        return sorted({*self.maps, *self.inner, *functions})
 
 
 def extend_names(payload: bytes, new: NewNames) -> bytes:
@@ -227,10 +230,11 @@ def _subsection(subsection: int, content: bytes) -> bytes:
 def _extend(subsection: int, content: bytes, new: NewNames) -> bytes:
     if subsection in new.inner:
         return _extend_indirect(content, new.inner[subsection])
-    return _extend_map(content, new.maps[subsection])
+    nameless = new.nameless if subsection == FUNCTION_NAMES else set()
+    return _extend_map(content, new.maps.get(subsection, {}), nameless)
 
 
-def _extend_map(content: bytes, names: dict[int, str]) -> bytes:
+def _extend_map(content: bytes, names: dict[int, str], nameless: set[int]) -> bytes:
     entries: dict[int, bytes] = {}
     if content:
         count, position = read_u32(content, 0)
@@ -238,7 +242,8 @@ def _extend_map(content: bytes, names: dict[int, str]) -> bytes:
             start = position
             index, position = read_u32(content, position)
             _, position = _read_text(content, position, len(content))
-            entries[index] = content[start:position]
+            if index not in nameless:
+                entries[index] = content[start:position]
     for index, name in names.items():
         entries[index] = encode_unsigned(index) + encode_name(name)
     return _join(entries)
@@ -258,7 +263,7 @@ def _extend_indirect(content: bytes, names: dict[int, dict[int, str]]) -> bytes:
             if outer in names:
                 inner[outer] = content[inner_start:position]
     for outer, added in names.items():
-        entries[outer] = encode_unsigned(outer) + _extend_map(inner.get(outer, b""), added)
+        entries[outer] = encode_unsigned(outer) + _extend_map(inner.get(outer, b""), added, set())
     return _join(entries)
 
 
