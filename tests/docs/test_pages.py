@@ -24,6 +24,7 @@ def test_worked_example(tmp_path: Path) -> None:
         (type (func (param i32) (result i32)))
         (import "env" "ask" (func $ask (type 0)))
         (memory (export "memory") 1)
+        (global $named i32 (i32.const 0))
         (export "bill" (func $bill))
     """
     binary = assemble(declarations + before + ")")

@@ -142,7 +142,7 @@ class _Pipeline:
         grows = options.thunks and options.in_secondary_memory
         moves = default_moves(module, framed) if self._moves == AUTOMATIC else self._moves
         shares_globals = options.import_globals or options.export_globals
-        self._is_idle = not (any(suspension.instrumented) or options.thunks or shares_globals)
+        self._is_idle = not (any(suspension.instrumented) or options.thunks or shares_globals or options.asserts)
         runtime = Runtime(
             self._functions,
             state_globals.state,
