@@ -215,18 +215,18 @@ class CodePrinter:
 
     def _block_operand(self, numbers: list[int]) -> str:
         block_type = numbers[0]
-        text = ""
+        out: list[str] = []
         if block_type >= 0:
-            text = f"(type {self._refer(self.names.type_references, block_type, 'type')})"
+            out.append(f"(type {self._refer(self.names.type_references, block_type, 'type')})")
         elif block_type != EMPTY_BLOCK:
-            text = f"(result {self.names.type_text(-block_type)})"
+            out.append(f"(result {self.names.type_text(-block_type)})")
         for clause in range(1, len(numbers), 3):
             parts = [_CATCH_CLAUSES[numbers[clause]]]
             if numbers[clause + 1] >= 0:
                 parts.append(self._refer(self.names.tag_references, numbers[clause + 1], "tag"))
             parts.append(self._label(numbers[clause + 2]))
-            text = join(text, f"({' '.join(parts)})")
-        return text
+            out.append(f"({' '.join(parts)})")
+        return " ".join(out)
 
     def _memarg(self, code: int, numbers: list[int]) -> str:
         text = self._unless_zero(self.names.memory_references, numbers[1], "memory")
