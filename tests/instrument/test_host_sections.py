@@ -133,3 +133,10 @@ def test_thunks_tell_of_imports_that_are_exported_again() -> None:
         if section is not None:
             number, function = module.data[section.payload : section.end]
             assert (module.exports[number].name, function) == ("again", 0)
+
+
+def test_nothing_is_told_where_nothing_is_instrumented() -> None:
+    """Not even of the memory that was added: no suspension can go wrong."""
+    binary = assemble('(module (import "env" "f" (func)) (func (export "quiet")))')
+    sections = Module(caesura.instrument(binary).module).sections
+    assert not [section for section in sections if section.name.startswith("asyncify.")]

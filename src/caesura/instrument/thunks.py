@@ -105,7 +105,7 @@ class Thunks:
     def import_thunk(self, function: int, name: str) -> int:
         """Add the thunk of an imported function and return its index.
 
-        Names of import thunks are all the same, as those of entry thunks are.
+        Names of import thunks are all the same: with those of the imports they would be half of what thunks take.
         """
         definition = self._module.function_type(function)
         code = self._runtime.state_get + c.IF_EMPTY + c.CALL + encode_unsigned(self._rejoin())
@@ -175,8 +175,7 @@ class Thunks:
     def entry_thunk(self, function: int, import_thunk: int = -1) -> int:
         """Return the thunk of an exported function, which is added at its first export.
 
-        `import_thunk` is that of an import that the module exports again. Names of entry thunks are all the same: with
-        those of their functions, which stand next to them in every backtrace, they would be half of what thunks take.
+        `import_thunk` is that of an import that the module exports again. Entry thunks have the names of their exports.
         """
         if function not in self._entry_thunks:
             code = self._entry_of_import(function, import_thunk) if import_thunk >= 0 else self._entry(function)
