@@ -3,11 +3,12 @@
 The layout is that of *chunks*: the number of the call site and the first values in one chunk, of at most six
 altogether, then further chunks. In large modules a chunk is what one call of a helper moves, which is why there are
 chunks: with more values in them, the helpers for all their shapes cost more than the calls saved (SQLite and QuickJS
-are smallest at six and seven; whole frames cost SQLite 14 KB more). Where not only size counts, a call
-moves half a chunk at most: what calls pass and return takes room in the native frame of the function that makes them,
-also where nothing is ever suspended. V8's first compiler keeps 12 bytes for each value beyond the second that a call
-returns, and four for each that is passed; with whole chunks recursion through C was little more than half as deep as
-with the engine's own way to suspend.
+are smallest at six and seven; whole frames cost SQLite 14 KB more). Where not only size counts, a call moves less:
+what calls pass and return takes room in the native frame of the function that makes them, also where nothing is ever
+suspended, and with whole chunks recursion through C was little more than half as deep as with the engine's own way to
+suspend. Two values are returned in registers; for each further one V8's second compiler keeps eight bytes, its first
+one twelve. So pops move two. For what is passed the first compiler keeps four bytes for a value, the second none: so
+pushes move half a chunk, in fewer calls.
 
 Where frames are moved in another way (`instrument.pieces`) the layout is the same: it depends on nothing but the types
 of the values.
@@ -23,7 +24,8 @@ from caesura.wasm.types import I64
 CHUNK: Final = 6
 
 # The most values of a chunk that one call moves where not only size counts.
-MOVED_AT_ONCE: Final = 3
+PUSHED_AT_ONCE: Final = 3
+POPPED_AT_ONCE: Final = 2
 
 Shape = tuple[int, ...]
 
@@ -42,8 +44,8 @@ def chunks_of(values: Shape) -> list[Shape]:
     return shapes
 
 
-def halves_of(chunks: list[Shape], pointer_size: int) -> list[Shape]:
-    """Cut chunks into the pieces that calls move where not only size counts.
+def parts_of(chunks: list[Shape], most: int, pointer_size: int) -> list[Shape]:
+    """Cut chunks into pieces of at most so many values.
 
     A piece ends where the next one's values have the alignment that they have in the chunk.
     """
@@ -51,7 +53,7 @@ def halves_of(chunks: list[Shape], pointer_size: int) -> list[Shape]:
     for chunk in chunks:
         start = 0
         while start < len(chunk):
-            end = min(start + MOVED_AT_ONCE, len(chunk))
+            end = min(start + most, len(chunk))
             while end < len(chunk) and not _ends_aligned(chunk[start:end], pointer_size):
                 end -= 1
             pieces.append(chunk[start:end])

@@ -8,7 +8,7 @@ that move them. A set per call site was considered: it saves stack bytes, but ea
 from __future__ import annotations
 
 from caesura.analysis.body import MAXIMUM_LOCALS, Body
-from caesura.instrument.chunks import Shape, chunks_of, halves_of
+from caesura.instrument.chunks import POPPED_AT_ONCE, PUSHED_AT_ONCE, Shape, chunks_of, parts_of
 from caesura.instrument.code import LOCAL_SET
 from caesura.instrument.limits import check_locals
 from caesura.instrument.plan import Plan
@@ -53,7 +53,9 @@ class Frame:
 
     def cut(self, pointer_size: int) -> None:
         """Let helpers move less at once, so that their calls take less of the native stack."""
-        self.pushed = self.popped = halves_of(self.pushed, pointer_size)
+        chunks = self.pushed
+        self.pushed = parts_of(chunks, PUSHED_AT_ONCE, pointer_size)
+        self.popped = parts_of(chunks, POPPED_AT_ONCE, pointer_size)
 
     def site_local(self) -> int:
         """Return the local that holds the number of the call site to land at."""

@@ -38,10 +38,11 @@ from caesura.instrument.options import Options
 from caesura.wasm import opcodes as op
 from caesura.wasm.module import Module
 
-# Where options ask for balance: how much all second bodies may cost, in percent of what a module takes without any; how
-# much of that interpreters may take, in percent; and the product of call sites and locals that makes an interpreter.
-_SHARE: Final = 24
-_INTERPRETERS_SHARE: Final = 80
+# Where options ask for balance: how much all second bodies may cost, in thousandths of what a module takes without any;
+# how much of that interpreters may take, in percent (SQLite without its own takes four times as long in Node 20); and
+# the product of call sites and locals that makes an interpreter.
+_SHARE: Final = 207
+_INTERPRETERS_SHARE: Final = 95
 _INTERPRETERS_MERGES: Final = 1_000
 # What part of a module's code an interpreter holds, in percent, if the module is about it.
 _MAIN_SHARE: Final = 3
@@ -135,7 +136,7 @@ class _Selection:
             chosen.update([function for _, _, _, function in self._busy])
             chosen.update(self._for_speed)
             return chosen
-        budget = self._cost_of_single_bodies(candidates) * _SHARE // 100
+        budget = self._cost_of_single_bodies(candidates) * _SHARE // 1_000
         self._interpreters.sort()
         interpreters = [(cost, function) for _, cost, function in self._interpreters]
         chosen, left = _within(interpreters, budget * _INTERPRETERS_SHARE // 100)
