@@ -22,7 +22,7 @@ help:
 	@echo "make demo   run SQLite, suspended thousands of times in mid-query, then hundreds of C programs in one thread"
 	@echo "make test   run all tests, compiled and interpreted"
 	@echo "make test-all  the same with Emscripten, Chromium, and a Node that has JSPI itself"
-	@echo "make lint   run ruff, mypy and tsc"
+	@echo "make lint   run ruff, mypy, import-linter and tsc"
 	@echo "make bench  measure against Binaryen and write docs/benchmarks.md and the figures in README.md; takes hours the first time"
 	@echo "make clean  remove everything that these commands made"
 
@@ -47,6 +47,7 @@ lint: $(TOOLS) $(NPM)
 	$(RUN) -m ruff check $(CHECKED)
 	$(RUN) -m ruff format --check $(CHECKED)
 	$(RUN) -m mypy $(CHECKED)
+	PYTHONPATH=src $(VENV)/bin/lint-imports --no-cache
 	node node_modules/typescript/bin/tsc -p js/tsconfig.json
 
 # ROUNDS=9 measures more often; ONLY=size,transform measures some parts (python -m benchmarks --help lists them).

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ROOMS = ("wasm", "analysis", "instrument")
 # What people meet in `help` and in editors stays Python: mypyc keeps neither docstrings nor signatures.
-INTERPRETED = tuple(f"instrument/{name}.py" for name in ("__init__", "api", "emscripten_js", "options", "report"))
+INTERPRETED = ("instrument/__init__.py", "instrument/api.py", "analysis/emscripten_js.py")
 REQUIREMENTS = ["mypy>=2.4,<3", "setuptools>=70"]
 OPTIMISATION = "2"
 
@@ -82,7 +82,7 @@ def compile_rooms(root: Path, workspace: Path) -> dict[str, str]:
     package = root / "src" / "caesura"
     for room in ROOMS:
         sources = [
-            file for file in package.glob(f"{room}/*.py") if file.relative_to(package).as_posix() not in INTERPRETED
+            file for file in package.glob(f"{room}/**/*.py") if file.relative_to(package).as_posix() not in INTERPRETED
         ]
         files += [str(file.relative_to(root)) for file in sorted(sources)]
     previous = Path.cwd()

@@ -59,7 +59,7 @@ _RATE: Final = 400
 _FUNCTIONS: Final = 8
 
 _COMPILED: Final = re.compile(r"CPyDef_(\w+?)___((?:_?[A-Z]\w*?___)?)(\w+) \(")
-_INTERPRETED: Final = re.compile(r"([\w.<>]+) \(.*caesura/(?:wasm|analysis|instrument)/(\w+)\.py:\d+\)")
+_INTERPRETED: Final = re.compile(r"([\w.<>]+) \(.*caesura/(?:wasm|analysis|instrument(?:/\w+)?)/(\w+)\.py:\d+\)")
 
 
 def main() -> int:

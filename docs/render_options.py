@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from caesura.instrument.options import render_table
+from caesura.options import render_table
 
 PAGE = Path(__file__).parent / "options.md"
 MARK = "by render_table() -->\n\n"

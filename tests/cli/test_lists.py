@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from caesura import Options, UsageError
-from caesura.instrument.lists import PatternList, read_list, resolve_lists
+from caesura.analysis.lists import PatternList, read_list, resolve_lists
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from caesura import Options, UsageError
 from caesura.cli.options import add_options, read_options
-from caesura.instrument.options import CHOICE, FLAG, LIST, NUMBER, TEXT, flag_of, render_table
+from caesura.options import CHOICE, FLAG, LIST, NUMBER, TEXT, flag_of, render_table
 from tests.support.paths import REPOSITORY
 
 KINDS: dict[type, str] = {bool: FLAG, tuple: LIST, str: TEXT, int: NUMBER}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from caesura import Options
-from caesura.cli.wasm_opt_asyncify import read_options as options_of
+from caesura.cli.wasm_opt.asyncify import read_options as options_of
 
 
 def read_options(given: list[str]) -> Options:

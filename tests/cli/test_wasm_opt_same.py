@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 from wasmtime import wat2wasm
 
-from caesura.cli.wasm_opt_arguments import PASS, parse
+from caesura.cli.wasm_opt.arguments import PASS, parse
 from caesura.wasm.decode import read_immediates, read_opcode
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import FUNCTION_KIND, Module

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from caesura import UsageError
-from caesura.cli.wasm_opt_source_map import Mapping, carry, decode_mappings, encode_mappings
+from caesura.cli.wasm_opt.source_map import Mapping, carry, decode_mappings, encode_mappings
 from caesura.wasm.module import Module
 from tests.cli.wasm_opt_folder import MODULE, Folder
 

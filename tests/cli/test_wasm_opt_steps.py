@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from caesura import Options
-from caesura.cli.wasm_opt_arguments import parse
-from caesura.cli.wasm_opt_steps import divide, optimize_choice
+from caesura.cli.wasm_opt.arguments import parse
+from caesura.cli.wasm_opt.steps import divide, optimize_choice
 from caesura.wasm.module import Module
 from tests.cli.wasm_opt_folder import Folder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from caesura.cli.wasm_opt_source_map import decode_mappings
+from caesura.cli.wasm_opt.source_map import decode_mappings
 from caesura.wasm.module import Module
 from tests.emscripten.toolchain import PROGRAMS, build
 

@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 import caesura
-from caesura.instrument.limits import check_sites
+from caesura.analysis.limits import check_sites
 from tests.instrument.building import HEADER, NOTHING, TO_I32, assert_valid, leb, module, parts, section
 from tests.support.counting import executed_lines, interpreted_only
 

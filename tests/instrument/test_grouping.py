@@ -7,9 +7,9 @@ from typing import Final
 import pytest
 
 import caesura
-from caesura.instrument.grouping import EVERYWHERE, LARGE_FUNCTIONS, NO_GROUPS, GroupRule
-from caesura.instrument.pieces import AUTOMATIC
+from caesura.instrument.frames.pieces import AUTOMATIC
 from caesura.instrument.pipeline import instrument_as
+from caesura.instrument.plan.grouping import EVERYWHERE, LARGE_FUNCTIONS, NO_GROUPS, GroupRule
 from tests.support.engine import assemble
 from tests.support.plain_abi import HostFunction, PlainGuest, SuspendAt, always, every, some
 

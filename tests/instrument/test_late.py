@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 import caesura
-from caesura.instrument.naming import FunctionNames
+from caesura.instrument.abi.naming import FunctionNames
 from caesura.wasm.module import Module
 from caesura.wasm.print_module import print_module
 from tests.support.engine import assemble

@@ -12,7 +12,7 @@ import pytest
 import wasmtime
 
 import caesura
-from caesura.instrument.pieces import AUTOMATIC, INLINE, SHARED
+from caesura.instrument.frames.pieces import AUTOMATIC, INLINE, SHARED
 from caesura.instrument.pipeline import instrument_as
 from tests.support.engine import assemble
 from tests.support.plain_abi import HostFunction, PlainGuest, always

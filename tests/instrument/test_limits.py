@@ -8,9 +8,9 @@ import pytest
 
 import caesura
 from caesura.analysis.body import Body
-from caesura.instrument.dispatch import br_table
-from caesura.instrument.frame import Frame
-from caesura.instrument.plan import Plan
+from caesura.instrument.frames.frame import Frame
+from caesura.instrument.plan.plan import Plan
+from caesura.instrument.write.dispatch import br_table
 from tests.instrument.building import HEADER, assert_valid, leb, module, name, section, vector
 from tests.support.node import run_driver
 from tests.support.plain_abi import PlainGuest

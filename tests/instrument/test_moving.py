@@ -15,9 +15,9 @@ import pytest
 import wasmtime
 
 import caesura
-from caesura.instrument.grouping import LARGE_FUNCTIONS
-from caesura.instrument.pieces import INLINE, PIECES, SHARED
+from caesura.instrument.frames.pieces import INLINE, PIECES, SHARED
 from caesura.instrument.pipeline import instrument_as
+from caesura.instrument.plan.grouping import LARGE_FUNCTIONS
 from caesura.wasm.module import Module
 from tests.support.engine import assemble, engine
 from tests.support.plain_abi import HostFunction, PlainGuest, always

@@ -18,7 +18,7 @@ import pytest
 import wasmtime
 
 import caesura
-from caesura.instrument.pieces import AUTOMATIC, INLINE, SHARED
+from caesura.instrument.frames.pieces import AUTOMATIC, INLINE, SHARED
 from caesura.instrument.pipeline import instrument_as
 from caesura.wasm.print_module import write_text
 from tests.instrument.building import custom, leb, name, parts, section

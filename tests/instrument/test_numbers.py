@@ -9,9 +9,9 @@ from typing import Final
 import pytest
 
 import caesura
-from caesura.instrument.grouping import NO_GROUPS
-from caesura.instrument.pieces import INLINE, PIECES, SHARED
+from caesura.instrument.frames.pieces import INLINE, PIECES, SHARED
 from caesura.instrument.pipeline import instrument_as
+from caesura.instrument.plan.grouping import NO_GROUPS
 from tests.support.engine import assemble
 from tests.support.plain_abi import HostFunction, PlainGuest, always
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import caesura
-from caesura.instrument.outdated import drop_outdated
+from caesura.instrument.abi.outdated import drop_outdated
 from caesura.wasm.module import Module
 from caesura.wasm.sections import SectionEdits
 from tests.instrument.building import assert_valid, custom, part, parts

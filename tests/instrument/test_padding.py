@@ -10,7 +10,7 @@ import json
 import pytest
 
 import caesura
-from caesura.cli.wasm_opt_source_map import carry, decode_mappings, encode_mappings
+from caesura.cli.wasm_opt.source_map import carry, decode_mappings, encode_mappings
 from caesura.wasm.module import Module
 from caesura.wasm.shortest import has_padding, shorten_code
 from tests.instrument.building import HEADER, assert_valid, custom, leb, name, part, section, vector

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caesura.instrument.pads import group_by_live
+from caesura.instrument.frames.pads import group_by_live
 from tests.support.counting import interpreted_only
 
 LOCALS = 24

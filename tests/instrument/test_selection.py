@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import caesura
-from caesura.instrument.naming import FunctionNames
+from caesura.instrument.abi.naming import FunctionNames
 from caesura.wasm.module import Module
 from tests.instrument.building import assert_valid
 from tests.support.engine import assemble

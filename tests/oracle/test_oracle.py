@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import caesura
-from caesura.instrument.grouping import EVERYWHERE, LARGE_FUNCTIONS
-from caesura.instrument.pieces import AUTOMATIC, INLINE, SHARED
+from caesura.instrument.frames.pieces import AUTOMATIC, INLINE, SHARED
 from caesura.instrument.pipeline import instrument_as
+from caesura.instrument.plan.grouping import EVERYWHERE, LARGE_FUNCTIONS
 from tests.oracle import wasmtime_engine
 from tests.oracle.cases import REGRESSIONS, Case, make_case
 from tests.oracle.generator import Features, Option

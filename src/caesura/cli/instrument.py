@@ -25,8 +25,8 @@ from caesura.cli.options import WrongUsage, add_options, is_given, read_options
 from caesura.cli.progress import ProgressBar
 from caesura.cli.summary import function_line, summary_json, summary_line
 from caesura.errors import ModuleError, UnsupportedModule, UsageError
-from caesura.instrument.memory import check_memory_name
-from caesura.instrument.report import Instrumented
+from caesura.instrument.abi.memory import check_memory_name
+from caesura.report import Instrumented
 from caesura.wasm.module import Module
 
 _HELP: Final = "make a module pausable"

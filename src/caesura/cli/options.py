@@ -6,10 +6,10 @@ import argparse
 from dataclasses import fields
 from typing import Any, Final
 
+from caesura.analysis.lists import read_list
 from caesura.cli.messages import say_warning
 from caesura.errors import UsageError
-from caesura.instrument.lists import read_list
-from caesura.instrument.options import FLAG, LIST, NUMBER, Options, flag_of, placeholder_of
+from caesura.options import FLAG, LIST, NUMBER, Options, flag_of, placeholder_of
 
 # The field that is a list, but for the words that stand for one.
 _TWO_BODIES: Final = "two_bodies"

@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     from caesura.host.errors import GuestTrap
     from caesura.host.stopping import stopping
     from caesura.host.wasi import Wasi
-    from caesura.instrument.options import Options
+    from caesura.options import Options
 
     if arguments.command[0] == "--":
         del arguments.command[0]

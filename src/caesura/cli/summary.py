@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from caesura.instrument.report import FunctionReport, Instrumented
+from caesura.report import FunctionReport, Instrumented
 
 
 def summary_line(result: Instrumented) -> str:

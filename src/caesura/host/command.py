@@ -25,7 +25,7 @@ from caesura.host.sources import Source
 from caesura.host.spectest import spectest
 from caesura.host.stopping import Stopper
 from caesura.host.wasi import Wasi
-from caesura.instrument.options import Options
+from caesura.options import Options
 
 _START: Final = "_start"
 

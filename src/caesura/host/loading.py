@@ -25,8 +25,8 @@ from caesura.host.program import Program as LinkedProgram
 from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.sources import Source, check_source
 from caesura.host.wasi import Wasi
-from caesura.instrument.options import Options
 from caesura.kinds import check_kind
+from caesura.options import Options
 
 _DEFAULT_OPTIONS: Final = Options()
 

@@ -33,10 +33,10 @@ from caesura.host.description import (
     FunctionShape,
 )
 from caesura.host.import_shapes import import_shapes
+from caesura.instrument.abi.host_sections import FUNCTIONS_SECTION
+from caesura.instrument.abi.thunks import STACK_HIGH, STACK_LOW
 from caesura.instrument.api import instrument
-from caesura.instrument.host_sections import FUNCTIONS_SECTION
-from caesura.instrument.options import Options
-from caesura.instrument.thunks import STACK_HIGH, STACK_LOW
+from caesura.options import Options
 from caesura.wasm import sections as sec
 from caesura.wasm import types as t
 from caesura.wasm.leb128 import encode_name, encode_unsigned

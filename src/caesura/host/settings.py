@@ -13,8 +13,8 @@ from typing import Final
 
 from caesura.errors import UsageError
 from caesura.host.native_stack import NATIVE_STACK_SIZE
-from caesura.instrument.options import Options
 from caesura.kinds import check_fields
+from caesura.options import Options
 
 # The size of further shadow stacks where nobody knows that of the guest's own, in bytes; and the smallest.
 SHADOW_STACK_SIZE: Final = 64 * 1024

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from caesura.instrument.options import Options
-from caesura.instrument.report import Instrumented
 from caesura.kinds import BYTES, check_kind
+from caesura.options import Options
+from caesura.report import Instrumented
 
 if TYPE_CHECKING:
     from caesura.instrument.pipeline import Progress
@@ -33,7 +33,7 @@ def instrument(
     check_kind("module", module, *BYTES)
     check_kind("options", options, Options)
     # Whoever runs programs from the cache imports this, and has no use for the transformation.
-    from caesura.instrument.pieces import AUTOMATIC
+    from caesura.instrument.frames.pieces import AUTOMATIC
     from caesura.instrument.pipeline import instrument_as
 
     return instrument_as(module, options, progress, AUTOMATIC, None)

@@ -16,35 +16,35 @@ from caesura.analysis.calls import CallGraph, read_calls
 from caesura.analysis.decoder import Decoder
 from caesura.analysis.entries import entered_from_outside
 from caesura.analysis.instrumented import refuse_instrumented
+from caesura.analysis.limits import check_entries
+from caesura.analysis.lists import resolve_lists
+from caesura.analysis.reasons import Reasons
 from caesura.analysis.shadow_stack import find_shadow_stack
 from caesura.analysis.suspension import Suspension, find_suspending
 from caesura.analysis.tail_sites import find_tail_sites
 from caesura.analysis.wrappers import find_wrappers
 from caesura.errors import MalformedModule, UnsupportedModule
-from caesura.instrument.asserts import Asserter
-from caesura.instrument.bodies import Additions, BodyWriter, Prepared
-from caesura.instrument.code import zero_constant
-from caesura.instrument.globals import Globals
-from caesura.instrument.grouping import GroupRule, default_rule
-from caesura.instrument.host_sections import write_host_sections
-from caesura.instrument.limits import check_entries
-from caesura.instrument.lists import resolve_lists
-from caesura.instrument.memory import Memory, choose_memory
-from caesura.instrument.metadata import write_metadata
-from caesura.instrument.naming import FunctionNames
-from caesura.instrument.options import Options
-from caesura.instrument.outdated import drop_outdated
-from caesura.instrument.pieces import AUTOMATIC, PIECES, SHARED, choose_moves, default_moves
-from caesura.instrument.prepare import prepare
-from caesura.instrument.reasons import Reasons
+from caesura.instrument.abi.globals import Globals
+from caesura.instrument.abi.host_sections import write_host_sections
+from caesura.instrument.abi.memory import Memory, choose_memory
+from caesura.instrument.abi.metadata import write_metadata
+from caesura.instrument.abi.naming import FunctionNames
+from caesura.instrument.abi.outdated import drop_outdated
+from caesura.instrument.abi.prepare import prepare
+from caesura.instrument.abi.runtime import Runtime, has_scheduler
+from caesura.instrument.abi.shared_calls import share_calls
+from caesura.instrument.abi.tables import FunctionTable, GlobalPool, TypeTable
+from caesura.instrument.abi.thunks import ENTRY_PREFIX, Thunks
+from caesura.instrument.frames.pieces import AUTOMATIC, PIECES, SHARED, choose_moves, default_moves
+from caesura.instrument.plan.grouping import GroupRule, default_rule
+from caesura.instrument.plan.selection import select_two_bodies
 from caesura.instrument.refusals import Refusals
-from caesura.instrument.report import FunctionReport, Instrumented
-from caesura.instrument.runtime import Runtime, has_scheduler
-from caesura.instrument.selection import select_two_bodies
-from caesura.instrument.shared_calls import share_calls
-from caesura.instrument.tables import FunctionTable, GlobalPool, TypeTable
-from caesura.instrument.thunks import ENTRY_PREFIX, Thunks
+from caesura.instrument.write.asserts import Asserter
+from caesura.instrument.write.bodies import Additions, BodyWriter, Prepared
+from caesura.options import Options
+from caesura.report import FunctionReport, Instrumented
 from caesura.wasm import sections as sec
+from caesura.wasm.code import zero_constant
 from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, MEMORY_NAMES, NewNames
@@ -71,8 +71,8 @@ def instrument_as(
 ) -> Instrumented:
     """Do what `caesura.instrument.api.instrument` says, in a form that matters for bytes and time only.
 
-    `moves` says how frames are moved (`instrument.pieces`), `group_rule` which call sites are grouped
-    (`instrument.grouping`; None: as options and module say). Tests use it, so that small modules stand for large ones.
+    `moves` says how frames are moved (`frames.pieces`), `group_rule` which call sites are grouped
+    (`plan.grouping`; None: as options and module say). Tests use it, so that small modules stand for large ones.
     """
     start = time.perf_counter()
     try:
@@ -345,11 +345,12 @@ class _Pipeline:
         edits.pieces[sec.CODE] = self._code(bodies, shortened)
         if memory.index > 0:
             self._features.append("multimemory")
-        self._name_what_is_added({index for _, index in exports})
+        changed = bodies[: len(bodies) - len(self._prepared.runtime_functions)]
+        self._name_what_is_added({index for _, index in exports}, any(changed))
         write_metadata(module, self._features, bodies, shortened, self._new_names, self._options.asserts, edits)
         return write_sections(module.data, module.sections, edits)
 
-    def _name_what_is_added(self, exported: set[int]) -> None:
+    def _name_what_is_added(self, exported: set[int], calls_them: bool) -> None:
         """Name the added functions that no export names, if some can be on the stack while the guest runs.
 
         Globals and memories that were added have names where the module names others. In small modules all these names
@@ -365,7 +366,7 @@ class _Pipeline:
             for subsection in (GLOBAL_NAMES, MEMORY_NAMES):
                 if subsection not in self._names.named:
                     self._new_names.maps.pop(subsection, None)
-        if not self._is_idle:
+        if not self._is_idle or calls_them:
             for index, name in self._functions.names:
                 if index not in exported:
                     self._new_names.add(FUNCTION_NAMES, index, name)

@@ -1,0 +1,62 @@
+"""The two globals of the ABI: the state (i32) and the pointer to the asyncify data.
+
+They are the module's own, appended to its globals; with `import_globals` they were put among its imports when its
+indices were renumbered, with `export_globals` they are exported (dynamic linking shares them between modules).
+
+Where lists say what may suspend there is a third one: where the frames begin (see `Runtime.is_unwinding`). Modules that
+share the state do without, since each would know only the suspensions that it began itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.errors import UnsupportedModule
+from caesura.options import Options
+from caesura.wasm import sections as sec
+from caesura.wasm.code import ZERO, constant
+from caesura.wasm.leb128 import encode_name, encode_unsigned
+from caesura.wasm.module import GLOBAL_KIND, Module
+from caesura.wasm.names import GLOBAL_NAMES, NewNames
+from caesura.wasm.sections import SectionEdits
+from caesura.wasm.types import I32, encode_value_type
+
+STATE: Final = "__asyncify_state"
+DATA: Final = "__asyncify_data"
+BASE: Final = "__asyncify_base"
+
+# In place of the third global where there is none.
+NO_BASE: Final = -1
+
+# Address of the control block of the thunk ABI where it lies in a memory of its own.
+CONTROL_BLOCK: Final = 16
+
+
+class Globals:
+    """The indices of the globals; `base` is NO_BASE where there is none, `count` how many were appended."""
+
+    def __init__(
+        self, module: Module, options: Options, pointer: int, edits: SectionEdits, new_names: NewNames
+    ) -> None:
+        if options.import_globals:
+            self.state = module.imported_globals - 2
+            self.data = module.imported_globals - 1
+        else:
+            self.state = len(module.globals)
+            self.data = self.state + 1
+            edits.append(sec.GLOBAL, encode_value_type(I32) + b"\x01" + ZERO[I32] + b"\x0b")
+            start = constant(pointer, CONTROL_BLOCK if options.thunks and options.in_secondary_memory else 0)
+            edits.append(sec.GLOBAL, encode_value_type(pointer) + b"\x01" + start + b"\x0b")
+        self.base = NO_BASE
+        if options.leaves_out() and not options.import_globals and not options.export_globals:
+            self.base = self.data + 1
+            edits.append(sec.GLOBAL, encode_value_type(pointer) + b"\x01" + ZERO[pointer] + b"\x0b")
+            new_names.add(GLOBAL_NAMES, self.base, BASE)
+        self.count = (0 if options.import_globals else 2) + (0 if self.base == NO_BASE else 1)
+        new_names.add(GLOBAL_NAMES, self.state, STATE)
+        new_names.add(GLOBAL_NAMES, self.data, DATA)
+        if options.export_globals:
+            for name, index in ((STATE, self.state), (DATA, self.data)):
+                if any(export.name == name for export in module.exports):
+                    raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
+                edits.append(sec.EXPORT, encode_name(name) + bytes([GLOBAL_KIND]) + encode_unsigned(index))

@@ -1,0 +1,143 @@
+"""Custom sections that tell hosts what they cannot see otherwise (docs/abi.md has their layout).
+
+Hosts see names and kinds, JavaScript not even types. So the module tells which functions may be on the stack at a
+suspension, which results its imports have, and, as one byte of facts, whether that knowledge is sure: where lists said
+which functions may suspend, and where functions of others may be called through references, a host has to look at
+the stack before it lets a call unwind. Modules with thunks always tell; those of the plain ABI, which serve as
+drop-ins, only where lists were given or calls that overlap would go wrong unnoticed, since hosts have no way to the
+shadow stack; and nothing if the module has a runtime of its own, which looks at none of this, or no instrumented
+function, in which a suspension could go wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.calls import CallGraph
+from caesura.analysis.shadow_stack import ShadowStack
+from caesura.analysis.stack_region import find_region
+from caesura.analysis.suspension import Suspension
+from caesura.options import Options
+from caesura.wasm.leb128 import encode_unsigned
+from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
+from caesura.wasm.sections import SectionEdits
+from caesura.wasm.types import is_reference
+
+FUNCTIONS_SECTION: Final = "asyncify.functions"
+RESULTS_SECTION: Final = "asyncify.results"
+FACTS_SECTION: Final = "asyncify.facts"
+EXPORTED_IMPORTS_SECTION: Final = "asyncify.exported_imports"
+
+# Facts, one bit each.
+BY_LISTS: Final = 1
+CALLS_REFERENCES: Final = 2
+ADDED_MEMORY: Final = 4
+UNCLEAR_STACK: Final = 8
+STACK_LOW: Final = 16
+FIXED_STACK: Final = 32
+HIDDEN_STACK: Final = 64
+
+# The name under which hosts look for the shadow stack pointer among exports.
+_POINTER: Final = "__stack_pointer"
+
+# In the section of results: a result's kind, and the flag of an import that an engine may provide itself.
+_NUMBER: Final = 0
+_REFERENCE: Final = 1
+_BUILTIN: Final = 0x80
+_MOST_RESULTS: Final = 0x7F
+_BUILTIN_MODULES: Final = "wasm:"
+
+
+def write_host_sections(
+    module: Module,
+    options: Options,
+    graph: CallGraph,
+    suspension: Suspension,
+    shadow_stack: ShadowStack,
+    added_memory: bool,
+    edits: SectionEdits,
+) -> None:
+    """Add the sections that this module's hosts need. `added_memory`: the transformation gave it its memory."""
+    results = _results(module, suspension)
+    if results:
+        edits.custom[RESULTS_SECTION] = results
+    exported = _exported_imports(module, suspension) if options.thunks else b""
+    if exported:
+        edits.custom[EXPORTED_IMPORTS_SECTION] = exported
+    facts = (BY_LISTS if _chosen_by_lists(options) else 0) | (ADDED_MEMORY if added_memory else 0)
+    if shadow_stack.unclear:
+        facts |= UNCLEAR_STACK
+    if shadow_stack.is_fixed:
+        facts |= FIXED_STACK
+    if not options.thunks and _is_hidden(module, shadow_stack):
+        facts |= HIDDEN_STACK
+    if options.thunks or facts & BY_LISTS:
+        edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, len(suspension.reason))
+    elif options.imports or options.ignore_imports:
+        edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, module.imported_functions)
+    elif not facts or not any(suspension.instrumented):
+        return
+    if any(graph.indirect) or graph.changed_tables:
+        facts |= CALLS_REFERENCES
+    region = find_region(module, shadow_stack.pointer) if shadow_stack.pointer >= 0 else None
+    low = b""
+    if region is not None:
+        facts |= STACK_LOW
+        low = encode_unsigned(region.low)
+    edits.custom[FACTS_SECTION] = bytes([facts]) + low
+
+
+def _chosen_by_lists(options: Options) -> bool:
+    """Tell whether a function that is on the stack at a suspension may be one that is not instrumented."""
+    return bool(options.only_list or options.remove_list or options.ignore_indirect)
+
+
+def _is_hidden(module: Module, shadow_stack: ShadowStack) -> bool:
+    """Tell whether there is a shadow stack whose pointer is not exported so that hosts find it."""
+    return shadow_stack.pointer >= 0 and not any(
+        item.kind == GLOBAL_KIND and item.name == _POINTER and item.index == shadow_stack.pointer
+        for item in module.exports
+    )
+
+
+def suspending_bitmap(suspension: Suspension, count: int) -> bytes:
+    """Return one bit for each of the first `count` functions: whether it can be on the stack at a suspension.
+
+    Function i has bit i & 7 of byte i >> 3. Set are instrumented functions, imports that may suspend, and the guest's
+    own runtime; bits behind the last function are set too, as the transformation adds functions there.
+    """
+    bits = bytearray((count + 7) // 8)
+    for function in range(count):
+        if suspension.may_suspend(function) or suspension.bottommost[function]:
+            bits[function >> 3] |= 1 << (function & 7)
+    for function in range(count, 8 * len(bits)):
+        bits[function >> 3] |= 1 << (function & 7)
+    return bytes(bits)
+
+
+def _exported_imports(module: Module, suspension: Suspension) -> bytes:
+    """Return, for each export that is a thunk of an import, its number and the function index of the import."""
+    out = b""
+    for number, export in enumerate(module.exports):
+        if export.kind == FUNCTION_KIND and export.index < module.imported_functions:
+            if suspension.may_suspend(export.index):
+                out += encode_unsigned(number) + encode_unsigned(export.index)
+    return out
+
+
+def _results(module: Module, suspension: Suspension) -> bytes:
+    """Return, for each imported function, how many results it has, and a byte with the kind of each.
+
+    Returns nothing where a host needs none of it: each import that may suspend has a number for a result, or none, and
+    none can be one of an engine's built-in functions, which JavaScript does not see among the imports.
+    """
+    out = bytearray()
+    needed = False
+    for item in module.function_imports():
+        results = module.function_type(item.index).results
+        is_builtin = item.module.startswith(_BUILTIN_MODULES)
+        out.append(min(len(results), _MOST_RESULTS) | (_BUILTIN if is_builtin else 0))
+        out += bytes([_REFERENCE if is_reference(result) else _NUMBER for result in results[:_MOST_RESULTS]])
+        is_plain = len(results) == 0 or (len(results) == 1 and not is_reference(results[0]))
+        needed = needed or is_builtin or (suspension.may_suspend(item.index) and not is_plain)
+    return bytes(out) if needed else b""

@@ -1,0 +1,290 @@
+"""Thunks: the second ABI, in which a suspension is one host call and a resumption one guest call.
+
+Driving the plain ABI costs a host five calls into the guest for each suspension. Here the state changes inside the
+module, and host and guest talk through a control block in memory (docs/abi.md has its layout). An import that may
+suspend is called through an import thunk, which unwinds when the host wrote that it wants to, and which on resumption
+takes the results from the block without calling the host. An export that may suspend gets an entry thunk as a second
+export, which starts the rewinding, ends the unwinding, and switches the shadow stack. Some modules have tens of
+thousands of exports, so that is done by two functions that the entry thunks share: one that is called first, and, for
+each list of results, one that is called last and passes these through. Import thunks share in the same way what they
+do before and behind the import, and, for each list of results, the reading of these. They look at the state themselves:
+where it is normal, ordinary runs make one more call for each call of an import, not two. One body for each type, with a
+`call_indirect` or a `br_table` to the import, was rejected: its branches would take what the thunks save.
+
+Where modules share the two globals, an import may be another module's function, which unwinds and rewinds itself. So
+import thunks look at the state after the call too, and leave a marker among the frames: whether the call itself was
+what suspended. Telling it from the place where the frames begin was rejected: the other module's functions may have
+none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.stack_limits import find_stack_limits
+from caesura.errors import UnsupportedModule
+from caesura.instrument.abi.runtime import NORMAL, NOT_SHARED, REWINDING, UNWINDING, Runtime
+from caesura.instrument.abi.tables import FunctionTable
+from caesura.wasm import code as c
+from caesura.wasm.leb128 import encode_signed, encode_unsigned
+from caesura.wasm.module import Module
+from caesura.wasm.types import I32, is_nullable, type_name
+
+ENTRY_PREFIX: Final = "asyncify_entry:"
+DATA_POINTER: Final = "asyncify_data_pointer"
+SET_DATA_POINTER: Final = "asyncify_set_data_pointer"
+STACK_POINTER: Final = "asyncify_stack_pointer"
+STACK_LOW: Final = "asyncify_stack_low"
+STACK_HIGH: Final = "asyncify_stack_high"
+
+# The control block, in bytes from its address.
+STATUS_OFFSET: Final = 16
+STACK_POINTER_OFFSET: Final = 24
+RESULTS_OFFSET: Final = 32
+RESULT_SIZE: Final = 16
+MAXIMUM_RESULTS: Final = 16
+FRAMES_OFFSET: Final = RESULTS_OFFSET + RESULT_SIZE * MAXIMUM_RESULTS
+
+# Values of the status field.
+RUN: Final = 0
+SUSPEND: Final = 1
+RESUME: Final = 2
+RESUME_CALL: Final = 3
+LOST: Final = 5
+
+# What an import thunk leaves among the frames where modules share the globals: the suspension came from the host's
+# function that it called, or from farther down, in another module.
+_SUSPENDED_BY_HOST: Final = 1
+_SUSPENDED_BELOW: Final = 0
+
+_I32_EQ: Final = b"\x46"
+_ELSE: Final = b"\x05"
+
+
+class Thunks:
+    """Generates the thunks of a module.
+
+    `stack_pointer` is the shadow stack's global, or -1. With `shares_globals` other modules have the same state.
+    """
+
+    def __init__(
+        self, module: Module, functions: FunctionTable, runtime: Runtime, stack_pointer: int, shares_globals: bool
+    ) -> None:
+        self._module = module
+        self._shares_globals = shares_globals
+        self._functions = functions
+        self._runtime = runtime
+        # The field that exchanges it has the asyncify memory's pointer type; another one cannot be exchanged.
+        if stack_pointer >= 0 and module.globals[stack_pointer].type != runtime.pointer:
+            stack_pointer = -1
+        self.stack_pointer = stack_pointer
+        # The entry thunks by function, and the functions that they share, the last ones by the results passed through.
+        self._entry_thunks: dict[int, int] = {}
+        self._entering = NOT_SHARED
+        self._leaving: dict[tuple[int, ...], int] = {}
+        # What import thunks share: what is called before and behind the import, and what gives results, by their types.
+        self._rejoining = NOT_SHARED
+        self._parting = NOT_SHARED
+        self._results: dict[tuple[int, ...], int] = {}
+
+    def accessors(self) -> list[tuple[str, int]]:
+        """Add the functions that read and set the control block's address; return (export name, function)."""
+        runtime = self._runtime
+        pointer = (runtime.pointer,)
+        reader = self._functions.add(DATA_POINTER, (), pointer, [], runtime.data_get)
+        writer = self._functions.add(SET_DATA_POINTER, pointer, (), [], c.LOCAL_GET + b"\0" + runtime.data_set)
+        return [(DATA_POINTER, reader), (SET_DATA_POINTER, writer)]
+
+    def global_exports(self) -> list[tuple[str, int]]:
+        """Return the globals that a host switches with the shadow stack, under their export names."""
+        if self.stack_pointer < 0:
+            return []
+        limits = find_stack_limits(self._module, self.stack_pointer)
+        return [(STACK_POINTER, self.stack_pointer), *limits.exports(STACK_LOW, STACK_HIGH)]
+
+    def import_thunk(self, function: int, name: str) -> int:
+        """Add the thunk of an imported function and return its index.
+
+        Names of import thunks are all the same: with those of the imports they would be half of what thunks take.
+        """
+        definition = self._module.function_type(function)
+        code = self._runtime.state_get + c.IF_EMPTY + c.CALL + encode_unsigned(self._rejoin())
+        if self._lie_in_block(definition.results):
+            code += c.IF_EMPTY + self._take_results(definition.results) + c.RETURN + c.END
+        else:  # the import is called again, but for while the guest unwinds
+            zeros = self._zeros(definition.results, name)
+            code += c.DROP + self._state_is(UNWINDING) + c.IF_EMPTY + zeros + c.RETURN + c.END
+        code += c.END + self._call_with_arguments(function, function) + c.CALL + encode_unsigned(self._part())
+        return self._functions.add_of_type("asyncify_import", self._module.function_types[function], [], code)
+
+    def _lie_in_block(self, results: tuple[int, ...]) -> bool:
+        """Tell whether results can lie in the control block: references cannot lie in memory."""
+        return len(results) <= MAXIMUM_RESULTS and all(result in c.ZERO for result in results)
+
+    def _rejoin(self) -> int:
+        """Return what import thunks call where the state is not normal. It tells whether to return at once.
+
+        That is so while the guest unwinds, and where the host put the results into the block. Otherwise the import is
+        to be called: again, for the host, or to go on with the rewinding in another module.
+        """
+        if self._rejoining == NOT_SHARED:
+            code = self._state_is(UNWINDING) + c.IF_EMPTY + c.CONST_I32 + b"\1" + c.RETURN + c.END
+            if self._shares_globals:
+                code += self._pop_marker() + c.I32_EQZ + c.IF_EMPTY + c.CONST_I32 + b"\0" + c.RETURN + c.END
+            code += self._set_state(NORMAL)
+            code += self._status() + c.CONST_I32 + encode_signed(RESUME) + _I32_EQ + self._set_status(RUN)
+            self._rejoining = self._functions.add("asyncify_rejoin", (), (I32,), [], code)
+        return self._rejoining
+
+    def _part(self) -> int:
+        """Return what import thunks call behind the import: it begins to unwind if the host asked for that."""
+        if self._parting == NOT_SHARED:
+            code = self._status() + c.CONST_I32 + encode_signed(SUSPEND) + _I32_EQ
+            code += c.IF_EMPTY + self._set_state(UNWINDING)
+            if self._shares_globals:
+                below = self._runtime.state_get + c.IF_EMPTY + self._push_marker(_SUSPENDED_BELOW) + _ELSE
+                code = below + code + self._push_marker(_SUSPENDED_BY_HOST) + c.END
+            code += c.END
+            self._parting = self._functions.add("asyncify_part", (), (), [], code)
+        return self._parting
+
+    def _take_results(self, results: tuple[int, ...]) -> bytes:
+        """Return the call of what gives results of these types: those in the block, or, while unwinding, zeros."""
+        if not results:
+            return b""
+        if results not in self._results:
+            code = self._state_is(UNWINDING) + c.IF_EMPTY + b"".join([c.zero(result) for result in results])
+            code += c.RETURN + c.END + self._load_results(results)
+            name = "_".join(["asyncify_results", *[type_name(result) for result in results]])
+            self._results[results] = self._functions.add(name, (), results, [], code)
+        return c.CALL + encode_unsigned(self._results[results])
+
+    def _push_marker(self, marker: int) -> bytes:
+        return c.CONST_I32 + encode_signed(marker) + c.CALL + encode_unsigned(self._runtime.push((I32,)))
+
+    def _pop_marker(self) -> bytes:
+        return c.CALL + encode_unsigned(self._runtime.pop((I32,)))
+
+    def _load_results(self, types: tuple[int, ...]) -> bytes:
+        code = b""
+        for place in range(len(types)):
+            offset = RESULTS_OFFSET + RESULT_SIZE * place
+            code += self._runtime.data_get + c.load(types[place], self._runtime.memory, offset)
+        return code
+
+    def entry_thunk(self, function: int, import_thunk: int = -1) -> int:
+        """Return the thunk of an exported function, which is added at its first export.
+
+        `import_thunk` is that of an import that the module exports again. Entry thunks have the names of their exports.
+        """
+        if function not in self._entry_thunks:
+            code = self._entry_of_import(function, import_thunk) if import_thunk >= 0 else self._entry(function)
+            type_index = self._module.function_types[function]
+            thunk = self._functions.add_of_type("asyncify_entry", type_index, [], code)
+            self._entry_thunks[function] = thunk
+        return self._entry_thunks[function]
+
+    def _entry(self, function: int) -> bytes:
+        """Return an entry thunk's code; the stack pointer that it saves stays below the arguments and the results."""
+        leave = self._leave(self._module.function_type(function).results)
+        return self._enter() + self._call_with_arguments(function, function) + leave
+
+    def _entry_of_import(self, function: int, import_thunk: int) -> bytes:
+        """Return the code of the entry thunk of an import that is exported again.
+
+        Nothing else is on the stack then, so the entry thunk pushes a frame itself: hosts take a suspension without
+        frames for one that was lost.
+        """
+        frame = (I32,)
+        pop = self._state_is(REWINDING) + c.IF_EMPTY + c.CALL + encode_unsigned(self._runtime.pop(frame)) + c.DROP
+        push = self._state_is(UNWINDING) + c.IF_EMPTY + c.CONST_I32 + b"\0"
+        push += c.CALL + encode_unsigned(self._runtime.push(frame)) + c.END
+        call = self._call_with_arguments(function, import_thunk)
+        leave = self._leave(self._module.function_type(function).results)
+        return self._enter() + pop + c.END + call + push + leave
+
+    def _call_with_arguments(self, function: int, called: int) -> bytes:
+        """Return the call of a function with the parameters of another one of the same type."""
+        code = b""
+        for place in range(len(self._module.function_type(function).params)):
+            code += c.LOCAL_GET + encode_unsigned(place)
+        return code + c.CALL + encode_unsigned(called)
+
+    def _enter(self) -> bytes:
+        """Return the call of what all entry thunks do first; with a shadow stack it gives the pointer to restore."""
+        if self._entering == NOT_SHARED:
+            code = self._switch_stack(0)
+            code += self._status() + c.CONST_I32 + encode_signed(RESUME) + c.I32_GE_U
+            code += c.IF_EMPTY + self._set_state(REWINDING) + c.END
+            pointer = self._saved()
+            code += c.LOCAL_GET + b"\0" if pointer else b""
+            self._entering = self._functions.add("asyncify_enter", (), pointer, [*pointer, *pointer], code)
+        return c.CALL + encode_unsigned(self._entering)
+
+    def _leave(self, results: tuple[int, ...]) -> bytes:
+        """Return the call of what all entry thunks with these results do last: it takes the pointer and the results."""
+        pointer = self._saved()
+        passed = results if pointer else ()
+        if passed not in self._leaving:
+            code = self._state_is(UNWINDING) + c.IF_EMPTY + self._set_state(NORMAL) + self._leave_stack_pointer()
+            code += _ELSE + self._status() + c.CONST_I32 + encode_signed(SUSPEND) + _I32_EQ
+            code += c.IF_EMPTY + self._set_status(LOST) + c.END + c.END
+            code += c.LOCAL_GET + b"\0" + self._stack_set() if pointer else b""
+            for place in range(len(passed)):
+                code += c.LOCAL_GET + encode_unsigned(1 + place)
+            name = "_".join(["asyncify_leave", *[type_name(value_type) for value_type in passed]])
+            self._leaving[passed] = self._functions.add(name, (*pointer, *passed), passed, [], code)
+        return c.CALL + encode_unsigned(self._leaving[passed])
+
+    def _saved(self) -> tuple[int, ...]:
+        """Return the types of what an entry thunk keeps while it runs: the shadow stack pointer, if there is one."""
+        return (self._runtime.pointer,) if self.stack_pointer >= 0 else ()
+
+    def _switch_stack(self, saved: int) -> bytes:
+        """Save the shadow stack pointer in a local and take the one in the control block, if there is one."""
+        if self.stack_pointer < 0:
+            return b""
+        runtime = self._runtime
+        given = encode_unsigned(saved + 1)
+        code = self._stack_get() + c.LOCAL_SET + encode_unsigned(saved)
+        code += runtime.data_get + c.load(runtime.pointer, runtime.memory, STACK_POINTER_OFFSET) + c.LOCAL_SET + given
+        code += c.LOCAL_GET + given + (c.I32_EQZ if runtime.pointer == I32 else c.I64_EQZ) + c.I32_EQZ + c.IF_EMPTY
+        code += c.LOCAL_GET + given + self._stack_set()
+        code += runtime.data_get + c.constant(runtime.pointer, 0)
+        code += c.store(runtime.pointer, runtime.memory, STACK_POINTER_OFFSET)
+        return code + c.END
+
+    def _leave_stack_pointer(self) -> bytes:
+        if self.stack_pointer < 0:
+            return b""
+        runtime = self._runtime
+        return runtime.data_get + self._stack_get() + c.store(runtime.pointer, runtime.memory, STACK_POINTER_OFFSET)
+
+    def _stack_get(self) -> bytes:
+        return c.GLOBAL_GET + encode_unsigned(self.stack_pointer)
+
+    def _stack_set(self) -> bytes:
+        return c.GLOBAL_SET + encode_unsigned(self.stack_pointer)
+
+    def _state_is(self, state: int) -> bytes:
+        return self._runtime.state_get + c.CONST_I32 + encode_signed(state) + _I32_EQ
+
+    def _set_state(self, state: int) -> bytes:
+        return c.CONST_I32 + encode_signed(state) + self._runtime.state_set
+
+    def _status(self) -> bytes:
+        return self._runtime.data_get + c.load(I32, self._runtime.memory, STATUS_OFFSET)
+
+    def _set_status(self, status: int) -> bytes:
+        constant = c.CONST_I32 + encode_signed(status)
+        return self._runtime.data_get + constant + c.store(I32, self._runtime.memory, STATUS_OFFSET)
+
+    def _zeros(self, types: tuple[int, ...], name: str) -> bytes:
+        code = b""
+        for value_type in types:
+            if value_type not in c.ZERO and not is_nullable(value_type):
+                raise UnsupportedModule(
+                    f"import {name} returns a reference that cannot be null; it has nothing to return while unwinding"
+                )
+            code += c.zero(value_type)
+        return code

@@ -1,0 +1,126 @@
+"""Values that a rewinding frame gets late: not in the function's cold arm, but at the head of a loop on the way.
+
+A landing point inside loops is reached through the heads of all loops around it. With a frame's values in their locals
+all along that way, engines must assume at the head of each outer loop that what only an inner loop computes comes in
+from outside; they carry it through every iteration of all these loops, and Cranelift and V8 then often keep it in
+memory in the innermost one as well, where the time goes. So a value can travel in a global instead, as between two
+bodies (see `two_bodies`), until a loop's head puts it in its local. Nothing else runs between the cold arm and the
+landing point.
+
+A local is set at the head of a loop if the loop computes it before the landing point: where the program itself has no
+use for it at that head, or the loop writes it on the way. Anything else would be merged where the loop only passes it
+through. With one body that costs 4 to 5 bytes a value, which pays where engines have few call sites to merge anyway:
+so only for the innermost loop around a landing point, if that is in another one, and in functions with few call sites.
+What two bodies hand over stands in globals already: there each value is set as far in as it can be.
+
+Taking the values from the frame at the loop's head was rejected: helpers pop whole frames, and where there are none the
+frame's address would be one more value that all loops pass through.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.body import Body
+from caesura.analysis.liveness import Liveness
+from caesura.analysis.writes import Writes
+from caesura.instrument.plan.plan import Plan
+from caesura.instrument.plan.regions import LOOP, Layout
+from caesura.wasm import code as c
+from caesura.wasm.leb128 import encode_unsigned
+
+# A function with one body and more call sites sets all its locals in its cold arm.
+_FEW_SITES: Final = 8
+
+
+class Late:
+    """`at_heads` are the locals to set at the heads of regions, by region, and `late` all of them, ascending; `early`
+    are those that the cold arm has to set, which some of the late ones are as well.
+    """
+
+    def __init__(self, at_heads: dict[int, list[int]], late: list[int], early: set[int]) -> None:
+        self.at_heads = at_heads
+        self.late = late
+        self.early = early
+
+
+def late_at_landings(body: Body, layout: Layout, liveness: Liveness, plan: Plan) -> Late | None:
+    """Return which locals the landing points of a function with one body get late; None where there are none."""
+    sites = len(liveness.each_landing)  # none where every local counts as live everywhere
+    if not 0 < sites <= _FEW_SITES:
+        return None
+    masks = [0] * len(layout.regions)
+    writes = Writes(body)
+    for site in range(sites):
+        live = liveness.each_landing[site]
+        region = layout.site_regions[site]
+        if _sets_late(layout, region) and _is_in_loop(layout, layout.regions[region].parent):
+            loop = layout.regions[region].construct
+            passed_through = liveness.all_heads.get(loop, 0) & ~writes.between(loop, layout.landings[site])
+            masks[region] |= live & ~passed_through & ~_mask(plan.moved_locals)
+            live &= ~masks[region]
+        masks[0] |= live
+    return _late(body, masks)
+
+
+def late_handed_over(body: Body, normal: Layout, liveness: Liveness, plan: Plan, loops: list[int]) -> Late | None:
+    """Return which locals the hand-off loops of a normal body get late; None where there are none."""
+    masks = [0] * len(normal.regions)
+    for place in range(len(loops)):
+        _, below = plan.below[loops[place]]
+        live = liveness.all_heads.get(loops[place], 0) & ~_mask(below)
+        region = normal.regions[normal.site_regions[place]].parent
+        while region > 0:
+            if _sets_late(normal, region):
+                passed_through = liveness.all_heads.get(normal.regions[region].construct, 0)
+                masks[region] |= live & ~passed_through
+                live &= passed_through
+            region = normal.regions[region].parent
+        masks[0] |= live | _mask(below)
+    return _late(body, masks)
+
+
+def set_from(local: int, carrier: int) -> bytes:
+    """Return the code that sets a local to the value of a global."""
+    return c.GLOBAL_GET + encode_unsigned(carrier) + c.LOCAL_SET + encode_unsigned(local)
+
+
+def arms(late: Late, carriers: dict[int, int]) -> dict[int, bytes]:
+    """Return the code that sets the late locals, by region, given the globals that carry them."""
+    return {
+        region: b"".join([set_from(local, carriers[local]) for local in chosen])
+        for region, chosen in late.at_heads.items()
+    }
+
+
+def _late(body: Body, masks: list[int]) -> Late | None:
+    everything = 0
+    at_heads: dict[int, list[int]] = {}
+    for region in range(1, len(masks)):
+        if masks[region]:
+            everything |= masks[region]
+            at_heads[region] = _bits(masks[region], body)
+    if not at_heads:
+        return None
+    return Late(at_heads, _bits(everything, body), set(_bits(masks[0], body)))
+
+
+def _sets_late(layout: Layout, region: int) -> bool:
+    return layout.regions[region].kind == LOOP and layout.dispatching[region]
+
+
+def _is_in_loop(layout: Layout, region: int) -> bool:
+    while region > 0 and layout.regions[region].kind != LOOP:
+        region = layout.regions[region].parent
+    return region > 0
+
+
+def _mask(chosen: set[int]) -> int:
+    mask = 0
+    for local in chosen:
+        mask |= 1 << local
+    return mask
+
+
+def _bits(mask: int, body: Body) -> list[int]:
+    return [local for local in range(body.local_count) if mask >> local & 1]

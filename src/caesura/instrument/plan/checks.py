@@ -1,0 +1,29 @@
+"""Which call sites are checked behind the instruction that takes the call's result, instead of right behind the call.
+
+Nearly half of all results are dropped or put in a local at once. What the local held before is mostly dead at the
+landing point; then the dummy that a call returns while unwinding does no harm there. With the result off the operand
+stack, the number of the call site can often stay on it (see `labels`), and the local's old value need not be kept
+through the call only because a frame might save it.
+"""
+
+from __future__ import annotations
+
+from caesura.analysis.actions import ACTIONS, DROP, LOCAL_SET
+from caesura.analysis.body import Body
+from caesura.instrument.plan.plan import Plan
+
+
+def check_late(body: Body, plan: Plan, each_landing: list[int]) -> None:
+    """Choose these call sites; `each_landing` are the locals live at each landing point, as bits, if they are known."""
+    for site in range(len(each_landing)):
+        call = plan.site_calls[site]
+        taker = call + 1
+        if taker >= len(body.codes) or call in plan.temporaries or call in plan.several or 2 * taker in plan.reads:
+            continue
+        action = ACTIONS[body.codes[taker]]
+        if action == DROP:
+            plan.checked_late.add(call)
+        elif action == LOCAL_SET:
+            local = body.immediates[taker]
+            if not each_landing[site] >> local & 1 and local not in plan.moved_locals:
+                plan.checked_late.add(call)

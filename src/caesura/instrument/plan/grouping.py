@@ -1,0 +1,280 @@
+"""Groups of call sites that rewinding frames enter together, in functions with one body.
+
+Where a rewinding frame lands, what it brings meets what the ordinary run has: each local that is live there is merged,
+at each landing point. Compilers of engines pay for merges with moves and registers, and beyond some thousands of values
+in one function with a poor register allocator. But a local that is not written between two landing points need be
+merged only at the first of them, if frames for the second one come by there. So stretches of code with several call
+sites become regions, as loops are: frames land at their head, whose dispatch takes them on. That costs some bytes, and
+ordinary runs a look at the state.
+
+Groups are found by dynamic programming over what each construct contains, innermost constructs first: of all ways to
+unite neighbours, the one that saves most merges. Groups everywhere were rejected: in functions with few merges they
+took bytes, and nothing was gained that could be measured.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Final
+
+from caesura.analysis.body import Body, block_types
+from caesura.analysis.writes import Writes
+from caesura.instrument.plan.plan import Plan
+from caesura.instrument.plan.regions import BLOCK, ELSE_ARM, FUNCTION, GROUP, INNER_REGION, LANDING, Region
+from caesura.wasm import opcodes as op
+from caesura.wasm.module import Module
+
+# Landing points in one group. More would save little, and finding them takes long.
+_MAXIMUM_LANDINGS: Final = 64
+
+# Call sites times locals. The search looks at so many bits up to 64 times; functions beyond this bound, which no
+# compiler makes (PHP's largest has a five-hundredth of it), go without groups.
+_MAXIMUM_BITS: Final = 1 << 24
+
+# What the search comes by besides call sites, which are numbered from 0.
+_OPEN: Final = -1
+_CLOSE: Final = -2
+_ELSE: Final = -3
+
+# Which functions have groups, and which groups: how many merges a function has to have at its landing points, and how
+# many a group has to save, besides those at its head.
+GroupRule = tuple[int, int]
+
+# A group takes about 15 bytes. Below 200 merges no gain could be measured (see docs/design.md). In small modules the
+# bound lies above C libraries' printf (1,171 merges), whose groups would be 7% of what is added to a small C program.
+LARGE_FUNCTIONS: Final[GroupRule] = (200, 8)
+IN_SMALL_MODULES: Final[GroupRule] = (1_500, 8)
+NO_GROUPS: Final[GroupRule] = (1 << 62, 0)
+# For tests: whatever can be a group.
+EVERYWHERE: Final[GroupRule] = (0, -(1 << 30))
+
+# Where a frame lands: the instruction, the locals live there as bits, and how many of them are merged there.
+_Landing = tuple[int, int, int]
+
+
+class _Child:
+    """A call site, or a construct with call sites, inside of another construct.
+
+    `landings` are the places where frames land in it, or the first of them if they are too many for a group; `live`
+    are the locals live at any. `may_begin` tells whether a group may begin with it.
+    """
+
+    def __init__(self, start: int, may_begin: bool, live: int, landings: list[_Landing]) -> None:
+        self.start = start
+        self.may_begin = may_begin
+        self.live = live
+        self.landings = landings
+
+
+class _Search:
+    """Finds the groups of one function: `groups` are ranges of instructions."""
+
+    def __init__(self, module: Module, body: Body, plan: Plan, live: list[int], worth: int) -> None:
+        self.groups: list[tuple[int, int]] = []
+        self._module = module
+        self._body = body
+        self._plan = plan
+        self._live = live
+        self._worth = worth
+        self._writes = Writes(body)
+        # The open constructs with call sites, and what was found in each; the function's own children come first.
+        self._constructs: list[int] = []
+        self._children: list[list[_Child]] = [[]]
+        # The heads of the open loops and tries.
+        self._heads: list[int] = []
+
+    def run(self) -> None:
+        """Walk over the landing points and the constructs around them."""
+        body = self._body
+        events: list[tuple[int, int]] = []
+        for construct in body.with_sites:
+            events.append((2 * construct, _OPEN))
+            events.append((2 * body.ends[construct], _CLOSE))
+            if construct in body.elses:
+                events.append((2 * body.elses[construct], _ELSE))
+        for site in range(len(self._live)):
+            events.append((2 * self._plan.site_landings[site] - 1, site))
+        events.sort()
+        for moment, event in events:
+            index = (moment + 1) >> 1
+            if event == _OPEN:
+                self._open(index)
+            elif event == _CLOSE:
+                self._close(index)
+            elif event == _ELSE:
+                self._else(index)
+            else:
+                live = self._live[event]
+                self._children[-1].append(_Child(index, True, live, [self._landing(index, live)]))
+        self._group(self._children[0], len(body.codes))
+
+    def _landing(self, index: int, live: int) -> _Landing:
+        return index, live, (live & self._written_before(index)).bit_count()
+
+    def _written_before(self, index: int) -> int:
+        """Return the locals that must be merged where frames land before an instruction, if they are live, as bits.
+
+        These are all where frames come from the head of the function.
+        """
+        return self._writes.between(self._heads[-1], index) if self._heads else -1
+
+    def _open(self, index: int) -> None:
+        self._constructs.append(index)
+        self._children.append([])
+        if index in self._plan.region_of:
+            self._heads.append(index)
+
+    def _else(self, index: int) -> None:
+        """Group the children of a construct's arm, and keep only where frames land in it."""
+        children = self._children[-1]
+        if children:
+            landings = self._group(children, index)
+            self._children[-1] = [_Child(self._constructs[-1], False, _live_in(children), landings)]
+
+    def _close(self, index: int) -> None:
+        construct = self._constructs.pop()
+        children = self._children.pop()
+        is_region = construct in self._plan.region_of
+        live = _live_in(children)
+        landings = self._group(children, index)
+        if is_region:
+            self._heads.pop()
+        if not landings:
+            return
+        if is_region:
+            landings = [self._landing(construct, live)]
+        may_begin = self._body.codes[construct] != op.IF and not self._has_parameters(construct)
+        self._children[-1].append(_Child(construct, may_begin, live, landings))
+
+    def _has_parameters(self, construct: int) -> bool:
+        body = self._body
+        return len(block_types(self._module, body.immediates[construct], body.positions[construct] + 1)[0]) > 0
+
+    def _group(self, children: list[_Child], end: int) -> list[_Landing]:
+        """Group children of one construct, which ends at an instruction, and return where frames land then."""
+        count = len(children)
+        saved = [0] * (count + 1)
+        begins = [-1] * (count + 1)
+        for first in range(count):
+            if saved[first] > saved[first + 1]:
+                saved[first + 1] = saved[first]
+                begins[first + 1] = -1
+            if children[first].may_begin:
+                self._extend(children, first, saved, begins)
+        landings: list[_Landing] = []  # the last one first
+        behind = count
+        while behind > 0:
+            first = begins[behind]
+            if first < 0:
+                behind -= 1
+                landings += reversed(children[behind].landings)
+                continue
+            start = children[first].start
+            self.groups.append((start, children[behind].start if behind < count else end))
+            landings.append(self._landing(start, _live_in(children[first:behind])))
+            behind = first
+        landings.reverse()
+        return landings[: _MAXIMUM_LANDINGS + 1]
+
+    def _extend(self, children: list[_Child], first: int, saved: list[int], begins: list[int]) -> None:
+        """Look at all groups that begin with a child."""
+        start = children[first].start
+        outer = self._written_before(start)
+        head = children[first].landings[0][1]
+        position = start
+        written = 0
+        union = 0
+        gain = 0
+        count = 0
+        for last in range(first, len(children)):
+            count += len(children[last].landings)
+            if count > _MAXIMUM_LANDINGS:
+                break
+            for index, live, merged in children[last].landings:
+                written |= self._writes.between(position, index)
+                position = index
+                union |= live
+                gain += merged - (live & written).bit_count()
+            if count > 1:
+                # What is not live at the head is kept there all the same: it counts twice.
+                costs = (union & outer).bit_count() + (union & ~head).bit_count() + self._worth
+                net = saved[first] + gain - costs
+                if net > saved[last + 1]:
+                    saved[last + 1] = net
+                    begins[last + 1] = first
+
+
+def _live_in(children: list[_Child]) -> int:
+    live = 0
+    for child in children:
+        live |= child.live
+    return live
+
+
+def default_rule(optimize: str, is_small: bool) -> GroupRule:
+    """Return which groups are made at a level of optimization, in a small module or a large one."""
+    if optimize == "size":
+        return NO_GROUPS
+    return IN_SMALL_MODULES if is_small and optimize == "balanced" else LARGE_FUNCTIONS
+
+
+def group_sites(module: Module, body: Body, plan: Plan, live: list[int], rule: GroupRule) -> None:
+    """Make regions of groups of call sites; `live` are the locals live at each landing point, as bits."""
+    least_merges, worth = rule
+    if len(live) * body.local_count > _MAXIMUM_BITS or sum([mask.bit_count() for mask in live]) < least_merges:
+        return
+    search = _Search(module, body, plan, live, worth)
+    search.run()
+    if search.groups:
+        _make_regions(body, plan, search.groups)
+
+
+def _make_regions(body: Body, plan: Plan, groups: list[tuple[int, int]]) -> None:
+    """Put groups between the regions of a plan."""
+    old = plan.regions
+    # All regions by where they start, outer ones first; a group may start with the loop that begins it.
+    order = [(start, -end, -1) for start, end in groups]
+    for number in range(1, len(old)):
+        order.append((old[number].construct, -body.ends[old[number].construct], number))
+    order.sort()
+    regions = [Region(FUNCTION, -1, -1)]
+    regions[0].first = old[0].first
+    starts = [-1]
+    ends = [len(body.codes)]
+
+    def around(index: int) -> int:
+        """Return the innermost region that an instruction stands in."""
+        number = bisect_right(starts, index) - 1
+        while ends[number] <= index:
+            number = regions[number].parent
+        return number
+
+    for start, end, number in order:
+        parent = around(start)
+        place = len(regions)
+        if number >= 0:
+            region = Region(old[number].kind, start, parent)
+            region.first = old[number].first
+            plan.region_of[start] = place
+        else:
+            region = Region(GROUP, start, parent)
+            region.first = start
+            while body.codes[region.first] == op.BLOCK and region.first in body.with_sites:
+                region.first += 1
+        regions[parent].openings.append((2 * start, INNER_REGION, place))
+        regions[parent].inner.append(place)
+        regions[parent].first = min(regions[parent].first, start)
+        regions.append(region)
+        starts.append(start)
+        ends.append(-end)
+    for region in old:
+        for moment, kind, subject in region.openings:
+            if kind == BLOCK or kind == ELSE_ARM:
+                regions[around(subject)].openings.append((moment, kind, subject))
+    for site in range(len(plan.site_landings)):
+        landing = plan.site_landings[site]
+        number = around(landing)
+        plan.site_regions[site] = number
+        regions[number].sites.append(site)
+        regions[number].openings.append((2 * landing, LANDING, site))
+    plan.regions = regions

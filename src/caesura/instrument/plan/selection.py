@@ -1,0 +1,267 @@
+"""Which functions get two bodies (see `two_bodies`).
+
+What a second body saves are the merges of locals at landing points; it costs about as much code as lies behind them
+(see `analysis.resumed`). How often a function runs cannot be seen, so two kinds are chosen by facts. *Interpreters*: a
+switch in a loop with call sites, and many merges. There V8, in Node 20, often takes to a simpler way of allocating
+registers, which makes the whole function several times slower. *Busy functions*, with fewer bytes at stake: small ones
+that many functions call, larger ones that very many call and that have call sites in loops; small loops that call
+through a table (what is left of an interpreter whose instructions are functions); switches in loops with fewer merges;
+what an interpreter calls, if it is what the module is about; and what many functions call. Where options ask for
+balance, interpreters come in the order of their merges, call sites times locals, and busy functions in that of their
+kind and rank, as long as there are bytes left of a share of those that instrumenting takes anyway. Where they ask for
+speed all are chosen but for the last two kinds, and every function with many merges, or with call sites in loops unless
+it is large.
+
+Small loops that others can enter stay as they are: their instructions call them again, by a reference or through the
+host, and a resumed function with two bodies lies on the native stack twice. PHP's `execute_ex` lost a sixth of the
+depth of recursion by that, and gained no time.
+
+Measured with the running times of SQLite, QuickJS and PHP and rejected: the merges or the bytes alone, with and without
+loop depths and the numbers of callers, also along the call graph. What they chose for the same bytes saved less than a
+third as much. Going by the number of call sites alone took SQLite's parser before its interpreter. Shares of the code,
+instead of the bytes that it takes to instrument it, allowed PHP more than SQLite, whose functions call more.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.body import Body
+from caesura.analysis.calls import CallGraph
+from caesura.analysis.decoder import Decoder
+from caesura.analysis.interpreters import MANY_TARGETS, LoopFacts, handoff_loops, loop_facts
+from caesura.analysis.lists import PatternList, read_list
+from caesura.analysis.resumed import resumed_bytes
+from caesura.analysis.suspension import Suspension
+from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.options import Options
+from caesura.wasm import opcodes as op
+from caesura.wasm.module import Module
+
+# Where options ask for balance: how much all second bodies may cost, in thousandths of what a module takes without any;
+# how much of that interpreters may take, in percent (SQLite without its own takes four times as long in Node 20); and
+# the product of call sites and locals that makes an interpreter.
+_SHARE: Final = 207
+_INTERPRETERS_SHARE: Final = 95
+_INTERPRETERS_MERGES: Final = 1_000
+# What part of a module's code an interpreter holds, in percent, if the module is about it.
+_MAIN_SHARE: Final = 3
+
+# The product of call sites and locals from which on any function gets two bodies where options ask for speed.
+_MANY_MERGES: Final = 4_000
+
+# Busy functions: at most so many bytes with at least so many callers, without and with call sites in loops (with these
+# any number of callers will do where options ask for speed); and at most so many bytes where a loop calls through a
+# table.
+_SMALL: Final = 150
+_MANY_CALLERS: Final = 20
+_MODERATE: Final = 2_000
+_VERY_MANY_CALLERS: Final = 40
+_SMALL_DISPATCH: Final = 200
+# Kinds of busy functions, those to be chosen first being least.
+_CALLED_OFTEN: Final = 0
+_DISPATCHING: Final = 1
+_SWITCHING: Final = 2
+_HELPING: Final = 3
+_CALLED: Final = 4
+_NOT_BUSY: Final = 5
+
+
+def select_two_bodies(
+    module: Module,
+    graph: CallGraph,
+    suspension: Suspension,
+    frameless: dict[int, int],
+    options: Options,
+    names: list[str],
+    decoder: Decoder,
+    entered: list[bool],
+) -> set[int]:
+    """Return which functions get two bodies, by function index.
+
+    `frameless` are the instrumented functions that have no frame, and the function that each calls; `entered` tells for
+    each function whether others than instrumented functions can enter it.
+    """
+    first = module.imported_functions
+    mode = options.two_bodies
+    if mode == "never" or (mode == "auto" and options.optimize == "size"):
+        return set()
+    functions = range(first, first + len(graph.callees))
+    candidates = [index for index in functions if suspension.instrumented[index] and index not in frameless]
+    if mode == "all":
+        return set(candidates)
+    if mode != "auto":
+        patterns = PatternList(read_list(mode), names[first:])
+        return {function for function in candidates if patterns.match(names[function])}
+    return _Selection(module, graph, suspension, frameless, options, decoder, entered).choose(candidates)
+
+
+class _Selection:
+    def __init__(
+        self,
+        module: Module,
+        graph: CallGraph,
+        suspension: Suspension,
+        frameless: dict[int, int],
+        options: Options,
+        decoder: Decoder,
+        entered: list[bool],
+    ) -> None:
+        self._entered = entered
+        self._decoder = decoder
+        self._module = module
+        self._graph = graph
+        self._suspension = suspension
+        self._frameless = frameless
+        self._options = options
+        starts, ends = module.body_starts, module.body_ends
+        self._code = sum(ends[own] - starts[own] for own in range(len(starts)))
+        self._callers = [0] * len(module.function_types)
+        for callees in graph.callees:
+            for callee in callees:
+                self._callers[callee] += 1
+        # (minus merges, cost, function) and (kind, rank, cost, function): in their order, what is to be chosen first
+        # comes first.
+        self._interpreters: list[tuple[int, int, int]] = []
+        self._busy: list[tuple[int, int, int, int]] = []
+        self._for_speed: list[int] = []
+        # From how many places interpreters call a function, by interpreter.
+        self._calls: dict[int, dict[int, int]] = {}
+
+    def choose(self, candidates: list[int]) -> set[int]:
+        for function in candidates:
+            self._look_at(function)
+        if self._options.optimize == "speed":
+            chosen = {function for _, _, function in self._interpreters}
+            chosen.update([function for _, _, _, function in self._busy])
+            chosen.update(self._for_speed)
+            return chosen
+        budget = self._cost_of_single_bodies(candidates) * _SHARE // 1_000
+        self._interpreters.sort()
+        interpreters = [(cost, function) for _, cost, function in self._interpreters]
+        chosen, left = _within(interpreters, budget * _INTERPRETERS_SHARE // 100)
+        budget -= budget * _INTERPRETERS_SHARE // 100 - left
+        self._add_helpers(chosen)
+        self._busy.sort()
+        busy = [(cost, function) for _, _, cost, function in self._busy if function not in chosen]
+        chosen.update(_within(busy, budget)[0])
+        return chosen
+
+    def _cost_of_single_bodies(self, candidates: list[int]) -> int:
+        """Return about how many bytes instrumenting takes without second bodies.
+
+        Fitted to what it takes for SQLite, QuickJS and PHP: to 5%.
+        """
+        edges = 0
+        size = 0
+        for function in candidates:
+            size += self._size(function)
+            for callee in self._graph.callees[function - self._module.imported_functions]:
+                if self._suspension.may_suspend(callee):
+                    edges += 1
+        return 27 * edges + 11 * size // 100
+
+    def _add_helpers(self, interpreters: set[int]) -> None:
+        """Count what these interpreters call as busy: first what merges most for its bytes and is called most."""
+        places: dict[int, int] = {}
+        for interpreter in interpreters:
+            if 100 * self._size(interpreter) < _MAIN_SHARE * self._code:
+                continue
+            for callee, count in self._calls[interpreter].items():
+                helper = callee
+                while helper in self._frameless:
+                    helper = self._frameless[helper]
+                if self._suspension.instrumented[helper]:
+                    places[helper] = places.get(helper, 0) + count
+        for helper, count in places.items():
+            body = self._decode(helper)
+            if body is not None and body.sites:
+                cost = _estimated_cost(self._module.data, body)
+                merges = len(body.sites) * body.local_count
+                self._busy.append((_HELPING, -1_000 * count * merges // cost, cost, helper))
+
+    def _size(self, function: int) -> int:
+        own = function - self._module.imported_functions
+        return self._module.body_ends[own] - self._module.body_starts[own]
+
+    def _look_at(self, function: int) -> None:
+        """Put a function in the lists that it belongs to."""
+        own = function - self._module.imported_functions
+        size = self._size(function)
+        callers = self._callers[function]
+        has_switch = self._graph.largest_tables[own] >= MANY_TARGETS
+        calls_through_tables = self._graph.indirect[own] or own in self._graph.table_callees
+        may_dispatch = calls_through_tables and size <= _SMALL_DISPATCH and not self._entered[function]
+        has_callers = callers >= _MANY_CALLERS and size <= _MODERATE
+        if not (has_switch or may_dispatch or has_callers or self._options.optimize == "speed"):
+            return
+        body = self._decode(function)
+        if body is None or not body.sites:
+            return
+        facts = loop_facts(self._module.data, body)
+        merges = len(body.sites) * body.local_count
+        if facts.sites_around_switch and merges >= _INTERPRETERS_MERGES:
+            self._interpreters.append((-merges, _estimated_cost(self._module.data, body), function))
+            self._calls[function] = _calls(body)
+            return
+        kind = self._kind(size, callers, may_dispatch, facts)
+        if kind != _NOT_BUSY:
+            cost = _estimated_cost(self._module.data, body)
+            rank = cost
+            if kind == _SWITCHING:
+                rank = -merges
+            elif kind == _CALLED:
+                rank = 1_000 * cost // callers
+            self._busy.append((kind, rank, cost, function))
+        if merges >= _MANY_MERGES or (facts.sites_in_loops and size <= _MODERATE):
+            self._for_speed.append(function)
+
+    def _kind(self, size: int, callers: int, may_dispatch: bool, facts: LoopFacts) -> int:
+        """Return which kind of busy function this is."""
+        if callers >= _MANY_CALLERS and size <= _SMALL:
+            return _CALLED_OFTEN
+        if callers >= _VERY_MANY_CALLERS and size <= _MODERATE and facts.sites_in_loops:
+            return _CALLED_OFTEN
+        if may_dispatch and facts.calls_through_table_in_loops:
+            return _DISPATCHING
+        if facts.sites_around_switch:
+            return _SWITCHING
+        return _CALLED if callers >= _MANY_CALLERS and self._options.optimize == "balanced" else _NOT_BUSY
+
+    def _decode(self, function: int) -> Body | None:
+        """Return a function's decoded body, or None for one that is refused, with its place, when it is rewritten."""
+        try:
+            return self._decoder.look_at(function)
+        except (MalformedModule, UnsupportedModule, IndexError, KeyError):
+            return None
+
+
+def _calls(body: Body) -> dict[int, int]:
+    """Return from how many call sites a function calls others by name."""
+    calls: dict[int, int] = {}
+    for site in body.sites:
+        if body.codes[site] == op.CALL:
+            callee = body.immediates[site]
+            calls[callee] = calls.get(callee, 0) + 1
+    return calls
+
+
+def _estimated_cost(data: bytes, body: Body) -> int:
+    """Return about how many bytes two bodies take more than one.
+
+    Fitted to SQLite's and QuickJS's functions: to 6% for half of them, to 2% for all together.
+    """
+    resumed = resumed_bytes(data, body, handoff_loops(data, body))
+    return 48 + 19 * len(body.sites) // 2 + resumed + 6 * body.local_count
+
+
+def _within(costs: list[tuple[int, int]], budget: int) -> tuple[set[int], int]:
+    """Return the functions, given as (cost, function), that fit into a budget, first come first served, and the rest
+    of it.
+    """
+    chosen: set[int] = set()
+    for cost, function in costs:
+        if cost <= budget and function not in chosen:
+            budget -= cost
+            chosen.add(function)
+    return chosen, budget

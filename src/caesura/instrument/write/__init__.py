@@ -1,0 +1,1 @@
+"""The new bodies of functions, written from their plans and frames."""

@@ -1,0 +1,110 @@
+"""Assertions: a function that is not instrumented and sees the state change around a call traps, by name.
+
+Such a function is on the stack at a suspension that the options ruled out; without a check its caller would save a
+frame for a call that went on running. Each function gets a helper of its own to trap in, so that the trap's backtrace
+names the culprit in every engine; one shared helper would leave that to the reader.
+
+Without assertions, those functions that call a suspending import themselves are checked all the same, behind these
+calls and with one helper. Nothing else would notice them: no frame has been pushed when they go on, so that what they
+call looks as if the host had called it from inside the import.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.body import Body, decode_body
+from caesura.analysis.limits import check_locals
+from caesura.analysis.suspension import Suspension
+from caesura.instrument.abi.naming import FunctionNames
+from caesura.instrument.abi.runtime import Runtime
+from caesura.instrument.abi.tables import FunctionTable
+from caesura.wasm import code as c
+from caesura.wasm import opcodes as op
+from caesura.wasm.leb128 import encode_unsigned
+from caesura.wasm.module import Module
+
+_CALLS: Final = (op.CALL, 0x11, 0x14)
+
+
+class Asserter:
+    """Adds the checks to functions that are not instrumented.
+
+    A tail call needs none: the function's frame is gone. `shift` is what to add to a function's index to get the one
+    in the file that was given.
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        runtime: Runtime,
+        functions: FunctionTable,
+        names: FunctionNames,
+        suspension: Suspension,
+        shift: int,
+    ) -> None:
+        self._module = module
+        self._runtime = runtime
+        self._functions = functions
+        self._names = names
+        self._suspension = suspension
+        self._shift = shift
+        self._left_out = -1
+
+    def rewrite(self, function: int) -> bytes:
+        """Return the body of a function with a check behind each call; empty where it makes no calls."""
+        body = decode_body(self._module, function, self._suspension, True, True)
+        calls = [index for index in range(len(body.codes)) if body.codes[index] in _CALLS]
+        return self._insert(body, calls, self._named_helper(function)) if calls else b""
+
+    def rewrite_left_out(self, function: int) -> bytes:
+        """Return the body of a function with a check behind each call of an import that may suspend."""
+        body = decode_body(self._module, function, self._suspension, True, True)
+        calls: list[int] = []
+        for index in range(len(body.codes)):
+            if body.codes[index] == op.CALL and self._is_suspending_import(body.immediates[index]):
+                calls.append(index)
+        return self._insert(body, calls, self._shared_helper())
+
+    def calls_suspending_import(self, callees: list[int]) -> bool:
+        """Tell whether one of these functions is an import that may suspend."""
+        for callee in callees:
+            if self._is_suspending_import(callee):
+                return True
+        return False
+
+    def _is_suspending_import(self, function: int) -> bool:
+        return function < self._module.imported_functions and self._suspension.may_suspend(function)
+
+    def _insert(self, body: Body, calls: list[int], helper: int) -> bytes:
+        """Return a body with a check behind some instructions: if the state has changed a helper is called."""
+        check_locals(body.local_count + 1, body.code_start)
+        data = self._module.data
+        out = [encode_unsigned(body.declarations + 1), data[body.declarations_start : body.code_start], b"\x01\x7f"]
+        state = encode_unsigned(body.local_count)
+        out.append(self._runtime.state_get + c.LOCAL_SET + state)
+        check = self._runtime.state_get + c.LOCAL_GET + state + c.I32_NE
+        check += c.IF_EMPTY + c.CALL + encode_unsigned(helper) + c.END
+        copied = body.code_start
+        for index in calls:
+            out.append(data[copied : body.positions[index + 1]])
+            out.append(check)
+            copied = body.positions[index + 1]
+        out.append(data[copied : body.positions[-1]])
+        return b"".join(out)
+
+    def _shared_helper(self) -> int:
+        if self._left_out < 0:
+            code = self._runtime.trap_in_normal_state()
+            self._left_out = self._functions.add("asyncify_suspended_where_left_out", (), (), [], code)
+        return self._left_out
+
+    def _named_helper(self, function: int) -> int:
+        where = self._names.describe(function, function + self._shift)
+        return self._functions.add(
+            f"asyncify_assert: suspended below {where}, which is not instrumented",
+            (),
+            (),
+            [],
+            c.UNREACHABLE,
+        )
