@@ -8,7 +8,7 @@ global, function, type, tag or label index; a block type as the signed number of
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from caesura.analysis.calls import ANY_INDEX, constant_index
 from caesura.analysis.suspension import ALL_INDIRECT_SITES, NO_INDIRECT_SITES, Suspension
@@ -26,6 +26,7 @@ from caesura.wasm.immediates import (
     skip_immediates,
     unknown_opcode,
 )
+from caesura.wasm.indices import ByteOffset, InstructionIndex
 from caesura.wasm.leb128 import read_s33, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.types import read_value_type
@@ -48,14 +49,14 @@ class Body:
     def __init__(self) -> None:
         self.codes: list[int] = []
         self.byte_codes = b""
-        self.prefixed: list[int] = []
-        self.positions: list[int] = []
+        self.prefixed: list[InstructionIndex] = []
+        self.positions: list[ByteOffset] = []
         self.immediates: list[int] = []
-        self.ends: dict[int, int] = {}
-        self.elses: dict[int, int] = {}
-        self.handlers: dict[int, int] = {}
-        self.with_sites: set[int] = set()
-        self.sites: list[int] = []
+        self.ends: dict[int, InstructionIndex] = {}
+        self.elses: dict[int, InstructionIndex] = {}
+        self.handlers: dict[int, InstructionIndex] = {}
+        self.with_sites: set[InstructionIndex] = set()
+        self.sites: list[InstructionIndex] = []
         self.run_ends: list[int] = []
         self.run_types: list[int] = []
         self.local_count = 0
@@ -142,9 +143,9 @@ def _read_code(
     indirect = indirect_sites != NO_INDIRECT_SITES
     quiet = set() if indirect_sites == ALL_INDIRECT_SITES else suspension.quiet_table_calls
     codes = body.codes
-    positions = body.positions
+    positions: list[int] = []
     immediates = body.immediates
-    open_constructs: list[int] = []
+    open_constructs: list[InstructionIndex] = []
     open_sites: list[bool] = []  # whether the construct contains a call site
     open_catch: list[bool] = []  # whether we are in a catch body of the construct
     catch_depth = 0
@@ -156,7 +157,7 @@ def _read_code(
         position += 1
         if code >= 0xFB:
             code, position = read_prefixed(data, opcode)
-            body.prefixed.append(index + 1)
+            body.prefixed.append(InstructionIndex(index + 1))
         index += 1
         codes.append(code)
         positions.append(opcode)
@@ -177,8 +178,8 @@ def _read_code(
                     )
                 if code == op.DELEGATE:
                     construct = open_constructs.pop()
-                    body.handlers[construct] = index
-                    body.ends[construct] = index
+                    body.handlers[construct] = InstructionIndex(index)
+                    body.ends[construct] = InstructionIndex(index)
                     open_catch.pop()
                     if open_sites.pop():
                         body.with_sites.add(construct)
@@ -198,7 +199,7 @@ def _read_code(
                     raise _refuse_tail_call(opcode)
                 continue
             elif code == op.CATCH:
-                if _enter_handler(body, open_constructs, open_catch, index):
+                if _enter_handler(body, open_constructs, open_catch, index, opcode):
                     catch_depth += 1
                 continue
             else:
@@ -211,7 +212,7 @@ def _read_code(
                 if not open_constructs:
                     break
                 construct = open_constructs.pop()
-                body.ends[construct] = index
+                body.ends[construct] = InstructionIndex(index)
                 if open_catch.pop():
                     catch_depth -= 1
                 if open_sites.pop():
@@ -221,9 +222,9 @@ def _read_code(
             elif code == op.ELSE:
                 if not open_constructs or codes[open_constructs[-1]] != op.IF or open_constructs[-1] in body.elses:
                     raise MalformedModule("else without if", opcode)
-                body.elses[open_constructs[-1]] = index
+                body.elses[open_constructs[-1]] = InstructionIndex(index)
             elif code == op.CATCH_ALL:
-                if _enter_handler(body, open_constructs, open_catch, index):
+                if _enter_handler(body, open_constructs, open_catch, index, opcode):
                     catch_depth += 1
             continue
         elif form == FORM_MEMARG:
@@ -239,7 +240,7 @@ def _read_code(
             else:
                 immediates.append(read_s33(data, position)[0])
             position = skip_immediates(data, position, form)
-            open_constructs.append(index)
+            open_constructs.append(InstructionIndex(index))
             open_sites.append(False)
             open_catch.append(False)
             continue
@@ -279,14 +280,15 @@ def _read_code(
                 opcode,
                 kind="call in a catch body of an old-form try",
             )
-        body.sites.append(index)
+        body.sites.append(InstructionIndex(index))
         if open_sites:
             open_sites[-1] = True
     positions.append(position)
+    body.positions = cast("list[ByteOffset]", positions)
     body.byte_codes = _one_byte_each(codes, body.prefixed)
 
 
-def _one_byte_each(codes: list[int], prefixed: list[int]) -> bytes:
+def _one_byte_each(codes: list[int], prefixed: list[InstructionIndex]) -> bytes:
     if not prefixed:
         return bytes(codes)
     first_bytes = codes.copy()
@@ -295,13 +297,15 @@ def _one_byte_each(codes: list[int], prefixed: list[int]) -> bytes:
     return bytes(first_bytes)
 
 
-def _enter_handler(body: Body, open_constructs: list[int], open_catch: list[bool], index: int) -> bool:
+def _enter_handler(
+    body: Body, open_constructs: list[InstructionIndex], open_catch: list[bool], index: int, offset: int
+) -> bool:
     """Note a catch clause; return whether it is the first of its try."""
     if not open_constructs or body.codes[open_constructs[-1]] != op.TRY:
-        raise MalformedModule("catch without try", body.positions[index])
+        raise MalformedModule("catch without try", offset)
     if open_catch[-1]:
         return False
-    body.handlers[open_constructs[-1]] = index
+    body.handlers[open_constructs[-1]] = InstructionIndex(index)
     open_catch[-1] = True
     return True
 

@@ -35,6 +35,7 @@ from caesura.wasm.immediates import (
     skip_locals,
     unknown_opcode,
 )
+from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.leb128 import read_s32, read_u32
 from caesura.wasm.module import TABLE_KIND, Module
 
@@ -87,17 +88,17 @@ class CallGraph:
 
     def __init__(self, own_functions: int, private_tables: list[bool]) -> None:
         self.private_tables = private_tables
-        self.callees: list[list[int]] = [[] for _ in range(own_functions)]
+        self.callees: list[list[FunctionIndex]] = [[] for _ in range(own_functions)]
         self.indirect: list[bool] = [False] * own_functions
         self.largest_tables: list[int] = [0] * own_functions
         self.table_calls: dict[tuple[int, int, int], int] = {}
-        self.table_callees: dict[int, set[int]] = {}
+        self.table_callees: dict[OwnFunction, set[int]] = {}
         self.changed_tables: set[int] = set()
         self.copies: set[tuple[int, int]] = set()
         self.inits: set[tuple[int, int]] = set()
-        self.referring: list[int] = []
+        self.referring: list[OwnFunction] = []
 
-    def add_table_call(self, caller: int, table: int, type_index: int, index: int) -> None:
+    def add_table_call(self, caller: OwnFunction, table: int, type_index: int, index: int) -> None:
         """Note that an own function makes a call through a table that only the module can change."""
         key = (table, type_index, index)
         number = self.table_calls.get(key, -1)
@@ -115,19 +116,18 @@ def read_calls(module: Module) -> CallGraph:
     graph = CallGraph(own, private_tables(module))
     functions = len(module.function_types)
     last_caller = [-1] * functions
-    for caller in range(own):
+    for number in range(own):
+        caller = OwnFunction(number)
         try:
             _read_body(module, caller, graph, last_caller)
         except IndexError:
             raise MalformedModule(
                 "unexpected end of the module inside a function body",
                 len(module.data),
-                f"function {module.imported_functions + caller}",
+                f"function {module.function_of(caller)}",
             ) from None
         except MalformedModule as error:
-            raise MalformedModule(
-                error.reason, error.offset, f"function {module.imported_functions + caller}"
-            ) from None
+            raise MalformedModule(error.reason, error.offset, f"function {module.function_of(caller)}") from None
     return graph
 
 
@@ -143,7 +143,7 @@ def private_tables(module: Module) -> list[bool]:
     return private
 
 
-def _read_body(module: Module, caller: int, graph: CallGraph, last_caller: list[int]) -> None:
+def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_caller: list[int]) -> None:
     data = module.data
     end = module.body_ends[caller]
     forms = _FORMS
@@ -180,7 +180,7 @@ def _read_body(module: Module, caller: int, graph: CallGraph, last_caller: list[
                     raise MalformedModule(f"call of function {value}, but the module has {functions}", opcode)
                 if last_caller[value] != caller and dead < 0:
                     last_caller[value] = caller
-                    callees.append(value)
+                    callees.append(FunctionIndex(value))
             elif code == op.BR_IF or code == op.BR:
                 if value > depth:
                     raise _bad_label(value, depth, opcode)
@@ -286,7 +286,7 @@ def _may_follow_constant(data: bytes, opcode: int) -> bool:
     return False
 
 
-def _read_constant_calls(data: bytes, start: int, calls: list[int], caller: int, graph: CallGraph) -> None:
+def _read_constant_calls(data: bytes, start: int, calls: list[int], caller: OwnFunction, graph: CallGraph) -> None:
     """Note calls through tables, given by their positions, with the index where it is a constant."""
     position = skip_locals(data, start)
     for call in calls:

@@ -97,7 +97,7 @@ def live_locals(
         if relevant * body.local_count > _MAXIMUM_BITS:
             return _all_read(body, roles, loops)
     heads: dict[int, int] = {}
-    openers = {end: start for start, end in body.ends.items()}
+    openers: dict[int, int] = {end: start for start, end in body.ends.items()}
     for _ in range(_MAXIMUM_PASSES):
         liveness = _Pass(data, body, heads, openers, len(landings))
         liveness.run(roles, landings, calls, ignored)

@@ -28,6 +28,7 @@ from caesura.analysis.suspension import Suspension
 from caesura.analysis.wrappers import in_rings
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm import opcodes as op
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module, TypeDefinition
 from caesura.wasm.types import I32, V128
 
@@ -68,7 +69,7 @@ def _fits(caller: TypeDefinition, callee: TypeDefinition) -> bool:
     return min(callee.params, default=V128) >= V128 and max(callee.params, default=V128) <= I32
 
 
-def _only_suspending_callee(callees: list[int], suspension: Suspension) -> int:
+def _only_suspending_callee(callees: list[FunctionIndex], suspension: Suspension) -> int:
     """Return the only callee of a function that may suspend, if that is instrumented; else -1."""
     found = -1
     for callee in callees:

@@ -13,6 +13,7 @@ from typing import Final
 from caesura.errors import MalformedModule
 from caesura.wasm import sections as sec
 from caesura.wasm.constant import skip_constant_expression
+from caesura.wasm.indices import ByteOffset, FunctionIndex, OwnFunction, TypeIndex
 from caesura.wasm.leb128 import read_u32, read_u64
 from caesura.wasm.sections import Section, read_name, read_sections
 from caesura.wasm.types import read_reference_type, read_value_type
@@ -113,16 +114,16 @@ class Module:
         self.types: list[TypeDefinition] = []
         self.recursion_groups: list[tuple[int, int]] = []
         self.imports: list[Import] = []
-        self.function_types: list[int] = []
+        self.function_types: list[TypeIndex] = []
         self.tables: list[Table] = []
         self.memories: list[Limits] = []
         self.globals: list[Global] = []
-        self.tags: list[int] = []
+        self.tags: list[TypeIndex] = []
         self.exports: list[Export] = []
         self.start = -1
         self.data_count = -1
-        self.body_starts: list[int] = []
-        self.body_ends: list[int] = []
+        self.body_starts: list[ByteOffset] = []
+        self.body_ends: list[ByteOffset] = []
         self.imported_functions = 0
         self.imported_globals = 0
         for section in self.sections:
@@ -152,6 +153,14 @@ class Module:
     def function_type(self, function: int) -> TypeDefinition:
         """Return the type of a function; its index must be valid."""
         return self.types[self.function_types[function]]
+
+    def function_of(self, own: OwnFunction) -> FunctionIndex:
+        """Return the function index of one of the module's own functions."""
+        return FunctionIndex(self.imported_functions + own)
+
+    def own_of(self, function: FunctionIndex) -> OwnFunction:
+        """Return which of the module's own functions a function is; negative for an imported one."""
+        return OwnFunction(function - self.imported_functions)
 
     def function_imports(self) -> list[Import]:
         """Return the imported functions in index order."""
@@ -342,7 +351,7 @@ class Module:
         self._check_index(index, len(self.types), "type", position)
         if self.types[index].kind != FUNCTION_TYPE:
             raise MalformedModule(f"type {index} is not a function type", position)
-        self.function_types.append(index)
+        self.function_types.append(TypeIndex(index))
         return after
 
     def _read_own_table(self, position: int) -> int:
@@ -386,7 +395,7 @@ class Module:
     def _read_tag(self, position: int) -> int:
         index, after = read_u32(self.data, position + 1)
         self._check_index(index, len(self.types), "type", position + 1)
-        self.tags.append(index)
+        self.tags.append(TypeIndex(index))
         return after
 
     def _read_export(self, position: int, end: int) -> int:
@@ -412,8 +421,8 @@ class Module:
             runs = read_u32(self.data, start)[0]
             if 2 * runs > size:
                 raise MalformedModule(f"function body of {size} bytes claims {runs} declarations of locals", start)
-        self.body_starts.append(start)
-        self.body_ends.append(start + size)
+        self.body_starts.append(ByteOffset(start))
+        self.body_ends.append(ByteOffset(start + size))
         return start + size
 
     def _check_index(self, index: int, count: int, kind: str, offset: int) -> None:

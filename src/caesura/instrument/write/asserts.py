@@ -21,6 +21,7 @@ from caesura.instrument.abi.runtime import Runtime
 from caesura.instrument.abi.tables import FunctionTable
 from caesura.wasm import code as c
 from caesura.wasm import opcodes as op
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 
@@ -66,7 +67,7 @@ class Asserter:
                 calls.append(index)
         return self._insert(body, calls, self._shared_helper())
 
-    def calls_suspending_import(self, callees: list[int]) -> bool:
+    def calls_suspending_import(self, callees: list[FunctionIndex]) -> bool:
         """Tell whether one of these functions is an import that may suspend."""
         for callee in callees:
             if self._is_suspending_import(callee):
