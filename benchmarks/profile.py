@@ -8,8 +8,8 @@ The start of Python and the reading of files are left out, since py-spy's own st
 
     python -m benchmarks.profile
 
-writes docs/profile.json; the report puts the tables into docs/design.md. py-spy has to be allowed to look at its own
-children (ptrace), as it is on most systems.
+writes docs/profile.json; the report puts the tables into docs/measurements.md. py-spy has to be allowed to look at
+its own children (ptrace), as it is on most systems.
 """
 
 from __future__ import annotations

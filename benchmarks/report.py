@@ -1,4 +1,4 @@
-"""The report, from the figures in docs/: docs/benchmarks.md, its drawings, and the blocks in README.md and design.md.
+"""The report, from the figures in docs/: benchmarks.md, its drawings, and blocks in README.md and measurements.md.
 
     python -m benchmarks.report
 
@@ -87,7 +87,7 @@ Growth over the programs with more than 100 KB of code, the time of the start ta
 
 {growth}
 {shapes}
-[design.md](design.md#where-the-time-goes) says where the time goes.
+[measurements.md](measurements.md#where-the-time-goes) says where the time goes.
 """
 
 
@@ -99,8 +99,8 @@ def main() -> int:
     _put_into(REPOSITORY / "README.md", "benchmarks", block)
     profile = load("profile")
     if profile:
-        _put_into(DOCS / "design.md", "profile", profile_tables(profile))
-    say("written: docs/benchmarks.md, its drawings, the figures in README.md and the profile in docs/design.md\n")
+        _put_into(DOCS / "measurements.md", "profile", profile_tables(profile))
+    say("written: docs/benchmarks.md, its drawings, the figures in README.md and the profile in docs/measurements.md\n")
     print(block)
     print(targets_table(facts))
     return 0

@@ -10,6 +10,7 @@ import importlib
 import math
 import sys
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -21,6 +22,8 @@ from benchmarks.programs import MODES, code_size
 from benchmarks.readme import readme_block
 from benchmarks.report import PARTS, page
 from benchmarks.tables import size_rows, size_table
+
+SOURCES: Final = REPOSITORY / "src"
 
 
 def between(text: str, mark: str) -> str:
@@ -35,7 +38,7 @@ def test_pages_say_what_was_measured(tmp_path: Path) -> None:
     assert between(readme, "benchmarks") == readme_block(facts, tmp_path)
     profile = load("profile")
     assert profile is not None
-    assert between((DOCS / "design.md").read_text(encoding="utf-8"), "profile") == profile_tables(profile)
+    assert between((DOCS / "measurements.md").read_text(encoding="utf-8"), "profile") == profile_tables(profile)
 
 
 def test_nothing_measured_is_said(tmp_path: Path) -> None:
@@ -96,11 +99,11 @@ def test_profile_knows_its_steps() -> None:
     for functions in STEPS.values():
         for function in functions:
             module, _, name = function.partition(".")
-            place = next(
-                folder.name
-                for folder in (REPOSITORY / "src" / "caesura").iterdir()
-                if folder.name in ("wasm", "analysis", "instrument") and (folder / f"{module}.py").is_file()
-            )
-            found: object = importlib.import_module(f"caesura.{place}.{module}")
+            (file,) = [
+                file
+                for room in ("wasm", "analysis", "instrument")
+                for file in (SOURCES / "caesura" / room).rglob(f"{module}.py")
+            ]
+            found: object = importlib.import_module(".".join(file.relative_to(SOURCES).with_suffix("").parts))
             for part in name.split("."):
                 found = getattr(found, part)

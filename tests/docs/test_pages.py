@@ -1,4 +1,4 @@
-"""The example of a host in docs/abi.md runs, and the code in docs/design.md is what the transformation writes."""
+"""The example of a host in docs/abi.md runs, and the code in docs/example.md is what the transformation writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_host_for_the_thunk_abi(tmp_path: Path) -> None:
 
 def test_worked_example(tmp_path: Path) -> None:
     """Instrumenting the first function gives the second, both as `caesura print` prints them."""
-    before, after = code_blocks("docs/design.md", "wat")
+    before, after = code_blocks("docs/example.md", "wat")
     declarations = """
       (module
         (type (func (param i32) (result i32)))
