@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 export CAESURA_COMPILE ?= $(if $(shell command -v $${CC:-cc}),1,)
 
 SOURCES := $(shell find src -name '*.py') pyproject.toml hatch_build.py
-CHECKED := src tests js/test benchmarks examples docs/render_options.py hatch_build.py
+CHECKED := src tests js/test benchmarks examples docs hatch_build.py
 
 TOOLS := $(VENV)/.tools-installed
 PACKAGE := $(VENV)/.caesura-installed

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import caesura
-from caesura.analysis.instrumented import STOP_REWIND, STOP_UNWIND, asyncify_exports
+from caesura.abi import STOP_REWIND, STOP_UNWIND
+from caesura.analysis.instrumented import asyncify_exports
 from caesura.wasm.module import Module
 from tests.emscripten.toolchain import missing
 from tests.host.support import Gates, run, settle

@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 import caesura
+from caesura.abi import EXPORTED_IMPORTS_SECTION, FACTS_SECTION, FUNCTIONS_SECTION, RESULTS_SECTION, Fact
 from caesura.wasm.module import Module
 from tests.support.engine import assemble
-
-FUNCTIONS, FACTS, RESULTS = "asyncify.functions", "asyncify.facts", "asyncify.results"
-BY_LISTS, CALLS_REFERENCES, ADDED_MEMORY, UNCLEAR_STACK, STACK_LOW, FIXED_STACK, HIDDEN_STACK = 1, 2, 4, 8, 16, 32, 64
 
 GUEST = """
   (module
@@ -28,7 +26,9 @@ GUEST = """
 def sections(options: caesura.Options, **parts: str) -> dict[str, bytes]:
     texts = {"imports": "", "memory": "(memory 1)", "table": "", "call": "(i32.const 1)", **parts}
     module = Module(caesura.instrument(assemble(GUEST.format(**texts)), options).module)
-    found = [section for section in module.sections if section.name in (FUNCTIONS, FACTS, RESULTS)]
+    found = [
+        section for section in module.sections if section.name in (FUNCTIONS_SECTION, FACTS_SECTION, RESULTS_SECTION)
+    ]
     return {section.name: module.data[section.payload : section.end] for section in found}
 
 
@@ -42,16 +42,16 @@ EXPORTED_TABLE = {**TABLE, "table": TABLE["table"] + '(export "table" (table 0))
         (caesura.Options(thunks=True), 0),
         (caesura.Options(thunks=True, imports=("env.ask",)), 0),
         (caesura.Options(thunks=True, add_list=("still",)), 0),
-        (caesura.Options(thunks=True, ignore_indirect=True), BY_LISTS),
-        (caesura.Options(only_list=("run",)), BY_LISTS),
-        (caesura.Options(remove_list=("inner",)), BY_LISTS),
+        (caesura.Options(thunks=True, ignore_indirect=True), Fact.BY_LISTS),
+        (caesura.Options(only_list=("run",)), Fact.BY_LISTS),
+        (caesura.Options(remove_list=("inner",)), Fact.BY_LISTS),
         (caesura.Options(imports=("env.ask",)), 0),
     ],
 )
 def test_lists_are_told_of(options: caesura.Options, flags: int) -> None:
-    assert sections(options)[FACTS] == bytes([flags])
-    assert sections(options, **TABLE)[FACTS] == bytes([flags])
-    assert sections(options, **EXPORTED_TABLE)[FACTS] == bytes([flags | CALLS_REFERENCES])
+    assert sections(options)[FACTS_SECTION] == bytes([flags])
+    assert sections(options, **TABLE)[FACTS_SECTION] == bytes([flags])
+    assert sections(options, **EXPORTED_TABLE)[FACTS_SECTION] == bytes([flags | Fact.CALLS_REFERENCES])
 
 
 def test_the_plain_abi_without_lists_tells_nothing() -> None:
@@ -66,25 +66,25 @@ def test_a_runtime_of_the_guests_own_is_told_nothing() -> None:
 def test_which_functions_may_be_on_the_stack() -> None:
     """Functions are ask, other, inner, run, through, still; bits behind the last are set."""
     listed = sections(caesura.Options(only_list=("run",)))
-    assert listed[FUNCTIONS] == bytes([0b1100_1011])
-    assert sections(caesura.Options(imports=("env.ask",)))[FUNCTIONS] == bytes([0b1111_1101])
+    assert listed[FUNCTIONS_SECTION] == bytes([0b1100_1011])
+    assert sections(caesura.Options(imports=("env.ask",)))[FUNCTIONS_SECTION] == bytes([0b1111_1101])
     both = sections(caesura.Options(imports=("env.ask",), thunks=True))
-    assert both[FUNCTIONS] == bytes([0b1100_1101])
+    assert both[FUNCTIONS_SECTION] == bytes([0b1100_1101])
 
 
 def test_a_memory_that_was_added_is_told_of() -> None:
     for options in (caesura.Options(), caesura.Options(thunks=True)):
-        assert sections(options, memory="")[FACTS] == bytes([ADDED_MEMORY])
+        assert sections(options, memory="")[FACTS_SECTION] == bytes([Fact.ADDED_MEMORY])
     for options in (caesura.Options(thunks=True), caesura.Options(thunks=True, in_secondary_memory=True)):
-        assert sections(options)[FACTS] == b"\0"
-    assert sections(caesura.Options(thunks=True, in_secondary_memory=True), memory="")[FACTS] == b"\0"
+        assert sections(options)[FACTS_SECTION] == b"\0"
+    assert sections(caesura.Options(thunks=True, in_secondary_memory=True), memory="")[FACTS_SECTION] == b"\0"
 
 
 @pytest.mark.parametrize("thunks", [False, True])
 def test_results_that_are_more_than_a_number(thunks: bool) -> None:
     def of(imports: str, *names: str) -> bytes | None:
         chosen = ("env.ask", *names)
-        return sections(caesura.Options(thunks=thunks, imports=chosen), imports=imports).get(RESULTS)
+        return sections(caesura.Options(thunks=thunks, imports=chosen), imports=imports).get(RESULTS_SECTION)
 
     pair = '(import "env" "pair" (func (result i64 externref)))'
     assert of(pair) is None
@@ -108,19 +108,19 @@ def test_what_is_known_of_the_shadow_stack(thunks: bool) -> None:
             (local.set 1 (i32.load (local.get 0)))
             (global.set $g (i32.add (local.get 0) (i32.const 16)))
             (local.get 1))"""
-        return sections(options, memory=f"(memory 1) {frame}").get(FACTS)
+        return sections(options, memory=f"(memory 1) {frame}").get(FACTS_SECTION)
 
-    low = STACK_LOW | (0 if thunks else HIDDEN_STACK)
+    low = Fact.STACK_LOW | (0 if thunks else Fact.HIDDEN_STACK)
     assert of(65536) == bytes([low, 0])
     assert of(65536, '(export "sp" (global $g))') == bytes([low, 0])
     exported = '(export "__stack_pointer" (global $g))'
-    assert of(65536, exported) == (bytes([STACK_LOW, 0]) if thunks else None)
-    assert of(65536, exported, only_list=("run",)) == bytes([BY_LISTS | STACK_LOW, 0])
-    assert of(65536, only_list=("run",)) == bytes([BY_LISTS | low, 0])
-    assert of(65536, '(data (i32.const 1000) "data")', only_list=("run",)) == bytes([BY_LISTS | low, 0xF0, 0x07])
-    assert of(65540) == bytes([UNCLEAR_STACK])
+    assert of(65536, exported) == (bytes([Fact.STACK_LOW, 0]) if thunks else None)
+    assert of(65536, exported, only_list=("run",)) == bytes([Fact.BY_LISTS | Fact.STACK_LOW, 0])
+    assert of(65536, only_list=("run",)) == bytes([Fact.BY_LISTS | low, 0])
+    assert of(65536, '(data (i32.const 1000) "data")', only_list=("run",)) == bytes([Fact.BY_LISTS | low, 0xF0, 0x07])
+    assert of(65540) == bytes([Fact.UNCLEAR_STACK])
     within = "(func (result i32) (i32.gt_u (i32.const 65536) (i32.sub (global.get $g) (i32.const 16))))"
-    assert of(65536, within) == bytes([FIXED_STACK | low, 0])
+    assert of(65536, within) == bytes([Fact.FIXED_STACK | low, 0])
 
 
 def test_thunks_tell_of_imports_that_are_exported_again() -> None:
@@ -128,7 +128,7 @@ def test_thunks_tell_of_imports_that_are_exported_again() -> None:
     text = GUEST.format(imports="", memory=f"(memory 1) {export}", table="", call="(i32.const 1)")
     for thunks in (False, True):
         module = Module(caesura.instrument(assemble(text), caesura.Options(imports=("env.ask",), thunks=thunks)).module)
-        section = module.custom_section("asyncify.exported_imports")
+        section = module.custom_section(EXPORTED_IMPORTS_SECTION)
         assert (section is not None) == thunks
         if section is not None:
             number, function = module.data[section.payload : section.end]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import caesura
-from caesura.analysis.instrumented import START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND, asyncify_exports
+from caesura.abi import START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND
+from caesura.analysis.instrumented import asyncify_exports
 from caesura.wasm.module import Module
 from tests.instrument.building import name
 from tests.support.engine import assemble

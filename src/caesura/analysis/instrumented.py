@@ -13,27 +13,22 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.abi import GET_STATE, START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND, State
 from caesura.errors import UnsupportedModule
 from caesura.wasm import types as t
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
 from caesura.wasm.instructions import NAMES
 from caesura.wasm.module import FUNCTION_KIND, Module
 
-START_UNWIND: Final = "asyncify_start_unwind"
-STOP_UNWIND: Final = "asyncify_stop_unwind"
-START_REWIND: Final = "asyncify_start_rewind"
-STOP_REWIND: Final = "asyncify_stop_rewind"
-GET_STATE: Final = "asyncify_get_state"
-
 # The parameters that the functions may have; none has results.
 _POINTER: Final = ((t.I32,), (t.I64,))
 _TYPES: Final = {START_UNWIND: _POINTER, STOP_UNWIND: ((),), START_REWIND: _POINTER, STOP_REWIND: ((),)}
 
+# What they set the state to; an overflow is another one's affair.
+_SET_STATES: Final = (State.NORMAL, State.UNWINDING, State.REWINDING)
+
 # A state change of Binaryen's has 41 bytes at most, one of ours a few more.
 _LONGEST: Final = 96
-
-# What ours sets the state to before they trap.
-_OVERFLOWED: Final = 3
 
 _ALLOWED: Final = frozenset(
     ("block", "br_if", "call", "else", "end", "global.get", "global.set", "i32.const", "i32.eq", "i32.gt_u")
@@ -80,11 +75,11 @@ def asyncify_exports(module: Module) -> dict[str, str]:
         return names
     shapes = {name: _state_change(module, index) for name, index in functions.items()}
     for name, shape in shapes.items():
-        if shape is None or shape[0] != 1:
+        if shape is None or shape[0] != State.UNWINDING:
             continue
         _, state, data = shape
-        rewinding = [other for other, found in shapes.items() if found == (2, state, data)]
-        stopping = [other for other, found in shapes.items() if found == (0, state, data)]
+        rewinding = [other for other, found in shapes.items() if found == (State.REWINDING, state, data)]
+        stopping = [other for other, found in shapes.items() if found == (State.NORMAL, state, data)]
         if rewinding and stopping:  # the two that stop do the same, and may have become one
             return {
                 START_UNWIND: name,
@@ -128,7 +123,7 @@ def _state_change(module: Module, function: int) -> tuple[int, int, int] | None:
             return None
         pointer, compares = begin[2], begin[3]
     takes_data = bool(module.function_type(function).params)
-    if not compares or state in (-1, pointer) or value not in (0, 1, 2) or (value == 0) == takes_data:
+    if not compares or state in (-1, pointer) or value not in _SET_STATES or (value == State.NORMAL) == takes_data:
         return None
     return value, state, pointer
 
@@ -163,7 +158,7 @@ def _read_change(module: Module, function: int) -> tuple[int, int, int, bool, in
         is_pointer = last == "global.get" and pointer in (-1, behind[0])
         if name == "global.set" and last == "i32.const" and state < 0:
             state, value = numbers[0], behind[0]
-        elif name == "global.set" and last == "i32.const" and numbers[0] == state and behind[0] == _OVERFLOWED:
+        elif name == "global.set" and last == "i32.const" and numbers[0] == state and behind[0] == State.OVERFLOWED:
             pass  # where the two that are compared are in disorder
         elif name == "global.set" and (last.endswith(".load") or last == "local.tee"):
             pass  # where the frames begin

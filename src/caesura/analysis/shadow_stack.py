@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.abi import LINKER_STACK_POINTER
 from caesura.analysis.stack_constants import compares_with_ends
 from caesura.analysis.stack_frames import StackFrames
 from caesura.analysis.stack_region import find_region
@@ -31,7 +32,7 @@ from caesura.wasm.names import GLOBAL_NAMES, Names
 from caesura.wasm.types import I32, I64
 
 # LLVM's name, and that of AssemblyScript's library.
-NAMES: Final = ("__stack_pointer", "~lib/memory/__stack_pointer")
+NAMES: Final = (LINKER_STACK_POINTER, "~lib/memory/__stack_pointer")
 
 # Exported functions of compilers' runtimes, without leading underscores, that do nothing but read or move the pointer.
 _ACCESSORS: Final = (

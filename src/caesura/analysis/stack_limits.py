@@ -14,14 +14,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.abi import STACK_HIGH, STACK_LOW
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, Names
 
 # The last of each is what the transformation exports them as.
-_LOW_GLOBALS: Final = ("__stack_end", "__stack_low", "__stack_limit", "asyncify_stack_low")
-_HIGH_GLOBALS: Final = ("__stack_base", "__stack_high", "asyncify_stack_high")
+_LOW_GLOBALS: Final = ("__stack_end", "__stack_low", "__stack_limit", STACK_LOW)
+_HIGH_GLOBALS: Final = ("__stack_base", "__stack_high", STACK_HIGH)
 _LOW_GETTERS: Final = ("emscripten_stack_get_end",)
 _HIGH_GETTERS: Final = ("emscripten_stack_get_base",)
 _SETTERS: Final = ("emscripten_stack_set_limits", "set_stack_limits")
@@ -37,10 +38,10 @@ class StackLimits:
         self.low: list[int] = []
         self.high: list[int] = []
 
-    def exports(self, low: str, high: str) -> list[tuple[str, int]]:
+    def exports(self) -> list[tuple[str, int]]:
         """Return the globals under export names: the second of a kind has `:1` behind its name, and so on."""
         exports: list[tuple[str, int]] = []
-        for name, indices in ((low, self.low), (high, self.high)):
+        for name, indices in ((STACK_LOW, self.low), (STACK_HIGH, self.high)):
             exports += [(f"{name}:{place}" if place else name, index) for place, index in enumerate(indices)]
         return exports
 

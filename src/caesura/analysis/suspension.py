@@ -17,6 +17,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.abi import (
+    IMPORTED_START_REWIND,
+    IMPORTED_START_UNWIND,
+    IMPORTED_STOP_REWIND,
+    IMPORTED_STOP_UNWIND,
+)
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.closed_tables import TableCallees, find_table_callees
 from caesura.wasm.module import Module
@@ -32,10 +38,8 @@ NO_INDIRECT_SITES: Final = 0
 SUSPENDING_INDIRECT_SITES: Final = 1
 ALL_INDIRECT_SITES: Final = 2
 
-ASYNCIFY_MODULE: Final = "asyncify"
-RUNTIME_IMPORTS: Final = ("start_unwind", "stop_unwind", "start_rewind", "stop_rewind", "get_state")
-_TOPMOST: Final = ("start_unwind", "stop_rewind")
-_BOTTOMMOST: Final = ("stop_unwind", "start_rewind")
+_TOPMOST: Final = (IMPORTED_START_UNWIND, IMPORTED_STOP_REWIND)
+_BOTTOMMOST: Final = (IMPORTED_STOP_UNWIND, IMPORTED_START_REWIND)
 
 
 class Lists:

@@ -10,18 +10,15 @@ from typing import Final
 
 import wasmtime
 
+from caesura.abi import ENTERED_FUNCTION, OVERFLOW_FUNCTION, OWN_PREFIX
 from caesura.host import native
 from caesura.host.description import Description
 from caesura.host.errors import ASYNCIFY_OVERFLOW, MEMORY_OUT_OF_BOUNDS, STACK_OVERFLOW
 
 _MOST_FRAMES: Final = 20
 
-_OWN: Final = "asyncify_"
-
 # What Wasmtime says of an exception that nobody caught, which has no code.
 _THROWN: Final = "thrown Wasm exception"
-_OVERFLOW: Final = "asyncify_stack_overflow"
-_ENTERED: Final = "asyncify_entered_while_unwinding"
 
 # By the names that wasmtime-py gives them; older versions do not have all.
 _KINDS: Final = {
@@ -50,9 +47,9 @@ def kind_of_trap(trap: wasmtime.Trap, description: Description, unwinding: bool)
     code = trap.trap_code
     frames = trap.frames
     innermost = _name(frames[0], description) if frames else ""
-    if innermost == _OVERFLOW or (unwinding and code == wasmtime.TrapCode.UNREACHABLE):
+    if innermost == OVERFLOW_FUNCTION or (unwinding and code == wasmtime.TrapCode.UNREACHABLE):
         return ASYNCIFY_OVERFLOW
-    if innermost == _ENTERED:
+    if innermost == ENTERED_FUNCTION:
         return "a function that is not instrumented went on while the guest was being suspended"
     if code is None:
         cause = cause_of(trap)
@@ -70,7 +67,7 @@ def cause_of(error: wasmtime.WasmtimeError | wasmtime.Trap) -> str:
 def describe_frames(failure: wasmtime.Trap | wasmtime.WasmtimeError, description: Description) -> tuple[str, ...]:
     """Return the names of the guest's functions on the stack of a failure, innermost first; "..." if cut off."""
     frames = native.frames_of(failure)
-    names = [name for name in (_name(frame, description) for frame in frames) if not name.startswith(_OWN)]
+    names = [name for name in (_name(frame, description) for frame in frames) if not name.startswith(OWN_PREFIX)]
     if len(frames) >= _MOST_FRAMES:
         names.append("...")
     return tuple(names)

@@ -9,9 +9,8 @@ checked where they are used (`frames`, `setup`).
 
 from __future__ import annotations
 
-from caesura.analysis.instrumented import START_REWIND, START_UNWIND
+from caesura.abi import ENTRY_PREFIX, SET_DATA_POINTER, STACK_POINTER, START_REWIND, START_UNWIND
 from caesura.errors import UnsupportedModule
-from caesura.host.description import ENTRY_PREFIX, SET_DATA_POINTER, STACK_POINTER
 from caesura.wasm import types as t
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Limits, Module
 

@@ -12,8 +12,9 @@ from typing import Final
 
 import wasmtime
 
+from caesura.abi import ASYNCIFY_MODULE
 from caesura.errors import InternalError, UnsupportedModule, UsageError
-from caesura.host.description import ASYNCIFY_MODULE, Description, ImportShape
+from caesura.host.description import Description, ImportShape
 from caesura.host.engines import EngineSettings, new_engine
 from caesura.host.settings import ProgramSettings
 from caesura.host.text import one_line

@@ -24,19 +24,11 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, Final
 
+from caesura.abi import ENTRY_PREFIX, OWN_PREFIX
+
 THUNKS: Final = "thunks"
 PLAIN: Final = "plain"
 NONE: Final = "none"
-
-ENTRY_PREFIX: Final = "asyncify_entry:"
-ASYNCIFY_MODULE: Final = "asyncify"
-
-# Exports of instrumented modules (docs/abi.md).
-ASYNCIFY_MEMORY: Final = "asyncify_memory"
-SET_DATA_POINTER: Final = "asyncify_set_data_pointer"
-STACK_POINTER: Final = "asyncify_stack_pointer"
-
-_OWN_PREFIX: Final = "asyncify_"
 
 # What there can be many of, and how many are written in a line: reading one takes a fraction of a millisecond.
 _MANY: Final = ("functions", "entries", "names")
@@ -164,7 +156,7 @@ class Description:
     def public_functions(self) -> tuple[str, ...]:
         """The names of the exported functions that are not the transformation's."""
         own = frozenset(self.state_changes.values())
-        return tuple(name for name in self.functions if not name.startswith(_OWN_PREFIX) and name not in own)
+        return tuple(name for name in self.functions if not name.startswith(OWN_PREFIX) and name not in own)
 
     @property
     def has_own_asyncify_memory(self) -> bool:

@@ -17,18 +17,12 @@ import ctypes
 import struct
 from typing import TYPE_CHECKING, Final
 
+from caesura.abi import CURRENT_OFFSET, FRAMES_OFFSET, RESULTS_OFFSET, STACK_POINTER_OFFSET
 from caesura.errors import UnsupportedModule
 from caesura.host import native
 
 if TYPE_CHECKING:
     from caesura.host.call import Call
-
-# Offsets in the control block of the thunk ABI (docs/abi.md), which begins with the plain ABI's {current,
-# end}.
-STATUS: Final = 16
-STACK_POINTER: Final = 24
-RESULTS: Final = 32
-FRAMES: Final = 288
 
 _ONE_RESULT: Final = struct.Struct("16s")
 
@@ -63,7 +57,7 @@ class FrameArea:
         self._memory_address = memory_address
         self._moves = moves
         self._pointer = struct.Struct("<Q" if wide else "<I")
-        self._base = start + FRAMES
+        self._base = start + FRAMES_OFFSET
         self._end = end
         self._grows = grows
         self._owned = 0  # bytes of the owner's frames
@@ -76,7 +70,7 @@ class FrameArea:
         self._host_base = 0
         self._block: ctypes.Array[ctypes.c_char] = ctypes.create_string_buffer(0)
         self._locate()
-        self._write(0, self._base)
+        self._write(CURRENT_OFFSET, self._base)
         self._write(self._pointer.size, end)
 
     def block(self) -> ctypes.Array[ctypes.c_char]:
@@ -89,14 +83,14 @@ class FrameArea:
         """Write an import's results to where they lie in the control block."""
         block = self.block()
         if len(packed) == _ONE_RESULT.size:
-            _ONE_RESULT.pack_into(block, RESULTS, packed)  # less than half of the time that `memmove` takes
+            _ONE_RESULT.pack_into(block, RESULTS_OFFSET, packed)  # less than half of the time that `memmove` takes
         else:
-            ctypes.memmove(self._host_base + self.start + RESULTS, packed, len(packed))
+            ctypes.memmove(self._host_base + self.start + RESULTS_OFFSET, packed, len(packed))
 
     def prepare_unwind(self) -> None:
         """Make room for frames: another suspended call's are copied out."""
         self._copy_out()
-        self._write(0, self._base)
+        self._write(CURRENT_OFFSET, self._base)
 
     def keep(self, call: Call) -> bool:
         """Keep the frames that a call was just suspended with; False: there are none.
@@ -105,7 +99,7 @@ class FrameArea:
         """
         if self._moves:
             self._locate()
-        current: int = self._pointer.unpack_from(self._block, 0)[0]
+        current: int = self._pointer.unpack_from(self._block, CURRENT_OFFSET)[0]
         size = current - self._base
         if size == 0:
             return False
@@ -126,24 +120,24 @@ class FrameArea:
         frames = call.frames
         self.block()
         ctypes.memmove(self._host_base + self._base, frames, len(frames))
-        self._write(0, self._base + len(frames))
+        self._write(CURRENT_OFFSET, self._base + len(frames))
         call.frames = b""
 
     def reset(self) -> None:
         """Forget half-written frames after a trap, so that the state can become normal again."""
         if self.owner is None:
-            self._write(0, self._base)
+            self._write(CURRENT_OFFSET, self._base)
 
     def take_stack_pointer(self) -> int:
         """Return the shadow stack pointer that an entry thunk left behind, and clear its place."""
         block = self.block()
-        value: int = self._pointer.unpack_from(block, STACK_POINTER)[0]
-        self._pointer.pack_into(block, STACK_POINTER, 0)
+        value: int = self._pointer.unpack_from(block, STACK_POINTER_OFFSET)[0]
+        self._pointer.pack_into(block, STACK_POINTER_OFFSET, 0)
         return value
 
     def write_stack_pointer(self, value: int) -> None:
         """Tell the next entry thunk which shadow stack to run on (0: the current one)."""
-        self._write(STACK_POINTER, value)
+        self._write(STACK_POINTER_OFFSET, value)
 
     def _copy_out(self) -> None:
         owner, self.owner = self.owner, None
@@ -159,4 +153,4 @@ class FrameArea:
 
     def _locate(self) -> None:
         self._host_base = native.memory_address(self._context, self._memory_address) or 0
-        self._block = (ctypes.c_char * FRAMES).from_address(self._host_base + self.start)
+        self._block = (ctypes.c_char * FRAMES_OFFSET).from_address(self._host_base + self.start)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import wasmtime
 from wasmtime._exportable import AsExtern
 
-from caesura.analysis.instrumented import GET_STATE
+from caesura.abi import ENTRY_PREFIX, GET_STATE, State
 from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.abi_functions import AbiFunction
 from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
 from caesura.host.call import NOWAIT, Call
-from caesura.host.description import ENTRY_PREFIX, NONE, THUNKS, FunctionShape
+from caesura.host.description import NONE, THUNKS, FunctionShape
 from caesura.host.driving import give_up
 from caesura.host.errors import STACK_OVERFLOW, GuestTrap, note_backtrace
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction
@@ -54,10 +54,6 @@ _TOO_MANY_TABLES: Final = "table count too high"
 
 # How many exports an error names.
 _MOST_NAMES: Final = 20
-
-# States of the ABI.
-_NORMAL: Final = 0
-_REWINDING: Final = 2
 
 
 class Export:
@@ -309,7 +305,7 @@ class Instance:
         name = self.description.state_changes.get(GET_STATE)
         if name is None:
             return False
-        return AbiFunction(self, name).result() not in (_NORMAL, _REWINDING, None)
+        return AbiFunction(self, name).result() not in (State.NORMAL, State.REWINDING, None)
 
     # Making an instance
 

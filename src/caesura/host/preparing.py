@@ -13,6 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from caesura.abi import (
+    ASYNCIFY_MEMORY,
+    ASYNCIFY_MODULE,
+    ENTRY_PREFIX,
+    FUNCTIONS_SECTION,
+    SET_DATA_POINTER,
+    STACK_POINTER,
+)
 from caesura.analysis.instrumented import asyncify_exports, state_global, takes_pointer
 from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack, is_fixed
 from caesura.analysis.stack_limits import find_stack_limits
@@ -20,21 +28,8 @@ from caesura.analysis.stack_region import find_region
 from caesura.analysis.suspending_imports import suspending_imports
 from caesura.errors import UnsupportedModule
 from caesura.host.claims import check_claims
-from caesura.host.description import (
-    ASYNCIFY_MEMORY,
-    ASYNCIFY_MODULE,
-    ENTRY_PREFIX,
-    NONE,
-    PLAIN,
-    SET_DATA_POINTER,
-    STACK_POINTER,
-    THUNKS,
-    Description,
-    FunctionShape,
-)
+from caesura.host.description import NONE, PLAIN, THUNKS, Description, FunctionShape
 from caesura.host.import_shapes import import_shapes
-from caesura.instrument.abi.host_sections import FUNCTIONS_SECTION
-from caesura.instrument.abi.thunks import STACK_HIGH, STACK_LOW
 from caesura.instrument.api import instrument
 from caesura.options import Options
 from caesura.wasm import sections as sec
@@ -155,7 +150,7 @@ def _with_exports(drivable: _Drivable) -> Module:
     pointer = drivable.stack.pointer
     if pointer >= 0 and not _export_name(module, GLOBAL_KIND, pointer):
         exports.append(_export(module, STACK_POINTER, GLOBAL_KIND, pointer))
-    for name, index in find_stack_limits(module, pointer).exports(STACK_LOW, STACK_HIGH):
+    for name, index in find_stack_limits(module, pointer).exports():
         if not _export_name(module, GLOBAL_KIND, index):
             exports.append(_export(module, name, GLOBAL_KIND, index))
     instrumented = drivable.abi != NONE

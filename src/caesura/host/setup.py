@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Final
 
 import wasmtime
 
-from caesura.analysis.instrumented import START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND
+from caesura.abi import (
+    CONTROL_BLOCK,
+    FRAMES_OFFSET,
+    SET_DATA_POINTER,
+    START_REWIND,
+    START_UNWIND,
+    STOP_REWIND,
+    STOP_UNWIND,
+)
 from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.abi_functions import AbiFunction
-from caesura.host.description import SET_DATA_POINTER, THUNKS
+from caesura.host.description import THUNKS
 from caesura.host.errors import GuestTrap
-from caesura.host.frames import FRAMES, FrameArea
+from caesura.host.frames import FrameArea
 from caesura.host.memory import PAGE_SIZE
 from caesura.host.protocol import Plain, Protocol, Thunks
 from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE, GuestSettings
@@ -25,9 +33,6 @@ from caesura.wasm import types as t
 
 if TYPE_CHECKING:
     from caesura.host.instance import Instance
-
-# Where an asyncify memory of its own has its control block (docs/abi.md).
-_CONTROL_BLOCK: Final = 16
 
 _MOST_PAGES: Final = 1 << 48
 
@@ -87,7 +92,7 @@ def make_protocol(instance: Instance, settings: GuestSettings) -> Protocol:
     address = ctypes.addressof(memory._memory)
     has_own_memory = description.has_own_asyncify_memory
     if has_own_memory:
-        start = _CONTROL_BLOCK
+        start = CONTROL_BLOCK
         end = int(native.memory_size(instance.context, address))
     else:
         start, end = _find_space(instance, settings.stack_space)
@@ -115,10 +120,10 @@ def _find_space(instance: Instance, stack_space: tuple[int, int] | int | None) -
             raise UsageError("the guest has no memory for a stack_space")
         size = len(memory)
         start, end = (size, size + stack_space) if isinstance(stack_space, int) else stack_space
-        if not 0 < start < end - FRAMES or start % SLOT:
+        if not 0 < start < end - FRAMES_OFFSET or start % SLOT:
             raise UsageError(
                 f"stack_space {stack_space} is no place for the asyncify stack: expected a size, or (start, end) in "
-                f"the guest's memory, start a multiple of {SLOT}, and more than {FRAMES} bytes"
+                f"the guest's memory, start a multiple of {SLOT}, and more than {FRAMES_OFFSET} bytes"
             )
         if end > size:
             _grow(instance, end, stack_space)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from caesura.abi import ENTRY_PREFIX
 from caesura.analysis.calls import CallGraph, read_calls
 from caesura.analysis.decoder import Decoder
 from caesura.analysis.entries import entered_from_outside
@@ -34,7 +35,7 @@ from caesura.instrument.abi.prepare import prepare
 from caesura.instrument.abi.runtime import Runtime, has_scheduler
 from caesura.instrument.abi.shared_calls import share_calls
 from caesura.instrument.abi.tables import FunctionTable, GlobalPool, TypeTable
-from caesura.instrument.abi.thunks import ENTRY_PREFIX, Thunks
+from caesura.instrument.abi.thunks import Thunks
 from caesura.instrument.frames.pieces import AUTOMATIC, PIECES, SHARED, choose_moves, default_moves
 from caesura.instrument.plan.grouping import GroupRule, default_rule
 from caesura.instrument.plan.selection import select_two_bodies

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import caesura
+from caesura.abi import ASYNCIFY_MODULE
 from caesura.cli.collector import paused_collector
 from caesura.cli.files import STANDARD_STREAM, about, is_ordinary, read_file, write_output
 from caesura.cli.messages import one_line, say, say_last
@@ -41,7 +42,6 @@ PROGRAM: Final = "caesura-wasm-opt"
 COMPATIBLE_VERSION: Final = 132
 
 _MAGIC: Final = b"\0asm"
-_RUNTIME_MODULE: Final = "asyncify"
 
 _HELP: Final = f"""\
 usage: {PROGRAM} [wasm-opt's options] INFILE -o OUTFILE
@@ -304,7 +304,7 @@ def _has_own_runtime(data: bytes, is_text: bool) -> bool:
     """Tell whether the module suspends itself, by imports of module `asyncify`."""
     if is_text:
         return re.search(rb'\(\s*import\s+"asyncify"', data) is not None
-    return any(item.module == _RUNTIME_MODULE for item in _parse(data).imports)
+    return any(item.module == ASYNCIFY_MODULE for item in _parse(data).imports)
 
 
 def _parse(data: bytes) -> Module:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.abi import CONTROL_BLOCK, DATA_GLOBAL, STATE_GLOBAL
 from caesura.errors import UnsupportedModule
 from caesura.options import Options
 from caesura.wasm import sections as sec
@@ -21,15 +22,10 @@ from caesura.wasm.names import GLOBAL_NAMES, NewNames
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import I32, encode_value_type
 
-STATE: Final = "__asyncify_state"
-DATA: Final = "__asyncify_data"
-BASE: Final = "__asyncify_base"
+_BASE: Final = "__asyncify_base"
 
 # In place of the third global where there is none.
 NO_BASE: Final = -1
-
-# Address of the control block of the thunk ABI where it lies in a memory of its own.
-CONTROL_BLOCK: Final = 16
 
 
 class Globals:
@@ -51,12 +47,12 @@ class Globals:
         if options.leaves_out() and not options.import_globals and not options.export_globals:
             self.base = self.data + 1
             edits.append(sec.GLOBAL, encode_value_type(pointer) + b"\x01" + ZERO[pointer] + b"\x0b")
-            new_names.add(GLOBAL_NAMES, self.base, BASE)
+            new_names.add(GLOBAL_NAMES, self.base, _BASE)
         self.count = (0 if options.import_globals else 2) + (0 if self.base == NO_BASE else 1)
-        new_names.add(GLOBAL_NAMES, self.state, STATE)
-        new_names.add(GLOBAL_NAMES, self.data, DATA)
+        new_names.add(GLOBAL_NAMES, self.state, STATE_GLOBAL)
+        new_names.add(GLOBAL_NAMES, self.data, DATA_GLOBAL)
         if options.export_globals:
-            for name, index in ((STATE, self.state), (DATA, self.data)):
+            for name, index in ((STATE_GLOBAL, self.state), (DATA_GLOBAL, self.data)):
                 if any(export.name == name for export in module.exports):
                     raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
                 edits.append(sec.EXPORT, encode_name(name) + bytes([GLOBAL_KIND]) + encode_unsigned(index))

@@ -11,8 +11,19 @@ function, in which a suspension could go wrong.
 
 from __future__ import annotations
 
-from typing import Final
-
+from caesura.abi import (
+    BUILTIN_MODULES,
+    BUILTIN_RESULTS,
+    EXPORTED_IMPORTS_SECTION,
+    FACTS_SECTION,
+    FUNCTIONS_SECTION,
+    LINKER_STACK_POINTER,
+    MOST_RESULTS_TOLD,
+    NUMBER_RESULT,
+    REFERENCE_RESULT,
+    RESULTS_SECTION,
+    Fact,
+)
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.shadow_stack import ShadowStack
 from caesura.analysis.stack_region import find_region
@@ -22,30 +33,6 @@ from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import is_reference
-
-FUNCTIONS_SECTION: Final = "asyncify.functions"
-RESULTS_SECTION: Final = "asyncify.results"
-FACTS_SECTION: Final = "asyncify.facts"
-EXPORTED_IMPORTS_SECTION: Final = "asyncify.exported_imports"
-
-# Facts, one bit each.
-BY_LISTS: Final = 1
-CALLS_REFERENCES: Final = 2
-ADDED_MEMORY: Final = 4
-UNCLEAR_STACK: Final = 8
-STACK_LOW: Final = 16
-FIXED_STACK: Final = 32
-HIDDEN_STACK: Final = 64
-
-# The name under which hosts look for the shadow stack pointer among exports.
-_POINTER: Final = "__stack_pointer"
-
-# In the section of results: a result's kind, and the flag of an import that an engine may provide itself.
-_NUMBER: Final = 0
-_REFERENCE: Final = 1
-_BUILTIN: Final = 0x80
-_MOST_RESULTS: Final = 0x7F
-_BUILTIN_MODULES: Final = "wasm:"
 
 
 def write_host_sections(
@@ -64,25 +51,25 @@ def write_host_sections(
     exported = _exported_imports(module, suspension) if options.thunks else b""
     if exported:
         edits.custom[EXPORTED_IMPORTS_SECTION] = exported
-    facts = (BY_LISTS if _chosen_by_lists(options) else 0) | (ADDED_MEMORY if added_memory else 0)
+    facts = (Fact.BY_LISTS if _chosen_by_lists(options) else 0) | (Fact.ADDED_MEMORY if added_memory else 0)
     if shadow_stack.unclear:
-        facts |= UNCLEAR_STACK
+        facts |= Fact.UNCLEAR_STACK
     if shadow_stack.is_fixed:
-        facts |= FIXED_STACK
+        facts |= Fact.FIXED_STACK
     if not options.thunks and _is_hidden(module, shadow_stack):
-        facts |= HIDDEN_STACK
-    if options.thunks or facts & BY_LISTS:
+        facts |= Fact.HIDDEN_STACK
+    if options.thunks or facts & Fact.BY_LISTS:
         edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, len(suspension.reason))
     elif options.imports or options.ignore_imports:
         edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, module.imported_functions)
     elif not facts or not any(suspension.instrumented):
         return
     if any(graph.indirect) or graph.changed_tables:
-        facts |= CALLS_REFERENCES
+        facts |= Fact.CALLS_REFERENCES
     region = find_region(module, shadow_stack.pointer) if shadow_stack.pointer >= 0 else None
     low = b""
     if region is not None:
-        facts |= STACK_LOW
+        facts |= Fact.STACK_LOW
         low = encode_unsigned(region.low)
     edits.custom[FACTS_SECTION] = bytes([facts]) + low
 
@@ -95,7 +82,7 @@ def _chosen_by_lists(options: Options) -> bool:
 def _is_hidden(module: Module, shadow_stack: ShadowStack) -> bool:
     """Tell whether there is a shadow stack whose pointer is not exported so that hosts find it."""
     return shadow_stack.pointer >= 0 and not any(
-        item.kind == GLOBAL_KIND and item.name == _POINTER and item.index == shadow_stack.pointer
+        item.kind == GLOBAL_KIND and item.name == LINKER_STACK_POINTER and item.index == shadow_stack.pointer
         for item in module.exports
     )
 
@@ -135,9 +122,10 @@ def _results(module: Module, suspension: Suspension) -> bytes:
     needed = False
     for item in module.function_imports():
         results = module.function_type(item.index).results
-        is_builtin = item.module.startswith(_BUILTIN_MODULES)
-        out.append(min(len(results), _MOST_RESULTS) | (_BUILTIN if is_builtin else 0))
-        out += bytes([_REFERENCE if is_reference(result) else _NUMBER for result in results[:_MOST_RESULTS]])
+        is_builtin = item.module.startswith(BUILTIN_MODULES)
+        out.append(min(len(results), MOST_RESULTS_TOLD) | (BUILTIN_RESULTS if is_builtin else 0))
+        told = results[:MOST_RESULTS_TOLD]
+        out += bytes([REFERENCE_RESULT if is_reference(result) else NUMBER_RESULT for result in told])
         is_plain = len(results) == 0 or (len(results) == 1 and not is_reference(results[0]))
         needed = needed or is_builtin or (suspension.may_suspend(item.index) and not is_plain)
     return bytes(out) if needed else b""

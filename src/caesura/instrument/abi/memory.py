@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from caesura.abi import ASYNCIFY_MEMORY
 from caesura.errors import UnsupportedModule, UsageError
 from caesura.options import Options
 from caesura.wasm import sections as sec
@@ -13,8 +14,6 @@ from caesura.wasm.module import MEMORY_KIND, Module
 from caesura.wasm.names import MEMORY_NAMES, NewNames
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import I32, I64
-
-SECONDARY_MEMORY: Final = "asyncify_memory"
 
 # Pages that a secondary memory may grow to where thunks grow it and options give no maximum: 64 MiB.
 _DEFAULT_MAXIMUM: Final = 1024
@@ -48,7 +47,7 @@ def choose_memory(module: Module, options: Options, edits: SectionEdits, names: 
         if options.thunks:
             maximum = options.secondary_memory_maximum or max(size, _DEFAULT_MAXIMUM)
         limits = b"\x01" + encode_unsigned(size) + encode_unsigned(maximum)
-        return _add_memory(module, limits, SECONDARY_MEMORY, edits, names)
+        return _add_memory(module, limits, ASYNCIFY_MEMORY, edits, names)
     if not module.memories:
         return _add_memory(module, b"\x00\x01", "memory", edits, names)
     index = _exported_memory(module, options.memory) if len(module.memories) > 1 else 0

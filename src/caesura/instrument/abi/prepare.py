@@ -10,16 +10,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from caesura.analysis.suspension import ASYNCIFY_MODULE, RUNTIME_IMPORTS
+from caesura.abi import (
+    ASYNCIFY_MODULE,
+    DATA_GLOBAL,
+    GLOBALS_MODULE,
+    IMPORTED_GET_STATE,
+    IMPORTED_START_REWIND,
+    IMPORTED_START_UNWIND,
+    RUNTIME_IMPORTS,
+    STATE_GLOBAL,
+)
 from caesura.errors import UnsupportedModule
-from caesura.instrument.abi.globals import DATA, STATE
 from caesura.instrument.abi.memory import pointer_type
 from caesura.options import Options
 from caesura.wasm.module import Import, Module
 from caesura.wasm.renumber import imports_to_stubs
 from caesura.wasm.types import I32
-
-_GLOBALS_MODULE = "env"
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ def prepare(module: Module, options: Options, original: Module | None = None) ->
     pointer = pointer_type(module, options)
     for item in imports:
         _check_import(module, item, pointer)
-    added = [(_GLOBALS_MODULE, STATE, I32), (_GLOBALS_MODULE, DATA, pointer)] if options.import_globals else []
+    shared = [(GLOBALS_MODULE, STATE_GLOBAL, I32), (GLOBALS_MODULE, DATA_GLOBAL, pointer)]
+    added = shared if options.import_globals else []
     renumbered = Module(imports_to_stubs(module, [item.index for item in imports], added))
     first = len(module.function_types) - len(imports)
     names = [item.name for item in imports]
@@ -78,8 +85,8 @@ def _check_import(module: Module, item: Import, pointer: int) -> None:
         known = ", ".join(RUNTIME_IMPORTS)
         raise UnsupportedModule(f"unknown import {ASYNCIFY_MODULE}.{item.name}; expected one of {known}")
     definition = module.function_type(item.index)
-    params = (pointer,) if item.name in ("start_unwind", "start_rewind") else ()
-    results = (I32,) if item.name == "get_state" else ()
+    params = (pointer,) if item.name in (IMPORTED_START_UNWIND, IMPORTED_START_REWIND) else ()
+    results = (I32,) if item.name == IMPORTED_GET_STATE else ()
     if definition.params != params or definition.results != results:
         raise UnsupportedModule(
             f"import {ASYNCIFY_MODULE}.{item.name} has another type than the ABI's "

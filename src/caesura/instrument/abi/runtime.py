@@ -19,7 +19,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.instrumented import GET_STATE, START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND
+from caesura.abi import (
+    ENTERED_FUNCTION,
+    GET_STATE,
+    IMPORTED_START_REWIND,
+    IMPORTED_START_UNWIND,
+    IMPORTED_STOP_REWIND,
+    IMPORTED_STOP_UNWIND,
+    OVERFLOW_FUNCTION,
+    OWN_PREFIX,
+    START_REWIND,
+    START_UNWIND,
+    STOP_REWIND,
+    STOP_UNWIND,
+    State,
+)
 from caesura.instrument.abi.chunks import Shape, chunk_places
 from caesura.instrument.abi.globals import NO_BASE
 from caesura.instrument.abi.tables import FunctionTable
@@ -42,18 +56,12 @@ from caesura.wasm.code import (
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import I32, I64
 
-NORMAL: Final = 0
-UNWINDING: Final = 1
-REWINDING: Final = 2
-# An asyncify stack overflowed; the next stop traps too, since hosts report the error from there (Emscripten's does).
-OVERFLOWED: Final = 3
-
 # In place of a shared function where there is none.
 NOT_SHARED: Final = -1
 
 # One function of the ABI stands under two names.
 _STOP: Final = "asyncify_stop"
-_STOPPING: Final = ("stop_unwind", "stop_rewind")
+_STOPPING: Final = (IMPORTED_STOP_UNWIND, IMPORTED_STOP_REWIND)
 
 _IF: Final = b"\x04\x40"
 _I32_EQZ: Final = b"\x45"
@@ -133,8 +141,8 @@ class Runtime:
         self._overflow = -1
         self._grow = -1
         self._begin = self._begin_function()
-        self.start_unwind = self._start(START_UNWIND, UNWINDING)
-        self.start_rewind = self._start(START_REWIND, REWINDING)
+        self.start_unwind = self._start(START_UNWIND, State.UNWINDING)
+        self.start_rewind = self._start(START_REWIND, State.REWINDING)
         self.stop = self._stop()
         self.get_state = self._add(GET_STATE, (), (I32,), self.state_get)
         self._forward_other_stubs()
@@ -191,7 +199,7 @@ class Runtime:
     def _add(self, name: str, params: Shape, results: Shape, code: bytes) -> int:
         """Return the index of a function of the ABI: the first that stands for its import, or an added one."""
         for imported, stub in self._stubs:
-            if f"asyncify_{imported}" == name or (name == _STOP and imported in _STOPPING):
+            if f"{OWN_PREFIX}{imported}" == name or (name == _STOP and imported in _STOPPING):
                 self.stub_bodies[stub] = b"\x00" + code + END
                 return stub
         return self.functions.add(name, params, results, [], code)
@@ -201,8 +209,8 @@ class Runtime:
         targets = dict(self.exports())
         for imported, stub in self._stubs:
             if stub not in self.stub_bodies:
-                passed = LOCAL_GET + b"\0" if imported in ("start_unwind", "start_rewind") else b""
-                call = CALL + encode_unsigned(targets[f"asyncify_{imported}"])
+                passed = LOCAL_GET + b"\0" if imported in (IMPORTED_START_UNWIND, IMPORTED_START_REWIND) else b""
+                call = CALL + encode_unsigned(targets[f"{OWN_PREFIX}{imported}"])
                 self.stub_bodies[stub] = b"\x00" + passed + call + END
 
     def _begin_function(self) -> int:
@@ -220,17 +228,20 @@ class Runtime:
         return self._add(name, (self.pointer,), (), code)
 
     def _stop(self) -> int:
-        """Add the function that makes the state normal. It traps if the state was that of an overflow."""
-        code = self.state_get + CONST_I32 + encode_signed(OVERFLOWED) + _I32_EQ if self._repeats_trap else b""
-        code += CONST_I32 + encode_signed(NORMAL) + self.state_set
+        """Add the function that makes the state normal.
+
+        It traps if the state was that of an overflow: hosts report the error from there (Emscripten's does).
+        """
+        code = self.state_get + CONST_I32 + encode_signed(State.OVERFLOWED) + _I32_EQ if self._repeats_trap else b""
+        code += CONST_I32 + encode_signed(State.NORMAL) + self.state_set
         code += _IF + UNREACHABLE + END if self._repeats_trap else b""
         code += self.data_get + CALL + encode_unsigned(self._begin)
         return self._add(_STOP, (), (), code)
 
     def _overflow_function(self) -> int:
         if self._overflow < 0:
-            code = CONST_I32 + encode_signed(OVERFLOWED) + self.state_set + UNREACHABLE
-            self._overflow = self.functions.add("asyncify_stack_overflow", (), (), [], code)
+            code = CONST_I32 + encode_signed(State.OVERFLOWED) + self.state_set + UNREACHABLE
+            self._overflow = self.functions.add(OVERFLOW_FUNCTION, (), (), [], code)
         return self._overflow
 
     def _grow_function(self) -> int:
@@ -293,12 +304,12 @@ class Runtime:
             return b""
         if self._refuse < 0:
             code = self._state_is_odd() + _IF + self.trap_in_normal_state() + END
-            self._refuse = self.functions.add("asyncify_entered_while_unwinding", (), (), [], code)
+            self._refuse = self.functions.add(ENTERED_FUNCTION, (), (), [], code)
         return CALL + encode_unsigned(self._refuse)
 
     def trap_in_normal_state(self) -> bytes:
         """Return the code that traps, after it has made the state normal: else hosts would take it for an overflow."""
-        return CONST_I32 + encode_signed(NORMAL) + self.state_set + UNREACHABLE
+        return CONST_I32 + encode_signed(State.NORMAL) + self.state_set + UNREACHABLE
 
     def _state_is_odd(self) -> bytes:
         return self.state_get + _I32_CTZ + _I32_EQZ
@@ -369,7 +380,7 @@ class Runtime:
 def has_scheduler(stubs: list[tuple[str, int]]) -> bool:
     """Tell whether the guest itself rewinds, given its imports of module `asyncify`, and stops unwinding."""
     names = [name for name, _ in stubs]
-    return "start_rewind" in names and "stop_unwind" in names
+    return IMPORTED_START_REWIND in names and IMPORTED_STOP_UNWIND in names
 
 
 _LETTERS: Final = {0x7F: "i", 0x7E: "I", 0x7D: "f", 0x7C: "F", 0x7B: "v"}

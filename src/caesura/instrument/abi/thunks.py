@@ -21,36 +21,26 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.abi import (
+    DATA_POINTER,
+    MOST_RESULTS,
+    RESULT_SIZE,
+    RESULTS_OFFSET,
+    SET_DATA_POINTER,
+    STACK_POINTER,
+    STACK_POINTER_OFFSET,
+    STATUS_OFFSET,
+    State,
+    Status,
+)
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.errors import UnsupportedModule
-from caesura.instrument.abi.runtime import NORMAL, NOT_SHARED, REWINDING, UNWINDING, Runtime
+from caesura.instrument.abi.runtime import NOT_SHARED, Runtime
 from caesura.instrument.abi.tables import FunctionTable
 from caesura.wasm import code as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.types import I32, is_nullable, type_name
-
-ENTRY_PREFIX: Final = "asyncify_entry:"
-DATA_POINTER: Final = "asyncify_data_pointer"
-SET_DATA_POINTER: Final = "asyncify_set_data_pointer"
-STACK_POINTER: Final = "asyncify_stack_pointer"
-STACK_LOW: Final = "asyncify_stack_low"
-STACK_HIGH: Final = "asyncify_stack_high"
-
-# The control block, in bytes from its address.
-STATUS_OFFSET: Final = 16
-STACK_POINTER_OFFSET: Final = 24
-RESULTS_OFFSET: Final = 32
-RESULT_SIZE: Final = 16
-MAXIMUM_RESULTS: Final = 16
-FRAMES_OFFSET: Final = RESULTS_OFFSET + RESULT_SIZE * MAXIMUM_RESULTS
-
-# Values of the status field.
-RUN: Final = 0
-SUSPEND: Final = 1
-RESUME: Final = 2
-RESUME_CALL: Final = 3
-LOST: Final = 5
 
 # What an import thunk leaves among the frames where modules share the globals: the suspension came from the host's
 # function that it called, or from farther down, in another module.
@@ -100,7 +90,7 @@ class Thunks:
         if self.stack_pointer < 0:
             return []
         limits = find_stack_limits(self._module, self.stack_pointer)
-        return [(STACK_POINTER, self.stack_pointer), *limits.exports(STACK_LOW, STACK_HIGH)]
+        return [(STACK_POINTER, self.stack_pointer), *limits.exports()]
 
     def import_thunk(self, function: int, name: str) -> int:
         """Add the thunk of an imported function and return its index.
@@ -113,13 +103,13 @@ class Thunks:
             code += c.IF_EMPTY + self._take_results(definition.results) + c.RETURN + c.END
         else:  # the import is called again, but for while the guest unwinds
             zeros = self._zeros(definition.results, name)
-            code += c.DROP + self._state_is(UNWINDING) + c.IF_EMPTY + zeros + c.RETURN + c.END
+            code += c.DROP + self._state_is(State.UNWINDING) + c.IF_EMPTY + zeros + c.RETURN + c.END
         code += c.END + self._call_with_arguments(function, function) + c.CALL + encode_unsigned(self._part())
         return self._functions.add_of_type("asyncify_import", self._module.function_types[function], [], code)
 
     def _lie_in_block(self, results: tuple[int, ...]) -> bool:
         """Tell whether results can lie in the control block: references cannot lie in memory."""
-        return len(results) <= MAXIMUM_RESULTS and all(result in c.ZERO for result in results)
+        return len(results) <= MOST_RESULTS and all(result in c.ZERO for result in results)
 
     def _rejoin(self) -> int:
         """Return what import thunks call where the state is not normal. It tells whether to return at once.
@@ -128,19 +118,19 @@ class Thunks:
         to be called: again, for the host, or to go on with the rewinding in another module.
         """
         if self._rejoining == NOT_SHARED:
-            code = self._state_is(UNWINDING) + c.IF_EMPTY + c.CONST_I32 + b"\1" + c.RETURN + c.END
+            code = self._state_is(State.UNWINDING) + c.IF_EMPTY + c.CONST_I32 + b"\1" + c.RETURN + c.END
             if self._shares_globals:
                 code += self._pop_marker() + c.I32_EQZ + c.IF_EMPTY + c.CONST_I32 + b"\0" + c.RETURN + c.END
-            code += self._set_state(NORMAL)
-            code += self._status() + c.CONST_I32 + encode_signed(RESUME) + _I32_EQ + self._set_status(RUN)
+            code += self._set_state(State.NORMAL)
+            code += self._status() + c.CONST_I32 + encode_signed(Status.RESUME) + _I32_EQ + self._set_status(Status.RUN)
             self._rejoining = self._functions.add("asyncify_rejoin", (), (I32,), [], code)
         return self._rejoining
 
     def _part(self) -> int:
         """Return what import thunks call behind the import: it begins to unwind if the host asked for that."""
         if self._parting == NOT_SHARED:
-            code = self._status() + c.CONST_I32 + encode_signed(SUSPEND) + _I32_EQ
-            code += c.IF_EMPTY + self._set_state(UNWINDING)
+            code = self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + _I32_EQ
+            code += c.IF_EMPTY + self._set_state(State.UNWINDING)
             if self._shares_globals:
                 below = self._runtime.state_get + c.IF_EMPTY + self._push_marker(_SUSPENDED_BELOW) + _ELSE
                 code = below + code + self._push_marker(_SUSPENDED_BY_HOST) + c.END
@@ -153,7 +143,7 @@ class Thunks:
         if not results:
             return b""
         if results not in self._results:
-            code = self._state_is(UNWINDING) + c.IF_EMPTY + b"".join([c.zero(result) for result in results])
+            code = self._state_is(State.UNWINDING) + c.IF_EMPTY + b"".join([c.zero(result) for result in results])
             code += c.RETURN + c.END + self._load_results(results)
             name = "_".join(["asyncify_results", *[type_name(result) for result in results]])
             self._results[results] = self._functions.add(name, (), results, [], code)
@@ -196,8 +186,8 @@ class Thunks:
         frames for one that was lost.
         """
         frame = (I32,)
-        pop = self._state_is(REWINDING) + c.IF_EMPTY + c.CALL + encode_unsigned(self._runtime.pop(frame)) + c.DROP
-        push = self._state_is(UNWINDING) + c.IF_EMPTY + c.CONST_I32 + b"\0"
+        pop = self._state_is(State.REWINDING) + c.IF_EMPTY + c.CALL + encode_unsigned(self._runtime.pop(frame)) + c.DROP
+        push = self._state_is(State.UNWINDING) + c.IF_EMPTY + c.CONST_I32 + b"\0"
         push += c.CALL + encode_unsigned(self._runtime.push(frame)) + c.END
         call = self._call_with_arguments(function, import_thunk)
         leave = self._leave(self._module.function_type(function).results)
@@ -214,8 +204,8 @@ class Thunks:
         """Return the call of what all entry thunks do first; with a shadow stack it gives the pointer to restore."""
         if self._entering == NOT_SHARED:
             code = self._switch_stack(0)
-            code += self._status() + c.CONST_I32 + encode_signed(RESUME) + c.I32_GE_U
-            code += c.IF_EMPTY + self._set_state(REWINDING) + c.END
+            code += self._status() + c.CONST_I32 + encode_signed(Status.RESUME) + c.I32_GE_U
+            code += c.IF_EMPTY + self._set_state(State.REWINDING) + c.END
             pointer = self._saved()
             code += c.LOCAL_GET + b"\0" if pointer else b""
             self._entering = self._functions.add("asyncify_enter", (), pointer, [*pointer, *pointer], code)
@@ -226,9 +216,14 @@ class Thunks:
         pointer = self._saved()
         passed = results if pointer else ()
         if passed not in self._leaving:
-            code = self._state_is(UNWINDING) + c.IF_EMPTY + self._set_state(NORMAL) + self._leave_stack_pointer()
-            code += _ELSE + self._status() + c.CONST_I32 + encode_signed(SUSPEND) + _I32_EQ
-            code += c.IF_EMPTY + self._set_status(LOST) + c.END + c.END
+            code = (
+                self._state_is(State.UNWINDING)
+                + c.IF_EMPTY
+                + self._set_state(State.NORMAL)
+                + self._leave_stack_pointer()
+            )
+            code += _ELSE + self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + _I32_EQ
+            code += c.IF_EMPTY + self._set_status(Status.LOST) + c.END + c.END
             code += c.LOCAL_GET + b"\0" + self._stack_set() if pointer else b""
             for place in range(len(passed)):
                 code += c.LOCAL_GET + encode_unsigned(1 + place)

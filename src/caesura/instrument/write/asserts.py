@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.abi import LEFT_OUT_FUNCTION
 from caesura.analysis.body import Body, decode_body
 from caesura.analysis.limits import check_locals
 from caesura.analysis.suspension import Suspension
@@ -97,7 +98,7 @@ class Asserter:
     def _shared_helper(self) -> int:
         if self._left_out < 0:
             code = self._runtime.trap_in_normal_state()
-            self._left_out = self._functions.add("asyncify_suspended_where_left_out", (), (), [], code)
+            self._left_out = self._functions.add(LEFT_OUT_FUNCTION, (), (), [], code)
         return self._left_out
 
     def _named_helper(self, function: int) -> int:

@@ -1,0 +1,163 @@
+"""Render what is made of the contract: the tables of docs/abi.md, and js/src/abi.js. `python docs/render_abi.py`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from caesura import abi
+from caesura.abi import Fact, State, Status
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+PAGE: Final = REPOSITORY / "docs" / "abi.md"
+JAVASCRIPT: Final = REPOSITORY / "js" / "src" / "abi.js"
+
+# In the page, in front of a table: its name.
+MARK: Final = re.compile(r"(<!-- rendered by render_abi.py: ([a-z ]+) -->\n\n)(?:\|.*\n)*")
+
+ABOUT: Final = """/**
+ * The contract with instrumented modules: names and numbers of docs/abi.md.
+ *
+ * Rendered from src/caesura/abi.py by docs/render_abi.py.
+ */
+"""
+
+
+class Table(NamedTuple):
+    """A table: what stands above its columns, and the cells of its rows."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+_CURRENT_AND_END: Final = (
+    (f"{abi.CURRENT_OFFSET}", "pointer", "*current*: the first free byte of the asyncify stack"),
+    ("p", "pointer", "*end*: the first byte behind it"),
+)
+
+# The tables by the names that their places in the page give.
+TABLES: Final[dict[str, Table]] = {
+    "plain exports": Table(
+        ("export", "type", "what it does"),
+        (
+            (
+                f"`{abi.START_UNWIND}`",
+                "(pointer) → ()",
+                f"state {State.UNWINDING}, and this data structure from now on",
+            ),
+            (f"`{abi.STOP_UNWIND}`", "() → ()", f"state {State.NORMAL}"),
+            (
+                f"`{abi.START_REWIND}`",
+                "(pointer) → ()",
+                f"state {State.REWINDING}, and this data structure from now on",
+            ),
+            (f"`{abi.STOP_REWIND}`", "() → ()", f"state {State.NORMAL}"),
+            (f"`{abi.GET_STATE}`", "() → i32", "returns the state"),
+        ),
+    ),
+    "states": Table(("state", ""), tuple([(f"{state}", state.text) for state in State])),
+    "data structure": Table(("offset", "", ""), _CURRENT_AND_END),
+    "sections": Table(
+        ("section", ""),
+        (
+            (
+                f"`{abi.FUNCTIONS_SECTION}`",
+                "a bitmap over functions, bit *i* & 7 of byte *i* >> 3 for function *i*: it can be on the stack at a "
+                "suspension. Functions behind the bitmap's end are not known to be unable to",
+            ),
+            (f"`{abi.FACTS_SECTION}`", "a byte of flags, one for each fact, and what these announce"),
+            (
+                f"`{abi.RESULTS_SECTION}`",
+                f"for each imported function a byte with how many results it has, at most {abi.MOST_RESULTS_TOLD} "
+                f"(plus {abi.BUILTIN_RESULTS} if its module's name begins with `{abi.BUILTIN_MODULES}`: engines that "
+                "provide such functions themselves do not show them among a module's imports), and for each of these "
+                f"results a byte: {abi.NUMBER_RESULT} a number or vector, {abi.REFERENCE_RESULT} a reference. Present "
+                "only if an import that may suspend has several results or a reference, or a module's name begins so",
+            ),
+            (
+                f"`{abi.EXPORTED_IMPORTS_SECTION}`",
+                "in modules with thunks, for each export that is an import which may suspend: the number of the "
+                "export, from 0, and the import's function index, in LEB128. The export is a thunk, a function of "
+                "this module; who wants to import into another module what this one has imported finds it so",
+            ),
+        ),
+    ),
+    "facts": Table(("flag", ""), tuple([(f"{fact}", fact.text) for fact in Fact])),
+    "thunk exports": Table(
+        ("export", "type", ""),
+        (
+            (
+                f"`{abi.ENTRY_PREFIX}f`",
+                "as `f`",
+                "for each exported function `f` that may suspend, imports that are exported again among them: its "
+                "*entry thunk*. Exports without one cannot suspend: call them directly",
+            ),
+            (f"`{abi.DATA_POINTER}`", "() → pointer", "the control block's address"),
+            (f"`{abi.SET_DATA_POINTER}`", "(pointer) → ()", "sets it"),
+            (
+                f"`{abi.STACK_POINTER}`",
+                "mutable global",
+                "the shadow stack pointer, if the module has one that was recognised and is as wide as a pointer",
+            ),
+            (
+                f"`{abi.STACK_LOW}`, `{abi.STACK_HIGH}`",
+                "mutable globals",
+                "what the module keeps its shadow stack's limits in, where it does: the lowest address, and the one "
+                "behind the highest. A second global for the same (Emscripten's stack check keeps its own) is "
+                f"`{abi.STACK_LOW}:1` and so on",
+            ),
+            (f"`{abi.ASYNCIFY_MEMORY}`", "memory", "with `in_secondary_memory`"),
+        ),
+    ),
+    "control block": Table(
+        ("offset", "", ""),
+        (
+            *_CURRENT_AND_END,
+            (f"{abi.STATUS_OFFSET}", "i32", "*status*"),
+            (
+                f"{abi.STACK_POINTER_OFFSET}",
+                "pointer",
+                "*stack pointer*: the shadow stack pointer to run with, or that was left behind; 0: none",
+            ),
+            (
+                f"{abi.RESULTS_OFFSET} + {abi.RESULT_SIZE} *k*",
+                "",
+                f"result *k* of the resumed import, in its own type's bytes, at most {abi.MOST_RESULTS} of them",
+            ),
+            (f"{abi.FRAMES_OFFSET}", "", "a good place for the asyncify stack to begin"),
+        ),
+    ),
+    "statuses": Table(
+        ("status", "", "written by"),
+        tuple([(f"{status}", f"{status.name}: {status.text}", status.writer) for status in Status]),
+    ),
+}
+
+
+def render_table(name: str) -> str:
+    """Return a table in Markdown."""
+    head, rows = TABLES[name]
+    lines = (head, tuple(["---"] * len(head)), *rows)
+    return "".join(["|" + "".join([f" {cell} |" if cell else " |" for cell in cells]) + "\n" for cells in lines])
+
+
+def render_page() -> str:
+    """Return docs/abi.md with its tables brought up to date."""
+    return MARK.sub(lambda mark: mark[1] + render_table(mark[2]), PAGE.read_text())
+
+
+def render_javascript() -> str:
+    """Return abi.js; members of enumerations have the name of that in front of theirs."""
+    constants = {name: value for name, value in vars(abi).items() if name.isupper() and isinstance(value, int | str)}
+    for kind in (State, Status, Fact):
+        constants |= {f"{kind.__name__.upper()}_{member.name}": int(member) for member in kind}
+    return (
+        ABOUT + "".join([f"\nexport const {name} = {json.dumps(value)};" for name, value in constants.items()]) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render_page())
+    JAVASCRIPT.write_text(render_javascript())

@@ -1,0 +1,65 @@
+/**
+ * The contract with instrumented modules: names and numbers of docs/abi.md.
+ *
+ * Rendered from src/caesura/abi.py by docs/render_abi.py.
+ */
+
+export const OWN_PREFIX = "asyncify_";
+export const START_UNWIND = "asyncify_start_unwind";
+export const STOP_UNWIND = "asyncify_stop_unwind";
+export const START_REWIND = "asyncify_start_rewind";
+export const STOP_REWIND = "asyncify_stop_rewind";
+export const GET_STATE = "asyncify_get_state";
+export const ASYNCIFY_MODULE = "asyncify";
+export const IMPORTED_START_UNWIND = "start_unwind";
+export const IMPORTED_STOP_UNWIND = "stop_unwind";
+export const IMPORTED_START_REWIND = "start_rewind";
+export const IMPORTED_STOP_REWIND = "stop_rewind";
+export const IMPORTED_GET_STATE = "get_state";
+export const GLOBALS_MODULE = "env";
+export const STATE_GLOBAL = "__asyncify_state";
+export const DATA_GLOBAL = "__asyncify_data";
+export const OVERFLOW_FUNCTION = "asyncify_stack_overflow";
+export const ENTERED_FUNCTION = "asyncify_entered_while_unwinding";
+export const LEFT_OUT_FUNCTION = "asyncify_suspended_where_left_out";
+export const ENTRY_PREFIX = "asyncify_entry:";
+export const DATA_POINTER = "asyncify_data_pointer";
+export const SET_DATA_POINTER = "asyncify_set_data_pointer";
+export const STACK_POINTER = "asyncify_stack_pointer";
+export const STACK_LOW = "asyncify_stack_low";
+export const STACK_HIGH = "asyncify_stack_high";
+export const ASYNCIFY_MEMORY = "asyncify_memory";
+export const LINKER_STACK_POINTER = "__stack_pointer";
+export const CONTROL_BLOCK = 16;
+export const CURRENT_OFFSET = 0;
+export const STATUS_OFFSET = 16;
+export const STACK_POINTER_OFFSET = 24;
+export const RESULTS_OFFSET = 32;
+export const RESULT_SIZE = 16;
+export const MOST_RESULTS = 16;
+export const FRAMES_OFFSET = 288;
+export const FUNCTIONS_SECTION = "asyncify.functions";
+export const FACTS_SECTION = "asyncify.facts";
+export const RESULTS_SECTION = "asyncify.results";
+export const EXPORTED_IMPORTS_SECTION = "asyncify.exported_imports";
+export const NUMBER_RESULT = 0;
+export const REFERENCE_RESULT = 1;
+export const MOST_RESULTS_TOLD = 127;
+export const BUILTIN_RESULTS = 128;
+export const BUILTIN_MODULES = "wasm:";
+export const STATE_NORMAL = 0;
+export const STATE_UNWINDING = 1;
+export const STATE_REWINDING = 2;
+export const STATE_OVERFLOWED = 3;
+export const STATUS_RUN = 0;
+export const STATUS_SUSPEND = 1;
+export const STATUS_RESUME = 2;
+export const STATUS_RESUME_CALL = 3;
+export const STATUS_LOST = 5;
+export const FACT_BY_LISTS = 1;
+export const FACT_CALLS_REFERENCES = 2;
+export const FACT_ADDED_MEMORY = 4;
+export const FACT_UNCLEAR_STACK = 8;
+export const FACT_STACK_LOW = 16;
+export const FACT_FIXED_STACK = 32;
+export const FACT_HIDDEN_STACK = 64;

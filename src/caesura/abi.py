@@ -1,0 +1,156 @@
+"""The contract between instrumented modules and hosts: every name and number that both sides must agree on.
+
+The transformation, the asyncio host and the command line take them from here. `docs/render_abi.py` makes the tables of
+docs/abi.md and the JavaScript host's `abi.js` of them, and a test says when those are stale. That page tells how the
+parts work together.
+
+What is a module's own affair is not here: the layout of frames, names of functions that nobody looks up.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final, Self
+
+# What is exported, or named, by the transformation begins so.
+OWN_PREFIX: Final = "asyncify_"
+
+# The plain ABI: exported functions.
+START_UNWIND: Final = "asyncify_start_unwind"
+STOP_UNWIND: Final = "asyncify_stop_unwind"
+START_REWIND: Final = "asyncify_start_rewind"
+STOP_REWIND: Final = "asyncify_stop_rewind"
+GET_STATE: Final = "asyncify_get_state"
+
+# The same as imports of the guest's own runtime.
+ASYNCIFY_MODULE: Final = "asyncify"
+IMPORTED_START_UNWIND: Final = "start_unwind"
+IMPORTED_STOP_UNWIND: Final = "stop_unwind"
+IMPORTED_START_REWIND: Final = "start_rewind"
+IMPORTED_STOP_REWIND: Final = "stop_rewind"
+IMPORTED_GET_STATE: Final = "get_state"
+RUNTIME_IMPORTS: Final = (
+    IMPORTED_START_UNWIND,
+    IMPORTED_STOP_UNWIND,
+    IMPORTED_START_REWIND,
+    IMPORTED_STOP_REWIND,
+    IMPORTED_GET_STATE,
+)
+
+# The globals that modules share, imported from a module and exported under these names.
+GLOBALS_MODULE: Final = "env"
+STATE_GLOBAL: Final = "__asyncify_state"
+DATA_GLOBAL: Final = "__asyncify_data"
+
+# Functions that trap, by the names in the name section that say why.
+OVERFLOW_FUNCTION: Final = "asyncify_stack_overflow"
+ENTERED_FUNCTION: Final = "asyncify_entered_while_unwinding"
+LEFT_OUT_FUNCTION: Final = "asyncify_suspended_where_left_out"
+
+# The thunk ABI: exports.
+ENTRY_PREFIX: Final = "asyncify_entry:"
+DATA_POINTER: Final = "asyncify_data_pointer"
+SET_DATA_POINTER: Final = "asyncify_set_data_pointer"
+STACK_POINTER: Final = "asyncify_stack_pointer"
+STACK_LOW: Final = "asyncify_stack_low"
+STACK_HIGH: Final = "asyncify_stack_high"
+ASYNCIFY_MEMORY: Final = "asyncify_memory"
+
+# What linkers call the shadow stack pointer: hosts look for it among exports.
+LINKER_STACK_POINTER: Final = "__stack_pointer"
+
+# The control block: where it lies in a memory of its own, and the places in it, in bytes from its address. The plain
+# ABI's data structure is its beginning: *current*, and *end* behind it.
+CONTROL_BLOCK: Final = 16
+CURRENT_OFFSET: Final = 0
+STATUS_OFFSET: Final = 16
+STACK_POINTER_OFFSET: Final = 24
+RESULTS_OFFSET: Final = 32
+RESULT_SIZE: Final = 16
+MOST_RESULTS: Final = 16
+FRAMES_OFFSET: Final = RESULTS_OFFSET + RESULT_SIZE * MOST_RESULTS
+
+# Custom sections.
+FUNCTIONS_SECTION: Final = "asyncify.functions"
+FACTS_SECTION: Final = "asyncify.facts"
+RESULTS_SECTION: Final = "asyncify.results"
+EXPORTED_IMPORTS_SECTION: Final = "asyncify.exported_imports"
+
+# In the section of results: a result's kind, the most results that are told, and the flag of an import that an engine
+# may provide itself, because its module's name begins so.
+NUMBER_RESULT: Final = 0
+REFERENCE_RESULT: Final = 1
+MOST_RESULTS_TOLD: Final = 127
+BUILTIN_RESULTS: Final = 128
+BUILTIN_MODULES: Final = "wasm:"
+
+
+class _Described(IntEnum):
+    """Numbers with what docs/abi.md says of each; `writer` is who writes a status."""
+
+    text: str
+    writer: str
+
+    def __new__(cls, value: int, text: str, writer: str = "") -> Self:
+        """Make a member."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.text = text
+        member.writer = writer
+        return member
+
+
+class State(_Described):
+    """The values of the global with the state."""
+
+    NORMAL = 0, "normal"
+    UNWINDING = 1, "unwinding"
+    REWINDING = 2, "rewinding"
+    OVERFLOWED = 3, "an asyncify stack has overflowed, see below"
+
+
+class Status(_Described):
+    """The values of the control block's status, by which host and guest tell each other what to do."""
+
+    RUN = 0, "nothing is going on", "both"
+    SUSPEND = 1, "unwind when this import returns", "host"
+    RESUME = 2, "rewind; the import's results are in the block", "host"
+    RESUME_CALL = 3, "rewind, and call the import again", "host"
+    LOST = 5, "a suspension was asked for, but nothing was unwound", "guest"
+
+
+class Fact(_Described):
+    """The flags in the section of facts."""
+
+    BY_LISTS = (
+        1,
+        "lists said which functions may suspend (an only-list, a remove-list or `ignore_indirect`), so others may be "
+        "on the stack when it happens, and a host must look before it lets a call unwind",
+    )
+    CALLS_REFERENCES = (
+        2,
+        "the module calls through references, or through tables that others can change, so that functions of others "
+        "may stand between its own",
+    )
+    ADDED_MEMORY = 4, "the memory is one that the transformation added, and all of it is the host's"
+    UNCLEAR_STACK = (
+        8,
+        "there seems to be a shadow stack, but it is not clear which global is its pointer, so a host should not let "
+        "another call suspend while one has not ended",
+    )
+    STACK_LOW = (
+        16,
+        "the lowest address of the guest's own shadow stack follows, an unsigned LEB128 number; where no linker's "
+        "symbol tells, it may lie below it",
+    )
+    FIXED_STACK = (
+        32,
+        "the code compares the stack pointer with ends of the guest's own shadow stack, which are constants in it, "
+        "so a host should not let a call run on another stack",
+    )
+    HIDDEN_STACK = (
+        64,
+        "there is a shadow stack, and its pointer is not exported as `__stack_pointer`, nor by thunks, so a host "
+        "that has no other way to it (such as exported functions that read and set it) should not let another call "
+        "suspend while one has not ended",
+    )
