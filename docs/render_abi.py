@@ -153,9 +153,8 @@ def render_javascript() -> str:
     constants = {name: value for name, value in vars(abi).items() if name.isupper() and isinstance(value, int | str)}
     for kind in (State, Status, Fact):
         constants |= {f"{kind.__name__.upper()}_{member.name}": int(member) for member in kind}
-    return (
-        ABOUT + "".join([f"\nexport const {name} = {json.dumps(value)};" for name, value in constants.items()]) + "\n"
-    )
+    lines = [f"export const {name} = {json.dumps(value)};\n" for name, value in constants.items()]
+    return "".join([ABOUT, "\n", *lines])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,34 @@
  * of a table) are driven with both. A factory and not a class: minifiers shorten variables, but not properties.
  */
 
+import {
+  ASYNCIFY_MEMORY,
+  CONTROL_BLOCK,
+  CURRENT_OFFSET,
+  EXPORTED_IMPORTS_SECTION,
+  FACTS_SECTION,
+  FACT_ADDED_MEMORY,
+  FACT_BY_LISTS,
+  FACT_CALLS_REFERENCES,
+  FACT_FIXED_STACK,
+  FACT_HIDDEN_STACK,
+  FACT_STACK_LOW,
+  FACT_UNCLEAR_STACK,
+  FRAMES_OFFSET,
+  FUNCTIONS_SECTION,
+  MOST_RESULTS_TOLD,
+  RESULTS_SECTION,
+  SET_DATA_POINTER,
+  STACK_POINTER_OFFSET,
+  START_REWIND,
+  START_UNWIND,
+  STATUS_OFFSET,
+  STATUS_RESUME_CALL,
+  STATUS_RUN,
+  STATUS_SUSPEND,
+  STOP_REWIND,
+  STOP_UNWIND,
+} from "./abi.js";
 import { checkResult, isEntry, isObject, REWINDING, RUNNING, UNWINDING } from "./call.js";
 import { EngineInstance, fail, isExported, SuspendError } from "./errors.js";
 import { isAddress } from "./options.js";
@@ -36,26 +64,8 @@ import { guestFrames, moduleOf } from "./trace.js";
  * @property {string | null} [importedStringConstants] For the engine's compiler: the module of imported strings.
  */
 
-// The control block of the thunk ABI, in bytes from its address. The plain ABI knows only the beginning, but has the same
-// room here.
-const CURRENT = 0;
-const STATUS = 16;
-const STACK_POINTER = 24;
-const FRAMES = 288;
-const RUN = 0;
-const SUSPEND = 1;
-const CALL_AGAIN = 3;
 // What one push of frame values can need, in bytes: with less left when a call traps, the stack was too small.
 const PUSH = 128;
-
-// What a module tells of itself in its section of facts.
-const BY_LISTS = 1;
-const CALLS_REFERENCES = 2;
-const ADDED_MEMORY = 4;
-const UNCLEAR_STACK = 8;
-const STACK_LOW = 16;
-const FIXED_STACK = 32;
-const HIDDEN_STACK = 64;
 
 // About as many frames as a native stack of a megabyte can hold.
 const DEFAULT = 1 << 19;
@@ -98,25 +108,25 @@ export let instrumentedAny = false;
 export function describe(module) {
   const entries = WebAssembly.Module.exports(module);
   const has = (/** @type {string} */ wanted) => entries.some(({ name }) => name == wanted);
-  const instrumented = has("asyncify_start_unwind");
+  const instrumented = has(START_UNWIND);
   instrumentedAny ||= instrumented;
-  const [listed, kinds, [facts, ...rest], again] = ["functions", "results", "facts", "exported_imports"].map(
-    (name) => new Uint8Array(WebAssembly.Module.customSections(module, `asyncify.${name}`)[0]),
+  const [listed, kinds, [facts, ...rest], again] = [FUNCTIONS_SECTION, RESULTS_SECTION, FACTS_SECTION, EXPORTED_IMPORTS_SECTION].map(
+    (name) => new Uint8Array(WebAssembly.Module.customSections(module, name)[0]),
   );
   /** @type {Uint8Array[]} */
   const results = [];
-  for (let at = 0; at < kinds.length; ) results.push(kinds.subarray(at, (at += 1 + (kinds[at] & 127))));
+  for (let at = 0; at < kinds.length; ) results.push(kinds.subarray(at, (at += 1 + (kinds[at] & MOST_RESULTS_TOLD))));
   const numbers = readNumbers(again);
   const exportedImports = new Map(numbers.flatMap((number, at) => (at % 2 ? [] : [[number, numbers[at + 1]]])));
   const reached = [...entries, ...WebAssembly.Module.imports(module)].some(({ kind }) => kind == "table");
   return {
     instrumented,
-    thunks: has("asyncify_set_data_pointer"),
+    thunks: has(SET_DATA_POINTER),
     listed,
     results,
-    facts: facts ?? (reached ? CALLS_REFERENCES : 0),
+    facts: facts ?? (reached ? FACT_CALLS_REFERENCES : 0),
     exportedImports,
-    stackLow: facts & STACK_LOW ? readNumbers(rest)[0] : undefined,
+    stackLow: facts & FACT_STACK_LOW ? readNumbers(rest)[0] : undefined,
   };
 }
 
@@ -174,7 +184,7 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
     if (!pointers.length) {
       const { buffer } = memory;
       pointers = width > 4 ? new BigUint64Array(buffer) : new Uint32Array(buffer);
-      if (exports.asyncify_memory) end = buffer.byteLength;
+      if (exports[ASYNCIFY_MEMORY]) end = buffer.byteLength;
     }
     return pointers;
   };
@@ -217,13 +227,13 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
     const from = unsigned(start);
     const at = Math.ceil(from / 16) * 16;
     const to = limit === undefined ? from + stackSize : unsigned(limit);
-    if (at + FRAMES > to) throw tooSmall(to - at - FRAMES);
+    if (at + FRAMES_OFFSET > to) throw tooSmall(to - at - FRAMES_OFFSET);
     if (to > memory.buffer.byteLength) throw new RangeError(`asyncify stack at ${from} to ${to}: beyond the memory's end`);
     if (typeof start == "bigint") width = 8;
     pointer = like(start, at);
-    if (thunks) tell(exports.asyncify_set_data_pointer);
+    if (thunks) tell(exports[SET_DATA_POINTER]);
     place = at / width;
-    base = at + FRAMES;
+    base = at + FRAMES_OFFSET;
     end = to;
     pointers = [];
     // What an allocator gives has been used before.
@@ -232,9 +242,9 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
 
   /** Return where the asyncify stack is to lie, and its end if that is not `stackSize` behind. */
   const findRoom = () => {
-    if (exports.asyncify_memory) return [16, memory.buffer.byteLength];
+    if (exports[ASYNCIFY_MEMORY]) return [CONTROL_BLOCK, memory.buffer.byteLength];
     if (region) return region;
-    if (facts & ADDED_MEMORY) {
+    if (facts & FACT_ADDED_MEMORY) {
       // Nobody else uses it.
       memory.grow(Math.ceil(Math.max(0, stackSize - memory.buffer.byteLength) / 65536));
       return [0];
@@ -258,10 +268,10 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
   const own = (call, status, current = base) => {
     if (owner != call && owner?.promise) owner.frames = new Uint8Array(memory.buffer).slice(base, owner.limit);
     owner = call;
-    write(CURRENT, current);
+    write(CURRENT_OFFSET, current);
     write(width, end);
-    write(STATUS, status);
-    write(STACK_POINTER, 0);
+    write(STATUS_OFFSET, status);
+    write(STACK_POINTER_OFFSET, 0);
   };
 
   /** Whether the guest calls an import through a thunk: its own it does, others it may have in a table. @param {Site} site */
@@ -304,10 +314,10 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
    */
   const recover = (call, error) => {
     if (call.state && !call.direct) {
-      if (call.state == UNWINDING && read(CURRENT) + PUSH > end) error = tooSmall(end - base, `export ${call.name}: `);
-      own(call, RUN);
+      if (call.state == UNWINDING && read(CURRENT_OFFSET) + PUSH > end) error = tooSmall(end - base, `export ${call.name}: `);
+      own(call, STATUS_RUN);
       try {
-        exports.asyncify_stop_unwind();
+        exports[STOP_UNWIND]();
       } catch {
         // It reports the overflow once more.
       }
@@ -339,7 +349,7 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
      */
     add(instance, description, foreign) {
       instances.set(instance, description);
-      wary ||= !!(description.facts & BY_LISTS || (checkStack && (foreign || description.facts & CALLS_REFERENCES)));
+      wary ||= !!(description.facts & FACT_BY_LISTS || (checkStack && (foreign || description.facts & FACT_CALLS_REFERENCES)));
     },
 
     /** Remember what may be the memory. @param {any} value */
@@ -351,9 +361,9 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
     link(given) {
       exports = given;
       const imported = memory;
-      memory = exports.asyncify_memory ?? exports[/** @type {string} */ (memoryName)];
+      memory = exports[ASYNCIFY_MEMORY] ?? exports[/** @type {string} */ (memoryName)];
       if (!memoryName) [exports.memory, ...Object.values(exports), imported].forEach(guest.offer);
-      const isMain = (/** @type {any} */ value) => value instanceof WebAssembly.Memory && value != exports.asyncify_memory;
+      const isMain = (/** @type {any} */ value) => value instanceof WebAssembly.Memory && value != exports[ASYNCIFY_MEMORY];
       stacks = makeStacks(exports, take, shadowStackSize, stackLow, [exports.memory, ...Object.values(exports), imported].find(isMain));
     },
 
@@ -368,7 +378,7 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
       if (closed) fail(CLOSED);
       if (idle) stacks.wake(call);
       if (!call.state) {
-        if ((singleStack ?? facts & FIXED_STACK) && calls.size) {
+        if ((singleStack ?? facts & FACT_FIXED_STACK) && calls.size) {
           const why = singleStack ? "singleStack" : "the guest compares its C stack pointer with constants; singleStack: false allows it";
           fail(`export ${call.name}: another call has not ended (${why})`);
         }
@@ -378,10 +388,10 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
       if (call.direct) return;
       const outer = stacks.enter(call);
       if (call.state) {
-        own(call, CALL_AGAIN, call.limit);
+        own(call, STATUS_RESUME_CALL, call.limit);
         if (call.frames) new Uint8Array(memory.buffer).set(call.frames, base);
         call.frames = undefined;
-        if (!call.thunk) exports.asyncify_start_rewind(pointer);
+        if (!call.thunk) exports[START_REWIND](pointer);
       }
       return outer;
     },
@@ -406,8 +416,8 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
         if (!call.direct) stacks.adopt(call);
       }
       if (!call.direct) {
-        if (calls.size > 1 && singleStack == undefined && (facts & UNCLEAR_STACK || (facts & HIDDEN_STACK && !stacks.known))) {
-          const way = facts & UNCLEAR_STACK ? "export its pointer as" : "instrument with --thunks, or export";
+        if (calls.size > 1 && singleStack == undefined && (facts & FACT_UNCLEAR_STACK || (facts & FACT_HIDDEN_STACK && !stacks.known))) {
+          const way = facts & FACT_UNCLEAR_STACK ? "export its pointer as" : "instrument with --thunks, or export";
           const why = `nobody knows where the guest's C stack is: ${way} __stack_pointer (singleStack: false allows it)`;
           refuse(site, `another call has not ended, and ${why}`);
         }
@@ -425,8 +435,8 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
       call.promise = suspendAlways ? Promise.resolve(result) : result;
       call.state = UNWINDING;
       if (!call.direct) {
-        own(call, byThunk(site) ? SUSPEND : RUN);
-        if (!byThunk(site)) tell(exports.asyncify_start_unwind);
+        own(call, byThunk(site) ? STATUS_SUSPEND : STATUS_RUN);
+        if (!byThunk(site)) tell(exports[START_UNWIND]);
       }
       return site.blank;
     },
@@ -440,8 +450,8 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
       if (call.state != REWINDING || call.site != site) throw lost(call);
       call.state = RUNNING;
       if (!call.direct && !byThunk(site)) {
-        write(STATUS, RUN);
-        exports.asyncify_stop_rewind();
+        write(STATUS_OFFSET, STATUS_RUN);
+        exports[STOP_REWIND]();
       }
       const value = checkResult(site, /** @type {Function} */ (call.answer)());
       call.converts = isObject(value);
@@ -456,14 +466,14 @@ export function makeGuest({ instrumented, thunks, facts, stackLow }, options) {
     leave(call, outer) {
       if (call.direct) return;
       // Entry thunks have put the pointer back, if they know it.
-      stacks.leave(call, outer, call.state == UNWINDING ? read(STACK_POINTER) : 0);
+      stacks.leave(call, outer, call.state == UNWINDING ? read(STACK_POINTER_OFFSET) : 0);
       if (call.state == UNWINDING) {
-        call.limit = read(CURRENT);
-        own(call, RUN, call.limit);
+        call.limit = read(CURRENT_OFFSET);
+        own(call, STATUS_RUN, call.limit);
         if (!call.thunk) {
           // Binaryen's modules write first, and trap here.
           if (call.limit > end) throw recover(call);
-          exports.asyncify_stop_unwind();
+          exports[STOP_UNWIND]();
         }
       }
       if (call.state == REWINDING || (call.state && call.limit == base)) throw recover(call, lost(call));

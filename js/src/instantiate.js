@@ -3,6 +3,7 @@
  * are; exports stay what they are, so that they can be put into tables and imported elsewhere.
  */
 
+import { BUILTIN_MODULES, BUILTIN_RESULTS, ENTRY_PREFIX, STATE_GLOBAL } from "./abi.js";
 import { importStub, isObject } from "./call.js";
 import { EngineInstance, engineInstantiate, enginePromising, EngineSuspending, isExported } from "./errors.js";
 import { describe, makeGuest } from "./guest.js";
@@ -18,7 +19,6 @@ export const defaults = {};
 
 /** The guests whose modules share globals, by the one that is their state. @type {WeakMap<object, Guest>} */
 const groups = new WeakMap();
-const STATE = "__asyncify_state";
 
 /**
  * Leave out functions that the engine provides itself: it does not show them among the imports, but they have indices.
@@ -27,7 +27,7 @@ const STATE = "__asyncify_state";
  * @param {string} module That of the next import.
  */
 function skipBuiltins({ results }, originals, module) {
-  while (results[originals.length]?.[0] > 127 && !module.startsWith("wasm:")) originals.push(undefined);
+  while (results[originals.length]?.[0] >= BUILTIN_RESULTS && !module.startsWith(BUILTIN_MODULES)) originals.push(undefined);
 }
 
 /** Return what is to be imported. @param {any} imports @param {string} module @param {string} name */
@@ -59,15 +59,15 @@ function prepare(compiled, imports, options) {
   const description = describe(compiled);
   const chosen = { ...defaults, ...checkOptions(options) };
   const wanted = WebAssembly.Module.imports(compiled);
-  const shared = wanted.find(({ name }) => name == STATE);
-  const state = shared && find(imports, shared.module, STATE);
+  const shared = wanted.find(({ name }) => name == STATE_GLOBAL);
+  const state = shared && find(imports, shared.module, STATE_GLOBAL);
   const group = groups.get(state);
   const named = WebAssembly.Module.exports(compiled).some(({ name, kind }) => name == chosen.memory && kind == "memory");
   if (!group && description.instrumented && chosen.memory !== undefined && !named) {
     throw new TypeError(`option memory: '${chosen.memory}' is not exported as a memory`);
   }
   const guest = group ?? makeGuest(description, chosen);
-  if (guest.thunks != description.thunks) throw new WebAssembly.LinkError(`${STATE}: modules with and without thunks`);
+  if (guest.thunks != description.thunks) throw new WebAssembly.LinkError(`${STATE_GLOBAL}: modules with and without thunks`);
   if (state instanceof WebAssembly.Global) groups.set(state, guest);
   const lists = Object.create(null);
   /** What is imported, by function index, and what of it stays as it is. @type {any[]} */
@@ -100,7 +100,7 @@ function prepare(compiled, imports, options) {
   const link = (/** @type {WebAssembly.Instance} */ instance) => {
     const { exports } = instance;
     if (!group) guest.link(exports);
-    if (exports[STATE]) groups.set(exports[STATE], guest);
+    if (exports[STATE_GLOBAL]) groups.set(exports[STATE_GLOBAL], guest);
     exported.set(instance, { guest });
     guest.add(instance, description, [...passed].some((value) => exported.get(value)?.guest != guest));
     WebAssembly.Module.exports(compiled).forEach(({ name }, number) => {
@@ -108,7 +108,7 @@ function prepare(compiled, imports, options) {
       if (typeof value == "function" && !exported.has(value) && !passed.has(value)) {
         // Engines name an exported function after its index.
         const again = originals[description.exportedImports.get(number) ?? -1];
-        exported.set(value, { guest, name, thunk: exports[`asyncify_entry:${name}`], original: originals[+value.name], again });
+        exported.set(value, { guest, name, thunk: exports[ENTRY_PREFIX + name], original: originals[+value.name], again });
       }
     });
     return instance;

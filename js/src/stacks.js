@@ -19,6 +19,7 @@
  * resumed, it is noticed.
  */
 
+import { LINKER_STACK_POINTER, STACK_HIGH, STACK_LOW, STACK_POINTER } from "./abi.js";
 import { REWINDING, UNWINDING } from "./call.js";
 
 /** @typedef {import("./call.js").Call} Call */
@@ -54,15 +55,15 @@ export function makeStacks(exports, take, wanted, told, memory) {
   const set = exports._emscripten_stack_restore ?? exports.stackRestore;
   /** The global or the functions that hold the pointer. @type {{ value?: any }} */
   const register =
-    exports.asyncify_stack_pointer ??
-    exports.__stack_pointer ??
+    exports[STACK_POINTER] ??
+    exports[LINKER_STACK_POINTER] ??
     (get && set ? Object.defineProperty({}, "value", { get, set }) : {});
   /** The pointer where nothing runs; undefined where there is none. */
   const top = register.value;
 
   /** The globals in which the guest keeps the limits of its stack, if it does. @type {{ value: any }[][]} */
-  const [lows, highs] = ["low", "high"].map((end) =>
-    Object.keys(exports).flatMap((name) => (name.startsWith(`asyncify_stack_${end}`) ? exports[name] : [])),
+  const [lows, highs] = [STACK_LOW, STACK_HIGH].map((prefix) =>
+    Object.keys(exports).flatMap((name) => (name.startsWith(prefix) ? exports[name] : [])),
   );
   const readLow = exports.emscripten_stack_get_end ?? (() => (lows[0] ?? exports.__stack_low)?.value);
   const readHigh = exports.emscripten_stack_get_base ?? (() => (highs[0] ?? exports.__stack_high)?.value);

@@ -8,7 +8,6 @@ from typing import Final
 
 import pytest
 
-from caesura import abi
 from tests.support.paths import REPOSITORY
 
 RENDERING: Final = runpy.run_path(str(REPOSITORY / "docs" / "render_abi.py"))
@@ -23,12 +22,3 @@ def test_what_is_rendered_is_up_to_date(file: str, render: str) -> None:
 def test_every_table_has_its_place_in_the_page() -> None:
     places = [name for _, name in RENDERING["MARK"].findall(RENDERING["PAGE"].read_text())]
     assert sorted(places) == sorted(RENDERING["TABLES"])
-
-
-def test_names_and_numbers_mean_one_thing_each() -> None:
-    """Of names that hosts look for among exports, and of numbers in one place."""
-    names = [value for name, value in vars(abi).items() if name.isupper() and isinstance(value, str)]
-    assert len(set(names)) == len(names)
-    for kind in (abi.State, abi.Status, abi.Fact):
-        assert len({member.text for member in kind}) == len(kind.__members__)
-    assert all(fact.value == 1 << place for place, fact in enumerate(abi.Fact))

@@ -216,12 +216,8 @@ class Thunks:
         pointer = self._saved()
         passed = results if pointer else ()
         if passed not in self._leaving:
-            code = (
-                self._state_is(State.UNWINDING)
-                + c.IF_EMPTY
-                + self._set_state(State.NORMAL)
-                + self._leave_stack_pointer()
-            )
+            code = self._state_is(State.UNWINDING) + c.IF_EMPTY + self._set_state(State.NORMAL)
+            code += self._leave_stack_pointer()
             code += _ELSE + self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + _I32_EQ
             code += c.IF_EMPTY + self._set_status(Status.LOST) + c.END + c.END
             code += c.LOCAL_GET + b"\0" + self._stack_set() if pointer else b""
