@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from caesura.errors import MalformedModule
 from caesura.wasm import instructions as table
 from caesura.wasm.decode import EMPTY_BLOCK, read_immediates, read_locals, read_opcode
-from caesura.wasm.encode import encode_instruction
 from caesura.wasm.immediates import FORMS, skip_immediates
 from caesura.wasm.types import ABSTRACT, F64, FUNCREF, I32, make_reference
+from tests.support.encoding import encode_instruction
 
 _U32 = st.integers(0, 2**32 - 1)
 _HEAPS = st.one_of(st.sampled_from([ABSTRACT + byte for byte in range(0x69, 0x75)]), st.integers(0, 2**31 - 1))

@@ -17,11 +17,11 @@ import wasmtime
 
 from caesura.wasm import instructions as table
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
-from caesura.wasm.encode import encode_instruction
 from caesura.wasm.instructions import Instruction
 from caesura.wasm.module import Module
 from caesura.wasm.print_module import print_module
 from caesura.wasm.stack_typing import check_function
+from tests.support.encoding import encode_instruction
 
 _SURROUNDINGS = """
   (type $pair (struct (field $first (mut i32)) (field $small (mut i8)) (field $any (mut anyref))))

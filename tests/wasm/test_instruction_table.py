@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from caesura.wasm import code, opcodes
 from caesura.wasm import instructions as table
-from caesura.wasm import opcodes
 from caesura.wasm.alignment import NATURAL_ALIGNMENT
-from caesura.wasm.types import I32, V128
+from caesura.wasm.types import I32, I64, V128
 
 
 def test_every_code_has_one_row() -> None:
@@ -19,34 +19,34 @@ def test_only_the_known_pairs_share_a_text_name() -> None:
 
 
 def test_named_codes_agree_with_the_table() -> None:
-    for constant, code in vars(opcodes).items():
-        if not isinstance(code, int):
+    for constant, opcode in vars(opcodes).items():
+        if not isinstance(opcode, int):
             continue
         expected = constant.lower().removesuffix("_typed").removesuffix("_null")
-        actual = table.NAMES[code].replace(".", "_").removesuffix("_null")
+        actual = table.NAMES[opcode].replace(".", "_").removesuffix("_null")
         assert expected in (actual, actual.removesuffix("_non")), constant
 
 
 def test_lists_agree_with_the_rows() -> None:
     for row in table.ROWS:
-        code = row.code
-        assert table.NAMES[code] == row.name
-        assert table.IMMEDIATES[code] >= 0
-        assert table.PROPOSALS[code] == row.proposal
-        assert (table.POPS[code] == -1) == (row.params == "*")
-        if table.PUSHES[code] > 0:
-            assert table.RESULTS[code] == (table.PUSHES[code],)
+        assert table.NAMES[row.code] == row.name
+        assert table.IMMEDIATES[row.code] >= 0
+        assert (table.POPS[row.code] == -1) == (row.params == "*")
+        if row.effect == "control":
+            assert row.flow, row.name
+        elif row.effect != "call":
+            assert not row.flow, row.name
 
 
 def test_signatures_of_a_few_instructions() -> None:
     by_name = table.CODE_BY_NAME
     assert table.POPS[by_name["i32.add"]] == 2
-    assert table.PUSHES[by_name["i32.add"]] == I32
-    assert table.PUSHES[by_name["v128.load"]] == V128
-    assert table.PUSHES[by_name["i32.store"]] == 0
-    assert table.PUSHES[by_name["i64.add128"]] == -1
-    assert table.PUSHES[by_name["memory.size"]] == -1
-    assert table.POPS[by_name["call"]] == table.PUSHES[by_name["call"]] == -1
+    assert table.RESULTS[by_name["i32.add"]] == (I32,)
+    assert table.RESULTS[by_name["v128.load"]] == (V128,)
+    assert table.RESULTS[by_name["i32.store"]] == ()
+    assert table.RESULTS[by_name["i64.add128"]] == (I64, I64)
+    assert table.RESULTS[by_name["memory.size"]] == (table.ADDRESS,)
+    assert table.POPS[by_name["call"]] == -1
     assert table.POPS[0x17] == table.IMMEDIATES[0x17] == -1
 
 
@@ -68,6 +68,32 @@ def test_effects_of_a_few_instructions() -> None:
     }
     for name, effect in expected.items():
         assert table.EFFECTS[table.CODE_BY_NAME[name]] == effect, name
+
+
+def test_control_flow_of_a_few_instructions() -> None:
+    expected = {
+        "i32.add": table.FLOW_NEXT,
+        "call": table.FLOW_NEXT,
+        "if": table.FLOW_IF,
+        "try_table": table.FLOW_TRY,
+        "catch_all": table.FLOW_CATCH,
+        "br": table.FLOW_BRANCH,
+        "br_if": table.FLOW_BRANCH_IF,
+        "br_on_cast_fail": table.FLOW_BRANCH_ON,
+        "return_call_indirect": table.FLOW_RETURN,
+        "rethrow": table.FLOW_RAISE,
+    }
+    for name, flow in expected.items():
+        assert table.FLOWS[table.CODE_BY_NAME[name]] == flow, name
+
+
+def test_encoded_instructions_agree_with_the_table() -> None:
+    for constant, encoded in vars(code).items():
+        if constant.startswith("_") or not isinstance(encoded, bytes):
+            continue
+        type_first = constant.replace("CONST_I", "I").replace("_EMPTY", "").replace("EMPTY_", "")
+        name = table.NAMES[encoded[0]].replace(".", "_").removesuffix("_const").upper()
+        assert type_first in (name, f"{name}_I32"), constant
 
 
 def test_natural_alignments() -> None:

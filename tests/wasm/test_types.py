@@ -42,7 +42,6 @@ def test_parts_of_a_reference() -> None:
     reference = t.make_reference(7, False)
     assert t.is_reference(reference)
     assert not t.is_nullable(reference)
-    assert not t.is_defaultable(reference)
     assert t.heap_of(reference) == 7
     assert not t.is_abstract(7)
     assert t.nullable(reference) == t.make_reference(7, True)
@@ -54,7 +53,6 @@ def test_parts_of_a_reference() -> None:
 def test_a_number_type_is_no_reference() -> None:
     assert not t.is_reference(t.V128)
     assert not t.is_nullable(t.V128)
-    assert t.is_defaultable(t.V128)
 
 
 @pytest.mark.parametrize("encoded", ["", "00", "40", "63", "6340", "64ffffffff7f", "64ffffffffff7f", "7a", "ff"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.code_table import CodeTable
-from caesura.wasm.instructions import CODES, ROWS
+from caesura.wasm import instructions as table
 
 # Not an instruction, or one whose operand count takes a rule that is not supported in instrumented functions.
 UNSUPPORTED: Final = 0
@@ -39,71 +39,70 @@ BR_IF: Final = 20
 LEAVE: Final = 21
 NOP: Final = 22
 
+# Instructions with an action of their own.
 _BY_NAME: Final = {
     "local.get": LOCAL_GET,
     "local.set": LOCAL_SET,
     "local.tee": LOCAL_TEE,
     "global.get": GLOBAL_GET,
-    "ref.null": CONSTANT,
-    "ref.func": CONSTANT,
     "drop": DROP,
     "select": SELECT,
     "call": CALL,
     "call_indirect": CALL_INDIRECT,
     "call_ref": CALL_REF,
-    "block": CONSTRUCT,
-    "loop": CONSTRUCT,
-    "if": CONSTRUCT,
-    "try": CONSTRUCT,
-    "try_table": CONSTRUCT,
-    "else": ELSE,
-    "end": END,
-    "catch": HANDLER,
-    "catch_all": HANDLER,
-    "delegate": HANDLER,
-    "br_if": BR_IF,
-    "br": LEAVE,
-    "br_table": LEAVE,
-    "return": LEAVE,
-    "unreachable": LEAVE,
-    "throw": LEAVE,
-    "rethrow": LEAVE,
-    "throw_ref": LEAVE,
-    "return_call": LEAVE,
-    "return_call_indirect": LEAVE,
-    "return_call_ref": LEAVE,
     "nop": NOP,
 }
 
-_BY_EFFECT: Final = {
-    "pure": PURE,
-    "trapping": TRAPPING,
-    "read": READ,
-    "read_trapping": READ_TRAPPING,
-    "effect": EFFECT,
+_BY_FLOW: Final = {
+    table.FLOW_BLOCK: CONSTRUCT,
+    table.FLOW_LOOP: CONSTRUCT,
+    table.FLOW_IF: CONSTRUCT,
+    table.FLOW_TRY: CONSTRUCT,
+    table.FLOW_ELSE: ELSE,
+    table.FLOW_CATCH: HANDLER,
+    table.FLOW_DELEGATE: HANDLER,
+    table.FLOW_END: END,
+    table.FLOW_BRANCH_IF: BR_IF,
+    table.FLOW_BRANCH_ON: UNSUPPORTED,
+    table.FLOW_BRANCH: LEAVE,
+    table.FLOW_BRANCH_TABLE: LEAVE,
+    table.FLOW_RETURN: LEAVE,
+    table.FLOW_RAISE: LEAVE,
 }
 
-ACTIONS: Final[list[int]] = [UNSUPPORTED] * CODES
+_BY_EFFECT: Final = {
+    table.PURE: PURE,
+    table.TRAPPING: TRAPPING,
+    table.READ: READ,
+    table.READ_TRAPPING: READ_TRAPPING,
+    table.EFFECT: EFFECT,
+}
+
+
+def _action(row: table.Instruction) -> int:
+    if row.name in _BY_NAME:
+        return _BY_NAME[row.name]
+    if table.FLOWS[row.code] != table.FLOW_NEXT:
+        return _BY_FLOW[table.FLOWS[row.code]]
+    if row.params == "*" or row.results == "*":
+        return UNSUPPORTED
+    if row.params == "" and row.effect == "pure":
+        return CONSTANT
+    return _BY_EFFECT[table.EFFECTS[row.code]]
+
+
+ACTIONS: Final[list[int]] = [UNSUPPORTED] * table.CODES
 
 # Operands taken and given; meaningful for PURE to EFFECT only.
-TAKEN: Final[list[int]] = [0] * CODES
-GIVEN: Final[list[int]] = [0] * CODES
+TAKEN: Final[list[int]] = [0] * table.CODES
+GIVEN: Final[list[int]] = [0] * table.CODES
 
 
 def _fill() -> None:
-    for row in ROWS:
-        taken = row.params.split()
-        given = row.results.split()
-        TAKEN[row.code] = len(taken)
-        GIVEN[row.code] = len(given)
-        if row.name in _BY_NAME:
-            ACTIONS[row.code] = _BY_NAME[row.name]
-        elif "*" in taken or "*" in given or row.effect not in _BY_EFFECT:
-            ACTIONS[row.code] = UNSUPPORTED
-        elif not taken and row.effect == "pure":
-            ACTIONS[row.code] = CONSTANT
-        else:
-            ACTIONS[row.code] = _BY_EFFECT[row.effect]
+    for row in table.ROWS:
+        ACTIONS[row.code] = _action(row)
+        TAKEN[row.code] = len(row.params.split())
+        GIVEN[row.code] = len(row.results.split())
 
 
 _fill()

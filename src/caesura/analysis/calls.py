@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.errors import MalformedModule
+from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import (
     FORM_BLOCK,
@@ -28,7 +29,9 @@ from caesura.wasm.immediates import (
     FORM_MEMARG,
     FORM_NONE,
     FORM_TRY_TABLE,
+    FORM_TWO_LEBS,
     FORMS,
+    read_instruction,
     read_prefixed,
     skip_immediates,
     skip_leb,
@@ -47,25 +50,32 @@ _TABLE_CHANGE: Final = 35
 _TABLE_COPY: Final = 36
 _TABLE_INIT: Final = 37
 
+# What the forms of immediates become where an instruction is looked at.
+_OWN_FORM_OF: Final = {FORM_NONE: _CONTROL, FORM_LEB: _CONTROL_LEB, FORM_TWO_LEBS: _TABLE_CALL}
+
 # An index that is not known before the program runs.
 ANY_INDEX: Final = -1
 
 
 def _own_forms() -> list[int]:
     forms = list(FORMS)
-    for code in (op.END, op.ELSE, op.CATCH_ALL, op.UNREACHABLE, op.RETURN, op.THROW_REF):
-        forms[code] = _CONTROL
-    for code in (op.CALL, op.RETURN_CALL, op.CALL_REF, op.RETURN_CALL_REF, op.BR, op.BR_IF):
-        forms[code] = _CONTROL_LEB
-    for code in (op.CATCH, op.DELEGATE, op.THROW, op.RETHROW, op.REF_FUNC):
-        forms[code] = _CONTROL_LEB
-    for code in (op.CALL_INDIRECT, op.RETURN_CALL_INDIRECT):
-        forms[code] = _TABLE_CALL
-    for code in (op.TABLE_SET, op.TABLE_GROW, op.TABLE_FILL):
-        forms[code] = _TABLE_CHANGE
-    forms[op.TABLE_COPY] = _TABLE_COPY
-    forms[op.TABLE_INIT] = _TABLE_INIT
+    for code in range(table.CODES):
+        if _is_looked_at(code):
+            forms[code] = _OWN_FORM_OF.get(forms[code], forms[code])
+        kind = table.IMMEDIATES[code]
+        if kind == table.IMMEDIATE_TABLE and table.EFFECTS[code] == table.EFFECT:
+            forms[code] = _TABLE_CHANGE
+        elif kind == table.IMMEDIATE_TABLE_TABLE:
+            forms[code] = _TABLE_COPY
+        elif kind == table.IMMEDIATE_ELEM_TABLE:
+            forms[code] = _TABLE_INIT
     return forms
+
+
+def _is_looked_at(code: int) -> bool:
+    """Tell whether an instruction takes part in control flow, calls, or refers to a function."""
+    is_control = table.FLOWS[code] != table.FLOW_NEXT or table.EFFECTS[code] == table.CALL
+    return is_control or table.IMMEDIATES[code] == table.IMMEDIATE_FUNC
 
 
 _FORMS: Final[list[int]] = _own_forms()
@@ -147,6 +157,7 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
     data = module.data
     end = module.body_ends[caller]
     forms = _FORMS
+    flows = table.FLOWS
     functions = len(last_caller)
     callees = graph.callees[caller]
     private = graph.private_tables
@@ -187,6 +198,9 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
             elif code == op.CALL_REF or code == op.RETURN_CALL_REF:
                 if dead < 0:
                     graph.indirect[caller] = True
+            elif flows[code] == table.FLOW_BRANCH_ON:
+                if value > depth:
+                    raise _bad_label(value, depth, opcode)
             elif code == op.DELEGATE:
                 depth -= 1
                 if depth < 0 or value > depth:
@@ -198,7 +212,7 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
             elif code == op.REF_FUNC and value < module.imported_functions:
                 if not graph.referring or graph.referring[-1] != caller:
                     graph.referring.append(caller)
-            if dead < 0 and _never_goes_on(code):
+            if dead < 0 and flows[code] >= table.FLOW_BRANCH:
                 dead = depth
         elif form == _CONTROL:
             if code == op.END:
@@ -229,14 +243,14 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
                 dead = depth
         elif form == _TABLE_CALL:
             type_index, position = read_u32(data, position)
-            table, position = read_u32(data, position)
+            table_index, position = read_u32(data, position)
             if dead < 0:
-                if table >= len(private) or not private[table]:
+                if table_index >= len(private) or not private[table_index]:
                     graph.indirect[caller] = True
                 elif _may_follow_constant(data, opcode):
                     perhaps_constant.append(opcode)
                 else:
-                    graph.add_table_call(caller, table, type_index, ANY_INDEX)
+                    graph.add_table_call(caller, table_index, type_index, ANY_INDEX)
                 if code == op.RETURN_CALL_INDIRECT:
                     dead = depth
         elif form == FORM_TRY_TABLE:
@@ -252,12 +266,6 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
         raise MalformedModule(f"function body should end at byte offset {end} with its final `end`", min(position, end))
     if perhaps_constant:
         _read_constant_calls(data, module.body_starts[caller], perhaps_constant, caller, graph)
-
-
-def _never_goes_on(code: int) -> bool:
-    if code == op.BR or code == op.THROW or code == op.RETHROW:
-        return True
-    return code == op.RETURN_CALL or code == op.RETURN_CALL_REF
 
 
 def _read_change(data: bytes, position: int, form: int, graph: CallGraph) -> int:
@@ -293,11 +301,7 @@ def _read_constant_calls(data: bytes, start: int, calls: list[int], caller: OwnF
         before = position
         while position < call:
             before = position
-            code = data[position]
-            position += 1
-            if code >= 0xFB:
-                code, position = read_prefixed(data, before)
-            position = skip_immediates(data, position, FORMS[code])
+            position = read_instruction(data, before)[2]
         index = constant_index(data, before) if data[before] == op.I32_CONST else ANY_INDEX
         type_index, after = read_u32(data, call + 1)
         graph.add_table_call(caller, read_u32(data, after)[0], type_index, index)

@@ -17,7 +17,8 @@ from typing import Final
 
 from caesura.analysis.calls import ANY_INDEX, CallGraph
 from caesura.wasm import opcodes as op
-from caesura.wasm.leb128 import read_s32, read_u32
+from caesura.wasm.constant import constant_number
+from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.segments import ACTIVE, PASSIVE, ElementSegment, read_element_segments
 from caesura.wasm.type_matching import same_types, with_supertypes
@@ -177,17 +178,13 @@ class _Contents:
     def _place(self, table: int) -> dict[int, set[int]]:
         """Return what segments put at each index; gives up (`_is_fixed`) where an offset is not a constant."""
         places: dict[int, set[int]] = {}
-        data = self._module.data
         for number in self._active[table]:
             segment = self._segments[number]
-            if data[segment.offset_start] != op.I32_CONST:
+            offset = constant_number(self._module.data, segment.offset_start, segment.offset_end)
+            if offset is None:
                 self._is_fixed[table] = False
                 return places
-            offset, end = read_s32(data, segment.offset_start + 1)
-            if data[end] != op.END:
-                self._is_fixed[table] = False
-                return places
-            place = offset & 0xFFFF_FFFF
+            place = offset
             for item in self._items[number]:
                 if place not in places:
                     places[place] = set()

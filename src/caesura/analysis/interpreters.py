@@ -18,7 +18,7 @@ from typing import Final
 from caesura.analysis.body import Body
 from caesura.analysis.code_table import CodeTable
 from caesura.wasm import opcodes as op
-from caesura.wasm.instructions import CODES
+from caesura.wasm.instructions import FLOW_BRANCH_TABLE, FLOW_LOOP, FLOW_NEXT, FLOW_TRY, FLOWS
 from caesura.wasm.leb128 import read_u32
 
 # Call sites that make a loop large, and that are few in a function; distinct targets that make a br_table a switch.
@@ -26,10 +26,10 @@ _MANY_SITES: Final = 20
 _FEW_SITES: Final = 8
 MANY_TARGETS: Final = 16
 
-_INTERESTING: Final = (op.LOOP, op.TRY, op.TRY_TABLE, op.BR_TABLE)
-
-# The opcode of what is looked at besides call sites, 0 for all else.
-_LOOKED_AT: Final = CodeTable([code if code in _INTERESTING else 0 for code in range(CODES)])
+# The flow of what is looked at besides call sites, FLOW_NEXT for all else.
+_LOOKED_AT: Final = CodeTable(
+    [flow if flow in (FLOW_LOOP, FLOW_TRY, FLOW_BRANCH_TABLE) else FLOW_NEXT for flow in FLOWS]
+)
 
 
 class _Loop:
@@ -117,7 +117,7 @@ def _can_hand_over(body: Body, loop: _Loop) -> bool:
 def innermost_loops(body: Body) -> set[int]:
     """Return the loops without call sites that contain no other loop."""
     looked_at = _LOOKED_AT.of(body)
-    loops = [index for index in range(len(looked_at)) if looked_at[index] == op.LOOP]
+    loops = [index for index in range(len(looked_at)) if looked_at[index] == FLOW_LOOP]
     found: set[int] = set()
     for place in range(len(loops)):
         is_innermost = place + 1 == len(loops) or loops[place + 1] > body.ends[loops[place]]
@@ -134,9 +134,9 @@ def _loops(data: bytes, body: Body) -> list[_Loop]:
     next_site = 0
     looked_at = _LOOKED_AT.of(body)
     for index in range(len(looked_at)):
-        code = looked_at[index]
+        flow = looked_at[index]
         is_site = next_site < len(body.sites) and body.sites[next_site] == index
-        if code == 0 and not is_site:
+        if flow == FLOW_NEXT and not is_site:
             continue
         while open_ends and open_ends[-1] < index:
             open_ends.pop()
@@ -144,16 +144,16 @@ def _loops(data: bytes, body: Body) -> list[_Loop]:
             open_tries.pop()
         innermost = open_loops[-1] if open_loops else -1
         in_try = open_tries[-1] if open_tries else False
-        if code == op.LOOP:
+        if flow == FLOW_LOOP:
             loops.append(_Loop(index, innermost, in_try))
             open_ends.append(body.ends[index])
             open_loops.append(len(loops) - 1)
             open_tries.append(in_try)
-        elif code == op.TRY or code == op.TRY_TABLE:
+        elif flow == FLOW_TRY:
             open_ends.append(body.ends[index])
             open_loops.append(innermost)
             open_tries.append(True)
-        elif code == op.BR_TABLE and innermost >= 0:
+        elif flow == FLOW_BRANCH_TABLE and innermost >= 0:
             if _distinct_targets(data, body.positions[index] + 1) >= MANY_TARGETS:
                 loops[innermost].has_switch = True
         elif is_site:

@@ -15,53 +15,39 @@ from caesura.analysis.body import Body
 from caesura.analysis.code_table import CodeTable
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
-from caesura.wasm.instructions import CODES, NAMES
+from caesura.wasm.instructions import (
+    CODES,
+    EFFECTS,
+    FLOW_BRANCH,
+    FLOW_BRANCH_IF,
+    FLOW_BRANCH_ON,
+    FLOW_BRANCH_TABLE,
+    FLOW_DELEGATE,
+    FLOW_ELSE,
+    FLOW_END,
+    FLOW_NEXT,
+    FLOW_RAISE,
+    FLOW_RETURN,
+    FLOW_TRY,
+    FLOWS,
+    LOCAL,
+    POPS,
+)
 from caesura.wasm.leb128 import read_u32
 
-_IGNORED: Final = 0
-_GET: Final = 1
-_SET: Final = 2
-_OPEN: Final = 3
-_ELSE: Final = 4
-_HANDLER: Final = 5
-_END: Final = 6
-_BRANCH: Final = 7
-_BRANCH_IF: Final = 8
-_BRANCH_TABLE: Final = 9
-_LEAVE: Final = 10
+# What an instruction does to liveness: the table's flow, or, behind these, a look at a local.
+_IGNORED: Final = FLOW_NEXT
+_GET: Final = 100
+_SET: Final = 101
 
-_BY_NAME: Final = {
-    "local.get": _GET,
-    "local.set": _SET,
-    "local.tee": _SET,
-    "block": _OPEN,
-    "loop": _OPEN,
-    "if": _OPEN,
-    "try": _OPEN,
-    "try_table": _OPEN,
-    "else": _ELSE,
-    "catch": _HANDLER,
-    "catch_all": _HANDLER,
-    "delegate": _END,
-    "end": _END,
-    "br": _BRANCH,
-    "br_if": _BRANCH_IF,
-    "br_on_null": _BRANCH_IF,
-    "br_on_non_null": _BRANCH_IF,
-    "br_on_cast": _BRANCH_IF,
-    "br_on_cast_fail": _BRANCH_IF,
-    "br_table": _BRANCH_TABLE,
-    "return": _LEAVE,
-    "unreachable": _LEAVE,
-    "throw": _LEAVE,
-    "rethrow": _LEAVE,
-    "throw_ref": _LEAVE,
-    "return_call": _LEAVE,
-    "return_call_indirect": _LEAVE,
-    "return_call_ref": _LEAVE,
-}
 
-_ROLES: Final = CodeTable([_BY_NAME.get(NAMES[code], _IGNORED) for code in range(CODES)])
+def _role(code: int) -> int:
+    if EFFECTS[code] != LOCAL:
+        return FLOWS[code]
+    return _GET if POPS[code] == 0 else _SET
+
+
+_ROLES: Final = CodeTable([_role(code) for code in range(CODES)])
 
 _MAXIMUM_PASSES: Final = 24
 # Bits that all the sets of one pass may hold together.
@@ -182,19 +168,19 @@ class _Pass:
                 if live & bit:
                     live ^= bit
                     live |= self._handlers
-            elif role == _LEAVE:
+            elif role == FLOW_RETURN or role == FLOW_RAISE:
                 live = self._handlers
-            elif role == _BRANCH:
+            elif role == FLOW_BRANCH:
                 live = self._labels[-1 - immediates[index]] | self._handlers
-            elif role == _BRANCH_IF:
+            elif role == FLOW_BRANCH_IF or role == FLOW_BRANCH_ON:
                 live |= self._labels[-1 - self._label(index)]
-            elif role == _BRANCH_TABLE:
+            elif role == FLOW_BRANCH_TABLE:
                 live = self._table_targets(index) | self._handlers
-            elif role == _END:
+            elif role == FLOW_END or role == FLOW_DELEGATE:
                 live = self._end(openers.get(index, -1), live)
-            elif role == _OPEN:
+            elif role <= FLOW_TRY:
                 live = self._open(index, live)
-            elif role == _ELSE:
+            elif role == FLOW_ELSE:
                 self._arms[-1] = live
                 live = self._behind[-1]
             else:

@@ -7,11 +7,15 @@ out altogether, one that begins with a call is repeated as a whole.
 
 from __future__ import annotations
 
-from caesura.analysis import actions
-from caesura.analysis.actions import ACTION_TABLE
+from typing import Final
+
 from caesura.analysis.body import Body
+from caesura.analysis.code_table import CodeTable
+from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.leb128 import read_u32
+
+_FLOW_TABLE: Final = CodeTable(table.FLOWS)
 
 
 def resumed_bytes(data: bytes, body: Body, handoff_loops: set[int]) -> int:
@@ -41,7 +45,7 @@ class _Walk:
         body = self._body
         positions = body.positions
         codes = body.codes
-        actions_of = ACTION_TABLE.of(body)
+        flows = _FLOW_TABLE.of(body)
         sites = body.sites
         next_site = 0
         total = 0
@@ -51,24 +55,26 @@ class _Walk:
                 self._live = True
             if self._live:
                 total += positions[index + 1] - positions[index]
-            action = actions_of[index]
-            if action == actions.CONSTRUCT:
+            flow = flows[index]
+            if flow == table.FLOW_NEXT:
+                continue
+            if flow <= table.FLOW_TRY:
                 self._enter(index)
-            elif action == actions.END and self._open:
+            elif flow == table.FLOW_END and self._open:
                 construct = self._open.pop()
                 entered = self._entered.pop()
                 skips_arm = codes[construct] == op.IF and construct not in body.elses and entered
                 self._live = self._live or construct in self._targeted or skips_arm
-            elif action == actions.ELSE:
+            elif flow == table.FLOW_ELSE:
                 if self._live:
                     self._targeted.add(self._open[-1])
                 self._live = self._entered[-1]
-            elif action == actions.HANDLER:
+            elif flow == table.FLOW_CATCH or flow == table.FLOW_DELEGATE:
                 if self._live:
                     self._targeted.add(self._open[-1])
                 self._live = True
             elif self._live:
-                self._branch(index, action)
+                self._branch(index, flow)
         return total
 
     def _enter(self, index: int) -> None:
@@ -81,17 +87,16 @@ class _Walk:
             elif index in body.with_sites:
                 self._live = True
 
-    def _branch(self, index: int, action: int) -> None:
+    def _branch(self, index: int, flow: int) -> None:
         """Note where a branch goes to."""
-        code = self._body.codes[index]
-        if code == op.BR_TABLE:
+        if flow == table.FLOW_BRANCH_TABLE:
             count, position = read_u32(self._data, self._body.positions[index] + 1)
             for _ in range(count + 1):
                 label, position = read_u32(self._data, position)
                 self._target(label)
-        elif code == op.BR or action == actions.BR_IF:
+        elif flow == table.FLOW_BRANCH or flow == table.FLOW_BRANCH_IF:
             self._target(self._body.immediates[index])
-        if action == actions.LEAVE:
+        if flow >= table.FLOW_BRANCH:
             self._live = False
 
     def _target(self, label: int) -> None:

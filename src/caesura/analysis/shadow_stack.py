@@ -98,11 +98,6 @@ def _find(module: Module, instrumented: bool) -> ShadowStack:
     return ShadowStack(-1, len(likely) > 0)
 
 
-def find_stack_pointer(module: Module) -> int:
-    """Return the index of the shadow stack pointer's global, or -1."""
-    return find_shadow_stack(module).pointer
-
-
 def _named(module: Module) -> list[int]:
     """Return the globals that are named as the stack pointer."""
     found = [item.index for item in module.exports if item.kind == GLOBAL_KIND and item.name in NAMES]

@@ -27,12 +27,17 @@ from caesura.wasm.module import Module
 from caesura.wasm.signatures import block_signature, signature, tag_params
 from caesura.wasm.types import I32
 
-_ADDITIONS: Final = (0x6A, 0x7C)
-_SUBTRACTIONS: Final = (0x6B, 0x7D)
-_CONJUNCTIONS: Final = (0x71, 0x83)
-# i32.lt_s to i32.ge_u, i64.lt_s to i64.ge_u: what tells before from behind.
-_COMPARISONS: Final = (*range(0x48, 0x50), *range(0x53, 0x5B))
-_MEMORY_FILL: Final = 0x20B
+
+def _of_integers(*names: str) -> frozenset[int]:
+    """Return the codes of instructions of both integer types."""
+    return frozenset([table.CODE_BY_NAME[f"{value_type}.{name}"] for value_type in ("i32", "i64") for name in names])
+
+
+_ADDITIONS: Final = _of_integers("add")
+_SUBTRACTIONS: Final = _of_integers("sub")
+_CONJUNCTIONS: Final = _of_integers("and")
+# What tells before from behind.
+_COMPARISONS: Final = _of_integers("lt_s", "lt_u", "gt_s", "gt_u", "le_s", "le_u", "ge_s", "ge_u")
 
 # A value: a global's, as it was when the function began, and how far beside it; or a constant; or unknown.
 _Value = tuple[int, int]
@@ -200,7 +205,7 @@ class _Walk:
         elif code == op.MEMORY_COPY:
             self._use_address(taken[-1])
             self._use_address(taken[-2])
-        elif code == _MEMORY_FILL:
+        elif code == op.MEMORY_FILL:
             self._use_address(taken[-1])
         self._push_unknown(len(results))
 
@@ -217,30 +222,31 @@ class _Walk:
 
     def _transfer(self, code: int, numbers: list[int]) -> None:
         """Follow an instruction of control flow."""
-        if code == op.END or code == op.DELEGATE:
+        flow = table.FLOWS[code]
+        if flow == table.FLOW_END or flow == table.FLOW_DELEGATE:
             self._close_block()
-        elif code == op.ELSE or code == op.CATCH or code == op.CATCH_ALL:
+        elif flow == table.FLOW_ELSE or flow == table.FLOW_CATCH:
             self._next_arm(code, numbers)
-        elif code == op.BLOCK or code == op.LOOP or code == op.IF or code == op.TRY or code == op.TRY_TABLE:
+        elif table.FLOW_BLOCK <= flow <= table.FLOW_TRY:
             self._open_block(code, numbers[0])
-        elif code == op.BR_IF:
+        elif flow == table.FLOW_BRANCH_IF:
             self._pop()
             self._leave(numbers[0])
-        elif code == op.BR or code == op.BR_TABLE:
+        elif flow == table.FLOW_BRANCH or flow == table.FLOW_BRANCH_TABLE:
             for label in numbers:
                 self._leave(label)
             self._die()
-        elif code == op.RETURN or code in (op.RETURN_CALL, op.RETURN_CALL_INDIRECT, op.RETURN_CALL_REF):
+        elif flow == table.FLOW_RETURN:
             self._leave(len(self._blocks))
             self._die()
-        elif code == op.UNREACHABLE or code == op.THROW or code == op.RETHROW or code == op.THROW_REF:
+        elif flow == table.FLOW_RAISE:
             self._die()
-        elif table.EFFECTS[code] == table.CALL:
+        elif flow == table.FLOW_NEXT:  # a call
             params, results = signature(self._module, self._types, code, numbers)
             for _ in params:
                 self._pop()
             self._push_unknown(len(results))
-        elif code != op.NOP:
+        else:
             self._stack.clear()  # branches on references
             if self._blocks:
                 self._push_unknown(self._blocks[-1].height)

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.wasm import opcodes as op
-from caesura.wasm.leb128 import read_s32, read_s64
+from caesura.wasm.constant import constant_number
 from caesura.wasm.module import GLOBAL_KIND, Module
 from caesura.wasm.segments import ACTIVE, read_data_segments
 from caesura.wasm.types import I32, I64
@@ -38,7 +37,7 @@ class StackRegion:
 def find_region(module: Module, stack_pointer: int) -> StackRegion | None:
     """Return where the stack lies whose pointer is a global; None if the global does not begin at a stack's end."""
     high = initial_value(module, stack_pointer)
-    if not module.memories or high <= 0 or high % _ALIGNMENT:
+    if high is None or not module.memories or high == 0 or high % _ALIGNMENT:
         return None
     memory = module.memories[0]
     if high > memory.minimum << memory.page_size_log2:
@@ -47,7 +46,7 @@ def find_region(module: Module, stack_pointer: int) -> StackRegion | None:
     for item in module.exports:
         if item.kind == GLOBAL_KIND and item.name in _LOW_SYMBOLS and item.index < len(module.globals):
             symbol = initial_value(module, item.index)
-            if not module.globals[item.index].mutable and low < symbol < high:
+            if symbol is not None and not module.globals[item.index].mutable and low < symbol < high:
                 low = symbol
     for start, end in _initialized(module):
         if start < high < end or high == end:
@@ -58,12 +57,12 @@ def find_region(module: Module, stack_pointer: int) -> StackRegion | None:
     return StackRegion(low, high) if high - low >= _LEAST else None
 
 
-def initial_value(module: Module, index: int) -> int:
-    """Return the initial value of an integer global, unsigned, or -1 if it is imported or not a plain constant."""
+def initial_value(module: Module, index: int) -> int | None:
+    """Return the initial value of an integer global, unsigned; None if it is imported or not a plain constant."""
     entry = module.globals[index]
     if entry.init_end == 0 or entry.type not in (I32, I64):
-        return -1
-    return _constant(module.data, entry.init_start, entry.init_end)
+        return None
+    return constant_number(module.data, entry.init_start, entry.init_end)
 
 
 def _initialized(module: Module) -> list[tuple[int, int]]:
@@ -71,20 +70,7 @@ def _initialized(module: Module) -> list[tuple[int, int]]:
     ranges: list[tuple[int, int]] = []
     for segment in read_data_segments(module):
         if segment.mode == ACTIVE and segment.memory == 0:
-            start = _constant(module.data, segment.offset_start, segment.offset_end)
-            if start >= 0:
+            start = constant_number(module.data, segment.offset_start, segment.offset_end)
+            if start is not None:
                 ranges.append((start, start + segment.end - segment.start))
     return ranges
-
-
-def _constant(data: bytes, start: int, end: int) -> int:
-    """Return the value of a constant expression, unsigned, or -1 if it is more than one constant."""
-    if data[start] == op.I32_CONST:
-        value, position = read_s32(data, start + 1)
-        value &= 0xFFFF_FFFF
-    elif data[start] == op.I64_CONST:
-        value, position = read_s64(data, start + 1)
-        value &= 0xFFFF_FFFF_FFFF_FFFF
-    else:
-        return -1
-    return value if position == end - 1 else -1

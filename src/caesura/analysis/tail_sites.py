@@ -29,6 +29,7 @@ from caesura.analysis.wrappers import in_rings
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.instructions import FLOW_TRY, FLOWS
 from caesura.wasm.module import Module, TypeDefinition
 from caesura.wasm.types import I32, V128
 
@@ -88,9 +89,8 @@ def _is_in_tail_position(body: Body, call: int, has_results: bool) -> bool:
         while around and body.ends[around[-1]] <= index:
             around.pop()
         if index in body.ends:
-            if codes[index] == op.TRY or codes[index] == op.TRY_TABLE:
-                if body.ends[index] > call:
-                    return False
+            if FLOWS[codes[index]] == FLOW_TRY and body.ends[index] > call:
+                return False
             around.append(index)
     while around and body.ends[around[-1]] < call:
         around.pop()

@@ -35,26 +35,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis import actions
-from caesura.analysis.actions import ACTIONS
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.suspension import Suspension
 from caesura.wasm import opcodes as op
-from caesura.wasm.immediates import FORMS, read_prefixed, skip_immediates, skip_locals
+from caesura.wasm.immediates import read_instruction, skip_locals
+from caesura.wasm.instructions import EFFECTS, LOCAL, PURE, READ
 from caesura.wasm.module import Module
 
-_BEFORE: Final = (
-    actions.LOCAL_GET,
-    actions.LOCAL_SET,
-    actions.LOCAL_TEE,
-    actions.GLOBAL_GET,
-    actions.CONSTANT,
-    actions.PURE,
-    actions.READ,
-    actions.DROP,
-    actions.SELECT,
-    actions.NOP,
-)
+# By code: it has no effect outside the wrapper's own locals, and cannot trap.
+_CAN_RUN_AGAIN: Final[list[bool]] = [effect in (PURE, READ, LOCAL) for effect in EFFECTS]
 
 
 def find_wrappers(module: Module, graph: CallGraph, suspension: Suspension) -> dict[int, int]:
@@ -94,16 +83,11 @@ def call_at_end(module: Module, function: int, opcode: int) -> int:
     call = -1
     while position < end:
         start = position
-        code = data[position]
-        if code >= 0xFB:
-            code, position = read_prefixed(data, position)
-        else:
-            position += 1
-        position = skip_immediates(data, position, FORMS[code])
+        code, _, position = read_instruction(data, start)
         if call < 0:
             if code == opcode:
                 call = start
-            elif ACTIONS[code] not in _BEFORE:
+            elif not _CAN_RUN_AGAIN[code]:
                 return -1
         elif code == op.END or code == op.RETURN:
             is_last = position == end if code == op.END else position + 1 == end

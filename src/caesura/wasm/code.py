@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.wasm.instructions import CODE_BY_NAME
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import F32, F64, I32, I64, V128, encode_heap_type, heap_of
 
@@ -11,7 +12,6 @@ UNREACHABLE: Final = b"\x00"
 BLOCK: Final = b"\x02"
 BLOCK_EMPTY: Final = b"\x02\x40"
 BLOCK_I32: Final = b"\x02\x7f"
-LOOP: Final = b"\x03"
 EMPTY_LOOP: Final = b"\x03\x40\x0b"
 IF: Final = b"\x04"
 IF_EMPTY: Final = b"\x04\x40"
@@ -40,20 +40,13 @@ I32_SUB: Final = b"\x6b"
 
 # Comparisons and their opposites, which hold just where these do not: of integers, and equality of floats.
 _PAIRS: Final = [
-    (0x46, 0x47),  # i32.eq, i32.ne
-    (0x48, 0x4E),  # i32.lt_s, i32.ge_s
-    (0x49, 0x4F),
-    (0x4A, 0x4C),  # i32.gt_s, i32.le_s
-    (0x4B, 0x4D),
-    (0x51, 0x52),  # i64.eq, i64.ne
-    (0x53, 0x59),  # i64.lt_s, i64.ge_s
-    (0x54, 0x5A),
-    (0x55, 0x57),  # i64.gt_s, i64.le_s
-    (0x56, 0x58),
-    (0x5B, 0x5C),  # f32.eq, f32.ne
-    (0x61, 0x62),  # f64.eq, f64.ne
+    *[(f"{one}.eq", f"{one}.ne") for one in ("i32", "i64", "f32", "f64")],
+    *[(f"{one}.lt_{sign}", f"{one}.ge_{sign}") for one in ("i32", "i64") for sign in "su"],
+    *[(f"{one}.gt_{sign}", f"{one}.le_{sign}") for one in ("i32", "i64") for sign in "su"],
 ]
-OPPOSITES: Final = {one: bytes([other]) for one, other in _PAIRS + [(other, one) for one, other in _PAIRS]}
+OPPOSITES: Final = {
+    CODE_BY_NAME[one]: bytes([CODE_BY_NAME[other]]) for one, other in _PAIRS + [(other, one) for one, other in _PAIRS]
+}
 
 # The shortest code for a zero of each type.
 ZERO: Final = {

@@ -1,18 +1,13 @@
-"""Constant expressions: where the initializer of a global, table, or segment ends, and the functions that it refers to
-(specification, section 3.4.12).
+"""Constant expressions: where the initializer of a global, table, or segment ends, the functions that it refers to, and
+the number that it is (specification, section 3.4.12).
 """
 
 from __future__ import annotations
 
 from caesura.errors import MalformedModule
-from caesura.wasm.immediates import (
-    FORMS,
-    read_prefixed,
-    skip_immediates,
-    unknown_opcode,
-)
-from caesura.wasm.leb128 import read_u32
-from caesura.wasm.opcodes import REF_FUNC
+from caesura.wasm import opcodes as op
+from caesura.wasm.immediates import read_instruction
+from caesura.wasm.leb128 import read_s32, read_s64, read_u32
 
 
 def skip_constant_expression(data: bytes, position: int, end: int) -> int:
@@ -22,17 +17,9 @@ def skip_constant_expression(data: bytes, position: int, end: int) -> int:
     """
     start = position
     while position < end:
-        opcode = position
-        code = data[position]
-        position += 1
-        if code == 0x0B:
+        code, _, position = read_instruction(data, position)
+        if code == op.END:
             return position
-        if 0xFB <= code <= 0xFE:
-            code, position = read_prefixed(data, opcode)
-        form = FORMS[code]
-        if form < 0:
-            raise unknown_opcode(code, opcode)
-        position = skip_immediates(data, position, form)
     raise MalformedModule("constant expression has no end", start)
 
 
@@ -41,14 +28,17 @@ def referenced_functions(data: bytes, start: int, end: int) -> list[int]:
     functions: list[int] = []
     position = start
     while position < end:
-        opcode = position
-        code = data[position]
-        position += 1
-        if 0xFB <= code <= 0xFE:
-            code, position = read_prefixed(data, opcode)
-        if code == REF_FUNC:
-            function, position = read_u32(data, position)
-            functions.append(function)
-        else:
-            position = skip_immediates(data, position, FORMS[code])
+        code, immediates, position = read_instruction(data, position)
+        if code == op.REF_FUNC:
+            functions.append(read_u32(data, immediates)[0])
     return functions
+
+
+def constant_number(data: bytes, start: int, end: int) -> int | None:
+    """Return the integer, unsigned, that a well-formed constant expression is; None if it is anything else."""
+    code, immediates, position = read_instruction(data, start)
+    if position != end - 1:
+        return None
+    if code == op.I32_CONST:
+        return read_s32(data, immediates)[0] & 0xFFFF_FFFF
+    return read_s64(data, immediates)[0] & 0xFFFF_FFFF_FFFF_FFFF if code == op.I64_CONST else None

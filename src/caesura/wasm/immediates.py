@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.errors import MalformedModule
-from caesura.wasm.instructions import NAMES, ROWS
+from caesura.wasm.instructions import CODES, NAMES, ROWS
 from caesura.wasm.leb128 import read_u32
 
+# The code is no instruction.
+FORM_UNKNOWN: Final = -1
 FORM_NONE: Final = 0
 FORM_LEB: Final = 1
 FORM_LEB64: Final = 2
@@ -29,6 +31,7 @@ FORM_TYPES: Final = 12
 FORM_TRY_TABLE: Final = 13
 FORM_CAST: Final = 14
 
+# Words of the table's column that are not here are one LEB128 number of 32 bits each.
 _FORM_OF: Final = {
     "": FORM_NONE,
     "i64": FORM_LEB64,
@@ -49,7 +52,7 @@ _FORM_OF: Final = {
 
 
 def _forms() -> list[int]:
-    forms = [-1] * 0x600
+    forms = [FORM_UNKNOWN] * CODES
     for row in ROWS:
         if row.immediates in _FORM_OF:
             forms[row.code] = _FORM_OF[row.immediates]
@@ -84,6 +87,22 @@ def unknown_opcode(code: int, position: int) -> MalformedModule:
 def instruction_name(code: int) -> str:
     """Return the text name of an instruction's code."""
     return NAMES[code]
+
+
+def read_instruction(data: bytes, position: int) -> tuple[int, int, int]:
+    """Return the code of an instruction, and where its immediates begin and end; raises MalformedModule.
+
+    This is for code of which most instructions are only stepped over. The loops that read every function of a module
+    (in `analysis.calls` and `analysis.body`) do the same in place, which is quicker.
+    """
+    code = data[position]
+    immediates = position + 1
+    if 0xFB <= code <= 0xFE:
+        code, immediates = read_prefixed(data, position)
+    form = FORMS[code]
+    if form == FORM_UNKNOWN:
+        raise unknown_opcode(code, position)
+    return code, immediates, skip_immediates(data, immediates, form)
 
 
 def skip_leb(data: bytes, position: int, longest: int) -> int:

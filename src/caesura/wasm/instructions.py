@@ -1,9 +1,9 @@
-"""The instruction table: every instruction of WebAssembly 3.0, its text name, immediates, signature and effect.
+"""The instruction table: every instruction of WebAssembly 3.0, its name, immediates, signature, effect, control flow.
 
 This is the only place that says what an instruction is; reader, writer, printer, stack typing and the analyses are
 derived from it. A row (in the `instructions_*` files beside this one) reads
 
-    code name : immediates : operands -> results : effect
+    code name : immediates : operands -> results : effect : flow
 
 * code: hexadecimal. One-byte opcodes are themselves; those behind a prefix follow it: 0xFB n is 0x100 + n, 0xFC n
   is 0x200 + n, 0xFD n is 0x300 + n, 0xFE n is 0x500 + n.
@@ -16,6 +16,11 @@ derived from it. A row (in the `instructions_*` files beside this one) reads
 * effect: `pure` depends on its operands only and cannot trap; `trapping` is the same but may trap; `read` reads mutable
   state, `read_trapping` also may trap; `local` is local.get, local.set and local.tee; `call` and `control` transfer
   control; `effect` is everything else.
+* flow: where control goes, left out where it goes on to the next instruction. `block`, `loop`, `if` and `try` open a
+  construct of that kind (whose label stands for its end, but for its start in a loop; a try has handlers), `else`,
+  `catch`, `delegate` and `end` divide or close it. `branch` goes to a label, `branch_if` to a label or on, by a
+  number, `branch_on` likewise, by a reference, and `branch_table` to one of its labels. `return` leaves the function,
+  `raise` traps or throws.
 
 Below the rows stand the same facts as flat lists over the code, for loops that cannot afford an object per row.
 """
@@ -59,6 +64,23 @@ LOCAL: Final = 4
 CALL: Final = 5
 CONTROL: Final = 6
 EFFECT: Final = 7
+
+FLOW_NEXT: Final = 0
+FLOW_BLOCK: Final = 1
+FLOW_LOOP: Final = 2
+FLOW_IF: Final = 3
+FLOW_TRY: Final = 4
+FLOW_ELSE: Final = 5
+FLOW_CATCH: Final = 6
+FLOW_DELEGATE: Final = 7
+FLOW_END: Final = 8
+FLOW_BRANCH_IF: Final = 9
+FLOW_BRANCH_ON: Final = 10
+# From here on control never goes on to the next instruction.
+FLOW_BRANCH: Final = 11
+FLOW_BRANCH_TABLE: Final = 12
+FLOW_RETURN: Final = 13
+FLOW_RAISE: Final = 14
 
 IMMEDIATE_NONE: Final = 0
 IMMEDIATE_LOCAL: Final = 1
@@ -149,6 +171,24 @@ _EFFECTS: Final[dict[str, int]] = {
     "effect": EFFECT,
 }
 
+_FLOWS: Final[dict[str, int]] = {
+    "": FLOW_NEXT,
+    "block": FLOW_BLOCK,
+    "loop": FLOW_LOOP,
+    "if": FLOW_IF,
+    "try": FLOW_TRY,
+    "else": FLOW_ELSE,
+    "catch": FLOW_CATCH,
+    "delegate": FLOW_DELEGATE,
+    "end": FLOW_END,
+    "branch_if": FLOW_BRANCH_IF,
+    "branch_on": FLOW_BRANCH_ON,
+    "branch": FLOW_BRANCH,
+    "branch_table": FLOW_BRANCH_TABLE,
+    "return": FLOW_RETURN,
+    "raise": FLOW_RAISE,
+}
+
 _TYPES: Final[dict[str, int]] = {
     "i32": I32,
     "i64": I64,
@@ -161,7 +201,7 @@ _TYPES: Final[dict[str, int]] = {
     "eqref": EQREF,
     "arrayref": ARRAYREF,
     "i31ref": I31REF,
-    "(ref_i31)": make_reference(I31, False),
+    "(ref_i31)": make_reference(I31, nullable=False),
 }
 
 
@@ -174,6 +214,7 @@ class Instruction(NamedTuple):
     params: str
     results: str
     effect: str
+    flow: str
     proposal: str
 
 
@@ -181,7 +222,7 @@ def _parse(groups: list[tuple[str, str]]) -> list[Instruction]:
     rows: list[Instruction] = []
     for proposal, text in groups:
         for line in text.strip().split("\n"):
-            head, immediates, signature, effect = line.split(":")
+            head, immediates, signature, effect, *flow = line.split(":")
             code, name = head.split()
             params, results = signature.split("->")
             rows.append(
@@ -192,6 +233,7 @@ def _parse(groups: list[tuple[str, str]]) -> list[Instruction]:
                     params.strip(),
                     results.strip(),
                     effect.strip(),
+                    flow[0].strip() if flow else "",
                     proposal,
                 )
             )
@@ -215,18 +257,15 @@ IMMEDIATES: Final[list[int]] = [-1] * CODES
 # Effect constant by code.
 EFFECTS: Final[list[int]] = [EFFECT] * CODES
 
+# FLOW_ constant by code; FLOW_NEXT where the code is no instruction.
+FLOWS: Final[list[int]] = [FLOW_NEXT] * CODES
+
 # Number of operands by code; -1 where it depends on the immediates or on the place (blocks, branches, calls).
 POPS: Final[list[int]] = [-1] * CODES
-
-# By code: 0 for no result, the type of the one result, or -1 where it takes a rule or there are several.
-PUSHES: Final[list[int]] = [-1] * CODES
 
 # Types of operands and results by code, stand-ins among them; empty where the number is not fixed either.
 PARAMS: Final[list[tuple[int, ...]]] = [()] * CODES
 RESULTS: Final[list[tuple[int, ...]]] = [()] * CODES
-
-# Name of the proposal by code, as the target_features section knows it; `mvp` for the first version.
-PROPOSALS: Final[list[str]] = [""] * CODES
 
 # Code by text name. Where two codes share one (select, ref.test, ref.cast) it is the first: untyped, not nullable.
 CODE_BY_NAME: Final[dict[str, int]] = {}
@@ -243,20 +282,14 @@ def _derive() -> None:
         for signature in (row.params, row.results):
             if signature not in by_signature:
                 by_signature[signature] = _types(signature)
-        params = by_signature[row.params]
-        results = by_signature[row.results]
         NAMES[code] = row.name
         IMMEDIATES[code] = _IMMEDIATES[row.immediates]
         EFFECTS[code] = _EFFECTS[row.effect]
-        PARAMS[code] = params
-        RESULTS[code] = results
-        PROPOSALS[code] = row.proposal
+        FLOWS[code] = _FLOWS[row.flow]
+        PARAMS[code] = by_signature[row.params]
+        RESULTS[code] = by_signature[row.results]
         if row.params != "*":
-            POPS[code] = len(params)
-        if row.results == "":
-            PUSHES[code] = 0
-        elif len(results) == 1 and results[0] > 0:
-            PUSHES[code] = results[0]
+            POPS[code] = len(PARAMS[code])
         CODE_BY_NAME.setdefault(row.name, code)
 
 

@@ -1,6 +1,6 @@
 """Rows of the instruction table: control flow, calls, variables, references, tables and memory.
 
-Each row reads `code name : immediates : operands -> results : effect`; the columns are explained in
+Each row reads `code name : immediates : operands -> results : effect : flow`; the columns are explained in
 `caesura.wasm.instructions`, which parses the rows. Rows are text and not calls, because text with aligned
 columns can be compared with the specification's index of instructions line by line.
 """
@@ -15,17 +15,17 @@ GROUPS: Final[list[tuple[str, str]]] = [
     (
         "mvp",
         """
-000 unreachable   :            : *       -> * : control
+000 unreachable   :            : *       -> * : control : raise
 001 nop           :            :         ->   : pure
-002 block         : block      : *       -> * : control
-003 loop          : block      : *       -> * : control
-004 if            : block      : *       -> * : control
-005 else          :            : *       -> * : control
-00B end           :            : *       -> * : control
-00C br            : label      : *       -> * : control
-00D br_if         : label      : *       -> * : control
-00E br_table      : labels     : *       -> * : control
-00F return        :            : *       -> * : control
+002 block         : block      : *       -> * : control : block
+003 loop          : block      : *       -> * : control : loop
+004 if            : block      : *       -> * : control : if
+005 else          :            : *       -> * : control : else
+00B end           :            : *       -> * : control : end
+00C br            : label      : *       -> * : control : branch
+00D br_if         : label      : *       -> * : control : branch_if
+00E br_table      : labels     : *       -> * : control : branch_table
+00F return        :            : *       -> * : control : return
 010 call          : func       : *       -> * : call
 011 call_indirect : type table : *       -> * : call
 01A drop          :            : ?       ->   : pure
@@ -36,22 +36,22 @@ GROUPS: Final[list[tuple[str, str]]] = [
     (
         "exception-handling",
         """
-006 try       : block         : * -> * : control
-007 catch     : tag           : * -> * : control
-008 throw     : tag           : * -> * : control
-009 rethrow   : label         : * -> * : control
-00A throw_ref :               : * -> * : control
-018 delegate  : label         : * -> * : control
-019 catch_all :               : * -> * : control
-01F try_table : block catches : * -> * : control
+006 try       : block         : * -> * : control : try
+007 catch     : tag           : * -> * : control : catch
+008 throw     : tag           : * -> * : control : raise
+009 rethrow   : label         : * -> * : control : raise
+00A throw_ref :               : * -> * : control : raise
+018 delegate  : label         : * -> * : control : delegate
+019 catch_all :               : * -> * : control : catch
+01F try_table : block catches : * -> * : control : try
         """,
     ),
     # Tail calls.
     (
         "tail-call",
         """
-012 return_call          : func       : * -> * : call
-013 return_call_indirect : type table : * -> * : call
+012 return_call          : func       : * -> * : call : return
+013 return_call_indirect : type table : * -> * : call : return
         """,
     ),
     # Variables.
@@ -82,11 +82,11 @@ GROUPS: Final[list[tuple[str, str]]] = [
         "gc",
         """
 014 call_ref        : type  : *           -> *   : call
-015 return_call_ref : type  : *           -> *   : call
+015 return_call_ref : type  : *           -> *   : call    : return
 0D3 ref.eq          :       : eqref eqref -> i32 : pure
 0D4 ref.as_non_null :       : ref         -> ?   : trapping
-0D5 br_on_null      : label : *           -> *   : control
-0D6 br_on_non_null  : label : *           -> *   : control
+0D5 br_on_null      : label : *           -> *   : control : branch_on
+0D6 br_on_non_null  : label : *           -> *   : control : branch_on
         """,
     ),
     # Memory.

@@ -44,8 +44,8 @@ GROUPS: Final[list[tuple[str, str]]] = [
 115 ref.test           : heap : ref    -> i32       : pure
 116 ref.cast           : heap : ref    -> ?         : trapping
 117 ref.cast           : heap : ref    -> ?         : trapping
-118 br_on_cast         : cast : *      -> *         : control
-119 br_on_cast_fail    : cast : *      -> *         : control
+118 br_on_cast         : cast : *      -> *         : control : branch_on
+119 br_on_cast_fail    : cast : *      -> *         : control : branch_on
 11A any.convert_extern :      : ref    -> ?         : pure
 11B extern.convert_any :      : ref    -> ?         : pure
 11C ref.i31            :      : i32    -> (ref_i31) : pure

@@ -104,7 +104,7 @@ class CodePrinter:
                 continue
             immediates, position = read_immediates(data, position, code)
             margin = _INDENTATIONS[min(depth, _DEEPEST_INDENTATION)]
-            if op.BLOCK <= code <= op.TRY or code == op.TRY_TABLE:
+            if table.FLOW_BLOCK <= table.FLOWS[code] <= table.FLOW_TRY:
                 operand = self._block_operand(immediates)
                 label = self._label_identifiers.get(self._blocks, "")
                 self._blocks += 1

@@ -11,20 +11,16 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.errors import MalformedModule
+from caesura.wasm import opcodes as op
 from caesura.wasm import sections as sec
-from caesura.wasm.immediates import FORMS, read_prefixed, skip_immediates, skip_locals, unknown_opcode
+from caesura.wasm.immediates import read_instruction, skip_locals
+from caesura.wasm.instructions import IMMEDIATE_FUNC, IMMEDIATE_GLOBAL, IMMEDIATES
 from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, read_u32
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND, Import, Limits, Module
 from caesura.wasm.names import renumber_names
 from caesura.wasm.sections import SectionEdits, write_sections
 from caesura.wasm.segments import ElementSegment, read_data_segments, read_element_segments
 from caesura.wasm.types import encode_value_type
-
-_CALL: Final = 0x10
-_RETURN_CALL: Final = 0x12
-_REF_FUNC: Final = 0xD2
-_GLOBAL_GET: Final = 0x23
-_GLOBAL_SET: Final = 0x24
 
 # Code metadata whose own data are functions.
 _CALL_TARGETS: Final = "metadata.code.call_targets"
@@ -65,16 +61,10 @@ def redirect_in_code(body: bytes, redirected: dict[int, int]) -> bytes:
     copied = 0
     position = skip_locals(body, 0)
     while position < len(body):
-        opcode = position
-        code = body[position]
-        position += 1
-        if 0xFB <= code <= 0xFE:
-            code, position = read_prefixed(body, opcode)
-        if code != _REF_FUNC:
-            position = skip_immediates(body, position, FORMS[code])
+        code, start, position = read_instruction(body, position)
+        if code != op.REF_FUNC:
             continue
-        start = position
-        function, position = read_u32(body, position)
+        function = read_u32(body, start)[0]
         if function in redirected:
             out.append(body[copied:start])
             out.append(_padded(redirected[function], position - start))
@@ -180,27 +170,17 @@ class _Renumbering:
         copied = position
         while position < end:
             opcode = position
-            code = data[position]
-            position += 1
-            if 0xFB <= code <= 0xFE:
-                code, position = read_prefixed(data, opcode)
-            form = FORMS[code]
-            if form < 0:
-                raise unknown_opcode(code, opcode)
-            if code in (_CALL, _RETURN_CALL, _REF_FUNC):
-                out.append(data[copied:position])
-                start = position
-                index, position = read_u32(data, position)
-                out.append(_padded(_new_index(self._functions, index, "function", opcode), position - start))
-                copied = position
-            elif code == _GLOBAL_GET or code == _GLOBAL_SET:
-                out.append(data[copied:position])
-                start = position
-                index, position = read_u32(data, position)
-                out.append(_padded(_new_index(self._globals, index, "global", opcode), position - start))
-                copied = position
+            code, start, position = read_instruction(data, opcode)
+            kind = IMMEDIATES[code]
+            if kind == IMMEDIATE_FUNC:
+                index = _new_index(self._functions, read_u32(data, start)[0], "function", opcode)
+            elif kind == IMMEDIATE_GLOBAL:
+                index = _new_index(self._globals, read_u32(data, start)[0], "global", opcode)
             else:
-                position = skip_immediates(data, position, form)
+                continue
+            out.append(data[copied:start])
+            out.append(_padded(index, position - start))
+            copied = position
         if position != end:
             raise MalformedModule(f"the code should end at byte offset {end}", min(position, end))
         out.append(data[copied:end])

@@ -23,9 +23,8 @@ from caesura.wasm.immediates import (
     FORM_TRY_TABLE,
     FORM_TWO_LEBS,
     FORMS,
-    read_prefixed,
+    read_instruction,
     skip_block_type,
-    skip_immediates,
     skip_leb,
     skip_locals,
 )
@@ -100,22 +99,16 @@ class _Walk:
         data = self._data
         end = len(data)
         while position < end:
-            start = position
-            code = data[position]
-            position += 1
-            if 0xFB <= code <= 0xFE:
-                code, position = read_prefixed(data, start)
-            form = FORMS[code]
-            behind = skip_immediates(data, position, form)
-            if behind - position > 1:
-                self._instruction(code, form, position, behind)
-            position = behind
+            code, immediates, position = read_instruction(data, position)
+            if position - immediates > 1:
+                self._instruction(code, immediates, position)
         self._out.append(data[self._copied :])
         self._result.code = b"".join(self._out)
         return self._result
 
-    def _instruction(self, code: int, form: int, position: int, behind: int) -> None:
+    def _instruction(self, code: int, position: int, behind: int) -> None:
         """Shorten the numbers of an instruction whose immediates take more than a byte."""
+        form = FORMS[code]
         if form == FORM_LEB:
             self._number(position, behind, IMMEDIATES[code] == IMMEDIATE_I32 or IMMEDIATES[code] == IMMEDIATE_HEAP)
         elif form == FORM_LEB64:

@@ -68,7 +68,7 @@ class StackTyper:
             return
         self._pop_all(params)
         self.stack.extend(results)
-        if effect == table.CALL and code != op.CALL and code != op.CALL_INDIRECT and code != op.CALL_REF:
+        if table.FLOWS[code] == table.FLOW_RETURN:
             self._leave()
 
     def label_types(self, depth: int) -> tuple[int, ...]:

@@ -37,9 +37,7 @@ STRUCT: Final = ABSTRACT + 0x6B
 ARRAY: Final = ABSTRACT + 0x6A
 EXN: Final = ABSTRACT + 0x69
 NONE: Final = ABSTRACT + 0x71
-NOEXTERN: Final = ABSTRACT + 0x72
 NOFUNC: Final = ABSTRACT + 0x73
-NOEXN: Final = ABSTRACT + 0x74
 
 _NULLABLE_REFERENCE: Final = 0x63
 _NON_NULL_REFERENCE: Final = 0x64
@@ -96,7 +94,6 @@ EXTERNREF: Final[int] = make_reference(EXTERN, True)
 ANYREF: Final[int] = make_reference(ANY, True)
 EQREF: Final[int] = make_reference(EQ, True)
 I31REF: Final[int] = make_reference(I31, True)
-STRUCTREF: Final[int] = make_reference(STRUCT, True)
 ARRAYREF: Final[int] = make_reference(ARRAY, True)
 EXNREF: Final[int] = make_reference(EXN, True)
 
@@ -109,11 +106,6 @@ def is_reference(value_type: int) -> bool:
 def is_nullable(value_type: int) -> bool:
     """Tell whether a reference type is nullable; False for other types."""
     return value_type >= REFERENCE and value_type & _NULLABLE != 0
-
-
-def is_defaultable(value_type: int) -> bool:
-    """Tell whether a local of this type has an initial value: all but non-nullable references do."""
-    return value_type < REFERENCE or value_type & _NULLABLE != 0
 
 
 def heap_of(value_type: int) -> int:
