@@ -10,7 +10,7 @@ import sys
 CODE = """
 import time
 from caesura.cli.progress import ProgressBar
-bar = ProgressBar(True)
+bar = ProgressBar(enabled=True)
 bar("reading", 0, 1000)
 time.sleep(1.05)
 bar("instrumenting", 250, 1000)

@@ -38,17 +38,21 @@ def test_level_stays_behind_asyncify_where_lists_name_functions(folder: Folder, 
 
 
 def test_level_stays_behind_asyncify_where_the_guest_suspends_itself() -> None:
-    steps = divide(parse(["--asyncify", "-O3"]), Options(), False, True)
+    steps = divide(parse(["--asyncify", "-O3"]), Options(), is_text=False, has_own_runtime=True)
     assert (steps.first.needed, steps.second.needed) == (False, True)
 
 
 def test_level_of_the_whole_line_counts_on_both_sides() -> None:
-    steps = divide(parse(["--inlining-optimizing", "--asyncify", "--dce", "-Oz"]), Options(), False, False)
+    steps = divide(
+        parse(["--inlining-optimizing", "--asyncify", "--dce", "-Oz"]), Options(), is_text=False, has_own_runtime=False
+    )
     assert steps.first.words == ("--inlining-optimizing", "--optimize-level=2", "--shrink-level=2")
     assert steps.second.words == ("--dce", "-Oz", "--optimize-level=2", "--shrink-level=2")
-    steps = divide(parse(["-O1", "-ol", "3", "--asyncify"]), Options(), False, False)
+    steps = divide(parse(["-O1", "-ol", "3", "--asyncify"]), Options(), is_text=False, has_own_runtime=False)
     assert steps.first.words == ("-O1", "--optimize-level=3", "--shrink-level=0")
-    assert not divide(parse(["-O0", "--asyncify", "-s=1"]), Options(), False, False).first.needed
+    assert not divide(
+        parse(["-O0", "--asyncify", "-s=1"]), Options(), is_text=False, has_own_runtime=False
+    ).first.needed
 
 
 @pytest.mark.parametrize(
@@ -61,6 +65,6 @@ def test_level_says_how_to_weigh_size_against_speed(words: list[str], choice: st
 
 def test_pass_arguments_belong_to_the_closest_pass_before() -> None:
     words = ["--a", "--pass-arg=a@1", "--asyncify", "--a", "-pa", "a@2", "--pass-arg=global@3", "--pass-arg=asyncify@x"]
-    steps = divide(parse(words), Options(), False, False)
+    steps = divide(parse(words), Options(), is_text=False, has_own_runtime=False)
     assert steps.first.words == ("--a", "--pass-arg=a@1", "--pass-arg=global@3")
     assert steps.second.words == ("--a", "-pa", "a@2", "--pass-arg=global@3")

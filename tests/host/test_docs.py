@@ -31,7 +31,8 @@ def test_the_first_example(tmp_path: Path) -> None:
 
 
 def test_the_options_of_run() -> None:
-    parser = run_command.add_parser(argparse.ArgumentParser().add_subparsers())
+    parser = argparse.ArgumentParser()
+    run_command.COMMAND.add_arguments(parser)
     options = {text for action in parser._actions for text in action.option_strings} - {"-h", "--help"}
     section = PAGE.read_text().partition("## `caesura run`")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE)) == options

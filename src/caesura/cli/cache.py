@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from caesura.cli.options import WrongUsage
+from caesura.cli.exits import WrongUsage
 from caesura.cli.streams import say
+from caesura.cli.subcommand import SubCommand
 from caesura.cli.summary import counted
 from caesura.errors import UsageError
-
-_HELP: Final = "look after the cache of compiled programs"
 
 _DESCRIPTION: Final = """\
 Programs that `caesura run` and `caesura.load` have instrumented and compiled are kept on the disk, in the folder that
@@ -28,25 +27,14 @@ actions:
 """
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Add the sub-command to the command line."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "cache",
-        help=_HELP,
-        description=_DESCRIPTION,
-        epilog=_ACTIONS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", choices=["show", "trim", "clear"], default="show", help="what to do")
     parser.add_argument(
         "--limit", metavar="BYTES", help="the limit to trim to, instead of the usual one; K, M, G multiply"
     )
-    return parser
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the sub-command; return its exit code."""
+def _run(arguments: argparse.Namespace) -> int:
     from caesura.host import cache, cache_limit
 
     if arguments.limit is not None and arguments.action != "trim":
@@ -90,3 +78,13 @@ def size_of(text: str, option: str) -> int:
 
 def _amount(count: int, size: int) -> str:
     return f"{count} {'entry' if count == 1 else 'entries'}, {counted(size, 'byte')}"
+
+
+COMMAND: Final = SubCommand(
+    name="cache",
+    help="look after the cache of compiled programs",
+    description=_DESCRIPTION,
+    epilog=_ACTIONS,
+    add_arguments=_add_arguments,
+    run=_run,
+)

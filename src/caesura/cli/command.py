@@ -1,15 +1,8 @@
-"""The command as a whole: its sub-commands, and what becomes of errors.
-
-Whatever goes wrong ends as one line on standard error, `caesura: error: ...`, and an exit code: 1 for bad input and
-for what cannot be read or written, 2 for wrong usage, 130 when interrupted, and, without a line, 141 when nobody reads
-the output any more. An exception that nobody meant to raise
-is reported as a bug in caesura; `--debug`, or CAESURA_DEBUG=1 in the environment, shows tracebacks.
-"""
+"""The command as a whole: which sub-commands there are, and how its line is parsed; how it ends stands in `exits`."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
@@ -17,16 +10,20 @@ from typing import Any, Final, NoReturn
 import caesura
 from caesura.cli import cache, completion, instrument, run
 from caesura.cli import print as print_command
-from caesura.cli.messages import say_error, say_stopped
-from caesura.cli.options import WrongUsage
-from caesura.cli.streams import ReaderGone, end_quietly, say
-from caesura.errors import CaesuraError, InternalError
-
-BAD_INPUT: Final = 1
-WRONG_USAGE: Final = 2
-INTERRUPTED: Final = 130
+from caesura.cli.exits import WRONG_USAGE, exit_code
+from caesura.cli.messages import say_error
+from caesura.cli.streams import say
 
 _DESCRIPTION: Final = "Make WebAssembly modules pausable: rewrite them so that their call stack can be suspended."
+
+
+SUB_COMMANDS: Final = (
+    instrument.COMMAND,
+    print_command.COMMAND,
+    run.COMMAND,
+    cache.COMMAND,
+    completion.COMMAND,
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,44 +61,24 @@ def is_compiled() -> bool:
     return not str(pipeline.__file__).endswith(".py")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    try:
-        return end_quietly(lambda: _run(arguments))
-    except CaesuraError as error:
-        say_error(str(error))
-        return BAD_INPUT
+    arguments = argparse.Namespace(debug=False)  # until they are parsed
+    return exit_code("caesura", lambda: _run(words, arguments), lambda: bool(arguments.debug))
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    debug = os.environ.get("CAESURA_DEBUG", "") not in ("", "0")
-    try:
-        parsed = _parse(arguments)
-        debug = debug or parsed.debug
-        code: int = parsed.run(parsed)
-        return code
-    except ReaderGone:
-        raise
-    except KeyboardInterrupt:
-        say_stopped("interrupted")
-        return INTERRUPTED
-    except (CaesuraError, MemoryError) as error:
-        _show_traceback(debug)
-        say_error(str(error) if isinstance(error, CaesuraError) else "there is not enough memory")
-        return WRONG_USAGE if isinstance(error, WrongUsage) else BAD_INPUT
-    except Exception as error:
-        _show_traceback(debug)
-        say_error(str(InternalError(f"unexpected {type(error).__name__}: {error}")))
-        return BAD_INPUT
+def _run(words: Sequence[str] | None, arguments: argparse.Namespace) -> int:
+    _parse(words, arguments)
+    code: int = arguments.run(arguments)
+    return code
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(words: Sequence[str] | None, arguments: argparse.Namespace) -> None:
     """Parse the command line; what a sub-command does not know is told with the option that may be meant."""
-    parsed, unknown = parser_of_all().parse_known_args(arguments)
+    _, unknown = parser_of_all().parse_known_args(words, arguments)
     if unknown:
-        hint = _closest_option(parsed.parser, unknown[0])
-        parsed.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
-    return parsed
+        hint = _closest_option(arguments.parser, unknown[0])
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
 def _closest_option(parser: argparse.ArgumentParser, word: str) -> str:
@@ -118,15 +95,6 @@ def parser_of_all() -> argparse.ArgumentParser:
     parser = _Parser(prog="caesura", description=_DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and whether it runs compiled")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (instrument, print_command, run, cache, completion):
-        command = module.add_parser(commands)
-        command.add_argument("--debug", action="store_true", help="show a traceback with an error")
-        command.set_defaults(run=module.run, parser=command)
+    for command in SUB_COMMANDS:
+        command.add_to(commands)
     return parser
-
-
-def _show_traceback(debug: bool) -> None:
-    if debug:
-        import traceback
-
-        traceback.print_exc()

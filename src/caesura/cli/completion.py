@@ -11,11 +11,10 @@ import argparse
 from typing import Any, Final
 
 from caesura.cli.streams import say
+from caesura.cli.subcommand import SubCommand
 from caesura.errors import UsageError
 
 _SHELLS: Final = ("bash", "zsh", "fish")
-
-_HELP: Final = "print a script that completes command lines"
 
 _DESCRIPTION: Final = """\
 Print a script that lets a shell complete the commands and options of `caesura`, and the names of files."""
@@ -33,22 +32,11 @@ _FILES: Final = frozenset(["input", "output", "command", "emscripten_js"])
 _FOLDERS: Final = frozenset(["dir", "read_only_dir"])
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Add the sub-command to the command line."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "completion",
-        help=_HELP,
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=_SHELLS, help="the shell that will read the script")
-    return parser
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the sub-command; return its exit code."""
+def _run(arguments: argparse.Namespace) -> int:
     try:
         import shtab
     except ImportError as error:
@@ -71,3 +59,13 @@ def _mark_paths(parser: argparse.ArgumentParser, completers: dict[str, Any]) -> 
             action.complete = completers["file"]  # type: ignore[attr-defined]
         elif action.dest in _FOLDERS:
             action.complete = completers["folder"]  # type: ignore[attr-defined]
+
+
+COMMAND: Final = SubCommand(
+    name="completion",
+    help="print a script that completes command lines",
+    description=_DESCRIPTION,
+    epilog=_EXAMPLES,
+    add_arguments=_add_arguments,
+    run=_run,
+)

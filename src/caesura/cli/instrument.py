@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import caesura
 from caesura.cli.collector import paused_collector
+from caesura.cli.exits import WrongUsage
 from caesura.cli.files import (
     STANDARD_STREAM,
     InFile,
@@ -21,15 +22,14 @@ from caesura.cli.files import (
     write_output,
 )
 from caesura.cli.messages import say, say_lines, say_warning
-from caesura.cli.options import WrongUsage, add_options, is_given, read_options
+from caesura.cli.options import add_options, is_given, read_options
 from caesura.cli.progress import ProgressBar
+from caesura.cli.subcommand import SubCommand
 from caesura.cli.summary import function_line, summary_json, summary_line
 from caesura.errors import ModuleError, UnsupportedModule, UsageError
 from caesura.instrument.abi.memory import check_memory_name
 from caesura.report import Instrumented
 from caesura.wasm.module import Module
-
-_HELP: Final = "make a module pausable"
 
 _DESCRIPTION: Final = """\
 Rewrite a WebAssembly module so that its whole call stack can be suspended and resumed. The result has the ABI of
@@ -50,16 +50,7 @@ examples:
 """
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Add the sub-command to the command line."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "instrument",
-        help=_HELP,
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="the module, binary or text; '-' is standard input")
     parser.add_argument(
         "-o",
@@ -79,11 +70,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     add_options(parser)
-    return parser
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the sub-command; return its exit code."""
+def _run(arguments: argparse.Namespace) -> int:
     options = read_options(arguments)
     if arguments.quiet and (options.verbose or arguments.json):
         raise WrongUsage("--quiet cannot be combined with --verbose or --json")
@@ -92,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise WrongUsage("a binary module is not for a terminal: name a file with -o, or redirect standard output")
     if arguments.json and not is_standard_output(arguments.output):
         goes_to_terminal(STANDARD_STREAM)  # or nowhere: that is said before the work
-    bar = ProgressBar(not arguments.quiet)
+    bar = ProgressBar(enabled=not arguments.quiet)
     try:
         module = _named(read_module(arguments.input), arguments)
         with about(arguments.input), paused_collector():
@@ -109,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         bar.clear()
     write_output(arguments.output, _pieces(arguments.output, result.module))
     if not arguments.quiet:
-        _summarize(result, arguments, options.verbose)
+        _summarize(result, arguments)
     return 0
 
 
@@ -147,17 +136,27 @@ def _pieces(output: str, module: bytes) -> Iterable[bytes]:
     return text_of(module)
 
 
-def _summarize(result: Instrumented, arguments: argparse.Namespace, verbose: bool) -> None:
+def _summarize(result: Instrumented, arguments: argparse.Namespace) -> None:
     if arguments.json:
-        text = summary_json(result, verbose)
+        text = summary_json(result, with_functions=arguments.verbose)
         if is_standard_output(arguments.output):
             say_lines(text)
         else:
             write_output(STANDARD_STREAM, [text.encode() + b"\n"])
         return
-    if verbose:
+    if arguments.verbose:
         for function in result.functions:
             say(function_line(function))
     for warning in result.warnings:
         say_warning(warning)
     say(f"caesura: {summary_line(result)}")
+
+
+COMMAND: Final = SubCommand(
+    name="instrument",
+    help="make a module pausable",
+    description=_DESCRIPTION,
+    epilog=_EXAMPLES,
+    add_arguments=_add_arguments,
+    run=_run,
+)

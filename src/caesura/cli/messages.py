@@ -31,33 +31,28 @@ def say_lines(text: str) -> None:
         forget(sys.stderr, STANDARD_ERROR)
 
 
-def say_last(message: str) -> None:
-    """Print a line that tells why the command is stopped, unless that blocks: perhaps nobody reads."""
-    try:
-        descriptor = sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):  # replaced by an object that is no file
-        say(message)
-        return
-    line = f"{one_line(message)}\n".encode(errors="backslashreplace")
-    with suppress(OSError, ValueError):
-        _, writable, _ = select.select([], [descriptor], [], _PATIENCE)
-        if writable:
-            os.write(descriptor, line[: select.PIPE_BUF])
-
-
 def say_warning(message: str) -> None:
     """Print a line that warns."""
     say(f"caesura: warning: {message}")
 
 
-def say_error(message: str) -> None:
-    """Print a line that tells why the command ends."""
-    say(f"caesura: error: {message}")
+def say_error(message: str, program: str = "caesura") -> None:
+    """Print a line that tells why a command ends."""
+    say(f"{program}: error: {message}")
 
 
-def say_stopped(message: str) -> None:
-    """Print a line that tells why the command is stopped, unless that blocks."""
-    say_last(f"caesura: error: {message}")
+def say_stopped(message: str, program: str = "caesura") -> None:
+    """Print a line that tells why a command is stopped, unless that blocks: perhaps nobody reads."""
+    try:
+        descriptor = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # replaced by an object that is no file
+        say_error(message, program)
+        return
+    line = f"{one_line(f'{program}: error: {message}')}\n".encode(errors="backslashreplace")
+    with suppress(OSError, ValueError):
+        _, writable, _ = select.select([], [descriptor], [], _PATIENCE)
+        if writable:
+            os.write(descriptor, line[: select.PIPE_BUF])
 
 
 def one_line(text: str) -> str:

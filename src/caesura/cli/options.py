@@ -7,16 +7,13 @@ from dataclasses import fields
 from typing import Any, Final
 
 from caesura.analysis.lists import read_list
+from caesura.cli.exits import WrongUsage
 from caesura.cli.messages import say_warning
 from caesura.errors import UsageError
 from caesura.options import FLAG, LIST, NUMBER, Options, flag_of, placeholder_of
 
 # The field that is a list, but for the words that stand for one.
 _TWO_BODIES: Final = "two_bodies"
-
-
-class WrongUsage(UsageError):
-    """The command line itself is wrong."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Final
+from typing import Final
 
 from caesura.cli.files import STANDARD_STREAM, about, check_output_name, goes_to_terminal, read_module, write_output
-
-_HELP: Final = "print a module as text"
+from caesura.cli.subcommand import SubCommand
 
 _DESCRIPTION: Final = """\
 Print a WebAssembly module in the text format, flat and with the names of its name section. `wat2wasm` reads the text
@@ -20,16 +19,7 @@ examples:
 """
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Add the sub-command to the command line."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "print",
-        help=_HELP,
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="the module, binary or text; '-' is standard input")
     parser.add_argument(
         "-o",
@@ -38,11 +28,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         default=STANDARD_STREAM,
         help="where the text goes; '-', the default, is standard output",
     )
-    return parser
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the sub-command; return its exit code."""
+def _run(arguments: argparse.Namespace) -> int:
     check_output_name(arguments.output)
     goes_to_terminal(arguments.output)  # or nowhere
     module = read_module(arguments.input)
@@ -63,3 +51,13 @@ def text_of(module: bytes) -> list[bytes]:
 
     write_text(module, keep)
     return pieces
+
+
+COMMAND: Final = SubCommand(
+    name="print",
+    help="print a module as text",
+    description=_DESCRIPTION,
+    epilog=_EXAMPLES,
+    add_arguments=_add_arguments,
+    run=_run,
+)

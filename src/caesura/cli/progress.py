@@ -22,7 +22,7 @@ _WIDTH: Final = 30
 class ProgressBar:
     """Draws over one line of standard error. Call it with a step's name, what is done and what is to do."""
 
-    def __init__(self, enabled: bool) -> None:
+    def __init__(self, *, enabled: bool) -> None:
         self._enabled = enabled and sys.stderr.isatty()
         self._next = time.monotonic() + _PATIENCE
         self._drawn = False

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from typing import Any, Final
 
 from caesura.cli.cache import size_of
+from caesura.cli.exits import ABORTED, INTERRUPTED, TIMED_OUT, WrongUsage
 from caesura.cli.files import InFile, about, read_module
 from caesura.cli.messages import say, say_error, say_stopped, say_warning
-from caesura.cli.options import WrongUsage
+from caesura.cli.run_values import directory, environment, pages, seconds
 from caesura.cli.streams import say as say_result
+from caesura.cli.subcommand import SubCommand
 from caesura.errors import UsageError
-
-# What other tools answer: coreutils' `timeout` when the time is over, shells when a program aborts.
-TIMED_OUT: Final = 124
-INTERRUPTED: Final = 130
-ABORTED: Final = 134
-
-_HELP: Final = "run a program"
 
 _DESCRIPTION: Final = """\
 Run a WebAssembly program: a WASI command, or a module whose functions need nothing or the imports of
@@ -38,23 +31,11 @@ examples:
       call an exported function and print its results
 """
 
-_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20}
-_PAGE: Final = 1 << 16
-
 # Operating systems keep eight bits of a program's exit code.
 _EXIT_CODES: Final = 0xFF
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Add the sub-command to the command line."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "run",
-        help=_HELP,
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dir",
         action="append",
@@ -101,62 +82,20 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         nargs=argparse.PARSER,
         help="the module, binary or text ('-' is standard input); all that follows are the program's arguments",
     )
-    return parser
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the sub-command; return the program's exit code."""
-    try:
-        import wasmtime  # noqa: F401
-    except ImportError as error:
-        raise UsageError("programs can be run only where the package wasmtime is installed") from error
-    from caesura.host import cache_limit
-    from caesura.host.command import run_command
+def _run(arguments: argparse.Namespace) -> int:
+    """Run the program; return its exit code."""
+    _require_engine()
     from caesura.host.errors import GuestTrap
-    from caesura.host.stopping import stopping
-    from caesura.host.wasi import Wasi
-    from caesura.options import Options
 
     if arguments.command[0] == "--":
         del arguments.command[0]
     if not arguments.command:
         raise WrongUsage("caesura run: expected a PROGRAM")
-    program, *program_arguments = arguments.command
-    timeout = _seconds(arguments.timeout)
-    wasi = Wasi(
-        arguments.command,
-        environment=_environment(arguments.env),
-        directories=dict(_directory("--dir", text) for text in arguments.dir),
-        read_only_directories=dict(_directory("--read-only-dir", text) for text in arguments.read_only_dir),
-    )
-    if arguments.cache_limit is not None:
-        size_of(arguments.cache_limit, "--cache-limit")
-        os.environ[cache_limit.VARIABLE] = arguments.cache_limit  # for processes that compile, too
-    if not arguments.no_cache:
-        cache_limit.limit()  # raises for what is no size
-    options = None
-    if arguments.stack_size is not None:
-        options = Options(secondary_memory_maximum=_pages(arguments.stack_size))
-
-    def give_up(reason: BaseException) -> None:
-        is_late = isinstance(reason, TimeoutError)
-        say_stopped(_late(timeout) if is_late else "interrupted")
-        os._exit(TIMED_OUT if is_late else INTERRUPTED)
-
+    timeout = None if arguments.timeout is None else seconds(arguments.timeout)
     try:
-        with _warning_in_our_style(), stopping(timeout, give_up) as stopper:
-            # A file is named and not read: the cache may know what is in it.
-            source = program if os.path.isfile(program) else read_module(program)
-            with about(program):
-                code, results = run_command(
-                    source,
-                    wasi,
-                    invoke=arguments.invoke,
-                    arguments=program_arguments,
-                    stopper=stopper,
-                    options=options,
-                    cache=not arguments.no_cache,
-                )
+        code, results = _execute(arguments, timeout)
     except TimeoutError:
         say_stopped(_late(timeout))
         return TIMED_OUT
@@ -172,6 +111,63 @@ def run(arguments: argparse.Namespace) -> int:
     return int(code) & _EXIT_CODES
 
 
+def _require_engine() -> None:
+    try:
+        import wasmtime  # noqa: F401
+    except ImportError as error:
+        raise UsageError("programs can be run only where the package wasmtime is installed") from error
+
+
+def _execute(arguments: argparse.Namespace, timeout: float | None) -> tuple[int, Any]:
+    """Run the program to its end, or until the time is over; return its exit code, and the results of `--invoke`."""
+    from caesura.host.command import run_command
+    from caesura.host.stopping import stopping
+    from caesura.host.wasi import Wasi
+    from caesura.options import Options
+
+    program, *program_arguments = arguments.command
+    wasi = Wasi(
+        arguments.command,
+        environment=environment(arguments.env),
+        directories=dict(directory("--dir", text) for text in arguments.dir),
+        read_only_directories=dict(directory("--read-only-dir", text) for text in arguments.read_only_dir),
+    )
+    _limit_cache(arguments)
+    options = None
+    if arguments.stack_size is not None:
+        options = Options(secondary_memory_maximum=pages(arguments.stack_size))
+
+    def give_up(reason: BaseException) -> None:
+        is_late = isinstance(reason, TimeoutError)
+        say_stopped(_late(timeout) if is_late else "interrupted")
+        os._exit(TIMED_OUT if is_late else INTERRUPTED)
+
+    with _warning_in_our_style(), stopping(timeout, give_up) as stopper:
+        # A file is named and not read: the cache may know what is in it.
+        source = program if os.path.isfile(program) else read_module(program)
+        with about(program):
+            return run_command(
+                source,
+                wasi,
+                invoke=arguments.invoke,
+                arguments=program_arguments,
+                stopper=stopper,
+                options=options,
+                cache=not arguments.no_cache,
+            )
+
+
+def _limit_cache(arguments: argparse.Namespace) -> None:
+    """Hand the cache's limit on, for processes that compile too; raises UsageError for what is no size."""
+    from caesura.host import cache_limit
+
+    if arguments.cache_limit is not None:
+        size_of(arguments.cache_limit, "--cache-limit")
+        os.environ[cache_limit.VARIABLE] = arguments.cache_limit
+    if not arguments.no_cache:
+        cache_limit.limit()
+
+
 @contextlib.contextmanager
 def _warning_in_our_style() -> Iterator[None]:
     """Let warnings, as of a cache that cannot be used, be lines like the command's other ones."""
@@ -184,43 +180,11 @@ def _late(timeout: float | None) -> str:
     return f"the program did not end within {timeout:g} second{'' if timeout == 1 else 's'}"
 
 
-def _environment(given: list[str]) -> dict[str, str]:
-    environment: dict[str, str] = {}
-    for text in given:
-        name, separator, value = text.partition("=")
-        if not name:
-            raise WrongUsage(f"--env {text!r}: expected NAME=VALUE, or NAME to pass on ours")
-        if separator:
-            environment[name] = value
-        elif name in os.environ:
-            environment[name] = os.environ[name]
-    return environment
-
-
-def _directory(option: str, text: str) -> tuple[str, str]:
-    """Return a folder's path in the guest and on the host."""
-    host, separator, guest = text.partition("::")
-    if not host or (separator and not guest):
-        raise WrongUsage(f"{option} {text!r}: expected HOST, or HOST::GUEST")
-    return guest or host, host
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds < math.inf:
-        raise WrongUsage(f"--timeout {text}: expected a positive number of seconds, such as 5 or 0.5")
-    return seconds
-
-
-def _pages(text: str) -> int:
-    """Return a size in bytes, with an optional unit, as pages."""
-    found = re.fullmatch(r"(\d+)([KM]?)", text)
-    size = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 0 < size <= _PAGE * _PAGE:
-        raise WrongUsage(f"--stack-size {text}: expected a number of bytes up to 4096M, such as 65536, 64K or 1M")
-    return -(-size // _PAGE)
+COMMAND: Final = SubCommand(
+    name="run",
+    help="run a program",
+    description=_DESCRIPTION,
+    epilog=_EXAMPLES,
+    add_arguments=_add_arguments,
+    run=_run,
+)

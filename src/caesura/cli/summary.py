@@ -32,8 +32,8 @@ def function_line(function: FunctionReport) -> str:
     return f"{name}: instrumented, {counted(function.sites, 'call site')}: {function.reason}"
 
 
-def summary_json(result: Instrumented, verbose: bool) -> str:
-    """Return the summary for machines; if verbose, with an entry for every function."""
+def summary_json(result: Instrumented, *, with_functions: bool) -> str:
+    """Return the summary for machines, if asked for with an entry for every function."""
     import json
 
     facts: dict[str, Any] = {
@@ -47,7 +47,7 @@ def summary_json(result: Instrumented, verbose: bool) -> str:
         "seconds": round(result.seconds, 6),
         "warnings": list(result.warnings),
     }
-    if verbose:
+    if with_functions:
         facts["function_reports"] = [
             {
                 "index": function.index,

@@ -10,15 +10,15 @@ import re
 from typing import Final
 
 from caesura.errors import MalformedModule, UsageError
+from caesura.wasm.sections import MAGIC
 
-_MAGIC: Final = b"\0asm"
 _BLANKS: Final = b" \t\r\n"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 def is_text(data: bytes) -> bool:
     """Tell a module as text, which starts with a bracket or a comment, from everything else."""
-    if data.startswith(_MAGIC):
+    if data.startswith(MAGIC):
         return False
     return data[:4096].removeprefix(_BYTE_ORDER_MARK).lstrip(_BLANKS).startswith((b"(", b";;"))
 

@@ -51,7 +51,7 @@ SECTION_NAMES: Final = [
 # Place of each section id in the order of the specification; custom sections have none.
 _ORDER: Final = [0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 11, 6]
 
-_MAGIC: Final = b"\0asm"
+MAGIC: Final = b"\0asm"
 _VERSION: Final = b"\x01\0\0\0"
 _COMPONENT_VERSION: Final = b"\x0d\0\x01\0"
 
@@ -103,7 +103,7 @@ def read_sections(data: bytes) -> list[Section]:
 
 
 def _check_header(data: bytes) -> None:
-    if data[:4] != _MAGIC:
+    if data[:4] != MAGIC:
         raise MalformedModule("not a WebAssembly module: expected the magic bytes 00 61 73 6d", 0)
     if data[4:8] == _COMPONENT_VERSION:
         raise MalformedModule("this is a WebAssembly component; expected a core module", 4)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from caesura.analysis.lists import read_list
 from caesura.errors import UsageError
-from caesura.options import FLAG, LIST, NUMBER, Options
+from caesura.options import FLAG, LIST, NUMBER, Options, flag_of
 
 PREFIX: Final = "asyncify-"
 
@@ -72,6 +72,18 @@ def read_options(pass_arguments: list[str], warn: Callable[[str], None]) -> Opti
         else:
             values[item.name] = value
     return Options(**values)
+
+
+def in_words_of_pass_arguments(message: str) -> str:
+    """Return a message about options of `caesura instrument` as one about pass arguments."""
+    for item in fields(Options):
+        if item.metadata["pass_argument"]:
+            argument = f"--pass-arg={item.metadata['pass_argument']}"
+            if item.metadata["kind"] != FLAG:
+                message = message.replace(f"{flag_of(item.name)} ", f"{argument}@")
+            message = message.replace(flag_of(item.name), argument)
+    # Binaryen names a memory here, be there one of this name or not, and build systems may look for its words.
+    return message.replace("asyncify-memory@NAME", "asyncify-memory@memory")
 
 
 def _number(key: str, value: str) -> int:

@@ -26,6 +26,14 @@ _HEAD_BYTES: Final = 4096
 _OWN_NAMES: Final = (b"caesura-wasm-opt", b"caesura.cli.wasm_opt")
 
 
+class Failed(Exception):
+    """The real wasm-opt failed, and has said why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 def find() -> str:
     """Return the path of the real wasm-opt ("": there is none); raises UsageError for a wrong CAESURA_WASM_OPT."""
     named = os.environ.get(VARIABLE, "")

@@ -51,7 +51,7 @@ def drop_source_map_url(data: bytes) -> bytes:
     return _drop(data, (SOURCE_MAP_URL,))
 
 
-def drop_names(data: bytes, keep_module_name: bool) -> bytes:
+def drop_names(data: bytes, *, keep_module_name: bool) -> bytes:
     """Return the module without its names, or with its own name alone."""
     return _filter_names(data, kept=(MODULE_NAME,)) if keep_module_name else _drop(data, (NAMES,))
 

@@ -69,7 +69,7 @@ def wants_asyncify(line: CommandLine) -> bool:
     return not skipped and any(_is_asyncify(item) for item in line.arguments)
 
 
-def divide(line: CommandLine, options: Options, is_text: bool, has_own_runtime: bool) -> Steps:
+def divide(line: CommandLine, options: Options, *, is_text: bool, has_own_runtime: bool) -> Steps:
     """Divide a command line at its `--asyncify`.
 
     `is_text` says that the input is in the text format, which only the real wasm-opt reads. Raises UsageError for what
@@ -87,9 +87,10 @@ def divide(line: CommandLine, options: Options, is_text: bool, has_own_runtime: 
         after = [item for item in after if item.kind != arguments.LEVEL]
     exnref = line.has(arguments.EMIT_EXNREF)
     text = line.has(arguments.EMIT_TEXT) or line.has(arguments.PRINT_STACK_IR)
-    first_words = ("--emit-exnref",) if exnref else ()
+    first_words = ["--emit-exnref", *level] if exnref else level
     return Steps(
-        _run(line, before, is_text or exnref, [*first_words, *level], False), _run(line, after, text, level, True)
+        first=_run(line, before, first_words, needed=is_text or exnref),
+        second=_run(line, after, level, needed=text, kinds=(arguments.SETTING, arguments.LAST_RUN)),
     )
 
 
@@ -105,27 +106,36 @@ def _refuse(line: CommandLine) -> None:
         raise UsageError("--asyncify is given twice: a module can be instrumented only once")
 
 
-def _run(line: CommandLine, steps: list[Argument], needed: bool, extra: list[str], last: bool) -> Run:
-    """Return one run. It needs the real tool if any of its steps does, or if `needed` says so."""
+def _run(
+    line: CommandLine,
+    steps: list[Argument],
+    extra: list[str],
+    *,
+    needed: bool,
+    kinds: tuple[str, ...] = (arguments.SETTING,),
+) -> Run:
+    """Return one run, with all arguments of some kinds besides its steps and what concerns these.
+
+    It needs the real tool if any of its steps does, or if `needed` says so.
+    """
     works = any(not _is_free(item) for item in steps)
     if not works and not needed:
-        return Run(False, (), tuple(item.pass_name for item in steps if item.kind == arguments.PASS))
+        strips = tuple(item.pass_name for item in steps if item.kind == arguments.PASS)
+        return Run(needed=False, words=(), strips=strips)
     words: list[str] = []
     for index, item in enumerate(line.arguments):
-        if item.kind == arguments.SETTING:
-            wanted = True
-        elif item.kind in (arguments.PASS, arguments.LEVEL):
+        if item.kind in (arguments.PASS, arguments.LEVEL):
             wanted = any(item is step for step in steps)
         elif item.kind == arguments.PASS_ARGUMENT:
             wanted = _is_for(line, index, steps)
         else:
-            wanted = last and item.kind == arguments.LAST_RUN
+            wanted = item.kind in kinds
         if wanted:
             words.extend(item.words)
     words += extra
     if not works:
         words.append("--quiet")  # no complaint that there is no pass to run
-    return Run(True, tuple(words), ())
+    return Run(needed=True, words=tuple(words), strips=())
 
 
 def _is_free(item: Argument) -> bool:

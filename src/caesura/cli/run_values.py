@@ -1,0 +1,55 @@
+"""The values of `caesura run`'s options; raises WrongUsage for what is none."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from typing import Final
+
+from caesura.cli.exits import WrongUsage
+
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20}
+_PAGE: Final = 1 << 16
+
+
+def environment(given: list[str]) -> dict[str, str]:
+    """Return the variables that --env gives, some of them passed on from ours."""
+    variables: dict[str, str] = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not name:
+            raise WrongUsage(f"--env {text!r}: expected NAME=VALUE, or NAME to pass on ours")
+        if separator:
+            variables[name] = value
+        elif name in os.environ:
+            variables[name] = os.environ[name]
+    return variables
+
+
+def directory(option: str, text: str) -> tuple[str, str]:
+    """Return a folder's path in the guest and on the host."""
+    host, separator, guest = text.partition("::")
+    if not host or (separator and not guest):
+        raise WrongUsage(f"{option} {text!r}: expected HOST, or HOST::GUEST")
+    return guest or host, host
+
+
+def seconds(text: str) -> float:
+    """Return the time that --timeout gives."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0
+    if not 0 < found < math.inf:
+        raise WrongUsage(f"--timeout {text}: expected a positive number of seconds, such as 5 or 0.5")
+    return found
+
+
+def pages(text: str) -> int:
+    """Return a size in bytes, with an optional unit, as pages."""
+    found = re.fullmatch(r"(\d+)([KM]?)", text)
+    size = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 0 < size <= _PAGE * _PAGE:
+        raise WrongUsage(f"--stack-size {text}: expected a number of bytes up to 4096M, such as 65536, 64K or 1M")
+    return -(-size // _PAGE)
