@@ -43,7 +43,7 @@ def main() -> int:
     if arguments.keep_binaryen:
         entries = [_measured_again(program, old) for program in programs]
     else:
-        _make([job for job in jobs if _is_wanted(job, arguments.patient)])
+        _make([job for job in jobs if _is_wanted(job, patient=arguments.patient)])
         entries = [_measure(program) for program in programs]
     facts = {
         **heading("make bench ONLY=size"),
@@ -76,7 +76,7 @@ def _is_chosen(program: Program, names: list[str] | None) -> bool:
     return not names or program.file_name in names or (program.package == "C" and "c" in names)
 
 
-def _is_wanted(job: Job, patient: bool) -> bool:
+def _is_wanted(job: Job, *, patient: bool) -> bool:
     """Tell whether an output of Binaryen is missing, and worth the time that making it takes."""
     program, level, _ = job
     return not output_path(*job).is_file() and (patient or level == "-O1" or code_size(program.path) < _LARGE)

@@ -146,7 +146,7 @@ def _with_mean_of_c(programs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*programs[:first], mean, *(program for program in programs[first:] if program["package"] != "C")]
 
 
-def _cost(cost: dict[str, Any] | None, with_wall: bool = True) -> str:
+def _cost(cost: dict[str, Any] | None, *, with_wall: bool = True) -> str:
     """Return CPU seconds with their spread, wall seconds and memory."""
     if cost is None:
         return "-"

@@ -78,7 +78,7 @@ class QuickJS:
             self._guest.call_nowait("free", address)
         return value
 
-    def _dump(self, value: int, free: bool = True) -> Any:
+    def _dump(self, value: int, *, free: bool = True) -> Any:
         """Return a value, which QuickJS writes as JSON."""
         text = self._guest.call_nowait("QTS_Dump", self._context, value)
         content = self._guest.memory.read_string(text)

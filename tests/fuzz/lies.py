@@ -164,14 +164,15 @@ class Grammar:
         given = f"(param {' '.join(params)})" if params else ""
         taken = f"(result {' '.join(results)})" if results else ""
         values = " ".join(_VALUES[kind] for kind in results)
-        return f'(func ${name.replace(":", "_")} (export "{name}") {given} {taken} {self._actions(0.9, True)} {values})'
+        actions = self._actions(0.9, asking=True)
+        return f'(func ${name.replace(":", "_")} (export "{name}") {given} {taken} {actions} {values})'
 
     def _function(self, name: str, params: str, result: str, acting: float) -> str:
         taken = f"(result {result})" if result else ""
         value = _VALUES[result] if result else ""
         return f'(func ${name} (export "{name}") {params} {taken} {self._actions(acting)} {value})'
 
-    def _actions(self, acting: float = 1.0, asking: bool = False) -> str:
+    def _actions(self, acting: float = 1.0, *, asking: bool = False) -> str:
         """Return statements. They count their steps, so that no recursion and no loop is endless."""
         if self._source.random() > acting:
             return ""

@@ -117,7 +117,7 @@ async def load_waiter(wait: Any, abi: str = "load", **options: Any) -> caesura.G
     return await caesura.load(instrumented(WAITER, abi), {"env": {"wait": wait}}, cache=False, **options)
 
 
-async def load_calls(abi: str = "load", library: bool = True, **given: Any) -> caesura.Guest:
+async def load_calls(abi: str = "load", *, library: bool = True, **given: Any) -> caesura.Guest:
     """Load host_calls.c; the host functions that are not given must not be called."""
 
     def unused(*arguments: int) -> int:

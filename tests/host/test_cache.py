@@ -65,7 +65,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def load_and_call(use_cache: bool = True) -> None:
+def load_and_call(*, use_cache: bool = True) -> None:
     async def main() -> None:
         program._compiled.clear()  # what the process knows is not what is tested here
         guest = await caesura.load(WAITER, {"env": {"wait": wait}}, cache=use_cache)

@@ -38,7 +38,7 @@ def reader() -> asyncio.StreamReader:
 
 def connection() -> socket.socket:
     ours, theirs = socket.socketpair()
-    ours.setblocking(False)
+    ours.settimeout(0)
 
     def send() -> None:
         theirs.sendall(b"first\nsecond")

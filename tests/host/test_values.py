@@ -79,7 +79,7 @@ def test_values_pass(kind: str, value: object, waits: bool) -> None:
 
 def test_unsigned_numbers_are_accepted() -> None:
     async def main() -> None:
-        guest = await load_echo(False)
+        guest = await load_echo(waits=False)
         assert guest.call_nowait("i32", 2**32 - 1) == -1
         assert guest.call_nowait("i64", 2**64 - 2) == -2
         assert guest.call_nowait("pair", 2**31, 2**63) == (-(2**63), -(2**31))
@@ -113,7 +113,7 @@ def test_unsigned_numbers_are_accepted() -> None:
 )
 def test_wrong_arguments_are_refused(name: str, arguments: tuple[object, ...], message: str) -> None:
     async def main() -> None:
-        guest = await load_echo(False)
+        guest = await load_echo(waits=False)
         with pytest.raises(caesura.UsageError, match=message):
             await guest.call(name, *arguments)
 
@@ -124,7 +124,7 @@ def test_wrong_arguments_are_refused(name: str, arguments: tuple[object, ...], m
 @given(value=st.integers() | st.floats(allow_nan=False) | st.binary() | st.text() | st.none())
 def test_any_value_passes_or_is_refused(value: object) -> None:
     async def main() -> None:
-        guest = await load_echo(True)
+        guest = await load_echo(waits=True)
         for kind in ("i32", "i64", "f64", "v128"):
             try:
                 result = await guest.call(kind, value)
@@ -140,7 +140,7 @@ def test_any_value_passes_or_is_refused(value: object) -> None:
 
 def test_saved_floats_keep_their_bits() -> None:
     async def main() -> None:
-        guest = await load_echo(True)
+        guest = await load_echo(waits=True)
         assert await guest.call("keep_nan") == 0x7FA12345 ^ 0x7FF4000012345678
 
     run(main())
@@ -151,7 +151,7 @@ def test_references_keep_objects_alive_and_let_them_go() -> None:
         pass
 
     async def main() -> weakref.ref[Thing]:
-        guest = await load_echo(False)
+        guest = await load_echo(waits=False)
         thing = Thing()
         assert guest.call_nowait("externref", thing) is thing
         return weakref.ref(thing)
@@ -163,7 +163,7 @@ def test_references_keep_objects_alive_and_let_them_go() -> None:
 
 def test_floats_survive_a_suspension_in_the_results() -> None:
     async def main() -> None:
-        guest = await load_echo(True)
+        guest = await load_echo(waits=True)
         value = struct.unpack("<f", struct.pack("<f", 0.1))[0]
         assert await guest.call("f32", 0.1) == value
         assert math.isnan(await guest.call("f64", math.nan))

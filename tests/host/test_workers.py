@@ -36,7 +36,7 @@ def large(number: int = 0) -> bytes:
     return assemble(WAITER.decode().rstrip().removesuffix(")") + data + ")")
 
 
-async def load_and_call(module: bytes, use_cache: bool = False) -> None:
+async def load_and_call(module: bytes, *, use_cache: bool = False) -> None:
     async with await caesura.load(module, IMPORTS, cache=use_cache) as guest:
         assert await guest.call("outer", 1) == 101
 

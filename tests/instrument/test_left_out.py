@@ -72,11 +72,11 @@ def build(case: str, shape: str, right: bool) -> bytes:
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_entered_while_unwinding_traps(case: str, shape: str) -> None:
     functions: dict[tuple[str, str], HostFunction] = {("env", "ask"): ask, ("env", "other"): lambda: None}
-    right = PlainGuest(build(case, shape, True), functions, suspend_at=always)
-    never = PlainGuest(build(case, shape, True), functions)
+    right = PlainGuest(build(case, shape, right=True), functions, suspend_at=always)
+    never = PlainGuest(build(case, shape, right=True), functions)
     assert right.call("run", 4) == never.call("run", 4)
     assert right.suspensions == len(never.log) > 2
-    wrong = PlainGuest(build(case, shape, False), functions, suspend_at=always)
+    wrong = PlainGuest(build(case, shape, right=False), functions, suspend_at=always)
     with pytest.raises(wasmtime.Trap) as trap:
         wrong.call("run", 4)
     assert trap.value.trap_code == wasmtime.TrapCode.UNREACHABLE

@@ -38,7 +38,7 @@ def test_tables_in_several_parts(cases: int, most: int) -> None:
     """The code goes where one table would go, whatever the number."""
     body = Body()
     body.local_count = 1
-    frame = Frame(body, [], Plan(), False)
+    frame = Frame(body, [], Plan(), has_site_local=False)
     code = br_table(frame, list(range(cases)), cases, most)
     assert len(frame.new_runs()) == (1 if cases > most else 0)
     starts = b"\x02\x40" * (cases + 1)

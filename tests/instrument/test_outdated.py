@@ -100,7 +100,7 @@ def test_thousands_of_debug_sections_are_not_compared_with_each_other() -> None:
     for item in module.sections:
         item.name = Name(item.name)
     edits, warnings = SectionEdits(), list[str]()
-    drop_outdated(module, False, edits, warnings)
+    drop_outdated(module, keep_dwarf=False, edits=edits, warnings=warnings)
     assert len(edits.custom) == 2_000 and "and 1996 more" in warnings[0]
     assert len(compared) < 20_000
 

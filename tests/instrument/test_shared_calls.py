@@ -19,7 +19,7 @@ from tests.support.engine import assemble, engine
 STACK = 1024
 
 
-def adapter(count: int, others: int = 0, before: str = "", names: bool = False) -> bytes:
+def adapter(count: int, others: int = 0, before: str = "", *, names: bool = False) -> bytes:
     """Return an adapter with `count` functions of two types in turn, and others that do something else."""
     lines = []
     for number in range(count):

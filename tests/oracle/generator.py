@@ -261,7 +261,7 @@ def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> byte
     if plan.own_table:
         parts.append(section(4, vector([table])))
     if extra_memory:
-        parts.append(section(5, vector([limits(1, 1, False)])))
+        parts.append(section(5, vector([limits(1, 1, is_64=False)])))
     if plan.throwing:
         parts.append(section(13, vector([b"\x00" + unsigned(tag_types[-1])])))
     parts.append(section(6, vector(own_globals)))

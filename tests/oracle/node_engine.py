@@ -40,8 +40,8 @@ class NodeEngine:
             "ground": ground_text(memory64=False),
             "world": world_text(memory64=False),
             "stub": stub_text(),
-            "original": driver_text(False, False, instrumented=False, legacy_exceptions=True),
-            "instrumented": driver_text(False, False, instrumented=True, legacy_exceptions=True),
+            "original": driver_text(memory64=False, secondary=False, instrumented=False, legacy_exceptions=True),
+            "instrumented": driver_text(memory64=False, secondary=False, instrumented=True, legacy_exceptions=True),
         }
         self._ask({key: _text(bytes(wat2wasm(text))) for key, text in hosts.items()})
 

@@ -21,7 +21,7 @@ class Label:
 
     __slots__ = ("catching", "counter", "private", "types")
 
-    def __init__(self, types: Types, counter: int = -1, catching: bool = False, private: bool = False) -> None:
+    def __init__(self, types: Types, counter: int = -1, *, catching: bool = False, private: bool = False) -> None:
         self.types = types
         self.counter = counter
         """The local that a back edge has to count down, or -1 where a branch needs no guard."""

@@ -114,7 +114,7 @@ class ModulePlan:
     def wrapped(self, quiet: bool, caller: FunctionPlan) -> list[Callee]:
         """What a wrapper may end with a call of: also wrappers behind it, so that there are chains, but no rings."""
         later = [
-            Callee(f.index, f.params, f.results, 0, f.may_suspend, False)
+            Callee(f.index, f.params, f.results, 0, f.may_suspend, burns_fuel=False)
             for f in self.functions
             if f.wrapper and f.index > caller.index and not (quiet and f.may_suspend)
         ]
@@ -130,7 +130,7 @@ class ModulePlan:
         known = self._callees.get(key)
         if known is None:
             imports = [
-                Callee(i, f.params, f.results, 0, bool(self.suspending_mask >> i & 1), True)
+                Callee(i, f.params, f.results, 0, bool(self.suspending_mask >> i & 1), burns_fuel=True)
                 for i, f in enumerate(IMPORTS)
             ]
             functions = [

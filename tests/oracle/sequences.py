@@ -214,16 +214,16 @@ class Sequences(Expressions):
         kind = self.decisions.below(8)
         if kind < 3:
             target = self.branch_target()
-            self.want(stack, self.labels[target].types, depth, False)
+            self.want(stack, self.labels[target].types, depth, dead=False)
             self.op(BR, self.depth_of(target))
         elif kind == 3:
-            self.want(stack, self.function.results, depth, False)
+            self.want(stack, self.function.results, depth, dead=False)
             self.code.append(RETURN)
         elif kind < 6:
             self.multiway(stack, depth)
         elif kind == 6 and self.plan.throwing:
             tag = self.decisions.below(len(self.plan.tags))
-            self.want(stack, self.plan.tags[tag], depth, False)
+            self.want(stack, self.plan.tags[tag], depth, dead=False)
             self.op(THROW, tag)
         elif kind == 7 and self.decisions.chance(16):
             self.code.append(UNREACHABLE)
@@ -232,7 +232,7 @@ class Sequences(Expressions):
             if rethrowable:
                 self.op(LEGACY_RETHROW, self.depth_of(self.decisions.choose(rethrowable)))
             else:
-                self.want(stack, self.function.results, depth, False)
+                self.want(stack, self.function.results, depth, dead=False)
                 self.code.append(RETURN)
 
     def multiway(self, stack: list[int], depth: int) -> None:
@@ -241,7 +241,7 @@ class Sequences(Expressions):
         types = self.labels[default].types
         fitting = [i for i, label in enumerate(self.labels) if label.types == types]
         targets = [self.decisions.choose(fitting) for _ in range(self.decisions.below(5))]
-        self.want(stack, types, depth, False)
+        self.want(stack, types, depth, dead=False)
         self.value(I32, depth - 1)
         if targets:
             self.code.append(0x41)

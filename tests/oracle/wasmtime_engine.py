@@ -66,9 +66,9 @@ def _driver(memory64: bool, secondary: bool, instrumented: bool) -> Module:
 
 def run_all(case: Case, instrumented: bytes, schedules: list[bytes]) -> tuple[Outcome, list[Outcome]]:
     """Run the original once and the instrumented module with each schedule."""
-    original = run(case, compile_module(case.module), NEVER, False)
+    original = run(case, compile_module(case.module), NEVER, instrumented=False)
     module = compile_module(instrumented)
-    return original, [run(case, module, schedule, True) for schedule in schedules]
+    return original, [run(case, module, schedule, instrumented=True) for schedule in schedules]
 
 
 def run(case: Case, module: Module, suspensions: bytes, instrumented: bool) -> Outcome:

@@ -12,7 +12,7 @@ import wasmtime
 
 
 @functools.cache
-def engine(optimised: bool = False) -> wasmtime.Engine:
+def engine(*, optimised: bool = False) -> wasmtime.Engine:
     """Return the engine that the tests share."""
     configuration = wasmtime.Config()
     configuration.wasm_exceptions = True

@@ -35,23 +35,23 @@ def _stack_at_nop(text: str) -> list[int]:
         ("(module (func i32.const 0 i64.const 0 nop drop drop))", [I32, I64]),
         ("(module (func f32.const 0 block i32.const 0 nop drop end drop))", [F32, I32]),
         ("(module (func (param f32) local.get 0 nop drop))", [F32]),
-        ("(module (type $t (func)) (func ref.null $t nop drop))", [make_reference(0, True)]),
+        ("(module (type $t (func)) (func ref.null $t nop drop))", [make_reference(0, nullable=True)]),
         (
             "(module (type $a (struct)) (func $f (type 1) ref.func $f nop drop) (type (func)))",
-            [make_reference(1, False)],
+            [make_reference(1, nullable=False)],
         ),
         (
             "(module (func ref.null extern ref.as_non_null any.convert_extern nop drop))",
-            [make_reference(ANY, False)],
+            [make_reference(ANY, nullable=False)],
         ),
         ("(module (func (param anyref) local.get 0 extern.convert_any nop drop))", [EXTERNREF]),
         (
             "(module (func (param anyref) local.get 0 ref.cast (ref eq) extern.convert_any nop drop))",
-            [make_reference(EXTERN, False)],
+            [make_reference(EXTERN, nullable=False)],
         ),
         (
             "(module (func (param anyref) (result eqref) local.get 0 br_on_cast 0 anyref eqref nop unreachable))",
-            [make_reference(ANY, False)],
+            [make_reference(ANY, nullable=False)],
         ),
         (
             "(module (func (param anyref) (result anyref) local.get 0 br_on_cast 0 anyref (ref eq) nop))",
@@ -59,7 +59,7 @@ def _stack_at_nop(text: str) -> list[int]:
         ),
         (
             "(module (func (param anyref) (result anyref) local.get 0 br_on_cast_fail 0 anyref (ref eq) nop))",
-            [make_reference(EQ, False)],
+            [make_reference(EQ, nullable=False)],
         ),
         ("(module (func (result i32) i32.const 0 i32.const 1 br_if 0 nop))", [I32]),
         ("(module (func unreachable i32.const 1 select nop drop))", [UNKNOWN]),

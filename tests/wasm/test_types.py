@@ -18,11 +18,11 @@ _ENCODED = {
     t.FUNCREF: ("70", "funcref"),
     t.EXTERNREF: ("6f", "externref"),
     t.EXNREF: ("69", "exnref"),
-    t.make_reference(t.NOFUNC, True): ("73", "nullfuncref"),
-    t.make_reference(t.EQ, False): ("646d", "(ref eq)"),
-    t.make_reference(0, True): ("6300", "(ref null 0)"),
-    t.make_reference(64, False): ("64c000", "(ref 64)"),
-    t.make_reference(1_000_000, False): ("64c0843d", "(ref 1000000)"),
+    t.make_reference(t.NOFUNC, nullable=True): ("73", "nullfuncref"),
+    t.make_reference(t.EQ, nullable=False): ("646d", "(ref eq)"),
+    t.make_reference(0, nullable=True): ("6300", "(ref null 0)"),
+    t.make_reference(64, nullable=False): ("64c000", "(ref 64)"),
+    t.make_reference(1_000_000, nullable=False): ("64c0843d", "(ref 1000000)"),
 }
 
 
@@ -39,12 +39,12 @@ def test_long_form_of_a_nullable_abstract_reference_is_the_short_one() -> None:
 
 
 def test_parts_of_a_reference() -> None:
-    reference = t.make_reference(7, False)
+    reference = t.make_reference(7, nullable=False)
     assert t.is_reference(reference)
     assert not t.is_nullable(reference)
     assert t.heap_of(reference) == 7
     assert not t.is_abstract(7)
-    assert t.nullable(reference) == t.make_reference(7, True)
+    assert t.nullable(reference) == t.make_reference(7, nullable=True)
     assert t.non_null(t.nullable(reference)) == reference
     assert t.heap_of(t.ANYREF) == t.ANY
     assert t.is_abstract(t.ANY)
