@@ -214,8 +214,8 @@ def test_a_signal_while_the_guest_computes() -> None:
                     (local.set 0 (i64.sub (local.get 0) (i64.const 1)))
                     (br_if 0 (i64.ne (local.get 0) (i64.const 0))))
                 (call $get (i32.const 7))))''', {"env": {"get": lambda value: value}}, cache=False))
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
             guest.call_nowait("f", 1 << 30)
         except KeyboardInterrupt as error:
             print("interrupted", guest.call_nowait("f", 1))

@@ -85,9 +85,10 @@ loop = asyncio.new_event_loop()
 guest = loop.run_until_complete(load_waiter(forever))
 call = guest.call("outer", 1)
 loop.run_until_complete(asyncio.wait([loop.create_task(call)], timeout=0.01))
-for task in asyncio.all_tasks(loop):
+tasks = asyncio.all_tasks(loop)
+for task in tasks:
     task.cancel()
-loop.run_until_complete(asyncio.sleep(0.01))
+loop.run_until_complete(asyncio.wait(tasks))
 loop.close()
 print(guest.suspended)
 guest.close()

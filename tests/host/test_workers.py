@@ -10,11 +10,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import caesura
-from caesura.host import making, workers
+from caesura.host import making, messages, workers
 from tests.host.support import WAITER, run
 from tests.support.engine import assemble
 from tests.support.paths import REPOSITORY
@@ -110,17 +111,36 @@ def test_a_process_that_was_killed_is_missed_by_its_module_only() -> None:
     run(main())
 
 
-def test_a_process_that_ends_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows each time that a process says that it has taken a module."""
+    said: list[str] = []
+    read_really = messages.read_head
+
+    def read_head(pipe: Any) -> Any:
+        head = read_really(pipe)
+        if head == messages.ACCEPTED:
+            said.append(head)
+        return head
+
+    monkeypatch.setattr(messages, "read_head", read_head)
+    return said
+
+
+async def until_begun(begun: list[str], times: int) -> None:
+    while len(begun) < times:
+        await asyncio.sleep(0.001)
+
+
+def test_a_process_that_ends_in_the_middle(begun: list[str]) -> None:
     """As when the system runs out of memory; here it is told to compile a module that keeps it busy for long."""
 
     async def main() -> None:
         loads = [asyncio.create_task(caesura.load(busy(), IMPORTS, cache=False)) for _ in range(2)]
         killed: set[int] = set()
-        for _ in range(2):  # it is tried again, once
-            while not set(processes()) - killed:
-                await asyncio.sleep(0.01)
+        for turn in range(2):  # it is tried again, once
+            await until_begun(begun, turn + 1)
             (process,) = set(processes()) - killed
-            await asyncio.sleep(1)
             os.kill(process, signal.SIGKILL)
             killed.add(process)
         for load in loads:
@@ -131,12 +151,12 @@ def test_a_process_that_ends_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> N
     run(main())
 
 
-def test_a_module_is_made_although_its_process_was_killed() -> None:
+def test_a_module_is_made_although_its_process_was_killed(begun: list[str]) -> None:
     async def main() -> None:
         await load_and_call(large())
         (process,) = processes()
         load = asyncio.create_task(caesura.load(bomb(170), IMPORTS, cache=False))
-        await asyncio.sleep(0.3)
+        await until_begun(begun, 2)
         os.kill(process, signal.SIGKILL)
         (await load).close()
         assert len(processes()) == 1 and processes() != [process]

