@@ -49,6 +49,10 @@ TESTS: Final = {
         "instrument/test_bad_input.py::test_every_byte_changed",
         "wasm/test_malformed.py::test_one_byte_changed",
     ),
+    "It cannot take all memory while": (
+        "host/test_workers.py::test_a_module_that_takes_too_much_memory",
+        "host/test_workers.py::test_how_much_memory_a_process_may_take",
+    ),
     "It cannot get another guest stopped": (
         "host/test_limits.py::test_an_interruption_ends_what_had_begun_and_nothing_else",
     ),

@@ -44,6 +44,21 @@ def test_a_program_with_everything(program: str, tmp_path: Path) -> None:
     assert done.stderr == "what is --env?\n"
 
 
+def test_a_program_from_the_cache_needs_no_transformation(program: str) -> None:
+    """A program starts at once: what would make it is not even imported."""
+    code = """if True:
+        import sys
+        from caesura.cli import main
+        code = main(["run", sys.argv[1], "x3"])
+        unneeded = ("caesura.instrument.", "caesura.host.preparing", "caesura.host.effort", "caesura.host.import_shapes")
+        needed = ("caesura.instrument.api", "caesura.instrument.abi", "caesura.instrument.abi.memory")
+        print(code, [name for name in sys.modules if name.startswith(unneeded) and name not in needed])
+    """
+    for said in ("3 [", "3 []"):  # the first time it may have to be made
+        done = subprocess.run([sys.executable, "-c", code, program], capture_output=True, text=True, check=False)
+        assert done.stdout.startswith(said), done.stderr
+
+
 def test_exports_are_called_by_name(tmp_path: Path) -> None:
     file = tmp_path / "add.wat"
     file.write_text(

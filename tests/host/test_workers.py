@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import caesura
-from caesura.host import making, messages, workers
+from caesura.host import making, making_memory, messages, workers
 from tests.host.support import WAITER, run
 from tests.support.engine import assemble
 from tests.support.paths import REPOSITORY
@@ -151,6 +151,56 @@ def test_a_process_that_ends_in_the_middle(begun: list[str]) -> None:
     run(main())
 
 
+def many_elements(count: int) -> bytes:
+    """Return a module whose table is filled as it starts: Wasmtime compiles code for each element."""
+    table = f"(table {count} funcref) (elem (i32.const 0) func {'$f ' * count})"
+    return assemble(f"{WAITER.decode().rstrip().removesuffix(')')} (func $f) {table})")
+
+
+def many_globals(count: int) -> bytes:
+    """Return a module of which the transformation keeps more in mind than there are bytes."""
+    return assemble(f"{WAITER.decode().rstrip().removesuffix(')')} {'(global i32 (i32.const 0))' * count})")
+
+
+@pytest.mark.skipif(not making_memory.IS_LIMITED, reason="processes have a limit for their memory on Linux")
+@pytest.mark.parametrize(
+    ("make", "count"), [(many_elements, 1_100_000), (many_globals, 500_000)], ids=["Wasmtime", "ours"]
+)
+def test_a_module_that_takes_too_much_memory(
+    make: Callable[[int], bytes], count: int, begun: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the two has no more: the module is refused, without being tried again."""
+    module = make(count)
+
+    async def main() -> None:
+        monkeypatch.setenv(making_memory.VARIABLE, "150M")
+        with pytest.raises(caesura.UnsupportedModule, match=r"more than 157,286,400 bytes of memory.*CAESURA_WORKER"):
+            await caesura.load(module, IMPORTS, cache=False)
+        assert len(begun) == 1
+        await load_and_call(large())
+
+    run(main())
+
+
+def test_how_much_memory_a_process_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        await load_and_call(large(1))
+        assert making_memory.memory_for(1000) == (1 << 30) + 64 * 1000
+        for given, wanted in (("3G", 3 << 30), ("5", 5)):
+            monkeypatch.setenv(making_memory.VARIABLE, given)
+            assert making_memory.memory_for(1000) == wanted
+        if making_memory.IS_LIMITED:
+            with pytest.raises(caesura.UnsupportedModule, match="more than 5 bytes"):
+                await caesura.load(large(2), IMPORTS, cache=False)
+        monkeypatch.setenv(making_memory.VARIABLE, "much")
+        with pytest.raises(caesura.UsageError, match="CAESURA_WORKER_MEMORY is 'much': expected a number of bytes"):
+            await caesura.load(large(2), IMPORTS, cache=False)
+        monkeypatch.delenv(making_memory.VARIABLE)
+        await load_and_call(large(2))  # the limit is each module's own
+
+    run(main())
+
+
 def test_a_module_is_made_although_its_process_was_killed(begun: list[str]) -> None:
     async def main() -> None:
         await load_and_call(large())
@@ -240,8 +290,9 @@ def test_uploads_are_bounded_and_others_go_past() -> None:
         await load_and_call(large(), use_cache=True)
         making._maker._idle.clear()
         workers.end_workers()
+        module = busy()
         loads = [
-            asyncio.create_task(caesura.load(busy() + bytes([0, 2, 1, 65 + n]), IMPORTS, cache=False)) for n in range(9)
+            asyncio.create_task(caesura.load(module + bytes([0, 2, 1, 65 + n]), IMPORTS, cache=False)) for n in range(9)
         ]
         while len(processes()) < making.worker_limit():
             await asyncio.sleep(0.01)

@@ -40,14 +40,14 @@ def limit() -> int:
     Raises UsageError for what is no size.
     """
     given = os.environ.get(VARIABLE)
-    return parse_size(given, VARIABLE) if given else DEFAULT
+    return parse_size(given, VARIABLE, "; 0 keeps nothing") if given else DEFAULT
 
 
-def parse_size(text: str, what: str) -> int:
+def parse_size(text: str, what: str, hint: str = "") -> int:
     """Return a number of bytes that is written with or without a unit; raises UsageError, with what it is for."""
     found = re.fullmatch(r"([0-9]{1,18})([KMGT]?)", text.strip().upper())
     if found is None:
-        raise UsageError(f"{what} is {text!r}: expected a number of bytes, such as 500M or 2G; 0 keeps nothing")
+        raise UsageError(f"{what} is {text!r}: expected a number of bytes, such as 500M or 2G{hint}")
     return int(found[1]) * _UNITS[found[2]]
 
 

@@ -6,6 +6,8 @@ in and comes out can be sent: data, not objects of Wasmtime.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +29,9 @@ _MOST_NAMES: Final = 20
 
 # What Wasmtime says of a module with more of something than engines take.
 _LIMIT_WORDS: Final = ("exceeds the limit", "too large", "too many")
+
+# What the operating system says, and Wasmtime repeats.
+_NO_MEMORY: Final = os.strerror(errno.ENOMEM)
 
 
 @dataclass(frozen=True)
@@ -98,11 +103,13 @@ def prepare_module(data: bytes, recipe: Recipe, provided: Provided) -> Prepared:
 
 
 def compile_prepared(prepared: Prepared, recipe: Recipe, parallel: bool) -> CompiledCode:
-    """Compile an instrumented module. Raises UnsupportedModule if Wasmtime refuses it."""
+    """Compile an instrumented module. Raises UnsupportedModule if Wasmtime refuses it, MemoryError."""
     engine = new_engine(recipe.engine, parallel)
     try:
         compiled = wasmtime.Module(engine, prepared.module)
     except wasmtime.WasmtimeError as error:
+        if _NO_MEMORY in str(error):
+            raise MemoryError from error
         try:
             wasmtime.Module(engine, prepared.original)
         except wasmtime.WasmtimeError as original:

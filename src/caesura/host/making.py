@@ -32,6 +32,7 @@ from caesura.host.compiling import CompiledCode, Prepared, Provided, Recipe, com
 from caesura.host.description import Description
 from caesura.host.engines import engine_of
 from caesura.host.lanes import Lane
+from caesura.host.making_memory import memory_for
 from caesura.host.messages import Request
 from caesura.host.program import CompiledModule, Key, Program, find_compiled, keep_compiled, load_code
 from caesura.host.sources import Source, known_digest, read_source
@@ -309,7 +310,7 @@ class _Maker:
 
         Raises ResourceError if the next one is killed, too.
         """
-        request = Request(job.recipe, job.provided, job.place, _entry_name(job.key))
+        request = Request(job.recipe, job.provided, job.place, _entry_name(job.key), memory_for(len(job.data)))
         killed = 0
         while True:
             with self._lock:

@@ -1,6 +1,8 @@
 """Messages between a process and its workers: a pickled head, and bytes that are not copied.
 
-A head is small; bytes are a module or compiled code. Each has its length before it.
+A head is small; bytes are a module or compiled code. Each has its length before it. Pipes that are read from are
+buffered: Python then reads into the bytes that it returns, while others may run. Collecting pieces and joining them was
+rejected: that copies a hundred megabytes in one go.
 """
 
 from __future__ import annotations
@@ -24,12 +26,16 @@ _LENGTH: Final = struct.Struct("<Q")
 
 @dataclass(frozen=True)
 class Request:
-    """Compile the module that follows; keep the result as entry `key` of the cache folder `place`, if there is one."""
+    """Compile the module that follows; keep the result as entry `key` of the cache folder `place`, if there is one.
+
+    `memory` is how many bytes the process may take for that.
+    """
 
     recipe: Recipe
     provided: Provided
     place: Path | None
     key: str
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,7 @@ def read_bytes(pipe: IO[bytes]) -> bytes:
 
 
 def _read(pipe: IO[bytes], size: int) -> bytes:
-    content = bytearray(size)
-    rest = memoryview(content)
-    while rest:
-        count = pipe.readinto(rest)  # type: ignore[attr-defined]
-        if not count:
-            raise EOFError
-        rest = rest[count:]
-    return bytes(content)
+    content = pipe.read(size)
+    if len(content) < size:
+        raise EOFError
+    return content

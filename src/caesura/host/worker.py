@@ -15,7 +15,7 @@ import sys
 from typing import IO, Final
 
 from caesura.errors import InternalError
-from caesura.host import cache, messages
+from caesura.host import cache, making_memory, messages
 from caesura.host.compiling import compile_module
 from caesura.host.text import assemble, is_text
 
@@ -28,7 +28,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # nothing else may write there
-    requests = os.fdopen(os.dup(0), "rb", buffering=0)
+    requests = os.fdopen(os.dup(0), "rb")
     try:
         messages.send_head(answers, messages.versions())
         while _waits(requests):
@@ -53,7 +53,10 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     _end_with_input(True)
     head: messages.Answer | Exception
     try:
-        head, content = _answer(request, data)
+        with making_memory.limited(request.memory):
+            head, content = _answer(request, data)
+    except MemoryError:
+        head, content = making_memory.too_much(request.memory), b""
     except Exception as error:
         head, content = _sendable(error), b""
     _end_with_input(False)

@@ -17,16 +17,20 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import io
 import os
 import signal
 import subprocess
 import sys
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 from caesura.errors import InternalError
-from caesura.host import messages
+from caesura.host import making_memory, messages
 
 _INTERPRETERS: Final = ("python", "pypy")
+
+# How a process ends that gets no more memory: Wasmtime aborts, the compiled transformation exits.
+_OUT_OF_MEMORY: Final = (-signal.SIGABRT, 1)
 
 # What a worker runs. It has our module path, whatever that was when we were started.
 _MAIN: Final = """
@@ -57,7 +61,8 @@ class Worker:
         _running.add(self)
         try:
             assert self.process.stdout is not None
-            hello = messages.read_head(self.process.stdout)
+            self._answers = io.BufferedReader(cast("io.RawIOBase", self.process.stdout))
+            hello = messages.read_head(self._answers)
         except Exception as error:  # whatever was started may say anything
             self.end()
             raise NoWorker(f"{sys.executable} does not run caesura (exit code {self.process.returncode})") from error
@@ -65,15 +70,14 @@ class Worker:
             self.end()
             raise NoWorker(f"{sys.executable} has other versions: {hello}, not {messages.versions()}")
 
-    def ask(self, request: Any, data: bytes) -> tuple[Any, bytes]:
+    def ask(self, request: messages.Request, data: bytes) -> tuple[Any, bytes]:
         """Send a request and return the answer, each a head and bytes.
 
-        Raises what the worker raised, WorkerGone if it has not taken the request, WorkerKilled or InternalError if it
-        ended in the middle.
+        Raises what the worker raised, WorkerGone if it has not taken the request; WorkerKilled, UnsupportedModule or
+        InternalError if it ended in the middle.
         """
-        sender, receiver = self.process.stdin, self.process.stdout
+        sender, receiver = self.process.stdin, self._answers
         assert sender is not None
-        assert receiver is not None
         accepted = False
         try:
             messages.send(sender, request, data)
@@ -84,7 +88,7 @@ class Worker:
             self._bury()
             if not accepted:
                 raise WorkerGone from error
-            raise self._obituary() from error
+            raise self._obituary(request.memory) from error
         except BaseException:  # Ctrl-C, in a program that waits for it
             self._bury()
             raise
@@ -121,8 +125,10 @@ class Worker:
             if pipe is not None:
                 _close(pipe)
 
-    def _obituary(self) -> Exception:
+    def _obituary(self, memory: int) -> Exception:
         code = self.process.returncode
+        if making_memory.IS_LIMITED and code in _OUT_OF_MEMORY:
+            return making_memory.too_much(memory)
         if code in (-signal.SIGTERM, -getattr(signal, "SIGKILL", 9)):
             return WorkerKilled(f"by signal {-code}")
         return InternalError(f"the process that was to instrument and compile the module ended with code {code}")

@@ -1,0 +1,58 @@
+"""The interpreters of SQLite and QuickJS get second bodies where options ask for balance, which is the default.
+
+Without its own, SQLite takes four times as long in Node 20. How much second bodies may cost in all is a share of what
+instrumenting takes; a share that is less than an interpreter would take leaves it out without a word.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+import caesura
+from caesura.instrument.abi.naming import FunctionNames
+from caesura.wasm.leb128 import encode_unsigned
+from caesura.wasm.module import Module
+from tests.support.instrumenting import transform
+from tests.support.paths import npm_file
+
+# `sqlite3_step`, into which the interpreter was inlined, by the name that wa-sqlite's glue knows, or none: QuickJS's
+# `JS_CallInternal` is not exported. Both are the largest functions of their modules. Then the imports of a short list.
+INTERPRETERS: Final = {
+    "SQLite": ("wa-sqlite/dist/wa-sqlite.wasm", "za", ("a.$", "a.Q", "a.P", "a.N")),
+    "QuickJS": ("@jitl/quickjs-wasmfile-release-sync/dist/emscripten-module.wasm", "", ("a.s", "a.h", "a.g")),
+}
+
+PREFIX: Final = "asyncify_resume:"
+
+
+def with_names(binary: bytes) -> bytes:
+    """Return a module that has no names with a name for each function: its index."""
+    count = len(Module(binary).function_types)
+    names = b"".join(encode_unsigned(index) + _text(str(index)) for index in range(count))
+    content = encode_unsigned(count) + names
+    section = _text("name") + b"\x01" + encode_unsigned(len(content)) + content
+    return binary + b"\x00" + encode_unsigned(len(section)) + section
+
+
+def _text(text: str) -> bytes:
+    return encode_unsigned(len(text)) + text.encode()
+
+
+def largest_function(module: Module) -> int:
+    sizes = [end - start for start, end in zip(module.body_starts, module.body_ends, strict=True)]
+    return module.imported_functions + sizes.index(max(sizes))
+
+
+@pytest.mark.parametrize("is_list", [False, True], ids=["worst", "list"])
+@pytest.mark.parametrize("name", INTERPRETERS)
+def test_an_interpreter_has_its_second_body(name: str, is_list: bool) -> None:
+    file, export, imports = INTERPRETERS[name]
+    source = npm_file(file).read_bytes()
+    module = Module(source)
+    interpreter = largest_function(module)
+    if export:
+        assert export in [item.name for item in module.exports if item.index == interpreter]
+    output = transform(with_names(source), caesura.Options(imports=imports if is_list else ()))
+    assert f"{PREFIX}{interpreter}" in FunctionNames(Module(output)).names
