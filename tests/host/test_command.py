@@ -50,7 +50,7 @@ def test_a_program_from_the_cache_needs_no_transformation(program: str) -> None:
         import sys
         from caesura.cli import main
         code = main(["run", sys.argv[1], "x3"])
-        unneeded = ("caesura.instrument.", "caesura.host.preparing", "caesura.host.effort", "caesura.host.import_shapes")
+        unneeded = ("caesura.instrument.", "caesura.host.preparing", "caesura.host.effort", "caesura.host.worker.")
         needed = ("caesura.instrument.api", "caesura.instrument.abi", "caesura.instrument.abi.memory")
         print(code, [name for name in sys.modules if name.startswith(unneeded) and name not in needed])
     """
