@@ -39,8 +39,8 @@ STEPS: Final = {
     ),
     "decode functions": ("body.decode_body",),
     "choose functions for two bodies": ("selection.select_two_bodies", "interpreters.handoff_loops"),
-    "plan landing points, crossing operands": ("planner.Planner.__init__", "planner.Planner.run"),
-    "regions, numbers": ("regions.Layout.__init__",),
+    "plan landing points, crossing operands": ("planner.plan_function",),
+    "regions, numbers": ("regions.lay_out",),
     "liveness, frames, pads": ("liveness.live_locals", "frame.Frame.__init__", "pads.group_by_live"),
     "write code": (
         "rewrite.Rewriter.__init__",

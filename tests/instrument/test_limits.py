@@ -9,7 +9,7 @@ import pytest
 import caesura
 from caesura.analysis.body import Body
 from caesura.instrument.frames.frame import Frame
-from caesura.instrument.plan.plan import Plan
+from caesura.instrument.plan.plan import Saved
 from caesura.instrument.write.dispatch import br_table
 from tests.instrument.building import HEADER, assert_valid, leb, module, name, section, vector
 from tests.support.node import run_driver
@@ -38,7 +38,7 @@ def test_tables_in_several_parts(cases: int, most: int) -> None:
     """The code goes where one table would go, whatever the number."""
     body = Body()
     body.local_count = 1
-    frame = Frame(body, [], Plan(), has_site_local=False)
+    frame = Frame(body, [], Saved([], set(), set()), has_site_local=False)
     code = br_table(frame, list(range(cases)), cases, most)
     assert len(frame.new_runs()) == (1 if cases > most else 0)
     starts = b"\x02\x40" * (cases + 1)

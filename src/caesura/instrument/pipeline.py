@@ -298,7 +298,7 @@ class _Pipeline:
         except (MalformedModule, IndexError, KeyError) as error:
             raise self._located(own, error) from None
         if prepared is not None:
-            self._sites[own] = len(prepared.subject.plan.site_calls)
+            self._sites[own] = len(prepared.subject.plan.sites.calls)
         return prepared
 
     def _refuse(self, own: int, error: UnsupportedModule) -> None:

@@ -11,7 +11,7 @@ from caesura.analysis.body import MAXIMUM_LOCALS, Body
 from caesura.analysis.limits import check_locals
 from caesura.instrument.abi.chunks import POPPED_AT_ONCE, PUSHED_AT_ONCE, Shape, chunks_of, parts_of
 from caesura.instrument.abi.runtime import NOT_SHARED
-from caesura.instrument.plan.plan import Plan
+from caesura.instrument.plan.plan import Saved
 from caesura.instrument.plan.unsaved import unsaved_value
 from caesura.wasm.code import LOCAL_SET
 from caesura.wasm.leb128 import encode_unsigned
@@ -24,21 +24,21 @@ class Frame:
     `popped` are the pieces that helpers move, or nothing where the function moves the frame itself.
     """
 
-    def __init__(self, body: Body, live: list[int], plan: Plan, has_site_local: bool) -> None:
+    def __init__(self, body: Body, live: list[int], saved: Saved, has_site_local: bool) -> None:
         self._first_new = body.local_count
         self.has_site_local = has_site_local
         self._new_types: list[int] = [I32] if has_site_local else []
-        self._temporaries: list[int] = [0] * len(plan.temporary_types)
-        by_type = [(-plan.temporary_types[number], number) for number in range(len(plan.temporary_types))]
+        self._temporaries: list[int] = [0] * len(saved.temporary_types)
+        by_type = [(-saved.temporary_types[number], number) for number in range(len(saved.temporary_types))]
         by_type.sort()
         for _, number in by_type:
             self._temporaries[number] = self._first_new + len(self._new_types)
-            self._new_types.append(plan.temporary_types[number])
-        saved = [(-_saved_type(body, local), local) for local in sorted(plan.moved_locals.union(live))]
-        saved += [(-plan.temporary_types[number], self._temporaries[number]) for number in plan.saved_temporaries]
-        saved.sort()
-        self.values: list[int] = [pair[1] for pair in saved]
-        self.shape: Shape = tuple([I32] + [-pair[0] for pair in saved])
+            self._new_types.append(saved.temporary_types[number])
+        values = [(-_saved_type(body, local), local) for local in sorted(saved.locals.union(live))]
+        values += [(-saved.temporary_types[number], self._temporaries[number]) for number in saved.temporaries]
+        values.sort()
+        self.values: list[int] = [pair[1] for pair in values]
+        self.shape: Shape = tuple([I32] + [-pair[0] for pair in values])
         self.pushed: list[Shape] = chunks_of(self.shape)
         self.popped: list[Shape] = self.pushed
         # What is to be added to the number in the frame to have that of the call site.

@@ -55,9 +55,9 @@ def late_at_landings(body: Body, layout: Layout, liveness: Liveness, plan: Plan)
         live = liveness.each_landing[site]
         region = layout.site_regions[site]
         if _sets_late(layout, region) and _is_in_loop(layout, layout.regions[region].parent):
-            loop = layout.regions[region].construct
+            loop = layout.regions[region].start
             passed_through = liveness.all_heads.get(loop, 0) & ~writes.between(loop, layout.landings[site])
-            masks[region] |= live & ~passed_through & ~_mask(plan.moved_locals)
+            masks[region] |= live & ~passed_through & ~_mask(plan.saved.locals)
             live &= ~masks[region]
         masks[0] |= live
     return _late(body, masks)
@@ -67,12 +67,12 @@ def late_handed_over(body: Body, normal: Layout, liveness: Liveness, plan: Plan,
     """Return which locals the hand-off loops of a normal body get late; None where there are none."""
     masks = [0] * len(normal.regions)
     for place in range(len(loops)):
-        _, below = plan.below[loops[place]]
+        _, below = plan.constructs.below[loops[place]]
         live = liveness.all_heads.get(loops[place], 0) & ~_mask(below)
         region = normal.regions[normal.site_regions[place]].parent
         while region > 0:
             if _sets_late(normal, region):
-                passed_through = liveness.all_heads.get(normal.regions[region].construct, 0)
+                passed_through = liveness.all_heads.get(normal.regions[region].start, 0)
                 masks[region] |= live & ~passed_through
                 live &= passed_through
             region = normal.regions[region].parent

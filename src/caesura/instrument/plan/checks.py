@@ -13,17 +13,25 @@ from caesura.analysis.body import Body
 from caesura.instrument.plan.plan import Plan
 
 
-def check_late(body: Body, plan: Plan, each_landing: list[int]) -> None:
-    """Choose these call sites; `each_landing` are the locals live at each landing point, as bits, if they are known."""
+def checked_late(body: Body, plan: Plan, each_landing: list[int]) -> set[int]:
+    """Return the calls of these call sites; `each_landing` are the locals live at each landing point, as bits.
+
+    There are none where these are not known.
+    """
+    late: set[int] = set()
+    crossing = plan.crossing
     for site in range(len(each_landing)):
-        call = plan.site_calls[site]
+        call = plan.sites.calls[site]
         taker = call + 1
-        if taker >= len(body.codes) or call in plan.temporaries or call in plan.several or 2 * taker in plan.reads:
+        if taker >= len(body.codes) or 2 * taker in crossing.reads:
+            continue
+        if call in crossing.temporaries or call in crossing.several:
             continue
         action = ACTIONS[body.codes[taker]]
         if action == DROP:
-            plan.checked_late.add(call)
+            late.add(call)
         elif action == LOCAL_SET:
             local = body.immediates[taker]
-            if not each_landing[site] >> local & 1 and local not in plan.moved_locals:
-                plan.checked_late.add(call)
+            if not each_landing[site] >> local & 1 and local not in plan.saved.locals:
+                late.add(call)
+    return late

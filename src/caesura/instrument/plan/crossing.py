@@ -13,53 +13,103 @@ from typing import Final
 
 from caesura.analysis import actions
 from caesura.analysis.actions import ACTIONS
-from caesura.analysis.body import Body, block_types
-from caesura.errors import InternalError, MalformedModule, UnsupportedModule
-from caesura.instrument.plan.plan import SLOT, Plan
+from caesura.analysis.body import Body
+from caesura.errors import UnsupportedModule
+from caesura.instrument.plan.operand_stack import OperandStack
+from caesura.instrument.plan.plan import SLOT, CrossingOperands, Saved, instruction_of
+from caesura.instrument.plan.producers import Producers
 from caesura.instrument.plan.unsaved import type_behind, unsaved_value
 from caesura.wasm.immediates import instruction_name
-from caesura.wasm.instructions import ADDRESS, RESULTS
 from caesura.wasm.module import Module
-from caesura.wasm.types import I32, I64
-
-_INSTRUCTION: Final = SLOT - 1
+from caesura.wasm.types import I32, V128
 
 # Operands that cross, counted at every crossing; beyond this the time would be quadratic. SQLite has 6,000 in all.
 _MAXIMUM_WORK: Final = 5_000_000
 
+# For a temporary of its own, which is shared with no other operand, in place of its place among those of its type.
+_UNSHARED: Final = -1
+
+# In place of the instruction that wrote a local last: none has.
+_NEVER: Final = -1
+
 
 class Crossing:
-    """Keeps track of crossing operands during the planner's walk, and enters them into the plan.
+    """Keeps track of crossing operands during the planner's walk; `results` are the function's."""
 
-    `results` are the function's, `producers` is the planner's operand stack. The planner notes here what types and
-    moves are found from: the last write of each local, the first operand of each untyped `select`, the types that a
-    `br_if` gives again, and the start of the construct that an `end` or `else` belongs to. `used` counts, by type, the
-    temporaries of operands below the current construct.
-    """
-
-    def __init__(self, module: Module, body: Body, results: tuple[int, ...], plan: Plan, producers: list[int]) -> None:
+    def __init__(
+        self, module: Module, body: Body, results: tuple[int, ...], stack: OperandStack, producers: Producers
+    ) -> None:
         self._module = module
         self._results = results
         self._body = body
-        self._plan = plan
+        self._stack = stack
         self._producers = producers
-        self.last_write: dict[int, int] = {}
-        self.last_crossing: dict[int, int] = {}
-        self.select_sources: dict[int, int] = {}
-        self.branch_types: dict[int, tuple[int, ...]] = {}
-        self.openers: dict[int, int] = {}
-        self.used = [0, 0, 0, 0, 0]
+        self._temporaries: dict[int, int] = {}
+        self._temporary_types: list[int] = []
+        self._saved: set[int] = set()
+        self._moved: set[int] = set()
+        self._moved_locals: set[int] = set()
+        self._last_write: dict[int, int] = {}
+        self._last_crossing: dict[int, int] = {}
+        # Temporaries by type and by place among those of this type; and the place of each producer's.
         self._pool: dict[tuple[int, int], int] = {}
         self._place: dict[int, int] = {}
+        # How many temporaries of each type the operands below the innermost construct use; and those around it.
+        self._used = [0] * (I32 - V128 + 1)
+        self._outer_used: list[list[int]] = []
         self._work = 0
 
-    def cross(self, low: int, high: int, moment: int, at_site: bool, forced: bool, ignored: int = _INSTRUCTION) -> None:
-        """Let the operands from `low` to `high` cross: they are not on the stack until `moment`.
+    def note_write(self, local: int, index: int) -> None:
+        """Note an instruction that writes a local."""
+        self._last_write[local] = index
+
+    def cross(self, low: int, high: int, moment: int, *, forced: bool) -> None:
+        """Let the operands from height `low` to `high` cross: they are not on the stack until `moment`.
+
+        Where that is `forced` they cannot move, but must be in temporaries.
+        """
+        self._check_work(high - low, moment)
+        used = self._used.copy()
+        for operand in range(low, high):
+            producer = self._stack.producers[operand]
+            self._last_crossing[producer] = moment
+            if producer in self._temporaries or forced or not self._move(producer, is_saved=True):
+                self._use(producer, used)
+
+    def cross_site(self, low: int, high: int, moment: int, ignored: int) -> None:
+        """Let the operands from height `low` to `high` cross where frames are saved.
 
         Those from `ignored` on go to a call that ignores them in a rewind: frames need not save them.
         """
-        plan = self._plan
-        self._work += high - low
+        self._check_work(high - low, moment)
+        used = self._used.copy()
+        for operand in range(low, high):
+            producer = self._stack.producers[operand]
+            self._last_crossing[producer] = moment
+            if producer in self._temporaries or not self._move(producer, is_saved=operand < ignored):
+                temporary = self._use(producer, used)
+                if operand < ignored:
+                    self._saved.add(temporary)
+
+    def open_construct(self, low: int, high: int, end_moment: int) -> None:
+        """Let the operands from height `low` to `high` cross a construct with call sites, which is opened now."""
+        self._outer_used.append(self._used)
+        if low == high:
+            return
+        self.cross_site(low, high, end_moment, high)
+        self._used = self._used.copy()
+        for operand in range(low, high):
+            producer = self._stack.producers[operand]
+            if producer in self._temporaries:
+                self._count(producer, self._used)
+
+    def close_construct(self) -> None:
+        """Leave the construct that was opened last."""
+        self._used = self._outer_used.pop()
+
+    def _check_work(self, crossing: int, moment: int) -> None:
+        """Count operands that cross; raises UnsupportedModule where they are too many."""
+        self._work += crossing
         if self._work > _MAXIMUM_WORK:
             raise UnsupportedModule(
                 "too many operands stand on the stack across calls that may suspend; leave the function out with "
@@ -67,141 +117,106 @@ class Crossing:
                 self._body.positions[moment >> 1],
                 kind="too many operands across calls",
             )
-        used = self.used.copy()
-        for operand in range(low, high):
-            producer = self._producers[operand]
-            self.last_crossing[producer] = moment
-            if producer not in plan.temporaries:
-                if not forced and self._move(producer, operand < ignored):
-                    continue
-                value_type = self._type_of(producer)
-                kind = self._kind(value_type, producer)
-                place = used[kind]
-                if producer in plan.moved:
-                    # It could move until now; others may have taken its place meanwhile.
-                    # A landing point may have been among what it moved across.
-                    plan.moved.discard(producer)
-                    plan.temporaries[producer] = self._new_temporary(value_type)
-                    plan.saved_temporaries.add(plan.temporaries[producer])
-                    place = -1
-                else:
-                    if (kind, place) not in self._pool:
-                        self._pool[(kind, place)] = self._new_temporary(value_type)
-                    plan.temporaries[producer] = self._pool[(kind, place)]
-                self._place[producer] = place
-            temporary = plan.temporaries[producer]
-            if at_site and operand < ignored:
-                plan.saved_temporaries.add(temporary)
-            kind = 0x7F - plan.temporary_types[temporary]
-            if self._place[producer] >= used[kind]:
-                used[kind] = self._place[producer] + 1
 
-    def count_used(self, low: int, high: int) -> None:
-        """Count the temporaries of the operands that go below a new construct as used."""
-        for operand in range(low, high):
-            producer = self._producers[operand]
-            if producer in self._plan.temporaries:
-                kind = 0x7F - self._plan.temporary_types[self._plan.temporaries[producer]]
-                if self._place[producer] >= self.used[kind]:
-                    self.used[kind] = self._place[producer] + 1
+    def _use(self, producer: int, used: list[int]) -> int:
+        """Return the temporary of an operand, and count it as used."""
+        if producer not in self._temporaries:
+            self._choose(producer, used)
+        self._count(producer, used)
+        return self._temporaries[producer]
 
-    def _move(self, producer: int, is_saved: bool) -> bool:
+    def _choose(self, producer: int, used: list[int]) -> None:
+        """Choose a temporary for an operand."""
+        value_type = self._saved_type(producer)
+        place = used[I32 - value_type]
+        if producer in self._moved:
+            # It could move until now; others may have taken its place meanwhile, and a landing point may have been
+            # among what it moved across.
+            self._moved.discard(producer)
+            self._temporaries[producer] = self._new_temporary(value_type)
+            self._saved.add(self._temporaries[producer])
+            place = _UNSHARED
+        else:
+            if (value_type, place) not in self._pool:
+                self._pool[(value_type, place)] = self._new_temporary(value_type)
+            self._temporaries[producer] = self._pool[(value_type, place)]
+        self._place[producer] = place
+
+    def _count(self, producer: int, used: list[int]) -> None:
+        """Count an operand's temporary as used."""
+        number = I32 - self._temporary_types[self._temporaries[producer]]
+        if self._place[producer] >= used[number]:
+            used[number] = self._place[producer] + 1
+
+    def _move(self, producer: int, *, is_saved: bool) -> bool:
         """Move a producer that gives the same value later; return whether it can."""
-        if producer > _INSTRUCTION:
+        if producer >= SLOT:
             return False
         body = self._body
         code = body.codes[producer]
         action = ACTIONS[code]
         if action == actions.LOCAL_GET or action == actions.LOCAL_TEE:
             local = body.immediates[producer]
-            if self.last_write.get(local, -1) > producer:
+            if self._last_write.get(local, _NEVER) > producer:
                 return False
             if is_saved:
-                self._plan.moved_locals.add(local)
+                self._moved_locals.add(local)
         elif action == actions.GLOBAL_GET:
-            if self.is_mutable_global(producer):
+            if self._producers.is_mutable_global(producer):
                 return False
         elif action != actions.CONSTANT:
             return False
-        self._plan.moved.add(producer)
+        self._moved.add(producer)
         return True
 
     def _new_temporary(self, value_type: int) -> int:
-        self._plan.temporary_types.append(value_type)
-        return len(self._plan.temporary_types) - 1
+        self._temporary_types.append(value_type)
+        return len(self._temporary_types) - 1
 
     def take_over(self, outer: int, inner: int, moment: int) -> None:
         """Let a producer inside a construct use the temporary of the one outside that it goes on from."""
-        self._plan.temporaries[inner] = self._plan.temporaries[outer]
+        self._temporaries[inner] = self._temporaries[outer]
         self._place[inner] = self._place[outer]
-        self.last_crossing[inner] = moment
+        self._last_crossing[inner] = moment
 
-    def is_mutable_global(self, index: int) -> bool:
-        """Tell whether a `global.get` reads a mutable global; raises MalformedModule."""
-        number = self._body.immediates[index]
-        if number >= len(self._module.globals):
-            raise MalformedModule(f"global index {number} is out of range", self._body.positions[index])
-        return self._module.globals[number].mutable
+    def _saved_type(self, producer: int) -> int:
+        """Return the type of an operand; raises UnsupportedModule where frames cannot hold it."""
+        value_type = self._producers.type_of(producer)
+        if V128 <= value_type <= I32:
+            return value_type
+        index = instruction_of(producer)
+        known = value_type if value_type > 0 else type_behind(self._module, self._body, self._results, index)
+        origin = instruction_name(self._body.codes[index])
+        raise unsaved_value("a value", known, self._body.positions[index], origin)
 
-    def _kind(self, value_type: int, producer: int) -> int:
-        if value_type < 0x7B or value_type > 0x7F:
-            index = producer & _INSTRUCTION
-            if value_type <= 0:
-                value_type = type_behind(self._module, self._body, self._results, index)
-            origin = instruction_name(self._body.codes[index])
-            raise unsaved_value("a value", value_type, self._body.positions[index], origin)
-        return 0x7F - value_type
+    def holding(self, producers: list[int]) -> tuple[set[int], set[int]]:
+        """Return the temporaries and the locals that hold some operands, when it is known which could move."""
+        temporaries: set[int] = set()
+        locals_: set[int] = set()
+        for producer in producers:
+            if producer in self._temporaries:
+                temporaries.add(self._temporaries[producer])
+            elif ACTIONS[self._body.codes[producer]] in (actions.LOCAL_GET, actions.LOCAL_TEE):
+                locals_.add(self._body.immediates[producer])
+        return temporaries, locals_
 
-    def _type_of(self, producer: int) -> int:
-        """Return the type code of a producer's value, or -1 for a reference that only full typing could name."""
-        body = self._body
-        while producer in self.select_sources:
-            producer = self.select_sources[producer]
-        index = producer & _INSTRUCTION
-        slot = producer >> 32
-        if index in self._plan.several:
-            return self._plan.several[index][slot]
-        code = body.codes[index]
-        action = ACTIONS[code]
-        if action == actions.LOCAL_GET or action == actions.LOCAL_TEE:
-            return body.local_type(body.immediates[index])
-        if action == actions.GLOBAL_GET:
-            return self._module.globals[body.immediates[index]].type
-        if action == actions.CALL:
-            return self._module.function_type(body.immediates[index]).results[0]
-        if action == actions.CALL_INDIRECT or action == actions.CALL_REF:
-            return self._module.types[body.immediates[index]].results[0]
-        if action == actions.BR_IF:
-            return self.branch_types[index][0]
-        if action == actions.CONSTRUCT:
-            return block_types(self._module, body.immediates[index], body.positions[index] + 1)[0][0]
-        if action == actions.END or action == actions.HANDLER:
-            start = self.openers[index]
-            return block_types(self._module, body.immediates[start], body.positions[start] + 1)[1][0]
-        if action == actions.ELSE:
-            start = self.openers[index]
-            return block_types(self._module, body.immediates[start], body.positions[start] + 1)[0][0]
-        results = RESULTS[code]
-        if not results:
-            raise InternalError(f"no type for the value of {instruction_name(code)}")
-        if results[0] == ADDRESS:
-            return self._address_type(index, code)
-        return results[0]
+    def operands(self) -> CrossingOperands:
+        """Return how the operands cross, when the walk is over."""
+        return CrossingOperands(self._temporaries, self._moved, self._reads(), self._producers.several)
 
-    def _address_type(self, index: int, code: int) -> int:
-        number = self._body.immediates[index]
-        if instruction_name(code).startswith("memory"):
-            return I64 if self._module.memories[number].is64 else I32
-        return I64 if self._module.tables[number].limits.is64 else I32
+    def saved(self) -> Saved:
+        """Return what frames have to hold for them."""
+        return Saved(self._temporary_types, self._saved, self._moved_locals)
 
-    def collect_reads(self) -> None:
-        """Say in the plan, for each moment, whose values are read again then."""
-        order = [(producer & _INSTRUCTION, producer >> 32, producer) for producer in self.last_crossing]
+    def _reads(self) -> dict[int, list[int]]:
+        """Return, for each moment, whose values are read again then."""
+        order = [(instruction_of(producer), producer // SLOT, producer) for producer in self._last_crossing]
         order.sort()
-        reads = self._plan.reads
+        reads: dict[int, list[int]] = {}
         for _, _, producer in order:
-            moment = self.last_crossing[producer]
+            moment = self._last_crossing[producer]
             if moment in reads:
                 reads[moment].append(producer)
             else:
                 reads[moment] = [producer]
+        return reads

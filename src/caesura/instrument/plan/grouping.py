@@ -14,13 +14,12 @@ took bytes, and nothing was gained that could be measured.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from typing import Final
+from typing import Final, NamedTuple
 
 from caesura.analysis.body import Body, block_types
 from caesura.analysis.writes import Writes
 from caesura.instrument.plan.plan import Plan
-from caesura.instrument.plan.regions import BLOCK, ELSE_ARM, FUNCTION, GROUP, INNER_REGION, LANDING, Region
+from caesura.instrument.plan.regions import Group
 from caesura.wasm import opcodes as op
 from caesura.wasm.module import Module
 
@@ -35,6 +34,12 @@ _MAXIMUM_BITS: Final = 1 << 24
 _OPEN: Final = -1
 _CLOSE: Final = -2
 _ELSE: Final = -3
+
+# In place of the first child of a group that a child is the last one of.
+_IN_NO_GROUP: Final = -1
+
+# A set of locals as bits.
+_ALL_LOCALS: Final = -1
 
 # Which functions have groups, and which groups: how many merges a function has to have at its landing points, and how
 # many a group has to save, besides those at its head.
@@ -52,28 +57,28 @@ EVERYWHERE: Final[GroupRule] = (0, -(1 << 30))
 _Landing = tuple[int, int, int]
 
 
-class _Child:
+class _Child(NamedTuple):
     """A call site, or a construct with call sites, inside of another construct.
 
     `landings` are the places where frames land in it, or the first of them if they are too many for a group; `live`
     are the locals live at any. `may_begin` tells whether a group may begin with it.
     """
 
-    def __init__(self, start: int, may_begin: bool, live: int, landings: list[_Landing]) -> None:
-        self.start = start
-        self.may_begin = may_begin
-        self.live = live
-        self.landings = landings
+    start: int
+    may_begin: bool
+    live: int
+    landings: list[_Landing]
 
 
 class _Search:
     """Finds the groups of one function: `groups` are ranges of instructions."""
 
     def __init__(self, module: Module, body: Body, plan: Plan, live: list[int], worth: int) -> None:
-        self.groups: list[tuple[int, int]] = []
+        self.groups: list[Group] = []
         self._module = module
         self._body = body
-        self._plan = plan
+        self._landings = plan.sites.landings
+        self._regions = plan.constructs.regions
         self._live = live
         self._worth = worth
         self._writes = Writes(body)
@@ -93,7 +98,7 @@ class _Search:
             if construct in body.elses:
                 events.append((2 * body.elses[construct], _ELSE))
         for site in range(len(self._live)):
-            events.append((2 * self._plan.site_landings[site] - 1, site))
+            events.append((2 * self._landings[site] - 1, site))
         events.sort()
         for moment, event in events:
             index = (moment + 1) >> 1
@@ -105,7 +110,9 @@ class _Search:
                 self._else(index)
             else:
                 live = self._live[event]
-                self._children[-1].append(_Child(index, True, live, [self._landing(index, live)]))
+                self._children[-1].append(
+                    _Child(index, may_begin=True, live=live, landings=[self._landing(index, live)])
+                )
         self._group(self._children[0], len(body.codes))
 
     def _landing(self, index: int, live: int) -> _Landing:
@@ -116,12 +123,12 @@ class _Search:
 
         These are all where frames come from the head of the function.
         """
-        return self._writes.between(self._heads[-1], index) if self._heads else -1
+        return self._writes.between(self._heads[-1], index) if self._heads else _ALL_LOCALS
 
     def _open(self, index: int) -> None:
         self._constructs.append(index)
         self._children.append([])
-        if index in self._plan.region_of:
+        if index in self._regions:
             self._heads.append(index)
 
     def _else(self, index: int) -> None:
@@ -129,12 +136,14 @@ class _Search:
         children = self._children[-1]
         if children:
             landings = self._group(children, index)
-            self._children[-1] = [_Child(self._constructs[-1], False, _live_in(children), landings)]
+            self._children[-1] = [
+                _Child(self._constructs[-1], may_begin=False, live=_live_in(children), landings=landings)
+            ]
 
     def _close(self, index: int) -> None:
         construct = self._constructs.pop()
         children = self._children.pop()
-        is_region = construct in self._plan.region_of
+        is_region = construct in self._regions
         live = _live_in(children)
         landings = self._group(children, index)
         if is_region:
@@ -144,7 +153,7 @@ class _Search:
         if is_region:
             landings = [self._landing(construct, live)]
         may_begin = self._body.codes[construct] != op.IF and not self._has_parameters(construct)
-        self._children[-1].append(_Child(construct, may_begin, live, landings))
+        self._children[-1].append(_Child(construct, may_begin=may_begin, live=live, landings=landings))
 
     def _has_parameters(self, construct: int) -> bool:
         body = self._body
@@ -154,18 +163,18 @@ class _Search:
         """Group children of one construct, which ends at an instruction, and return where frames land then."""
         count = len(children)
         saved = [0] * (count + 1)
-        begins = [-1] * (count + 1)
+        begins = [_IN_NO_GROUP] * (count + 1)
         for first in range(count):
             if saved[first] > saved[first + 1]:
                 saved[first + 1] = saved[first]
-                begins[first + 1] = -1
+                begins[first + 1] = _IN_NO_GROUP
             if children[first].may_begin:
                 self._extend(children, first, saved, begins)
         landings: list[_Landing] = []  # the last one first
         behind = count
         while behind > 0:
             first = begins[behind]
-            if first < 0:
+            if first == _IN_NO_GROUP:
                 behind -= 1
                 landings += reversed(children[behind].landings)
                 continue
@@ -218,63 +227,11 @@ def default_rule(optimize: str, is_small: bool) -> GroupRule:
     return IN_SMALL_MODULES if is_small and optimize == "balanced" else LARGE_FUNCTIONS
 
 
-def group_sites(module: Module, body: Body, plan: Plan, live: list[int], rule: GroupRule) -> None:
-    """Make regions of groups of call sites; `live` are the locals live at each landing point, as bits."""
+def group_sites(module: Module, body: Body, plan: Plan, live: list[int], rule: GroupRule) -> list[Group]:
+    """Return groups of call sites; `live` are the locals live at each landing point, as bits."""
     least_merges, worth = rule
     if len(live) * body.local_count > _MAXIMUM_BITS or sum([mask.bit_count() for mask in live]) < least_merges:
-        return
+        return []
     search = _Search(module, body, plan, live, worth)
     search.run()
-    if search.groups:
-        _make_regions(body, plan, search.groups)
-
-
-def _make_regions(body: Body, plan: Plan, groups: list[tuple[int, int]]) -> None:
-    """Put groups between the regions of a plan."""
-    old = plan.regions
-    # All regions by where they start, outer ones first; a group may start with the loop that begins it.
-    order = [(start, -end, -1) for start, end in groups]
-    for number in range(1, len(old)):
-        order.append((old[number].construct, -body.ends[old[number].construct], number))
-    order.sort()
-    regions = [Region(FUNCTION, -1, -1)]
-    regions[0].first = old[0].first
-    starts = [-1]
-    ends = [len(body.codes)]
-
-    def around(index: int) -> int:
-        """Return the innermost region that an instruction stands in."""
-        number = bisect_right(starts, index) - 1
-        while ends[number] <= index:
-            number = regions[number].parent
-        return number
-
-    for start, end, number in order:
-        parent = around(start)
-        place = len(regions)
-        if number >= 0:
-            region = Region(old[number].kind, start, parent)
-            region.first = old[number].first
-            plan.region_of[start] = place
-        else:
-            region = Region(GROUP, start, parent)
-            region.first = start
-            while body.codes[region.first] == op.BLOCK and region.first in body.with_sites:
-                region.first += 1
-        regions[parent].openings.append((2 * start, INNER_REGION, place))
-        regions[parent].inner.append(place)
-        regions[parent].first = min(regions[parent].first, start)
-        regions.append(region)
-        starts.append(start)
-        ends.append(-end)
-    for region in old:
-        for moment, kind, subject in region.openings:
-            if kind == BLOCK or kind == ELSE_ARM:
-                regions[around(subject)].openings.append((moment, kind, subject))
-    for site in range(len(plan.site_landings)):
-        landing = plan.site_landings[site]
-        number = around(landing)
-        plan.site_regions[site] = number
-        regions[number].sites.append(site)
-        regions[number].openings.append((2 * landing, LANDING, site))
-    plan.regions = regions
+    return search.groups

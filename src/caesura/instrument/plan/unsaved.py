@@ -14,12 +14,12 @@ from caesura.wasm.stack_typing import StackTyper
 from caesura.wasm.types import type_name
 
 
-def unsaved_value(what: str, value_type: int, offset: int, origin: str = "") -> UnsupportedModule:
-    """Return the error for a value that would have to be saved; its type is -1 where it is not known.
+def unsaved_value(what: str, value_type: int | None, offset: int, origin: str = "") -> UnsupportedModule:
+    """Return the error for a value that would have to be saved; its type is None where it is not known.
 
     `origin` is the name of the instruction that gives it.
     """
-    described = type_name(value_type) if value_type > 0 else "reference"
+    described = "reference" if value_type is None else type_name(value_type)
     comes = f" (it comes from {origin})" if origin else ""
     return UnsupportedModule(
         f"{what} of type {described} must be saved across a suspension, which is not supported yet{comes}; leave the "
@@ -29,8 +29,8 @@ def unsaved_value(what: str, value_type: int, offset: int, origin: str = "") -> 
     )
 
 
-def type_behind(module: Module, body: Body, results: tuple[int, ...], instruction: int) -> int:
-    """Return the type of the operand on top of the stack behind an instruction, -1 where that is not known.
+def type_behind(module: Module, body: Body, results: tuple[int, ...], instruction: int) -> int | None:
+    """Return the type of the operand on top of the stack behind an instruction, None where that is not known.
 
     `results` are the function's, `instruction` counts from its first.
     """
@@ -40,5 +40,5 @@ def type_behind(module: Module, body: Body, results: tuple[int, ...], instructio
             code, position = read_opcode(module.data, body.positions[place])
             typer.step(code, read_immediates(module.data, position, code)[0])
     except (MalformedModule, IndexError):
-        return -1
-    return typer.stack[-1] if typer.stack else -1
+        return None
+    return typer.stack[-1] if typer.stack and typer.stack[-1] > 0 else None

@@ -20,11 +20,11 @@ from caesura.instrument.abi.tables import FunctionTable, GlobalPool, TypeTable
 from caesura.instrument.frames.frame import Frame
 from caesura.instrument.frames.late import arms, late_at_landings, late_handed_over
 from caesura.instrument.frames.pads import Pads, group_by_live
-from caesura.instrument.plan.checks import check_late
+from caesura.instrument.plan.checks import checked_late
 from caesura.instrument.plan.grouping import GroupRule, group_sites
 from caesura.instrument.plan.plan import Plan
-from caesura.instrument.plan.planner import Planner
-from caesura.instrument.plan.regions import Layout
+from caesura.instrument.plan.planner import plan_function
+from caesura.instrument.plan.regions import Group, Layout, lay_out
 from caesura.instrument.write.rewrite import Rewriter
 from caesura.instrument.write.subject import Subject
 from caesura.instrument.write.two_bodies import Handoff, NormalBody, ResumeBody, normal_layout, passed_values
@@ -53,18 +53,29 @@ _BIAS: Final = 63
 
 
 class Prepared:
-    """A function that is about to be written; with two bodies `handoff` and `normal` (its layout) are there."""
+    """A function that is about to be written; with two bodies `handoff` and `normal` (its layout) are there.
 
-    def __init__(self, subject: Subject, layout: Layout, handoff: Handoff | None, normal: Layout | None) -> None:
+    `arms` is the code of regions that set locals late, in the body that runs.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        layout: Layout,
+        handoff: Handoff | None,
+        normal: Layout | None,
+        arms: dict[int, bytes],
+    ) -> None:
         self.subject = subject
         self.layout = layout
+        self.arms = arms
         self.handoff = handoff
         self.normal = normal
 
     def calls_itself(self) -> bool:
         """Tell whether the function contains a call of itself, so that the stack may hold many of its frames."""
         body = self.subject.body
-        for call in self.subject.plan.site_calls:
+        for call in self.subject.plan.sites.calls:
             if body.codes[call] == op.CALL and body.immediates[call] == self.subject.function:
                 return True
         return False
@@ -138,18 +149,21 @@ class BodyWriter:
             if prepared is not None:
                 return prepared
         results = module.function_type(function).results
-        plan = Planner(module, body, results, self._exact, set(), False).run()
-        if not plan.site_calls:
+        plan = plan_function(module, body, results, self._exact)
+        if not plan.sites.calls:
             return None
-        liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, set())
-        check_late(body, plan, liveness.each_landing)
-        group_sites(module, body, plan, liveness.each_landing, self._group_rule)
-        layout = self._layout(function, plan, False)
-        frame = Frame(body, liveness.landings, plan, layout.needs_site_local())
+        sites = plan.sites
+        liveness = live_locals(module.data, body, sites.landings, sites.calls, sites.ignored_reads, set())
+        late_calls = checked_late(body, plan, liveness.each_landing)
+        groups = group_sites(module, body, plan, liveness.each_landing, self._group_rule)
+        layout = self._layout(function, body, plan, groups, False)
+        frame = Frame(body, liveness.landings, plan.saved, layout.needs_site_local())
         frame.number_bias = _bias(plan)
+        late: dict[int, bytes] = {}
         if self._options.optimize != "size":
-            self._set_late(body, plan, layout, liveness, frame)
-        return Prepared(self._subject(function, body, plan, layout, frame, _ONE_PAD), layout, None, None)
+            late = self._set_late(body, plan, layout, liveness, frame)
+        subject = self._subject(function, body, plan, late_calls, layout, frame, _ONE_PAD)
+        return Prepared(subject, layout, None, None, late)
 
     def _prepare_frameless(self, function: int, body: Body) -> Prepared | None:
         """Plan a function whose only call site is in tail position (see `analysis.tail_sites`).
@@ -157,59 +171,70 @@ class BodyWriter:
         Nothing is restored: the landing point stands where what is run again can neither trap nor matter.
         """
         results = self._module.function_type(function).results
-        plan = Planner(self._module, body, results, self._all_exact, set(), False, True).run()
-        if not plan.site_calls:
+        plan = plan_function(self._module, body, results, self._all_exact, restores_nothing=True)
+        if not plan.sites.calls:
             return None
-        plan.saved_temporaries.clear()
-        plan.moved_locals.clear()
-        layout = self._layout(function, plan, False)
-        frame = Frame(body, [], plan, False)
-        return Prepared(self._subject(function, body, plan, layout, frame, _ONE_PAD), layout, None, None)
+        layout = self._layout(function, body, plan, [], False)
+        frame = Frame(body, [], plan.saved, False)
+        return Prepared(self._subject(function, body, plan, set(), layout, frame, _ONE_PAD), layout, None, None, {})
 
-    def _set_late(self, body: Body, plan: Plan, layout: Layout, liveness: Liveness, frame: Frame) -> None:
-        """Let loops set those locals of a function with one body that they should (see `late`)."""
+    def _set_late(self, body: Body, plan: Plan, layout: Layout, liveness: Liveness, frame: Frame) -> dict[int, bytes]:
+        """Let loops set those locals of a function with one body that they should (see `late`); return the code."""
         late = late_at_landings(body, layout, liveness, plan)
         if late is None:
-            return
+            return {}
         globals_ = self._additions.pool.indices([body.local_type(local) for local in late.late])
         carriers = dict(zip(late.late, globals_, strict=True))
-        layout.arms = arms(late, carriers)
         for local, carrier in carriers.items():
             keep = c.LOCAL_TEE + encode_unsigned(local) if local in late.early else b""
             frame.setters[local] = keep + c.GLOBAL_SET + encode_unsigned(carrier)
+        return arms(late, carriers)
 
     def _prepare_two(self, function: int, body: Body, loops: set[int]) -> Prepared | None:
         """Plan a function with two bodies; None where one body serves better."""
         module = self._module
         definition = module.function_type(function)
-        plan = Planner(module, body, definition.results, self._exact, loops, True).run()
-        if not plan.site_calls or (loops and not plan.below):  # the loops cannot be reached
+        plan = plan_function(module, body, definition.results, self._exact, handoff_loops=loops)
+        if not plan.sites.calls or (loops and not plan.constructs.below):  # the loops cannot be reached
             return None
-        layout = self._layout(function, plan, True)
-        liveness = live_locals(module.data, body, plan.site_landings, plan.site_calls, plan.ignored_reads, loops)
+        layout = self._layout(function, body, plan, [], True)
+        sites = plan.sites
+        liveness = live_locals(module.data, body, sites.landings, sites.calls, sites.ignored_reads, loops)
         if passed_values(plan, liveness) > _MAXIMUM_PASSED:
             return None
-        check_late(body, plan, liveness.each_landing)
-        normal = normal_layout(body, sorted(plan.below))
-        frame = Frame(body, liveness.landings, plan, layout.needs_site_local() or normal.dispatches())
+        late_calls = checked_late(body, plan, liveness.each_landing)
+        normal = normal_layout(body, sorted(plan.constructs.below))
+        frame = Frame(body, liveness.landings, plan.saved, layout.needs_site_local() or normal.dispatches())
         frame.number_bias = _bias(plan)
         handoff = Handoff(body, plan, liveness, frame, definition.results, self._additions.pool)
         late = late_handed_over(body, normal, liveness, plan, handoff.loops)
+        late_arms: dict[int, bytes] = {}
         if late is not None:
-            normal.arms = arms(late, handoff.carriers)
+            late_arms = arms(late, handoff.carriers)
             handoff.set_late(late)
-        pads = group_by_live(liveness.each_landing, plan.moved_locals) if liveness.each_landing else _ONE_PAD
-        return Prepared(self._subject(function, body, plan, layout, frame, pads), layout, handoff, normal)
+        pads = group_by_live(liveness.each_landing, plan.saved.locals) if liveness.each_landing else _ONE_PAD
+        subject = self._subject(function, body, plan, late_calls, layout, frame, pads)
+        return Prepared(subject, layout, handoff, normal, late_arms)
 
-    def _layout(self, function: int, plan: Plan, has_two_bodies: bool) -> Layout:
+    def _layout(self, function: int, body: Body, plan: Plan, groups: list[Group], has_two_bodies: bool) -> Layout:
         """Return where frames land in the body that pops them.
 
         Where pops may say by number 0 that the function is to leave, call sites are numbered from 1.
         """
         first = 1 if (self._entered[function] or has_two_bodies) and not _bias(plan) else 0
-        return Layout(plan.regions, plan.region_of, plan.site_landings, plan.site_regions, first)
+        constructs = plan.constructs
+        return lay_out(body, constructs.reached, constructs.regions, plan.sites.landings, first, groups)
 
-    def _subject(self, function: int, body: Body, plan: Plan, layout: Layout, frame: Frame, pads: Pads) -> Subject:
+    def _subject(
+        self,
+        function: int,
+        body: Body,
+        plan: Plan,
+        late_calls: set[int],
+        layout: Layout,
+        frame: Frame,
+        pads: Pads,
+    ) -> Subject:
         additions = self._additions
         if self._options.optimize != "size":
             frame.cut(self._runtime.pointer_size)
@@ -220,6 +245,7 @@ class BodyWriter:
             function,
             body,
             plan,
+            late_calls,
             layout.numbers,
             frame,
             pads,
@@ -237,7 +263,7 @@ class BodyWriter:
         if prepared.handoff is not None and prepared.normal is not None:
             code = self._write_two(prepared, prepared.handoff, prepared.normal)
         else:
-            code = Rewriter(subject, prepared.layout).run(self._entered[function])
+            code = Rewriter(subject, prepared.layout, prepared.arms).run(self._entered[function])
         self._check_size(function, code)
         if self._additions.names.has_locals:
             for local, name in subject.frame.new_names():
@@ -257,7 +283,7 @@ class BodyWriter:
         untargeted: set[int] = set()
         resume_body = b""
         for _ in range(2):
-            resume = ResumeBody(subject, prepared.layout)
+            resume = ResumeBody(subject, prepared.layout, {})
             resume_body = resume.write(handoff, params, untargeted)
             untargeted = resume.untargeted
         if additions.shortens:
@@ -267,9 +293,9 @@ class BodyWriter:
         self._check_size(subject.function, resume_body)
         name = f"asyncify_resume:{additions.names.names[subject.function]}"
         index = additions.functions.add_body(name, additions.types.index_of((), (I32,)), resume_body)
-        return NormalBody(subject, normal).write(handoff, index, self._entered[subject.function])
+        return NormalBody(subject, normal, prepared.arms).write(handoff, index, self._entered[subject.function])
 
 
 def _bias(plan: Plan) -> int:
     """Return what is to be added to the numbers in a function's frames."""
-    return _BIAS if len(plan.site_calls) >= _MANY_SITES else 0
+    return _BIAS if len(plan.sites.calls) >= _MANY_SITES else 0

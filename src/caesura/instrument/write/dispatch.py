@@ -18,7 +18,7 @@ from caesura.analysis.body import block_types
 from caesura.analysis.limits import MAXIMUM_TABLE
 from caesura.instrument.frames.frame import Frame
 from caesura.instrument.frames.moving import leaves_number, pop_frame
-from caesura.instrument.plan.regions import BLOCK, ELSE_ARM, LANDING, Layout, Region
+from caesura.instrument.plan.regions import BLOCK, ELSE_ARM, FUNCTION, LANDING, Layout, Region
 from caesura.instrument.write.labels import AT_HEAD, Labels
 from caesura.instrument.write.subject import Subject
 from caesura.wasm import code as c
@@ -41,11 +41,12 @@ NEVER: Final = -1
 class Dispatcher:
     """Writes the heads of the regions of one body of a function."""
 
-    def __init__(self, subject: Subject, layout: Layout, labels: Labels) -> None:
+    def __init__(self, subject: Subject, layout: Layout, labels: Labels, arms: dict[int, bytes]) -> None:
         self._module = subject.module
         self._body = subject.body
-        self._reads = subject.plan.reads
+        self._reads = subject.plan.crossing.reads
         self._layout = layout
+        self._arms = arms
         self._frame = subject.frame
         self._labels = labels
         self._runtime = subject.runtime
@@ -80,7 +81,7 @@ class Dispatcher:
         labels = self._labels
         outside = labels.innermost()
         self._open_labels(region)
-        has_else = labels.innermost() > outside and not self._lands_at_head(region)
+        has_else = labels.innermost() > outside and not self.lands_at_head(region)
         if has_else:
             labels.out[-1] = condition + c.IF + labels.out[-1][1:]
         else:
@@ -103,7 +104,7 @@ class Dispatcher:
         """
         labels = self._labels
         region = self._layout.regions[0]
-        if leave != NEVER and (not self._runtime.pops_check or region.low == 0):
+        if leave != NEVER and (not self._runtime.pops_check or region.numbers.start == 0):
             labels.out.append(self._runtime.is_unwinding())
             labels.branch(c.BR_IF, leave)
             leave = NEVER
@@ -120,7 +121,7 @@ class Dispatcher:
             return
         if self._frame.has_site_local:
             labels.out.append(c.LOCAL_TEE + self._site)
-        if region.low > 0:
+        if region.numbers.start > 0:
             targets.insert(0, targets[0] if leave == NEVER else labels.depth(leave))
         labels.out.append(br_table(self._frame, targets[:-1], targets[-1]))
 
@@ -133,24 +134,25 @@ class Dispatcher:
         labels = self._labels
         out = labels.out
         condition = c.LOCAL_GET + self._site if self._by_number else self._runtime.state_get
-        arm = self._layout.arms.get(number, b"")
+        arm = self._arms.get(number, b"")
         if not arm and not self._layout.needs_number(number):
             self._skip_to_landing(region, condition)
             return
         has_else = self.open_arm(region, condition)
         out.append(arm)
         groups = self._groups(region, 0)
-        if len(groups) > 1 and region.inner and groups[-1][1] > _LARGE_REGION:
+        if len(groups) > 1 and groups[-1][1] > _LARGE_REGION:
             target, count = groups.pop()
-            bound = c.CONST_I32 + encode_signed(region.low + region.total - count)
+            bound = c.CONST_I32 + encode_signed(region.numbers.stop - count)
             out.append(c.LOCAL_GET + self._site + bound + c.I32_GE_U + c.BR_IF + encode_unsigned(target))
         targets = _expand(groups)
         if len(groups) > 1:
             out.append(c.LOCAL_GET + self._site)
-            if region.low <= _PADDING:
-                targets = [targets[0]] * region.low + targets
+            low = region.numbers.start
+            if low <= _PADDING:
+                targets = [targets[0]] * low + targets
             else:
-                out.append(c.CONST_I32 + encode_signed(region.low) + c.I32_SUB)
+                out.append(c.CONST_I32 + encode_signed(low) + c.I32_SUB)
             out.append(br_table(self._frame, targets[:-1], targets[-1]))
         elif targets[0] > 0:
             out.append(c.BR + encode_unsigned(targets[0]))
@@ -168,7 +170,7 @@ class Dispatcher:
 
     def forget_number(self, region: Region) -> None:
         """Forget the site number on landing in a loop that looks at it."""
-        if self._by_number and region.construct >= 0 and self._frame.has_site_local:
+        if self._by_number and region.kind != FUNCTION and self._frame.has_site_local:
             self._labels.out.append(c.CONST_I32 + b"\0" + c.LOCAL_SET + self._site)
 
     def _open_labels(self, region: Region) -> None:
@@ -178,7 +180,6 @@ class Dispatcher:
         place.
         """
         labels = self._labels
-        region.openings.sort(reverse=True)
         # The label opened last, if a block can share it, and the moment where it ends.
         last = NEVER
         last_moment = NEVER
@@ -196,14 +197,10 @@ class Dispatcher:
             elif kind == ELSE_ARM:
                 labels.elses[subject] = labels.begin(c.BLOCK_EMPTY)
                 last = NEVER
-            elif moment == 2 * region.first:
-                continue
             elif kind == LANDING:
                 last = labels.sites[subject] = labels.begin(c.BLOCK_EMPTY)
-            elif self._layout.regions[subject].total:
+            else:
                 last = labels.regions[subject] = labels.begin(c.BLOCK_EMPTY)
-            else:  # a region all of whose call sites are dead code
-                continue
             last_moment = moment
 
     def is_plain(self, construct: int) -> bool:
@@ -234,24 +231,22 @@ class Dispatcher:
         """Return the label index for each site number of a region, `head` for what lands at its head."""
         return _expand(self._groups(region, head))
 
-    def _lands_at_head(self, region: Region) -> bool:
+    def lands_at_head(self, region: Region) -> bool:
         """Tell whether a frame lands at a region's head, the labels opened there being known."""
         labels = self._labels
-        return any(labels.sites[site] == AT_HEAD for site in region.sites) or any(
-            labels.regions[inner] == AT_HEAD for inner in region.inner
-        )
+        for kind, which in region.destinations:
+            if (labels.sites[which] if kind == LANDING else labels.regions[which]) == AT_HEAD:
+                return True
+        return False
 
     def _groups(self, region: Region, head: int) -> list[tuple[int, int]]:
         """Return (label index, how many site numbers) for each own site and each inner region, in number order."""
         labels = self._labels
         groups: list[tuple[int, int]] = []
-        for site in region.sites:
-            height = labels.sites[site]
-            groups.append((head if height == AT_HEAD else labels.depth(height), 1))
-        for inner in region.inner:
-            height = labels.regions[inner]
+        for kind, which in region.destinations:
+            height = labels.sites[which] if kind == LANDING else labels.regions[which]
             target = head if height == AT_HEAD else labels.depth(height)
-            groups.append((target, self._layout.regions[inner].total))
+            groups.append((target, 1 if kind == LANDING else len(self._layout.regions[which].numbers)))
         return groups
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.actions import ACTIONS, LOCAL_TEE
-from caesura.instrument.plan.plan import SLOT
+from caesura.instrument.plan.plan import SLOT, instruction_of
 from caesura.instrument.plan.regions import Layout
 from caesura.instrument.write import controls
 from caesura.instrument.write.controls import CONTROLS, IS_CONTROL
@@ -51,21 +51,24 @@ _LEAVING: Final = 64
 
 
 class Rewriter:
-    """Writes one new body of a function; `layout` says where frames land in it."""
+    """Writes one new body of a function; `layout` says where frames land in it, `arms` has the code of
+    regions that set locals late (see `late`).
+    """
 
-    def __init__(self, subject: Subject, layout: Layout) -> None:
+    def __init__(self, subject: Subject, layout: Layout, arms: dict[int, bytes]) -> None:
         module = subject.module
         self._import_thunks = subject.import_thunks
         self._data = module.data
         self._body = subject.body
         self._plan = subject.plan
+        self._checked_late = subject.checked_late
         self._frame = subject.frame
         self._runtime = subject.runtime
         self._results = module.function_type(subject.function).results
         self._layout = layout
         self._labels = Labels(len(layout.landings), len(layout.regions))
         self._out = self._labels.out
-        self._dispatcher = Dispatcher(subject, layout, self._labels)
+        self._dispatcher = Dispatcher(subject, layout, self._labels, arms)
         self._unwinding = Unwinding(subject, self._labels)
         # For each open construct of the original: where branches to its label go, and the label that its end closes.
         self._heights: list[int] = [0]
@@ -94,7 +97,7 @@ class Rewriter:
         """
         if not self._has_frame:
             return self._run_without_frame()
-        self._unwinding.has_one_site = len(self._plan.site_calls) == 1
+        self._unwinding.has_one_site = len(self._plan.sites.calls) == 1
         leaves_with_results = is_entered_from_outside and bool(self._results)
         if (
             self._is_for_size
@@ -153,22 +156,23 @@ class Rewriter:
     def _marks(self) -> bytes:
         plan = self._plan
         marks = bytearray(IS_CONTROL.of(self._body) + b"\0")
-        for site in range(len(plan.site_calls)):
-            call = plan.site_calls[site]
+        for site in range(len(plan.sites.calls)):
+            call = plan.sites.calls[site]
             marks[call] |= _SITE
             if self._has_frame:
-                marks[call + 1 if call in plan.checked_late else call] |= _CHECKED
-            marks[plan.site_landings[site]] |= _LANDING
+                marks[call + 1 if call in self._checked_late else call] |= _CHECKED
+            marks[plan.sites.landings[site]] |= _LANDING
         for site in range(len(self._layout.landings)):
             marks[self._layout.landings[site]] |= _LANDING
             self._site_of_landing[self._layout.landings[site]] = site
-        for start in self._layout.group_of:
-            marks[start] |= _LANDING
-        for producer in plan.moved:
+        for head in self._layout.heads:
+            if head & 1 == 0:  # a group's
+                marks[head >> 1] |= _LANDING
+        for producer in plan.crossing.moved:
             marks[producer] |= _MOVED
-        for producer in plan.temporaries:
-            index = producer & (SLOT - 1)
-            if index not in plan.region_of:  # parameters of regions are taken in at the region's head
+        for producer in plan.crossing.temporaries:
+            index = instruction_of(producer)
+            if index not in plan.constructs.regions:  # parameters of regions are taken in at the region's head
                 marks[index] |= _SPILLED
         for behind in plan.dead:
             marks[behind - 1] |= _LEAVING
@@ -203,7 +207,7 @@ class Rewriter:
 
     def _lands_at(self, index: int) -> bool:
         """Tell whether a landing point or a group stands before an instruction."""
-        return index in self._site_of_landing or index in self._layout.group_of
+        return index in self._site_of_landing or 2 * index in self._layout.heads
 
     def _skip_dead(self, index: int, mark: int) -> int:
         """Return the next instruction to look at where control cannot reach this one, which may be this one."""
@@ -211,9 +215,9 @@ class Rewriter:
             return index + 1
         control = CONTROLS[self._body.codes[index]]
         if control == controls.OPENING:
-            region = self._layout.region_of.get(index, -1)
+            head = 2 * index + 1
             hoisted = index in self._labels.blocks or index in self._labels.elided
-            if hoisted or (region >= 0 and self._layout.regions[region].total):
+            if hoisted or (head in self._layout.heads and self._layout.regions[self._layout.heads[head]].numbers):
                 return index
             return self._body.ends[index] + 1
         return index if control in (controls.ELSE, controls.END, controls.CLAUSE, controls.DELEGATE) else index + 1
@@ -256,14 +260,14 @@ class Rewriter:
 
     def _site_of(self, call: int) -> int:
         """Return the call site of a call instruction; calls are asked for in their order."""
-        while self._plan.site_calls[self._next_site] < call:
+        while self._plan.sites.calls[self._next_site] < call:
             self._next_site += 1  # its call is in code that is left out
         return self._next_site
 
     def _land(self, index: int) -> None:
         """Write the landing point that stands before an instruction."""
-        if index in self._layout.group_of:
-            group = self._layout.group_of[index]
+        if 2 * index in self._layout.heads:
+            group = self._layout.heads[2 * index]
             self._labels.close(self._labels.regions[group])
             self._live = True
             self._dispatcher.enter(group)
@@ -294,23 +298,23 @@ class Rewriter:
 
     def _read_again(self, moment: int) -> None:
         """Put operands back on the stack that crossed something until this moment."""
-        if moment not in self._plan.reads:
+        if moment not in self._plan.crossing.reads:
             return
         body = self._body
-        for producer in self._plan.reads[moment]:
-            if producer in self._plan.temporaries:
-                self._get(self._frame.temporary(self._plan.temporaries[producer]))
+        for producer in self._plan.crossing.reads[moment]:
+            if producer in self._plan.crossing.temporaries:
+                self._get(self._frame.temporary(self._plan.crossing.temporaries[producer]))
                 continue
             code = self._data[body.positions[producer] : body.positions[producer + 1]]
             self._out.append(c.LOCAL_GET + code[1:] if ACTIONS[body.codes[producer]] == LOCAL_TEE else code)
 
     def _spill(self, index: int) -> None:
         """Move the values that an instruction gave and that cross something to their temporaries."""
-        temporaries = self._plan.temporaries
-        if index not in self._plan.several:
+        temporaries = self._plan.crossing.temporaries
+        if index not in self._plan.crossing.several:
             self._set(self._frame.temporary(temporaries[index]))
             return
-        types = self._plan.several[index]
+        types = self._plan.crossing.several[index]
         lowest = 0
         while index + lowest * SLOT not in temporaries:
             lowest += 1
@@ -396,19 +400,19 @@ class Rewriter:
             self._heights.append(landing)
             self._closing.append(AT_HEAD)
             return
-        region = self._layout.region_of.get(index, -1)
-        if region >= 0:
+        region = self._layout.heads.get(2 * index + 1)
+        if region is not None:
             labels.close(labels.regions[region])
             self._live = True
-        if index in self._plan.region_of:
+        if index in self._plan.constructs.regions:
             self._read_again(2 * index)
         self._heights.append(labels.begin(self._construct_start(index)))
         self._closing.append(self._heights[-1])
         if index in self._not_unrolled:
             self._out.append(c.EMPTY_LOOP)
-        if index in self._plan.region_of:
+        if index in self._plan.constructs.regions:
             self._take_in_parameters(index)
-        if region >= 0:
+        if region is not None:
             self._enter_region(index, region)
 
     def _landing_behind(self, index: int) -> int:
@@ -440,7 +444,7 @@ class Rewriter:
         """Return the opcode, block type and catch clauses of a construct that stays where it is."""
         body = self._body
         position = body.positions[index] + 1
-        if index in self._plan.without_parameters:
+        if index in self._plan.constructs.without_parameters:
             return self._data[position - 1 : position] + self._dispatcher.result_type(index)
         after = skip_block_type(self._data, position)
         start = self._data[position - 1 : after]
@@ -450,11 +454,11 @@ class Rewriter:
 
     def _take_in_parameters(self, index: int) -> None:
         slot = 0
-        while index + slot * SLOT in self._plan.temporaries:
+        while index + slot * SLOT in self._plan.crossing.temporaries:
             slot += 1
         while slot > 0:
             slot -= 1
-            self._set(self._frame.temporary(self._plan.temporaries[index + slot * SLOT]))
+            self._set(self._frame.temporary(self._plan.crossing.temporaries[index + slot * SLOT]))
 
     def _branch_over(self, index: int, marks: bytes) -> None:
         """Write an `if` whose label was opened at the region's head: a branch around the then arm."""
@@ -484,5 +488,5 @@ class Rewriter:
             if not self._live:
                 self._state_dead_end()
                 return
-        for producer in self._plan.else_parameters.get(index, []):
-            self._get(self._frame.temporary(self._plan.temporaries[producer]))
+        for producer in self._plan.constructs.else_parameters.get(index, []):
+            self._get(self._frame.temporary(self._plan.crossing.temporaries[producer]))

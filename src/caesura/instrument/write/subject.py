@@ -15,7 +15,9 @@ from caesura.wasm.module import Module
 
 
 class Subject:
-    """`numbers` are the numbers of the call sites, in the plan's order; `pads` say where these unwind to.
+    """`checked_late` are call instructions that are checked behind the next instruction (see `plan.checks`).
+
+    `numbers` are the numbers of the call sites, in the plan's order; `pads` say where these unwind to.
 
     `import_thunks` maps imports that may suspend to the functions through which they are called. `is_for_size` says
     that only bytes count, `has_frame` whether the function saves a frame (see `analysis.tail_sites`).
@@ -27,6 +29,7 @@ class Subject:
         function: int,
         body: Body,
         plan: Plan,
+        checked_late: set[int],
         numbers: list[int],
         frame: Frame,
         pads: Pads,
@@ -40,6 +43,7 @@ class Subject:
         self.function = function
         self.body = body
         self.plan = plan
+        self.checked_late = checked_late
         self.numbers = numbers
         self.frame = frame
         self.pads = pads

@@ -25,12 +25,11 @@ from typing import Final
 from caesura.analysis.body import Body
 from caesura.analysis.interpreters import innermost_loops
 from caesura.analysis.liveness import Liveness
-from caesura.errors import InternalError
 from caesura.instrument.abi.tables import GlobalPool
 from caesura.instrument.frames.frame import Frame
 from caesura.instrument.frames.late import Late, set_from
 from caesura.instrument.plan.plan import Plan
-from caesura.instrument.plan.regions import BLOCK, ELSE_ARM, FUNCTION, INNER_REGION, LOOP, Layout, Region
+from caesura.instrument.plan.regions import Layout, lay_out
 from caesura.instrument.write.declarations import declare
 from caesura.instrument.write.dispatch import br_table
 from caesura.instrument.write.labels import AT_HEAD
@@ -58,11 +57,11 @@ class Handoff:
     def __init__(
         self, body: Body, plan: Plan, liveness: Liveness, frame: Frame, result_types: tuple[int, ...], pool: GlobalPool
     ) -> None:
-        self.loops: list[int] = sorted(plan.below)
+        self.loops: list[int] = sorted(plan.constructs.below)
         self.locals: list[list[int]] = []
         self.killed: list[list[int]] = []
         for loop in self.loops:
-            temporaries, below = plan.below[loop]
+            temporaries, below = plan.constructs.below[loop]
             live = set(liveness.heads[loop])
             live.update(below)
             live.update([frame.temporary(number) for number in temporaries])
@@ -84,48 +83,14 @@ class Handoff:
 
 def passed_values(plan: Plan, liveness: Liveness) -> int:
     """Return how many values are handed over at all hand-off loops together."""
-    return sum(len(liveness.heads[loop]) + len(temporaries) for loop, (temporaries, _) in plan.below.items())
+    return sum(len(liveness.heads[loop]) + len(temporaries) for loop, (temporaries, _) in plan.constructs.below.items())
 
 
 def normal_layout(body: Body, handoff_loops: list[int]) -> Layout:
     """Return where the normal body lands frames: at the heads of the hand-off loops (ascending)."""
-    loops = set(handoff_loops)
-    regions = [Region(FUNCTION, -1, -1)]
-    region_of: dict[int, int] = {}
-    landings: list[int] = []
-    site_regions: list[int] = []
-    open_ends: list[int] = []
-    open_regions: list[int] = []
-    for construct in _around(body, handoff_loops):
-        while open_ends and open_ends[-1] < construct:
-            open_ends.pop()
-            open_regions.pop()
-        parent = open_regions[-1] if open_regions else 0
-        current = parent
-        region = regions[parent]
-        code = body.codes[construct]
-        end = body.ends[construct]
-        if code == op.LOOP:
-            region.openings.append((2 * construct, INNER_REGION, len(regions)))
-            region.inner.append(len(regions))
-            current = len(regions)
-            region_of[construct] = current
-            regions.append(Region(LOOP, construct, parent))
-            if construct in loops:
-                regions[current].sites.append(len(landings))
-                landings.append(construct + 1)
-                site_regions.append(current)
-        elif code == op.BLOCK or code == op.IF:
-            region.openings.append((2 * end + 1, BLOCK, construct))
-            if code == op.IF and construct in body.elses:
-                region.openings.append((2 * body.elses[construct] + 1, ELSE_ARM, construct))
-            if code == op.BLOCK and region.first == construct:
-                region.first = construct + 1
-        elif code == op.TRY or code == op.TRY_TABLE:
-            raise InternalError("a hand-off loop stands inside a try")
-        open_ends.append(end)
-        open_regions.append(current)
-    return Layout(regions, region_of, landings, site_regions, 1)
+    around = _around(body, handoff_loops)
+    regions = {construct for construct in around if body.codes[construct] == op.LOOP}
+    return lay_out(body, around, regions, [loop + 1 for loop in handoff_loops], 1)
 
 
 def _around(body: Body, loops: list[int]) -> list[int]:
@@ -166,7 +131,7 @@ class ResumeBody(Rewriter):
         head = labels.begin(c.BLOCK_EMPTY)
         self._dispatcher.pop_and_land(leave, head)
         labels.close(head)
-        self._live = self._layout.has_landing_at(self._layout.regions[0].first)
+        self._live = self._dispatcher.lands_at_head(self._layout.regions[0])
         if not self._live:
             self._out.append(c.UNREACHABLE)
         self._copy_code()

@@ -26,7 +26,8 @@ class Unwinding:
 
     def __init__(self, subject: Subject, labels: Labels) -> None:
         self._body = subject.body
-        self._plan = subject.plan
+        self._operands_behind = subject.plan.sites.operands_behind
+        self._checked_late = subject.checked_late
         self._numbers = subject.numbers
         self._frame = subject.frame
         self._pads = subject.pads
@@ -77,8 +78,8 @@ class Unwinding:
             return
         self._labels.branch(c.BR_IF, self._pad_labels[self._pads.of_site[site] if self._pads.of_site else 0])
         if not self.has_one_site:
-            taken = 1 if call in self._plan.checked_late else 0
-            self._labels.drop(self._plan.operands_behind[site] == taken)
+            taken = 1 if call in self._checked_late else 0
+            self._labels.drop(self._operands_behind[site] == taken)
 
     def zeros(self) -> bytes:
         """Return zeros for the function's results; raises UnsupportedModule where a type has none."""

@@ -1,0 +1,100 @@
+"""The types of what producers give: found from the code, and from what the planner's walk notes on the way.
+
+The planner does not type operands: only those that cross need types.
+"""
+
+from __future__ import annotations
+
+from caesura.analysis import actions
+from caesura.analysis.actions import ACTIONS
+from caesura.analysis.body import Body, block_types
+from caesura.errors import InternalError, MalformedModule
+from caesura.instrument.plan.plan import SLOT, instruction_of
+from caesura.wasm.immediates import instruction_name
+from caesura.wasm.instructions import ADDRESS, RESULTS
+from caesura.wasm.module import Module
+from caesura.wasm.types import I32, I64
+
+
+class Producers:
+    """What is known of the instructions that give operands.
+
+    The walk notes the types of what gives `several` values, the first operand of each untyped `select`, the types that
+    a `br_if` gives again, and the construct that an `end` or `else` belongs to.
+    """
+
+    def __init__(self, module: Module, body: Body) -> None:
+        self._module = module
+        self._body = body
+        self.several: dict[int, tuple[int, ...]] = {}
+        self._selected: dict[int, int] = {}
+        self._branch_types: dict[int, tuple[int, ...]] = {}
+        self._openers: dict[int, int] = {}
+
+    def note_types(self, index: int, types: tuple[int, ...]) -> None:
+        """Note what an instruction gives, if that is more than one value."""
+        if len(types) > 1:
+            self.several[index] = types
+
+    def note_select(self, index: int, producer: int) -> None:
+        """Note what gave the first operand of a `select`."""
+        self._selected[index] = producer
+
+    def note_branch(self, index: int, types: tuple[int, ...]) -> None:
+        """Note what a `br_if` gives again."""
+        self._branch_types[index] = types
+        self.note_types(index, types)
+
+    def note_opener(self, index: int, construct: int) -> None:
+        """Note the construct that an `end` or `else` belongs to."""
+        self._openers[index] = construct
+
+    def is_mutable_global(self, index: int) -> bool:
+        """Tell whether a `global.get` reads a mutable global; raises MalformedModule."""
+        number = self._body.immediates[index]
+        if number >= len(self._module.globals):
+            raise MalformedModule(f"global index {number} is out of range", self._body.positions[index])
+        return self._module.globals[number].mutable
+
+    def type_of(self, producer: int) -> int:
+        """Return the type code of an operand; none of a value type where only full typing could name a reference."""
+        body = self._body
+        while producer in self._selected:
+            producer = self._selected[producer]
+        index = instruction_of(producer)
+        if index in self.several:
+            return self.several[index][producer // SLOT]
+        code = body.codes[index]
+        action = ACTIONS[code]
+        if action == actions.LOCAL_GET or action == actions.LOCAL_TEE:
+            return body.local_type(body.immediates[index])
+        if action == actions.GLOBAL_GET:
+            return self._module.globals[body.immediates[index]].type
+        if action == actions.CALL:
+            return self._module.function_type(body.immediates[index]).results[0]
+        if action == actions.CALL_INDIRECT or action == actions.CALL_REF:
+            return self._module.types[body.immediates[index]].results[0]
+        if action == actions.BR_IF:
+            return self._branch_types[index][0]
+        if action == actions.CONSTRUCT:
+            return self._block_types(index)[0][0]
+        if action == actions.END or action == actions.HANDLER:
+            return self._block_types(self._openers[index])[1][0]
+        if action == actions.ELSE:
+            return self._block_types(self._openers[index])[0][0]
+        results = RESULTS[code]
+        if not results:
+            raise InternalError(f"no type for the value of {instruction_name(code)}")
+        if results[0] == ADDRESS:
+            return self._address_type(index, code)
+        return results[0]
+
+    def _block_types(self, construct: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        body = self._body
+        return block_types(self._module, body.immediates[construct], body.positions[construct] + 1)
+
+    def _address_type(self, index: int, code: int) -> int:
+        number = self._body.immediates[index]
+        if instruction_name(code).startswith("memory"):
+            return I64 if self._module.memories[number].is64 else I32
+        return I64 if self._module.tables[number].limits.is64 else I32
