@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,7 @@ def test_thousands_of_debug_sections_are_not_compared_with_each_other() -> None:
         __hash__ = str.__hash__
 
     module = Module(with_sections(*[f".debug_{number}" for number in range(2_000)]))
-    for item in module.sections:
-        item.name = Name(item.name)
+    module.sections = [replace(item, name=Name(item.name)) for item in module.sections]
     edits, warnings = SectionEdits(), list[str]()
     drop_outdated(module, keep_dwarf=False, edits=edits, warnings=warnings)
     assert len(edits.custom) == 2_000 and "and 1996 more" in warnings[0]

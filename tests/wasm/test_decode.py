@@ -17,7 +17,7 @@ from tests.support.encoding import encode_instruction
 
 _U32 = st.integers(0, 2**32 - 1)
 _HEAPS = st.one_of(st.sampled_from([ABSTRACT + byte for byte in range(0x69, 0x75)]), st.integers(0, 2**31 - 1))
-_REFERENCES = st.builds(make_reference, _HEAPS, st.booleans())
+_REFERENCES = st.builds(make_reference, _HEAPS, nullable=st.booleans())
 _TYPES = st.one_of(st.integers(0x7B, 0x7F), _REFERENCES)
 _BLOCKS = st.one_of(st.just(EMPTY_BLOCK), st.integers(0, 2**31 - 1), _TYPES.map(lambda one: -one))
 _MEMARGS = st.tuples(st.integers(0, 63), _U32, st.integers(0, 2**64 - 1)).map(list)

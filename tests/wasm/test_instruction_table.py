@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from caesura.wasm import code, opcodes
 from caesura.wasm import instructions as table
-from caesura.wasm.alignment import NATURAL_ALIGNMENT
+from caesura.wasm.alignment import NATURAL_ALIGNMENT, NO_ACCESS
 from caesura.wasm.types import I32, I64, V128
 
 
@@ -31,7 +31,7 @@ def test_lists_agree_with_the_rows() -> None:
     for row in table.ROWS:
         assert table.NAMES[row.code] == row.name
         assert table.IMMEDIATES[row.code] >= 0
-        assert (table.POPS[row.code] == -1) == (row.params == "*")
+        assert (table.POPS[row.code] == table.VARIABLE) == (row.params == "*")
         if row.effect == "control":
             assert row.flow, row.name
         elif row.effect != "call":
@@ -46,8 +46,9 @@ def test_signatures_of_a_few_instructions() -> None:
     assert table.RESULTS[by_name["i32.store"]] == ()
     assert table.RESULTS[by_name["i64.add128"]] == (I64, I64)
     assert table.RESULTS[by_name["memory.size"]] == (table.ADDRESS,)
-    assert table.POPS[by_name["call"]] == -1
-    assert table.POPS[0x17] == table.IMMEDIATES[0x17] == -1
+    assert table.POPS[by_name["call"]] == table.VARIABLE
+    assert table.POPS[0x17] == table.VARIABLE
+    assert table.IMMEDIATES[0x17] == table.NO_INSTRUCTION
 
 
 def test_effects_of_a_few_instructions() -> None:
@@ -113,7 +114,7 @@ def test_natural_alignments() -> None:
         "memory.atomic.wait64": 3,
         "i64.atomic.rmw16.cmpxchg_u": 1,
         "i64.atomic.rmw.xchg": 3,
-        "i32.add": -1,
+        "i32.add": NO_ACCESS,
     }
     for name, exponent in expected.items():
         assert NATURAL_ALIGNMENT[table.CODE_BY_NAME[name]] == exponent, name

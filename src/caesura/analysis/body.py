@@ -8,12 +8,13 @@ global, function, type, tag or label index; a block type as the signed number of
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import cast
 
 from caesura.analysis.calls import ANY_INDEX, constant_index
-from caesura.analysis.suspension import ALL_INDIRECT_SITES, NO_INDIRECT_SITES, Suspension
+from caesura.analysis.suspension import ALL_INDIRECT_SITES, NO_INDIRECT_SITES, NOT_SUSPENDING, Suspension
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm import opcodes as op
+from caesura.wasm.decode import EMPTY_BLOCK, MAXIMUM_LOCALS
 from caesura.wasm.immediates import (
     FORM_BLOCK,
     FORM_LEB,
@@ -30,9 +31,6 @@ from caesura.wasm.indices import ByteOffset, InstructionIndex
 from caesura.wasm.leb128 import read_s33, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.types import read_value_type
-
-# Engines refuse functions with more locals; so do we, before a lie in a few bytes costs gigabytes.
-MAXIMUM_LOCALS: Final = 50_000
 
 
 class Body:
@@ -79,25 +77,28 @@ class Body:
 
 
 def decode_body(
-    module: Module, function: int, suspension: Suspension, ignore_catch_sites: bool, allow_tail_calls: bool
+    module: Module,
+    function: int,
+    suspension: Suspension,
+    *,
+    ignore_catch_sites: bool = False,
+    allow_tail_calls: bool = False,
 ) -> Body:
     """Decode the body of a function and find its call sites.
 
     With `ignore_catch_sites`, calls in old-form catch bodies are no call sites; with `allow_tail_calls`, a tail call
-    that may suspend is not refused. Raises MalformedModule, and
-    UnsupportedModule for a call site that the transformation cannot handle; both carry the byte offset.
+    that may suspend is not refused. Raises MalformedModule, and UnsupportedModule for a call site that the
+    transformation cannot handle; both carry the byte offset.
     """
     body = Body()
-    own = function - module.imported_functions
     _read_locals(module, function, body)
     _read_code(
         module,
-        module.body_ends[own],
+        function,
         body,
         suspension,
-        suspension.indirect_sites[function],
-        ignore_catch_sites,
-        allow_tail_calls,
+        ignore_catch_sites=ignore_catch_sites,
+        allow_tail_calls=allow_tail_calls,
     )
     return body
 
@@ -130,15 +131,17 @@ def _read_locals(module: Module, function: int, body: Body) -> None:
 
 def _read_code(
     module: Module,
-    end: int,
+    function: int,
     body: Body,
     suspension: Suspension,
-    indirect_sites: int,
+    *,
     ignore_catch_sites: bool,
     allow_tail_calls: bool,
 ) -> None:
     data = module.data
+    end = module.body_ends[function - module.imported_functions]
     forms = FORMS
+    indirect_sites = suspension.indirect_sites[function]
     reason = suspension.reason
     indirect = indirect_sites != NO_INDIRECT_SITES
     quiet = set() if indirect_sites == ALL_INDIRECT_SITES else suspension.quiet_table_calls
@@ -187,11 +190,11 @@ def _read_code(
                             open_sites[-1] = True
                 continue
             if code == op.CALL:
-                is_site = reason[immediate] != -1
+                is_site = reason[immediate] != NOT_SUSPENDING
             elif code == op.CALL_REF:
                 is_site = indirect
             elif code == op.RETURN_CALL:
-                if reason[immediate] != -1 and not allow_tail_calls:
+                if reason[immediate] != NOT_SUSPENDING and not allow_tail_calls:
                     raise _refuse_tail_call(opcode)
                 continue
             elif code == op.RETURN_CALL_REF:
@@ -329,6 +332,6 @@ def block_types(module: Module, block_type: int, offset: int) -> tuple[tuple[int
             raise MalformedModule(f"block type {block_type} is out of range", offset)
         definition = module.types[block_type]
         return definition.params, definition.results
-    if block_type == -64:
+    if block_type == EMPTY_BLOCK:
         return (), ()
     return (), (read_value_type(module.data, offset)[0],)

@@ -111,10 +111,7 @@ class CallGraph:
     def add_table_call(self, caller: OwnFunction, table: int, type_index: int, index: int) -> None:
         """Note that an own function makes a call through a table that only the module can change."""
         key = (table, type_index, index)
-        number = self.table_calls.get(key, -1)
-        if number < 0:
-            number = len(self.table_calls)
-            self.table_calls[key] = number
+        number = self.table_calls.setdefault(key, len(self.table_calls))
         if caller not in self.table_callees:
             self.table_callees[caller] = set()
         self.table_callees[caller].add(number)

@@ -20,7 +20,7 @@ _MAXIMUM_KEPT: Final = 1 << 18
 class Decoder:
     """Decodes the bodies of a module's functions; `ignores_catches` is the option `ignore_unwind_from_catch`."""
 
-    def __init__(self, module: Module, suspension: Suspension, ignores_catches: bool) -> None:
+    def __init__(self, module: Module, suspension: Suspension, *, ignores_catches: bool) -> None:
         self._module = module
         self._suspension = suspension
         self._ignores_catches = ignores_catches
@@ -46,4 +46,4 @@ class Decoder:
         return body
 
     def _decode(self, function: int) -> Body:
-        return decode_body(self._module, function, self._suspension, self._ignores_catches, False)
+        return decode_body(self._module, function, self._suspension, ignore_catch_sites=self._ignores_catches)

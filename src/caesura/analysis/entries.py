@@ -26,7 +26,7 @@ def entered_from_outside(
     for export in module.exports:
         if export.kind == FUNCTION_KIND:
             entered[export.index] = True
-    if module.start >= 0:
+    if module.start is not None:
         entered[module.start] = True
     expressions = [(item.init_start, item.init_end) for item in module.globals]
     expressions += [(table.init_start, table.init_end) for table in module.tables]

@@ -11,6 +11,7 @@ The transformation refuses what is recognised here, and the asyncio host drives 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from caesura.abi import GET_STATE, START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND, State
@@ -90,14 +91,14 @@ def asyncify_exports(module: Module) -> dict[str, str]:
     return {}
 
 
-def state_global(module: Module) -> int:
-    """Return the global with the state of a module that is instrumented already, or -1 if it cannot be told."""
+def state_global(module: Module) -> int | None:
+    """Return the global with the state of a module that is instrumented already; None if it cannot be told."""
     name = asyncify_exports(module).get(START_UNWIND, "")
     for item in module.exports:
         if item.name == name and item.kind == FUNCTION_KIND:
             change = _state_change(module, item.index)
-            return -1 if change is None else change[1]
-    return -1
+            return None if change is None else change[1]
+    return None
 
 
 def takes_pointer(module: Module, function: int) -> bool:
@@ -110,31 +111,47 @@ def _has_type(module: Module, function: int, params: tuple[tuple[int, ...], ...]
     return not kind.results and kind.params in params
 
 
-def _state_change(module: Module, function: int) -> tuple[int, int, int] | None:
+def _state_change(module: Module, function: int) -> tuple[int, int, int | None] | None:
     """Return what a function sets the state to, and the globals of state and data; None if it does something else."""
     change = _read_change(module, function)
     if change is None:
         return None
-    state, value, pointer, compares, callee = change
-    if callee >= 0:
+    half = change
+    if change.callee is not None:
         # Ours leave the second half to a function that all four share.
-        begin = _read_change(module, callee)
-        if begin is None or begin[0] >= 0 or begin[4] >= 0 or pointer not in (-1, begin[2]):
+        begin = _read_change(module, change.callee)
+        if begin is None or begin.state is not None or begin.callee is not None:
             return None
-        pointer, compares = begin[2], begin[3]
+        if change.pointer not in (None, begin.pointer):
+            return None
+        half = begin
+    state, value, pointer = change.state, change.value, half.pointer
+    if state is None or value is None or state == pointer or not half.compares:
+        return None
     takes_data = bool(module.function_type(function).params)
-    if not compares or state in (-1, pointer) or value not in _SET_STATES or (value == State.NORMAL) == takes_data:
+    if value not in _SET_STATES or (value == State.NORMAL) == takes_data:
         return None
     return value, state, pointer
 
 
-def _read_change(module: Module, function: int) -> tuple[int, int, int, bool, int] | None:
-    """Return what a function does, if it is no more than what a state change or the second half of one does.
+@dataclass(frozen=True)
+class _Change:
+    """What a function does that changes the state, or a half of it.
 
-    That is: the global that is set to a constant and the constant, the global that is set to the argument or whose
-    value is the address of two loads, whether these two are compared at the end, and the function that is called with
-    one of these at the end; -1 for what is not there.
+    `state` is the global that is set to a constant, `value` the constant, `pointer` the global that is set to the
+    argument or whose value is the address of two loads, `callee` the function that is called with one of these at the
+    end; `compares` tells whether what was loaded is compared at the end.
     """
+
+    state: int | None
+    value: int | None
+    pointer: int | None
+    callee: int | None
+    compares: bool
+
+
+def _read_change(module: Module, function: int) -> _Change | None:
+    """Return what a function does, if it is no more than what a state change or the second half of one does."""
     own = function - module.imported_functions
     if own < 0 or not _has_type(module, function, ((), *_POINTER)):
         return None
@@ -145,7 +162,10 @@ def _read_change(module: Module, function: int) -> tuple[int, int, int, bool, in
     _, position = read_locals(data, module.body_starts[own])
     before, last = "", ""
     numbers: list[int] = [0]
-    state, pointer, value, callee = -1, -1, -1, -1
+    state: int | None = None
+    value: int | None = None
+    pointer: int | None = None
+    callee: int | None = None
     offsets: set[int] = set()
     while position < module.body_ends[own]:
         code, position = read_opcode(data, position)
@@ -155,14 +175,14 @@ def _read_change(module: Module, function: int) -> tuple[int, int, int, bool, in
         behind = numbers
         numbers, position = read_immediates(data, position, code)
         is_argument = takes_data and last == "local.get" and behind[0] == 0
-        is_pointer = last == "global.get" and pointer in (-1, behind[0])
-        if name == "global.set" and last == "i32.const" and state < 0:
+        is_pointer = last == "global.get" and pointer in (None, behind[0])
+        if name == "global.set" and last == "i32.const" and state is None:
             state, value = numbers[0], behind[0]
         elif name == "global.set" and last == "i32.const" and numbers[0] == state and behind[0] == State.OVERFLOWED:
             pass  # where the two that are compared are in disorder
         elif name == "global.set" and (last.endswith(".load") or last == "local.tee"):
             pass  # where the frames begin
-        elif name == "global.set" and is_argument and pointer < 0:
+        elif name == "global.set" and is_argument and pointer is None:
             pointer = numbers[0]
         elif name == "global.set":
             return None
@@ -174,6 +194,6 @@ def _read_change(module: Module, function: int) -> tuple[int, int, int, bool, in
             callee = numbers[0]
         before, last = last, name
     compares = before == "end" and last == "end" and len(offsets) == 2 and 0 in offsets
-    if callee >= 0 and (offsets or before != "call"):
+    if callee is not None and (offsets or before != "call"):
         return None
-    return state, value, pointer, compares, callee
+    return _Change(state, value, pointer, callee, compares)

@@ -13,6 +13,7 @@ innermost loops without call sites are found here too, since functions with two 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from caesura.analysis.body import Body
@@ -32,32 +33,38 @@ _LOOKED_AT: Final = CodeTable(
 )
 
 
+# The parent of a loop that stands in no other.
+_NO_LOOP: Final = -1
+
+
+@dataclass
 class _Loop:
-    """A loop with call sites: how many, and whether it directly contains a br_table with many targets."""
+    """A loop: where it starts, the loop around it (its place among all, or _NO_LOOP), whether it stands in a try, how
+    many call sites it holds, and whether it directly contains a br_table with many targets.
+    """
 
-    def __init__(self, start: int, parent: int, in_try: bool) -> None:
-        self.start = start
-        self.parent = parent
-        self.in_try = in_try
-        self.sites = 0
-        self.has_switch = False
+    start: int
+    parent: int
+    in_try: bool
+    sites: int = 0
+    has_switch: bool = False
 
 
+@dataclass(frozen=True)
 class LoopFacts:
     """How many call sites stand in loops, how many of them call through tables, and how many stand in one loop that
     directly contains a switch.
     """
 
-    def __init__(self, sites_in_loops: int, calls_through_table_in_loops: int, sites_around_switch: int) -> None:
-        self.sites_in_loops = sites_in_loops
-        self.calls_through_table_in_loops = calls_through_table_in_loops
-        self.sites_around_switch = sites_around_switch
+    sites_in_loops: int
+    calls_through_table_in_loops: int
+    sites_around_switch: int
 
 
 def loop_facts(data: bytes, body: Body) -> LoopFacts:
     """Return what the choice of functions with two bodies goes by."""
     loops = _loops(data, body)
-    outermost = [loop for loop in loops if loop.parent < 0]
+    outermost = [loop for loop in loops if loop.parent == _NO_LOOP]
     around_switch = max([loop.sites for loop in loops if loop.has_switch], default=0)
     through_table = 0
     next_loop = 0
@@ -103,7 +110,7 @@ def _innermost_large(body: Body, loops: list[_Loop]) -> set[int]:
             if not _can_hand_over(body, loop):
                 continue
             chosen.add(loop.start)
-        if loop.parent >= 0 and loops[loop.parent].sites == loop.sites:
+        if loop.parent != _NO_LOOP and loops[loop.parent].sites == loop.sites:
             covered.add(loop.parent)
     return chosen
 
@@ -129,7 +136,7 @@ def innermost_loops(body: Body) -> set[int]:
 def _loops(data: bytes, body: Body) -> list[_Loop]:
     loops: list[_Loop] = []
     open_ends: list[int] = []  # ends of open loops and tries
-    open_loops: list[int] = []  # the innermost loop inside each, as an index into `loops`; -1: none
+    open_loops: list[int] = []  # the innermost loop inside each, as an index into `loops`, or _NO_LOOP
     open_tries: list[bool] = []
     next_site = 0
     looked_at = _LOOKED_AT.of(body)
@@ -142,7 +149,7 @@ def _loops(data: bytes, body: Body) -> list[_Loop]:
             open_ends.pop()
             open_loops.pop()
             open_tries.pop()
-        innermost = open_loops[-1] if open_loops else -1
+        innermost = open_loops[-1] if open_loops else _NO_LOOP
         in_try = open_tries[-1] if open_tries else False
         if flow == FLOW_LOOP:
             loops.append(_Loop(index, innermost, in_try))
@@ -153,15 +160,15 @@ def _loops(data: bytes, body: Body) -> list[_Loop]:
             open_ends.append(body.ends[index])
             open_loops.append(innermost)
             open_tries.append(True)
-        elif flow == FLOW_BRANCH_TABLE and innermost >= 0:
+        elif flow == FLOW_BRANCH_TABLE and innermost != _NO_LOOP:
             if _distinct_targets(data, body.positions[index] + 1) >= MANY_TARGETS:
                 loops[innermost].has_switch = True
         elif is_site:
             next_site += 1
-            if innermost >= 0:
+            if innermost != _NO_LOOP:
                 loops[innermost].sites += 1
     for place in range(len(loops) - 1, -1, -1):
-        if loops[place].parent >= 0:
+        if loops[place].parent != _NO_LOOP:
             loops[loops[place].parent].sites += loops[place].sites
     return loops
 

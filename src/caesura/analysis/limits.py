@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.body import MAXIMUM_LOCALS
 from caesura.errors import UnsupportedModule
+from caesura.wasm.decode import MAXIMUM_LOCALS
 
 # Bytes of a function body, entries of a br_table beside the default, and entries of the type, function, export and
 # global index spaces.

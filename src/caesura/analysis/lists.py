@@ -34,7 +34,7 @@ _SHOWN: Final = 3
 _BLANKS: Final = " \t\r\n\v\f\0"
 
 
-def read_list(text: str, brackets: bool = True, any_bytes: bool = False) -> tuple[str, ...]:
+def read_list(text: str, *, brackets: bool = True, any_bytes: bool = False) -> tuple[str, ...]:
     """Return the entries of a list given as text, on the command line or (`@file`) in a file.
 
     `brackets` says that commas inside brackets belong to a name, `any_bytes` that a file may have bytes that are no
@@ -43,7 +43,7 @@ def read_list(text: str, brackets: bool = True, any_bytes: bool = False) -> tupl
     Raises UsageError where the file cannot be read or is no text, or where brackets on the command line do not match.
     """
     is_file = text.startswith("@")
-    text = (_read_file(text[1:], any_bytes) if is_file else text).strip(_BLANKS)
+    text = (_read_file(text[1:], any_bytes=any_bytes) if is_file else text).strip(_BLANKS)
     if "\n" in text:
         parts = text.split("\n")
     elif not brackets:
@@ -60,7 +60,7 @@ def read_list(text: str, brackets: bool = True, any_bytes: bool = False) -> tupl
     return tuple([part.strip() for part in parts if part.strip()])
 
 
-def _read_file(path: str, any_bytes: bool) -> str:
+def _read_file(path: str, *, any_bytes: bool) -> str:
     """Return the text of a file in UTF-8 or UTF-16, with or without a byte order mark.
 
     Raises UsageError where it is in another encoding, whose names could match nothing.

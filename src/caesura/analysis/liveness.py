@@ -9,6 +9,7 @@ read at all counts as live: correct, and linear.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from caesura.analysis.body import Body
@@ -54,6 +55,7 @@ _MAXIMUM_PASSES: Final = 24
 _MAXIMUM_BITS: Final = 1 << 31
 
 
+@dataclass(frozen=True)
 class Liveness:
     """`landings` are the locals live at any landing point, `heads` those live at the head of each loop, ascending.
 
@@ -61,13 +63,10 @@ class Liveness:
     that have any), as bits; both are empty where all count as live everywhere.
     """
 
-    def __init__(
-        self, landings: list[int], each_landing: list[int], heads: dict[int, list[int]], all_heads: dict[int, int]
-    ) -> None:
-        self.landings = landings
-        self.each_landing = each_landing
-        self.heads = heads
-        self.all_heads = all_heads
+    landings: list[int]
+    each_landing: list[int]
+    heads: dict[int, list[int]]
+    all_heads: dict[int, int]
 
 
 def live_locals(
@@ -177,7 +176,7 @@ class _Pass:
             elif role == FLOW_BRANCH_TABLE:
                 live = self._table_targets(index) | self._handlers
             elif role == FLOW_END or role == FLOW_DELEGATE:
-                live = self._end(openers.get(index, -1), live)
+                live = self._end(openers[index], live) if index in openers else 0
             elif role <= FLOW_TRY:
                 live = self._open(index, live)
             elif role == FLOW_ELSE:
@@ -196,8 +195,6 @@ class _Pass:
             landing -= 1
 
     def _end(self, start: int, live: int) -> int:
-        if start < 0:
-            return 0
         code = self._body.codes[start]
         self._starts.append(start)
         self._behind.append(live)

@@ -31,7 +31,7 @@ class Reasons:
     """What the reasons in a module are taken from; `has_imports` tells whether an import list is given."""
 
     def __init__(
-        self, graph: CallGraph, suspension: Suspension, lists: Lists, names: list[str], has_imports: bool
+        self, graph: CallGraph, suspension: Suspension, lists: Lists, names: list[str], *, has_imports: bool
     ) -> None:
         self._graph = graph
         self._suspension = suspension
@@ -66,8 +66,8 @@ class Reasons:
             return self._cause(root, "it", "it")
         steps: list[str] = []
         for place in range(1, len(path)):
-            table = suspension.through_table.get(path[place - 1], -1)
-            steps.append(self._names[path[place]] + (f" (in table {table})" if table >= 0 else ""))
+            table = suspension.through_table.get(path[place - 1])
+            steps.append(self._names[path[place]] + (f" (in table {table})" if table is not None else ""))
         if path[-1] != root:
             steps += ["...", self._names[root]]
         return f"{' -> '.join(steps)}, {self._cause(root, 'which', '')}"

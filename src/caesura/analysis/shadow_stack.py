@@ -18,6 +18,7 @@ would need it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from caesura.abi import LINKER_STACK_POINTER
@@ -30,6 +31,9 @@ from caesura.wasm.decode import read_immediates, read_locals, read_opcode
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import GLOBAL_NAMES, Names
 from caesura.wasm.types import I32, I64
+
+# Stands for the pointer's global where there is none, or none that is certain.
+NO_POINTER: Final = -1
 
 # LLVM's name, and that of AssemblyScript's library.
 NAMES: Final = (LINKER_STACK_POINTER, "~lib/memory/__stack_pointer")
@@ -53,25 +57,29 @@ _ENOUGH: Final = 32
 _ODD: Final = 8
 
 
+@dataclass(frozen=True)
 class ShadowStack:
     """What is known of a module's shadow stack.
 
-    `pointer` is its pointer's global, or -1; then `unclear` says if some global looks like it without being certain.
-    `is_fixed` says that the code compares the pointer with ends of the module's own stack that are constants in it.
+    `pointer` is its pointer's global, or NO_POINTER; then `unclear` says if some global looks like it without being
+    certain. `is_fixed` says that the code compares the pointer with ends of the module's own stack that are constants
+    in it.
     """
 
-    def __init__(self, pointer: int, unclear: bool, is_fixed: bool = False) -> None:
-        self.pointer = pointer
-        self.unclear = unclear
-        self.is_fixed = is_fixed
+    pointer: int
+    unclear: bool = False
+    is_fixed: bool = False
 
 
-def find_shadow_stack(module: Module, instrumented: bool = False) -> ShadowStack:
+def find_shadow_stack(module: Module, *, instrumented: bool = False) -> ShadowStack:
     """Find the shadow stack of a module, which may have been `instrumented` elsewhere."""
-    found = _find(module, instrumented)
-    if found.pointer >= 0:
-        found.is_fixed = is_fixed(module, found.pointer)
-    return found
+    found = _find(module, instrumented=instrumented)
+    return shadow_stack_at(module, found.pointer) if found.pointer != NO_POINTER else found
+
+
+def shadow_stack_at(module: Module, pointer: int) -> ShadowStack:
+    """Return what is to be known of a shadow stack whose pointer is known."""
+    return ShadowStack(pointer, is_fixed=is_fixed(module, pointer))
 
 
 def is_fixed(module: Module, pointer: int) -> bool:
@@ -80,22 +88,22 @@ def is_fixed(module: Module, pointer: int) -> bool:
     return region is not None and compares_with_ends(module, pointer, region)
 
 
-def _find(module: Module, instrumented: bool) -> ShadowStack:
+def _find(module: Module, *, instrumented: bool) -> ShadowStack:
     for index in _named(module):
-        return ShadowStack(index if _can_point(module, index) else -1, False)
+        return ShadowStack(index if _can_point(module, index) else NO_POINTER)
     candidates = [_can_point(module, index) for index in range(len(module.globals))]
     if not module.memories or True not in candidates:
-        return ShadowStack(-1, False)
-    frames = StackFrames(module, candidates, not instrumented)
+        return ShadowStack(NO_POINTER)
+    frames = StackFrames(module, candidates, strict=not instrumented)
     _read_functions(module, candidates, frames)
     for index in _accessed(module):
         if candidates[index] and not frames.raised[index]:
-            return ShadowStack(index, False)
+            return ShadowStack(index)
     certain = [index for index in range(len(candidates)) if _is_certain(module, frames, index)]
     if len(certain) == 1:
-        return ShadowStack(certain[0], False)
+        return ShadowStack(certain[0])
     likely = [index for index in range(len(candidates)) if _is_likely(module, frames, index)]
-    return ShadowStack(-1, len(likely) > 0)
+    return ShadowStack(NO_POINTER, unclear=len(likely) > 0)
 
 
 def _named(module: Module) -> list[int]:
@@ -120,16 +128,16 @@ def _accessed(module: Module) -> list[int]:
     for item in module.exports:
         if item.kind == FUNCTION_KIND and item.name.lstrip("_") in _ACCESSORS:
             index = _only_global(module, item.index)
-            if index >= 0:
+            if index is not None:
                 found.append(index)
     return found
 
 
-def _only_global(module: Module, function: int) -> int:
-    """Return the one global that a short function reads or sets, or -1."""
+def _only_global(module: Module, function: int) -> int | None:
+    """Return the one global that a short function reads or sets; None if it is another function."""
     own = function - module.imported_functions
     if not 0 <= own < len(module.body_starts) or module.body_ends[own] - module.body_starts[own] > _LONGEST_ACCESSOR:
-        return -1
+        return None
     data = module.data
     found: set[int] = set()
     _, position = read_locals(data, module.body_starts[own])
@@ -138,7 +146,7 @@ def _only_global(module: Module, function: int) -> int:
         numbers, position = read_immediates(data, position, code)
         if code == op.GLOBAL_GET or code == op.GLOBAL_SET:
             found.add(numbers[0])
-    return found.pop() if len(found) == 1 and max(found) < len(module.globals) else -1
+    return found.pop() if len(found) == 1 and max(found) < len(module.globals) else None
 
 
 def _read_functions(module: Module, candidates: list[bool], frames: StackFrames) -> None:

@@ -28,7 +28,7 @@ def compares_with_ends(module: Module, stack_pointer: int, region: StackRegion) 
     ends = [end for end in (region.low, region.high) if end]
     candidates = [index == stack_pointer for index in range(len(module.globals))]
     frames = StackFrames(module, candidates, strict=True)
-    for own in _holding(module, ends, wide):
+    for own in _holding(module, ends, wide=wide):
         try:
             frames.read(own)
         except (MalformedModule, IndexError):
@@ -38,7 +38,7 @@ def compares_with_ends(module: Module, stack_pointer: int, region: StackRegion) 
     return False
 
 
-def _holding(module: Module, values: list[int], wide: bool) -> list[int]:
+def _holding(module: Module, values: list[int], *, wide: bool) -> list[int]:
     """Return the module's own functions in which the bytes of one of these constants are, in order."""
     found: set[int] = set()
     if not module.body_starts:

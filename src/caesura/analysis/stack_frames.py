@@ -61,7 +61,7 @@ class StackFrames:
     compared with.
     """
 
-    def __init__(self, module: Module, candidates: list[bool], strict: bool) -> None:
+    def __init__(self, module: Module, candidates: list[bool], *, strict: bool) -> None:
         self.closed = [0] * len(module.globals)
         self.addressed = [0] * len(module.globals)
         self.broken = [0] * len(module.globals)
@@ -74,7 +74,7 @@ class StackFrames:
 
     def read(self, own: int) -> None:
         """Follow one of the module's own functions, and count."""
-        walk = _Walk(self._module, self._candidates, own, self._strict)
+        walk = _Walk(self._module, self._candidates, own, strict=self._strict)
         walk.run()
         self.compared |= walk.compared
         for index in walk.opened:
@@ -108,7 +108,7 @@ class _Block:
 class _Walk:
     """The way through one function. `globals` has the distances of globals from their values at the beginning."""
 
-    def __init__(self, module: Module, candidates: list[bool], own: int, strict: bool) -> None:
+    def __init__(self, module: Module, candidates: list[bool], own: int, *, strict: bool) -> None:
         self.locals: dict[int, _Value] = {}
         self.globals: dict[int, int] = {}
         self.dead = False

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.abi import STACK_HIGH, STACK_LOW
+from caesura.analysis.shadow_stack import NO_POINTER
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
@@ -47,9 +48,9 @@ class StackLimits:
 
 
 def find_stack_limits(module: Module, stack_pointer: int) -> StackLimits:
-    """Return the globals with the stack's limits; none where there is no stack pointer (-1)."""
+    """Return the globals with the stack's limits; none where there is no stack pointer (NO_POINTER)."""
     limits = StackLimits()
-    if stack_pointer < 0:
+    if stack_pointer == NO_POINTER:
         return limits
     for index, name in _named(module, GLOBAL_KIND):
         # Names that were taken have got a number behind them.
@@ -82,32 +83,32 @@ def _named(module: Module, kind: int) -> list[tuple[int, str]]:
     return found
 
 
-def _add(module: Module, found: list[int], index: int, stack_pointer: int) -> None:
+def _add(module: Module, found: list[int], index: int | None, stack_pointer: int) -> None:
     """Add a global, if it is one that a limit can be in."""
-    if not 0 <= index < len(module.globals) or index == stack_pointer or index in found:
+    if index is None or index >= len(module.globals) or index == stack_pointer or index in found:
         return
     entry = module.globals[index]
     if entry.mutable and entry.type == module.globals[stack_pointer].type:
         found.append(index)
 
 
-def _read_global(module: Module, function: int) -> int:
-    """Return the global that a function returns, if it does nothing else; -1 otherwise."""
+def _read_global(module: Module, function: int) -> int | None:
+    """Return the global that a function returns, if it does nothing else."""
     code = _short_code(module, function)
-    return code[0][1] if [item[0] for item in code] == [op.GLOBAL_GET, op.END] else -1
+    return code[0][1] if [item[0] for item in code] == [op.GLOBAL_GET, op.END] else None
 
 
-def _set_globals(module: Module, function: int) -> tuple[int, int]:
-    """Return the globals that a function sets to its first and second argument, if it does nothing else; else -1."""
+def _set_globals(module: Module, function: int) -> tuple[int | None, int | None]:
+    """Return the globals that a function sets to its first and second argument, if it does nothing else."""
     code = _short_code(module, function)
     if [item[0] for item in code] != [op.LOCAL_GET, op.GLOBAL_SET, op.LOCAL_GET, op.GLOBAL_SET, op.END]:
-        return -1, -1
+        return None, None
     first, second = (code[1][1], code[3][1]) if code[0][1] == 0 else (code[3][1], code[1][1])
-    return (first, second) if {code[0][1], code[2][1]} == {0, 1} else (-1, -1)
+    return (first, second) if {code[0][1], code[2][1]} == {0, 1} else (None, None)
 
 
 def _short_code(module: Module, function: int) -> list[tuple[int, int]]:
-    """Return a short function's instructions with their first immediates (-1: none); nothing for any other function."""
+    """Return a short function's instructions and first immediates (0 without any); nothing for any other function."""
     own = function - module.imported_functions
     if not 0 <= own < len(module.body_starts) or module.body_ends[own] - module.body_starts[own] > _LONGEST:
         return []
@@ -117,5 +118,5 @@ def _short_code(module: Module, function: int) -> list[tuple[int, int]]:
     while position < module.body_ends[own]:
         opcode, position = read_opcode(data, position)
         numbers, position = read_immediates(data, position, opcode)
-        code.append((opcode, numbers[0] if numbers else -1))
+        code.append((opcode, numbers[0] if numbers else 0))
     return code

@@ -10,6 +10,7 @@ an overflow.)
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from caesura.wasm.constant import constant_number
@@ -26,12 +27,12 @@ _ALIGNMENT: Final = 16
 _LEAST: Final = 256
 
 
+@dataclass(frozen=True)
 class StackRegion:
     """The addresses of a stack: its lowest, and the one behind its highest."""
 
-    def __init__(self, low: int, high: int) -> None:
-        self.low = low
-        self.high = high
+    low: int
+    high: int
 
 
 def find_region(module: Module, stack_pointer: int) -> StackRegion | None:

@@ -72,18 +72,18 @@ def _read_behind_calls(module: Module, state: int, own: int) -> dict[int, int]:
     end = module.body_ends[own]
     _, position = read_locals(data, module.body_starts[own])
     best: dict[int, int] = {}
-    callee = -1  # whose call is not far behind
+    callee: int | None = None  # whose call is not far behind
     while position < end:
         code, position = read_opcode(data, position)
         numbers, position = read_immediates(data, position, code)
         if code == op.CALL:
             callee = numbers[0]
-        elif callee >= 0 and code not in _BETWEEN:
+        elif callee is not None and code not in _BETWEEN:
             found = _LOSES
             if code == op.GLOBAL_GET and numbers[0] == state:
                 found = _SAVES
             elif code == op.END and position == end:
                 found = _PASSES_ON
             best[callee] = max(best.get(callee, _LOSES), found)
-            callee = -1
+            callee = None
     return best

@@ -47,7 +47,7 @@ def find_tail_sites(
         if not suspension.instrumented[function] or function in wrappers:
             continue
         callee = _only_suspending_callee(graph.callees[own], suspension)
-        if callee < 0 or not _fits(module.function_type(function), module.function_type(callee)):
+        if callee is None or not _fits(module.function_type(function), module.function_type(callee)):
             continue
         try:
             body = decoder.look_at(function)
@@ -56,7 +56,9 @@ def find_tail_sites(
         if len(body.sites) != 1 or body.codes[body.sites[0]] != op.CALL:
             continue
         has_results = bool(module.function_type(function).results)
-        if body.immediates[body.sites[0]] == callee and _is_in_tail_position(body, body.sites[0], has_results):
+        if body.immediates[body.sites[0]] != callee:
+            continue
+        if _is_in_tail_position(body, body.sites[0], has_results=has_results):
             found[function] = callee
     for function in in_rings({**wrappers, **found}):
         found.pop(function, None)
@@ -70,18 +72,18 @@ def _fits(caller: TypeDefinition, callee: TypeDefinition) -> bool:
     return min(callee.params, default=V128) >= V128 and max(callee.params, default=V128) <= I32
 
 
-def _only_suspending_callee(callees: list[FunctionIndex], suspension: Suspension) -> int:
-    """Return the only callee of a function that may suspend, if that is instrumented; else -1."""
-    found = -1
+def _only_suspending_callee(callees: list[FunctionIndex], suspension: Suspension) -> FunctionIndex | None:
+    """Return the only callee of a function that may suspend, if that is instrumented; else None."""
+    found: FunctionIndex | None = None
     for callee in callees:
         if suspension.may_suspend(callee):
-            if found >= 0 or not suspension.instrumented[callee]:
-                return -1
+            if found is not None or not suspension.instrumented[callee]:
+                return None
             found = callee
     return found
 
 
-def _is_in_tail_position(body: Body, call: int, has_results: bool) -> bool:
+def _is_in_tail_position(body: Body, call: int, *, has_results: bool) -> bool:
     """Tell whether all that a function does behind a call is to return what that gave, or nothing."""
     codes = body.codes
     around: list[int] = []  # the constructs that the call stands in

@@ -39,6 +39,7 @@ from caesura.analysis.calls import CallGraph
 from caesura.analysis.suspension import Suspension
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import read_instruction, skip_locals
+from caesura.wasm.indices import ByteOffset
 from caesura.wasm.instructions import EFFECTS, LOCAL, PURE, READ
 from caesura.wasm.module import Module
 
@@ -66,35 +67,35 @@ def find_wrappers(module: Module, graph: CallGraph, suspension: Suspension) -> d
 def _only_calls(module: Module, function: int, callee: int) -> bool:
     """Tell whether a function ends with its only call, that of `callee`, and does nothing else but prepare it."""
     call = call_at_end(module, function, op.CALL)
-    if call < 0:
+    if call is None:
         return False
     results = module.function_type(function).results
     return not results or results == module.function_type(callee).results
 
 
-def call_at_end(module: Module, function: int, opcode: int) -> int:
+def call_at_end(module: Module, function: int, opcode: int) -> ByteOffset | None:
     """Return where a function makes its only call, which an opcode stands for, if it does nothing else but prepare it
-    and return what it gives, or, without results, nothing; else -1.
+    and return what it gives, or, without results, nothing; else None.
     """
     data = module.data
     has_results = bool(module.function_type(function).results)
     end = module.body_ends[function - module.imported_functions]
     position = skip_locals(data, module.body_starts[function - module.imported_functions])
-    call = -1
+    call: ByteOffset | None = None
     while position < end:
         start = position
         code, _, position = read_instruction(data, start)
-        if call < 0:
+        if call is None:
             if code == opcode:
-                call = start
+                call = ByteOffset(start)
             elif not _CAN_RUN_AGAIN[code]:
-                return -1
+                return None
         elif code == op.END or code == op.RETURN:
             is_last = position == end if code == op.END else position + 1 == end
-            return call if is_last else -1
+            return call if is_last else None
         elif code != op.DROP or has_results:
-            return -1
-    return -1
+            return None
+    return None
 
 
 def in_rings(calls: dict[int, int]) -> list[int]:

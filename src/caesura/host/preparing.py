@@ -22,7 +22,7 @@ from caesura.abi import (
     STACK_POINTER,
 )
 from caesura.analysis.instrumented import asyncify_exports, state_global, takes_pointer
-from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack, is_fixed
+from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack, shadow_stack_at
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.analysis.stack_region import find_region
 from caesura.analysis.suspending_imports import suspending_imports
@@ -94,7 +94,7 @@ def prepare(
 
 def _instrumented_elsewhere(module: Module) -> _Drivable:
     pointer = _exported_index(module, GLOBAL_KIND, STACK_POINTER)
-    stack = _stack_of(module, pointer) if pointer >= 0 else find_shadow_stack(module, instrumented=True)
+    stack = shadow_stack_at(module, pointer) if pointer >= 0 else find_shadow_stack(module, instrumented=True)
     setter = _exported_index(module, FUNCTION_KIND, SET_DATA_POINTER)
     thunks = setter >= 0 and takes_pointer(module, setter)
     index = _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY)
@@ -106,16 +106,11 @@ def _instrumented_elsewhere(module: Module) -> _Drivable:
     return _Drivable(abi, module, stack, frozenset(_unsuspended(module, abi)))
 
 
-def _stack_of(module: Module, pointer: int) -> ShadowStack:
-    """Return what is to be known of a shadow stack whose pointer is known."""
-    return ShadowStack(pointer, False, is_fixed(module, pointer))
-
-
 def _unsuspended(module: Module, abi: str) -> list[int]:
     """Return the imported functions in which a module cannot be suspended: whoever instrumented it said so."""
     if abi == PLAIN:
         state = state_global(module)
-        suspending = suspending_imports(module, state) if state >= 0 else [True] * module.imported_functions
+        suspending = suspending_imports(module, state) if state is not None else [True] * module.imported_functions
         return [function for function, suspends in enumerate(suspending) if not suspends]
     section = module.custom_section(FUNCTIONS_SECTION)
     if section is None:
@@ -129,7 +124,7 @@ def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Op
     options = replace(options, imports=import_list, thunks=True, in_secondary_memory=True)
     done = instrument(module.data, options)
     made = Module(done.module)
-    stack = _stack_of(module, done.stack_pointer) if done.stack_pointer >= 0 else find_shadow_stack(module)
+    stack = shadow_stack_at(module, done.stack_pointer) if done.stack_pointer >= 0 else find_shadow_stack(module)
     if not (options.only_list or options.remove_list or options.ignore_indirect):
         return _Drivable(THUNKS, made, stack)
     uninstrumented = tuple(item.index for item in done.functions if not item.instrumented)

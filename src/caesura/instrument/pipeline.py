@@ -133,7 +133,7 @@ class _Pipeline:
         lists = resolve_lists(options, imports, self._names.names, self._warnings)
         suspension = find_suspending(module, graph, lists, self._prepared.runtime_functions)
         self._wrappers = find_wrappers(module, graph, suspension)
-        decoder = Decoder(module, suspension, options.ignore_unwind_from_catch)
+        decoder = Decoder(module, suspension, ignores_catches=options.ignore_unwind_from_catch)
         tails = find_tail_sites(module, graph, suspension, self._wrappers, decoder)
         self._frameless = {**self._wrappers, **tails}
         framed = [flag and index not in self._frameless for index, flag in enumerate(suspension.instrumented)]
@@ -199,7 +199,7 @@ class _Pipeline:
         if thunks is not None:
             exports += self._add_entry_thunks(thunks, suspension)
         output = self._assemble(bodies, exports, memory, pool)
-        reasons = Reasons(graph, suspension, lists, self._names.names, len(options.imports) > 0)
+        reasons = Reasons(graph, suspension, lists, self._names.names, has_imports=len(options.imports) > 0)
         return self._report(output, reasons, time.perf_counter() - start)
 
     def _add_import_thunks(self, thunks: Thunks, suspension: Suspension) -> None:

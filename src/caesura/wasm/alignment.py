@@ -11,12 +11,14 @@ from typing import Final
 
 from caesura.wasm import instructions as table
 
+NO_ACCESS: Final = -1
+
 _WIDTH: Final = re.compile(r"(?:load|store|rmw|wait)(\d+)(?:x(\d+))?")
 _TYPE_WIDTHS: Final = {"i32": 32, "i64": 64, "f32": 32, "f64": 64, "v128": 128, "memory": 32}
 
 
 def _exponents() -> list[int]:
-    exponents = [-1] * table.CODES
+    exponents = [NO_ACCESS] * table.CODES
     for code in range(table.CODES):
         if table.IMMEDIATES[code] not in (table.IMMEDIATE_MEMARG, table.IMMEDIATE_MEMARG_LANE):
             continue
@@ -29,5 +31,5 @@ def _exponents() -> list[int]:
     return exponents
 
 
-# Exponent of the natural alignment by code; -1 where the instruction accesses no memory at an address.
+# Exponent of the natural alignment by code; NO_ACCESS where the instruction accesses no memory at an address.
 NATURAL_ALIGNMENT: Final[list[int]] = _exponents()

@@ -7,7 +7,7 @@ Immediates become a flat list of integers whose meaning the table's immediates c
 * a block type is a type index (>= 0), `EMPTY_BLOCK`, or the negated value type;
 * a memory argument is three: alignment exponent, memory, offset;
 * br_table has all its labels, the default last; typed select its types; br_on_cast flags, label, two heap types;
-* try_table has its block type, then three per clause: kind, tag (-1 where there is none), label.
+* try_table has its block type, then three per clause: kind, tag (NO_TAG where there is none), label.
 
 The loops that make caesura quick do not come here: they only skip immediates (see `immediates`).
 """
@@ -24,7 +24,11 @@ from caesura.wasm.types import read_heap_type, read_value_type
 
 EMPTY_BLOCK: Final = -0x40
 
-# Engines agree on this limit (WebAssembly JavaScript interface, "implementation-defined limits").
+# Stands for the tag in clauses of try_table that catch all exceptions.
+NO_TAG: Final = -1
+
+# Engines agree on this limit (WebAssembly JavaScript interface, "implementation-defined limits"); we refuse more too,
+# before a lie in a few bytes costs gigabytes.
 MAXIMUM_LOCALS: Final = 50_000
 
 # A memory argument's first number holds the alignment exponent and this flag: a memory index follows.
@@ -39,7 +43,7 @@ def read_opcode(data: bytes, position: int) -> tuple[int, int]:
     after = position + 1
     if 0xFB <= code <= 0xFE:
         code, after = read_prefixed(data, position)
-    if table.IMMEDIATES[code] < 0:
+    if table.IMMEDIATES[code] == table.NO_INSTRUCTION:
         raise unknown_opcode(code, position)
     return code, after
 
@@ -183,7 +187,7 @@ def _read_try_table(data: bytes, position: int) -> tuple[list[int], int]:
         kind, position = _read_bytes(data, position, 1)
         if kind[0] > 3:
             raise MalformedModule(f"unknown catch clause kind {kind[0]}; expected 0 to 3", start)
-        tag = -1
+        tag = NO_TAG
         if kind[0] < 2:
             tag, position = read_u32(data, position)
         label, position = read_u32(data, position)

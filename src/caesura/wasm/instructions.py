@@ -56,6 +56,9 @@ UNKNOWN: Final = -1
 ADDRESS: Final = -2
 ANY_REFERENCE: Final = -3
 
+# A number of operands that the code alone does not give.
+VARIABLE: Final = -1
+
 PURE: Final = 0
 TRAPPING: Final = 1
 READ: Final = 2
@@ -82,6 +85,7 @@ FLOW_BRANCH_TABLE: Final = 12
 FLOW_RETURN: Final = 13
 FLOW_RAISE: Final = 14
 
+NO_INSTRUCTION: Final = -1
 IMMEDIATE_NONE: Final = 0
 IMMEDIATE_LOCAL: Final = 1
 IMMEDIATE_GLOBAL: Final = 2
@@ -251,8 +255,8 @@ ROWS: Final[list[Instruction]] = _parse(
 # Text name by code; the empty string where the code is no instruction.
 NAMES: Final[list[str]] = [""] * CODES
 
-# IMMEDIATE_ constant by code; -1 where the code is no instruction.
-IMMEDIATES: Final[list[int]] = [-1] * CODES
+# IMMEDIATE_ constant by code; NO_INSTRUCTION where the code is none.
+IMMEDIATES: Final[list[int]] = [NO_INSTRUCTION] * CODES
 
 # Effect constant by code.
 EFFECTS: Final[list[int]] = [EFFECT] * CODES
@@ -260,8 +264,8 @@ EFFECTS: Final[list[int]] = [EFFECT] * CODES
 # FLOW_ constant by code; FLOW_NEXT where the code is no instruction.
 FLOWS: Final[list[int]] = [FLOW_NEXT] * CODES
 
-# Number of operands by code; -1 where it depends on the immediates or on the place (blocks, branches, calls).
-POPS: Final[list[int]] = [-1] * CODES
+# Number of operands by code; VARIABLE where it depends on the immediates or on the place (blocks, branches, calls).
+POPS: Final[list[int]] = [VARIABLE] * CODES
 
 # Types of operands and results by code, stand-ins among them; empty where the number is not fixed either.
 PARAMS: Final[list[tuple[int, ...]]] = [()] * CODES

@@ -8,6 +8,7 @@ analysis wants parallel lists of ints.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from caesura.errors import MalformedModule
@@ -34,6 +35,7 @@ _COMPACT_SHARED_MODULE: Final = 0x7F
 _COMPACT_SHARED_ALL: Final = 0x7E
 
 
+@dataclass(frozen=True)
 class TypeDefinition:
     """One entry of the type index space.
 
@@ -41,63 +43,62 @@ class TypeDefinition:
     struct or array type has `fields` as (type code, mutable). `supertypes` and `final` come from `sub`.
     """
 
-    def __init__(self, kind: int, params: tuple[int, ...], results: tuple[int, ...]) -> None:
-        self.kind = kind
-        self.params = params
-        self.results = results
-        self.fields: list[tuple[int, bool]] = []
-        self.supertypes: list[int] = []
-        self.final = True
+    kind: int
+    params: tuple[int, ...] = ()
+    results: tuple[int, ...] = ()
+    fields: tuple[tuple[int, bool], ...] = ()
+    supertypes: tuple[TypeIndex, ...] = ()
+    final: bool = True
 
 
+@dataclass(frozen=True)
 class Limits:
-    """Size limits of a table or memory; `maximum` is -1 where there is none, `page_size_log2` is 16 for plain pages."""
+    """Size limits of a table or memory; `maximum` is None where there is none, `page_size_log2` 16 for plain pages."""
 
-    def __init__(self, minimum: int, maximum: int, is64: bool, shared: bool, page_size_log2: int) -> None:
-        self.minimum = minimum
-        self.maximum = maximum
-        self.is64 = is64
-        self.shared = shared
-        self.page_size_log2 = page_size_log2
+    minimum: int
+    maximum: int | None
+    is64: bool
+    shared: bool
+    page_size_log2: int
 
 
+@dataclass(frozen=True)
 class Table:
     """A table: the type code of its elements, its limits, and where its initializer lies (0, 0: none)."""
 
-    def __init__(self, element: int, limits: Limits, init_start: int, init_end: int) -> None:
-        self.element = element
-        self.limits = limits
-        self.init_start = init_start
-        self.init_end = init_end
+    element: int
+    limits: Limits
+    init_start: int = 0
+    init_end: int = 0
 
 
+@dataclass(frozen=True)
 class Global:
     """A global: its type code, mutability, and where its initializer lies (0, 0: imported)."""
 
-    def __init__(self, value_type: int, mutable: bool, init_start: int, init_end: int) -> None:
-        self.type = value_type
-        self.mutable = mutable
-        self.init_start = init_start
-        self.init_end = init_end
+    type: int
+    mutable: bool
+    init_start: int = 0
+    init_end: int = 0
 
 
+@dataclass(frozen=True)
 class Import:
     """An import: module and name, its kind, and its index in the index space of that kind."""
 
-    def __init__(self, module: str, name: str, kind: int, index: int) -> None:
-        self.module = module
-        self.name = name
-        self.kind = kind
-        self.index = index
+    module: str
+    name: str
+    kind: int
+    index: int
 
 
+@dataclass(frozen=True)
 class Export:
     """An export: its name, kind and index."""
 
-    def __init__(self, name: str, kind: int, index: int) -> None:
-        self.name = name
-        self.kind = kind
-        self.index = index
+    name: str
+    kind: int
+    index: int
 
 
 class Module:
@@ -120,8 +121,7 @@ class Module:
         self.globals: list[Global] = []
         self.tags: list[TypeIndex] = []
         self.exports: list[Export] = []
-        self.start = -1
-        self.data_count = -1
+        self.start: FunctionIndex | None = None
         self.body_starts: list[ByteOffset] = []
         self.body_ends: list[ByteOffset] = []
         self.imported_functions = 0
@@ -173,10 +173,11 @@ class Module:
         if section_id == sec.CUSTOM:
             return
         if section_id == sec.START:
-            self.start, position = read_u32(self.data, position)
-            self._check_index(self.start, len(self.function_types), "function", section.payload)
+            index, position = read_u32(self.data, position)
+            self._check_index(index, len(self.function_types), "function", section.payload)
+            self.start = FunctionIndex(index)
         elif section_id == sec.DATA_COUNT:
-            self.data_count, position = read_u32(self.data, position)
+            _, position = read_u32(self.data, position)
         elif section_id == sec.ELEMENT or section_id == sec.DATA:
             return  # only the printer and renumbering look inside
         else:
@@ -211,10 +212,9 @@ class Module:
             elif section_id == sec.TAG:
                 position = self._read_tag(position)
             elif section_id == sec.GLOBAL:
-                start = self._read_global_type(position)
+                value_type, mutable, start = self._read_global_type(position)
                 position = skip_constant_expression(data, start, end)
-                self.globals[-1].init_start = start
-                self.globals[-1].init_end = position
+                self.globals.append(Global(value_type, mutable, start, position))
             elif section_id == sec.EXPORT:
                 position = self._read_export(position, end)
             else:
@@ -235,34 +235,32 @@ class Module:
 
     def _read_subtype(self, position: int) -> int:
         data = self.data
-        supertypes: list[int] = []
+        supertypes: list[TypeIndex] = []
+        params: tuple[int, ...] = ()
+        results: tuple[int, ...] = ()
+        fields: list[tuple[int, bool]] = []
         final = True
         if self._byte(position) in (0x50, 0x4F):
             final = data[position] == 0x4F
             count, position = read_u32(data, position + 1)
             for _ in range(count):
                 index, position = read_u32(data, position)
-                supertypes.append(index)
+                supertypes.append(TypeIndex(index))
         kind = self._byte(position)
         start = position
         position += 1
         if kind == FUNCTION_TYPE:
             params, position = self._read_value_types(position)
             results, position = self._read_value_types(position)
-            definition = TypeDefinition(kind, params, results)
         elif kind == STRUCT_TYPE:
-            definition = TypeDefinition(kind, (), ())
             count, position = read_u32(data, position)
             for _ in range(count):
-                position = self._read_field(definition, position)
+                position = self._read_field(fields, position)
         elif kind == ARRAY_TYPE:
-            definition = TypeDefinition(kind, (), ())
-            position = self._read_field(definition, position)
+            position = self._read_field(fields, position)
         else:
             raise MalformedModule(f"unknown type form 0x{kind:02x}; expected func, struct or array", start)
-        definition.supertypes = supertypes
-        definition.final = final
-        self.types.append(definition)
+        self.types.append(TypeDefinition(kind, params, results, tuple(fields), tuple(supertypes), final))
         return position
 
     def _read_value_types(self, position: int) -> tuple[tuple[int, ...], int]:
@@ -273,9 +271,9 @@ class Module:
             types.append(value_type)
         return tuple(types), position
 
-    def _read_field(self, definition: TypeDefinition, position: int) -> int:
+    def _read_field(self, fields: list[tuple[int, bool]], position: int) -> int:
         value_type, position = read_value_type(self.data, position)
-        definition.fields.append((value_type, self._byte(position) == 1))
+        fields.append((value_type, self._byte(position) == 1))
         return position + 1
 
     def _read_import(self, position: int, end: int) -> int:
@@ -329,7 +327,8 @@ class Module:
             self.imported_functions += 1
         elif kind == TABLE_KIND:
             index = len(self.tables)
-            position = self._read_table_type(position)
+            element, limits, position = self._read_table_type(position)
+            self.tables.append(Table(element, limits))
         elif kind == MEMORY_KIND:
             index = len(self.memories)
             limits, position = self._read_limits(position)
@@ -337,7 +336,8 @@ class Module:
         elif kind == GLOBAL_KIND:
             index = self.imported_globals
             self.imported_globals += 1
-            position = self._read_global_type(position)
+            value_type, mutable, position = self._read_global_type(position)
+            self.globals.append(Global(value_type, mutable))
         elif kind == TAG_KIND:
             index = len(self.tags)
             position = self._read_tag(position)
@@ -356,27 +356,27 @@ class Module:
 
     def _read_own_table(self, position: int) -> int:
         if self._byte(position) != 0x40:
-            return self._read_table_type(position)
+            element, limits, position = self._read_table_type(position)
+            self.tables.append(Table(element, limits))
+            return position
         if self._byte(position + 1) != 0:
             raise MalformedModule("expected a zero byte before a table type with an initializer", position + 1)
-        start = self._read_table_type(position + 2)
+        element, limits, start = self._read_table_type(position + 2)
         position = skip_constant_expression(self.data, start, len(self.data))
-        self.tables[-1].init_start = start
-        self.tables[-1].init_end = position
+        self.tables.append(Table(element, limits, start, position))
         return position
 
-    def _read_table_type(self, position: int) -> int:
+    def _read_table_type(self, position: int) -> tuple[int, Limits, int]:
         element, position = read_reference_type(self.data, position)
         limits, position = self._read_limits(position)
-        self.tables.append(Table(element, limits, 0, 0))
-        return position
+        return element, limits, position
 
     def _read_limits(self, position: int) -> tuple[Limits, int]:
         flags = self._byte(position)
         if flags > 0x0F:
             raise MalformedModule(f"unknown limits flags 0x{flags:02x}; expected 0x00 to 0x0f", position)
         minimum, position = read_u64(self.data, position + 1)
-        maximum = -1
+        maximum: int | None = None
         if flags & 1:
             maximum, position = read_u64(self.data, position)
         page_size_log2 = 16
@@ -384,13 +384,12 @@ class Module:
             page_size_log2, position = read_u32(self.data, position)
         return Limits(minimum, maximum, flags & 4 != 0, flags & 2 != 0, page_size_log2), position
 
-    def _read_global_type(self, position: int) -> int:
+    def _read_global_type(self, position: int) -> tuple[int, bool, int]:
         value_type, position = read_value_type(self.data, position)
         mutability = self._byte(position)
         if mutability > 3:
             raise MalformedModule(f"unknown mutability 0x{mutability:02x}; expected 0 or 1", position)
-        self.globals.append(Global(value_type, mutability & 1 == 1, 0, 0))
-        return position + 1
+        return value_type, mutability & 1 == 1, position + 1
 
     def _read_tag(self, position: int) -> int:
         index, after = read_u32(self.data, position + 1)

@@ -163,11 +163,11 @@ def renumber_names(payload: bytes, functions: list[int], globals_: list[int]) ->
         content = payload[start:end]
         try:
             if subsection == FUNCTION_NAMES:
-                out.append(_subsection(subsection, _renumber_map(content, functions, False)))
+                out.append(_subsection(subsection, _renumber_map(content, functions, is_indirect=False)))
             elif subsection == GLOBAL_NAMES:
-                out.append(_subsection(subsection, _renumber_map(content, globals_, False)))
+                out.append(_subsection(subsection, _renumber_map(content, globals_, is_indirect=False)))
             elif subsection in (LOCAL_NAMES, LABEL_NAMES):
-                out.append(_subsection(subsection, _renumber_map(content, functions, True)))
+                out.append(_subsection(subsection, _renumber_map(content, functions, is_indirect=True)))
             else:
                 out.append(payload[position:end])
         except MalformedModule:
@@ -176,7 +176,7 @@ def renumber_names(payload: bytes, functions: list[int], globals_: list[int]) ->
     return b"".join(out)
 
 
-def _renumber_map(content: bytes, numbers: list[int], is_indirect: bool) -> bytes:
+def _renumber_map(content: bytes, numbers: list[int], *, is_indirect: bool) -> bytes:
     entries: dict[int, bytes] = {}
     count, position = read_u32(content, 0)
     for _ in range(count):

@@ -13,7 +13,7 @@ from caesura.errors import MalformedModule
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.alignment import NATURAL_ALIGNMENT
-from caesura.wasm.decode import EMPTY_BLOCK, read_immediates, read_locals, read_opcode
+from caesura.wasm.decode import EMPTY_BLOCK, NO_TAG, read_immediates, read_locals, read_opcode
 from caesura.wasm.module import Module
 from caesura.wasm.print_names import TextNames, references
 from caesura.wasm.print_values import f32_text, f64_text, lanes_text, v128_text
@@ -162,10 +162,10 @@ class CodePrinter:
         if kind == table.IMMEDIATE_HEAP:
             if code == op.REF_NULL:
                 return names.heap_text(numbers[0])
-            return names.reference_text(numbers[0], code == op.REF_TEST_NULL or code == op.REF_CAST_NULL)
+            return names.reference_text(numbers[0], is_nullable=code == op.REF_TEST_NULL or code == op.REF_CAST_NULL)
         if kind == table.IMMEDIATE_CAST:
-            source = names.reference_text(numbers[2], numbers[0] & 1 != 0)
-            target = names.reference_text(numbers[3], numbers[0] & 2 != 0)
+            source = names.reference_text(numbers[2], is_nullable=numbers[0] & 1 != 0)
+            target = names.reference_text(numbers[3], is_nullable=numbers[0] & 2 != 0)
             return f"{self._label(numbers[1])} {source} {target}"
         if kind == table.IMMEDIATE_BYTE:
             return ""  # atomic.fence: reserved, always 0
@@ -222,7 +222,7 @@ class CodePrinter:
             out.append(f"(result {self.names.type_text(-block_type)})")
         for clause in range(1, len(numbers), 3):
             parts = [_CATCH_CLAUSES[numbers[clause]]]
-            if numbers[clause + 1] >= 0:
+            if numbers[clause + 1] != NO_TAG:
                 parts.append(self._refer(self.names.tag_references, numbers[clause + 1], "tag"))
             parts.append(self._label(numbers[clause + 2]))
             out.append(f"({' '.join(parts)})")

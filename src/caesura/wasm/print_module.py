@@ -99,13 +99,13 @@ class _ModulePrinter:
         for index in range(imported[MEMORY_KIND], len(module.memories)):
             self._line(self._head("memory", names.memories, index) + _limits(module.memories[index]) + ")")
         for index in range(imported[TAG_KIND], len(module.tags)):
-            self._line(self._head("tag", names.tags, index) + self._type_use(module.tags[index], True) + ")")
+            self._line(self._head("tag", names.tags, index) + self._typed(module.tags[index]) + ")")
         for index in range(imported[GLOBAL_KIND], len(module.globals)):
             one = module.globals[index]
             initial = self.code.expression(one.init_start, one.init_end)
             self._line(f"{self._head('global', names.globals, index)} {self._global(one)} {initial})")
         self._exports()
-        if module.start >= 0:
+        if module.start is not None:
             self._line(f"(start {names.function_references[module.start]})")
         for index in range(len(self.elements)):
             self._line(self._head("elem", names.elements, index) + self._element(self.elements[index]) + ")")
@@ -152,9 +152,11 @@ class _ModulePrinter:
         params = declarations("param", [self.names.type_text(one) for one in definition.params], [])
         return params + declarations("result", [self.names.type_text(one) for one in definition.results], [])
 
-    def _type_use(self, index: int, with_signature: bool) -> str:
-        text = f" (type {self.names.type_references[index]})"
-        return text + self._signature(self.module.types[index]) if with_signature else text
+    def _type_use(self, index: int) -> str:
+        return f" (type {self.names.type_references[index]})"
+
+    def _typed(self, index: int) -> str:
+        return self._type_use(index) + self._signature(self.module.types[index])
 
     def _imports(self) -> None:
         module = self.module
@@ -162,7 +164,7 @@ class _ModulePrinter:
         for item in module.imports:
             index = item.index
             if item.kind == FUNCTION_KIND:
-                text = self._head("func", names.functions, index) + self._type_use(module.function_types[index], True)
+                text = self._head("func", names.functions, index) + self._typed(module.function_types[index])
             elif item.kind == TABLE_KIND:
                 text = self._head("table", names.tables, index) + self._table(module.tables[index])
             elif item.kind == MEMORY_KIND:
@@ -170,14 +172,14 @@ class _ModulePrinter:
             elif item.kind == GLOBAL_KIND:
                 text = f"{self._head('global', names.globals, index)} {self._global(module.globals[index])}"
             else:
-                text = self._head("tag", names.tags, index) + self._type_use(module.tags[index], True)
+                text = self._head("tag", names.tags, index) + self._typed(module.tags[index])
             self._line(f"(import {name_text(item.module)} {name_text(item.name)} {text}))")
 
     def _functions(self) -> None:
         module = self.module
         for function in range(module.imported_functions, len(module.function_types)):
             header = self._head("func", self.names.functions, function)
-            header += self._type_use(module.function_types[function], False)
+            header += self._type_use(module.function_types[function])
             self.write("\n".join(self.code.function(function, "  " + header)) + "\n")
 
     def _table(self, one: Table) -> str:
@@ -260,7 +262,7 @@ class _ModulePrinter:
 
 def _limits(limits: Limits) -> str:
     text = f" i64 {limits.minimum}" if limits.is64 else f" {limits.minimum}"
-    if limits.maximum >= 0:
+    if limits.maximum is not None:
         text += f" {limits.maximum}"
     if limits.shared:
         text += " shared"

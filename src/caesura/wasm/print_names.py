@@ -100,9 +100,9 @@ class TextNames:
             return type_name(value_type)
         return f"(ref {'null ' if is_nullable(value_type) else ''}{self.heap_text(heap_of(value_type))})"
 
-    def reference_text(self, heap: int, is_null: bool) -> str:
+    def reference_text(self, heap: int, *, is_nullable: bool) -> str:
         """Return the text of a reference type in its long form, which casts require."""
-        return f"(ref {'null ' if is_null else ''}{self.heap_text(heap)})"
+        return f"(ref {'null ' if is_nullable else ''}{self.heap_text(heap)})"
 
     def heap_text(self, heap: int) -> str:
         """Return the text of a heap type."""

@@ -130,7 +130,7 @@ class _Renumbering:
         self.write_initializers(edits)
         self.write_segments(edits)
         self.write_exports(edits)
-        if module.start >= 0:
+        if module.start is not None:
             edits.replace[sec.START] = encode_unsigned(self._functions[module.start])
         section = module.custom_section("name")
         if section is not None:
@@ -283,9 +283,9 @@ def _padded(index: int, width: int) -> bytes:
 
 
 def _encode_limits(limits: Limits) -> bytes:
-    flags = (limits.maximum >= 0) | limits.shared << 1 | limits.is64 << 2 | (limits.page_size_log2 != 16) << 3
+    flags = (limits.maximum is not None) | limits.shared << 1 | limits.is64 << 2 | (limits.page_size_log2 != 16) << 3
     out = bytes([flags]) + encode_unsigned(limits.minimum)
-    if limits.maximum >= 0:
+    if limits.maximum is not None:
         out += encode_unsigned(limits.maximum)
     if limits.page_size_log2 != 16:
         out += encode_unsigned(limits.page_size_log2)

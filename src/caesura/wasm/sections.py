@@ -7,6 +7,7 @@ specification's order wants it (section 5.5.2). Custom sections keep their neigh
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from caesura.errors import MalformedModule
@@ -56,6 +57,7 @@ _VERSION: Final = b"\x01\0\0\0"
 _COMPONENT_VERSION: Final = b"\x0d\0\x01\0"
 
 
+@dataclass(frozen=True)
 class Section:
     """One section: its id, where its bytes lie in the module, and the name of a custom section.
 
@@ -63,12 +65,11 @@ class Section:
     `end` that of the byte behind it.
     """
 
-    def __init__(self, section_id: int, start: int, payload: int, end: int, name: str) -> None:
-        self.id = section_id
-        self.start = start
-        self.payload = payload
-        self.end = end
-        self.name = name
+    id: int
+    start: int
+    payload: int
+    end: int
+    name: str
 
 
 def read_sections(data: bytes) -> list[Section]:

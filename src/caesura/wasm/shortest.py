@@ -87,11 +87,11 @@ class _Walk:
     def declarations(self) -> None:
         """Shorten the numbers of locals at the head of a body."""
         count, position = read_u32(self._data, 0)
-        self._number(0, position, False)
+        self._number(0, position, is_signed=False)
         for _ in range(count):
             start = position
             position = skip_leb(self._data, position, 5)
-            self._number(start, position, False)
+            self._number(start, position, is_signed=False)
             position = skip_block_type(self._data, position)  # a value type
 
     def run(self, position: int) -> Shortened:
@@ -110,9 +110,10 @@ class _Walk:
         """Shorten the numbers of an instruction whose immediates take more than a byte."""
         form = FORMS[code]
         if form == FORM_LEB:
-            self._number(position, behind, IMMEDIATES[code] == IMMEDIATE_I32 or IMMEDIATES[code] == IMMEDIATE_HEAP)
+            is_signed = IMMEDIATES[code] == IMMEDIATE_I32 or IMMEDIATES[code] == IMMEDIATE_HEAP
+            self._number(position, behind, is_signed=is_signed)
         elif form == FORM_LEB64:
-            self._number(position, behind, True)
+            self._number(position, behind, is_signed=True)
         elif form == FORM_MEMARG or form == FORM_TWO_LEBS:
             self._numbers(position, behind)
         elif form == FORM_MEMARG_LANE:
@@ -129,11 +130,11 @@ class _Walk:
         while position < behind:
             start = position
             position = skip_leb(self._data, position, 10)
-            self._number(start, position, False)
+            self._number(start, position, is_signed=False)
 
     def _block_type(self, position: int, behind: int) -> None:
         is_reference = self._data[position] == 0x63 or self._data[position] == 0x64
-        self._number(position + 1 if is_reference else position, behind, True)
+        self._number(position + 1 if is_reference else position, behind, is_signed=True)
 
     def _clauses(self, position: int) -> None:
         """Shorten the tags of a try_table's catch clauses."""
@@ -144,14 +145,14 @@ class _Walk:
             if kind < 2:
                 start = position
                 position = skip_leb(self._data, position, 5)
-                self._number(start, position, False)
+                self._number(start, position, is_signed=False)
             position = skip_leb(self._data, position, 5)
 
-    def _number(self, start: int, behind: int, is_signed: bool) -> None:
+    def _number(self, start: int, behind: int, *, is_signed: bool) -> None:
         """Shorten one number."""
         data = self._data
         last = behind - 1
-        while last > start and _adds_nothing(data[last], data[last - 1], is_signed):
+        while last > start and _adds_nothing(data[last], data[last - 1], is_signed=is_signed):
             last -= 1
         if last == behind - 1:
             return
@@ -163,7 +164,7 @@ class _Walk:
         self._result.removed.append(self._saved)
 
 
-def _adds_nothing(byte: int, before: int, is_signed: bool) -> bool:
+def _adds_nothing(byte: int, before: int, *, is_signed: bool) -> bool:
     """Tell whether the last byte of a number only repeats the sign of the byte before it."""
     if not is_signed:
         return byte & 0x7F == 0

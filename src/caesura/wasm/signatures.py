@@ -30,8 +30,8 @@ _NOTHING: Final[tuple[int, ...]] = ()
 
 def _fixed_signatures() -> list[bool]:
     return [
-        table.POPS[code] >= 0
-        and table.IMMEDIATES[code] >= 0
+        table.POPS[code] != table.VARIABLE
+        and table.IMMEDIATES[code] != table.NO_INSTRUCTION
         and all(one > 0 for one in table.PARAMS[code] + table.RESULTS[code])
         for code in range(table.CODES)
     ]
@@ -72,10 +72,10 @@ def signature(module: Module, local_types: list[int], code: int, immediates: lis
     if kind == table.IMMEDIATE_TABLE_TABLE:
         return _copy(table_address_type(module, immediates[0]), table_address_type(module, immediates[1]))
     if code == op.REF_NULL:
-        return _NOTHING, (make_reference(immediates[0], True),)
+        return _NOTHING, (make_reference(immediates[0], nullable=True),)
     if code == op.REF_FUNC:
         _check(immediates[0], len(module.function_types), "function")
-        return _NOTHING, (make_reference(module.function_types[immediates[0]], False),)
+        return _NOTHING, (make_reference(module.function_types[immediates[0]], nullable=False),)
     if code == op.THROW:
         return tag_params(module, immediates[0]), _NOTHING
     if code == op.SELECT_TYPED:
@@ -173,7 +173,7 @@ def _call_signature(module: Module, code: int, immediates: list[int]) -> Signatu
         return definition.params, definition.results
     definition = definition_of(module, immediates[0], FUNCTION_TYPE)
     if code == op.CALL_REF or code == op.RETURN_CALL_REF:
-        return (*definition.params, make_reference(immediates[0], True)), definition.results
+        return (*definition.params, make_reference(immediates[0], nullable=True)), definition.results
     return (*definition.params, table_address_type(module, immediates[1])), definition.results
 
 
@@ -183,7 +183,7 @@ def _gc_signature(module: Module, code: int, immediates: list[int]) -> Signature
     if op.ARRAY_NEW <= code <= op.ARRAY_INIT_ELEM:
         return _array_signature(module, code, immediates)
     if op.REF_CAST <= code <= op.REF_CAST_NULL:
-        return table.PARAMS[code], (make_reference(immediates[0], code == op.REF_CAST_NULL),)
+        return table.PARAMS[code], (make_reference(immediates[0], nullable=code == op.REF_CAST_NULL),)
     return table.PARAMS[code], table.RESULTS[code]
 
 
@@ -191,12 +191,12 @@ def _struct_signature(module: Module, code: int, immediates: list[int]) -> Signa
     index = immediates[0]
     fields = definition_of(module, index, STRUCT_TYPE).fields
     if code == op.STRUCT_NEW:
-        return tuple([unpacked(field[0]) for field in fields]), (make_reference(index, False),)
+        return tuple([unpacked(field[0]) for field in fields]), (make_reference(index, nullable=False),)
     if code == op.STRUCT_NEW_DEFAULT:
-        return _NOTHING, (make_reference(index, False),)
+        return _NOTHING, (make_reference(index, nullable=False),)
     _check(immediates[1], len(fields), "field")
     value = unpacked(fields[immediates[1]][0])
-    reference = make_reference(index, True)
+    reference = make_reference(index, nullable=True)
     if code == op.STRUCT_SET:
         return (reference, value), _NOTHING
     return (reference,), (value,)
@@ -205,8 +205,8 @@ def _struct_signature(module: Module, code: int, immediates: list[int]) -> Signa
 def _array_signature(module: Module, code: int, immediates: list[int]) -> Signature:
     index = immediates[0]
     value = unpacked(definition_of(module, index, ARRAY_TYPE).fields[0][0])
-    reference = make_reference(index, True)
-    created = (make_reference(index, False),)
+    reference = make_reference(index, nullable=True)
+    created = (make_reference(index, nullable=False),)
     if code == op.ARRAY_NEW:
         return (value, I32), created
     if code == op.ARRAY_NEW_FIXED:
@@ -221,7 +221,7 @@ def _array_signature(module: Module, code: int, immediates: list[int]) -> Signat
         return (reference, I32, value, I32), _NOTHING
     if code == op.ARRAY_COPY:
         definition_of(module, immediates[1], ARRAY_TYPE)
-        return (reference, I32, make_reference(immediates[1], True), I32, I32), _NOTHING
+        return (reference, I32, make_reference(immediates[1], nullable=True), I32, I32), _NOTHING
     if code == op.ARRAY_INIT_DATA or code == op.ARRAY_INIT_ELEM:
         return (reference, I32, I32, I32), _NOTHING
     return (reference, I32), (value,)  # array.get, array.get_s, array.get_u

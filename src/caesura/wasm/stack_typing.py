@@ -148,16 +148,16 @@ class StackTyper:
             self.stack.append(non_null(reference))
         else:
             target = ANY if code == op.ANY_CONVERT_EXTERN else EXTERN
-            self.stack.append(make_reference(target, is_nullable(reference)))
+            self.stack.append(make_reference(target, nullable=is_nullable(reference)))
 
     def _branch_on_cast(self, code: int, immediates: list[int]) -> None:
         flags = immediates[0]
         self._pop(ANY_REFERENCE)
         self._refresh(self._carried_below_reference(immediates[1]))
         if code == op.BR_ON_CAST:  # continues with what the cast leaves over of the source type
-            self.stack.append(make_reference(immediates[2], flags & 1 == 1 and flags & 2 == 0))
+            self.stack.append(make_reference(immediates[2], nullable=flags & 1 == 1 and flags & 2 == 0))
         else:
-            self.stack.append(make_reference(immediates[3], flags & 2 == 2))
+            self.stack.append(make_reference(immediates[3], nullable=flags & 2 == 2))
 
     def _carried_below_reference(self, depth: int) -> tuple[int, ...]:
         types = self.label_types(depth)

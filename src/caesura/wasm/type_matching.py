@@ -51,7 +51,7 @@ def with_supertypes(module: Module, same: list[int], index: int) -> list[int]:
 def _value(value_type: int, first: int, count: int, same: list[int], types: int) -> int:
     if not is_reference(value_type) or is_abstract(heap_of(value_type)):
         return value_type
-    return make_reference(_heap(heap_of(value_type), first, count, same, types), is_nullable(value_type))
+    return make_reference(_heap(heap_of(value_type), first, count, same, types), nullable=is_nullable(value_type))
 
 
 def _heap(index: int, first: int, count: int, same: list[int], types: int) -> int:

@@ -84,18 +84,18 @@ _PLAIN_NAMES: Final[dict[int, str]] = {
 }
 
 
-def make_reference(heap: int, nullable: bool) -> int:
+def make_reference(heap: int, *, nullable: bool) -> int:
     """Return the reference type to a heap type."""
     return REFERENCE + (heap << 2) + (_NULLABLE if nullable else 0)
 
 
-FUNCREF: Final[int] = make_reference(FUNC, True)
-EXTERNREF: Final[int] = make_reference(EXTERN, True)
-ANYREF: Final[int] = make_reference(ANY, True)
-EQREF: Final[int] = make_reference(EQ, True)
-I31REF: Final[int] = make_reference(I31, True)
-ARRAYREF: Final[int] = make_reference(ARRAY, True)
-EXNREF: Final[int] = make_reference(EXN, True)
+FUNCREF: Final[int] = make_reference(FUNC, nullable=True)
+EXTERNREF: Final[int] = make_reference(EXTERN, nullable=True)
+ANYREF: Final[int] = make_reference(ANY, nullable=True)
+EQREF: Final[int] = make_reference(EQ, nullable=True)
+I31REF: Final[int] = make_reference(I31, nullable=True)
+ARRAYREF: Final[int] = make_reference(ARRAY, nullable=True)
+EXNREF: Final[int] = make_reference(EXN, nullable=True)
 
 
 def is_reference(value_type: int) -> bool:
@@ -161,11 +161,11 @@ def read_reference_type(data: bytes, position: int) -> tuple[int, int]:
 def _read_reference(data: bytes, position: int, expected: str) -> tuple[int, int]:
     byte = data[position]
     if byte in _ABSTRACT_NAMES:
-        return make_reference(ABSTRACT + byte, True), position + 1
+        return make_reference(ABSTRACT + byte, nullable=True), position + 1
     if byte != _NULLABLE_REFERENCE and byte != _NON_NULL_REFERENCE:
         raise MalformedModule(f"unknown {expected} type 0x{byte:02x}", position)
     heap, after = read_heap_type(data, position + 1)
-    return make_reference(heap, byte == _NULLABLE_REFERENCE), after
+    return make_reference(heap, nullable=byte == _NULLABLE_REFERENCE), after
 
 
 def encode_heap_type(heap: int) -> bytes:

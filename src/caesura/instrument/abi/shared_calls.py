@@ -72,10 +72,12 @@ def _groups(module: Module) -> dict[_Call, list[int]]:
             continue
         try:
             call = call_at_end(module, module.imported_functions + own, op.CALL_INDIRECT)
-            type_index, table = _of(module, call) if call >= 0 else (-1, -1)
+            if call is None:
+                continue
+            type_index, table = _of(module, call)
         except (MalformedModule, IndexError, KeyError):
             continue  # refused, with its place, when the calls are read
-        if 0 <= type_index < len(module.types) and table < len(private) and not private[table]:
+        if type_index < len(module.types) and table < len(private) and not private[table]:
             groups.setdefault((type_index, table), []).append(call)
     return {key: calls for key, calls in groups.items() if len(calls) > 1}
 

@@ -7,13 +7,14 @@ that move them. A set per call site was considered: it saves stack bytes, but ea
 
 from __future__ import annotations
 
-from caesura.analysis.body import MAXIMUM_LOCALS, Body
+from caesura.analysis.body import Body
 from caesura.analysis.limits import check_locals
 from caesura.instrument.abi.chunks import POPPED_AT_ONCE, PUSHED_AT_ONCE, Shape, chunks_of, parts_of
 from caesura.instrument.abi.runtime import NOT_SHARED
 from caesura.instrument.plan.plan import Saved
 from caesura.instrument.plan.unsaved import unsaved_value
 from caesura.wasm.code import LOCAL_SET
+from caesura.wasm.decode import MAXIMUM_LOCALS
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.types import I32
 

@@ -55,18 +55,21 @@ class Asserter:
 
     def rewrite(self, function: int) -> bytes:
         """Return the body of a function with a check behind each call; empty where it makes no calls."""
-        body = decode_body(self._module, function, self._suspension, True, True)
+        body = self._decode(function)
         calls = [index for index in range(len(body.codes)) if body.codes[index] in _CALLS]
         return self._insert(body, calls, self._named_helper(function)) if calls else b""
 
     def rewrite_left_out(self, function: int) -> bytes:
         """Return the body of a function with a check behind each call of an import that may suspend."""
-        body = decode_body(self._module, function, self._suspension, True, True)
+        body = self._decode(function)
         calls: list[int] = []
         for index in range(len(body.codes)):
             if body.codes[index] == op.CALL and self._is_suspending_import(body.immediates[index]):
                 calls.append(index)
         return self._insert(body, calls, self._shared_helper())
+
+    def _decode(self, function: int) -> Body:
+        return decode_body(self._module, function, self._suspension, ignore_catch_sites=True, allow_tail_calls=True)
 
     def calls_suspending_import(self, callees: list[FunctionIndex]) -> bool:
         """Tell whether one of these functions is an import that may suspend."""
