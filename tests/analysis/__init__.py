@@ -1,0 +1,1 @@
+"""Tests of `caesura.analysis`: what is found out about small modules written as text."""
