@@ -8,19 +8,18 @@ every machine.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Final
 
+from benchmarks.markdown import put_into, table
+
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = REPOSITORY / "docs" / "drop-in.md"
 SQLITE: Final = REPOSITORY / "node_modules" / "wa-sqlite" / "dist" / "wa-sqlite.wasm"
 BINARYEN: Final = REPOSITORY / "node_modules" / ".bin" / "wasm-opt"
-
-MARKS: Final = ("<!-- drop-in: begin -->\n", "<!-- drop-in: end -->")
 
 # Steps of each row: a tool and its options. What one writes the next reads.
 ROWS: Final = (
@@ -55,17 +54,13 @@ def main() -> None:
     """Measure, print the table, and write it into the page."""
     version = subprocess.run([str(BINARYEN), "--version"], check=True, capture_output=True, text=True).stdout.split()[2]
     head = f"SQLite (`{SQLITE.name}`, {SQLITE.stat().st_size:,} bytes), Binaryen {version}"
-    lines = [f"| {head} | bytes |", "| --- | ---: |"]
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for steps in ROWS:
             title = ", then ".join(f"`{tool} {options}`" for tool, options in steps)
-            lines.append(f"| {title} | {measure(steps, Path(folder)):,} |")
-            print(lines[-1], flush=True)
-    table = "".join(f"{line}\n" for line in lines)
-    pattern = re.compile(f"(?<={re.escape(MARKS[0])}).*?(?={re.escape(MARKS[1])})", re.DOTALL)
-    page, count = pattern.subn(table, PAGE.read_text(encoding="utf-8"))
-    assert count == 1, f"{PAGE} has no place for the table"
-    PAGE.write_text(page, encoding="utf-8")
+            rows.append([title, f"{measure(steps, Path(folder)):,}"])
+            print(*rows[-1], flush=True)
+    put_into(PAGE, "drop-in", table([head, "bytes"], rows))
 
 
 if __name__ == "__main__":

@@ -40,10 +40,10 @@ def today() -> str:
 def machine() -> str:
     """Return what the figures were measured on."""
     cores = os.cpu_count() or 1
-    return f"{platform.system()} {platform.machine()}, {_processor()}, {cores} core{'s' if cores > 1 else ''}"
+    return f"{platform.system()} {platform.machine()}, {processor()}, {cores} core{'s' if cores > 1 else ''}"
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the processor's name where the system says it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any, Final
 
-MARKS: Final = re.compile(r"(?<=<!-- benchmarks: begin -->\n).*?(?=<!-- benchmarks: end -->)", re.DOTALL)
+from benchmarks.markdown import put_into, table
+
+MARK: Final = "benchmarks"
 
 
 def write_results(folder: Path | None, facts: dict[str, Any]) -> str:
@@ -15,21 +16,18 @@ def write_results(folder: Path | None, facts: dict[str, Any]) -> str:
 
     Raises ValueError if the folder's host.md has no place for the table.
     """
-    rows = table(facts)
+    text = costs(facts)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "benchmarks-host.json").write_text(json.dumps(facts, indent=2) + "\n")
         page = folder / "host.md"
         if page.is_file():
-            text, count = MARKS.subn(lambda _: rows, page.read_text())
-            if count != 1:
-                raise ValueError(f"{page} has no place for the table of costs")
-            page.write_text(text)
-    return f"{json.dumps(facts, indent=2)}\n\n{rows}"
+            put_into(page, MARK, text)
+    return f"{json.dumps(facts, indent=2)}\n\n{text}"
 
 
-def table(facts: dict[str, Any]) -> str:
-    """Return the table of costs."""
+def costs(facts: dict[str, Any]) -> str:
+    """Return the table of costs, and what it was measured with."""
 
     def time(name: str) -> str:
         return f"{facts[name]:.1f} us"
@@ -67,6 +65,4 @@ def table(facts: dict[str, Any]) -> str:
         ),
     ]
     versions = "; ".join(facts["versions"].values())
-    lines = [f"{versions}. Medians of {facts['rounds']} rounds.", "", "| what | measured | to reach |"]
-    lines += ["| --- | ---: | ---: |", *[f"| {what} | {measured} | {goal} |" for what, measured, goal in rows]]
-    return "\n".join(lines) + "\n"
+    return f"{versions}. Medians of {facts['rounds']} rounds.\n\n" + table(["what", "measured", "to reach"], rows)

@@ -1,8 +1,4 @@
-"""The figures as drawings, made with matplotlib: SVG on white, which light and dark pages show alike.
-
-Two tools, two colours: shades of blue are caesura, shades of orange Binaryen. Text stays text, and the same figures
-give the same file, byte for byte.
-"""
+"""The figures as drawings, made with matplotlib: SVG on white, which light and dark pages show alike."""
 
 from __future__ import annotations
 
@@ -15,32 +11,30 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from benchmarks.drawing import COLOURS, STYLE
 from benchmarks.growth import LEAST_CODE
 from benchmarks.programs import MODES
+from benchmarks.tables import OPTIMIZE
 
 _STYLE: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "caesura",
-    "font.family": "sans-serif",
+    **STYLE,
     "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans", "sans-serif"],
-    "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,
     "legend.frameon": False,
 }
-COLOURS: Final = {
-    "Binaryen -O1": "#b3541e",
-    "Binaryen -O3": "#e39b5b",
-    "caesura, size": "#9cc5e0",
-    "caesura, balanced": "#2c7fb8",
-    "caesura, speed": "#0b3c5d",
+# How bars are called, and as which build they are drawn.
+_BUILDS: Final = {
+    "Binaryen -O1": "Binaryen -O1",
+    "Binaryen -O3": "Binaryen -O3",
+    **{f"caesura, {level}": level for level in OPTIMIZE},
 }
 _FORMS: Final = {
-    "native": ("Binaryen, native", "#b3541e", "s"),
-    "npm": ("Binaryen, npm", "#e39b5b", "D"),
-    "interpreted": ("caesura, interpreted", "#9cc5e0", "^"),
-    "compiled": ("caesura, compiled", "#2c7fb8", "o"),
+    "native": ("Binaryen, native", COLOURS["Binaryen -O1"], "s"),
+    "npm": ("Binaryen, npm", COLOURS["Binaryen -O3"], "D"),
+    "interpreted": ("caesura, interpreted", COLOURS["size"], "^"),
+    "compiled": ("caesura, compiled", COLOURS["balanced"], "o"),
 }
 
 Bars = dict[str, list[float | None]]
@@ -73,7 +67,7 @@ def write_size_plot(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def added(row: dict[str, Any]) -> Bars:
     """Return the share of code that each tool adds in each mode, in percent."""
-    bars: Bars = {name: [] for name in COLOURS}
+    bars: Bars = {name: [] for name in _BUILDS}
     for mode in MODES:
         sizes = row["modes"][mode]
         for name, made in bars.items():
@@ -155,7 +149,7 @@ def _bars(axes: Any, groups: list[str], bars: Bars, form: str) -> None:
     for place, (label, values) in enumerate(bars.items()):
         left = [group - 0.4 + (place + 0.5) * width for group in range(len(groups))]
         heights = [math.nan if value is None else value for value in values]
-        drawn = axes.bar(left, heights, width * 0.92, color=COLOURS[label], label=label)
+        drawn = axes.bar(left, heights, width * 0.92, color=COLOURS[_BUILDS[label]], label=label)
         if len(bars) <= 2:
             numbers = ["" if value is None else form.format(value) for value in values]
             axes.bar_label(drawn, numbers, fontsize=7, padding=1)

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.facts import BUILD, caesura_versions, first_line, forms, heading, save, say, show
+from benchmarks.markdown import table
 from benchmarks.programs import REAL, WORST, Program
-from benchmarks.tables import table
 
 _ROOT: Final = "pipeline.instrument_as"
 

@@ -8,7 +8,6 @@ with LLVM (66 MB of code).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from benchmarks.facts import BUILD, REPOSITORY, say
 from benchmarks.running.inputs import C_PROGRAMS, c_program
 from tests.real.php.build import IMPORTS as PHP_IMPORTS
 from tests.real.php.build import SOURCE as PHP_FILE
-from tests.support.guests import c_guest
+from tests.support.guests import c_guest_file
 
 NODE_MODULES: Final = REPOSITORY / "node_modules"
 FETCHED: Final = BUILD / "packages"
@@ -99,18 +98,8 @@ _C_TESTS: Final = ("chains", "heap", "machine", "numbers", "pointers", "recursio
 
 def c_programs() -> list[Program]:
     """Return the C programs of the tests and those whose running is measured; the host's own imports may suspend."""
-    paths = {name: _compiled_test(name) for name in _C_TESTS} | {name: c_program(name).path for name in C_PROGRAMS}
+    paths = {name: c_guest_file(name) for name in _C_TESTS} | {name: c_program(name).path for name in C_PROGRAMS}
     return [Program(name, "C", path, ("env.*",)) for name, path in paths.items()]
-
-
-def _compiled_test(name: str) -> Path:
-    """Return a C program of the tests as a file, under a name made of its content."""
-    binary = c_guest(name)
-    path = BUILD / "c" / f"{name}-{hashlib.sha256(binary).hexdigest()[:16]}.wasm"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(binary)
-    return path
 
 
 def fetch_large() -> None:

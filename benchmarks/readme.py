@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.markdown import table
 from benchmarks.plot import Bars, Panel, write_overview
 from benchmarks.programs import REAL, WORST
-from benchmarks.tables import share, size_rows, table
+from benchmarks.tables import share, size_rows
 from benchmarks.targets import BINARYEN, DEFAULT, NODE, Facts, mean_overhead
 
 _NAMES: Final = [program.name for program in REAL]

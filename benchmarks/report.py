@@ -9,12 +9,12 @@ to be missing. The asyncio host's figures are written into its own page.
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Final
 
 from benchmarks.facts import DOCS, REPOSITORY, load, say
+from benchmarks.markdown import put_into
 from benchmarks.plot import write_size_plot, write_transform_plot
 from benchmarks.profile import profile_tables
 from benchmarks.readme import readme_block
@@ -96,10 +96,10 @@ def main() -> int:
     facts: Facts = {part: load(part) for part in PARTS}
     (DOCS / "benchmarks.md").write_text(page(facts, DOCS), encoding="utf-8")
     block = readme_block(facts, DOCS)
-    _put_into(REPOSITORY / "README.md", "benchmarks", block)
+    put_into(REPOSITORY / "README.md", "benchmarks", block)
     profile = load("profile")
     if profile:
-        _put_into(DOCS / "measurements.md", "profile", profile_tables(profile))
+        put_into(DOCS / "measurements.md", "profile", profile_tables(profile))
     say("written: docs/benchmarks.md, its drawings, the figures in README.md and the profile in docs/measurements.md\n")
     print(block)
     print(targets_table(facts))
@@ -147,15 +147,6 @@ def _headings(facts: Facts) -> str:
         rounds = f", {found['rounds']} rounds" if "rounds" in found else ""
         lines.append(f"* {part}: {when}{rounds}, on {found['machine']}. {versions}".rstrip(" .") + ".\n")
     return "".join(lines)
-
-
-def _put_into(path: Path, mark: str, block: str) -> None:
-    """Replace what stands between the marks `<!-- mark: begin -->` and `<!-- mark: end -->` of a page."""
-    text = path.read_text(encoding="utf-8")
-    found = re.search(f"(?<=<!-- {mark}: begin -->\n).*?(?=<!-- {mark}: end -->)", text, re.DOTALL)
-    if found is None:
-        raise SystemExit(f"{path.name} has no place for the figures: the marks for '{mark}' are missing")
-    path.write_text(text[: found.start()] + block + text[found.end() :], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.markdown import table
 from benchmarks.running.plots import write_plots
 from benchmarks.running.tables import tables
-from benchmarks.tables import OPTIMIZE, table
+from benchmarks.tables import OPTIMIZE
 
 _TITLES: Final = {
     "running": "Time of programs that are never suspended, as multiples of the originals'",

@@ -5,15 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+from benchmarks.markdown import table
 from benchmarks.programs import MODES, WORST
 
 OPTIMIZE: Final = ("size", "balanced", "speed")
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table whose first column is text and whose others are numbers."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def size_rows(facts: dict[str, Any]) -> list[dict[str, Any]]:

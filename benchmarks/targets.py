@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from benchmarks.markdown import table
 from benchmarks.programs import WORST
-from benchmarks.tables import share, share_of_asyncify, size_rows, table
+from benchmarks.tables import share, share_of_asyncify, size_rows
 
 NODE: Final = "Node 20"
 DEFAULT: Final = "balanced"

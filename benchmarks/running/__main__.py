@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.facts import processor
 from benchmarks.running.asynchronous_files import measure_asynchronous_files
 from benchmarks.running.builds import BUILD, REPOSITORY, NotBuilt, binaryen_version, caesura_version
 from benchmarks.running.engine_costs import measure_compiling, measure_recursion, measure_warming
@@ -67,7 +68,7 @@ def measure(parts: list[str], session: Session) -> dict[str, Any]:
             "Node": f"{usual_node().version} and {current_node().version}",
             "Wasmtime": wasmtime().version,
         },
-        "machine": f"{_processor()}, {platform.system()}",
+        "machine": f"{processor()}, {platform.system()}",
         "rounds": session.rounds,
         "notes": session.notes,
         "seconds": {},
@@ -86,15 +87,6 @@ def written(facts: dict[str, Any]) -> str:
     """Return facts as JSON with a line for each figure."""
     lines = json.dumps(facts, indent=1)
     return re.sub(r"\[\s+([-\d.e+,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", lines) + "\n"
-
-
-def _processor() -> str:
-    """Return the processor's name, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _arguments() -> argparse.Namespace:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
 from benchmarks.running.builds import BUILD, NODE_MODULES, Input, NotBuilt
+from examples.compiling import CompilationFailed, compiled
 from tests.real.php.build import IMPORTS as PHP_IMPORTS
 from tests.real.php.build import SOURCE as PHP_FILE
 
@@ -29,18 +26,9 @@ C_PROGRAMS: Final = ("fannkuch", "nbody", "spectral_norm", "binary_trees", "inte
 
 
 def c_program(name: str) -> Input:
-    """Return guests/<name>.c, compiled; kept under a name made of its content and the compiler's arguments."""
-    source = GUESTS / f"{name}.c"
-    key = hashlib.sha256(repr(C_FLAGS).encode())
-    for file in (source, *sorted(GUESTS.glob("*.h"))):
-        key.update(file.read_bytes())
-    target = BUILD / "running" / f"{name}-{key.hexdigest()[:16]}.wasm"
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_suffix(f".{os.getpid()}.tmp")
-        command = [sys.executable, "-m", "ziglang", "cc", *C_FLAGS, str(source), "-o", str(unfinished)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise NotBuilt(f"{source.name} does not compile:\n{done.stderr}")
-        unfinished.replace(target)
-    return Input(name, target)
+    """Return guests/<name>.c, compiled; raise NotBuilt."""
+    try:
+        headers = sorted(GUESTS.glob("*.h"))
+        return Input(name, compiled(GUESTS / f"{name}.c", ["cc", *C_FLAGS], BUILD / "running", headers))
+    except CompilationFailed as error:
+        raise NotBuilt(str(error)) from error

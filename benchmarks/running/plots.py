@@ -1,7 +1,6 @@
 """What was measured, as drawings: overheads, suspensions by depth, and what engines pay.
 
-SVG by matplotlib, in colours and a grey that can be read on light and dark pages, with text as text. The same facts
-give the same bytes.
+SVG by matplotlib, on the page's own ground.
 """
 
 from __future__ import annotations
@@ -14,23 +13,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.drawing import COLOURS, GREY, STYLE
 from benchmarks.running.builds import ORIGINAL, VARIANTS
 
-_GREY: Final = "#808080"
-_COLOURS: Final = {
-    "original": "#808080",
-    "size": "#7fb3c6",
-    "balanced": "#2f7d9a",
-    "speed": "#1d4e89",
-    "Binaryen -O1": "#9a6a2f",
-    "Binaryen -O3": "#d0a060",
-}
 _STYLE: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "caesura",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _GREY),
+    **STYLE,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), GREY),
 }
 _OTHERS: Final = [variant.name for variant in VARIANTS if variant is not ORIGINAL]
 
@@ -67,11 +55,11 @@ def _draw_run_time(results: Sequence[dict[str, Any]]) -> Figure:
                 [median - least for _, (median, least, _) in groups],
                 [greatest - median for _, (median, _, greatest) in groups],
             ],
-            color=_COLOURS[name],
-            ecolor=_GREY,
+            color=COLOURS[name],
+            ecolor=GREY,
             label=name,
         )
-    axes.axhline(1, color=_GREY, linewidth=0.8)
+    axes.axhline(1, color=GREY, linewidth=0.8)
     axes.set_xticks(
         range(len(results)), ["\n".join([*one["program"].split(), one["engine"]]) for one in results], fontsize=7
     )
@@ -88,9 +76,7 @@ def _draw_suspending(results: Sequence[dict[str, Any]]) -> Figure:
             for frames, line in (("small", "-"), ("large", "--")):
                 points = [(int(part.split()[1]), cost[0]) for part, cost in parts.items() if part.startswith(frames)]
                 depths, costs = zip(*points, strict=True)
-                axes.plot(
-                    depths, costs, line, marker="o", markersize=3, color=_COLOURS[name], label=f"{name}, {frames}"
-                )
+                axes.plot(depths, costs, line, marker="o", markersize=3, color=COLOURS[name], label=f"{name}, {frames}")
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_title(one["engine"])
@@ -112,7 +98,7 @@ def _draw_recursion(results: Sequence[dict[str, Any]]) -> Figure:
             [group + (place - (len(names) - 1) / 2) * width for group in range(len(groups))],
             [one["depth"].get(name, {}).get(key, 0) for one, key in groups],
             width * 0.9,
-            color=_COLOURS[name],
+            color=COLOURS[name],
             label=name,
         )
     labels = {"never": "never\nsuspended", "resumed": "resumed\nonce"}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.markdown import table
 from benchmarks.running.builds import BINARYEN, ORIGINAL, VARIANTS
 from benchmarks.running.comparing import Spread
 
@@ -31,7 +32,7 @@ def summary(facts: dict[str, Any]) -> str:
             for key, what in (("never", "never suspended"), ("resumed", "every frame resumed once"))
         ),
     ]
-    return _table(["figure", *_OTHERS], rows) + _notes(facts) if rows else _notes(facts)
+    return table(["figure", *_OTHERS], rows) + _notes(facts) if rows else _notes(facts)
 
 
 def tables(facts: dict[str, Any]) -> str:
@@ -68,7 +69,7 @@ def _run_time(one: dict[str, Any]) -> str:
         for part, milliseconds in one["milliseconds"].items()
     ]
     rows.append(["geometric mean", "", *_spreads(one["mean"])])
-    return f"### {one['program']} in {one['engine']}, never suspended\n\n" + _table(
+    return f"### {one['program']} in {one['engine']}, never suspended\n\n" + table(
         ["part", "original, ms", *_OTHERS], rows
     )
 
@@ -81,8 +82,8 @@ def _asynchronous_files(results: Sequence[dict[str, Any]]) -> str:
     ]
     suspensions = results[0]["suspensions"] if results else 0
     text = f"Total time, as multiples of that of {BINARYEN.name}; SQLite is suspended {suspensions:,} times.\n\n"
-    table = _table(["engine", f"{BINARYEN.name}, ms", *_OTHERS], rows)
-    return _section("SQLite over asynchronous files", text + table, rows)
+    lines = table(["engine", f"{BINARYEN.name}, ms", *_OTHERS], rows)
+    return _section("SQLite over asynchronous files", text + lines, rows)
 
 
 def _suspending(results: Sequence[dict[str, Any]]) -> str:
@@ -101,9 +102,9 @@ def _suspending(results: Sequence[dict[str, Any]]) -> str:
     text = (
         "Microseconds for one suspension and resumption of the whole stack, through the plain ABI. Small frames hold\n"
         "one value that is used afterwards, large ones seven of four types.\n\n"
-        + _table(["engine", "frames", "depth", *names], rows)
+        + table(["engine", "frames", "depth", *names], rows, texts=2)
         + "\nBytes of asyncify stack that it takes:\n\n"
-        + _table(["frames", "depth", *names], size_rows)
+        + table(["frames", "depth", *names], size_rows)
     )
     return _section("Suspending and resuming", text, rows)
 
@@ -120,9 +121,9 @@ def _compiling(results: Sequence[dict[str, Any]]) -> str:
     ]
     text = (
         "Milliseconds of processor time to compile the whole module:\n\n"
-        + _table(["program", "engine", *names], rows)
+        + table(["program", "engine", *names], rows, texts=2)
         + "\nMachine code, thousand bytes (V8's as serialised, with relocations):\n\n"
-        + _table(["program", "engine", *names], code_rows)
+        + table(["program", "engine", *names], code_rows, texts=2)
     )
     return _section("Compiling", text, rows)
 
@@ -134,8 +135,8 @@ def _recursion(results: Sequence[dict[str, Any]]) -> str:
         for one in results
         for key, what in (("never", "never suspended"), ("resumed", "every frame resumed once"))
     ]
-    text = "How deep a function of a script can recurse on V8's default stack:\n\n" + _table(
-        ["engine", "code", "stack", *names], rows
+    text = "How deep a function of a script can recurse on V8's default stack:\n\n" + table(
+        ["engine", "code", "stack", *names], rows, texts=3
     )
     return _section("QuickJS: native stack", text, rows)
 
@@ -146,8 +147,8 @@ def _warming(results: Sequence[dict[str, Any]]) -> str:
         [one["program"], one["engine"], *(_duration(one["milliseconds"].get(name), 0) for name in names)]
         for one in results
     ]
-    table = _table(["program", "engine", *names], rows)
-    return _section("Warming up", f"Milliseconds for the first run of all parts in a new process:\n\n{table}", rows)
+    lines = table(["program", "engine", *names], rows, texts=2)
+    return _section("Warming up", f"Milliseconds for the first run of all parts in a new process:\n\n{lines}", rows)
 
 
 def _section(title: str, text: str, rows: Sequence[object]) -> str:
@@ -198,12 +199,3 @@ def _duration(figure: Spread | None, digits: int = 2) -> str:
 
 def _number(value: int | None) -> str:
     return _NONE if value is None else f"{value:,}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table whose first columns, as far as they are words, are aligned to the left."""
-    lines = [list(head), ["---" if name in _WORDS else "---:" for name in head], *map(list, rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-_WORDS = ("figure", "part", "engine", "program", "frames", "code", "stack")

@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks.facts import DOCS, REPOSITORY, load, merge
 from benchmarks.growth import fits
+from benchmarks.markdown import block
 from benchmarks.measure import CommandFailed, run
 from benchmarks.profile import STEPS, profile_tables
 from benchmarks.programs import MODES, code_size
@@ -26,19 +27,13 @@ from benchmarks.tables import size_rows, size_table
 SOURCES: Final = REPOSITORY / "src"
 
 
-def between(text: str, mark: str) -> str:
-    """Return what stands between the marks of a block of figures."""
-    return text.partition(f"<!-- {mark}: begin -->\n")[2].partition(f"<!-- {mark}: end -->")[0]
-
-
 def test_pages_say_what_was_measured(tmp_path: Path) -> None:
     facts = {part: load(part) for part in PARTS}
     assert (DOCS / "benchmarks.md").read_text(encoding="utf-8") == page(facts, tmp_path)
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert between(readme, "benchmarks") == readme_block(facts, tmp_path)
+    assert block(REPOSITORY / "README.md", "benchmarks") == readme_block(facts, tmp_path)
     profile = load("profile")
     assert profile is not None
-    assert between((DOCS / "measurements.md").read_text(encoding="utf-8"), "profile") == profile_tables(profile)
+    assert block(DOCS / "measurements.md", "profile") == profile_tables(profile)
 
 
 def test_nothing_measured_is_said(tmp_path: Path) -> None:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-import subprocess
-import sys
 from collections.abc import Coroutine
 from functools import cache
 from typing import Any, Final
@@ -14,7 +10,6 @@ from typing import Any, Final
 import caesura
 from tests.support.engine import assemble
 from tests.support.guests import c_guest
-from tests.support.paths import BUILD, GUESTS
 
 LIBRARY: Final = ("-mexec-model=reactor", "-Wl,--export=malloc", "-Wl,--export=free")
 
@@ -53,22 +48,6 @@ WAITER: Final = b"""(module $waiter
 def c_library(name: str) -> bytes:
     """Return a C guest compiled as a library that exports malloc and free."""
     return c_guest(name, *LIBRARY)
-
-
-def zig_program(name: str) -> bytes:
-    """Return tests/guests/zig/<name>.zig compiled for WASI, once."""
-    source = GUESTS / "zig" / f"{name}.zig"
-    arguments = ["-target", "wasm32-wasi", "-O", "ReleaseSmall"]
-    key = hashlib.sha256(source.read_bytes() + repr(arguments).encode()).hexdigest()[:16]
-    target = BUILD / "guests" / f"{name}-{key}.wasm"
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_suffix(f".{os.getpid()}.tmp")
-        command = [sys.executable, "-m", "ziglang", "build-exe", *arguments, f"-femit-bin={unfinished}", str(source)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        unfinished.replace(target)
-    return target.read_bytes()
 
 
 class Gates:

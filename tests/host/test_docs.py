@@ -7,7 +7,8 @@ import json
 import re
 from pathlib import Path
 
-from benchmarks.host_report import MARKS, table
+from benchmarks.host_report import MARK, costs
+from benchmarks.markdown import block
 from caesura.cli import run as run_command
 from tests.docs.pages import code_blocks, run_python
 from tests.support.paths import REPOSITORY
@@ -41,6 +42,5 @@ def test_the_options_of_run() -> None:
 
 
 def test_the_figures_are_those_that_were_measured() -> None:
-    found = MARKS.search(PAGE.read_text())
     facts = json.loads((PAGE.parent / "benchmarks-host.json").read_text())
-    assert found is not None and found[0] == table(facts), "run `make bench`"
+    assert block(PAGE, MARK) == costs(facts), "run `make bench`"

@@ -12,8 +12,8 @@ import pytest
 
 import caesura
 from caesura.host.stdin import DescriptorInput
-from tests.host.support import Gates, Program, load_waiter, run, settle, zig_program
-from tests.support.guests import c_guest
+from tests.host.support import Gates, Program, load_waiter, run, settle
+from tests.support.guests import c_guest, zig_guest
 
 
 def test_output_arguments_and_exit_codes() -> None:
@@ -156,7 +156,7 @@ def test_a_program_in_zig() -> None:
 
         async def greet(output: bytearray) -> int:
             wasi = caesura.Wasi(("greeter",), stdin=b"Ada\nGrace\nJean\n", stdout=output.extend)
-            async with await caesura.load(zig_program("greeter"), wasi=wasi) as guest:
+            async with await caesura.load(zig_guest("greeter"), wasi=wasi) as guest:
                 return await guest.run()
 
         assert await asyncio.gather(*[greet(output) for output in outputs]) == [3] * 5

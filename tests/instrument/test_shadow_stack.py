@@ -10,7 +10,7 @@ from caesura.analysis.shadow_stack import NAMES, find_shadow_stack
 from caesura.wasm.module import GLOBAL_KIND, Module
 from caesura.wasm.sections import SectionEdits, write_sections
 from tests.support.engine import assemble, engine
-from tests.support.guests import C_FLAGS, c_guest, compiled
+from tests.support.guests import C_FLAGS, c_guest, c_text
 from tests.support.paths import GUESTS, npm_file
 
 # A function with a frame, as LLVM writes it.
@@ -75,13 +75,13 @@ def module_of(*functions: str, start: str = "(i32.const 65536)", more: str = "")
 def test_pointers_of_c_programs_are_found_without_names(flag: str) -> None:
     text = (GUESTS / "c" / "host_calls.c").read_text()
     flags = ("-target", "wasm32-wasi", "-I", str(GUESTS / "c"), "-mexec-model=reactor")
-    module = compiled(text, *flags, flag)
+    module = c_text(text, *flags, flag)
     assert find_shadow_stack(Module(module)).pointer == 0
     assert find_shadow_stack(stripped(module)).pointer == 0
 
 
 def test_the_pointer_of_a_program_with_one_function_is_found() -> None:
-    found = find_shadow_stack(stripped(compiled(ONE_FUNCTION, *C_FLAGS, "-mexec-model=reactor")))
+    found = find_shadow_stack(stripped(c_text(ONE_FUNCTION, *C_FLAGS, "-mexec-model=reactor")))
     assert found.pointer == 0
 
 
@@ -251,7 +251,7 @@ WITHIN = """
 
 
 def test_programs_that_compare_their_pointer_with_the_ends_of_their_stack() -> None:
-    module = compiled(WITHIN, *C_FLAGS, "-mexec-model=reactor")
+    module = c_text(WITHIN, *C_FLAGS, "-mexec-model=reactor")
     assert find_shadow_stack(Module(module)).is_fixed
     assert find_shadow_stack(Module(caesura.instrument(module).module), instrumented=True).is_fixed
 

@@ -1,18 +1,12 @@
-"""Building the guests of the tests: C programs with zig's compiler, modules from the text format.
-
-A compiled guest is kept in the build folder under a name made of its content and the compiler's arguments, so that it
-is compiled once.
-"""
+"""Building the guests of the tests: C programs with zig's compiler, modules from the text format."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
+from examples.compiling import compiled
 from tests.support.engine import assemble
 from tests.support.paths import BUILD, GUESTS
 
@@ -26,35 +20,25 @@ def text_guest(name: str) -> bytes:
 
 def c_guest(name: str, *flags: str) -> bytes:
     """Return tests/guests/c/<name>.c compiled for WASI, with further compiler flags."""
-    source = GUESTS / "c" / f"{name}.c"
+    return c_guest_file(name, *flags).read_bytes()
+
+
+def c_guest_file(name: str, *flags: str) -> Path:
+    """Return the file of such a program."""
     headers = sorted((GUESTS / "c").glob("*.h"))
-    arguments = [*C_FLAGS, *flags]
-    key = hashlib.sha256(repr(arguments).encode())
-    for file in (source, *headers):
-        key.update(file.read_bytes())
-    target = BUILD / "guests" / f"{name}-{key.hexdigest()[:16]}.wasm"
-    if not target.is_file():
-        _compile(source, target, arguments)
-    return target.read_bytes()
+    return compiled(GUESTS / "c" / f"{name}.c", ["cc", *C_FLAGS, *flags], BUILD / "guests", headers)
 
 
-def compiled(text: str, *arguments: str) -> bytes:
+def zig_guest(name: str) -> bytes:
+    """Return tests/guests/zig/<name>.zig compiled for WASI."""
+    command = ["build-exe", "-target", "wasm32-wasi", "-O", "ReleaseSmall"]
+    return compiled(GUESTS / "zig" / f"{name}.zig", command, BUILD / "guests").read_bytes()
+
+
+def c_text(text: str, *arguments: str) -> bytes:
     """Return a C program given as text, compiled with these arguments and no others."""
-    key = hashlib.sha256(repr((text, arguments)).encode()).hexdigest()[:16]
-    source = BUILD / "guests" / f"text-{key}.c"
-    target = source.with_suffix(".wasm")
-    if not target.is_file():
-        source.parent.mkdir(parents=True, exist_ok=True)
+    source = BUILD / "guests" / f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}.c"
+    source.parent.mkdir(parents=True, exist_ok=True)
+    if not source.is_file():
         source.write_text(text)
-        _compile(source, target, list(arguments))
-    return target.read_bytes()
-
-
-def _compile(source: Path, target: Path, arguments: list[str]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(f".{os.getpid()}.tmp")
-    command = [sys.executable, "-m", "ziglang", "cc", *arguments, str(source), "-o", str(unfinished)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise AssertionError(f"{source.name} does not compile:\n{done.stderr}")
-    unfinished.replace(target)
+    return compiled(source, ["cc", *arguments], source.parent).read_bytes()
