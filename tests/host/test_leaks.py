@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Final
 
 import pytest
 
@@ -21,12 +22,17 @@ async def wait(value):
         raise ValueError(value)
     return value
 
-async def measure(guest, turn, count):
-    await turn(count // 10)  # what is kept once, however often
+async def turn(guest, count):
+    for seed in range(count):
+        await once(guest, seed)
+
+async def measure(loading, count):
+    guest = await loading
+    await turn(guest, count // 10)  # what is kept once, however often
     size = len(guest.memory)
     gc.collect()
     tracemalloc.start()
-    await turn(count)
+    await turn(guest, count)
     gc.collect()
     grown, _ = tracemalloc.get_traced_memory()
     assert len(guest.memory) == size, "the guest's memory has grown"
@@ -39,78 +45,68 @@ async def measure(guest, turn, count):
 # smallest object leaked in each of 2,000 calls, more than the limit would be left.
 LIMIT = 32_000
 
-PROGRAMS = {
+# How often, the guest, and what is done once, or in one turn.
+PROGRAMS: Final = {
     "in one call": (
         100_000,
+        "load_waiter(wait)",
         """
-async def main():
-    guest = await load_waiter(wait)
-    async def turn(count):
-        await guest.call("loop", count)
+async def turn(guest, count):
+    await guest.call("loop", count)
 """,
     ),
     "in many calls": (
-        20_000,
+        2_000,
+        "load_calls(wait=wait)",
         """
-async def main():
-    guest = await load_calls(wait=wait)
-    async def turn(count):
-        for seed in range(count // 10):
-            await asyncio.gather(*[guest.call("descend", 5, seed) for _ in range(10)])
+async def once(guest, seed):
+    await asyncio.gather(*[guest.call("descend", 5, seed) for _ in range(10)])
 """,
     ),
     "with exceptions": (
         2_000,
+        "load_calls(wait=wait)",
         """
-async def main():
-    guest = await load_calls(wait=wait)
-    async def turn(count):
-        for seed in range(count):
-            try:
-                await guest.call("descend", 5, -1)
-            except ValueError:
-                pass
+async def once(guest, seed):
+    try:
+        await guest.call("descend", 5, -1)
+    except ValueError:
+        pass
 """,
     ),
     "with traps": (
         2_000,
+        "load_calls(wait=wait)",
         """
-async def main():
-    guest = await load_calls(wait=wait)
-    async def turn(count):
-        for seed in range(count):
-            try:
-                await guest.call("wait_then_divide", 0)
-            except caesura.GuestTrap:
-                pass
+async def once(guest, seed):
+    try:
+        await guest.call("wait_then_divide", 0)
+    except caesura.GuestTrap:
+        pass
 """,
     ),
     "abandoned": (
         2_000,
+        "load_calls(wait=wait)",
         """
-async def main():
-    guest = await load_calls(wait=wait)
-    async def turn(count):
-        for seed in range(count):
-            call = guest.call("descend", 5, seed)
-            call.send(None)
-            call.close()
+async def once(guest, seed):
+    call = guest.call("descend", 5, seed)
+    call.send(None)
+    call.close()
 """,
     ),
     "cancelled": (
         2_000,
+        "load_calls(wait=wait)",
         """
-async def main():
-    guest = await load_calls(wait=wait)
-    async def turn(count):
-        for seed in range(count):
-            call = asyncio.ensure_future(guest.call("descend", 5, seed))
-            await asyncio.sleep(0)
-            call.cancel()
-            try:
-                await call
-            except asyncio.CancelledError:
-                pass
+async def once(guest, seed):
+    call = asyncio.ensure_future(guest.call("descend", 5, seed))
+    await asyncio.sleep(0)
+    call.cancel()
+    try:
+        await call
+    except asyncio.CancelledError:
+        pass
 """,
     ),
 }
@@ -118,8 +114,8 @@ async def main():
 
 @pytest.mark.parametrize("how", PROGRAMS)
 def test_suspensions_leave_nothing(how: str) -> None:
-    count, program = PROGRAMS[how]
-    code = PROLOGUE + program + f"    await measure(guest, turn, {count})\nasyncio.run(main())\n"
+    count, guest, program = PROGRAMS[how]
+    code = f"{PROLOGUE}{program}\nasyncio.run(measure({guest}, {count}))\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert int(done.stdout) < LIMIT
