@@ -39,7 +39,7 @@ from caesura.wasm.immediates import (
     unknown_opcode,
 )
 from caesura.wasm.indices import FunctionIndex, OwnFunction
-from caesura.wasm.leb128 import read_s32, read_u32
+from caesura.wasm.leb128 import read_count, read_s32, read_u32
 from caesura.wasm.module import TABLE_KIND, Module
 
 # Forms of what this pass looks at; all other instructions have the form of their immediates.
@@ -311,9 +311,7 @@ def constant_index(data: bytes, position: int) -> int:
 
 def _read_labels(data: bytes, position: int, depth: int) -> int:
     start = position
-    count, position = read_u32(data, position)
-    if count > len(data) - position:
-        raise MalformedModule(f"br_table claims {count} labels, more than the module has bytes left", start)
+    count, position = read_count(data, position, "br_table", "labels")
     for _ in range(count + 1):
         label, position = read_u32(data, position)
         if label > depth:

@@ -19,7 +19,7 @@ from typing import Final
 from caesura.errors import MalformedModule
 from caesura.wasm import instructions as table
 from caesura.wasm.immediates import read_prefixed, unknown_opcode
-from caesura.wasm.leb128 import read_s32, read_s33, read_s64, read_u32, read_u64
+from caesura.wasm.leb128 import read_count, read_s32, read_s33, read_s64, read_u32, read_u64
 from caesura.wasm.types import read_heap_type, read_value_type
 
 EMPTY_BLOCK: Final = -0x40
@@ -142,15 +142,8 @@ def _read_bytes(data: bytes, position: int, size: int) -> tuple[list[int], int]:
     return [int.from_bytes(data[position:end], "little")], end
 
 
-def _read_count(data: bytes, position: int, what: str) -> tuple[int, int]:
-    count, after = read_u32(data, position)
-    if count > len(data) - after:
-        raise MalformedModule(f"instruction claims {count} {what}, more than the module has bytes left", position)
-    return count, after
-
-
 def _read_labels(data: bytes, position: int) -> tuple[list[int], int]:
-    count, position = _read_count(data, position, "labels")
+    count, position = read_count(data, position, "instruction", "labels")
     labels: list[int] = []
     for _ in range(count + 1):
         label, position = read_u32(data, position)
@@ -159,7 +152,7 @@ def _read_labels(data: bytes, position: int) -> tuple[list[int], int]:
 
 
 def _read_types(data: bytes, position: int) -> tuple[list[int], int]:
-    count, position = _read_count(data, position, "types")
+    count, position = read_count(data, position, "instruction", "types")
     types: list[int] = []
     for _ in range(count):
         value_type, position = read_value_type(data, position)
@@ -181,7 +174,7 @@ def _read_cast(data: bytes, position: int) -> tuple[list[int], int]:
 def _read_try_table(data: bytes, position: int) -> tuple[list[int], int]:
     block_type, position = read_block_type(data, position)
     numbers = [block_type]
-    count, position = _read_count(data, position, "catch clauses")
+    count, position = read_count(data, position, "instruction", "catch clauses")
     for _ in range(count):
         start = position
         kind, position = _read_bytes(data, position, 1)

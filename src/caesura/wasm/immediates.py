@@ -11,7 +11,7 @@ from typing import Final
 
 from caesura.errors import MalformedModule
 from caesura.wasm.instructions import CODES, NAMES, ROWS
-from caesura.wasm.leb128 import read_u32
+from caesura.wasm.leb128 import read_count, read_u32
 
 # The code is no instruction.
 FORM_UNKNOWN: Final = -1
@@ -183,30 +183,21 @@ def skip_locals(data: bytes, position: int) -> int:
 
 
 def _skip_labels(data: bytes, position: int) -> int:
-    start = position
-    count, position = read_u32(data, position)
-    if count > len(data) - position:
-        raise MalformedModule(f"br_table claims {count} labels, more than the module has bytes left", start)
+    count, position = read_count(data, position, "br_table", "labels")
     for _ in range(count + 1):
         position = skip_leb(data, position, 5)
     return position
 
 
 def _skip_types(data: bytes, position: int) -> int:
-    start = position
-    count, position = read_u32(data, position)
-    if count > len(data) - position:
-        raise MalformedModule(f"select claims {count} types, more than the module has bytes left", start)
+    count, position = read_count(data, position, "select", "types")
     for _ in range(count):
         position = skip_block_type(data, position)
     return position
 
 
 def _skip_catches(data: bytes, position: int) -> int:
-    start = position
-    count, position = read_u32(data, position)
-    if count > len(data) - position:
-        raise MalformedModule(f"try_table claims {count} catch clauses, more than the module has bytes left", start)
+    count, position = read_count(data, position, "try_table", "catch clauses")
     for _ in range(count):
         if position >= len(data):
             raise MalformedModule("unexpected end of data inside a catch clause", position)

@@ -84,6 +84,14 @@ def _read_signed(data: bytes, position: int, width: int) -> tuple[int, int]:
     return value, position
 
 
+def read_count(data: bytes, position: int, owner: str, items: str) -> tuple[int, int]:
+    """Return how many items of at least a byte follow, and where; raises MalformedModule for more than can be there."""
+    count, after = read_u32(data, position)
+    if count > len(data) - after:
+        raise MalformedModule(f"{owner} claims {count} {items}, more than the module has bytes left", position)
+    return count, after
+
+
 def encode_unsigned(value: int) -> bytes:
     """Return the shortest encoding of a non-negative number."""
     if value < 0x80:
