@@ -35,6 +35,15 @@ _TYPES: Final = {FLAG: bool, TEXT: str, NUMBER: int, CHOICE: str}
 
 _MAXIMUM_PAGES: Final = 65536
 
+# What a flag and a list are where they are not given.
+_DEFAULTS: Final[dict[str, Any]] = {FLAG: False, LIST: ()}
+
+
+def _option(kind: str, help_text: str, *, default: Any = None, pass_argument: str = "", **more: Any) -> Any:
+    """Return a field: of which kind its values are, what it does, how Binaryen's pass argument is called."""
+    metadata = {"kind": kind, "pass_argument": pass_argument, "help": help_text, **more}
+    return field(default=_DEFAULTS.get(kind, default), metadata=metadata)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -45,200 +54,126 @@ class Options:
     value of the wrong kind, with the name of its field, and UsageError for options that exclude each other.
     """
 
-    imports: Sequence[str] = field(
-        default=(),
-        metadata={
-            "kind": LIST,
-            "pass_argument": "asyncify-imports",
-            "help": "the imports that may suspend, as module.name; all others then may not (default: every import may)",
-        },
+    imports: Sequence[str] = _option(
+        LIST,
+        "the imports that may suspend, as module.name; all others then may not (default: every import may)",
+        pass_argument="asyncify-imports",
     )
-    ignore_imports: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "asyncify-ignore-imports",
-            "help": "assume that no import may suspend, but for those on the import list",
-        },
+    ignore_imports: bool = _option(
+        FLAG,
+        "assume that no import may suspend, but for those on the import list",
+        pass_argument="asyncify-ignore-imports",
     )
-    ignore_indirect: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "asyncify-ignore-indirect",
-            "help": "assume that nothing suspends inside a call through a table or a reference, "
-            "but for such calls in functions on the add-list or the only-list",
-        },
+    ignore_indirect: bool = _option(
+        FLAG,
+        "assume that nothing suspends inside a call through a table or a reference, but for such calls in "
+        "functions on the add-list or the only-list",
+        pass_argument="asyncify-ignore-indirect",
     )
-    remove_list: Sequence[str] = field(
-        default=(),
-        metadata={
-            "kind": LIST,
-            "pass_argument": "asyncify-removelist",
-            "help": "functions that are never on the stack at a suspension, whatever the analysis says",
-        },
+    remove_list: Sequence[str] = _option(
+        LIST,
+        "functions that are never on the stack at a suspension, whatever the analysis says",
+        pass_argument="asyncify-removelist",
     )
-    add_list: Sequence[str] = field(
-        default=(),
-        metadata={
-            "kind": LIST,
-            "pass_argument": "asyncify-addlist",
-            "help": "functions to instrument even where the analysis sees no need",
-        },
+    add_list: Sequence[str] = _option(
+        LIST,
+        "functions to instrument even where the analysis sees no need",
+        pass_argument="asyncify-addlist",
     )
-    propagate_addlist: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "asyncify-propagate-addlist",
-            "help": "instrument the callers of functions on the add-list too, and theirs, and so on",
-        },
+    propagate_addlist: bool = _option(
+        FLAG,
+        "instrument the callers of functions on the add-list too, and theirs, and so on",
+        pass_argument="asyncify-propagate-addlist",
     )
-    only_list: Sequence[str] = field(
-        default=(),
-        metadata={
-            "kind": LIST,
-            "pass_argument": "asyncify-onlylist",
-            "help": "instrument these functions and no others; excludes the add-list and the remove-list",
-        },
+    only_list: Sequence[str] = _option(
+        LIST,
+        "instrument these functions and no others; excludes the add-list and the remove-list",
+        pass_argument="asyncify-onlylist",
     )
-    asserts: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "asyncify-asserts",
-            "help": "add checks that trap where a function that is not instrumented sees a suspension",
-        },
+    asserts: bool = _option(
+        FLAG,
+        "add checks that trap where a function that is not instrumented sees a suspension",
+        pass_argument="asyncify-asserts",
     )
-    ignore_unwind_from_catch: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "asyncify-ignore-unwind-from-catch",
-            "help": "silently ignore a suspension that starts inside an old-form catch body (unsafe in general)",
-        },
+    ignore_unwind_from_catch: bool = _option(
+        FLAG,
+        "silently ignore a suspension that starts inside an old-form catch body (unsafe in general)",
+        pass_argument="asyncify-ignore-unwind-from-catch",
     )
-    memory: str = field(
+    memory: str = _option(
+        TEXT,
+        "the exported name of the memory that holds the asyncify stack, in a module with several memories",
         default="memory",
-        metadata={
-            "kind": TEXT,
-            "pass_argument": "asyncify-memory",
-            "help": "the exported name of the memory that holds the asyncify stack, in a module with several memories",
-        },
+        pass_argument="asyncify-memory",
     )
-    in_secondary_memory: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "asyncify-in-secondary-memory",
-            "help": "keep the asyncify stack in a new memory of its own",
-        },
+    in_secondary_memory: bool = _option(
+        FLAG,
+        "keep the asyncify stack in a new memory of its own",
+        pass_argument="asyncify-in-secondary-memory",
     )
-    secondary_memory_size: int = field(
+    secondary_memory_size: int = _option(
+        NUMBER,
+        "the size of that new memory in pages of 64 KiB",
         default=1,
-        metadata={
-            "kind": NUMBER,
-            "pass_argument": "asyncify-secondary-memory-size",
-            "help": "the size of that new memory in pages of 64 KiB",
-        },
+        pass_argument="asyncify-secondary-memory-size",
     )
-    secondary_memory_maximum: int = field(
+    secondary_memory_maximum: int = _option(
+        NUMBER,
+        "up to how many pages that memory may grow (0: not at all, but with thunks 1024); only thunks grow it",
         default=0,
-        metadata={
-            "kind": NUMBER,
-            "pass_argument": "",
-            "help": "up to how many pages that memory may grow (0: not at all, but with thunks 1024); "
-            "only thunks grow it",
-        },
     )
-    two_bodies: str = field(
+    two_bodies: str = _option(
+        TEXT,
+        "which functions get a second body that only resumes, so that the first runs at nearly full speed: auto "
+        "(as optimize says), never, all, or a list of names",
         default="auto",
-        metadata={
-            "kind": TEXT,
-            "placeholder": "LIST",
-            "pass_argument": "",
-            "help": "which functions get a second body that only resumes, so that the first runs at nearly full speed: "
-            "auto (as optimize says), never, all, or a list of names",
-        },
+        placeholder="LIST",
     )
-    optimize: str = field(
+    optimize: str = _option(
+        CHOICE,
+        "size (no second bodies), balanced (second bodies for interpreters and for functions that look busy, for "
+        "about a quarter more bytes), or speed (for these, whatever they take, and every function with many call "
+        "sites, or with call sites in loops unless it is large)",
         default="balanced",
-        metadata={
-            "kind": CHOICE,
-            "choices": OPTIMIZE_CHOICES,
-            "pass_argument": "",
-            "help": "size (no second bodies), balanced (second bodies for interpreters and for functions that look "
-            "busy, for about a quarter more bytes), or speed (for these, whatever they take, and every function with "
-            "many call sites, or with call sites in loops unless it is large)",
-        },
+        choices=OPTIMIZE_CHOICES,
     )
-    no_multivalue: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "",
-            "help": "add no functions with several results, for tools that lack the multi-value feature; up to 5 bytes "
-            "more for each saved value",
-        },
+    no_multivalue: bool = _option(
+        FLAG,
+        "add no functions with several results, for tools that lack the multi-value feature; up to 5 bytes more "
+        "for each saved value",
     )
-    thunks: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "",
-            "help": "add the thunk ABI for hosts (docs/abi.md): one host call for a suspension, one guest call for a "
-            "resumption",
-        },
+    thunks: bool = _option(
+        FLAG,
+        "add the thunk ABI for hosts (docs/abi.md): one host call for a suspension, one guest call for a resumption",
     )
-    import_globals: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "asyncify-import-globals",
-            "help": "import the globals __asyncify_state and __asyncify_data from module env (dynamic linking)",
-        },
+    import_globals: bool = _option(
+        FLAG,
+        "import the globals __asyncify_state and __asyncify_data from module env (dynamic linking)",
+        pass_argument="asyncify-import-globals",
     )
-    export_globals: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "asyncify-export-globals",
-            "help": "export these two globals (dynamic linking)",
-        },
+    export_globals: bool = _option(
+        FLAG,
+        "export these two globals (dynamic linking)",
+        pass_argument="asyncify-export-globals",
     )
-    keep_dwarf: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "",
-            "help": "keep debug information (DWARF, where a source map lies, the build id), though it describes the "
-            "code as it was before (default: drop it, with a warning)",
-        },
+    keep_dwarf: bool = _option(
+        FLAG,
+        "keep debug information (DWARF, where a source map lies, the build id), though it describes the code as "
+        "it was before (default: drop it, with a warning)",
     )
-    keep_padding: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "",
-            "help": "keep the numbers that a linker padded so that it can patch them as they are, and with them all "
-            "offsets in functions that are not instrumented (default: write numbers in code in their shortest form)",
-        },
+    keep_padding: bool = _option(
+        FLAG,
+        "keep the numbers that a linker padded so that it can patch them as they are, and with them all offsets "
+        "in functions that are not instrumented (default: write numbers in code in their shortest form)",
     )
-    verbose: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "asyncify-verbose",
-            "help": "report for every function whether it is instrumented, and why",
-        },
+    verbose: bool = _option(
+        FLAG,
+        "report for every function whether it is instrumented, and why",
+        pass_argument="asyncify-verbose",
     )
-    strict: bool = field(
-        default=False,
-        metadata={
-            "kind": FLAG,
-            "pass_argument": "",
-            "help": "make warnings about lists errors: a name that matches nothing in the module",
-        },
+    strict: bool = _option(
+        FLAG,
+        "make warnings about lists errors: a name that matches nothing in the module",
     )
 
     def leaves_out(self) -> bool:
@@ -256,31 +191,34 @@ class Options:
                 raise TypeError(f"the option {item.name} is {_kind_of(value)}: expected {_kind_of(_TYPES[kind]())}")
         if not self.two_bodies:  # an empty list, which is one that was not given
             object.__setattr__(self, "two_bodies", Options.two_bodies)
-        if self.only_list and (self.add_list or self.remove_list):
-            raise UsageError("It makes no sense to use both an asyncify only-list together with another list.")
-        if self.import_globals and self.export_globals:
-            raise UsageError("import_globals and export_globals exclude each other: choose one")
-        if self.secondary_memory_size < 1 or self.secondary_memory_size > _MAXIMUM_PAGES:
-            raise UsageError(
-                f"the size of the secondary memory is {self.secondary_memory_size} pages: "
-                f"expected 1 to {_MAXIMUM_PAGES}"
-            )
-        if self.secondary_memory_maximum and not (
-            self.secondary_memory_size <= self.secondary_memory_maximum <= _MAXIMUM_PAGES
-        ):
-            raise UsageError(
-                f"the maximum of the secondary memory is {self.secondary_memory_maximum} "
-                f"page{'' if self.secondary_memory_maximum == 1 else 's'}: "
-                f"expected {self.secondary_memory_size} (its size) to {_MAXIMUM_PAGES}"
-            )
+        _check_exclusions(self)
+        _check_secondary_memory(self)
         if self.optimize not in OPTIMIZE_CHOICES:
             choices = ", ".join(OPTIMIZE_CHOICES)
             raise UsageError(f"optimize is '{self.optimize}': expected one of {choices}")
-        if self.thunks and self.import_globals and self.in_secondary_memory:
-            raise UsageError(
-                "import_globals excludes in_secondary_memory: modules that share the globals keep their frames "
-                "in the memory that they share"
-            )
+
+
+def _check_secondary_memory(options: Options) -> None:
+    size, maximum = options.secondary_memory_size, options.secondary_memory_maximum
+    if not 1 <= size <= _MAXIMUM_PAGES:
+        raise UsageError(f"the size of the secondary memory is {size} pages: expected 1 to {_MAXIMUM_PAGES}")
+    if maximum and not size <= maximum <= _MAXIMUM_PAGES:
+        raise UsageError(
+            f"the maximum of the secondary memory is {maximum} page{'' if maximum == 1 else 's'}: "
+            f"expected {size} (its size) to {_MAXIMUM_PAGES}"
+        )
+
+
+def _check_exclusions(options: Options) -> None:
+    if options.only_list and (options.add_list or options.remove_list):
+        raise UsageError("It makes no sense to use both an asyncify only-list together with another list.")
+    if options.import_globals and options.export_globals:
+        raise UsageError("import_globals and export_globals exclude each other: choose one")
+    if options.thunks and options.import_globals and options.in_secondary_memory:
+        raise UsageError(
+            "import_globals excludes in_secondary_memory: modules that share the globals keep their frames "
+            "in the memory that they share"
+        )
 
 
 def _entries(name: str, value: object) -> tuple[str, ...]:
