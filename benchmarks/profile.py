@@ -30,7 +30,7 @@ _ROOT: Final = "pipeline.instrument_as"
 
 # A step, and the functions that are it: module and qualified name.
 STEPS: Final = {
-    "read the module": ("module.Module.__init__", "prepare.prepare", "naming.FunctionNames.__init__"),
+    "read the module": ("module.Module.__init__", "given.read_given"),
     "call graph, who may suspend": (
         "calls.read_calls",
         "suspension.find_suspending",
@@ -43,12 +43,13 @@ STEPS: Final = {
     "regions, numbers": ("regions.lay_out",),
     "liveness, frames, pads": ("liveness.live_locals", "frame.Frame.__init__", "pads.group_by_live"),
     "write code": (
-        "rewrite.Rewriter.__init__",
-        "rewrite.Rewriter.run",
-        "two_bodies.ResumeBody.write",
-        "two_bodies.NormalBody.write",
+        "one_body.write_one_body",
+        "resume_body.ResumeBody.__init__",
+        "resume_body.ResumeBody.write",
+        "normal_body.NormalBody.__init__",
+        "normal_body.NormalBody.write",
     ),
-    "put sections together, report": ("pipeline._Pipeline._assemble", "pipeline._Pipeline._report"),
+    "put sections together, report": ("assembly.assemble", "pipeline._report"),
     "the rest": (_ROOT,),
 }
 _PROGRAMS: Final = [program for program in REAL if program.name in ("PHP", "SQLite")]

@@ -8,8 +8,11 @@ import pytest
 
 import caesura
 from caesura.analysis.body import Body
+from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.frame import Frame
+from caesura.instrument.frames.late import NOTHING_LATE
 from caesura.instrument.plan.plan import Saved
+from caesura.instrument.plan.regions import lay_out
 from caesura.instrument.write.dispatch import br_table
 from tests.instrument.building import HEADER, assert_valid, leb, module, name, section, vector
 from tests.support.node import run_driver
@@ -38,12 +41,13 @@ def test_tables_in_several_parts(cases: int, most: int) -> None:
     """The code goes where one table would go, whatever the number."""
     body = Body()
     body.local_count = 1
-    frame = Frame(body, [], Saved([], set(), set()), has_site_local=False)
-    code = br_table(frame, list(range(cases)), cases, most)
-    assert len(frame.new_runs()) == (1 if cases > most else 0)
+    layout = lay_out(body, [], set(), [], 0)
+    added = AddedLocals(Frame(body, Saved([], set(), set()), [], layout, NOTHING_LATE, has_site_local=False))
+    code = br_table(added, list(range(cases)), cases, most)
+    assert len(added.runs()) == (1 if cases > most else 0)
     starts = b"\x02\x40" * (cases + 1)
     ends = b"".join(END + b"\x41" + leb(case) + b"\x0f" for case in range(cases + 1))  # i32.const, return
-    new = sum(count for _, count in frame.new_runs())
+    new = sum(count for _, count in added.runs())
     function = b"\x01" + leb(new) + b"\x7f" + starts + b"\x20\0" + code + ends + END
     binary = (
         HEADER

@@ -15,7 +15,7 @@ from caesura.options import Options
 from caesura.report import Instrumented
 
 if TYPE_CHECKING:
-    from caesura.instrument.pipeline import Progress
+    from caesura.instrument.rewriting import Progress
 
 _DEFAULT_OPTIONS: Final = Options()
 

@@ -6,18 +6,27 @@ other. So a function that is refused does not end the work; only when all have b
 
 from __future__ import annotations
 
-from caesura.errors import UnsupportedModule
+from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.instrument.given import Given
 
 
 class Refusals:
-    """The functions of a module that were refused, in order; each error says where."""
+    """The functions of a module that were refused, in order; errors say where in the file that was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Given) -> None:
+        self._given = given
         self._errors: list[UnsupportedModule] = []
 
-    def add(self, error: UnsupportedModule) -> None:
-        """Note a function that is refused."""
-        self._errors.append(error)
+    def add(self, own: int, error: UnsupportedModule) -> None:
+        """Note an own function that is refused."""
+        offset, function = self._given.place(own, error.offset)
+        self._errors.append(UnsupportedModule(error.reason, offset, function, error.kind))
+
+    def located(self, own: int, error: Exception) -> MalformedModule:
+        """Return what is wrong with an own function, which ends the work, as an error that says where."""
+        if isinstance(error, MalformedModule):
+            return MalformedModule(error.reason, *self._given.place(own, error.offset))
+        return MalformedModule("this is not valid code", *self._given.place(own, self._given.module.body_starts[own]))
 
     def check(self) -> None:
         """Raise UnsupportedModule, for the first function and with what there is besides, if any was refused."""

@@ -18,15 +18,15 @@ from caesura.analysis.calls import CallGraph, read_calls
 from caesura.analysis.lists import resolve_lists
 from caesura.analysis.suspension import INDIRECT_CALL, LISTED, RUNTIME, Lists, Suspension, find_suspending
 from caesura.instrument.abi.naming import FunctionNames
-from caesura.instrument.abi.prepare import prepare
+from caesura.instrument.abi.renumbered import renumber
 from caesura.options import Options
 from caesura.wasm.module import Module
 
 
 def decisions(module: Module, options: Options) -> Iterator[str]:
     """Return the lines, without their `[asyncify]`, for a module that the transformation accepts."""
-    prepared = prepare(module, options)
-    module = prepared.module
+    renumbered = renumber(module, options)
+    module = renumbered.module
     graph = read_calls(module)
     names = FunctionNames(module).names
     imports = [f"{item.module}.{item.name}" for item in module.function_imports()]
@@ -35,7 +35,7 @@ def decisions(module: Module, options: Options) -> Iterator[str]:
     without_only = replace(options, only_list=())
     first_lists = resolve_lists(without_only, imports, names, [])
     all_imports = resolve_lists(replace(without_only, remove_list=()), imports, names, []).imports
-    suspension = find_suspending(module, graph, first_lists, prepared.runtime_functions)
+    suspension = find_suspending(module, graph, first_lists, renumbered.runtime_functions)
     for index, import_name in enumerate(imports):
         if names[index] == import_name:
             names[index] = f"fimport${index}"

@@ -41,17 +41,18 @@ def write_host_sections(
     graph: CallGraph,
     suspension: Suspension,
     shadow_stack: ShadowStack,
-    added_memory: bool,
     edits: SectionEdits,
+    *,
+    adds_memory: bool,
 ) -> None:
-    """Add the sections that this module's hosts need. `added_memory`: the transformation gave it its memory."""
+    """Add the sections that this module's hosts need. `adds_memory`: the transformation gave it its memory."""
     results = _results(module, suspension)
     if results:
         edits.custom[RESULTS_SECTION] = results
     exported = _exported_imports(module, suspension) if options.thunks else b""
     if exported:
         edits.custom[EXPORTED_IMPORTS_SECTION] = exported
-    facts = (Fact.BY_LISTS if _chosen_by_lists(options) else 0) | (Fact.ADDED_MEMORY if added_memory else 0)
+    facts = (Fact.BY_LISTS if _chosen_by_lists(options) else 0) | (Fact.ADDED_MEMORY if adds_memory else 0)
     if shadow_stack.unclear:
         facts |= Fact.UNCLEAR_STACK
     if shadow_stack.is_fixed:

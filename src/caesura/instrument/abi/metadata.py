@@ -29,8 +29,9 @@ def write_metadata(
     bodies: list[bytes],
     shortened: dict[int, Shortened],
     new_names: NewNames,
-    always_named: bool,
     edits: SectionEdits,
+    *,
+    always_named: bool,
 ) -> None:
     """Bring the custom sections of a module up to date.
 

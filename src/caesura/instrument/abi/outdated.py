@@ -31,7 +31,7 @@ def is_debug_information(section: Section) -> bool:
     return section.name.startswith(_DEBUG_PREFIXES) or section.name in _DEBUG_NAMES
 
 
-def drop_outdated(module: Module, keep_dwarf: bool, edits: SectionEdits, warnings: list[str]) -> None:
+def drop_outdated(module: Module, edits: SectionEdits, warnings: list[str], *, keep_dwarf: bool) -> None:
     """Drop what an instrumented module must not keep; debug information stays with `keep_dwarf`."""
     debug = [section for section in module.sections if is_debug_information(section)]
     if not keep_dwarf:

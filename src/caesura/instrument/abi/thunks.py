@@ -35,8 +35,8 @@ from caesura.abi import (
 )
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.errors import UnsupportedModule
-from caesura.instrument.abi.runtime import NOT_SHARED, Runtime
-from caesura.instrument.abi.tables import FunctionTable
+from caesura.instrument.abi.helpers import FrameHelpers
+from caesura.instrument.abi.stack_code import NOT_SHARED
 from caesura.wasm import code as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.module import Module
@@ -57,15 +57,15 @@ class Thunks:
     `stack_pointer` is the shadow stack's global, or -1. With `shares_globals` other modules have the same state.
     """
 
-    def __init__(
-        self, module: Module, functions: FunctionTable, runtime: Runtime, stack_pointer: int, shares_globals: bool
-    ) -> None:
+    def __init__(self, module: Module, helpers: FrameHelpers, stack_pointer: int, *, shares_globals: bool) -> None:
+        stack = helpers.stack
         self._module = module
         self._shares_globals = shares_globals
-        self._functions = functions
-        self._runtime = runtime
+        self._functions = stack.functions
+        self._helpers = helpers
+        self._stack = stack
         # The field that exchanges it has the asyncify memory's pointer type; another one cannot be exchanged.
-        if stack_pointer >= 0 and module.globals[stack_pointer].type != runtime.pointer:
+        if stack_pointer >= 0 and module.globals[stack_pointer].type != stack.pointer:
             stack_pointer = -1
         self.stack_pointer = stack_pointer
         # The entry thunks by function, and the functions that they share, the last ones by the results passed through.
@@ -79,10 +79,10 @@ class Thunks:
 
     def accessors(self) -> list[tuple[str, int]]:
         """Add the functions that read and set the control block's address; return (export name, function)."""
-        runtime = self._runtime
-        pointer = (runtime.pointer,)
-        reader = self._functions.add(DATA_POINTER, (), pointer, [], runtime.data_get)
-        writer = self._functions.add(SET_DATA_POINTER, pointer, (), [], c.LOCAL_GET + b"\0" + runtime.data_set)
+        stack = self._stack
+        pointer = (stack.pointer,)
+        reader = self._functions.add(DATA_POINTER, (), pointer, [], stack.data_get)
+        writer = self._functions.add(SET_DATA_POINTER, pointer, (), [], c.LOCAL_GET + b"\0" + stack.data_set)
         return [(DATA_POINTER, reader), (SET_DATA_POINTER, writer)]
 
     def global_exports(self) -> list[tuple[str, int]]:
@@ -98,7 +98,7 @@ class Thunks:
         Names of import thunks are all the same: with those of the imports they would be half of what thunks take.
         """
         definition = self._module.function_type(function)
-        code = self._runtime.state_get + c.IF_EMPTY + c.CALL + encode_unsigned(self._rejoin())
+        code = self._stack.state_get + c.IF_EMPTY + c.CALL + encode_unsigned(self._rejoin())
         if self._lie_in_block(definition.results):
             code += c.IF_EMPTY + self._take_results(definition.results) + c.RETURN + c.END
         else:  # the import is called again, but for while the guest unwinds
@@ -132,7 +132,7 @@ class Thunks:
             code = self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + _I32_EQ
             code += c.IF_EMPTY + self._set_state(State.UNWINDING)
             if self._shares_globals:
-                below = self._runtime.state_get + c.IF_EMPTY + self._push_marker(_SUSPENDED_BELOW) + _ELSE
+                below = self._stack.state_get + c.IF_EMPTY + self._push_marker(_SUSPENDED_BELOW) + _ELSE
                 code = below + code + self._push_marker(_SUSPENDED_BY_HOST) + c.END
             code += c.END
             self._parting = self._functions.add("asyncify_part", (), (), [], code)
@@ -150,45 +150,52 @@ class Thunks:
         return c.CALL + encode_unsigned(self._results[results])
 
     def _push_marker(self, marker: int) -> bytes:
-        return c.CONST_I32 + encode_signed(marker) + c.CALL + encode_unsigned(self._runtime.push((I32,)))
+        return c.CONST_I32 + encode_signed(marker) + c.CALL + encode_unsigned(self._helpers.push((I32,)))
 
     def _pop_marker(self) -> bytes:
-        return c.CALL + encode_unsigned(self._runtime.pop((I32,)))
+        return c.CALL + encode_unsigned(self._helpers.pop((I32,)))
 
     def _load_results(self, types: tuple[int, ...]) -> bytes:
         code = b""
         for place in range(len(types)):
             offset = RESULTS_OFFSET + RESULT_SIZE * place
-            code += self._runtime.data_get + c.load(types[place], self._runtime.memory, offset)
+            code += self._stack.data_get + c.load(types[place], self._stack.memory, offset)
         return code
 
-    def entry_thunk(self, function: int, import_thunk: int = -1) -> int:
+    def entry_thunk(self, function: int) -> int:
         """Return the thunk of an exported function, which is added at its first export.
 
-        `import_thunk` is that of an import that the module exports again. Entry thunks have the names of their exports.
+        Entry thunks have the names of their exports.
         """
         if function not in self._entry_thunks:
-            code = self._entry_of_import(function, import_thunk) if import_thunk >= 0 else self._entry(function)
-            type_index = self._module.function_types[function]
-            thunk = self._functions.add_of_type("asyncify_entry", type_index, [], code)
-            self._entry_thunks[function] = thunk
+            self._add_entry(function, self._entry(function))
         return self._entry_thunks[function]
+
+    def entry_thunk_of_import(self, function: int, import_thunk: int, helpers: FrameHelpers) -> int:
+        """Return the entry thunk of an import that the module exports again, given its import thunk."""
+        if function not in self._entry_thunks:
+            self._add_entry(function, self._entry_of_import(function, import_thunk, helpers))
+        return self._entry_thunks[function]
+
+    def _add_entry(self, function: int, code: bytes) -> None:
+        type_index = self._module.function_types[function]
+        self._entry_thunks[function] = self._functions.add_of_type("asyncify_entry", type_index, [], code)
 
     def _entry(self, function: int) -> bytes:
         """Return an entry thunk's code; the stack pointer that it saves stays below the arguments and the results."""
         leave = self._leave(self._module.function_type(function).results)
         return self._enter() + self._call_with_arguments(function, function) + leave
 
-    def _entry_of_import(self, function: int, import_thunk: int) -> bytes:
+    def _entry_of_import(self, function: int, import_thunk: int, helpers: FrameHelpers) -> bytes:
         """Return the code of the entry thunk of an import that is exported again.
 
         Nothing else is on the stack then, so the entry thunk pushes a frame itself: hosts take a suspension without
         frames for one that was lost.
         """
         frame = (I32,)
-        pop = self._state_is(State.REWINDING) + c.IF_EMPTY + c.CALL + encode_unsigned(self._runtime.pop(frame)) + c.DROP
+        pop = self._state_is(State.REWINDING) + c.IF_EMPTY + c.CALL + encode_unsigned(helpers.pop(frame)) + c.DROP
         push = self._state_is(State.UNWINDING) + c.IF_EMPTY + c.CONST_I32 + b"\0"
-        push += c.CALL + encode_unsigned(self._runtime.push(frame)) + c.END
+        push += c.CALL + encode_unsigned(helpers.push(frame)) + c.END
         call = self._call_with_arguments(function, import_thunk)
         leave = self._leave(self._module.function_type(function).results)
         return self._enter() + pop + c.END + call + push + leave
@@ -229,27 +236,27 @@ class Thunks:
 
     def _saved(self) -> tuple[int, ...]:
         """Return the types of what an entry thunk keeps while it runs: the shadow stack pointer, if there is one."""
-        return (self._runtime.pointer,) if self.stack_pointer >= 0 else ()
+        return (self._stack.pointer,) if self.stack_pointer >= 0 else ()
 
     def _switch_stack(self, saved: int) -> bytes:
         """Save the shadow stack pointer in a local and take the one in the control block, if there is one."""
         if self.stack_pointer < 0:
             return b""
-        runtime = self._runtime
+        stack = self._stack
         given = encode_unsigned(saved + 1)
         code = self._stack_get() + c.LOCAL_SET + encode_unsigned(saved)
-        code += runtime.data_get + c.load(runtime.pointer, runtime.memory, STACK_POINTER_OFFSET) + c.LOCAL_SET + given
-        code += c.LOCAL_GET + given + (c.I32_EQZ if runtime.pointer == I32 else c.I64_EQZ) + c.I32_EQZ + c.IF_EMPTY
+        code += stack.data_get + c.load(stack.pointer, stack.memory, STACK_POINTER_OFFSET) + c.LOCAL_SET + given
+        code += c.LOCAL_GET + given + (c.I32_EQZ if stack.pointer == I32 else c.I64_EQZ) + c.I32_EQZ + c.IF_EMPTY
         code += c.LOCAL_GET + given + self._stack_set()
-        code += runtime.data_get + c.constant(runtime.pointer, 0)
-        code += c.store(runtime.pointer, runtime.memory, STACK_POINTER_OFFSET)
+        code += stack.data_get + c.constant(stack.pointer, 0)
+        code += c.store(stack.pointer, stack.memory, STACK_POINTER_OFFSET)
         return code + c.END
 
     def _leave_stack_pointer(self) -> bytes:
         if self.stack_pointer < 0:
             return b""
-        runtime = self._runtime
-        return runtime.data_get + self._stack_get() + c.store(runtime.pointer, runtime.memory, STACK_POINTER_OFFSET)
+        stack = self._stack
+        return stack.data_get + self._stack_get() + c.store(stack.pointer, stack.memory, STACK_POINTER_OFFSET)
 
     def _stack_get(self) -> bytes:
         return c.GLOBAL_GET + encode_unsigned(self.stack_pointer)
@@ -258,17 +265,17 @@ class Thunks:
         return c.GLOBAL_SET + encode_unsigned(self.stack_pointer)
 
     def _state_is(self, state: int) -> bytes:
-        return self._runtime.state_get + c.CONST_I32 + encode_signed(state) + _I32_EQ
+        return self._stack.state_get + c.CONST_I32 + encode_signed(state) + _I32_EQ
 
     def _set_state(self, state: int) -> bytes:
-        return c.CONST_I32 + encode_signed(state) + self._runtime.state_set
+        return c.CONST_I32 + encode_signed(state) + self._stack.state_set
 
     def _status(self) -> bytes:
-        return self._runtime.data_get + c.load(I32, self._runtime.memory, STATUS_OFFSET)
+        return self._stack.data_get + c.load(I32, self._stack.memory, STATUS_OFFSET)
 
     def _set_status(self, status: int) -> bytes:
         constant = c.CONST_I32 + encode_signed(status)
-        return self._runtime.data_get + constant + c.store(I32, self._runtime.memory, STATUS_OFFSET)
+        return self._stack.data_get + constant + c.store(I32, self._stack.memory, STATUS_OFFSET)
 
     def _zeros(self, types: tuple[int, ...], name: str) -> bytes:
         code = b""

@@ -19,7 +19,7 @@ frame's address would be one more value that all loops pass through.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from caesura.analysis.body import Body
 from caesura.analysis.liveness import Liveness
@@ -33,18 +33,31 @@ from caesura.wasm.leb128 import encode_unsigned
 _FEW_SITES: Final = 8
 
 
-class Late:
-    """`at_heads` are the locals to set at the heads of regions, by region, and `late` all of them, ascending; `early`
+class LateLocals(NamedTuple):
+    """`at_heads` are the locals to set at the heads of regions, by region, and `locals` all of them, ascending; `early`
     are those that the cold arm has to set, which some of the late ones are as well.
     """
 
-    def __init__(self, at_heads: dict[int, list[int]], late: list[int], early: set[int]) -> None:
-        self.at_heads = at_heads
-        self.late = late
-        self.early = early
+    at_heads: dict[int, list[int]]
+    locals: list[int]
+    early: set[int]
 
 
-def late_at_landings(body: Body, layout: Layout, liveness: Liveness, plan: Plan) -> Late | None:
+class LateCode(NamedTuple):
+    """What sets late locals in a function with one body.
+
+    `setters` are, by local, the code by which the cold arm takes its value from the operand stack; `arms` are, by
+    region, the code that sets locals at its head.
+    """
+
+    setters: dict[int, bytes]
+    arms: dict[int, bytes]
+
+
+NOTHING_LATE: Final = LateCode({}, {})
+
+
+def late_at_landings(body: Body, layout: Layout, liveness: Liveness, plan: Plan) -> LateLocals | None:
     """Return which locals the landing points of a function with one body get late; None where there are none."""
     sites = len(liveness.each_landing)  # none where every local counts as live everywhere
     if not 0 < sites <= _FEW_SITES:
@@ -63,7 +76,7 @@ def late_at_landings(body: Body, layout: Layout, liveness: Liveness, plan: Plan)
     return _late(body, masks)
 
 
-def late_handed_over(body: Body, normal: Layout, liveness: Liveness, plan: Plan, loops: list[int]) -> Late | None:
+def late_handed_over(body: Body, normal: Layout, liveness: Liveness, plan: Plan, loops: list[int]) -> LateLocals | None:
     """Return which locals the hand-off loops of a normal body get late; None where there are none."""
     masks = [0] * len(normal.regions)
     for place in range(len(loops)):
@@ -85,7 +98,16 @@ def set_from(local: int, carrier: int) -> bytes:
     return c.GLOBAL_GET + encode_unsigned(carrier) + c.LOCAL_SET + encode_unsigned(local)
 
 
-def arms(late: Late, carriers: dict[int, int]) -> dict[int, bytes]:
+def code_of(late: LateLocals, carriers: dict[int, int]) -> LateCode:
+    """Return the code for late locals in a function with one body, given the globals that carry them."""
+    setters: dict[int, bytes] = {}
+    for local in late.locals:
+        keep = c.LOCAL_TEE + encode_unsigned(local) if local in late.early else b""
+        setters[local] = keep + c.GLOBAL_SET + encode_unsigned(carriers[local])
+    return LateCode(setters, arms_of(late, carriers))
+
+
+def arms_of(late: LateLocals, carriers: dict[int, int]) -> dict[int, bytes]:
     """Return the code that sets the late locals, by region, given the globals that carry them."""
     return {
         region: b"".join([set_from(local, carriers[local]) for local in chosen])
@@ -93,7 +115,7 @@ def arms(late: Late, carriers: dict[int, int]) -> dict[int, bytes]:
     }
 
 
-def _late(body: Body, masks: list[int]) -> Late | None:
+def _late(body: Body, masks: list[int]) -> LateLocals | None:
     everything = 0
     at_heads: dict[int, list[int]] = {}
     for region in range(1, len(masks)):
@@ -102,7 +124,7 @@ def _late(body: Body, masks: list[int]) -> Late | None:
             at_heads[region] = _bits(masks[region], body)
     if not at_heads:
         return None
-    return Late(at_heads, _bits(everything, body), set(_bits(masks[0], body)))
+    return LateLocals(at_heads, _bits(everything, body), set(_bits(masks[0], body)))
 
 
 def _sets_late(layout: Layout, region: int) -> bool:

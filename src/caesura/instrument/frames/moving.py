@@ -9,93 +9,134 @@ inline.
 
 from __future__ import annotations
 
-from caesura.instrument.abi.chunks import Shape, frame_places
-from caesura.instrument.abi.runtime import Runtime
+from typing import Final, NamedTuple
+
+from caesura.instrument.abi.chunks import POPPED_AT_ONCE, PUSHED_AT_ONCE, Shape, chunks_of, frame_places, parts_of
+from caesura.instrument.abi.helpers import FrameHelpers
+from caesura.instrument.abi.stack_code import NOT_SHARED, StackCode
+from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.frame import Frame
 from caesura.wasm import code as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import I32
 
 
-def push_frame(runtime: Runtime, frame: Frame, number: int) -> bytes:
-    """Return the code that pushes a frame with this call site number; -1: the number is on the operand stack."""
-    constant = b"" if number < 0 else c.CONST_I32 + encode_signed(number)
-    if frame.pushed:
-        return constant + _push_pieces(runtime, frame)
-    code = b""
-    if number < 0:
-        place = encode_unsigned(frame.number_local())
-        code = c.LOCAL_SET + place
-        constant = c.LOCAL_GET + place
-    address = encode_unsigned(frame.address_local(runtime.pointer))
-    return code + push_inline(runtime, frame.shape, address, constant, frame.values, frame.room)
+class Moves(NamedTuple):
+    """How a function moves its frames.
 
-
-def pop_frame(runtime: Runtime, frame: Frame, wants_number: bool) -> bytes:
-    """Return the code that pops a frame, sets the locals, and leaves the call site number on the operand stack.
-
-    Where that is not wanted, `leaves_number` tells whether it is there all the same.
+    `pushed` and `popped` are the pieces that helpers move, or nothing where the function does it itself; then `room`
+    and `release` are the shared functions that make room and free it, or NOT_SHARED.
     """
-    if frame.popped:
-        return _pop_pieces(runtime, frame)
-    address = encode_unsigned(frame.address_local(runtime.pointer))
-    setters = [frame.setter(local) for local in frame.values]
-    release = runtime.release() if runtime.shares_release else frame.release
-    return pop_inline(runtime, frame.shape, address, setters, wants_number, release)
+
+    pushed: list[Shape]
+    popped: list[Shape]
+    room: int = NOT_SHARED
+    release: int = NOT_SHARED
 
 
-def leaves_number(frame: Frame, wants_number: bool) -> bool:
-    """Tell whether `pop_frame` leaves the number of the call site on the operand stack."""
-    return wants_number or bool(frame.popped)
+MOVED_INLINE: Final = Moves([], [])
 
 
-def push_inline(runtime: Runtime, shape: Shape, address: bytes, number: bytes, values: list[int], room: int) -> bytes:
+def move_in_chunks(shape: Shape, helpers: FrameHelpers, *, is_for_size: bool) -> Moves:
+    """Return how a function of a large module moves its frames.
+
+    Where not only size counts helpers move less at once, so that their calls take less of the native stack.
+    """
+    chunks = chunks_of(shape)
+    pointer_size = helpers.stack.pointer_size
+    pushed = chunks if is_for_size else parts_of(chunks, PUSHED_AT_ONCE, pointer_size)
+    if helpers.loads_inline:
+        return Moves(pushed, [])
+    return Moves(pushed, chunks if is_for_size else parts_of(chunks, POPPED_AT_ONCE, pointer_size))
+
+
+class FrameCode:
+    """Writes the code that moves the frames of one function. `added` are the function's added locals."""
+
+    def __init__(self, helpers: FrameHelpers, frame: Frame, moves: Moves, added: AddedLocals) -> None:
+        self.added = added
+        self._helpers = helpers
+        self._stack = helpers.stack
+        self._frame = frame
+        self._moves = moves
+
+    def push(self, number: int | None) -> bytes:
+        """Return the code that pushes a frame with this call site number; None: the number is on the operand stack."""
+        constant = b"" if number is None else c.CONST_I32 + encode_signed(number)
+        if self._moves.pushed:
+            return constant + self._push_pieces()
+        code = b""
+        if number is None:
+            place = encode_unsigned(self.added.number())
+            code = c.LOCAL_SET + place
+            constant = c.LOCAL_GET + place
+        address = encode_unsigned(self.added.address(self._stack.pointer))
+        frame = self._frame
+        return code + push_inline(self._stack, frame.shape, address, constant, frame.values, self._moves.room)
+
+    def pop(self, *, wants_number: bool) -> bytes:
+        """Return the code that pops a frame, sets the locals, and leaves the call site number on the operand stack.
+
+        Where that is not wanted, `leaves_number` tells whether it is there all the same.
+        """
+        if self._moves.popped:
+            return self._pop_pieces()
+        frame = self._frame
+        address = encode_unsigned(self.added.address(self._stack.pointer))
+        setters = [frame.setter(local) for local in frame.values]
+        release = self._stack.release() if self._helpers.loads_inline else self._moves.release
+        return pop_inline(self._stack, frame.shape, address, setters, release, wants_number=wants_number)
+
+    def leaves_number(self, *, wants_number: bool) -> bool:
+        """Tell whether `pop` leaves the number of the call site on the operand stack."""
+        return wants_number or bool(self._moves.popped)
+
+    def _push_pieces(self) -> bytes:
+        code: list[bytes] = []
+        values = self._frame.values
+        place = -1  # the site number, which is on the stack already
+        for piece in self._moves.pushed:
+            for _ in piece:
+                if place >= 0:
+                    code.append(c.LOCAL_GET + encode_unsigned(values[place]))
+                place += 1
+            code.append(c.CALL + encode_unsigned(self._helpers.push(piece)))
+        return b"".join(code)
+
+    def _pop_pieces(self) -> bytes:
+        """Return the calls that pop the frame, last piece first, and leave the site number on the stack."""
+        code: list[bytes] = []
+        frame = self._frame
+        pieces = self._moves.popped
+        end = len(frame.shape)
+        for number in range(len(pieces) - 1, -1, -1):
+            code.append(c.CALL + encode_unsigned(self._helpers.pop(pieces[number])))
+            start = end - len(pieces[number])
+            for place in range(end - 1, max(start, 1) - 1, -1):
+                code.append(frame.setter(frame.values[place - 1]))
+            end = start
+        return b"".join(code)
+
+
+def push_inline(stack: StackCode, shape: Shape, address: bytes, number: bytes, values: list[int], room: int) -> bytes:
     """Return the code that pushes a frame, given its locals, one for the address, and the code of its number.
 
     `room` is the shared function that makes room, or NOT_SHARED.
     """
-    offsets, size = frame_places(shape, runtime.pointer_size)
+    offsets, size = frame_places(shape, stack.pointer_size)
     getters = [number] + [c.LOCAL_GET + encode_unsigned(value) for value in values]
-    return runtime.push_values(shape, offsets, size, address, getters, room)
+    return stack.push_values(shape, offsets, size, address, getters, room)
 
 
 def pop_inline(
-    runtime: Runtime, shape: Shape, address: bytes, setters: list[bytes], wants_number: bool, release: int
+    stack: StackCode, shape: Shape, address: bytes, setters: list[bytes], release: int, *, wants_number: bool
 ) -> bytes:
     """Return the code that pops a frame, given what takes its values from the stack and a local for the address.
 
     `release` is the shared function that frees its bytes, or NOT_SHARED.
     """
-    offsets, size = frame_places(shape, runtime.pointer_size)
-    loads = [
-        c.load(shape[place], runtime.memory, offsets[place]) + setters[place - 1] for place in range(1, len(shape))
-    ]
+    offsets, size = frame_places(shape, stack.pointer_size)
+    loads = [c.load(shape[place], stack.memory, offsets[place]) + setters[place - 1] for place in range(1, len(shape))]
     if wants_number:
-        loads.append(c.load(I32, runtime.memory, 0))
-    return runtime.pop_values(loads, size, address, release)
-
-
-def _push_pieces(runtime: Runtime, frame: Frame) -> bytes:
-    code: list[bytes] = []
-    place = -1  # the site number, which is on the stack already
-    for piece in frame.pushed:
-        for _ in piece:
-            if place >= 0:
-                code.append(c.LOCAL_GET + encode_unsigned(frame.values[place]))
-            place += 1
-        code.append(c.CALL + encode_unsigned(runtime.push(piece)))
-    return b"".join(code)
-
-
-def _pop_pieces(runtime: Runtime, frame: Frame) -> bytes:
-    """Return the calls that pop the frame, last piece first, and leave the site number on the stack."""
-    code: list[bytes] = []
-    end = len(frame.shape)
-    for number in range(len(frame.popped) - 1, -1, -1):
-        piece = frame.popped[number]
-        code.append(c.CALL + encode_unsigned(runtime.pop(piece)))
-        start = end - len(piece)
-        for place in range(end - 1, max(start, 1) - 1, -1):
-            code.append(frame.setter(frame.values[place - 1]))
-        end = start
-    return b"".join(code)
+        loads.append(c.load(I32, stack.memory, 0))
+    return stack.pop_values(loads, size, address, release)

@@ -11,7 +11,7 @@ that is dead were built first: for the same bytes there were four instead of ten
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 # Sets that are compared with each other; beyond this, rarer ones get the smallest pad that fits.
 _MAXIMUM_SETS: Final = 256
@@ -23,16 +23,19 @@ _ZERO_BYTES: Final = 4
 _WORTH: Final = 4
 
 
-class Pads:
+class Pads(NamedTuple):
     """`of_site` is the pad of each call site, `live` the locals live at each pad, as bits, `parents` the pad behind it.
 
     Pad 0 is the root, of which the parent is -1. Parents come before their children.
     """
 
-    def __init__(self, of_site: list[int], live: list[int], parents: list[int]) -> None:
-        self.of_site = of_site
-        self.live = live
-        self.parents = parents
+    of_site: list[int]
+    live: list[int]
+    parents: list[int]
+
+
+# One place to unwind to from all call sites, with nothing to zero.
+ONE_PAD: Final = Pads([], [], [])
 
 
 class _Tree:

@@ -19,11 +19,10 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.instrument.abi.chunks import Shape
-from caesura.instrument.abi.runtime import NOT_SHARED, Runtime
+from caesura.instrument.abi.helpers import FrameHelpers
+from caesura.instrument.abi.stack_code import NOT_SHARED
 from caesura.instrument.frames.frame import Frame
-from caesura.instrument.frames.moving import pop_inline, push_inline
-from caesura.instrument.write.bodies import Prepared
-from caesura.options import Options
+from caesura.instrument.frames.moving import MOVED_INLINE, Moves, pop_inline, push_inline
 from caesura.wasm.code import LOCAL_SET, value_size
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
@@ -71,61 +70,69 @@ def default_moves(module: Module, instrumented: list[bool]) -> int:
     return PIECES if functions <= _MAXIMUM_FUNCTIONS and size <= _MAXIMUM_CODE else SHARED
 
 
-def choose_moves(functions: list[Prepared], runtime: Runtime, options: Options, moves: int) -> None:
-    """Set how each function pushes and pops its frames; `moves` is PIECES or INLINE."""
-    is_for_size = options.optimize == "size"
+def choose_moves(
+    frames: list[Frame],
+    calls_itself: list[bool],
+    helpers: FrameHelpers,
+    moves: int,
+    *,
+    is_for_size: bool,
+    no_multivalue: bool,
+) -> tuple[list[Moves], FrameHelpers]:
+    """Return how each function moves its frames, and the helpers that do.
+
+    `calls_itself` tells for each frame whether its function contains a call of itself; `moves` is PIECES or INLINE.
+    """
     # Where memory grows, values are kept through the call that makes it grow, which enlarges native frames.
-    inlines_recursion = not is_for_size and not runtime.grows
-    frames: list[Frame] = []
-    for prepared in functions:
-        frame = prepared.subject.frame
-        frame.pushed = []
-        frame.popped = []
-        if moves == PIECES and (not inlines_recursion or frame.is_full() or not prepared.calls_itself()):
-            frames.append(frame)
-    price = 0 if is_for_size else _PRICE_OF_PUSH
-    pushes = _choose(frames, runtime, True, _LENGTHS, price)
-    if pushes.is_shared:
-        runtime.push_room = runtime.room()
-    for frame in frames:
-        frame.pushed = pushes.pieces(frame.shape)
-        frame.room = runtime.push_room
-    if not runtime.shares_release:
-        lengths = (1,) if options.no_multivalue else _LENGTHS
-        pops = _choose(frames, runtime, False, lengths, 0 if is_for_size else _PRICE_OF_POP)
-        if pops.is_shared:
-            runtime.pop_release = runtime.release()
-        for frame in frames:
-            frame.popped = pops.pieces(frame.shape)
-            frame.release = runtime.pop_release
+    inlines_recursion = not is_for_size and not helpers.stack.grows
+    chosen = [moves == PIECES] * len(frames)
+    for place in range(len(frames)):
+        if inlines_recursion and calls_itself[place] and not frames[place].is_full():
+            chosen[place] = False
+    cut = [frames[place] for place in range(len(frames)) if chosen[place]]
+    pushes = _choose_pushes(cut, helpers, 0 if is_for_size else _PRICE_OF_PUSH)
+    room = helpers.stack.room() if pushes.is_shared else NOT_SHARED
+    pops: _Cut | None = None
+    release = NOT_SHARED
+    if not helpers.loads_inline:
+        pops = _choose_pops(cut, helpers, 0 if is_for_size else _PRICE_OF_POP, (1,) if no_multivalue else _LENGTHS)
+        release = helpers.stack.release() if pops.is_shared else NOT_SHARED
+    result: list[Moves] = []
+    for place in range(len(frames)):
+        if not chosen[place]:
+            result.append(MOVED_INLINE)
+            continue
+        shape = frames[place].shape
+        result.append(Moves(pushes.pieces(shape), [] if pops is None else pops.pieces(shape), room, release))
+    return result, helpers.sharing(room, release)
 
 
-def _choose(frames: list[Frame], runtime: Runtime, is_push: bool, lengths: tuple[int, ...], price: int) -> _Choice:
-    """Return the better of two choices: helpers that have all their code, and such that share a part."""
-    alone = _Choice(frames, runtime, is_push, lengths, price, False)
-    sharing = _Choice(frames, runtime, is_push, lengths, price, True)
+def _choose_pushes(frames: list[Frame], helpers: FrameHelpers, price: int) -> _Cut:
+    """Return the better of two cuts: with helpers that have all their code, and with such that share a part."""
+    alone = _PushCut(frames, helpers, _LENGTHS, price, is_shared=False)
+    sharing = _PushCut(frames, helpers, _LENGTHS, price, is_shared=True)
     return sharing if sharing.cost() < alone.cost() else alone
 
 
-class _Choice:
-    """The pieces in which frames are pushed, or popped. `price` is what a call may cost elsewhere to be saved.
+def _choose_pops(frames: list[Frame], helpers: FrameHelpers, price: int, lengths: tuple[int, ...]) -> _Cut:
+    """Return the better of the same two cuts for pops."""
+    alone = _PopCut(frames, helpers, lengths, price, is_shared=False)
+    sharing = _PopCut(frames, helpers, lengths, price, is_shared=True)
+    return sharing if sharing.cost() < alone.cost() else alone
+
+
+class _Cut:
+    """The pieces in which all frames are pushed, or popped. `price` is what a call may cost elsewhere to be saved.
 
     `is_shared` says that helpers get room, or give it back, by a function that they share.
     """
 
     def __init__(
-        self,
-        frames: list[Frame],
-        runtime: Runtime,
-        is_push: bool,
-        lengths: tuple[int, ...],
-        price: int,
-        is_shared: bool,
+        self, frames: list[Frame], helpers: FrameHelpers, lengths: tuple[int, ...], price: int, *, is_shared: bool
     ) -> None:
         self.is_shared = is_shared
         self._shared = _SOME_FUNCTION if is_shared else NOT_SHARED
-        self._runtime = runtime
-        self._is_push = is_push
+        self._helpers = helpers
         self._call_cost = _CALL_SIZE + price
         self._sets = _subsets(lengths)
         # Tables of the cost of runs, by the values' type's step and the set of lengths.
@@ -142,13 +149,24 @@ class _Choice:
         self._choose_inline({frame.shape for frame in frames if frame.is_full()})
         self._best = {value_type: self._best_set(value_type) for value_type in self._runs}
 
+    def _shared_code(self) -> bytes:
+        """Return the code of the function that helpers may share."""
+        raise NotImplementedError
+
+    def _helper_code(self, piece: Shape) -> bytes:
+        """Return the code of the helper that moves a piece."""
+        raise NotImplementedError
+
+    def _inline_code(self, shape: Shape) -> bytes:
+        """Return the code that moves a frame inline, as if its values were the function's first locals."""
+        raise NotImplementedError
+
     def cost(self) -> int:
         """Return the bytes that moving all frames takes."""
         cost = sum(best for best, _ in self._best.values())
         cost += sum(self._counts[shape] * self._inline_cost(shape) for shape in self._without_helpers)
         if self.is_shared and self._counts:
-            runtime = self._runtime
-            cost += len(runtime.room_code() if self._is_push else runtime.release_code()) + _HELPER_SIZE
+            cost += len(self._shared_code()) + _HELPER_SIZE
         return cost
 
     def pieces(self, shape: Shape) -> list[Shape]:
@@ -166,7 +184,7 @@ class _Choice:
             if shape in never:
                 continue
             runs = _runs_of(shape)
-            if all(self._is_shared(value_type, length, self._counts[shape]) for value_type, length in runs):
+            if all(self._has_other_users(value_type, length, self._counts[shape]) for value_type, length in runs):
                 continue
             count = self._counts[shape]
             with_helpers = sum(self._best_set(value_type)[0] for value_type, _ in runs)
@@ -177,7 +195,7 @@ class _Choice:
             else:
                 self._add_runs(shape, count)
 
-    def _is_shared(self, value_type: int, length: int, count: int) -> bool:
+    def _has_other_users(self, value_type: int, length: int, count: int) -> bool:
         """Tell whether other frames than those with this run have values of a type."""
         return len(self._runs[value_type]) > 1 or self._runs[value_type][length] > count
 
@@ -190,13 +208,7 @@ class _Choice:
 
     def _inline_cost(self, shape: Shape) -> int:
         """Return the bytes that moving a frame inline takes beyond the locals' instructions that helpers need too."""
-        values = list(range(len(shape) - 1))
-        if self._is_push:
-            code = push_inline(self._runtime, shape, b"\0", b"\0\0", values, self._shared)
-        else:
-            setters = [LOCAL_SET + encode_unsigned(value) for value in values]
-            code = pop_inline(self._runtime, shape, b"\0", setters, True, self._shared)
-        return len(code) - 2 * len(values)
+        return len(self._inline_code(shape)) - 2 * (len(shape) - 1)
 
     def _best_set(self, value_type: int) -> tuple[int, int]:
         """Return the bytes that moving all values of a type takes at least, and the number of the set of lengths."""
@@ -220,7 +232,7 @@ class _Choice:
 
     def _table(self, value_type: int, number: int, longest: int) -> _Runs:
         # With 64-bit addresses a piece takes a multiple of 8 bytes, so pairs of 4-byte values must not be parted.
-        step = max(self._runtime.pointer_size // value_size(value_type), 1)
+        step = max(self._helpers.stack.pointer_size // value_size(value_type), 1)
         if (step, number) not in self._tables:
             self._tables[(step, number)] = _Runs(self._sets[number], step, self._call_cost)
         table = self._tables[(step, number)]
@@ -230,11 +242,32 @@ class _Choice:
     def _helper_size(self, value_type: int, length: int) -> int:
         key = (value_type, length)
         if key not in self._helper_sizes:
-            piece = (value_type,) * length
-            runtime = self._runtime
-            code = runtime.push_code(piece, self._shared) if self._is_push else runtime.pop_code(piece, self._shared)
-            self._helper_sizes[key] = len(code) + _HELPER_SIZE
+            self._helper_sizes[key] = len(self._helper_code((value_type,) * length)) + _HELPER_SIZE
         return self._helper_sizes[key]
+
+
+class _PushCut(_Cut):
+    def _shared_code(self) -> bytes:
+        return self._helpers.stack.room_code()
+
+    def _helper_code(self, piece: Shape) -> bytes:
+        return self._helpers.push_code(piece, self._shared)
+
+    def _inline_code(self, shape: Shape) -> bytes:
+        values = list(range(len(shape) - 1))
+        return push_inline(self._helpers.stack, shape, b"\0", b"\0\0", values, self._shared)
+
+
+class _PopCut(_Cut):
+    def _shared_code(self) -> bytes:
+        return self._helpers.stack.release_code()
+
+    def _helper_code(self, piece: Shape) -> bytes:
+        return self._helpers.pop_code(piece, self._shared)
+
+    def _inline_code(self, shape: Shape) -> bytes:
+        setters = [LOCAL_SET + encode_unsigned(value) for value in range(len(shape) - 1)]
+        return pop_inline(self._helpers.stack, shape, b"\0", setters, self._shared, wants_number=True)
 
 
 class _Runs:

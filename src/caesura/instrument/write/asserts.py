@@ -47,6 +47,7 @@ class Asserter:
     ) -> None:
         self._module = module
         self._runtime = runtime
+        self._state_get = runtime.stack.state_get
         self._functions = functions
         self._names = names
         self._suspension = suspension
@@ -87,8 +88,8 @@ class Asserter:
         data = self._module.data
         out = [encode_unsigned(body.declarations + 1), data[body.declarations_start : body.code_start], b"\x01\x7f"]
         state = encode_unsigned(body.local_count)
-        out.append(self._runtime.state_get + c.LOCAL_SET + state)
-        check = self._runtime.state_get + c.LOCAL_GET + state + c.I32_NE
+        out.append(self._state_get + c.LOCAL_SET + state)
+        check = self._state_get + c.LOCAL_GET + state + c.I32_NE
         check += c.IF_EMPTY + c.CALL + encode_unsigned(helper) + c.END
         copied = body.code_start
         for index in calls:

@@ -16,11 +16,12 @@ from typing import Final
 
 from caesura.analysis.body import block_types
 from caesura.analysis.limits import MAXIMUM_TABLE
-from caesura.instrument.frames.frame import Frame
-from caesura.instrument.frames.moving import leaves_number, pop_frame
+from caesura.instrument.frames.added_locals import AddedLocals
+from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.plan.regions import BLOCK, ELSE_ARM, FUNCTION, LANDING, Layout, Region
 from caesura.instrument.write.labels import AT_HEAD, Labels
-from caesura.instrument.write.subject import Subject
+from caesura.instrument.write.output import Output
+from caesura.instrument.write.planning import PlannedFunction
 from caesura.wasm import code as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
@@ -28,49 +29,69 @@ from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.pieces import join_pieces
 from caesura.wasm.types import I32, encode_value_type
 
-# Inner regions with more sites than this are told apart by a comparison instead of by table entries.
+# The largest inner region comes last in a dispatch. With more call sites than this it gets a comparison, which takes
+# frames there at once; else each of its numbers has an entry in the table.
 _LARGE_REGION: Final = 8
 
-# Below this number, table entries for the numbers before a region's first are shorter than a subtraction.
+# A table begins at number 0, or the region's least number is subtracted first: up to this least number, entries for the
+# numbers before it are shorter.
 _PADDING: Final = 3
 
-# In place of the label where a function leaves that is entered while unwinding: this function never is.
+# Instead of a label by which to leave: nobody enters the function while the guest unwinds, so it need not leave.
 NEVER: Final = -1
+
+# Instead of a label, or of the moment where one ends.
+_NONE: Final = -1
 
 
 class Dispatcher:
-    """Writes the heads of the regions of one body of a function."""
+    """Writes the heads of the regions of one body of a function.
 
-    def __init__(self, subject: Subject, layout: Layout, labels: Labels, arms: dict[int, bytes]) -> None:
-        self._module = subject.module
-        self._body = subject.body
-        self._reads = subject.plan.crossing.reads
-        self._layout = layout
+    `layout` says where frames land in it; `arms` is the code that sets locals at the heads of regions, by region.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        planned: PlannedFunction,
+        frame_code: FrameCode,
+        layout: Layout,
+        arms: dict[int, bytes],
+        labels: Labels,
+    ) -> None:
+        self.layout = layout
+        self.labels = labels
+        self._module = output.module
+        self._types = output.functions.types
+        self._helpers = output.helpers
+        self._runtime = output.helpers.runtime
+        self._state_get = output.helpers.stack.state_get
+        self._body = planned.body
+        self._reads = planned.plan.crossing.reads
+        self._frame = planned.frame
+        self._frame_code = frame_code
         self._arms = arms
-        self._frame = subject.frame
-        self._labels = labels
-        self._runtime = subject.runtime
-        self._types = subject.types
-        self._site = encode_unsigned(subject.frame.site_local())
-        # Whether this is a normal body that another body hands over to, so that loops look at the number.
-        self._by_number = layout.numbers is not subject.numbers
+        self._site = encode_unsigned(planned.frame.site_local())
+        # Whether loops see by the number that a frame comes, which is 0 at all other times, and not by the state: in a
+        # normal body, since the state is normal again when the resume body hands over to it.
+        self._sees_by_number = layout is not planned.frame.layout
 
     def enter_function(self, leave: int, leaving: bytes = b"") -> None:
         """Write the head of the function body.
 
         `leave` is the height of the label behind which it returns zeros, or NEVER; `leaving` is code that does so.
         """
-        has_else = self.open_arm(self._layout.regions[0], self._runtime.state_get)
+        has_else = self.open_arm(self.layout.regions[0], self._state_get)
         if leaving:
-            self._labels.out.append(self._runtime.is_unwinding() + c.IF_EMPTY + leaving + c.END)
+            self.labels.out.append(self._runtime.is_unwinding() + c.IF_EMPTY + leaving + c.END)
         elif leave == NEVER:
-            self._labels.out.append(self._runtime.refuse_entry())
-        self.pop_and_land(leave, self._labels.innermost())
-        self.close_arm(has_else)
+            self.labels.out.append(self._runtime.refuse_entry())
+        self.pop_and_land(leave, self.labels.innermost())
+        self.close_arm(has_else=has_else)
 
     def open_function(self) -> None:
         """Open the labels of the function body's region."""
-        self._open_labels(self._layout.regions[0])
+        self._open_labels(self.layout.regions[0])
 
     def open_arm(self, region: Region, condition: bytes) -> bool:
         """Open the labels of a region and the arm that is run in a rewind; tell whether it has an else arm.
@@ -78,7 +99,7 @@ class Dispatcher:
         It has if no frame lands at the region's head: then the innermost label is that of the `if` itself, whose else
         arm holds the code up to there.
         """
-        labels = self._labels
+        labels = self.labels
         outside = labels.innermost()
         self._open_labels(region)
         has_else = labels.innermost() > outside and not self.lands_at_head(region)
@@ -89,12 +110,12 @@ class Dispatcher:
             labels.begin(c.IF_EMPTY)
         return has_else
 
-    def close_arm(self, has_else: bool) -> None:
+    def close_arm(self, *, has_else: bool) -> None:
         """End the arm that is run in a rewind."""
         if has_else:
-            self._labels.out.append(c.ELSE)
+            self.labels.out.append(c.ELSE)
         else:
-            self._labels.close(self._labels.innermost())
+            self.labels.close(self.labels.innermost())
 
     def pop_and_land(self, leave: int, head: int) -> None:
         """Write the code that pops the frame and goes to its landing point.
@@ -102,19 +123,19 @@ class Dispatcher:
         `leave` and `head` are the heights of the labels for call site 0 and for landing points at the body's head;
         `head` must be the innermost one.
         """
-        labels = self._labels
-        region = self._layout.regions[0]
-        if leave != NEVER and (not self._runtime.pops_check or region.numbers.start == 0):
+        labels = self.labels
+        region = self.layout.regions[0]
+        if leave != NEVER and (not self._helpers.pops_check or region.numbers.start == 0):
             labels.out.append(self._runtime.is_unwinding())
             labels.branch(c.BR_IF, leave)
             leave = NEVER
         targets = self.targets(region, labels.depth(head))
         wants_number = leave != NEVER or len(targets) > 1 or self._frame.has_site_local
-        labels.out.append(pop_frame(self._runtime, self._frame, wants_number))
-        if self._frame.number_bias and leaves_number(self._frame, wants_number):
+        labels.out.append(self._frame_code.pop(wants_number=wants_number))
+        if self._frame.number_bias and self._frame_code.leaves_number(wants_number=wants_number):
             labels.out.append(c.CONST_I32 + encode_signed(self._frame.number_bias) + c.I32_ADD)
         if leave == NEVER and len(targets) == 1:
-            if leaves_number(self._frame, wants_number):
+            if self._frame_code.leaves_number(wants_number=wants_number):
                 labels.out.append(c.LOCAL_SET + self._site if self._frame.has_site_local else c.DROP)
             if targets[0] != labels.depth(head):
                 labels.out.append(c.BR + encode_unsigned(targets[0]))
@@ -123,19 +144,19 @@ class Dispatcher:
             labels.out.append(c.LOCAL_TEE + self._site)
         if region.numbers.start > 0:
             targets.insert(0, targets[0] if leave == NEVER else labels.depth(leave))
-        labels.out.append(br_table(self._frame, targets[:-1], targets[-1]))
+        labels.out.append(br_table(self._frame_code.added, targets[:-1], targets[-1]))
 
     def enter(self, number: int) -> None:
         """Write the head of a loop's or try's region."""
-        region = self._layout.regions[number]
-        if not self._layout.dispatching[number]:
+        region = self.layout.regions[number]
+        if not self.layout.dispatching[number]:
             self._open_labels(region)
             return
-        labels = self._labels
+        labels = self.labels
         out = labels.out
-        condition = c.LOCAL_GET + self._site if self._by_number else self._runtime.state_get
+        condition = c.LOCAL_GET + self._site if self._sees_by_number else self._state_get
         arm = self._arms.get(number, b"")
-        if not arm and not self._layout.needs_number(number):
+        if not arm and not self.layout.needs_number(number):
             self._skip_to_landing(region, condition)
             return
         has_else = self.open_arm(region, condition)
@@ -153,14 +174,14 @@ class Dispatcher:
                 targets = [targets[0]] * low + targets
             else:
                 out.append(c.CONST_I32 + encode_signed(low) + c.I32_SUB)
-            out.append(br_table(self._frame, targets[:-1], targets[-1]))
+            out.append(br_table(self._frame_code.added, targets[:-1], targets[-1]))
         elif targets[0] > 0:
             out.append(c.BR + encode_unsigned(targets[0]))
-        self.close_arm(has_else)
+        self.close_arm(has_else=has_else)
 
     def _skip_to_landing(self, region: Region, condition: bytes) -> None:
         """Write the head of a region with one place to land at, and nothing to do on the way there."""
-        labels = self._labels
+        labels = self.labels
         self._open_labels(region)
         target = self._groups(region, 0)[0][0]
         if target > 0:
@@ -170,8 +191,8 @@ class Dispatcher:
 
     def forget_number(self, region: Region) -> None:
         """Forget the site number on landing in a loop that looks at it."""
-        if self._by_number and region.kind != FUNCTION and self._frame.has_site_local:
-            self._labels.out.append(c.CONST_I32 + b"\0" + c.LOCAL_SET + self._site)
+        if self._sees_by_number and region.kind != FUNCTION and self._frame.has_site_local:
+            self.labels.out.append(c.CONST_I32 + b"\0" + c.LOCAL_SET + self._site)
 
     def _open_labels(self, region: Region) -> None:
         """Open a label for each landing point of a region and each block that landing points stand in.
@@ -179,28 +200,28 @@ class Dispatcher:
         A block that ends just before a landing point, or before another block's end, takes that label: it is the same
         place.
         """
-        labels = self._labels
+        labels = self.labels
         # The label opened last, if a block can share it, and the moment where it ends.
-        last = NEVER
-        last_moment = NEVER
-        for moment, kind, subject in region.openings:
-            if kind == BLOCK and subject in labels.elided:
+        last = _NONE
+        last_moment = _NONE
+        for moment, kind, what in region.openings:
+            if kind == BLOCK and what in labels.elided:
                 continue
             if kind == BLOCK:
-                is_plain = self.is_plain(subject)
-                if is_plain and last != NEVER and last_moment - moment <= 2:
-                    labels.blocks[subject] = last
-                    labels.sharing.add(subject)
+                is_plain = self.is_plain(what)
+                if is_plain and last != _NONE and last_moment - moment <= 2:
+                    labels.blocks[what] = last
+                    labels.sharing.add(what)
                 else:
-                    labels.blocks[subject] = labels.begin(c.BLOCK + self.result_type(subject))
-                    last = labels.blocks[subject] if is_plain else NEVER
+                    labels.blocks[what] = labels.begin(c.BLOCK + self.result_type(what))
+                    last = labels.blocks[what] if is_plain else _NONE
             elif kind == ELSE_ARM:
-                labels.elses[subject] = labels.begin(c.BLOCK_EMPTY)
-                last = NEVER
+                labels.elses[what] = labels.begin(c.BLOCK_EMPTY)
+                last = _NONE
             elif kind == LANDING:
-                last = labels.sites[subject] = labels.begin(c.BLOCK_EMPTY)
+                last = labels.sites[what] = labels.begin(c.BLOCK_EMPTY)
             else:
-                last = labels.regions[subject] = labels.begin(c.BLOCK_EMPTY)
+                last = labels.regions[what] = labels.begin(c.BLOCK_EMPTY)
             last_moment = moment
 
     def is_plain(self, construct: int) -> bool:
@@ -233,7 +254,7 @@ class Dispatcher:
 
     def lands_at_head(self, region: Region) -> bool:
         """Tell whether a frame lands at a region's head, the labels opened there being known."""
-        labels = self._labels
+        labels = self.labels
         for kind, which in region.destinations:
             if (labels.sites[which] if kind == LANDING else labels.regions[which]) == AT_HEAD:
                 return True
@@ -241,12 +262,12 @@ class Dispatcher:
 
     def _groups(self, region: Region, head: int) -> list[tuple[int, int]]:
         """Return (label index, how many site numbers) for each own site and each inner region, in number order."""
-        labels = self._labels
+        labels = self.labels
         groups: list[tuple[int, int]] = []
         for kind, which in region.destinations:
             height = labels.sites[which] if kind == LANDING else labels.regions[which]
             target = head if height == AT_HEAD else labels.depth(height)
-            groups.append((target, 1 if kind == LANDING else len(self._layout.regions[which].numbers)))
+            groups.append((target, 1 if kind == LANDING else len(self.layout.regions[which].numbers)))
         return groups
 
 
@@ -257,7 +278,7 @@ def _expand(groups: list[tuple[int, int]]) -> list[int]:
     return targets
 
 
-def br_table(frame: Frame, targets: list[int], default: int, most: int = MAXIMUM_TABLE) -> bytes:
+def br_table(added: AddedLocals, targets: list[int], default: int, most: int = MAXIMUM_TABLE) -> bytes:
     """Return the code that branches by the number on the stack, without entries at its end that are the default anyway.
 
     Where a table would have more than `most` entries there are several; the number is kept in a new local then.
@@ -267,12 +288,12 @@ def br_table(frame: Frame, targets: list[int], default: int, most: int = MAXIMUM
         count -= 1
     if count <= most:
         return _table(targets[:count], default)
-    number = encode_unsigned(frame.scratch(I32))
+    number = encode_unsigned(added.scratch(I32))
     bound = c.CONST_I32 + encode_signed(most)
     first = [target + 1 for target in targets[:most]]
     code = c.LOCAL_TEE + number + bound + c.I32_LT_U + c.IF_EMPTY + c.LOCAL_GET + number
     code += _table(first, default + 1) + c.END + c.LOCAL_GET + number + bound + c.I32_SUB
-    return code + br_table(frame, targets[most:], default, most)
+    return code + br_table(added, targets[most:], default, most)
 
 
 def _table(targets: list[int], default: int) -> bytes:

@@ -30,14 +30,14 @@ class Labels:
     long as no block ends in between; the last one that may is kept track of.
     """
 
-    def __init__(self, sites: int, regions: int) -> None:
+    def __init__(self, sites: int, regions: int, elided: set[int]) -> None:
         self.out: list[bytes] = []
         self._targeted: list[bool] = [False]
         self.sites: list[int] = [AT_HEAD] * sites
         self.regions: list[int] = [AT_HEAD] * regions
         self.blocks: dict[int, int] = {}
         self.elses: dict[int, int] = {}
-        self.elided: set[int] = set()
+        self.elided = elided
         self.sharing: set[int] = set()
         # The last drop that may go: its place in `out` and the innermost label there.
         self._drop = NO_DROP
@@ -76,7 +76,7 @@ class Labels:
         self.out.append(code)
         self._keep_drop()
 
-    def drop(self, may_go: bool) -> None:
+    def drop(self, *, may_go: bool) -> None:
         """Write a drop, which may go if what is below it on the operand stack is not needed before control leaves."""
         if may_go:
             self._drop = len(self.out)

@@ -1,38 +1,24 @@
-"""Rewrites one function according to its plan.
+"""Writes a new body of a function according to its plan: what all bodies have in common.
 
 The code is copied in runs of bytes; only control instructions (whose label indices change), call sites, crossing
-operands and region heads are written anew. The result has this shape (docs/design.md explains why):
-
-    block $leave                      ;; only where the function has results, and can be entered from outside
-      block $unwind (result i32)
-        ...labels opened at the head of the body...
-        global.get $state
-        if                            ;; cold: rewinding, or called by the host while unwinding
-          pop the frame, set the locals
-          br_table                    ;; to landing points; 0 leaves
-        end
-        ...code: after each call site `i32.const site; global.get $state; br_if $unwind; drop`...
-        return
-      end
-      push the frame
-    end
-    zeros for the results
+operands and region heads are written anew. What stands before and behind that is up to the kind of body: `one_body`,
+`normal_body` and `resume_body`.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
 from caesura.analysis.actions import ACTIONS, LOCAL_TEE
-from caesura.instrument.plan.plan import SLOT, instruction_of
-from caesura.instrument.plan.regions import Layout
-from caesura.instrument.write import controls
-from caesura.instrument.write.controls import CONTROLS, IS_CONTROL
+from caesura.instrument.frames.moving import FrameCode
+from caesura.instrument.plan.plan import SLOT
+from caesura.instrument.write import controls, marks
+from caesura.instrument.write.controls import CONTROLS
 from caesura.instrument.write.declarations import declare
 from caesura.instrument.write.dispatch import NEVER, Dispatcher
-from caesura.instrument.write.labels import AT_HEAD, Labels
+from caesura.instrument.write.labels import AT_HEAD
+from caesura.instrument.write.marks import mark_instructions
+from caesura.instrument.write.output import Output
+from caesura.instrument.write.planning import PlannedFunction
 from caesura.instrument.write.relabel import Relabeler
-from caesura.instrument.write.subject import Subject
 from caesura.instrument.write.unwinding import Unwinding
 from caesura.wasm import code as c
 from caesura.wasm import opcodes as op
@@ -40,36 +26,39 @@ from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.pieces import join_pieces
 
-# Marks of instructions that are not just copied.
-_CONTROL: Final = 1
-_SITE: Final = 2
-_LANDING: Final = 4
-_MOVED: Final = 8
-_SPILLED: Final = 16
-_CHECKED: Final = 32
-_LEAVING: Final = 64
-
 
 class Rewriter:
-    """Writes one new body of a function; `layout` says where frames land in it, `arms` has the code of
-    regions that set locals late (see `late`).
+    """Writes one new body of a function. `not_unrolled` are the loops that get an empty loop at their head, which keeps
+    engines from unrolling them.
     """
 
-    def __init__(self, subject: Subject, layout: Layout, arms: dict[int, bytes]) -> None:
-        module = subject.module
-        self._import_thunks = subject.import_thunks
+    def __init__(
+        self,
+        output: Output,
+        planned: PlannedFunction,
+        frame_code: FrameCode,
+        dispatcher: Dispatcher,
+        unwinding: Unwinding,
+        not_unrolled: set[int],
+    ) -> None:
+        module = output.module
+        self._import_thunks = output.import_thunks
         self._data = module.data
-        self._body = subject.body
-        self._plan = subject.plan
-        self._checked_late = subject.checked_late
-        self._frame = subject.frame
-        self._runtime = subject.runtime
-        self._results = module.function_type(subject.function).results
-        self._layout = layout
-        self._labels = Labels(len(layout.landings), len(layout.regions))
+        self._body = planned.body
+        self._plan = planned.plan
+        self._site_calls = planned.plan.sites.calls
+        self._regions = planned.plan.constructs.regions
+        self._temporaries = planned.plan.crossing.temporaries
+        self._reads = planned.plan.crossing.reads
+        self._frame = planned.frame
+        self._added = frame_code.added
+        self._results = module.function_type(planned.function).results
+        self._layout = dispatcher.layout
+        self._labels = dispatcher.labels
         self._out = self._labels.out
-        self._dispatcher = Dispatcher(subject, layout, self._labels, arms)
-        self._unwinding = Unwinding(subject, self._labels)
+        self._dispatcher = dispatcher
+        self._unwinding = unwinding
+        self._marks = mark_instructions(planned, dispatcher.layout)
         # For each open construct of the original: where branches to its label go, and the label that its end closes.
         self._heights: list[int] = [0]
         self._closing: list[int] = [0]
@@ -77,67 +66,19 @@ class Rewriter:
         self._constructs: list[int] = [-1]
         # The call site that is written next.
         self._next_site = 0
-        self._site_of_landing: dict[int, int] = {}
+        self._site_of_landing = {self._layout.landings[site]: site for site in range(len(self._layout.landings))}
         self._copied = 0
         # Whether control can reach the place that is being written.
         self._live = True
-        # Loops that get an empty loop at their head, which keeps engines from unrolling them.
-        self._not_unrolled: set[int] = set()
-        # Hand-off loops of a resume body: the label where it leaves instead of entering them.
-        self._exits: dict[int, int] = {}
-        self._is_for_size = subject.is_for_size
-        self._has_frame = subject.has_frame
+        self._not_unrolled = not_unrolled
         # Blocks opened at region heads that turned out to have nothing that branches to them.
         self.untargeted: set[int] = set()
 
-    def run(self, is_entered_from_outside: bool) -> bytes:
-        """Return the encoded body without its size field.
-
-        Only what others than instrumented functions enter must be able to leave at once (see `analysis.entries`).
-        """
-        if not self._has_frame:
-            return self._run_without_frame()
-        self._unwinding.has_one_site = len(self._plan.sites.calls) == 1
-        leaves_with_results = is_entered_from_outside and bool(self._results)
-        if (
-            self._is_for_size
-            and self._unwinding.has_one_site
-            and not (leaves_with_results and self._runtime.pops_check)
-        ):
-            return self._run_in_place(is_entered_from_outside)
-        leave = NEVER
-        if is_entered_from_outside:
-            leave = self._labels.begin(c.BLOCK_EMPTY) if self._results else 0
-        self._unwinding.open()
-        self._dispatcher.enter_function(leave)
-        return self._code_and_tail(leave)
-
-    def _run_without_frame(self) -> bytes:
-        """Return the encoded body of a function that only has to come to its call again."""
-        self._dispatcher.enter(0)
-        self._copy_code()
-        self._out.append(c.END)
-        return self._declarations() + join_pieces(self._out)
-
-    def _run_in_place(self, is_entered_from_outside: bool) -> bytes:
-        """Return the encoded body of a function that unwinds, and leaves, right where it finds out that it has to.
-
-        That is shorter with one call site. Elsewhere the code for it stands at the end, where code that runs need not
-        jump over it.
-        """
-        self._unwinding.in_place = True
-        if not is_entered_from_outside:
-            self._dispatcher.enter_function(NEVER)
-        elif self._results:
-            self._dispatcher.enter_function(NEVER, self._unwinding.zeros() + c.RETURN)
-        else:
-            self._dispatcher.enter_function(0)
-        self._copy_code()
-        self._out.append(c.END)
-        return self._declarations() + join_pieces(self._out)
-
     def _code_and_tail(self, leave: int) -> bytes:
-        """Write the code behind the prologue and what follows it; return the encoded body."""
+        """Write the code behind the prologue and what follows it; return the encoded body.
+
+        `leave` is the label for who enters while the guest unwinds, or NEVER.
+        """
         labels = self._labels
         self._copy_code()
         if self._plan.ends_live:
@@ -147,47 +88,23 @@ class Rewriter:
         if self._results and leave != NEVER:
             labels.close(leave)
         self._out.append(self._unwinding.zeros() + c.END)
-        return self._declarations() + join_pieces(self._out)
+        return self._encoded(())
 
-    def _declarations(self) -> bytes:
-        self._frame.check_count(self._body)
-        return declare(self._data, self._body, (), self._frame.new_runs())
-
-    def _marks(self) -> bytes:
-        plan = self._plan
-        marks = bytearray(IS_CONTROL.of(self._body) + b"\0")
-        for site in range(len(plan.sites.calls)):
-            call = plan.sites.calls[site]
-            marks[call] |= _SITE
-            if self._has_frame:
-                marks[call + 1 if call in self._checked_late else call] |= _CHECKED
-            marks[plan.sites.landings[site]] |= _LANDING
-        for site in range(len(self._layout.landings)):
-            marks[self._layout.landings[site]] |= _LANDING
-            self._site_of_landing[self._layout.landings[site]] = site
-        for head in self._layout.heads:
-            if head & 1 == 0:  # a group's
-                marks[head >> 1] |= _LANDING
-        for producer in plan.crossing.moved:
-            marks[producer] |= _MOVED
-        for producer in plan.crossing.temporaries:
-            index = instruction_of(producer)
-            if index not in plan.constructs.regions:  # parameters of regions are taken in at the region's head
-                marks[index] |= _SPILLED
-        for behind in plan.dead:
-            marks[behind - 1] |= _LEAVING
-        return bytes(marks)  # which compiled code reads faster
+    def _encoded(self, params: tuple[int, ...]) -> bytes:
+        """Return what was written as a body without size field; `params` are the types of parameters made locals."""
+        self._added.check_count(self._body)
+        return declare(self._data, self._body, params, self._added.runs()) + join_pieces(self._out)
 
     def _copy_code(self) -> None:
         positions = self._body.positions
         dead = self._plan.dead
-        marks = self._marks()
+        marked = self._marks
         last = len(self._body.codes) - 1  # the final end
         self._copied = positions[0]
         index = 0
         while index < last:
-            mark = marks[index]
-            if not self._live and (mark & _LANDING == 0 or not self._lands_at(index)):
+            mark = marked[index]
+            if not self._live and (mark & marks.LANDING == 0 or not self._lands_at(index)):
                 following = self._skip_dead(index, mark)
                 if following != index:
                     index = following
@@ -196,8 +113,8 @@ class Rewriter:
             index += 1
             if not mark:
                 continue
-            self._write(index - 1, mark, marks)
-            if mark & _LEAVING:
+            self._write(index - 1, mark)
+            if mark & marks.LEAVING:
                 self._flush(positions[index])
                 self._labels.leave()
                 index = dead[index]
@@ -211,7 +128,7 @@ class Rewriter:
 
     def _skip_dead(self, index: int, mark: int) -> int:
         """Return the next instruction to look at where control cannot reach this one, which may be this one."""
-        if mark & _CONTROL == 0:
+        if mark & marks.CONTROL == 0:
             return index + 1
         control = CONTROLS[self._body.codes[index]]
         if control == controls.OPENING:
@@ -228,39 +145,39 @@ class Rewriter:
             self._out.append(self._data[self._copied : position])
         self._copied = position
 
-    def _write(self, index: int, mark: int, marks: bytes) -> None:
+    def _write(self, index: int, mark: int) -> None:
         positions = self._body.positions
-        if mark & _LANDING:
+        if mark & marks.LANDING:
             self._flush(positions[index])
             self._land(index)
-        if mark & _MOVED:
+        if mark & marks.MOVED:
             self._flush(positions[index])
             self._copied = positions[index + 1]
             if ACTIONS[self._body.codes[index]] == LOCAL_TEE:
                 self._out.append(c.LOCAL_SET + self._data[positions[index] + 1 : self._copied])
             return
-        if mark & _CONTROL:
-            self._control(index, marks)
+        if mark & marks.CONTROL:
+            self._control(index)
             self._copied = positions[index + 1]
             if not self._live:
                 return
-        if mark & _SITE:
+        if mark & marks.SITE:
             self._call(index)
-        if mark & _CHECKED:
+        if mark & marks.CHECKED:
             self._flush(positions[index + 1])
-            call = index if mark & _SITE else index - 1
+            call = index if mark & marks.SITE else index - 1
             self._unwinding.check(self._site_of(call), call)
-        if mark & _SPILLED:
+        if mark & marks.SPILLED:
             self._flush(positions[index + 1])
             self._spill(index)
-        if mark & _CONTROL:
+        if mark & marks.CONTROL:
             self._read_again(2 * index + 1)
 
     # Call sites.
 
     def _site_of(self, call: int) -> int:
         """Return the call site of a call instruction; calls are asked for in their order."""
-        while self._plan.sites.calls[self._next_site] < call:
+        while self._site_calls[self._next_site] < call:
             self._next_site += 1  # its call is in code that is left out
         return self._next_site
 
@@ -298,19 +215,19 @@ class Rewriter:
 
     def _read_again(self, moment: int) -> None:
         """Put operands back on the stack that crossed something until this moment."""
-        if moment not in self._plan.crossing.reads:
+        if moment not in self._reads:
             return
         body = self._body
-        for producer in self._plan.crossing.reads[moment]:
-            if producer in self._plan.crossing.temporaries:
-                self._get(self._frame.temporary(self._plan.crossing.temporaries[producer]))
+        for producer in self._reads[moment]:
+            if producer in self._temporaries:
+                self._get(self._frame.temporary(self._temporaries[producer]))
                 continue
             code = self._data[body.positions[producer] : body.positions[producer + 1]]
             self._out.append(c.LOCAL_GET + code[1:] if ACTIONS[body.codes[producer]] == LOCAL_TEE else code)
 
     def _spill(self, index: int) -> None:
         """Move the values that an instruction gave and that cross something to their temporaries."""
-        temporaries = self._plan.crossing.temporaries
+        temporaries = self._temporaries
         if index not in self._plan.crossing.several:
             self._set(self._frame.temporary(temporaries[index]))
             return
@@ -324,19 +241,19 @@ class Rewriter:
             if producer in temporaries:
                 self._set(self._frame.temporary(temporaries[producer]))
             else:
-                staying.append(self._frame.scratch(types[slot]))
+                staying.append(self._added.scratch(types[slot]))
                 self._set(staying[-1])
         for place in range(len(staying) - 1, -1, -1):
             self._get(staying[place])
 
     # Control instructions.
 
-    def _control(self, index: int, marks: bytes) -> None:
+    def _control(self, index: int) -> None:
         """Write a control instruction; its label indices are those of the new code."""
         positions = self._body.positions
         control = CONTROLS[self._body.codes[index]]
         if control == controls.OPENING:
-            self._open(index, marks)
+            self._open(index)
             return
         self._flush(positions[index])
         if control == controls.END:
@@ -386,12 +303,12 @@ class Rewriter:
         """Write a return, the results being on the stack."""
         self._out.append(c.RETURN)
 
-    def _open(self, index: int, marks: bytes) -> None:
+    def _open(self, index: int) -> None:
         body = self._body
         labels = self._labels
         self._constructs.append(index)
         if index in labels.blocks or index in labels.elided:
-            self._open_hoisted(index, marks)
+            self._open_hoisted(index)
             return
         self._flush(body.positions[index])
         landing = self._landing_behind(index)
@@ -404,13 +321,13 @@ class Rewriter:
         if region is not None:
             labels.close(labels.regions[region])
             self._live = True
-        if index in self._plan.constructs.regions:
+        if index in self._regions:
             self._read_again(2 * index)
         self._heights.append(labels.begin(self._construct_start(index)))
         self._closing.append(self._heights[-1])
         if index in self._not_unrolled:
             self._out.append(c.EMPTY_LOOP)
-        if index in self._plan.constructs.regions:
+        if index in self._regions:
             self._take_in_parameters(index)
         if region is not None:
             self._enter_region(index, region)
@@ -429,12 +346,12 @@ class Rewriter:
         """Write the head of a region behind its opening instruction."""
         self._dispatcher.enter(region)
 
-    def _open_hoisted(self, index: int, marks: bytes) -> None:
+    def _open_hoisted(self, index: int) -> None:
         """Write the start of a block or if whose label was opened at the region's head."""
         if not self._live:
             self._copied = self._body.positions[index + 1]
         elif self._body.codes[index] == op.IF:
-            self._branch_over(index, marks)
+            self._branch_over(index)
         else:
             self._flush(self._body.positions[index])
         self._heights.append(self._labels.blocks.get(index, AT_HEAD))
@@ -454,18 +371,18 @@ class Rewriter:
 
     def _take_in_parameters(self, index: int) -> None:
         slot = 0
-        while index + slot * SLOT in self._plan.crossing.temporaries:
+        while index + slot * SLOT in self._temporaries:
             slot += 1
         while slot > 0:
             slot -= 1
-            self._set(self._frame.temporary(self._plan.crossing.temporaries[index + slot * SLOT]))
+            self._set(self._frame.temporary(self._temporaries[index + slot * SLOT]))
 
-    def _branch_over(self, index: int, marks: bytes) -> None:
+    def _branch_over(self, index: int) -> None:
         """Write an `if` whose label was opened at the region's head: a branch around the then arm."""
         positions = self._body.positions
         before = index - 1
         comparison = self._body.codes[before]
-        can_change = not marks[before] and self._copied <= positions[before]
+        can_change = not self._marks[before] and self._copied <= positions[before]
         if can_change and (comparison == op.I32_EQZ or comparison in c.OPPOSITES):
             self._flush(positions[before])
             self._out.append(c.OPPOSITES.get(comparison, b""))
@@ -489,4 +406,4 @@ class Rewriter:
                 self._state_dead_end()
                 return
         for producer in self._plan.constructs.else_parameters.get(index, []):
-            self._get(self._frame.temporary(self._plan.crossing.temporaries[producer]))
+            self._get(self._frame.temporary(self._temporaries[producer]))

@@ -8,42 +8,56 @@ place, which is shorter then.
 
 from __future__ import annotations
 
+from typing import Final
+
 from caesura.errors import UnsupportedModule
-from caesura.instrument.frames.moving import push_frame
+from caesura.instrument.frames.moving import FrameCode
+from caesura.instrument.frames.pads import Pads
 from caesura.instrument.write.labels import Labels
-from caesura.instrument.write.subject import Subject
+from caesura.instrument.write.output import Output
+from caesura.instrument.write.planning import PlannedFunction
 from caesura.wasm import code as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import is_nullable, type_name
 
+# What a check does: it branches to a pad with the number of its call site; with one call site there is none to bring
+# along; or the only check does all of it in place.
+WITH_NUMBERS: Final = 0
+ONE_SITE: Final = 1
+IN_PLACE: Final = 2
+
 
 class Unwinding:
-    """Writes this code in one body.
+    """Writes this code in one body. `form` says what a check does: WITH_NUMBERS, ONE_SITE or IN_PLACE."""
 
-    `has_one_site` says that there is no number to bring along, as in functions with one body and one call site;
-    `in_place` that the only check does all of it.
-    """
-
-    def __init__(self, subject: Subject, labels: Labels) -> None:
-        self._body = subject.body
-        self._operands_behind = subject.plan.sites.operands_behind
-        self._checked_late = subject.checked_late
-        self._numbers = subject.numbers
-        self._frame = subject.frame
-        self._pads = subject.pads
-        self._runtime = subject.runtime
-        self._results = subject.module.function_type(subject.function).results
+    def __init__(
+        self,
+        output: Output,
+        planned: PlannedFunction,
+        frame_code: FrameCode,
+        pads: Pads,
+        labels: Labels,
+        form: int,
+    ) -> None:
+        self._body = planned.body
+        self._operands_behind = planned.plan.sites.operands_behind
+        self._checked_late = planned.checked_late
+        self._numbers = planned.frame.layout.numbers
+        self._frame = planned.frame
+        self._frame_code = frame_code
+        self._pads = pads
+        self._state_get = output.helpers.stack.state_get
+        self._results = output.module.function_type(planned.function).results
         self._labels = labels
         self._out = labels.out
-        self.has_one_site = False
-        self.in_place = False
+        self._form = form
         # The label of each pad, the root's coming first.
         self._pad_labels: list[int] = []
 
     def open(self) -> None:
         """Open the labels that call sites branch to when they unwind."""
         labels = self._labels
-        self._pad_labels.append(labels.begin(c.BLOCK_EMPTY if self.has_one_site else c.BLOCK_I32))
+        self._pad_labels.append(labels.begin(c.BLOCK_I32 if self._form == WITH_NUMBERS else c.BLOCK_EMPTY))
         for _ in range(1, len(self._pads.live)):
             self._pad_labels.append(labels.begin(c.BLOCK_I32))
 
@@ -69,17 +83,18 @@ class Unwinding:
 
     def check(self, site: int, call: int) -> None:
         """Write the check of a call site, whose call instruction is `call`."""
-        self._out.append(b"" if self.has_one_site else self._number(site))
-        self._out.append(self._runtime.state_get)
-        if self.in_place:
+        if self._form == WITH_NUMBERS:
+            self._out.append(c.CONST_I32 + encode_signed(self._numbers[site] - self._frame.number_bias))
+        self._out.append(self._state_get)
+        if self._form == IN_PLACE:
             self._out.append(c.IF_EMPTY)
             self._push_frame()
             self._out.append(self.zeros() + c.RETURN + c.END)
             return
         self._labels.branch(c.BR_IF, self._pad_labels[self._pads.of_site[site] if self._pads.of_site else 0])
-        if not self.has_one_site:
+        if self._form == WITH_NUMBERS:
             taken = 1 if call in self._checked_late else 0
-            self._labels.drop(self._operands_behind[site] == taken)
+            self._labels.drop(may_go=self._operands_behind[site] == taken)
 
     def zeros(self) -> bytes:
         """Return zeros for the function's results; raises UnsupportedModule where a type has none."""
@@ -93,9 +108,5 @@ class Unwinding:
                 )
         return b"".join([c.zero(value_type) for value_type in self._results])
 
-    def _number(self, site: int) -> bytes:
-        return c.CONST_I32 + encode_signed(self._numbers[site] - self._frame.number_bias)
-
     def _push_frame(self) -> None:
-        number = self._numbers[0] if self.has_one_site else -1
-        self._out.append(push_frame(self._runtime, self._frame, number))
+        self._out.append(self._frame_code.push(None if self._form == WITH_NUMBERS else self._numbers[0]))

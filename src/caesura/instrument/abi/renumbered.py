@@ -1,4 +1,4 @@
-"""Prepare a module whose index spaces must change: imports of module `asyncify` go, imported globals come.
+"""A module whose index spaces must change: imports of module `asyncify` go, imported globals come.
 
 Everything else that the transformation adds stands behind what exists, so that no index changes. But an import of
 `asyncify.start_unwind` and its sisters must become a function of the module's own, and with `import_globals` two
@@ -29,8 +29,8 @@ from caesura.wasm.types import I32
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A module that is ready to be instrumented, and how it relates to the one that was given.
+class Renumbered:
+    """The module that is instrumented, and how it relates to the one that was given.
 
     `runtime_functions` has (import name, function) for the functions that stand for imports of module `asyncify`;
     they are the last ones. `shift` is how much lower the indices of the module's own functions are than in `original`.
@@ -60,14 +60,14 @@ class Prepared:
         return start + delta if self.original.body_ends[own] - start == size else start
 
 
-def prepare(module: Module, options: Options, original: Module | None = None) -> Prepared:
+def renumber(module: Module, options: Options, original: Module | None = None) -> Renumbered:
     """Return the module, renumbered where that is necessary; `original` is the one that was given, if it is another.
 
     Raises UnsupportedModule for an import of module `asyncify` that the ABI does not know, or of another type.
     """
     imports = [item for item in module.function_imports() if item.module == ASYNCIFY_MODULE]
     if not imports and not options.import_globals:
-        return Prepared(original or module, module, [], 0)
+        return Renumbered(original or module, module, [], 0)
     pointer = pointer_type(module, options)
     for item in imports:
         _check_import(module, item, pointer)
@@ -77,7 +77,7 @@ def prepare(module: Module, options: Options, original: Module | None = None) ->
     first = len(module.function_types) - len(imports)
     names = [item.name for item in imports]
     runtime_functions = [(names[place], first + place) for place in range(len(names))]
-    return Prepared(original or module, renumbered, runtime_functions, len(imports))
+    return Renumbered(original or module, renumbered, runtime_functions, len(imports))
 
 
 def _check_import(module: Module, item: Import, pointer: int) -> None:

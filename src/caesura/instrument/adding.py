@@ -1,0 +1,150 @@
+"""Adds what hosts and the module's functions use: memory, globals, the ABI's functions, helpers of frames, thunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caesura.abi import ENTRY_PREFIX
+from caesura.errors import UnsupportedModule
+from caesura.instrument.abi.globals import Globals
+from caesura.instrument.abi.helpers import FrameHelpers
+from caesura.instrument.abi.host_sections import write_host_sections
+from caesura.instrument.abi.memory import Memory, choose_memory
+from caesura.instrument.abi.runtime import Runtime
+from caesura.instrument.abi.stack_code import NOT_SHARED, Places, StackCode
+from caesura.instrument.abi.tables import FunctionTable, GlobalPool, TypeTable
+from caesura.instrument.abi.thunks import Thunks
+from caesura.instrument.facts import Facts
+from caesura.instrument.frames.pieces import SHARED
+from caesura.instrument.given import Given
+from caesura.options import Options
+from caesura.wasm import sections as sec
+from caesura.wasm.leb128 import encode_name, encode_unsigned
+from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
+from caesura.wasm.names import NewNames
+from caesura.wasm.renumber import redirect_references
+from caesura.wasm.sections import SectionEdits
+from caesura.wasm.types import I64
+
+
+class Added:
+    """What is added to a module, until its sections are put together: functions, entries of sections, names."""
+
+    def __init__(self, module: Module) -> None:
+        self.functions = FunctionTable(module, TypeTable(module))
+        self.edits = SectionEdits()
+        self.names = NewNames()
+
+
+@dataclass(frozen=True)
+class Abi:
+    """What new bodies refer to: the memory with the asyncify stacks, the globals through which values are handed over,
+    and the helpers that move frames. `import_thunks` are the functions that stand for imports that may suspend.
+    """
+
+    memory: Memory
+    pool: GlobalPool
+    helpers: FrameHelpers
+    thunks: Thunks | None
+    import_thunks: dict[int, int]
+
+
+def shares_globals(options: Options) -> bool:
+    """Tell whether other modules have the same state."""
+    return options.import_globals or options.export_globals
+
+
+def is_idle(options: Options, facts: Facts) -> bool:
+    """Tell whether nothing can suspend, nor other modules by this one's state."""
+    instrumented = facts.roles.suspension.instrumented
+    return not (any(instrumented) or options.thunks or shares_globals(options) or options.asserts)
+
+
+def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: int) -> Abi:
+    """Add all that does not depend on frames; `moves` says how these are moved (see `frames.pieces`)."""
+    module = given.module
+    memory = choose_memory(module, options, added.edits, added.names)
+    state_globals = Globals(module, options, memory.pointer, added.edits, added.names)
+    pool = GlobalPool(len(module.globals) + state_globals.count)
+    places = Places(
+        state=state_globals.state,
+        data=state_globals.data,
+        base=state_globals.base,
+        memory=memory.index,
+        pointer=memory.pointer,
+        grows=options.thunks and options.in_secondary_memory,
+    )
+    stack = StackCode(added.functions, places)
+    stubs = given.renumbered.runtime_functions
+    runtime = Runtime(stack, stubs, guards=options.leaves_out(), overflows=not is_idle(options, facts))
+    shares_code = moves == SHARED and options.optimize == "size"
+    helpers = FrameHelpers(
+        runtime,
+        # Where pieces are popped one value at a time, pairs of 4-byte values in 8 bytes cannot be.
+        loads_inline=options.no_multivalue and (moves == SHARED or memory.pointer == I64),
+        pops_check=moves == SHARED and not options.no_multivalue,
+        room=stack.room() if shares_code else NOT_SHARED,
+        release=stack.release() if shares_code else NOT_SHARED,
+    )
+    if not options.thunks:
+        return Abi(memory, pool, helpers, None, {})
+    thunks = Thunks(module, helpers, facts.shadow_stack.pointer, shares_globals=shares_globals(options))
+    import_thunks: dict[int, int] = {}
+    for item in module.function_imports():
+        if facts.roles.suspension.may_suspend(item.index):
+            import_thunks[item.index] = thunks.import_thunk(item.index, f"{item.module}.{item.name}")
+    redirect_references(module, import_thunks, added.edits)
+    return Abi(memory, pool, helpers, thunks, import_thunks)
+
+
+def add_exports(
+    given: Given, facts: Facts, options: Options, added: Added, abi: Abi, helpers: FrameHelpers
+) -> list[tuple[str, int]]:
+    """Return the functions to export, by name; add the thunks among them, and the sections that hosts read.
+
+    `helpers` are those with which the module's frames are moved.
+    """
+    module = given.module
+    exports = helpers.runtime.exports()
+    if options.thunks or not given.renumbered.runtime_functions:
+        adds_memory = not module.memories and not options.in_secondary_memory
+        write_host_sections(
+            module,
+            options,
+            facts.graph,
+            facts.roles.suspension,
+            facts.shadow_stack,
+            added.edits,
+            adds_memory=adds_memory,
+        )
+    if abi.thunks is not None:
+        _export_stack(module, abi.thunks, added.edits)
+        exports += abi.thunks.accessors()
+        exports += _entry_thunks(module, facts, abi.thunks, abi.import_thunks, helpers)
+    return exports
+
+
+def _export_stack(module: Module, thunks: Thunks, edits: SectionEdits) -> None:
+    """Export the globals that a host switches with the shadow stack."""
+    exported = {export.name for export in module.exports}
+    for name, index in thunks.global_exports():
+        if name in exported:
+            raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
+        edits.append(sec.EXPORT, encode_name(name) + bytes([GLOBAL_KIND]) + encode_unsigned(index))
+
+
+def _entry_thunks(
+    module: Module, facts: Facts, thunks: Thunks, import_thunks: dict[int, int], helpers: FrameHelpers
+) -> list[tuple[str, int]]:
+    """Add the thunks of exports that may suspend and return them by name."""
+    exports: list[tuple[str, int]] = []
+    for export in module.exports:
+        if export.kind != FUNCTION_KIND:
+            continue
+        name = f"{ENTRY_PREFIX}{export.name}"
+        if facts.roles.suspension.instrumented[export.index]:
+            exports.append((name, thunks.entry_thunk(export.index)))
+        elif export.index in import_thunks:
+            thunk = import_thunks[export.index]
+            exports.append((name, thunks.entry_thunk_of_import(export.index, thunk, helpers)))
+    return exports

@@ -1,0 +1,151 @@
+"""Puts the sections of the output together: new bodies, what was added, names and other metadata."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.analysis.limits import check_entries
+from caesura.errors import UnsupportedModule
+from caesura.instrument.abi.metadata import write_metadata
+from caesura.instrument.abi.runtime import has_scheduler
+from caesura.instrument.abi.tables import GlobalPool
+from caesura.instrument.adding import Abi, Added, shares_globals
+from caesura.instrument.given import Given
+from caesura.options import Options
+from caesura.wasm import sections as sec
+from caesura.wasm.code import zero_constant
+from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
+from caesura.wasm.module import FUNCTION_KIND, Module
+from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, MEMORY_NAMES, NewNames
+from caesura.wasm.sections import write_sections
+from caesura.wasm.shortest import Shortened, shorten_body
+from caesura.wasm.types import encode_value_type
+
+# Modules of fewer bytes, with a scheduler of their own, get no names for what is added.
+_NAMELESS: Final = 1024
+
+
+def assemble(
+    given: Given,
+    options: Options,
+    added: Added,
+    abi: Abi,
+    bodies: list[bytes],
+    exports: list[tuple[str, int]],
+    *,
+    is_idle: bool,
+    shortens: bool,
+) -> bytes:
+    """Return the instrumented module.
+
+    `bodies` are those of the module's own functions, empty for those that stay; `exports` the functions to export.
+    Nothing added is ever called by its hosts where it `is_idle`; with `shortens`, padded numbers become short.
+    """
+    module = given.module
+    edits = added.edits
+    for definition in added.functions.types.added:
+        edits.append(sec.TYPE, definition)
+    _add_globals(abi.pool, added)
+    for type_index in added.functions.type_indices:
+        edits.append(sec.FUNCTION, encode_unsigned(type_index))
+    _export(module, exports, added)
+    _check_entries(module, len(exports), added)
+    shortened: dict[int, Shortened] = {}
+    edits.pieces[sec.CODE] = _code(module, bodies, added.functions.bodies, shortened, shortens=shortens)
+    names_functions = not is_idle or any(bodies[: len(bodies) - len(given.renumbered.runtime_functions)])
+    names = _new_names(given, options, added, {index for _, index in exports}, names_functions=names_functions)
+    write_metadata(module, _features(options, abi), bodies, shortened, names, edits, always_named=options.asserts)
+    return write_sections(module.data, module.sections, edits)
+
+
+def _add_globals(pool: GlobalPool, added: Added) -> None:
+    for value_type in pool.types:
+        entry = encode_value_type(value_type) + b"\x01" + zero_constant(value_type) + b"\x0b"
+        added.edits.append(sec.GLOBAL, entry)
+    for index, name in pool.names:
+        added.names.add(GLOBAL_NAMES, index, name)
+
+
+def _export(module: Module, exports: list[tuple[str, int]], added: Added) -> None:
+    exported = {export.name for export in module.exports}
+    for name, index in exports:
+        if name in exported:
+            raise UnsupportedModule(f"the module exports {name} already, which is what an export to be added is called")
+        added.edits.append(sec.EXPORT, encode_name(name) + bytes([FUNCTION_KIND]) + encode_unsigned(index))
+
+
+def _check_entries(module: Module, exports: int, added: Added) -> None:
+    """Raise UnsupportedModule where the module would have more of something than engines take."""
+    functions = len(module.body_starts)
+    check_entries(functions + len(added.functions.bodies), functions, "functions")
+    check_entries(len(module.types) + len(added.functions.types.added), len(module.types), "types")
+    check_entries(len(module.exports) + exports, len(module.exports), "exports")
+
+
+def _features(options: Options, abi: Abi) -> list[str]:
+    """Return the features that the output may use newly, as the target features section calls them."""
+    features: list[str] = [] if options.no_multivalue else ["multivalue"]
+    if shares_globals(options):
+        features.append("mutable-globals")
+    if abi.memory.index > 0:
+        features.append("multimemory")
+    return features
+
+
+def _new_names(given: Given, options: Options, added: Added, exported: set[int], *, names_functions: bool) -> NewNames:
+    """Return the names of what is added, but for the functions that exports name already.
+
+    Functions have some only if they can be on the stack while the guest runs. Globals and memories have names where the
+    module names others. In small modules all these names would be half of what is added; in those of TinyGo's shape,
+    which no host drives, there are none at all.
+    """
+    names = added.names
+    stubs = given.renumbered.runtime_functions
+    if options.asserts:
+        exported = set()
+    elif len(given.renumbered.original.data) < _NAMELESS and has_scheduler(stubs):
+        names = NewNames()
+        names.nameless.update([function for _, function in stubs])
+        return names
+    else:
+        for subsection in (GLOBAL_NAMES, MEMORY_NAMES):
+            if subsection not in given.names.named:
+                names.maps.pop(subsection, None)
+    if names_functions:
+        for index, name in added.functions.names:
+            if index not in exported:
+                names.add(FUNCTION_NAMES, index, name)
+    return names
+
+
+def _code(
+    module: Module, bodies: list[bytes], added: list[bytes], shortened: dict[int, Shortened], *, shortens: bool
+) -> list[bytes]:
+    """Return the payload of the code section in pieces; `added` are bodies with their size fields.
+
+    Numbers that a linker padded become shorter with `shortens`; bodies that stay but for that are noted by own index.
+    Else a body that stays keeps the bytes of its size field too.
+    """
+    out = [encode_unsigned(len(bodies) + len(added))]
+    section = module.section(sec.CODE)
+    start = 0 if section is None else read_u32(module.data, section.payload)[1]
+    for own in range(len(bodies)):
+        end = module.body_ends[own]
+        body = bodies[own]
+        if not shortens and not body:
+            out.append(module.data[start:end])
+        else:
+            if shortens:
+                body = shorten_body(body).code if body else _shorten_original(module, own, shortened)
+            out += [encode_unsigned(len(body)), body]
+        start = end
+    out += added
+    return out
+
+
+def _shorten_original(module: Module, own: int, shortened: dict[int, Shortened]) -> bytes:
+    """Return the body of a function that stays but for that, and note it if anything becomes shorter."""
+    result = shorten_body(module.data[module.body_starts[own] : module.body_ends[own]])
+    if result.ends:
+        shortened[own] = result
+    return result.code

@@ -1,0 +1,58 @@
+"""What is known of a module before anything is added to it: who may suspend, and which functions need what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caesura.analysis.calls import CallGraph, read_calls
+from caesura.analysis.decoder import Decoder
+from caesura.analysis.entries import entered_from_outside
+from caesura.analysis.lists import resolve_lists
+from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack
+from caesura.analysis.suspension import Lists, find_suspending
+from caesura.analysis.tail_sites import find_tail_sites
+from caesura.analysis.wrappers import find_wrappers
+from caesura.instrument.given import Given
+from caesura.instrument.plan.roles import Roles
+from caesura.instrument.plan.selection import select_two_bodies
+from caesura.options import Options
+
+
+@dataclass(frozen=True)
+class Facts:
+    """`decoder` keeps bodies that were decoded to find this out, for those who decode them next."""
+
+    graph: CallGraph
+    lists: Lists
+    decoder: Decoder
+    roles: Roles
+    shadow_stack: ShadowStack
+
+    def frameless(self) -> dict[int, int]:
+        """Return all functions that need no frame, and the function that each calls."""
+        return {**self.roles.wrappers, **self.roles.tails}
+
+    def framed(self) -> list[bool]:
+        """Return for each function whether it is instrumented and has a frame."""
+        frameless = self.frameless()
+        instrumented = self.roles.suspension.instrumented
+        return [instrumented[function] and function not in frameless for function in range(len(instrumented))]
+
+
+def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
+    """Look at a whole module; what is odd about the lists goes to `warnings`."""
+    module = given.module
+    names = given.names.names
+    shadow_stack = find_shadow_stack(module)
+    graph = read_calls(module)
+    imports = [f"{item.module}.{item.name}" for item in module.function_imports()]
+    lists = resolve_lists(options, imports, names, warnings)
+    suspension = find_suspending(module, graph, lists, given.renumbered.runtime_functions)
+    wrappers = find_wrappers(module, graph, suspension)
+    decoder = Decoder(module, suspension, ignores_catches=options.ignore_unwind_from_catch)
+    tails = find_tail_sites(module, graph, suspension, wrappers, decoder)
+    frameless = {**wrappers, **tails}
+    entered = entered_from_outside(module, graph, suspension.instrumented, frameless)
+    two_bodies = select_two_bodies(module, graph, suspension, frameless, options, names, decoder, entered)
+    roles = Roles(suspension, wrappers, tails, entered, two_bodies)
+    return Facts(graph, lists, decoder, roles, shadow_stack)

@@ -1,0 +1,48 @@
+"""The module that was given, and the one that is instrumented: not the same where index spaces have to change first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caesura.analysis.instrumented import refuse_instrumented
+from caesura.errors import UnsupportedModule
+from caesura.instrument.abi.naming import FunctionNames
+from caesura.instrument.abi.renumbered import Renumbered, renumber
+from caesura.instrument.abi.shared_calls import share_calls
+from caesura.options import Options
+from caesura.wasm.module import Module
+
+
+@dataclass(frozen=True)
+class Given:
+    """`module` is what is instrumented, `names` are those of its functions, `renumbered` says what was given.
+
+    The last own functions are none of the given ones: first those in `shared_calls`, which others share calls through
+    tables by, then those that stand for imports of module `asyncify`.
+    """
+
+    module: Module
+    renumbered: Renumbered
+    shared_calls: list[int]
+    names: FunctionNames
+
+    def place(self, own: int, offset: int) -> tuple[int, str]:
+        """Return the offset of code of an own function, and what to call it, as they are in the file that was given."""
+        function = self.module.imported_functions + own
+        description = self.names.describe(function, self.renumbered.original_function(function))
+        return self.renumbered.original_offset(own, offset), description
+
+
+def read_given(data: bytes, options: Options) -> Given:
+    """Read a module; raises UnsupportedModule for one that cannot be instrumented, or that is instrumented."""
+    original = Module(data)
+    if original.custom_section("linking") is not None:
+        raise UnsupportedModule("this is a relocatable object file; link it first, then instrument the result")
+    refuse_instrumented(original)
+    sharing, shared_calls = share_calls(original, options)
+    renumbered = renumber(sharing, options, original)
+    module = renumbered.module
+    names = FunctionNames(module)
+    for function in shared_calls:
+        names.names[module.imported_functions + function - original.imported_functions] = "the call that they share"
+    return Given(module, renumbered, shared_calls, names)

@@ -1,0 +1,158 @@
+"""Gives all functions of a module their new bodies: those that may suspend, and those that only get checks.
+
+In small modules all functions are planned first, since how frames are moved depends on all of them; in large ones each
+is written as soon as it is planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.instrument.abi.helpers import FrameHelpers
+from caesura.instrument.adding import Abi, Added
+from caesura.instrument.facts import Facts
+from caesura.instrument.frames.moving import MOVED_INLINE, Moves, move_in_chunks
+from caesura.instrument.frames.pieces import SHARED, choose_moves
+from caesura.instrument.given import Given
+from caesura.instrument.refusals import Refusals
+from caesura.instrument.write.asserts import Asserter
+from caesura.instrument.write.bodies import BodyWriter
+from caesura.instrument.write.output import Output
+from caesura.instrument.write.planning import FunctionPlanner, PlannedFunction
+from caesura.options import Options
+
+# Told the step, how many functions are done, and how many there are.
+Progress = Callable[[str, int, int], None]
+
+# Functions between two reports of progress.
+_STRIDE: Final = 64
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """`bodies` has the new body of every own function, without size field, empty where it stays as it is; `sites` at
+    how many call sites each can be suspended. `helpers` are those that move the frames.
+    """
+
+    bodies: list[bytes]
+    sites: list[int]
+    helpers: FrameHelpers
+
+
+class FunctionRewriter:
+    """Rewrites the functions of a module, one after the other."""
+
+    def __init__(
+        self, given: Given, facts: Facts, options: Options, added: Added, abi: Abi, planner: FunctionPlanner
+    ) -> None:
+        self._given = given
+        self._facts = facts
+        self._options = options
+        self._added = added
+        self._abi = abi
+        self._planner = planner
+        self._is_for_size = options.optimize == "size"
+        self._refusals = Refusals(given)
+        self._asserter = Asserter(
+            given.module,
+            abi.helpers.runtime,
+            added.functions,
+            given.names,
+            facts.roles.suspension,
+            given.renumbered.shift,
+        )
+
+    def run(self, moves: int, progress: Progress | None, *, shortens: bool) -> Rewritten:
+        """Return the new bodies; raises UnsupportedModule, for all functions that are refused, and MalformedModule.
+
+        `moves` says how frames are moved (see `frames.pieces`), `progress` is called now and then; `shortens`
+        says that padded numbers become short in bodies that are added.
+        """
+        count = len(self._given.module.body_starts)
+        planned: list[PlannedFunction | None] = []
+        moves_of: dict[int, Moves] = {}
+        helpers = self._abi.helpers
+        if moves != SHARED:
+            planned = [self._plan(own) for own in range(count)]
+            moves_of, helpers = self._choose_moves(planned, moves)
+        writer = self._writer(helpers, shortens=shortens)
+        bodies: list[bytes] = []
+        sites: list[int] = []
+        for own in range(count):
+            if progress is not None and own % _STRIDE == 0:
+                progress("instrumenting", own, count)
+            one = planned[own] if planned else self._plan(own)
+            sites.append(self._sites(own, one))
+            try:
+                bodies.append(self._checked(own) if one is None else writer.write(one, self._moves(one, moves_of)))
+            except UnsupportedModule as error:
+                self._refusals.add(own, error)
+            except (MalformedModule, IndexError, KeyError) as error:
+                raise self._refusals.located(own, error) from None
+        if progress is not None:
+            progress("instrumenting", count, count)
+        self._refusals.check()
+        return Rewritten(bodies, sites, helpers)
+
+    def _plan(self, own: int) -> PlannedFunction | None:
+        """Find out what the new body of a function needs; None where the function stays as it is, or is refused."""
+        function = self._given.module.imported_functions + own
+        roles = self._facts.roles
+        if function in roles.wrappers or not roles.suspension.instrumented[function]:
+            return None
+        try:
+            return self._planner.plan(function)
+        except UnsupportedModule as error:
+            self._refusals.add(own, error)
+            return None
+        except (MalformedModule, IndexError, KeyError) as error:
+            raise self._refusals.located(own, error) from None
+
+    def _sites(self, own: int, planned: PlannedFunction | None) -> int:
+        if planned is not None:
+            return len(planned.plan.sites.calls)
+        return 1 if self._given.module.imported_functions + own in self._facts.roles.wrappers else 0
+
+    def _choose_moves(self, planned: list[PlannedFunction | None], moves: int) -> tuple[dict[int, Moves], FrameHelpers]:
+        """Return how functions move their frames, by function index, and the helpers that do."""
+        framed = [one for one in planned if one is not None and one.frame.is_saved]
+        chosen, helpers = choose_moves(
+            [one.frame for one in framed],
+            [one.calls_itself() for one in framed],
+            self._abi.helpers,
+            moves,
+            is_for_size=self._is_for_size,
+            no_multivalue=self._options.no_multivalue,
+        )
+        return {framed[place].function: chosen[place] for place in range(len(framed))}, helpers
+
+    def _moves(self, planned: PlannedFunction, moves_of: dict[int, Moves]) -> Moves:
+        if not planned.frame.is_saved:
+            return MOVED_INLINE
+        if planned.function in moves_of:
+            return moves_of[planned.function]
+        return move_in_chunks(planned.frame.shape, self._abi.helpers, is_for_size=self._is_for_size)
+
+    def _writer(self, helpers: FrameHelpers, *, shortens: bool) -> BodyWriter:
+        module = self._given.module
+        output = Output(module, self._added.functions, helpers, self._abi.import_thunks, self._is_for_size)
+        referring = {module.imported_functions + own for own in self._facts.graph.referring}
+        names = self._added.names
+        return BodyWriter(output, self._facts.roles.entered, referring, self._given.names, names, shortens=shortens)
+
+    def _checked(self, own: int) -> bytes:
+        """Return the body of a function that has no new one, with the checks that options ask for; empty: it stays."""
+        function = self._given.module.imported_functions + own
+        suspension = self._facts.roles.suspension
+        if suspension.instrumented[function] or suspension.topmost[function] or suspension.bottommost[function]:
+            return b""
+        if self._options.asserts:
+            return self._asserter.rewrite(function)
+        # By thunks it is the code behind the import that begins to unwind, and here there is none.
+        checks_left_out = self._abi.helpers.runtime.guards and not self._options.thunks
+        if checks_left_out and self._asserter.calls_suspending_import(self._facts.graph.callees[own]):
+            return self._asserter.rewrite_left_out(function)
+        return b""

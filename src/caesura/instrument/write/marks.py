@@ -1,0 +1,52 @@
+"""Which instructions of a function are not just copied into its new bodies, and what is to be done at each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.instrument.plan.plan import instruction_of
+from caesura.instrument.plan.regions import Layout
+from caesura.instrument.write.controls import IS_CONTROL
+from caesura.instrument.write.planning import PlannedFunction
+
+CONTROL: Final = 1
+# A call that may suspend; and the instruction behind which that is checked, which can be the next one.
+SITE: Final = 2
+CHECKED: Final = 32
+# Where a landing point or a group of them begins, or operands that crossed a call are put back on the stack.
+LANDING: Final = 4
+# Its value is read again elsewhere; and: its values go to temporaries.
+MOVED: Final = 8
+SPILLED: Final = 16
+# Control does not go on behind it.
+LEAVING: Final = 64
+
+
+def mark_instructions(planned: PlannedFunction, layout: Layout) -> bytes:
+    """Return the marks of each instruction, and 0 behind the last one; bytes, which compiled code reads fastest.
+
+    `layout` says where frames land in the body that is written.
+    """
+    plan = planned.plan
+    sites = plan.sites
+    marks = bytearray(IS_CONTROL.of(planned.body) + b"\0")
+    for site in range(len(sites.calls)):
+        call = sites.calls[site]
+        marks[call] |= SITE
+        if planned.frame.is_saved:
+            marks[call + 1 if call in planned.checked_late else call] |= CHECKED
+        marks[sites.landings[site]] |= LANDING
+    for landing in layout.landings:
+        marks[landing] |= LANDING
+    for head in layout.heads:
+        if head & 1 == 0:  # a group's
+            marks[head >> 1] |= LANDING
+    for producer in plan.crossing.moved:
+        marks[producer] |= MOVED
+    for producer in plan.crossing.temporaries:
+        index = instruction_of(producer)
+        if index not in plan.constructs.regions:  # parameters of regions are taken in at the region's head
+            marks[index] |= SPILLED
+    for behind in plan.dead:
+        marks[behind - 1] |= LEAVING
+    return bytes(marks)

@@ -1,0 +1,90 @@
+"""The normal body of a function with two (see `two_bodies`): it runs, and lands at the heads of hand-off loops only."""
+
+from __future__ import annotations
+
+from caesura.instrument.frames.late import set_from
+from caesura.instrument.frames.moving import FrameCode
+from caesura.instrument.write.dispatch import Dispatcher, br_table
+from caesura.instrument.write.labels import Labels
+from caesura.instrument.write.output import Output
+from caesura.instrument.write.planning import PlannedFunction
+from caesura.instrument.write.rewrite import Rewriter
+from caesura.instrument.write.two_bodies import Handoff
+from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
+from caesura.wasm import code as c
+from caesura.wasm.leb128 import encode_signed, encode_unsigned
+
+
+class NormalBody(Rewriter):
+    """Writes this body."""
+
+    def __init__(
+        self,
+        output: Output,
+        planned: PlannedFunction,
+        handoff: Handoff,
+        frame_code: FrameCode,
+        not_unrolled: set[int],
+    ) -> None:
+        layout = handoff.layout
+        labels = Labels(len(layout.landings), len(layout.regions), set())
+        super().__init__(
+            output,
+            planned,
+            frame_code,
+            Dispatcher(output, planned, frame_code, layout, handoff.arms, labels),
+            Unwinding(output, planned, frame_code, handoff.pads, labels, WITH_NUMBERS),
+            not_unrolled,
+        )
+        self._handoff = handoff
+        self._runtime = output.helpers.runtime
+        self._killed = {loop.start: loop.killed for loop in handoff.loops}
+
+    def write(self, resume: int, *, is_entered: bool) -> bytes:
+        """Return the encoded body; `resume` is the function index of the resume body."""
+        labels = self._labels
+        leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
+        self._unwinding.open()
+        has_else = self._dispatcher.open_arm(self._layout.regions[0], self._runtime.stack.state_get)
+        if is_entered or not self._runtime.guards:
+            self._out.append(self._runtime.is_unwinding())
+            labels.branch(c.BR_IF, leave)
+        else:
+            self._out.append(self._runtime.refuse_entry())
+        self._resume(resume, leave, labels.innermost())
+        self._dispatcher.close_arm(has_else=has_else)
+        return self._code_and_tail(leave)
+
+    def _resume(self, resume: int, leave: int, head: int) -> None:
+        """Write the cold arm: let the resume body run, and go on where it hands over."""
+        handoff = self._handoff
+        labels = self._labels
+        out = self._out
+        places = len(handoff.loops)
+        arms = [0] * places
+        for place in range(places - 1, -1, -1):
+            arms[place] = labels.begin(c.BLOCK_EMPTY)
+        finished = labels.begin(c.BLOCK_EMPTY)
+        out.append(c.CALL + encode_unsigned(resume))
+        targets = [labels.depth(finished), labels.depth(leave)] + [labels.depth(arm) for arm in arms]
+        out.append(br_table(self._added, targets[:-1], targets[-1]))
+        labels.close(finished)
+        for carrier in handoff.results:
+            out.append(c.GLOBAL_GET + encode_unsigned(carrier))
+        out.append(c.RETURN)
+        for place in range(places):
+            labels.close(arms[place])
+            for local in handoff.loops[place].entering:
+                out.append(set_from(local, handoff.carriers[local]))
+            number = self._layout.numbers[place]
+            if self._layout.dispatches():
+                out.append(c.CONST_I32 + encode_signed(number))
+                self._set(self._frame.site_local())
+            targets = self._dispatcher.targets(self._layout.regions[0], labels.depth(head))
+            out.append(c.BR + encode_unsigned(targets[number - 1]))
+
+    def _enter_region(self, index: int, region: int) -> None:
+        super()._enter_region(index, region)
+        for local in self._killed.get(index, []):
+            self._out.append(c.ZERO[self._frame.type_of(self._body, local)])
+            self._set(local)

@@ -1,0 +1,24 @@
+"""The module that is being written, as far as new bodies refer to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caesura.instrument.abi.helpers import FrameHelpers
+from caesura.instrument.abi.tables import FunctionTable
+from caesura.wasm.module import Module
+
+
+@dataclass(frozen=True)
+class Output:
+    """`module` is the given one, `functions` and `helpers` what is added to it.
+
+    `import_thunks` maps imports that may suspend to the functions through which they are called. `is_for_size` says
+    that only bytes count.
+    """
+
+    module: Module
+    functions: FunctionTable
+    helpers: FrameHelpers
+    import_thunks: dict[int, int]
+    is_for_size: bool

@@ -1,0 +1,117 @@
+"""The resume body of a function with two (see `two_bodies`): it goes on from a call site, up to a hand-off loop.
+
+It returns whether the function finished, whether it is unwinding again, or which loop it hands over at.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.instrument.frames.moving import FrameCode
+from caesura.instrument.write.dispatch import Dispatcher
+from caesura.instrument.write.labels import AT_HEAD, Labels
+from caesura.instrument.write.output import Output
+from caesura.instrument.write.planning import PlannedFunction
+from caesura.instrument.write.rewrite import Rewriter
+from caesura.instrument.write.two_bodies import Handoff
+from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
+from caesura.wasm import code as c
+from caesura.wasm.leb128 import encode_signed, encode_unsigned
+
+# What it returns: the function finished, it is unwinding again, or (from here on) it hands over.
+_FINISHED: Final = 0
+_UNWOUND: Final = 1
+_HANDOFF: Final = 2
+
+
+class ResumeBody(Rewriter):
+    """Writes this body.
+
+    Most of a switch's blocks have nothing left that branches to them: write once, look at `untargeted`, and write
+    again with these `elided`.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        planned: PlannedFunction,
+        handoff: Handoff,
+        frame_code: FrameCode,
+        not_unrolled: set[int],
+        elided: set[int],
+    ) -> None:
+        layout = planned.frame.layout
+        labels = Labels(len(layout.landings), len(layout.regions), elided)
+        super().__init__(
+            output,
+            planned,
+            frame_code,
+            Dispatcher(output, planned, frame_code, layout, {}, labels),
+            Unwinding(output, planned, frame_code, handoff.pads, labels, WITH_NUMBERS),
+            not_unrolled,
+        )
+        self._handoff = handoff
+        self._params = output.module.function_type(planned.function).params
+        # The label where it leaves instead of entering a hand-off loop.
+        self._exits: dict[int, int] = {}
+
+    def write(self) -> bytes:
+        """Return the encoded body of a function without parameters that returns an i32.
+
+        The original's parameters are plain locals here.
+        """
+        handoff = self._handoff
+        labels = self._labels
+        for place in range(len(handoff.loops) - 1, -1, -1):
+            self._exits[handoff.loops[place].start] = labels.begin(c.BLOCK_EMPTY)
+        leave = labels.begin(c.BLOCK_EMPTY)
+        finish = labels.begin(c.BLOCK + self._dispatcher.block_type(self._results))
+        self._heights[0] = finish
+        self._unwinding.open()
+        self._dispatcher.open_function()
+        head = labels.begin(c.BLOCK_EMPTY)
+        self._dispatcher.pop_and_land(leave, head)
+        labels.close(head)
+        self._live = self._dispatcher.lands_at_head(self._layout.regions[0])
+        if not self._live:
+            self._out.append(c.UNREACHABLE)
+        self._copy_code()
+        if self._plan.ends_live and self._live:
+            labels.branch(c.BR, finish)
+        else:
+            self._out.append(c.UNREACHABLE)
+        self._unwinding.close()
+        self._finish(_UNWOUND)
+        labels.close(finish)
+        for place in range(len(handoff.results) - 1, -1, -1):
+            self._out.append(c.GLOBAL_SET + encode_unsigned(handoff.results[place]))
+        self._finish(_FINISHED)
+        labels.close(leave)
+        self._finish(_UNWOUND)
+        for place in range(len(handoff.loops)):
+            labels.close(self._exits[handoff.loops[place].start])
+            for local in handoff.loops[place].passed:
+                self._get(local)
+                self._out.append(c.GLOBAL_SET + encode_unsigned(handoff.carriers[local]))
+            self._finish(_HANDOFF + place)
+        self._out.append(c.UNREACHABLE + c.END)
+        return self._encoded(self._params)
+
+    def _finish(self, status: int) -> None:
+        self._out.append(c.CONST_I32 + encode_signed(status) + c.RETURN)
+
+    def _return(self) -> None:
+        self._labels.branch(c.BR, self._heights[0])
+
+    def _open_hoisted(self, index: int) -> None:
+        if index not in self._exits:
+            super()._open_hoisted(index)
+            return
+        exit_height = self._exits[index]
+        if self._live:
+            self._flush(self._body.positions[index])
+            self._labels.branch(c.BR, exit_height)
+            self._live = False
+        self._copied = self._body.positions[index + 1]
+        self._heights.append(exit_height)
+        self._closing.append(self._labels.blocks.get(index, AT_HEAD))
