@@ -24,6 +24,11 @@ ABOUT: Final = """/**
  */
 """
 
+EXPORTS: Final = """/**
+ * What instrumented modules export.
+ * @typedef {object} Exports
+"""
+
 
 class Table(NamedTuple):
     """A table: what stands above its columns, and the cells of its rows."""
@@ -149,12 +154,16 @@ def render_page() -> str:
 
 
 def render_javascript() -> str:
-    """Return abi.js; members of enumerations have the name of that in front of theirs."""
+    """Return abi.js; members of enumerations have the name of that in front of theirs.
+
+    Exports are a type as well: code that looks for one by name is checked against it, and stays small when minified.
+    """
     constants = {name: value for name, value in vars(abi).items() if name.isupper() and isinstance(value, int | str)}
     for kind in (State, Status, Fact):
         constants |= {f"{kind.__name__.upper()}_{member.name}": int(member) for member in kind}
     lines = [f"export const {name} = {json.dumps(value)};\n" for name, value in constants.items()]
-    return "".join([ABOUT, "\n", *lines])
+    properties = [f" * @property {{any}} {name}\n" for name in abi.EXPORTS]
+    return "".join([ABOUT, "\n", EXPORTS, *properties, " */\n\n", *lines])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,22 @@
  * Rendered from src/caesura/abi.py by docs/render_abi.py.
  */
 
+/**
+ * What instrumented modules export.
+ * @typedef {object} Exports
+ * @property {any} asyncify_start_unwind
+ * @property {any} asyncify_stop_unwind
+ * @property {any} asyncify_start_rewind
+ * @property {any} asyncify_stop_rewind
+ * @property {any} asyncify_get_state
+ * @property {any} asyncify_data_pointer
+ * @property {any} asyncify_set_data_pointer
+ * @property {any} asyncify_stack_pointer
+ * @property {any} asyncify_stack_low
+ * @property {any} asyncify_stack_high
+ * @property {any} asyncify_memory
+ */
+
 export const OWN_PREFIX = "asyncify_";
 export const START_UNWIND = "asyncify_start_unwind";
 export const STOP_UNWIND = "asyncify_stop_unwind";

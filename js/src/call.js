@@ -12,7 +12,7 @@ import { raise } from "./errors.js";
 import { guestFrames } from "./trace.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
-/** @typedef {import("./guest.js").Description} Description */
+/** @typedef {import("./description.js").Description} Description */
 
 // States of a call; one that waits has unwound.
 export const RUNNING = 0;
@@ -41,7 +41,7 @@ export const REWINDING = 2;
  * @property {import("./stacks.js").Kept} [kept] What was allocated for it on the guest's own stack, where it runs on another.
  * @property {any} [home] The shadow stack pointer to leave behind, where it runs on the guest's own stack.
  * @property {[low: any, high: any]} [limits] Those of the stack that it was entered from, where it runs on another.
- * @property {number} [limit] The end of its frames.
+ * @property {number} [size] How many bytes its frames have.
  * @property {ArrayLike<number>} [frames] The frames where another call needed their place.
  */
 
@@ -51,7 +51,7 @@ export const REWINDING = 2;
  * @property {Function} f
  * @property {boolean} suspends Whether it was marked as suspending.
  * @property {Guest} guest The instance that imports it.
- * @property {import("./guest.js").Description} module The module that imports it.
+ * @property {import("./description.js").Description} module The module that imports it.
  * @property {number} index Its function index.
  * @property {string} name
  * @property {any} blank What it returns where its results do not matter: it converts to whatever types they have.
@@ -151,8 +151,7 @@ export function isEntry(frame) {
     };
     step({ entry, name: "", args: [], state: RUNNING, resolve() {}, reject: raise });
   }
-  const same = (/** @type {string} */ name) => frame[name]() === entered[name]();
-  return same("getPosition") && same("getScriptNameOrSourceURL");
+  return frame.getPosition() == entered.getPosition() && frame.getScriptNameOrSourceURL() == entered.getScriptNameOrSourceURL();
 }
 
 /** Wait for a call's promise. @param {Call} call */

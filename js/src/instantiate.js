@@ -6,7 +6,8 @@
 import { BUILTIN_MODULES, BUILTIN_RESULTS, ENTRY_PREFIX, STATE_GLOBAL } from "./abi.js";
 import { importStub, isObject } from "./call.js";
 import { EngineInstance, engineInstantiate, enginePromising, EngineSuspending, isExported } from "./errors.js";
-import { describe, makeGuest } from "./guest.js";
+import { makeGuest } from "./guest.js";
+import { describe } from "./description.js";
 import { checkOptions } from "./options.js";
 import { exported, Suspending } from "./promising.js";
 
@@ -22,7 +23,7 @@ const groups = new WeakMap();
 
 /**
  * Leave out functions that the engine provides itself: it does not show them among the imports, but they have indices.
- * @param {import("./guest.js").Description} description
+ * @param {import("./description.js").Description} description
  * @param {any[]} originals The imports so far, by index.
  * @param {string} module That of the next import.
  */
@@ -107,7 +108,7 @@ function prepare(compiled, imports, options) {
       const value = /** @type {any} */ (exports[name]);
       if (typeof value == "function" && !exported.has(value) && !passed.has(value)) {
         // Engines name an exported function after its index.
-        const again = originals[description.exportedImports.get(number) ?? -1];
+        const again = originals[description.exportedImports[number]];
         exported.set(value, { guest, name, thunk: exports[ENTRY_PREFIX + name], original: originals[+value.name], again });
       }
     });

@@ -55,7 +55,7 @@ const isSignal = (value, name) =>
 export function checkOptions(options, known = OPTIONS) {
   if (typeof options != "object" && options !== undefined) throw new TypeError(`options: not an object: ${String(options)}`);
   for (const [name, value] of Object.entries(options ?? {})) {
-    if (!Object.keys(known).includes(name)) wrong(name, `there is none of this name, but ${Object.keys(known).join(", ")}`);
+    if (!Object.hasOwn(known, name)) wrong(name, `there is none of this name, but ${Object.keys(known).join(", ")}`);
     if (value !== undefined) known[name](value, name);
   }
   return options;

@@ -6,7 +6,7 @@
 
 import { interrupt, isObject, RUNNING, step } from "./call.js";
 import { enginePromising, isExported } from "./errors.js";
-import { instrumentedAny } from "./guest.js";
+import { instrumentedAny } from "./description.js";
 import { readSignal } from "./options.js";
 
 /** @typedef {import("./call.js").Call} Call */
@@ -96,7 +96,7 @@ export function promising(f, options) {
       const call = {
         guest,
         entry: f,
-        thunk: thunk && !guest?.settleDown() && thunk,
+        thunk: thunk && !guest?.settle() && thunk,
         name,
         args,
         direct: !!original,

@@ -19,10 +19,14 @@
  * resumed, it is noticed.
  */
 
-import { LINKER_STACK_POINTER, STACK_HIGH, STACK_LOW, STACK_POINTER } from "./abi.js";
+import { STACK_HIGH, STACK_LOW } from "./abi.js";
 import { REWINDING, UNWINDING } from "./call.js";
 
 /** @typedef {import("./call.js").Call} Call */
+/** @typedef {"emscripten_stack_get_current" | "stackSave" | "_emscripten_stack_restore" | "stackRestore"} Accessors */
+/** @typedef {"emscripten_stack_get_end" | "emscripten_stack_get_base" | "emscripten_stack_set_limits" | "__set_stack_limits"} Limits */
+/** @typedef {"__stack_pointer" | "__stack_low" | "__stack_high"} Symbols */
+/** @typedef {import("./guest.js").Exports & Partial<Record<Accessors | Limits | Symbols, any>>} Exports */
 /** @typedef {ReturnType<typeof makeStacks>} Stacks */
 
 /**
@@ -44,7 +48,7 @@ export const like = (pointer, number) => (typeof pointer == "bigint" ? BigInt(nu
 export const unsigned = (pointer) => (typeof pointer == "bigint" ? Number(pointer) : pointer >>> 0);
 
 /**
- * @param {any} exports Of the guest.
+ * @param {Exports} exports
  * @param {(bytes: number) => any} take Allocates in the guest.
  * @param {number} [wanted] The size of further stacks, in bytes.
  * @param {any} [told] The lowest address of the guest's own stack, as the module tells it.
@@ -55,15 +59,15 @@ export function makeStacks(exports, take, wanted, told, memory) {
   const set = exports._emscripten_stack_restore ?? exports.stackRestore;
   /** The global or the functions that hold the pointer. @type {{ value?: any }} */
   const register =
-    exports[STACK_POINTER] ??
-    exports[LINKER_STACK_POINTER] ??
+    exports.asyncify_stack_pointer ??
+    exports.__stack_pointer ??
     (get && set ? Object.defineProperty({}, "value", { get, set }) : {});
   /** The pointer where nothing runs; undefined where there is none. */
   const top = register.value;
 
   /** The globals in which the guest keeps the limits of its stack, if it does. @type {{ value: any }[][]} */
   const [lows, highs] = [STACK_LOW, STACK_HIGH].map((prefix) =>
-    Object.keys(exports).flatMap((name) => (name.startsWith(prefix) ? exports[name] : [])),
+    Object.entries(exports).flatMap(([name, value]) => (name.startsWith(prefix) ? value : [])),
   );
   const readLow = exports.emscripten_stack_get_end ?? (() => (lows[0] ?? exports.__stack_low)?.value);
   const readHigh = exports.emscripten_stack_get_base ?? (() => (highs[0] ?? exports.__stack_high)?.value);

@@ -40,7 +40,7 @@ function readStack(above) {
   const { stack } = holder;
   exchange("prepareStackTrace", prepare);
   exchange("stackTraceLimit", limit);
-  return Array.isArray(stack) ? stack : typeof stack == "string" ? stack.split("\n") : [];
+  return Array.isArray(stack) ? stack : String(stack).split("\n");
 }
 
 /** What a frame says of its module: a hash or an address. @param {any} frame */

@@ -56,6 +56,21 @@ STACK_LOW: Final = "asyncify_stack_low"
 STACK_HIGH: Final = "asyncify_stack_high"
 ASYNCIFY_MEMORY: Final = "asyncify_memory"
 
+# All exports of fixed names.
+EXPORTS: Final = (
+    START_UNWIND,
+    STOP_UNWIND,
+    START_REWIND,
+    STOP_REWIND,
+    GET_STATE,
+    DATA_POINTER,
+    SET_DATA_POINTER,
+    STACK_POINTER,
+    STACK_LOW,
+    STACK_HIGH,
+    ASYNCIFY_MEMORY,
+)
+
 # What linkers call the shadow stack pointer: hosts look for it among exports.
 LINKER_STACK_POINTER: Final = "__stack_pointer"
 
