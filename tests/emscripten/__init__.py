@@ -1,0 +1,1 @@
+"""Tests with Emscripten as the tool chain, where it is installed."""

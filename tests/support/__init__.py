@@ -1,0 +1,1 @@
+"""What tests of several folders share: engines, guests, hosts for the plain ABI."""

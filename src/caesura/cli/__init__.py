@@ -1,4 +1,8 @@
-"""The `caesura` command: one file for each sub-command, no logic of its own."""
+"""The commands `caesura` and, in `wasm_opt`, `caesura-wasm-opt`.
+
+Command lines, files, what is said on the terminal, exit codes: `command` lists the sub-commands, of which each has a file.
+No logic of the transformation or of running guests stands here.
+"""
 
 from caesura.cli.command import main
 

@@ -24,7 +24,7 @@ from caesura.cli.files import (
 from caesura.cli.messages import say, say_lines, say_warning
 from caesura.cli.options import add_options, is_given, read_options
 from caesura.cli.progress import ProgressBar
-from caesura.cli.subcommand import SubCommand
+from caesura.cli.subcommand import SubCommand, add_files
 from caesura.cli.summary import function_line, summary_json, summary_line
 from caesura.errors import ModuleError, UnsupportedModule, UsageError
 from caesura.instrument.abi.memory import check_memory_name
@@ -51,14 +51,7 @@ examples:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", metavar="IN", help="the module, binary or text; '-' is standard input")
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        default=STANDARD_STREAM,
-        help="where the result goes, as text if the name ends in .wat or .wast; '-', the default, is standard output",
-    )
+    add_files(parser, "where the result goes, as text if the name ends in .wat or .wast")
     parser.add_argument(
         "--emscripten-js",
         metavar="FILE",

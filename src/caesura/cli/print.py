@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from caesura.cli.files import STANDARD_STREAM, about, check_output_name, goes_to_terminal, read_module, write_output
-from caesura.cli.subcommand import SubCommand
+from caesura.cli.files import about, check_output_name, goes_to_terminal, read_module, write_output
+from caesura.cli.subcommand import SubCommand, add_files
 
 _DESCRIPTION: Final = """\
 Print a WebAssembly module in the text format, flat and with the names of its name section. `wat2wasm` reads the text
@@ -20,14 +20,7 @@ examples:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", metavar="IN", help="the module, binary or text; '-' is standard input")
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        default=STANDARD_STREAM,
-        help="where the text goes; '-', the default, is standard output",
-    )
+    add_files(parser, "where the text goes")
 
 
 def _run(arguments: argparse.Namespace) -> int:

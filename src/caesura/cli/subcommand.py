@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from caesura.cli.files import STANDARD_STREAM
+
 
 @dataclass(frozen=True, kw_only=True)
 class SubCommand:
@@ -32,3 +34,15 @@ class SubCommand:
         self.add_arguments(parser)
         parser.add_argument("--debug", action="store_true", help="show a traceback with an error")
         parser.set_defaults(run=self.run, parser=parser)
+
+
+def add_files(parser: argparse.ArgumentParser, output_help: str) -> None:
+    """Add the arguments of a sub-command that reads a module and writes a file."""
+    parser.add_argument("input", metavar="IN", help="the module, binary or text; '-' is standard input")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        default=STANDARD_STREAM,
+        help=f"{output_help}; '-', the default, is standard output",
+    )

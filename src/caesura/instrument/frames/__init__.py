@@ -1,1 +1,1 @@
-"""Frames: what a function saves, where it lies, and how it is moved."""
+"""Frames: what a function saves, where it lies in the frame, and how it is moved to the asyncify stack and back."""

@@ -1,1 +1,1 @@
-"""The new bodies of functions, written from their plans and frames."""
+"""The new bodies of functions, written from their plans and frames; nothing is decided here that the plan can know."""
