@@ -8,7 +8,6 @@ host functions count on a call that they belong to.
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
 
 import wasmtime
 
@@ -16,35 +15,31 @@ from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.errors import STACK_OVERFLOW, GuestTrap
 from caesura.host.interruption import arm
+from caesura.host.store import GuestStore
 from caesura.host.values import SLOT
-
-if TYPE_CHECKING:
-    from caesura.host.instance import Instance
 
 
 class AbiFunction:
     """One of the ABI's functions, with its argument if it takes one."""
 
-    def __init__(self, instance: Instance, name: str, argument: int | None = None) -> None:
-        function = instance.item(name)
-        assert isinstance(function, wasmtime.Func), "exports have the kinds that the module says"
+    def __init__(self, store: GuestStore, name: str, function: wasmtime.Func, argument: int = 0) -> None:
         self.error: BaseException | None = None  # these are `native`'s
         self.position = 0
         self.depth = 0
         self._name = name
         self._failure = ""
         self._function = function  # keeps the structure at the address alive
-        self._buffer = ctypes.create_string_buffer((argument or 0).to_bytes(SLOT, "little"), SLOT)
-        self._trap = instance.trap
-        self._context = instance.context
-        self._interruptions = instance.interruptions
+        self._buffer = ctypes.create_string_buffer(argument.to_bytes(SLOT, "little"), SLOT)
+        self._trap = store.trap
+        self._context = store.context
+        self._interruptions = store.interruptions
         self._interruptions_before = 0
         self._arguments = (
-            instance.context,
+            store.context,
             ctypes.addressof(function._func),
             ctypes.addressof(self._buffer),
             1,  # the buffer's slots: for the argument, which stays there, or the result
-            instance.trap_address,
+            store.trap_address,
         )
 
     def __call__(self) -> None:

@@ -42,7 +42,7 @@ _KINDS: Final = {
 }
 
 
-def kind_of_trap(trap: wasmtime.Trap, description: Description, unwinding: bool) -> str:
+def kind_of_trap(trap: wasmtime.Trap, description: Description, *, unwinding: bool) -> str:
     """Return WebAssembly's reason for a trap in a few words."""
     code = trap.trap_code
     frames = trap.frames

@@ -13,54 +13,51 @@ a call early:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any
+import types
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
 
+from caesura.host.call import Call
 from caesura.host.threads import run_in_loop
 
-if TYPE_CHECKING:
-    from caesura.host.call import Call
 
-
+@types.coroutine
 def drive_awaited(call: Call) -> Generator[Any, Any, Any]:
     """Run a call that is awaited."""
     try:
         call.start()
         while call.pending is not None:
-            yield from await_coroutine(call)
+            yield from _await_coroutine(call)
             call.resume()
         return call.results()
     finally:
-        call.end()
+        call.instance.end(call)
 
 
 def drive_iterated(call: Call) -> Generator[Any, Any, Any]:
-    """Run a call as a generator, which any thread may iterate."""
+    """Run a call as a generator of what yielding host functions return, which any thread may iterate."""
     results: list[Any] = []
 
     def step(run: Callable[[], None]) -> None:
         run()
         if call.pending is None:
             results.append(call.results())
-            call.end()
+            call.instance.end(call)
 
     try:
         _in_its_thread(call, lambda: step(call.start))
         while not results:
-            yield from _hand_out(call)
+            try:
+                call.answer = yield call.waited_for
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                call.failure = error
             _in_its_thread(call, lambda: step(call.resume))
         return results[0]
     finally:
         if not results:
-            call.end()
-
-
-def _in_its_thread(call: Call, step: Callable[[], None]) -> None:
-    if call.instance.is_in_its_thread():
-        step()
-    else:
-        call.instance.owner.check_process()
-        run_in_loop(call.instance.loop, step)
+            call.instance.end(call)
 
 
 async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
@@ -69,7 +66,7 @@ async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
         call.start()
         while call.pending is not None:
             if call.coroutine is not None:
-                await _Waiting(call)
+                await _await_coroutine(call)
             else:
                 try:
                     call.answer = yield call.waited_for
@@ -79,20 +76,20 @@ async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
                     call.failure = error
             call.resume()
     finally:
-        call.end()
+        call.instance.end(call)
 
 
-class _Waiting:
-    """What a coroutine awaits while the host coroutine of a call runs to its end."""
+def _in_its_thread(call: Call, step: Callable[[], None]) -> None:
+    owner = call.instance.owner
+    if owner.is_here():
+        step()
+    else:
+        owner.check_process()
+        run_in_loop(call.instance.loop, step)
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
 
-    def __await__(self) -> Generator[Any, Any, None]:
-        return await_coroutine(self._call)
-
-
-def await_coroutine(call: Call) -> Generator[Any, Any, None]:
+@types.coroutine
+def _await_coroutine(call: Call) -> Generator[Any, Any, None]:
     """Let the host coroutine, which has begun to wait, run to its end.
 
     Everything that it waits for is handed on to whoever awaits the call, and everything that is sent or thrown back to
@@ -123,33 +120,13 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
         call.failure = error
 
 
-def give_up(coroutine: Coroutine[Any, Any, Any], waited_for: Any) -> None:
-    """Close a host coroutine that has begun to wait, for something that nobody will see.
-
-    A future of asyncio's is marked between the moment when it is awaited and the moment when a task gets it; one that
-    stays marked can be awaited by nobody any more.
-    """
-    if getattr(waited_for, "_asyncio_future_blocking", None):
-        waited_for._asyncio_future_blocking = False
-    coroutine.close()
-
-
 def _serving(call: Call, step: Callable[[Any], Any], value: Any) -> Any:
     """Let the host coroutine run, and what it calls in the guest on the call's stack."""
-    stacks = call.instance.stacks
-    outer, stacks.serving = stacks.serving, (call, call.instance.depth)
+    instance = call.instance
+    stacks = instance.stacks
+    outer, stacks.serving = stacks.serving, (call, instance.store.depth)
     try:
         return step(value)
     finally:
         stacks.serving = outer
         del value  # an exception that passes here would refer to itself, and to the guest
-
-
-def _hand_out(call: Call) -> Generator[Any, Any, None]:
-    """Yield what the host function returned, and take what comes back."""
-    try:
-        call.answer = yield call.waited_for
-    except GeneratorExit:
-        raise
-    except BaseException as error:
-        call.failure = error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from functools import cache as once
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import wasmtime
 
@@ -17,10 +17,8 @@ from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.backtrace import cause_of, kind_of_trap
 from caesura.host.errors import GuestTrap
+from caesura.host.instance import Instance
 from caesura.host.values import SLOT
-
-if TYPE_CHECKING:
-    from caesura.host.instance import Instance
 
 # The functions that are forwarded and their parameters; each returns an error number, an i32.
 _FUNCTIONS: Final = {
@@ -48,20 +46,21 @@ class Forwarder:
 
         Raises GuestTrap for arguments that it refuses in another way.
         """
-        instance = self._instance
+        store = self._instance.store
         if not self._functions:
-            self._functions = _instantiate(instance)
+            self._functions = _instantiate(self._instance)
         kinds = _FUNCTIONS[name]
         unsigned = [value & (1 << _BITS[kind]) - 1 for kind, value in zip(kinds, arguments, strict=True)]
         struct.pack_into("<" + "".join(_FORMATS[kind] for kind in kinds), self._buffer, 0, *unsigned)
         function = ctypes.addressof(self._functions[name]._func)
         buffer = ctypes.addressof(self._buffer)
-        error = native.call_function(instance.context, function, buffer, len(arguments), instance.trap_address)
+        error = native.call_function(store.context, function, buffer, len(arguments), store.trap_address)
         if error:
             raise GuestTrap(cause_of(native.error_from(error)), ())
-        trap, instance.trap.value = instance.trap.value, None
+        trap, store.trap.value = store.trap.value, None
         if trap:  # the guest was interrupted meanwhile
-            raise GuestTrap(kind_of_trap(native.trap_from(trap), instance.description, False), ())
+            kind = kind_of_trap(native.trap_from(trap), self._instance.description, unwinding=False)
+            raise GuestTrap(kind, ())
         result: int = struct.unpack_from("<i", self._buffer)[0]
         return result
 
@@ -80,11 +79,12 @@ def _module(engine: wasmtime.Engine) -> wasmtime.Module:
 
 
 def _instantiate(instance: Instance) -> dict[str, wasmtime.Func]:
+    store = instance.store.wasmtime
     linker = wasmtime.Linker(instance.program.engine)
     linker.define_wasi()
-    linker.define(instance.store, "guest", "memory", instance.guest_memory())
+    linker.define(store, "guest", "memory", instance.guest_memory())
     try:
-        exports = linker.instantiate(instance.store, _module(instance.program.engine)).exports(instance.store)
+        exports = linker.instantiate(store, _module(instance.program.engine)).exports(store)
     except wasmtime.WasmtimeError as error:
         raise UsageError(f"WASI's functions cannot use the guest's memory: {cause_of(error)}") from error
     functions: dict[str, wasmtime.Func] = {}

@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from caesura.abi import CURRENT_OFFSET, FRAMES_OFFSET, RESULTS_OFFSET, STACK_POINTER_OFFSET
 from caesura.errors import UnsupportedModule
 from caesura.host import native
-
-if TYPE_CHECKING:
-    from caesura.host.call import Call
+from caesura.host.state import CallState
 
 _ONE_RESULT: Final = struct.Struct("16s")
 
@@ -41,27 +39,24 @@ class FrameArea:
 
     def __init__(
         self,
-        context: int,
-        memory: object,
-        memory_address: int,
+        memory: native.MemoryCell,
         start: int,
         end: int,
+        *,
         wide: bool,
         grows: bool,
         moves: bool,
     ) -> None:
         self.start = start
-        self.owner: Call | None = None
-        self._context = context
-        self._memory = memory  # keeps the structure at memory_address alive
-        self._memory_address = memory_address
+        self._memory = memory
+        self._owner: CallState | None = None
         self._moves = moves
         self._pointer = struct.Struct("<Q" if wide else "<I")
         self._base = start + FRAMES_OFFSET
         self._end = end
         self._grows = grows
         self._owned = 0  # bytes of the owner's frames
-        size = self._memory_size()
+        size = self._memory.size()
         if self._base > min(end, size):
             raise UnsupportedModule(
                 f"the memory for the asyncify stack has {size} bytes, and its control block would end at {self._base}: "
@@ -92,7 +87,7 @@ class FrameArea:
         self._copy_out()
         self._write(CURRENT_OFFSET, self._base)
 
-    def keep(self, call: Call) -> bool:
+    def keep(self, call: CallState) -> bool:
         """Keep the frames that a call was just suspended with; False: there are none.
 
         Raises Corrupted if the guest says that they lie elsewhere.
@@ -104,17 +99,17 @@ class FrameArea:
         if size == 0:
             return False
         if self._grows and current > self._end:
-            self._end = self._memory_size()
+            self._end = self._memory.size()
         if size < 0 or current > self._end:
             raise Corrupted
-        self.owner = call
+        self._owner = call
         self._owned = size
         return True
 
-    def prepare_rewind(self, call: Call) -> None:
+    def prepare_rewind(self, call: CallState) -> None:
         """Put a call's frames into the area, if they are not there."""
-        if self.owner is call:
-            self.owner = None
+        if self._owner is call:
+            self._owner = None
             return
         self._copy_out()
         frames = call.frames
@@ -123,9 +118,14 @@ class FrameArea:
         self._write(CURRENT_OFFSET, self._base + len(frames))
         call.frames = b""
 
+    def forget(self, call: CallState) -> None:
+        """Drop a call's frames, if they are here: it will not be resumed."""
+        if self._owner is call:
+            self._owner = None
+
     def reset(self) -> None:
         """Forget half-written frames after a trap, so that the state can become normal again."""
-        if self.owner is None:
+        if self._owner is None:
             self._write(CURRENT_OFFSET, self._base)
 
     def take_stack_pointer(self) -> int:
@@ -140,7 +140,7 @@ class FrameArea:
         self._write(STACK_POINTER_OFFSET, value)
 
     def _copy_out(self) -> None:
-        owner, self.owner = self.owner, None
+        owner, self._owner = self._owner, None
         if owner is not None:
             self.block()
             owner.frames = native.bytes_at(self._host_base + self._base, self._owned)
@@ -148,9 +148,6 @@ class FrameArea:
     def _write(self, offset: int, value: int) -> None:
         self._pointer.pack_into(self.block(), offset, value)
 
-    def _memory_size(self) -> int:
-        return int(native.memory_size(self._context, self._memory_address))
-
     def _locate(self) -> None:
-        self._host_base = native.memory_address(self._context, self._memory_address) or 0
+        self._host_base = self._memory.base()
         self._block = (ctypes.c_char * FRAMES_OFFSET).from_address(self._host_base + self.start)

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 from caesura.errors import UsageError
 from caesura.host.call import AGENERATE, AWAIT, GENERATE, NOWAIT, Call
 from caesura.host.connect import Connections
+from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iterated
 from caesura.host.errors import GuestExit
 from caesura.host.instance import Instance
 from caesura.host.interruption import Interruptions
@@ -30,6 +31,8 @@ from caesura.host.memory import GuestMemory
 from caesura.host.program import Program
 from caesura.host.references import FunctionReference
 from caesura.host.settings import GuestSettings
+from caesura.host.setup import set_up
+from caesura.host.store import GuestStore
 from caesura.host.wasi import Wasi
 from caesura.wasm.types import type_name
 
@@ -46,15 +49,10 @@ class Guest:
         interruptions: Interruptions | None = None,
     ) -> None:
         wanted = program.description.imports
-        self._instance = Instance(
-            program,
-            self,
-            connections.host_functions(wanted, program.description.unsuspended),
-            wasi.configuration() if wasi is not None else None,
-            lambda store: connections.items(wanted, store),
-            settings,
-            interruptions,
-        )
+        functions = connections.host_functions(wanted, program.description.unsuspended)
+        store = GuestStore(program, settings, wasi.configuration() if wasi is not None else None, interruptions)
+        self._instance = Instance(store, self, functions)  # before it is set up: host functions get the guest then
+        set_up(self._instance, lambda store: connections.items(wanted, store))
         self._wasi = wasi
         if wasi is not None:
             wasi.attach(self._instance)
@@ -67,7 +65,7 @@ class Guest:
         """
         instance = self._instance
         instance.check()
-        return await Call(instance, instance.export(name), arguments, AWAIT)
+        return await drive_awaited(Call(instance, instance.export(name), arguments, AWAIT))
 
     def call_nowait(self, name: str, *arguments: Any) -> Any:
         """Call an export that does not have to wait: it is an error if a host coroutine does.
@@ -87,7 +85,7 @@ class Guest:
         """
         instance = self._instance
         instance.check()
-        return Call(instance, instance.export(name), arguments, GENERATE).generate()
+        return drive_iterated(Call(instance, instance.export(name), arguments, GENERATE))
 
     def agenerate(self, name: str, *arguments: Any) -> AsyncGenerator[Any, Any]:
         """Call an export as an asynchronous generator: it yields at host functions marked with `yielding`, and waits
@@ -98,7 +96,7 @@ class Guest:
         """
         instance = self._instance
         instance.check()
-        return Call(instance, instance.export(name), arguments, AGENERATE).agenerate()
+        return drive_asynchronously(Call(instance, instance.export(name), arguments, AGENERATE))
 
     async def run(self) -> int:
         """Run the guest's program (a WASI command) and return its exit code, 0 to 2**32 - 1."""
@@ -144,7 +142,7 @@ class Guest:
         Only a guest that was loaded with `interruptible=True` can be interrupted. A call that is suspended traps
         when it is resumed. Calls that begin later are not concerned, and other guests neither.
         """
-        interruptions = self._instance.interruptions
+        interruptions = self._instance.store.interruptions
         if interruptions is None:
             raise UsageError("only a guest that was loaded with interruptible=True can be interrupted")
         interruptions.interrupt()

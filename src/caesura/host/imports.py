@@ -18,21 +18,23 @@ import inspect
 import reprlib
 import struct
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from caesura.errors import UsageError
 from caesura.host.description import FunctionShape
+from caesura.host.references import References
 from caesura.host.values import SLOT, Values, results_from
 from caesura.wasm import types as t
-
-if TYPE_CHECKING:
-    from caesura.host.call import Call
 
 PLAIN_FUNCTION: Final = 0
 COROUTINE_FUNCTION: Final = 1
 YIELDING_FUNCTION: Final = 2
 
 _GUEST_PARAMETER: Final = "guest"
+
+# What a guest is suspended for: a host coroutine that has begun to wait, and what for; or None, and what a yielding
+# function returned.
+Suspension = tuple[Coroutine[Any, Any, Any] | None, Any]
 
 
 class Yielding:
@@ -88,23 +90,48 @@ class HostFunction:
                 f"import {name} has a value of type {t.type_name(unsupported)}, which Python functions cannot pass"
             )
         self.takes_guest = _takes_guest(self.function)
-        _check_parameters(self.function, self.params, self.takes_guest, name)
+        _check_parameters(self.function, self.params, name, takes_guest=self.takes_guest)
 
-    def arguments(self, call: Call, values: int) -> tuple[Any, ...]:
-        """Return the arguments of a call of the import."""
-        arguments = ()
+    def run(self, guest: object, objects: References, values: int) -> Suspension | None:
+        """Call the function, with its arguments at an address, and write what it returns to there.
+
+        Where it must wait, or yields, nothing is written: returns what the guest is to be suspended for.
+        """
+        arguments: tuple[Any, ...] = ()
         if self.params.count:
-            arguments = self.params.read(self.slots.from_address(values), 0, call.instance.objects)
-        return (call.instance.guest, *arguments) if self.takes_guest else arguments
+            arguments = self.params.read(self.slots.from_address(values), 0, objects)
+        if self.takes_guest:
+            arguments = (guest, *arguments)
+        result = self.function(*arguments)
+        if self.kind == COROUTINE_FUNCTION:
+            try:
+                waited_for = result.send(None)
+            except StopIteration as end:
+                self.write_result(objects, values, end.value)
+                return None
+            self._clear_results(values)
+            return result, waited_for
+        if self.kind == YIELDING_FUNCTION:
+            self._clear_results(values)
+            return None, result
+        if hasattr(result, "__await__"):
+            if inspect.iscoroutine(result):
+                result.close()
+            raise UsageError(
+                f"host function {self.name} returned something to await but is no coroutine function: make it "
+                "`async def`, so that the guest can be suspended in it"
+            )
+        self.write_result(objects, values, result)
+        return None
 
-    def write_result(self, call: Call, values: int, result: Any) -> None:
+    def write_result(self, objects: References, values: int, result: Any) -> None:
         """Write what the function returned; a result that nobody wants is dropped."""
         if self.results.count:
             results = results_from(result, self.results.count)
             if self.results.has_references:
-                call.instance.objects.collect()
+                objects.collect()
             buffer = self.slots.from_address(values)
-            self.results.write(buffer, 0, results, call.instance.objects, "result", self._owner)
+            self.results.write(buffer, 0, results, objects, "result", self._owner)
 
     def packed_result(self, result: Any) -> bytes:
         """Return what the function returned as bytes, as the guest takes it; there are no references among it."""
@@ -118,40 +145,21 @@ class HostFunction:
             return b""
         return self.results.pack(results_from(result, self.results.count), "result", self._owner)
 
-    def run(self, call: Call, values: int) -> None:
-        """Call the function; where it must wait, suspend the guest."""
-        if self.kind == COROUTINE_FUNCTION:
-            self._start(call, values)
-            return
-        result = self.function(*self.arguments(call, values))
-        if self.kind == YIELDING_FUNCTION:
-            self._clear_results(values)
-            call.suspend_yielding(self, result)
-            return
-        if hasattr(result, "__await__"):
-            if inspect.iscoroutine(result):
-                result.close()
-            raise UsageError(
-                f"host function {self.name} returned something to await but is no coroutine function: make it "
-                "`async def`, so that the guest can be suspended in it"
-            )
-        if self.results.count:
-            self.write_result(call, values, result)
-
-    def _start(self, call: Call, values: int) -> None:
-        coroutine: Coroutine[Any, Any, Any] = self.function(*self.arguments(call, values))
-        try:
-            waited_for = coroutine.send(None)
-        except StopIteration as end:
-            self.write_result(call, values, end.value)
-            return
-        self._clear_results(values)
-        call.suspend_coroutine(self, coroutine, waited_for)
-
     def _clear_results(self, values: int) -> None:
         """Let references that nobody is to look at be null: the arguments lie there, and a number is no reference."""
         if self.results.has_references:
             ctypes.memset(values, 0, self.results.size)
+
+
+def give_up(coroutine: Coroutine[Any, Any, Any], waited_for: Any) -> None:
+    """Close a host coroutine that has begun to wait, for something that nobody will see.
+
+    A future of asyncio's is marked between the moment when it is awaited and the moment when a task gets it; one that
+    stays marked can be awaited by nobody any more.
+    """
+    if getattr(waited_for, "_asyncio_future_blocking", None):
+        waited_for._asyncio_future_blocking = False
+    coroutine.close()
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
@@ -173,7 +181,7 @@ def _takes_guest(function: Callable[..., Any]) -> bool:
     )
 
 
-def _check_parameters(function: Callable[..., Any], params: Values, takes_guest: bool, name: str) -> None:
+def _check_parameters(function: Callable[..., Any], params: Values, name: str, *, takes_guest: bool) -> None:
     signature = _signature(function)
     if signature is None:
         return

@@ -13,12 +13,10 @@ frames away: what lies in them has addresses too.
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from caesura.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 OVERWRITTEN: Final = (
     "a call's arguments on the guest's own C stack were overwritten by the call that was suspended there before, which "

@@ -11,16 +11,14 @@ from __future__ import annotations
 import ctypes
 import reprlib
 import struct
-from typing import TYPE_CHECKING, Any, Final, overload
+from collections.abc import Callable
+from typing import Any, Final, overload
+
+import wasmtime
 
 from caesura.errors import UsageError
 from caesura.host import native
 from caesura.kinds import check_kind
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import wasmtime
 
 PAGE_SIZE: Final = 65536
 

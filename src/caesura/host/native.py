@@ -233,7 +233,7 @@ class GlobalCell:
     `wasmtime.Global` asks, and that aborts the process where the type holds a reference to a concrete type.
     """
 
-    def __init__(self, context: int, item: wasmtime.Global, wide: bool) -> None:
+    def __init__(self, context: int, item: wasmtime.Global, *, wide: bool) -> None:
         self._context = context
         self._global = item
         self._address = ctypes.addressof(item._global)
@@ -257,3 +257,20 @@ class GlobalCell:
         error = set_global(self._context, self._address, self._value_address)
         if error:
             raise error_from(error)
+
+
+class MemoryCell:
+    """A memory of an instance: where it lies and how large it is, asked without asking for its type."""
+
+    def __init__(self, context: int, memory: wasmtime.Memory) -> None:
+        self._context = context
+        self._memory = memory  # keeps the structure at the address alive
+        self._address = ctypes.addressof(memory._memory)
+
+    def base(self) -> int:
+        """Return the host's address of the memory, good until the guest runs again."""
+        return memory_address(self._context, self._address) or 0
+
+    def size(self) -> int:
+        """Return the size in bytes."""
+        return int(memory_size(self._context, self._address))

@@ -1,9 +1,8 @@
-"""Finding in a new instance what its calls need: the ABI's functions, a place for frames, shadow stacks."""
+"""Setting an instance up: its module is instantiated, then its calls get a place for frames, and shadow stacks."""
 
 from __future__ import annotations
 
-import ctypes
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import wasmtime
 
@@ -18,21 +17,21 @@ from caesura.abi import (
 )
 from caesura.errors import UsageError
 from caesura.host import native
-from caesura.host.abi_functions import AbiFunction
-from caesura.host.description import THUNKS
+from caesura.host.call import NOWAIT, Call
+from caesura.host.description import NONE, THUNKS
 from caesura.host.errors import GuestTrap
 from caesura.host.frames import FrameArea
+from caesura.host.imports import PLAIN_FUNCTION
+from caesura.host.instance import Instance
 from caesura.host.memory import PAGE_SIZE
-from caesura.host.protocol import Plain, Protocol, Thunks
 from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE, GuestSettings
 from caesura.host.stacks import ShadowStacks, StackLimits
+from caesura.host.starting import MakeItems, instantiate
 from caesura.host.switching import FIXED, NO_MALLOC, SINGLE_STACK, UNCLEAR, StackSwitch
 from caesura.host.text import one_line
+from caesura.host.unwinder import PlainUnwinder, ThunkUnwinder, Unwinder
 from caesura.host.values import SLOT
 from caesura.wasm import types as t
-
-if TYPE_CHECKING:
-    from caesura.host.instance import Instance
 
 _MOST_PAGES: Final = 1 << 48
 
@@ -40,75 +39,96 @@ _MOST_PAGES: Final = 1 << 48
 _AREA_SIZE: Final = 256 * 1024
 
 
-def make_switch(instance: Instance, settings: GuestSettings) -> StackSwitch:
-    """Return how an instance's shadow stacks are switched."""
+def set_up(instance: Instance, make_items: MakeItems) -> None:
+    """Make an instance's parts. Raises UsageError where it cannot have them, and what its start function raises."""
+    instance.has_begun(instantiate(instance, make_items))
+    settings = instance.store.settings
+    unwinder = None
+    if instance.description.abi != NONE and any(item and item.kind != PLAIN_FUNCTION for item in instance.imports):
+        unwinder = _make_unwinder(instance, settings)
+    area = unwinder.area if unwinder is not None and instance.description.thunks_switch else None
+    instance.can_be_called(unwinder, _make_switch(instance, settings, area))
+
+
+def _make_switch(instance: Instance, settings: GuestSettings, area: FrameArea | None) -> StackSwitch:
+    """Return how an instance's shadow stacks are switched; `area` is where entry thunks look for the pointer."""
     description = instance.description
+    store = instance.store
     single = settings.single_stack
     reason = SINGLE_STACK if single else ""
     if not description.stack_pointer:
-        return StackSwitch(reason=reason or (UNCLEAR if description.unclear_stack and single is None else ""))
-    pointer = _cell(instance, description.stack_pointer)
-    low = description.stack_low
-    wide = description.wide_stack
-    if instance.memory is None or not _has_malloc(instance, wide) or not instance.has("free", (_pointer(wide),), ()):
+        reason = reason or (UNCLEAR if description.unclear_stack and single is None else "")
+        return StackSwitch(store, reason=reason)
+    address = _address_type(wide=description.wide_stack)
+    if instance.memory is None or not _has_malloc(instance, address) or not instance.has("free", (address,), ()):
         reason = reason or NO_MALLOC
     if single is None and description.fixed_stack:
         reason = reason or FIXED
-    if reason:
-        return StackSwitch(pointer, reason=reason, low=low)
+    pointer = _cell(instance, description.stack_pointer)
+    stacks = None if reason else _make_stacks(instance, settings.shadow_stack_size)
+    return StackSwitch(store, pointer, stacks, reason=reason, low=description.stack_low, area=area)
+
+
+def _make_stacks(instance: Instance, size: int | None) -> ShadowStacks:
+    """Return stacks for further calls, of the given size or one that fits."""
+    description = instance.description
+    address_type = _address_type(wide=description.wide_stack)
     limits = StackLimits(
         [_cell(instance, name) for name in description.stack_lows],
         [_cell(instance, name) for name in description.stack_highs],
     )
 
     def find_size() -> int:
-        own = description.stack_high - low or limits.size() or SHADOW_STACK_SIZE
-        return settings.shadow_stack_size or max(own, LEAST_SHADOW_STACK)
+        own = description.stack_high - description.stack_low or limits.size() or SHADOW_STACK_SIZE
+        return size or max(own, LEAST_SHADOW_STACK)
 
-    stacks = ShadowStacks(
+    return ShadowStacks(
         find_size,
-        lambda size: _malloc(instance, size, wide),
-        lambda address: instance.call_now("free", address),
+        lambda size: _malloc(instance, size, address_type),
+        lambda address: _call_now(instance, "free", address),
         instance.locate,
-        description.wide_memory or instance.program.settings.memories_move,
+        limits if description.stack_lows or description.stack_highs else None,
+        moves=description.wide_memory or instance.program.settings.memories_move,
     )
-    has_limits = description.stack_lows or description.stack_highs
-    return StackSwitch(pointer, stacks, limits=limits if has_limits else None, low=low)
 
 
 def _cell(instance: Instance, name: str) -> native.GlobalCell:
     """Return an exported global, which is as wide as the stack pointer."""
     item = instance.item(name)
     assert isinstance(item, wasmtime.Global), "exports have the kinds that the module says"
-    return native.GlobalCell(instance.context, item, instance.description.wide_stack)
+    return native.GlobalCell(instance.store.context, item, wide=instance.description.wide_stack)
 
 
-def make_protocol(instance: Instance, settings: GuestSettings) -> Protocol:
+def _make_unwinder(instance: Instance, settings: GuestSettings) -> Unwinder:
     """Return how an instance is unwound and rewound."""
     description = instance.description
     if not description.asyncify_memory:
         raise UsageError("the module exports the Asyncify functions but no memory for the asyncify stack")
-    memory = instance.memory_item(description.asyncify_memory)
-    address = ctypes.addressof(memory._memory)
+    memory = native.MemoryCell(instance.store.context, instance.memory_item(description.asyncify_memory))
     has_own_memory = description.has_own_asyncify_memory
     if has_own_memory:
-        start = CONTROL_BLOCK
-        end = int(native.memory_size(instance.context, address))
+        start, end = CONTROL_BLOCK, memory.size()
     else:
         start, end = _find_space(instance, settings.stack_space)
-    moves = description.wide or instance.program.settings.memories_move
-    area = FrameArea(instance.context, memory, address, start, end, description.wide, has_own_memory, moves)
+    area = FrameArea(
+        memory,
+        start,
+        end,
+        wide=description.wide,
+        grows=has_own_memory,
+        moves=description.wide or instance.program.settings.memories_move,
+    )
     changes = description.state_changes
-    stop_unwind = AbiFunction(instance, changes[STOP_UNWIND])
+    stop_unwind = instance.abi_function(changes[STOP_UNWIND])
     if description.abi == THUNKS:
-        AbiFunction(instance, SET_DATA_POINTER, start)()
-        return Thunks(area, stop_unwind)
-    return Plain(
+        instance.abi_function(SET_DATA_POINTER, start)()
+        return ThunkUnwinder(area, stop_unwind)
+    return PlainUnwinder(
         area,
         stop_unwind,
-        AbiFunction(instance, changes[START_UNWIND], start),
-        AbiFunction(instance, changes[START_REWIND], start),
-        AbiFunction(instance, changes[STOP_REWIND]),
+        instance.abi_function(changes[START_UNWIND], start),
+        instance.abi_function(changes[START_REWIND], start),
+        instance.abi_function(changes[STOP_REWIND]),
     )
 
 
@@ -128,14 +148,14 @@ def _find_space(instance: Instance, stack_space: tuple[int, int] | int | None) -
         if end > size:
             _grow(instance, end, stack_space)
         return start, end
-    wide = instance.description.wide
-    if not _has_malloc(instance, wide):
+    address_type = _address_type(wide=instance.description.wide)
+    if not _has_malloc(instance, address_type):
         raise UsageError(
             "the module was instrumented elsewhere, with the asyncify stack in its own memory, and "
             "exports no malloc to get a place for it: name an unused part of its memory with "
             "stack_space=(start, end), or let it grow by stack_space=SIZE"
         )
-    start = _malloc(instance, _AREA_SIZE + SLOT, wide)
+    start = _malloc(instance, _AREA_SIZE + SLOT, address_type)
     if start == 0:
         raise UsageError(f"the guest's malloc has no {_AREA_SIZE} bytes for the asyncify stack")
     start = -start // SLOT * -SLOT
@@ -145,28 +165,34 @@ def _find_space(instance: Instance, stack_space: tuple[int, int] | int | None) -
 def _grow(instance: Instance, end: int, stack_space: tuple[int, int] | int) -> None:
     """Let the guest's memory grow to an address."""
     memory = instance.guest_memory()
-    pages = -(-end // PAGE_SIZE) - memory.size(instance.store)
+    pages = -(-end // PAGE_SIZE) - memory.size(instance.store.wasmtime)
     try:
         if pages > _MOST_PAGES:
             raise wasmtime.WasmtimeError("no memory has so many pages")
-        memory.grow(instance.store, pages)
+        memory.grow(instance.store.wasmtime, pages)
     except wasmtime.WasmtimeError as error:
         raise UsageError(
             f"the guest's memory cannot grow as stack_space={stack_space} wants it to: {one_line(error)}"
         ) from error
 
 
-def _pointer(wide: bool) -> int:
+def _address_type(*, wide: bool) -> int:
     return t.I64 if wide else t.I32
 
 
-def _has_malloc(instance: Instance, wide: bool) -> bool:
-    return instance.has("malloc", (_pointer(wide),), (_pointer(wide),))
+def _has_malloc(instance: Instance, address_type: int) -> bool:
+    return instance.has("malloc", (address_type,), (address_type,))
 
 
-def _malloc(instance: Instance, size: int, wide: bool) -> int:
+def _malloc(instance: Instance, size: int, address_type: int) -> int:
     """Return the address of so many bytes of the guest's memory, or 0. Raises GuestTrap if they lie elsewhere."""
-    address = int(instance.call_now("malloc", size)) & (0xFFFF_FFFF_FFFF_FFFF if wide else 0xFFFF_FFFF)
+    bits = 0xFFFF_FFFF_FFFF_FFFF if address_type == t.I64 else 0xFFFF_FFFF
+    address = int(_call_now(instance, "malloc", size)) & bits
     if address and (instance.memory is None or address + size > len(instance.memory)):
         raise GuestTrap(f"malloc returned {size} bytes at {address}, which is outside of the memory", ())
     return address
+
+
+def _call_now(instance: Instance, name: str, *arguments: int) -> Any:
+    """Call an export of the guest's own that does not suspend."""
+    return Call(instance, instance.export(name), arguments, NOWAIT).run()

@@ -10,14 +10,11 @@ write through pointers to it while the call is suspended.
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from caesura.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from caesura.host.native import GlobalCell
+from caesura.host.native import GlobalCell
 
 # How many unused shadow stacks are kept.
 _SPARE: Final = 8
@@ -64,7 +61,8 @@ class ShadowStacks:
     """The shadow stacks of one guest, taken from its `malloc`.
 
     `find_size` is asked for their size in bytes when the first is needed. `malloc` and `free` run the guest; `locate`
-    returns the host's address of a range of its memory, which is good for ever unless the memory `moves`.
+    returns the host's address of a range of its memory, which is good for ever unless the memory `moves`. `limits` are
+    the globals with the limits of the stack in use, if the guest has such.
     """
 
     def __init__(
@@ -73,8 +71,11 @@ class ShadowStacks:
         malloc: Callable[[int], int],
         free: Callable[[int], object],
         locate: Callable[[int, int], int],
+        limits: StackLimits | None,
+        *,
         moves: bool,
     ) -> None:
+        self.limits = limits
         self._find_size = find_size
         self._size = 0
         self._malloc = malloc

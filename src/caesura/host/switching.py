@@ -18,16 +18,15 @@ without a shadow stack.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from caesura.errors import UsageError
 from caesura.host.frames import FrameArea
 from caesura.host.kept_arguments import KeptArguments
 from caesura.host.native import GlobalCell
-from caesura.host.stacks import ShadowStacks, StackLimits
-
-if TYPE_CHECKING:
-    from caesura.host.call import Call
+from caesura.host.stacks import ShadowStacks
+from caesura.host.state import CallState
+from caesura.host.store import GuestStore
 
 NO_MALLOC: Final = "needs a stack of its own, and the guest exports no malloc and free to get one from"
 SINGLE_STACK: Final = "needs a stack of its own, and the guest was loaded with single_stack=True"
@@ -45,37 +44,39 @@ class StackSwitch:
     """The shadow stack pointer of an instance, if it has one, and the stacks for its calls.
 
     `stacks` are for further calls; where there are none, `reason` says why there is only the guest's own ("" if nobody
-    needs one), whose lowest address is `low`. `limits` are the globals with the stack's limits. `area` is where entry
-    thunks look for the pointer; None where the host has to exchange it. `serving` is the suspended call whose host
-    function is running, and how deep in guest code it does.
+    needs one), whose lowest address is `low`. `area` is where entry thunks look for the pointer; None where the host
+    has to exchange it. `serving` is the suspended call whose host function is running, and how deep in guest code it
+    does.
     """
 
     def __init__(
         self,
+        store: GuestStore,
         pointer: GlobalCell | None = None,
         stacks: ShadowStacks | None = None,
+        *,
         reason: str = "",
-        limits: StackLimits | None = None,
         low: int = 0,
+        area: FrameArea | None = None,
     ) -> None:
-        self.area: FrameArea | None = None
-        self.serving: tuple[Call, int] | None = None
+        self.serving: tuple[CallState, int] | None = None
         self.pointer = pointer
+        self._store = store
         self._stacks = stacks
         self._reason = reason
-        self._limits = limits
         self._low = low
-        self._main: Call | None = None  # the call on the guest's own stack
+        self._area = area
+        self._main: CallState | None = None  # the call on the guest's own stack
         self._home: int | None = None  # the pointer without it, once it was suspended
         self._kept: list[KeptArguments] = []  # what calls on stacks of their own have on the guest's own
         self._settled = True  # whether the pointer is where it belongs while no guest code runs
         self.current = 0  # the stack in use: 0 is the guest's own
         self._own_below = 0  # how often another came into use while guest code was running on the guest's own
 
-    def take(self, call: Call) -> None:
+    def take(self, call: CallState) -> None:
         """Give a call that may suspend a stack."""
         if self._stacks is not None:
-            if self._main is None and not call.instance.depth:
+            if self._main is None and not self._store.depth:
                 self._main = call
             else:
                 self._keep_arguments(call)
@@ -89,7 +90,7 @@ class StackSwitch:
                 )
             self._main = call
 
-    def release(self, call: Call) -> None:
+    def release(self, call: CallState) -> None:
         """Take the stack of a call back.
 
         Nothing runs in the guest here: what ends a call may be the garbage collector, in any moment.
@@ -101,26 +102,26 @@ class StackSwitch:
                 self._settled = self._home is None
         if call.stack:
             stack, call.stack = call.stack, 0
-            if self._stacks is not None and not call.instance.closed:
+            if self._stacks is not None:
                 self._stacks.give_back(stack)
         elif self._main is call:
             self._main = None
             self._settled = self._home is None
 
-    def check_suspension(self, call: Call) -> None:
+    def check_suspension(self, call: CallState) -> None:
         """Raise if a call cannot be suspended because other guest code is on the same stack above it."""
-        if self._main is call and self._stacks is None and call.instance.depth > 1:
+        if self._main is call and self._stacks is None and self._store.depth > 1:
             raise UsageError(
                 "a host function of the guest has called it again, on the only stack in its memory: to be "
                 f"suspended there, the second call {self._reason}"
             )
 
-    def prepare_resumption(self, call: Call) -> None:
+    def prepare_resumption(self, call: CallState) -> None:
         """Find out where a call's stack stands.
 
         Raises UsageError if it cannot be resumed: other guest code is on the same stack below it, or it has none left.
         """
-        depth = call.instance.depth
+        depth = self._store.depth
         if depth and self._main is call and (not self.current or self._own_below):
             why = f"for that, each call {self._reason}" if self._reason else "resume it when that has returned"
             raise UsageError(
@@ -144,14 +145,14 @@ class StackSwitch:
             if call.stack_pointer < self._low:
                 raise UsageError(_OWN_OVERFLOW)
 
-    def before_entry(self, call: Call) -> None:
+    def before_entry(self, call: CallState) -> None:
         """Switch to a call's stack; `after_entry` switches back, where `current` is then another than `outer_stack`."""
         pointer = self.pointer
         assert pointer is not None, "who calls this has looked"
         if call.is_prepared:
             call.is_prepared = False
         else:
-            if not self._settled and not call.instance.depth:
+            if not self._settled and not self._store.depth:
                 self._settle(pointer)
             call.resting_pointer = pointer.get()
         if self._kept and call is self._main:
@@ -161,30 +162,30 @@ class StackSwitch:
         begin = call.stack_pointer
         if begin:
             if call.stack != self.current:
-                self._switch(call.stack, call)
+                self._switch(call.stack)
             if begin != call.resting_pointer:
-                if self.area is not None:
-                    self.area.write_stack_pointer(begin)
+                if self._area is not None:
+                    self._area.write_stack_pointer(begin)
                 else:
                     pointer.set(begin)
         elif self.serving is not None and call is not self._main:
             self._use_stack_of(self.serving[0], self.serving[1], call, pointer)
 
-    def after_entry(self, call: Call) -> None:
+    def after_entry(self, call: CallState) -> None:
         """The guest has returned in whatever way: switch back to the stack that was in use, but for its pointer."""
         before, self.current = self.current, call.outer_stack
-        if not call.outer_stack and call.instance.depth:
+        if not call.outer_stack and self._store.depth:
             self._own_below -= 1
         self._move_limits(before)
         if call.kept is not None:
             call.kept.follow()
 
-    def after_suspension(self, call: Call) -> None:
+    def after_suspension(self, call: CallState) -> None:
         """Note where a suspended call's stack stands, and switch back. Raises UsageError if it has used more."""
         pointer = self.pointer
         if pointer is None:
             return
-        area = self.area
+        area = self._area
         found = call.stack_pointer = pointer.get() if area is None else area.take_stack_pointer()
         if call.stack:
             if area is None:
@@ -207,7 +208,7 @@ class StackSwitch:
             if found < self._low:
                 raise UsageError(_OWN_OVERFLOW)
 
-    def after_return(self, call: Call) -> None:
+    def after_return(self, call: CallState) -> None:
         """Switch back from the stack of a call that returned."""
         pointer = self.pointer
         if call.served is not None and pointer is not None:
@@ -215,13 +216,13 @@ class StackSwitch:
             served.stack_pointer = pointer.get()
             pointer.set(call.resting_pointer)
         elif call.stack and pointer is not None:
-            if self.area is None:
+            if self._area is None:
                 pointer.set(call.resting_pointer)
             self._check_canary(call)
         elif call is self._main:
             self._put_arguments_back()
 
-    def repair(self, call: Call) -> None:
+    def repair(self, call: CallState) -> None:
         """Put the pointer back after a call that did not return."""
         call.served = None
         if self.pointer is not None:
@@ -239,10 +240,10 @@ class StackSwitch:
             if not self._kept:
                 self._home = None
 
-    def _keep_arguments(self, call: Call) -> None:
+    def _keep_arguments(self, call: CallState) -> None:
         """See that what lies below the suspended call on the guest's own stack stays for a call that begins."""
         main, pointer = self._main, self.pointer
-        if pointer is None or self._stacks is None or call.instance.depth or self.serving is not None:
+        if pointer is None or self._stacks is None or self._store.depth or self.serving is not None:
             return
         if not self._settled:
             self._settle(pointer)
@@ -262,37 +263,38 @@ class StackSwitch:
         for kept in self._kept:
             kept.put_back()
 
-    def _use_stack_of(self, serving: Call, depth: int, call: Call, pointer: GlobalCell) -> None:
+    def _use_stack_of(self, serving: CallState, depth: int, call: CallState, pointer: GlobalCell) -> None:
         """Let a call that a host function makes run on the stack of the suspended call that the function belongs to."""
-        if call.instance.depth == depth and serving.stack != self.current:
+        if self._store.depth == depth and serving.stack != self.current:
             call.served = serving
-            self._switch(serving.stack, call)
+            self._switch(serving.stack)
             pointer.set(serving.stack_pointer)
 
-    def _switch(self, stack: int, call: Call) -> None:
+    def _switch(self, stack: int) -> None:
         """Have another stack in use."""
         before, self.current = self.current, stack
-        if not before and call.instance.depth:
+        if not before and self._store.depth:
             self._own_below += 1
         self._move_limits(before)
 
     def _move_limits(self, before: int) -> None:
         """Put the limits of the stack in use into the guest's globals."""
-        if self._limits is not None and self._stacks is not None:
+        if self._stacks is not None and self._stacks.limits is not None:
+            limits = self._stacks.limits
             if not before:
-                self._limits.keep()
+                limits.keep()
             if self.current:
-                self._limits.set(self.current, self._stacks.top(self.current))
+                limits.set(self.current, self._stacks.top(self.current))
             else:
-                self._limits.restore()
+                limits.restore()
 
-    def _check_stack(self, call: Call) -> None:
+    def _check_stack(self, call: CallState) -> None:
         """Raise if a call has used more than its stack from malloc."""
         if call.stack_pointer < call.stack:
             raise UsageError(_OVERFLOW)
         self._check_canary(call)
 
-    def _check_canary(self, call: Call) -> None:
+    def _check_canary(self, call: CallState) -> None:
         if self._stacks is not None and self._stacks.overflowed(call.stack):
             raise UsageError(_OVERFLOW)
 

@@ -13,7 +13,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 from caesura.errors import UsageError
 
@@ -42,11 +42,10 @@ class Owner:
         if self._forks != _forks:
             raise UsageError("this guest belongs to the process that this one was forked from: load one here")
 
-    def check(self) -> None:
-        """Raise UsageError if the caller is elsewhere."""
-        if not self.is_here():
-            self.check_process()
-            raise UsageError("this guest belongs to another thread: load one in each thread that needs one")
+    def refuse(self) -> NoReturn:
+        """Raise UsageError for a caller that is elsewhere."""
+        self.check_process()
+        raise UsageError("this guest belongs to another thread: load one in each thread that needs one")
 
 
 # How many forks lie between this process and the first one.

@@ -19,7 +19,7 @@ import asyncio
 import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import wasmtime
 
@@ -27,12 +27,10 @@ from caesura.errors import UsageError
 from caesura.host.errors import GuestExit
 from caesura.host.forwarding import Forwarder
 from caesura.host.imports import COROUTINE_FUNCTION, kind_of
+from caesura.host.instance import Instance
 from caesura.host.polling import SUCCESS, Poll
 from caesura.host.stdin import Source, input_from, standard_input
 from caesura.host.wasi_buffers import Buffer, WasiMemory, total_size
-
-if TYPE_CHECKING:
-    from caesura.host.instance import Instance
 
 _STANDARD_INPUT: Final = 0
 _STANDARD_OUTPUT: Final = 1
@@ -104,7 +102,7 @@ class Wasi:
         for inside, outside, writable in self._directories:
             try:
                 os.stat(os.path.join(outside, "."))  # Wasmtime does not say why, and opens what cannot be used
-                _preopen(configuration, outside, inside, writable)
+                _preopen(configuration, outside, inside, writable=writable)
             except (OSError, ValueError, wasmtime.WasmtimeError) as error:
                 reason = getattr(error, "strerror", None) or "it cannot be opened"
                 raise UsageError(f"cannot give the guest the folder '{outside}': {reason}") from error
@@ -301,7 +299,7 @@ def _check_written(result: object) -> None:
     )
 
 
-def _preopen(configuration: wasmtime.WasiConfig, outside: str, inside: str, writable: bool) -> None:
+def _preopen(configuration: wasmtime.WasiConfig, outside: str, inside: str, *, writable: bool) -> None:
     """Give the guest a folder; wasmtime-py before version 48 takes rights where later ones take a truth value."""
     dir_rights, file_rights = getattr(wasmtime, "DirPerms", None), getattr(wasmtime, "FilePerms", None)
     if dir_rights is None or file_rights is None:

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import wasmtime
 
 from caesura.errors import InternalError, UsageError
 from caesura.host import native
 from caesura.host.description import Description
-
-if TYPE_CHECKING:
-    import wasmtime
 
 _COUNTED: Final = re.compile(r"<wasm function (\d+)>")
 

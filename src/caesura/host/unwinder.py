@@ -1,23 +1,20 @@
 """The two ways to tell a guest to unwind and rewind: through thunks, and with the plain ABI.
 
-Both are driven by the same `Call`, which asks four things of a protocol: to suspend (inside a host function),
-whether the guest returned because it was suspended, to prepare a resumption, and to make the state normal
-again after a trap. With thunks these are reads and writes of the control block; the plain ABI needs calls
-into the guest, which are cheap only because they go past wasmtime-py (see `native`). docs/abi.md describes
-both.
+A `Call` asks four things of an unwinder: to begin (inside a host function), whether the guest returned because it was
+suspended, to prepare a resumption, and to make the state normal again after a trap. With thunks these are reads and
+writes of the control block; the plain ABI needs calls into the guest, which are cheap only because they go past
+wasmtime-py (see `native`). docs/abi.md describes both.
 """
 
 from __future__ import annotations
 
 import struct
-import typing
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from caesura.abi import FRAMES_OFFSET, RESULTS_OFFSET, STATUS_OFFSET, Status
+from caesura.host.abi_functions import AbiFunction
 from caesura.host.frames import FrameArea
-
-if TYPE_CHECKING:
-    from caesura.host.call import Call
+from caesura.host.state import CallState
 
 # As plain numbers: each look at an enumeration would cost a suspension 80 ns.
 _RUN: Final = int(Status.RUN)
@@ -39,36 +36,26 @@ class Overflowed(Exception):
     """A suspended call did not fit; Binaryen's modules notice it when everything is written."""
 
 
-class StateChange(typing.Protocol):
-    """A call of one of the ABI's functions."""
+class Unwinder:
+    """What a `Call` asks of the way in which its guest unwinds and rewinds."""
 
-    def __call__(self) -> None:
-        """Call it. Raises GuestTrap if it fails."""
-
-    def attempt(self) -> bool:
-        """Call it and tell whether it succeeded."""
-
-
-class Protocol:
-    """What a `Call` asks of a protocol."""
-
-    def __init__(self, area: FrameArea, stop_unwind: StateChange) -> None:
+    def __init__(self, area: FrameArea, stop_unwind: AbiFunction) -> None:
         self.area = area
         self._stop_unwind = stop_unwind
 
-    def suspend(self, call: Call) -> None:
+    def start_unwind(self) -> None:
         """Make the guest unwind when the running host function returns."""
         raise NotImplementedError
 
-    def is_suspended(self, call: Call) -> bool:
+    def is_suspended(self, call: CallState) -> bool:
         """Tell whether the guest returned because it was suspended. Raises Lost, Overflowed and Corrupted."""
         raise NotImplementedError
 
-    def prepare_resume(self, call: Call) -> None:
-        """Make the guest rewind when the call's export is called again."""
+    def prepare_resume(self, call: CallState) -> bool:
+        """Make the guest rewind when the call's export is called again; tell whether it calls the import again."""
         raise NotImplementedError
 
-    def arrived(self, call: Call) -> None:
+    def arrived(self) -> None:
         """The guest has called the import at which it was suspended; make its state normal."""
         raise NotImplementedError
 
@@ -79,20 +66,18 @@ class Protocol:
             self._stop_unwind()
 
 
-class Thunks(Protocol):
+class ThunkUnwinder(Unwinder):
     """Status and results pass through the control block."""
 
-    def suspend(self, call: Call) -> None:
+    def start_unwind(self) -> None:
         """Make the guest unwind when the running host function returns."""
         self.area.prepare_unwind()
         _STATUS.pack_into(self.area.block(), STATUS_OFFSET, _SUSPEND)
-        call.unwinding = True
 
-    def is_suspended(self, call: Call) -> bool:
+    def is_suspended(self, call: CallState) -> bool:
         """Tell whether the guest returned because it was suspended. Raises Lost and Corrupted."""
         block = self.area.block()
         status = _STATUS.unpack_from(block, STATUS_OFFSET)[0]
-        call.unwinding = False
         if status == _RUN:
             if call.pending is not None or call.arriving is not None:
                 raise Lost
@@ -102,19 +87,19 @@ class Thunks(Protocol):
             raise Lost
         return True
 
-    def prepare_resume(self, call: Call) -> None:
-        """Make the guest rewind when the call's export is called again."""
+    def prepare_resume(self, call: CallState) -> bool:
+        """Make the guest rewind when the call's export is called again; tell whether it calls the import again."""
         area = self.area
         area.prepare_rewind(call)
-        status = _RESUME_CALL
         packed = call.packed
-        if packed is not None and len(packed) <= _ROOM:
-            area.write_results(packed)
-            call.arriving = None
-            status = _RESUME
-        _STATUS.pack_into(area.block(), STATUS_OFFSET, status)
+        if packed is None or len(packed) > _ROOM:
+            _STATUS.pack_into(area.block(), STATUS_OFFSET, _RESUME_CALL)
+            return True
+        area.write_results(packed)
+        _STATUS.pack_into(area.block(), STATUS_OFFSET, _RESUME)
+        return False
 
-    def arrived(self, call: Call) -> None:
+    def arrived(self) -> None:
         """Make the state normal at the import where the guest was suspended."""
         # The import thunk has done it.
 
@@ -125,46 +110,45 @@ class Thunks(Protocol):
         super().repair()
 
 
-class Plain(Protocol):
+class PlainUnwinder(Unwinder):
     """The four state changes are calls of exports."""
 
     def __init__(
         self,
         area: FrameArea,
-        stop_unwind: StateChange,
-        start_unwind: StateChange,
-        start_rewind: StateChange,
-        stop_rewind: StateChange,
+        stop_unwind: AbiFunction,
+        start_unwind: AbiFunction,
+        start_rewind: AbiFunction,
+        stop_rewind: AbiFunction,
     ) -> None:
         super().__init__(area, stop_unwind)
         self._start_unwind = start_unwind
         self._start_rewind = start_rewind
         self._stop_rewind = stop_rewind
 
-    def suspend(self, call: Call) -> None:
+    def start_unwind(self) -> None:
         """Make the guest unwind when the running host function returns."""
         self.area.prepare_unwind()
         self._start_unwind()
-        call.unwinding = True
 
-    def is_suspended(self, call: Call) -> bool:
+    def is_suspended(self, call: CallState) -> bool:
         """Tell whether the guest returned because it was suspended. Raises Lost, Overflowed and Corrupted."""
         if call.arriving is not None:
             raise Lost
-        if not call.unwinding:
+        if call.pending is None:
             return False
-        call.unwinding = False
         if not self._stop_unwind.attempt():
             raise Overflowed
-        if not self.area.keep(call) and not call.is_of_import():
+        if not self.area.keep(call) and not call.export.is_import:
             raise Lost
         return True
 
-    def prepare_resume(self, call: Call) -> None:
-        """Make the guest rewind when the call's export is called again."""
+    def prepare_resume(self, call: CallState) -> bool:
+        """Make the guest rewind when the call's export is called again; it calls the import again."""
         self.area.prepare_rewind(call)
         self._start_rewind()
+        return True
 
-    def arrived(self, call: Call) -> None:
+    def arrived(self) -> None:
         """Make the state normal at the import where the guest was suspended."""
         self._stop_rewind()
