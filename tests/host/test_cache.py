@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import caesura
-from caesura.host import cache, cache_limit, program, sources
-from caesura.host.compiling import CompiledCode, compile_prepared
+from caesura.host import cache, cache_limit, compiled_modules, sources
+from caesura.host.compiling import CompiledCode, compile_guest_module
 from tests.host.support import WAITER
 from tests.support.paths import REPOSITORY
 
@@ -38,7 +38,7 @@ asyncio.run(main())
 
 BUSY = """
 import asyncio, sys, caesura
-from caesura.host import program
+from caesura.host import compiled_modules
 sys.path.insert(0, {repository!r})
 from tests.host.support import WAITER
 async def wait(value):
@@ -46,7 +46,7 @@ async def wait(value):
     return value
 async def main():
     for turn in range(20):
-        program._compiled.clear()
+        compiled_modules._compiled.clear()
         module = WAITER if turn % 2 else WAITER.replace(b"100", b"200")
         guest = await caesura.load(module, {{"env": {{"wait": wait}}}})
         assert await guest.call("outer", 1) == (101 if turn % 2 else 201)
@@ -67,7 +67,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def load_and_call(*, use_cache: bool = True) -> None:
     async def main() -> None:
-        program._compiled.clear()  # what the process knows is not what is tested here
+        compiled_modules._compiled.clear()  # what the process knows is not what is tested here
         guest = await caesura.load(WAITER, {"env": {"wait": wait}}, cache=use_cache)
         assert await guest.call("outer", 1) == 101
 
@@ -104,7 +104,7 @@ def test_an_entry_is_written_and_read(folder: Path, monkeypatch: pytest.MonkeyPa
     def compile_again(*_: object, **options: object) -> None:
         raise AssertionError("compiled although there is an entry")
 
-    monkeypatch.setattr("caesura.host.making.compile_prepared", compile_again)
+    monkeypatch.setattr("caesura.host.compile_queue.compile_guest_module", compile_again)
     load_and_call()
     assert folder.stat().st_mode & 0o777 == 0o700 or sys.platform == "win32"
 
@@ -235,7 +235,7 @@ def test_clearing_removes_entries_and_nothing_else(folder: Path) -> None:
 
 def test_loading_does_not_stop_the_loop_and_compiles_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[object] = []
-    compile_really = compile_prepared
+    compile_really = compile_guest_module
     may_compile = threading.Event()
 
     def compile_when_told(*arguments: Any, **options: Any) -> Any:
@@ -243,10 +243,10 @@ def test_loading_does_not_stop_the_loop_and_compiles_once(monkeypatch: pytest.Mo
         compiled.append(arguments)
         return compile_really(*arguments, **options)
 
-    monkeypatch.setattr("caesura.host.making.compile_prepared", compile_when_told)
+    monkeypatch.setattr("caesura.host.compile_queue.compile_guest_module", compile_when_told)
 
     async def main() -> None:
-        program._compiled.clear()
+        compiled_modules._compiled.clear()
         loads = [asyncio.create_task(caesura.load(WAITER, {"env": {"wait": wait}})) for _ in range(5)]
         await asyncio.sleep(0.01)  # the loop runs while all of them wait
         may_compile.set()
@@ -260,17 +260,17 @@ def test_loading_does_not_stop_the_loop_and_compiles_once(monkeypatch: pytest.Mo
 def test_whoever_gives_up_does_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     may_compile = threading.Event()
     begun = threading.Event()
-    compile_really = compile_prepared
+    compile_really = compile_guest_module
 
     def compile_when_told(*arguments: Any, **options: Any) -> Any:
         begun.set()
         assert may_compile.wait(30)
         return compile_really(*arguments, **options)
 
-    monkeypatch.setattr("caesura.host.making.compile_prepared", compile_when_told)
+    monkeypatch.setattr("caesura.host.compile_queue.compile_guest_module", compile_when_told)
 
     async def give_up() -> None:
-        program._compiled.clear()
+        compiled_modules._compiled.clear()
         load = asyncio.create_task(caesura.load(WAITER, {"env": {"wait": wait}}, cache=False))
         await asyncio.to_thread(begun.wait, 30)
         load.cancel()
@@ -315,7 +315,7 @@ def test_an_entry_that_others_may_write_is_not_run(folder: Path, mode: int, monk
     with pytest.warns(caesura.CacheWarning, match="others may write it"):
         load_and_call()
     assert entry.stat().st_mode & 0o777 == 0o600  # it is made anew, as ours
-    monkeypatch.setattr("caesura.host.making.compile_prepared", None)
+    monkeypatch.setattr("caesura.host.compile_queue.compile_guest_module", None)
     load_and_call()
 
 
@@ -385,7 +385,7 @@ def test_a_file_that_is_known_is_not_read(tmp_path: Path, folder: Path, monkeypa
             source.write_bytes(content)
         seen.clear()
         sources._digests.clear()
-        program._compiled.clear()
+        compiled_modules._compiled.clear()
         now = time.time() + age
         monkeypatch.setattr("caesura.host.sources._now", lambda: now)
 

@@ -12,7 +12,7 @@ import pytest
 
 import caesura
 from caesura.cli import main
-from caesura.host import cache_limit, program
+from caesura.host import cache_limit, compiled_modules
 from tests.support.engine import assemble
 
 
@@ -34,7 +34,7 @@ def load(number: int) -> None:
         async with await caesura.load(module(number)) as guest:
             assert await guest.call("f") == number
 
-    program._compiled.clear()
+    compiled_modules._compiled.clear()
     asyncio.run(call())
 
 

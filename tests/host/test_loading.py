@@ -194,10 +194,10 @@ def test_memories_that_threads_share_are_refused() -> None:
 
 
 def test_missing_imports_are_found_before_anything_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    def prepare(*_: object) -> None:
-        raise AssertionError("prepared although an import is missing")
+    def make_drivable(*_: object, **__: object) -> None:
+        raise AssertionError("instrumented although an import is missing")
 
-    monkeypatch.setattr("caesura.host.preparing.prepare", prepare)
+    monkeypatch.setattr("caesura.host.drivable.make_drivable", make_drivable)
     with pytest.raises(caesura.UsageError, match=r"imports what it is not given: env\.wait"):
         asyncio.run(caesura.load(WAITER, {"env": {}}, cache=False))
 

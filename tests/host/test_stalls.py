@@ -9,7 +9,7 @@ import pytest
 
 import caesura
 from benchmarks.stall_guests import many_imports, small_and_slow
-from caesura.host import making, workers
+from caesura.host import compile_queue, workers
 from tests.host.support import WAITER, run
 from tests.support.engine import assemble
 
@@ -29,7 +29,7 @@ async def anything(*_: object) -> None:
 def test_a_small_module_of_much_work_is_none_for_a_thread(name: str) -> None:
     module = small_and_slow()[name]
     assert len(module) <= SMALL
-    assert not making._is_instrumented_quickly(module)
+    assert not compile_queue._is_instrumented_quickly(module)
 
 
 def test_a_small_module_of_much_work_is_instrumented_in_a_process() -> None:

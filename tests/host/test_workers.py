@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import caesura
-from caesura.host import making, making_memory, messages, workers
+from caesura.host import compile_queue, making_memory, messages, obtaining, workers
 from tests.host.support import WAITER, run
 from tests.support.engine import assemble
 from tests.support.paths import REPOSITORY
@@ -288,17 +288,17 @@ def test_cancelling_ends_the_work_of_the_last_who_waits() -> None:
 def test_uploads_are_bounded_and_others_go_past() -> None:
     async def main() -> None:
         await load_and_call(large(), use_cache=True)
-        making._maker._idle.clear()
+        obtaining._queue._idle.clear()
         workers.end_workers()
         module = busy()
         loads = [
             asyncio.create_task(caesura.load(module + bytes([0, 2, 1, 65 + n]), IMPORTS, cache=False)) for n in range(9)
         ]
-        while len(processes()) < making.worker_limit():
+        while len(processes()) < compile_queue.worker_limit():
             await asyncio.sleep(0.01)
         await load_and_call(large(), use_cache=True)
         await load_and_call(WAITER)
-        assert len(processes()) == making.worker_limit()
+        assert len(processes()) == compile_queue.worker_limit()
         assert not any(load.done() for load in loads)
         for load in loads:
             load.cancel()
@@ -313,14 +313,14 @@ def test_loops_in_several_threads_wait_for_one_module() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert 1 <= len(processes()) <= making.worker_limit()
+    assert 1 <= len(processes()) <= compile_queue.worker_limit()
 
 
 SCRIPT = f"""
 import asyncio, os, sys
 sys.path.insert(0, {str(REPOSITORY)!r})
 import caesura
-from caesura.host import making, workers
+from caesura.host import compile_queue, obtaining, workers
 from tests.host.test_workers import IMPORTS, busy, large, load_and_call
 """
 

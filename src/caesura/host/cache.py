@@ -135,7 +135,7 @@ def write(place: Path, key: str, made: CompiledCode) -> str:
     """
     code, description = made.code, made.description
     trailer = _TRAILER.pack(len(code), len(description), _digest(description, code), _MAGIC)
-    return _write_file(place, f"{key}{SUFFIX}", (code, description, trailer), len(code) > _HASHED)
+    return _write_file(place, f"{key}{SUFFIX}", (code, description, trailer), must_be_on_disk=len(code) > _HASHED)
 
 
 def digest_of_file(place: Path, file: str, stamp: bytes) -> bytes | None:
@@ -155,14 +155,15 @@ def digest_of_file(place: Path, file: str, stamp: bytes) -> bytes | None:
 
 def keep_digest(place: Path, file: str, stamp: bytes, digest: bytes) -> None:
     """Keep the digest of a file, so that it need not be read as long as the file system gives it the same stamp."""
-    _write_file(place, _name_of_digest(file), (stamp, digest), False)  # if it cannot be kept, it is made again
+    # If it cannot be kept, it is made again.
+    _write_file(place, _name_of_digest(file), (stamp, digest), must_be_on_disk=False)
 
 
 def _name_of_digest(file: str) -> str:
     return f"{hashlib.sha256(os.fsencode(file)).hexdigest()}{FILE_SUFFIX}"
 
 
-def _write_file(place: Path, name: str, pieces: tuple[bytes, ...], must_be_on_disk: bool) -> str:
+def _write_file(place: Path, name: str, pieces: tuple[bytes, ...], *, must_be_on_disk: bool) -> str:
     try:
         most = cache_limit.limit()
         size = sum(len(piece) for piece in pieces)

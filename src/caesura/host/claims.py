@@ -15,7 +15,7 @@ from caesura.wasm import types as t
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Limits, Module
 
 
-def check_claims(module: Module, state_changes: dict[str, str], memory: Limits | None, thunks: bool) -> None:
+def check_claims(module: Module, state_changes: dict[str, str], memory: Limits | None, *, thunks: bool) -> None:
     """Raise UnsupportedModule if a module is not instrumented as it says.
 
     `state_changes` are the names of the ABI's functions by their proper names, `memory` is the one with the asyncify
@@ -25,7 +25,7 @@ def check_claims(module: Module, state_changes: dict[str, str], memory: Limits |
     if memory is not None:
         takers = [state_changes[START_UNWIND], state_changes[START_REWIND], *([SET_DATA_POINTER] if thunks else [])]
         for name in takers:
-            _check_pointer(module, name, functions[name], memory.is64)
+            _check_pointer(module, name, functions[name], wide=memory.is64)
     if thunks:
         for name, function in functions.items():
             proper = functions.get(name.removeprefix(ENTRY_PREFIX))
@@ -33,10 +33,10 @@ def check_claims(module: Module, state_changes: dict[str, str], memory: Limits |
                 _check_entry(module, name, function, proper)
     for item in module.exports:
         if item.kind == GLOBAL_KIND and item.name == STACK_POINTER:
-            _check_stack_pointer(module, item.index, memory, thunks)
+            _check_stack_pointer(module, item.index, memory if thunks else None)
 
 
-def _check_pointer(module: Module, name: str, function: int, wide: bool) -> None:
+def _check_pointer(module: Module, name: str, function: int, *, wide: bool) -> None:
     kind = module.function_type(function)
     if kind.params != (t.I64 if wide else t.I32,) or kind.results:
         raise UnsupportedModule(
@@ -54,11 +54,12 @@ def _check_entry(module: Module, name: str, function: int, proper: int) -> None:
         )
 
 
-def _check_stack_pointer(module: Module, index: int, memory: Limits | None, thunks: bool) -> None:
+def _check_stack_pointer(module: Module, index: int, exchanged: Limits | None) -> None:
+    """Raise if it is none; entry thunks exchange it through a field of a control block in the memory `exchanged`."""
     entry = module.globals[index]
     fits = entry.mutable and entry.type in (t.I32, t.I64)
-    if fits and thunks and memory is not None:  # entry thunks exchange it through a field of the control block
-        fits = (entry.type == t.I64) == memory.is64
+    if fits and exchanged is not None:
+        fits = (entry.type == t.I64) == exchanged.is64
     if not fits:
         raise UnsupportedModule(
             f"{STACK_POINTER} is no mutable integer of the right width: the module is not instrumented as it says"

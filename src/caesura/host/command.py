@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from caesura.errors import UsageError
 from caesura.host.errors import GuestExit, GuestTrap
-from caesura.host.guest import Guest
+from caesura.host.guest import Guest, make_guest
 from caesura.host.interruption import Interruptions
-from caesura.host.loading import make_guest, obtain_program, obtain_program_now
+from caesura.host.linking import obtain_program, obtain_program_now
 from caesura.host.settings import GuestSettings, ProgramSettings
 from caesura.host.sources import Source
 from caesura.host.spectest import spectest

@@ -1,7 +1,7 @@
 """From a module to compiled code and its description: what takes time, and needs nothing of the process it is done in.
 
-It is done in a worker process for large modules and in a thread for small ones (see `making`), so everything that goes
-in and comes out can be sent: data, not objects of Wasmtime.
+It is done in a worker process for large modules and in a thread for small ones (see `compile_queue`), so everything
+that goes in and comes out can be sent: data, not objects of Wasmtime.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class CompiledCode:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class GuestModule:
     """A binary module as it was given (`original`), what Wasmtime is to compile instead, and its description."""
 
     original: bytes
@@ -83,35 +83,39 @@ class Prepared:
     description: Description
 
 
-def compile_module(data: bytes, recipe: Recipe, provided: Provided, parallel: bool) -> CompiledCode:
+def compile_module(data: bytes, recipe: Recipe, provided: Provided, *, parallel: bool) -> CompiledCode:
     """Instrument and compile a binary module; `parallel` uses all processors, and must not be used before a `fork`.
 
     Raises ModuleError for what is malformed or not supported, UsageError for imports or options that do not fit it.
     """
-    return compile_prepared(prepare_module(data, recipe, provided), recipe, parallel)
+    return compile_guest_module(make_guest_module(data, recipe, provided), recipe, parallel=parallel)
 
 
-def prepare_module(data: bytes, recipe: Recipe, provided: Provided) -> Prepared:
+def make_guest_module(data: bytes, recipe: Recipe, provided: Provided) -> GuestModule:
     """Instrument a binary module. Raises what `compile_module` raises."""
-    from caesura.host.preparing import prepare  # the transformation, which programs from the cache do without
+    # The transformation, which programs from the cache do without.
+    from caesura.host.describing import describe
+    from caesura.host.drivable import make_drivable
 
     module = Module(data)
     provided.check(item for item in module.imports if item.module != ASYNCIFY_MODULE)
-    return Prepared(
-        data, *prepare(module, recipe.import_list, recipe.settings.options, recipe.settings.accept_instrumented)
+    settings = recipe.settings
+    drivable = make_drivable(
+        module, recipe.import_list, settings.options, accept_instrumented=settings.accept_instrumented
     )
+    return GuestModule(data, drivable.module.data, describe(drivable))
 
 
-def compile_prepared(prepared: Prepared, recipe: Recipe, parallel: bool) -> CompiledCode:
+def compile_guest_module(guest: GuestModule, recipe: Recipe, *, parallel: bool) -> CompiledCode:
     """Compile an instrumented module. Raises UnsupportedModule if Wasmtime refuses it, MemoryError."""
-    engine = new_engine(recipe.engine, parallel)
+    engine = new_engine(recipe.engine, parallel=parallel)
     try:
-        compiled = wasmtime.Module(engine, prepared.module)
+        compiled = wasmtime.Module(engine, guest.module)
     except wasmtime.WasmtimeError as error:
         if _NO_MEMORY in str(error):
             raise MemoryError from error
         try:
-            wasmtime.Module(engine, prepared.original)
+            wasmtime.Module(engine, guest.original)
         except wasmtime.WasmtimeError as original:
             raise UnsupportedModule(f"Wasmtime refuses the module: {one_line(original)}") from error
         if any(words in str(error) for words in _LIMIT_WORDS):
@@ -119,4 +123,4 @@ def compile_prepared(prepared: Prepared, recipe: Recipe, parallel: bool) -> Comp
                 f"instrumented, the module has more than Wasmtime takes: {one_line(error)}"
             ) from error
         raise InternalError(f"Wasmtime refuses the instrumented module: {one_line(error)}") from error
-    return CompiledCode(prepared.description.to_json(), bytes(compiled.serialize()))
+    return CompiledCode(guest.description.to_json(), bytes(compiled.serialize()))

@@ -8,7 +8,7 @@ process on some types. The description also decides how a guest is driven:
 * `none`: nothing in it may suspend, or the guest has its own runtime (it imports from the module `asyncify`),
   which is then connected and left to its work.
 
-`preparing` makes descriptions.
+`describing` makes descriptions.
 
 A module can export 100,000 functions. Their descriptions are numbers until they are asked for, and they are read in
 pieces, between which an event loop in another thread runs on: objects for all would take a second, and the garbage
@@ -102,9 +102,9 @@ class ImportShape:
     module: str
     name: str
     kind: int
-    shape: FunctionShape | None
-    type: int
-    mutable: bool
+    shape: FunctionShape | None = None
+    type: int = 0
+    mutable: bool = False
 
 
 @dataclass(frozen=True)

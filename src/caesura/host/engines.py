@@ -65,7 +65,7 @@ def engine_of(settings: EngineSettings) -> wasmtime.Engine:
     return new_engine(settings, parallel=False)
 
 
-def new_engine(settings: EngineSettings, parallel: bool) -> wasmtime.Engine:
+def new_engine(settings: EngineSettings, *, parallel: bool) -> wasmtime.Engine:
     """Return a new engine; a `parallel` one compiles with all processors, and must not be used before a `fork`."""
     config = wasmtime.Config()
     config.wasm_multi_memory = True

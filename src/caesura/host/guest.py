@@ -28,7 +28,7 @@ from caesura.host.errors import GuestExit
 from caesura.host.instance import Instance
 from caesura.host.interruption import Interruptions
 from caesura.host.memory import GuestMemory
-from caesura.host.program import Program
+from caesura.host.program import LinkedProgram
 from caesura.host.references import FunctionReference
 from caesura.host.settings import GuestSettings
 from caesura.host.setup import set_up
@@ -42,7 +42,7 @@ class Guest:
 
     def __init__(
         self,
-        program: Program,
+        program: LinkedProgram,
         connections: Connections,
         wasi: Wasi | None,
         settings: GuestSettings,
@@ -188,3 +188,21 @@ class Guest:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+async def make_guest(
+    program: LinkedProgram,
+    connections: Connections,
+    wasi: Wasi | None,
+    settings: GuestSettings,
+    interruptions: Interruptions | None = None,
+) -> Guest:
+    """Make a guest and let it initialize itself."""
+    guest = Guest(program, connections, wasi, settings, interruptions)
+    if "_initialize" in program.description.functions:
+        try:
+            await guest.call("_initialize")
+        except BaseException:
+            guest.close()
+            raise
+    return guest

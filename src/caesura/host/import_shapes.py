@@ -40,12 +40,12 @@ def import_shapes(module: Module) -> tuple[tuple[ImportShape, ...], list[int]]:
 def _shape(module: Module, item: Import, place: int) -> ImportShape:
     if item.kind == GLOBAL_KIND:
         entry = module.globals[item.index]
-        return ImportShape(place, item.module, item.name, item.kind, None, entry.type, entry.mutable)
+        return ImportShape(place, item.module, item.name, item.kind, type=entry.type, mutable=entry.mutable)
     shape: FunctionShape | None = None
     if item.kind == FUNCTION_KIND:
         definition = module.function_type(item.index)
         shape = FunctionShape(item.index, definition.params, definition.results)
-    return ImportShape(place, item.module, item.name, item.kind, shape, 0, False)
+    return ImportShape(place, item.module, item.name, item.kind, shape)
 
 
 def _is_same(module: Module, item: Import, known: ImportShape) -> bool:

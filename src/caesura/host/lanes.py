@@ -7,11 +7,16 @@ do not survive a `fork`; the child begins with new ones.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from caesura.host.native_stack import start_thread
+
+_T = TypeVar("_T")
 
 Task = Callable[[], None]
 
@@ -42,3 +47,39 @@ class Lane:
             self._tasks.get()()
             with self._lock:
                 self._unfinished -= 1
+
+
+async def in_lane(lane: Lane, work: Callable[[], _T]) -> _T:
+    """Let a thread do some work and wait for it."""
+    waiter = Waiter[_T]()
+    lane.put(lambda: waiter.tell(*outcome(work)))
+    return await waiter.future
+
+
+def outcome(work: Callable[[], _T]) -> tuple[_T | None, BaseException | None]:
+    """Return what some work results in, and what it raised instead."""
+    try:
+        return work(), None
+    except BaseException as error:
+        return None, error
+
+
+class Waiter(Generic[_T]):
+    """Somebody who waits, in a loop of his own, for what a thread finds out."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[_T] = self._loop.create_future()
+
+    def tell(self, result: _T | None, failure: BaseException | None) -> None:
+        """Tell the result, or what was raised instead; from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            self._loop.call_soon_threadsafe(self._arrive, result, failure)
+
+    def _arrive(self, result: Any, failure: BaseException | None) -> None:
+        if self.future.done():
+            return  # cancelled
+        if failure is not None:
+            self.future.set_exception(failure)
+        else:
+            self.future.set_result(result)

@@ -6,31 +6,25 @@ guests of it again and again keeps it with `compile`.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import fields
-from types import NoneType
 from typing import Final, Never
 
 from caesura.errors import UsageError
-from caesura.host.compiling import WASI, Provided, Recipe
+from caesura.host.compiling import WASI, Provided
 from caesura.host.connect import Connections, Imports
-from caesura.host.engines import EngineSettings, default_reservation
-from caesura.host.guest import Guest
+from caesura.host.guest import Guest, make_guest
 from caesura.host.interruption import Interruptions
-from caesura.host.making import link, obtain_compiled, obtain_compiled_now
+from caesura.host.linking import check_loop, connect, obtain_compiled_for, obtain_program
 from caesura.host.native_stack import NATIVE_STACK_SIZE
-from caesura.host.program import CompiledModule
-from caesura.host.program import Program as LinkedProgram
+from caesura.host.obtaining import link
+from caesura.host.program import CompiledModule, LinkedProgram
 from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
-from caesura.host.sources import Source, check_source
+from caesura.host.sources import Source
 from caesura.host.wasi import Wasi
-from caesura.kinds import check_kind
 from caesura.options import Options
 
 _DEFAULT_OPTIONS: Final = Options()
-
-_WASI_HINT: Final = " (True is for compile; a guest gets an object of its own, such as caesura.Wasi())"
 
 # Which parameters of `load` are whose, where the two parts of its work are done one after the other.
 _PROGRAM_PARAMETERS: Final = tuple(item.name for item in fields(ProgramSettings))
@@ -146,9 +140,9 @@ async def compile(  # noqa: A001 - users write `caesura.compile`
         native_stack_size=native_stack_size,
     )
     pattern = wasi if isinstance(wasi, Wasi) else Wasi() if wasi else None
-    connections = _connect(imports, pattern)
-    compiled = await _obtain_compiled(source, connections, pattern is not None, settings)
-    linked = await link(compiled, Provided(connections.provided, pattern is not None))
+    connections = connect(imports, pattern)
+    compiled = await obtain_compiled_for(source, connections, settings, wasi=pattern is not None)
+    linked = await link(compiled, Provided(connections.provided, wasi=pattern is not None))
     return Program(compiled, linked, imports or {}, connections)
 
 
@@ -201,12 +195,12 @@ class Program:
             tables=tables,
             instances=instances,
         )
-        _check_loop()
+        check_loop()
         if self._wasi and wasi is None:
             wasi = Wasi()
         if wasi is not None and not self._wasi:
             raise UsageError("the module was compiled without WASI: compile it with wasi=True")
-        connections = _connect(self._imports if imports is None else imports, wasi)
+        connections = connect(self._imports if imports is None else imports, wasi)
         wanted = {f"{item.module}.{item.name}" for item in self._compiled.description.imports}
         added = sorted(wanted & set(connections.import_list) - self._import_list)
         if added:
@@ -214,7 +208,7 @@ class Program:
                 f"{', '.join(added)} may suspend now, and was no coroutine function among the imports that the module "
                 f"was compiled with: {_advice(added)}"
             )
-        program = await link(self._compiled, Provided(connections.provided, self._wasi))
+        program = await link(self._compiled, Provided(connections.provided, wasi=self._wasi))
         if interruptions is not None and not program.settings.interruptible:
             raise UsageError("the module was compiled without interruptible=True")
         return await make_guest(program, connections, wasi, settings, interruptions)
@@ -223,43 +217,6 @@ class Program:
     def exports(self) -> tuple[str, ...]:
         """The names of the exported functions."""
         return self._compiled.description.public_functions
-
-
-async def obtain_program(
-    source: Source, imports: Imports | None, wasi: Wasi | None, settings: ProgramSettings
-) -> tuple[LinkedProgram, Connections]:
-    """Do the part of `load` that runs nothing of the guest: return a program, and the imports for its guests."""
-    connections = _connect(imports, wasi)
-    compiled = await _obtain_compiled(source, connections, wasi is not None, settings)
-    return await link(compiled, Provided(connections.provided, wasi is not None)), connections
-
-
-def obtain_program_now(
-    source: Source, imports: Imports, wasi: Wasi, settings: ProgramSettings
-) -> tuple[LinkedProgram, Connections]:
-    """Return a program for a guest that never suspends, and its imports; stops the thread meanwhile."""
-    connections = Connections(imports, {WASI: {**wasi.functions(), **wasi.blocking()}}, {})
-    provided = Provided(connections.provided, True)
-    compiled = obtain_compiled_now(source, _recipe(connections, settings), provided, settings.cache)
-    return compiled.program(provided), connections
-
-
-async def make_guest(
-    program: LinkedProgram,
-    connections: Connections,
-    wasi: Wasi | None,
-    settings: GuestSettings,
-    interruptions: Interruptions | None = None,
-) -> Guest:
-    """Do the rest: make an instance and let it initialize itself."""
-    guest = Guest(program, connections, wasi, settings, interruptions)
-    if "_initialize" in program.description.functions:
-        try:
-            await guest.call("_initialize")
-        except BaseException:
-            guest.close()
-            raise
-    return guest
 
 
 def _check_others(given: Iterable[str], here: str, there: str, known_there: Iterable[str]) -> None:
@@ -297,38 +254,3 @@ def _advice(added: list[str]) -> str:
             "(wasi=caesura.Wasi(stdout=...))"
         )
     return "compile it with the imports that guests get"
-
-
-def _connect(imports: Imports | None, wasi: Wasi | None) -> Connections:
-    check_kind("imports", imports, Mapping, NoneType)
-    if wasi is None:
-        return Connections(imports or {}, {}, {})
-    if not isinstance(wasi, Wasi):
-        raise UsageError(f"wasi is {wasi!r}: expected a caesura.Wasi object{_WASI_HINT if wasi is True else ''}")
-    return Connections(imports or {}, {WASI: wasi.functions()}, {WASI: wasi.blocking()})
-
-
-async def _obtain_compiled(
-    source: Source, connections: Connections, wasi: bool, settings: ProgramSettings
-) -> CompiledModule:
-    _check_loop()
-    check_source(source)
-    provided = Provided(connections.provided, wasi)
-    return await obtain_compiled(source, _recipe(connections, settings), provided, settings.cache)
-
-
-def _recipe(connections: Connections, settings: ProgramSettings) -> Recipe:
-    reservation = settings.memory_reservation or default_reservation()
-    engine = EngineSettings(settings.interruptible, reservation, settings.native_stack_size)
-    return Recipe(connections.import_list, settings, engine)
-
-
-def _check_loop() -> None:
-    """Raise UsageError where asyncio does not run, as under trio."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        raise UsageError(
-            "guests are loaded under asyncio, and no asyncio event loop is running here: use asyncio.run, the asyncio "
-            "backend of anyio, or trio-asyncio under trio"
-        ) from None

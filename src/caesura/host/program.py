@@ -1,8 +1,7 @@
-"""Compiled modules in this process, and how instances of them are made.
+"""A compiled module, and the programs that it is linked to: what instances are made of.
 
-Compiled modules are kept for as long as anybody uses them and found again by their content, so that the second `load`
-of a module costs an instantiation (60 us), not a compilation. Imported functions are linked by number, without the
-Python functions behind them: guests with different host functions share one program.
+Imported functions are linked by number, without the Python functions behind them: guests with different host functions
+share one program.
 """
 
 from __future__ import annotations
@@ -19,16 +18,13 @@ from wasmtime._types import ImportType
 
 from caesura.errors import InternalError
 from caesura.host import native
-from caesura.host.compiling import CompiledCode, Provided, Recipe
+from caesura.host.compiling import Provided
 from caesura.host.description import Description, ImportShape
 from caesura.host.engines import EngineSettings, engine_of
 from caesura.wasm.module import FUNCTION_KIND
 
 # How many imports Wasmtime connects in less than a millisecond.
 _FEW_IMPORTS: Final = 10_000
-
-# A module's digest and how it was compiled.
-Key = tuple[bytes, Recipe]
 
 
 class CompiledModule:
@@ -40,23 +36,23 @@ class CompiledModule:
         self.settings = settings
         self.engine = engine_of(settings)
         self.function_types, self._imports = _function_types(module, description)
-        self._programs: WeakValueDictionary[Provided, Program] = WeakValueDictionary()
+        self._programs: WeakValueDictionary[Provided, LinkedProgram] = WeakValueDictionary()
 
     def is_linked_quickly(self, provided: Provided) -> bool:
         """Tell whether `program` takes less than some milliseconds."""
         return self._imports <= _FEW_IMPORTS or provided in self._programs
 
-    def program(self, provided: Provided) -> Program:
+    def program(self, provided: Provided) -> LinkedProgram:
         """Return the program that is linked with what is there. Raises UsageError if that is not all it imports."""
         found = self._programs.get(provided)
         if found is None:
             provided.check(self.description.imports)
-            found = Program(self, provided)
+            found = LinkedProgram(self, provided)
             self._programs[provided] = found
         return found
 
 
-class Program:
+class LinkedProgram:
     """A compiled module with its imported functions linked, ready to make instances."""
 
     def __init__(self, compiled: CompiledModule, provided: Provided) -> None:
@@ -109,27 +105,3 @@ def _function_types(
                 raise InternalError(f"Wasmtime and the reader disagree on import {item.module}.{item.name}")
             found.append((item, kind))
     return found, int(imports.vec.size)
-
-
-_compiled: Final[WeakValueDictionary[Key, CompiledModule]] = WeakValueDictionary()
-
-
-def find_compiled(key: Key) -> CompiledModule | None:
-    """Return a compiled module that is in memory."""
-    return _compiled.get(key)
-
-
-def keep_compiled(key: Key, made: CompiledModule) -> CompiledModule:
-    """Let others find a compiled module for as long as anybody uses it; return what they find."""
-    return _compiled.setdefault(key, made)
-
-
-def load_code(made: CompiledCode, settings: EngineSettings) -> CompiledModule:
-    """Make a module of compiled code in memory. Raises WasmtimeError for code of another Wasmtime."""
-    pointer = ctypes.POINTER(ffi.wasmtime_module_t)()
-    engine = native.address_of(engine_of(settings).ptr())
-    error = native.deserialize(engine, made.code, len(made.code), ctypes.addressof(pointer))
-    if error:
-        raise native.error_from(error)
-    module = wasmtime.Module._from_ptr(pointer)
-    return CompiledModule(module, Description.from_json(made.description), settings)

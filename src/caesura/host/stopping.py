@@ -47,8 +47,8 @@ class Stopper(threading.Thread):
         self._stopped = threading.Event()
         self._deadline = None if timeout is None else time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
         self._receiver, self.sender = socket.socketpair()
-        self._receiver.setblocking(False)
-        self.sender.setblocking(False)
+        self._receiver.settimeout(0)
+        self.sender.settimeout(0)
 
     def remaining(self) -> float | None:
         """Return how many seconds are left (None: any number)."""

@@ -17,7 +17,7 @@ from caesura.host.backtrace import cause_of
 from caesura.host.errors import GuestTrap
 from caesura.host.interruption import Interruptions, watch
 from caesura.host.native_stack import check_recursion
-from caesura.host.program import Program
+from caesura.host.program import LinkedProgram
 from caesura.host.settings import GuestSettings
 from caesura.wasm.module import MEMORY_KIND, TABLE_KIND
 
@@ -55,7 +55,7 @@ class GuestStore:
 
     def __init__(
         self,
-        program: Program,
+        program: LinkedProgram,
         settings: GuestSettings,
         wasi: wasmtime.WasiConfig | None,
         interruptions: Interruptions | None,

@@ -5,7 +5,7 @@ it: a profile with a single sample is the stack. That takes 0.2 ms for a small m
 is done only for guests loaded with options that keep functions from being instrumented. Asking with a trap was
 rejected: interpreters are deeper than 20 frames, and a function that is overlooked runs on while the guest unwinds.
 
-The profile has names instead of indices, and names are not unique. So such a module has no name section (`preparing`):
+The profile has names instead of indices, and names are not unique. So such a module has no name section (`drivable`):
 Wasmtime then counts its functions.
 """
 

@@ -50,7 +50,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     request = messages.read_head(requests)
     messages.send_head(answers, messages.ACCEPTED)
     data = messages.read_bytes(requests)
-    _end_with_input(True)
+    _end_with_input(wanted=True)
     head: messages.Answer | Exception
     try:
         with making_memory.limited(request.memory):
@@ -59,7 +59,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         head, content = making_memory.too_much(request.memory), b""
     except Exception as error:
         head, content = _sendable(error), b""
-    _end_with_input(False)
+    _end_with_input(wanted=False)
     messages.send(answers, head, content)
 
 
@@ -82,7 +82,7 @@ def _sendable(error: Exception) -> Exception:
     return error
 
 
-def _end_with_input(wanted: bool) -> None:
+def _end_with_input(*, wanted: bool) -> None:
     """Let the kernel end this process, from now on or no more, when the other end of its input is closed.
 
     Nothing is sent while a request is worked on: whatever happens to the input then is its end.

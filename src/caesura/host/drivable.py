@@ -1,4 +1,4 @@
-"""Preparing a module for the host: instrument it where nobody has, export what the host needs, describe it.
+"""Making a module drivable: instrument it where nobody has, and export what the host needs.
 
 A module that is instrumented already is taken as it is, if it has what it claims (`claims`), even if other imports are
 coroutine functions now than were on its import list: only its author knows, and a suspension that gets lost is noticed
@@ -16,7 +16,6 @@ from typing import Final
 from caesura.abi import (
     ASYNCIFY_MEMORY,
     ASYNCIFY_MODULE,
-    ENTRY_PREFIX,
     FUNCTIONS_SECTION,
     SET_DATA_POINTER,
     STACK_POINTER,
@@ -24,16 +23,14 @@ from caesura.abi import (
 from caesura.analysis.instrumented import asyncify_exports, state_global, takes_pointer
 from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack, shadow_stack_at
 from caesura.analysis.stack_limits import find_stack_limits
-from caesura.analysis.stack_region import find_region
 from caesura.analysis.suspending_imports import suspending_imports
 from caesura.errors import UnsupportedModule
 from caesura.host.claims import check_claims
-from caesura.host.description import NONE, PLAIN, THUNKS, Description, FunctionShape
-from caesura.host.import_shapes import import_shapes
+from caesura.host.description import NONE, PLAIN, THUNKS
+from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.instrument.api import instrument
 from caesura.options import Options
 from caesura.wasm import sections as sec
-from caesura.wasm import types as t
 from caesura.wasm.leb128 import encode_name, encode_unsigned
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Module
 from caesura.wasm.names import FUNCTION_NAMES, Names
@@ -44,27 +41,27 @@ _NAME_SECTION: Final = "name"
 
 
 @dataclass(frozen=True)
-class _Drivable:
+class Drivable:
     """A module that can be driven, and what only its making tells.
 
-    `stack` is what is known of the shadow stack. `unsuspended` are the imported functions in which it
-    cannot be suspended, by index. If the options left functions out, `checked` is set; `uninstrumented` and `names` are
-    those of `Description`.
+    `abi` is THUNKS, PLAIN or NONE. `stack` is what is known of the shadow stack. `unsuspended` are the imported
+    functions in which it cannot be suspended, by index. The others are those of `Description`.
     """
 
     abi: str
     module: Module
     stack: ShadowStack
     unsuspended: frozenset[int] = frozenset()
+    thunks_switch: bool = False
     checked: bool = False
     uninstrumented: tuple[int, ...] = ()
     names: dict[int, str] = field(default_factory=dict)
 
 
-def prepare(
-    module: Module, import_list: tuple[str, ...], options: Options, accept_instrumented: bool
-) -> tuple[bytes, Description]:
-    """Return a module ready to be driven, and its description.
+def make_drivable(
+    module: Module, import_list: tuple[str, ...], options: Options, *, accept_instrumented: bool
+) -> Drivable:
+    """Return a module that the host can drive.
 
     It is instrumented if any import may suspend and nobody has done it; if somebody has, that is refused unless
     `accept_instrumented`. Raises ModuleError for what cannot be transformed or driven, UsageError for options that do
@@ -75,7 +72,7 @@ def prepare(
     if any(item.module == ASYNCIFY_MODULE for item in module.imports):
         with_runtime = Module(instrument(module.data, options).module)
         everywhere = frozenset(range(with_runtime.imported_functions))
-        drivable = _Drivable(NONE, with_runtime, find_shadow_stack(with_runtime), everywhere)
+        drivable = Drivable(NONE, with_runtime, find_shadow_stack(with_runtime), everywhere)
     elif asyncify_exports(module):
         if not accept_instrumented:
             raise UnsupportedModule(
@@ -86,24 +83,23 @@ def prepare(
     elif import_list:
         drivable = _instrumented_here(module, import_list, options)
     else:
-        drivable = _Drivable(NONE, module, find_shadow_stack(module))
-    switches = _exported_index(drivable.module, GLOBAL_KIND, STACK_POINTER) >= 0 and drivable.abi == THUNKS
-    drivable = replace(drivable, module=_with_exports(drivable))
-    return drivable.module.data, _describe(drivable, switches)
+        drivable = Drivable(NONE, module, find_shadow_stack(module))
+    switches = exported_index(drivable.module, GLOBAL_KIND, STACK_POINTER) >= 0 and drivable.abi == THUNKS
+    return replace(drivable, module=_with_exports(drivable), thunks_switch=switches)
 
 
-def _instrumented_elsewhere(module: Module) -> _Drivable:
-    pointer = _exported_index(module, GLOBAL_KIND, STACK_POINTER)
+def _instrumented_elsewhere(module: Module) -> Drivable:
+    pointer = exported_index(module, GLOBAL_KIND, STACK_POINTER)
     stack = shadow_stack_at(module, pointer) if pointer >= 0 else find_shadow_stack(module, instrumented=True)
-    setter = _exported_index(module, FUNCTION_KIND, SET_DATA_POINTER)
+    setter = exported_index(module, FUNCTION_KIND, SET_DATA_POINTER)
     thunks = setter >= 0 and takes_pointer(module, setter)
-    index = _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY)
+    index = exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY)
     if index < 0:
-        index = max(0, _exported_index(module, MEMORY_KIND, _guest_memory(module, True)))
+        index = max(0, exported_index(module, MEMORY_KIND, guest_memory(module, instrumented=True)))
     memory = module.memories[index] if index < len(module.memories) else None
-    check_claims(module, asyncify_exports(module), memory, thunks)
+    check_claims(module, asyncify_exports(module), memory, thunks=thunks)
     abi = THUNKS if thunks else PLAIN
-    return _Drivable(abi, module, stack, frozenset(_unsuspended(module, abi)))
+    return Drivable(abi, module, stack, frozenset(_unsuspended(module, abi)))
 
 
 def _unsuspended(module: Module, abi: str) -> list[int]:
@@ -120,13 +116,13 @@ def _unsuspended(module: Module, abi: str) -> list[int]:
     return [function for function in known if not bitmap[function >> 3] >> (function & 7) & 1]
 
 
-def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Options) -> _Drivable:
+def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Options) -> Drivable:
     options = replace(options, imports=import_list, thunks=True, in_secondary_memory=True)
     done = instrument(module.data, options)
     made = Module(done.module)
     stack = shadow_stack_at(module, done.stack_pointer) if done.stack_pointer >= 0 else find_shadow_stack(module)
     if not (options.only_list or options.remove_list or options.ignore_indirect):
-        return _Drivable(THUNKS, made, stack)
+        return Drivable(THUNKS, made, stack)
     uninstrumented = tuple(item.index for item in done.functions if not item.instrumented)
     section = made.custom_section(_NAME_SECTION)
     names: dict[int, str] = {}
@@ -135,22 +131,22 @@ def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Op
         edits = SectionEdits()
         edits.custom[_NAME_SECTION] = None
         made = Module(write_sections(made.data, made.sections, edits))
-    return _Drivable(THUNKS, made, stack, frozenset(), True, uninstrumented, names)
+    return Drivable(THUNKS, made, stack, checked=True, uninstrumented=uninstrumented, names=names)
 
 
-def _with_exports(drivable: _Drivable) -> Module:
+def _with_exports(drivable: Drivable) -> Module:
     """Return the module with the shadow stack pointer, its limits and a memory among its exports."""
     module = drivable.module
     exports: list[bytes] = []
     pointer = drivable.stack.pointer
-    if pointer >= 0 and not _export_name(module, GLOBAL_KIND, pointer):
+    if pointer >= 0 and not export_name(module, GLOBAL_KIND, pointer):
         exports.append(_export(module, STACK_POINTER, GLOBAL_KIND, pointer))
     for name, index in find_stack_limits(module, pointer).exports():
-        if not _export_name(module, GLOBAL_KIND, index):
+        if not export_name(module, GLOBAL_KIND, index):
             exports.append(_export(module, name, GLOBAL_KIND, index))
     instrumented = drivable.abi != NONE
-    has_own_memory = instrumented and _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0
-    if len(module.memories) > has_own_memory and not _guest_memory(module, instrumented):
+    has_own_memory = instrumented and exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0
+    if len(module.memories) > has_own_memory and not guest_memory(module, instrumented=instrumented):
         exports.append(_export(module, _GUEST_MEMORY, MEMORY_KIND, 0))
     if not exports:
         return module
@@ -166,73 +162,3 @@ def _export(module: Module, name: str, kind: int, index: int) -> bytes:
     while name in taken:
         name += "_"
     return encode_name(name) + bytes([kind]) + encode_unsigned(index)
-
-
-def _guest_memory(module: Module, instrumented: bool) -> str:
-    """Return the name of the exported memory that is the guest's own, or "" if there is none."""
-    names = [item.name for item in module.exports if item.kind == MEMORY_KIND]
-    if instrumented and ASYNCIFY_MEMORY in names:
-        names.remove(ASYNCIFY_MEMORY)
-    return "memory" if "memory" in names else names[0] if names else ""
-
-
-def _describe(drivable: _Drivable, switches: bool) -> Description:
-    module = drivable.module
-    functions = {item.name: _shape(module, item.index) for item in module.exports if item.kind == FUNCTION_KIND}
-    instrumented = drivable.abi != NONE
-    memory = _guest_memory(module, instrumented)
-    has_own_memory = instrumented and _exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0
-    asyncify = ASYNCIFY_MEMORY if has_own_memory else memory
-    pointer = drivable.stack.pointer
-    limits = find_stack_limits(module, pointer)
-    region = find_region(module, pointer) if pointer >= 0 else None
-    thunks = drivable.abi == THUNKS
-    imports, numbers = import_shapes(module)
-    return Description(
-        abi=drivable.abi,
-        functions={name: shape for name, shape in functions.items() if not name.startswith(ENTRY_PREFIX)},
-        imports=imports,
-        imported_functions=module.imported_functions,
-        unsuspended=_numbers_of(drivable.unsuspended, numbers),
-        state_changes=asyncify_exports(module),
-        entries={
-            name.removeprefix(ENTRY_PREFIX): shape.index
-            for name, shape in functions.items()
-            if thunks and name.startswith(ENTRY_PREFIX)
-        },
-        memory=memory,
-        asyncify_memory=asyncify,
-        wide=bool(asyncify) and module.memories[_exported_index(module, MEMORY_KIND, asyncify)].is64,
-        wide_memory=bool(memory) and module.memories[_exported_index(module, MEMORY_KIND, memory)].is64,
-        stack_pointer=_export_name(module, GLOBAL_KIND, pointer) if pointer >= 0 else "",
-        wide_stack=pointer >= 0 and module.globals[pointer].type == t.I64,
-        thunks_switch=switches,
-        stack_low=region.low if region is not None else 0,
-        stack_high=region.high if region is not None else 0,
-        stack_lows=tuple(_export_name(module, GLOBAL_KIND, index) for index in limits.low),
-        stack_highs=tuple(_export_name(module, GLOBAL_KIND, index) for index in limits.high),
-        unclear_stack=drivable.stack.unclear,
-        fixed_stack=drivable.stack.is_fixed,
-        checked=drivable.checked,
-        uninstrumented=drivable.uninstrumented,
-        names=drivable.names,
-    )
-
-
-def _numbers_of(functions: frozenset[int], numbers: list[int]) -> tuple[int, ...]:
-    """Return the numbers under which imported functions are connected; of several imports of one, the last counts."""
-    latest = {number: function in functions for function, number in enumerate(numbers)}
-    return tuple(sorted(number for number, is_one in latest.items() if is_one))
-
-
-def _shape(module: Module, index: int) -> FunctionShape:
-    definition = module.function_type(index)
-    return FunctionShape(index, definition.params, definition.results)
-
-
-def _exported_index(module: Module, kind: int, name: str) -> int:
-    return next((item.index for item in module.exports if item.kind == kind and item.name == name), -1)
-
-
-def _export_name(module: Module, kind: int, index: int) -> str:
-    return next((item.name for item in module.exports if item.kind == kind and item.index == index), "")

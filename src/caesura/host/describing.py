@@ -1,0 +1,69 @@
+"""Describing a drivable module: what the host keeps of it besides the compiled code (see `description`)."""
+
+from __future__ import annotations
+
+from caesura.abi import ASYNCIFY_MEMORY, ENTRY_PREFIX
+from caesura.analysis.instrumented import asyncify_exports
+from caesura.analysis.stack_limits import find_stack_limits
+from caesura.analysis.stack_region import find_region
+from caesura.host.description import NONE, THUNKS, Description, FunctionShape
+from caesura.host.drivable import Drivable
+from caesura.host.exported import export_name, exported_index, guest_memory
+from caesura.host.import_shapes import import_shapes
+from caesura.wasm import types as t
+from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Module
+
+
+def describe(drivable: Drivable) -> Description:
+    """Return the description of a drivable module. Raises UnsupportedModule for imports that contradict each other."""
+    module = drivable.module
+    functions = {item.name: _shape(module, item.index) for item in module.exports if item.kind == FUNCTION_KIND}
+    instrumented = drivable.abi != NONE
+    memory = guest_memory(module, instrumented=instrumented)
+    has_own_memory = instrumented and exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0
+    asyncify = ASYNCIFY_MEMORY if has_own_memory else memory
+    pointer = drivable.stack.pointer
+    limits = find_stack_limits(module, pointer)
+    region = find_region(module, pointer) if pointer >= 0 else None
+    thunks = drivable.abi == THUNKS
+    imports, numbers = import_shapes(module)
+    return Description(
+        abi=drivable.abi,
+        functions={name: shape for name, shape in functions.items() if not name.startswith(ENTRY_PREFIX)},
+        imports=imports,
+        imported_functions=module.imported_functions,
+        unsuspended=_numbers_of(drivable.unsuspended, numbers),
+        state_changes=asyncify_exports(module),
+        entries={
+            name.removeprefix(ENTRY_PREFIX): shape.index
+            for name, shape in functions.items()
+            if thunks and name.startswith(ENTRY_PREFIX)
+        },
+        memory=memory,
+        asyncify_memory=asyncify,
+        wide=bool(asyncify) and module.memories[exported_index(module, MEMORY_KIND, asyncify)].is64,
+        wide_memory=bool(memory) and module.memories[exported_index(module, MEMORY_KIND, memory)].is64,
+        stack_pointer=export_name(module, GLOBAL_KIND, pointer) if pointer >= 0 else "",
+        wide_stack=pointer >= 0 and module.globals[pointer].type == t.I64,
+        thunks_switch=drivable.thunks_switch,
+        stack_low=region.low if region is not None else 0,
+        stack_high=region.high if region is not None else 0,
+        stack_lows=tuple(export_name(module, GLOBAL_KIND, index) for index in limits.low),
+        stack_highs=tuple(export_name(module, GLOBAL_KIND, index) for index in limits.high),
+        unclear_stack=drivable.stack.unclear,
+        fixed_stack=drivable.stack.is_fixed,
+        checked=drivable.checked,
+        uninstrumented=drivable.uninstrumented,
+        names=drivable.names,
+    )
+
+
+def _numbers_of(functions: frozenset[int], numbers: list[int]) -> tuple[int, ...]:
+    """Return the numbers under which imported functions are connected; of several imports of one, the last counts."""
+    latest = {number: function in functions for function, number in enumerate(numbers)}
+    return tuple(sorted(number for number, is_one in latest.items() if is_one))
+
+
+def _shape(module: Module, index: int) -> FunctionShape:
+    definition = module.function_type(index)
+    return FunctionShape(index, definition.params, definition.results)

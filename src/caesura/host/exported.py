@@ -1,0 +1,24 @@
+"""What a module exports, asked by name or by index."""
+
+from __future__ import annotations
+
+from caesura.abi import ASYNCIFY_MEMORY
+from caesura.wasm.module import MEMORY_KIND, Module
+
+
+def guest_memory(module: Module, *, instrumented: bool) -> str:
+    """Return the name of the exported memory that is the guest's own, or "" if there is none."""
+    names = [item.name for item in module.exports if item.kind == MEMORY_KIND]
+    if instrumented and ASYNCIFY_MEMORY in names:
+        names.remove(ASYNCIFY_MEMORY)
+    return "memory" if "memory" in names else names[0] if names else ""
+
+
+def exported_index(module: Module, kind: int, name: str) -> int:
+    """Return the index of what is exported under a name, or -1."""
+    return next((item.index for item in module.exports if item.kind == kind and item.name == name), -1)
+
+
+def export_name(module: Module, kind: int, index: int) -> str:
+    """Return the first name under which something is exported, or ""."""
+    return next((item.name for item in module.exports if item.kind == kind and item.index == index), "")
