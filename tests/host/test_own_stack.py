@@ -267,6 +267,22 @@ def test_arguments_of_a_call_that_begins_while_the_first_one_waits_stay(abi: str
 
 
 @pytest.mark.parametrize("abi", ABIS)
+def test_a_guest_is_closed_while_a_call_has_arguments_there(abi: str) -> None:
+    async def main() -> None:
+        gates = Gates()
+        guest = await load_program(abi, gates.wait)
+        first = asyncio.create_task(guest.call("deeper", 0))
+        await settle()
+        second = asyncio.create_task(guest.call("late", 4, put_on_stack(guest, 1234)))
+        await settle()
+        await guest.aclose()
+        ends = await asyncio.gather(first, second, return_exceptions=True)
+        assert [type(end) for end in ends] == [asyncio.CancelledError, asyncio.CancelledError]
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ABIS)
 def test_arguments_whose_place_the_first_call_needs(abi: str) -> None:
     """Who would read them then is refused, and who reads them later finds them."""
 

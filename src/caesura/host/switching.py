@@ -96,7 +96,7 @@ class StackSwitch:
         Nothing runs in the guest here: what ends a call may be the garbage collector, in any moment.
         """
         if call.kept is not None:
-            self._kept.remove(call.kept)
+            self._kept = [kept for kept in self._kept if kept is not call.kept]  # a closed guest has none
             call.kept = None
             if not self._kept and self._main is None:
                 self._settled = self._home is None
