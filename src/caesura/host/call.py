@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-from collections.abc import Coroutine
 from typing import Any, Final, NoReturn
 
 from caesura.errors import UsageError
@@ -17,7 +16,7 @@ from caesura.host import native
 from caesura.host.errors import ASYNCIFY_CORRUPTED, ASYNCIFY_OVERFLOW, GuestTrap
 from caesura.host.exports import Export
 from caesura.host.frames import Corrupted
-from caesura.host.imports import HostFunction, give_up
+from caesura.host.imports import HostFunction, Suspension, give_up
 from caesura.host.instance import Instance
 from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
@@ -127,17 +126,16 @@ class Call(CallState):
             raise UsageError(f"the guest calls {function.name} while it is being suspended: {_NOT_INSTRUMENTED}")
         suspension = function.run(instance.guest, instance.objects, values)
         if suspension is not None:
-            self._suspend(function, *suspension)
+            self._suspend(function, suspension)
 
     def _begin(self) -> None:
         interruptions = self._store.interruptions
         if interruptions is not None:
             self._interruptions_before = interruptions.count
 
-    def _suspend(self, function: HostFunction, coroutine: Coroutine[Any, Any, Any] | None, waited_for: Any) -> None:
-        """Suspend the guest until a host coroutine, which has begun to wait, ends; or, without, until there is an
-        answer to what a yielding function returned.
-        """
+    def _suspend(self, function: HostFunction, suspension: Suspension) -> None:
+        """Suspend the guest until the host coroutine ends, or a yielding function's result has an answer."""
+        coroutine, waited_for = suspension
         instance = self.instance
         try:
             unwinder = self._check_suspension(function, coroutine)
