@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import caesura
-from caesura.host import compile_queue, making_memory, messages, obtaining, workers
+from caesura.host import compile_queue, messages, obtaining, worker_memory, workers
 from tests.host.support import WAITER, run
 from tests.support.engine import assemble
 from tests.support.paths import REPOSITORY
@@ -162,7 +162,7 @@ def many_globals(count: int) -> bytes:
     return assemble(f"{WAITER.decode().rstrip().removesuffix(')')} {'(global i32 (i32.const 0))' * count})")
 
 
-@pytest.mark.skipif(not making_memory.IS_LIMITED, reason="processes have a limit for their memory on Linux")
+@pytest.mark.skipif(not worker_memory.IS_LIMITED, reason="processes have a limit for their memory on Linux")
 @pytest.mark.parametrize(
     ("make", "count"), [(many_elements, 1_100_000), (many_globals, 500_000)], ids=["Wasmtime", "ours"]
 )
@@ -173,7 +173,7 @@ def test_a_module_that_takes_too_much_memory(
     module = make(count)
 
     async def main() -> None:
-        monkeypatch.setenv(making_memory.VARIABLE, "150M")
+        monkeypatch.setenv(worker_memory.VARIABLE, "150M")
         with pytest.raises(caesura.UnsupportedModule, match=r"more than 157,286,400 bytes of memory.*CAESURA_WORKER"):
             await caesura.load(module, IMPORTS, cache=False)
         assert len(begun) == 1
@@ -185,17 +185,17 @@ def test_a_module_that_takes_too_much_memory(
 def test_how_much_memory_a_process_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         await load_and_call(large(1))
-        assert making_memory.memory_for(1000) == (1 << 30) + 64 * 1000
+        assert worker_memory.memory_for(1000) == (1 << 30) + 64 * 1000
         for given, wanted in (("3G", 3 << 30), ("5", 5)):
-            monkeypatch.setenv(making_memory.VARIABLE, given)
-            assert making_memory.memory_for(1000) == wanted
-        if making_memory.IS_LIMITED:
+            monkeypatch.setenv(worker_memory.VARIABLE, given)
+            assert worker_memory.memory_for(1000) == wanted
+        if worker_memory.IS_LIMITED:
             with pytest.raises(caesura.UnsupportedModule, match="more than 5 bytes"):
                 await caesura.load(large(2), IMPORTS, cache=False)
-        monkeypatch.setenv(making_memory.VARIABLE, "much")
+        monkeypatch.setenv(worker_memory.VARIABLE, "much")
         with pytest.raises(caesura.UsageError, match="CAESURA_WORKER_MEMORY is 'much': expected a number of bytes"):
             await caesura.load(large(2), IMPORTS, cache=False)
-        monkeypatch.delenv(making_memory.VARIABLE)
+        monkeypatch.delenv(worker_memory.VARIABLE)
         await load_and_call(large(2))  # the limit is each module's own
 
     run(main())

@@ -22,10 +22,10 @@ from caesura.host.compiled_modules import Key, entry_name, find_cached, find_com
 from caesura.host.compiling import CompiledCode, GuestModule, Provided, Recipe, compile_guest_module, make_guest_module
 from caesura.host.fork_locks import inside
 from caesura.host.lanes import Lane, Waiter, outcome
-from caesura.host.making_memory import memory_for
 from caesura.host.messages import Request
 from caesura.host.program import CompiledModule
 from caesura.host.text import assemble, is_text
+from caesura.host.worker_memory import memory_for
 
 # What a thread may instrument: bytes, and nanoseconds for which the transformation, where it runs compiled, may hold
 # Python's lock. A worker's start takes 0.2 seconds.

@@ -15,7 +15,7 @@ import sys
 from typing import IO, Final
 
 from caesura.errors import InternalError
-from caesura.host import cache, making_memory, messages
+from caesura.host import cache, messages, worker_memory
 from caesura.host.compiling import compile_module
 from caesura.host.text import assemble, is_text
 
@@ -53,10 +53,10 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     _end_with_input(wanted=True)
     head: messages.Answer | Exception
     try:
-        with making_memory.limited(request.memory):
+        with worker_memory.limited(request.memory):
             head, content = _answer(request, data)
     except MemoryError:
-        head, content = making_memory.too_much(request.memory), b""
+        head, content = worker_memory.too_much(request.memory), b""
     except Exception as error:
         head, content = _sendable(error), b""
     _end_with_input(wanted=False)

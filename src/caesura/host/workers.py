@@ -25,7 +25,7 @@ import sys
 from typing import IO, Any, Final, cast
 
 from caesura.errors import InternalError
-from caesura.host import making_memory, messages
+from caesura.host import messages, worker_memory
 
 _INTERPRETERS: Final = ("python", "pypy")
 
@@ -127,8 +127,8 @@ class Worker:
 
     def _obituary(self, memory: int) -> Exception:
         code = self.process.returncode
-        if making_memory.IS_LIMITED and code in _OUT_OF_MEMORY:
-            return making_memory.too_much(memory)
+        if worker_memory.IS_LIMITED and code in _OUT_OF_MEMORY:
+            return worker_memory.too_much(memory)
         if code in (-signal.SIGTERM, -getattr(signal, "SIGKILL", 9)):
             return WorkerKilled(f"by signal {-code}")
         return InternalError(f"the process that was to instrument and compile the module ended with code {code}")
