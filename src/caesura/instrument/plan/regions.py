@@ -89,41 +89,6 @@ class Layout(NamedTuple):
         return len(self.regions[region].destinations) > 1
 
 
-class _Outline:
-    """Where the regions of a body are, outer ones first: each as the moment of its head, and where it ends."""
-
-    def __init__(self, body: Body) -> None:
-        self.kinds = [FUNCTION]
-        self.heads = [2 * START_OF_BODY + 1]
-        self.ends = [len(body.codes)]
-        self.parents = [0]
-
-    def add(self, kind: int, head: int, end: int) -> None:
-        """Add a region behind the start of the one added last."""
-        parent = len(self.heads) - 1
-        while self.ends[parent] <= head >> 1:
-            parent = self.parents[parent]
-        self.kinds.append(kind)
-        self.heads.append(head)
-        self.ends.append(end)
-        self.parents.append(parent)
-
-    def around(self, instructions: list[int]) -> list[int]:
-        """Return, for each instruction (ascending), the innermost region that it stands in."""
-        heads = self.heads
-        found: list[int] = []
-        innermost = 0
-        following = 1
-        for instruction in instructions:
-            while following < len(heads) and heads[following] <= 2 * instruction:
-                innermost = following
-                following += 1
-            while self.ends[innermost] <= instruction:
-                innermost = self.parents[innermost]
-            found.append(innermost)
-        return found
-
-
 def lay_out(
     body: Body,
     constructs: list[int],
@@ -138,123 +103,159 @@ def lay_out(
     the labels of the others are opened at the head of the region around them. `landings` (ascending) are the
     instructions before which frames land.
     """
-    outline = _outline(body, regions, groups or [])
-    site_regions = outline.around(landings)
-    totals = _totals(outline.parents, site_regions)
-    destinations = _destinations(outline.parents, site_regions, totals)
-    numbers = [0] * len(landings)
-    lows = _number(destinations, totals, first_number, numbers)
-    blocks = [construct for construct in constructs if construct not in regions]
-    openings = _openings(body, blocks, outline)
-    firsts = _firsts(body, blocks, outline)
-    dispatching: list[bool] = []
-    finished: list[Region] = []
-    for place in range(len(totals)):
-        dispatching.append(_open_destinations(openings[place], destinations[place], landings, outline, firsts[place]))
-        openings[place].sort(reverse=True)
-        start = outline.heads[place] >> 1
-        own_numbers = range(lows[place], lows[place] + totals[place])
-        finished.append(
-            Region(
-                outline.kinds[place], start, outline.parents[place], openings[place], destinations[place], own_numbers
-            )
-        )
-    heads = {outline.heads[place]: place for place in range(1, len(finished))}
-    return Layout(finished, heads, landings, site_regions, numbers, dispatching)
+    builder = _Builder(body, landings)
+    builder.add_regions(regions, groups or [])
+    builder.open_blocks(constructs, regions)
+    builder.find_destinations()
+    builder.number(first_number)
+    return builder.layout()
 
 
-def _outline(body: Body, constructs: set[int], groups: list[Group]) -> _Outline:
-    """Return where the constructs that are regions and the groups are."""
-    found = [(2 * start, -end, GROUP) for start, end in groups]
-    for construct in constructs:
-        kind = LOOP if body.codes[construct] == op.LOOP else TRY
-        found.append((2 * construct + 1, -body.ends[construct], kind))
-    found.sort()  # outer ones first: a group may start with the loop that begins it
-    outline = _Outline(body)
-    for head, end, kind in found:
-        outline.add(kind, head, -end)
-    return outline
+class _Builder:
+    """The regions of a body while they are built, as parallel lists, parents before their inner regions.
 
-
-def _totals(parents: list[int], site_regions: list[int]) -> list[int]:
-    """Return how many call sites are in each region, those of regions inside of it included."""
-    totals = [0] * len(parents)
-    for region in site_regions:
-        totals[region] += 1
-    for region in range(len(parents) - 1, 0, -1):
-        totals[parents[region]] += totals[region]
-    return totals
-
-
-def _destinations(parents: list[int], site_regions: list[int], totals: list[int]) -> list[list[Destination]]:
-    """Return where each region's head sends frames, in the order of their numbers."""
-    destinations: list[list[Destination]] = [[] for _ in parents]
-    for site in range(len(site_regions)):
-        destinations[site_regions[site]].append((LANDING, site))
-    by_size = [(totals[region], region) for region in range(1, len(parents)) if totals[region] > 0]
-    by_size.sort()
-    for _, region in by_size:
-        destinations[parents[region]].append((INNER_REGION, region))
-    return destinations
-
-
-def _number(
-    destinations: list[list[Destination]], totals: list[int], first_number: int, numbers: list[int]
-) -> list[int]:
-    """Fill in the numbers of call sites, and return the least one of each region that has any."""
-    lows = [first_number] * len(totals)
-    for region in range(len(totals)):
-        number = lows[region]
-        for kind, which in destinations[region]:
-            if kind == LANDING:
-                numbers[which] = number
-                number += 1
-            else:
-                lows[which] = number
-                number += totals[which]
-    return lows
-
-
-def _openings(body: Body, blocks: list[int], outline: _Outline) -> list[list[Opening]]:
-    """Return the labels to open at the head of each region for blocks, ifs and else arms."""
-    openings: list[list[Opening]] = [[] for _ in outline.heads]
-    block_regions = outline.around(blocks)
-    for place in range(len(blocks)):
-        block = blocks[place]
-        opened = openings[block_regions[place]]
-        opened.append((2 * body.ends[block] + 1, BLOCK, block))
-        if block in body.elses:
-            opened.append((2 * body.elses[block] + 1, ELSE_ARM, block))
-    return openings
-
-
-def _open_destinations(
-    opened: list[Opening], destinations: list[Destination], landings: list[int], outline: _Outline, first: int
-) -> bool:
-    """Add the labels for a region's destinations; return whether its head needs code that looks where to land.
-
-    `first` is the region's first instruction (see `_firsts`): what stands there, or before it, needs no label.
+    Of each, `heads` has the moment where its head stands, and `ends` the instruction behind it; `firsts` the first
+    instruction that is not the start of a block opened at its head anyway; `totals` how many call sites are in it, and
+    `lows` the number of the first of these.
     """
-    dispatches = False
-    for kind, which in destinations:
-        instruction = landings[which] if kind == LANDING else outline.heads[which] >> 1
-        if instruction != first:
-            dispatches = True
-            if instruction > first:
-                opened.append((2 * instruction, kind, which))
-    return dispatches
 
+    def __init__(self, body: Body, landings: list[int]) -> None:
+        self._body = body
+        self._landings = landings
+        self._kinds = [FUNCTION]
+        self._heads = [2 * START_OF_BODY + 1]
+        self._ends = [len(body.codes)]
+        self._parents = [0]
+        self._firsts = [0]
+        self._openings: list[list[Opening]] = [[]]
+        self._destinations: list[list[Destination]] = [[]]
+        self._site_regions: list[int] = []
+        self._totals: list[int] = []
+        self._lows: list[int] = []
+        self._numbers: list[int] = []
 
-def _firsts(body: Body, blocks: list[int], outline: _Outline) -> list[int]:
-    """Return, for each region, the first instruction that is not the start of a block opened at its head anyway."""
-    opened = {block for block in blocks if body.codes[block] == op.BLOCK}
-    firsts: list[int] = []
-    for head in outline.heads:
-        first = (head + 1) >> 1
-        while first in opened:
-            first += 1
-        firsts.append(first)
-    for region in range(1, len(firsts)):
-        parent = outline.parents[region]
-        firsts[parent] = min(firsts[parent], outline.heads[region] >> 1)
-    return firsts
+    def add_regions(self, constructs: set[int], groups: list[Group]) -> None:
+        """Add constructs that are regions, and groups."""
+        body = self._body
+        found = [(2 * start, -end, GROUP) for start, end in groups]
+        for construct in constructs:
+            kind = LOOP if body.codes[construct] == op.LOOP else TRY
+            found.append((2 * construct + 1, -body.ends[construct], kind))
+        found.sort()  # outer ones first: a group may start with the loop that begins it
+        for head, end, kind in found:
+            parent = len(self._heads) - 1
+            while self._ends[parent] <= head >> 1:
+                parent = self._parents[parent]
+            self._kinds.append(kind)
+            self._heads.append(head)
+            self._ends.append(-end)
+            self._parents.append(parent)
+            self._firsts.append((head + 1) >> 1)
+            self._openings.append([])
+            self._destinations.append([])
+
+    def _around(self, instructions: list[int]) -> list[int]:
+        """Return, for each instruction (ascending), the innermost region that it stands in."""
+        count = len(self._heads)
+        if count == 1:
+            return [0] * len(instructions)
+        found: list[int] = []
+        innermost = 0
+        following = 1
+        for instruction in instructions:
+            while following < count and self._heads[following] <= 2 * instruction:
+                innermost = following
+                following += 1
+            while self._ends[innermost] <= instruction:
+                innermost = self._parents[innermost]
+            found.append(innermost)
+        return found
+
+    def open_blocks(self, constructs: list[int], regions: set[int]) -> None:
+        """Open labels for the constructs that are no regions."""
+        body = self._body
+        around = self._around(constructs)
+        for place in range(len(constructs)):
+            construct = constructs[place]
+            if construct in regions:
+                continue
+            region = around[place]
+            opened = self._openings[region]
+            opened.append((2 * body.ends[construct] + 1, BLOCK, construct))
+            if construct in body.elses:
+                opened.append((2 * body.elses[construct] + 1, ELSE_ARM, construct))
+            if construct == self._firsts[region] and body.codes[construct] == op.BLOCK:
+                self._firsts[region] = construct + 1
+
+    def find_destinations(self) -> None:
+        """Find out where each region's head sends frames: own call sites first, then inner regions by size."""
+        parents = self._parents
+        self._totals = [0] * len(parents)
+        self._site_regions = self._around(self._landings)
+        for site in range(len(self._landings)):
+            region = self._site_regions[site]
+            self._destinations[region].append((LANDING, site))
+            self._totals[region] += 1
+        for region in range(len(parents) - 1, 0, -1):
+            self._totals[parents[region]] += self._totals[region]
+        by_size = [(self._totals[region], region) for region in range(1, len(parents))]
+        by_size.sort()
+        for total, region in by_size:
+            if total > 0:
+                self._destinations[parents[region]].append((INNER_REGION, region))
+
+    def number(self, first_number: int) -> None:
+        """Number the call sites: each region's in the order of its destinations."""
+        self._numbers = [0] * len(self._landings)
+        self._lows = [first_number] * len(self._heads)
+        for region in range(len(self._heads)):
+            number = self._lows[region]
+            for kind, which in self._destinations[region]:
+                if kind == LANDING:
+                    self._numbers[which] = number
+                    number += 1
+                else:
+                    self._lows[which] = number
+                    number += self._totals[which]
+
+    def layout(self) -> Layout:
+        """Return the finished layout."""
+        places = range(len(self._heads))
+        dispatching = [self._open_destinations(place) for place in places]
+        return Layout(
+            [self._region(place) for place in places],
+            {self._heads[place]: place for place in range(1, len(self._heads))},
+            self._landings,
+            self._site_regions,
+            self._numbers,
+            dispatching,
+        )
+
+    def _open_destinations(self, region: int) -> bool:
+        """Open labels for a region's destinations; return whether its head needs code that looks where to land.
+
+        What stands at its first instruction, or before it, needs no label.
+        """
+        first = self._firsts[region]
+        dispatches = False
+        for kind, which in self._destinations[region]:
+            instruction = self._landings[which] if kind == LANDING else self._heads[which] >> 1
+            if instruction != first:
+                dispatches = True
+                if instruction > first:
+                    self._openings[region].append((2 * instruction, kind, which))
+        return dispatches
+
+    def _region(self, place: int) -> Region:
+        openings = self._openings[place]
+        if len(openings) > 1:
+            openings.sort(reverse=True)
+        low = self._lows[place]
+        return Region(
+            self._kinds[place],
+            self._heads[place] >> 1,
+            self._parents[place],
+            openings,
+            self._destinations[place],
+            range(low, low + self._totals[place]),
+        )
