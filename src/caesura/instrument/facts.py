@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from caesura.analysis.calls import CallGraph, read_calls
 from caesura.analysis.decoder import Decoder
@@ -28,16 +28,6 @@ class Facts:
     roles: Roles
     shadow_stack: ShadowStack
 
-    def frameless(self) -> dict[int, int]:
-        """Return all functions that need no frame, and the function that each calls."""
-        return {**self.roles.wrappers, **self.roles.tails}
-
-    def framed(self) -> list[bool]:
-        """Return for each function whether it is instrumented and has a frame."""
-        frameless = self.frameless()
-        instrumented = self.roles.suspension.instrumented
-        return [instrumented[function] and function not in frameless for function in range(len(instrumented))]
-
 
 def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
     """Look at a whole module; what is odd about the lists goes to `warnings`."""
@@ -53,6 +43,6 @@ def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
     tails = find_tail_sites(module, graph, suspension, wrappers, decoder)
     frameless = {**wrappers, **tails}
     entered = entered_from_outside(module, graph, suspension.instrumented, frameless)
-    two_bodies = select_two_bodies(module, graph, suspension, frameless, options, names, decoder, entered)
-    roles = Roles(suspension, wrappers, tails, entered, two_bodies)
-    return Facts(graph, lists, decoder, roles, shadow_stack)
+    roles = Roles(suspension, wrappers, tails, entered, set())
+    two_bodies = select_two_bodies(module, graph, roles, options, names, decoder)
+    return Facts(graph, lists, decoder, replace(roles, two_bodies=two_bodies), shadow_stack)

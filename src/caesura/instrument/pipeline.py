@@ -65,9 +65,9 @@ def _run(
 
     facts = find_facts(given, options, warnings)
     if moves == AUTOMATIC:
-        moves = default_moves(module, facts.framed())
+        moves = default_moves(module, facts.roles.framed())
     if group_rule is None:
-        group_rule = default_rule(options.optimize, moves == PIECES)
+        group_rule = default_rule(options.optimize, is_small=moves == PIECES)
 
     abi = add_abi(given, facts, options, added, moves)
 
@@ -123,7 +123,7 @@ def _report(given: Given, facts: Facts, options: Options, sites: list[int]) -> t
     reasons = Reasons(
         facts.graph, facts.roles.suspension, facts.lists, names.names, has_imports=len(options.imports) > 0
     )
-    frameless = facts.frameless()
+    frameless = facts.roles.frameless()
     reports: list[FunctionReport] = []
     not_given = len(given.shared_calls) + len(given.renumbered.runtime_functions)
     for own in range(len(sites) - not_given):

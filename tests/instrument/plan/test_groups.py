@@ -89,4 +89,4 @@ def test_no_group_has_more_than_64_landing_points() -> None:
     ],
 )
 def test_the_rule(optimize: str, is_small: bool, merges: int) -> None:
-    assert default_rule(optimize, is_small)[0] == merges
+    assert default_rule(optimize, is_small=is_small)[0] == merges

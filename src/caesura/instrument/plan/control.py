@@ -152,7 +152,8 @@ class Control:
     def _push_results(self, end: int, construct: int, results: tuple[int, ...]) -> None:
         """Put the results of a construct on the stack behind its end."""
         stack = self._stack
-        self._producers.note_types(end, results)
+        if len(results) > 1:
+            self._producers.note_types(end, results)
         self._producers.note_opener(end, construct)
         stack.push_results(end, len(results))
         stack.fence = end + 1

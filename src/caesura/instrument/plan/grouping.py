@@ -220,7 +220,7 @@ def _live_in(children: list[_Child]) -> int:
     return live
 
 
-def default_rule(optimize: str, is_small: bool) -> GroupRule:
+def default_rule(optimize: str, *, is_small: bool) -> GroupRule:
     """Return which groups are made at a level of optimization, in a small module or a large one."""
     if optimize == "size":
         return NO_GROUPS

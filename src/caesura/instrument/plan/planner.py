@@ -46,7 +46,7 @@ def plan_function(
     `write.two_bodies`). `restores_nothing` says that locals are not restored in a rewind, so that what may trap cannot
     be run again, and nothing is saved.
     """
-    walk = _Walk(module, body, results, exact_arguments, handoff_loops, restores_nothing)
+    walk = _Walk(module, body, results, exact_arguments, handoff_loops, restores_nothing=restores_nothing)
     try:
         walk.run()
     except IndexError:
@@ -64,6 +64,7 @@ class _Walk:
         results: tuple[int, ...],
         exact_arguments: list[bool],
         handoff_loops: set[int] | None,
+        *,
         restores_nothing: bool,
     ) -> None:
         self._module = module
@@ -260,7 +261,8 @@ class _Walk:
             self._place(index, taken, exact=exact)
         stack.take(taken)
         stack.fence = index + 1
-        self._producers.note_types(index, definition.results)
+        if len(definition.results) > 1:
+            self._producers.note_types(index, definition.results)
         stack.push_results(index, len(definition.results))
         if is_site:
             self._operands_behind.append(len(stack.producers) - stack.base)

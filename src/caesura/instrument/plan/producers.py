@@ -32,7 +32,7 @@ class Producers:
         self._openers: dict[int, int] = {}
 
     def note_types(self, index: int, types: tuple[int, ...]) -> None:
-        """Note what an instruction gives, if that is more than one value."""
+        """Note what an instruction gives; only if that is more than one value is it looked up."""
         if len(types) > 1:
             self.several[index] = types
 

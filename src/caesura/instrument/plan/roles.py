@@ -21,3 +21,13 @@ class Roles:
     tails: dict[int, int]
     entered: list[bool]
     two_bodies: set[int]
+
+    def frameless(self) -> dict[int, int]:
+        """Return all functions that need no frame, and the function that each calls."""
+        return {**self.wrappers, **self.tails}
+
+    def framed(self) -> list[bool]:
+        """Return for each function whether it is instrumented and has a frame."""
+        frameless = self.frameless()
+        instrumented = self.suspension.instrumented
+        return [instrumented[function] and function not in frameless for function in range(len(instrumented))]

@@ -24,7 +24,7 @@ instead of the bytes that it takes to instrument it, allowed PHP more than SQLit
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from caesura.analysis.body import Body
 from caesura.analysis.calls import CallGraph
@@ -32,8 +32,8 @@ from caesura.analysis.decoder import Decoder
 from caesura.analysis.interpreters import MANY_TARGETS, LoopFacts, handoff_loops, loop_facts
 from caesura.analysis.lists import PatternList, read_list
 from caesura.analysis.resumed import resumed_bytes
-from caesura.analysis.suspension import Suspension
 from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.instrument.plan.roles import Roles
 from caesura.options import Options
 from caesura.wasm import opcodes as op
 from caesura.wasm.module import Module
@@ -70,60 +70,61 @@ _NOT_BUSY: Final = 5
 def select_two_bodies(
     module: Module,
     graph: CallGraph,
-    suspension: Suspension,
-    frameless: dict[int, int],
+    roles: Roles,
     options: Options,
     names: list[str],
     decoder: Decoder,
-    entered: list[bool],
 ) -> set[int]:
-    """Return which functions get two bodies, by function index.
-
-    `frameless` are the instrumented functions that have no frame, and the function that each calls; `entered` tells for
-    each function whether others than instrumented functions can enter it.
-    """
+    """Return which functions get two bodies, by function index; what `roles` say of that is not looked at."""
     first = module.imported_functions
     mode = options.two_bodies
     if mode == "never" or (mode == "auto" and options.optimize == "size"):
         return set()
     functions = range(first, first + len(graph.callees))
-    candidates = [index for index in functions if suspension.instrumented[index] and index not in frameless]
+    framed = roles.framed()
+    candidates = [function for function in functions if framed[function]]
     if mode == "all":
         return set(candidates)
     if mode != "auto":
         patterns = PatternList(read_list(mode), names[first:])
         return {function for function in candidates if patterns.match(names[function])}
-    return _Selection(module, graph, suspension, frameless, options, decoder, entered).choose(candidates)
+    return _Selection(module, graph, roles, options.optimize, decoder).choose(candidates)
+
+
+class _Interpreter(NamedTuple):
+    """An interpreter; in their order, what is to be chosen first comes first."""
+
+    minus_merges: int
+    cost: int
+    function: int
+
+
+class _Busy(NamedTuple):
+    """A busy function; in their order, what is to be chosen first comes first."""
+
+    kind: int
+    rank: int
+    cost: int
+    function: int
 
 
 class _Selection:
-    def __init__(
-        self,
-        module: Module,
-        graph: CallGraph,
-        suspension: Suspension,
-        frameless: dict[int, int],
-        options: Options,
-        decoder: Decoder,
-        entered: list[bool],
-    ) -> None:
-        self._entered = entered
-        self._decoder = decoder
+    def __init__(self, module: Module, graph: CallGraph, roles: Roles, optimize: str, decoder: Decoder) -> None:
         self._module = module
         self._graph = graph
-        self._suspension = suspension
-        self._frameless = frameless
-        self._options = options
+        self._roles = roles
+        self._suspension = roles.suspension
+        self._frameless = roles.frameless()
+        self._optimize = optimize
+        self._decoder = decoder
         starts, ends = module.body_starts, module.body_ends
         self._code = sum(ends[own] - starts[own] for own in range(len(starts)))
         self._callers = [0] * len(module.function_types)
         for callees in graph.callees:
             for callee in callees:
                 self._callers[callee] += 1
-        # (minus merges, cost, function) and (kind, rank, cost, function): in their order, what is to be chosen first
-        # comes first.
-        self._interpreters: list[tuple[int, int, int]] = []
-        self._busy: list[tuple[int, int, int, int]] = []
+        self._interpreters: list[_Interpreter] = []
+        self._busy: list[_Busy] = []
         self._for_speed: list[int] = []
         # From how many places interpreters call a function, by interpreter.
         self._calls: dict[int, dict[int, int]] = {}
@@ -131,20 +132,20 @@ class _Selection:
     def choose(self, candidates: list[int]) -> set[int]:
         for function in candidates:
             self._look_at(function)
-        if self._options.optimize == "speed":
-            chosen = {function for _, _, function in self._interpreters}
-            chosen.update([function for _, _, _, function in self._busy])
+        if self._optimize == "speed":
+            chosen = {interpreter.function for interpreter in self._interpreters}
+            chosen.update([busy.function for busy in self._busy])
             chosen.update(self._for_speed)
             return chosen
         budget = self._cost_of_single_bodies(candidates) * _SHARE // 1_000
         self._interpreters.sort()
-        interpreters = [(cost, function) for _, cost, function in self._interpreters]
+        interpreters = [(interpreter.cost, interpreter.function) for interpreter in self._interpreters]
         chosen, left = _within(interpreters, budget * _INTERPRETERS_SHARE // 100)
         budget -= budget * _INTERPRETERS_SHARE // 100 - left
         self._add_helpers(chosen)
         self._busy.sort()
-        busy = [(cost, function) for _, _, cost, function in self._busy if function not in chosen]
-        chosen.update(_within(busy, budget)[0])
+        others = [(busy.cost, busy.function) for busy in self._busy if busy.function not in chosen]
+        chosen.update(_within(others, budget)[0])
         return chosen
 
     def _cost_of_single_bodies(self, candidates: list[int]) -> int:
@@ -178,7 +179,7 @@ class _Selection:
             if body is not None and body.sites:
                 cost = _estimated_cost(self._module.data, body)
                 merges = len(body.sites) * body.local_count
-                self._busy.append((_HELPING, -1_000 * count * merges // cost, cost, helper))
+                self._busy.append(_Busy(_HELPING, -1_000 * count * merges // cost, cost, helper))
 
     def _size(self, function: int) -> int:
         own = function - self._module.imported_functions
@@ -191,9 +192,9 @@ class _Selection:
         callers = self._callers[function]
         has_switch = self._graph.largest_tables[own] >= MANY_TARGETS
         calls_through_tables = self._graph.indirect[own] or own in self._graph.table_callees
-        may_dispatch = calls_through_tables and size <= _SMALL_DISPATCH and not self._entered[function]
+        may_dispatch = calls_through_tables and size <= _SMALL_DISPATCH and not self._roles.entered[function]
         has_callers = callers >= _MANY_CALLERS and size <= _MODERATE
-        if not (has_switch or may_dispatch or has_callers or self._options.optimize == "speed"):
+        if not (has_switch or may_dispatch or has_callers or self._optimize == "speed"):
             return
         body = self._decode(function)
         if body is None or not body.sites:
@@ -201,10 +202,10 @@ class _Selection:
         facts = loop_facts(self._module.data, body)
         merges = len(body.sites) * body.local_count
         if facts.sites_around_switch and merges >= _INTERPRETERS_MERGES:
-            self._interpreters.append((-merges, _estimated_cost(self._module.data, body), function))
+            self._interpreters.append(_Interpreter(-merges, _estimated_cost(self._module.data, body), function))
             self._calls[function] = _calls(body)
             return
-        kind = self._kind(size, callers, may_dispatch, facts)
+        kind = self._kind(size, callers, facts, may_dispatch=may_dispatch)
         if kind != _NOT_BUSY:
             cost = _estimated_cost(self._module.data, body)
             rank = cost
@@ -212,11 +213,11 @@ class _Selection:
                 rank = -merges
             elif kind == _CALLED:
                 rank = 1_000 * cost // callers
-            self._busy.append((kind, rank, cost, function))
+            self._busy.append(_Busy(kind, rank, cost, function))
         if merges >= _MANY_MERGES or (facts.sites_in_loops and size <= _MODERATE):
             self._for_speed.append(function)
 
-    def _kind(self, size: int, callers: int, may_dispatch: bool, facts: LoopFacts) -> int:
+    def _kind(self, size: int, callers: int, facts: LoopFacts, *, may_dispatch: bool) -> int:
         """Return which kind of busy function this is."""
         if callers >= _MANY_CALLERS and size <= _SMALL:
             return _CALLED_OFTEN
@@ -226,7 +227,7 @@ class _Selection:
             return _DISPATCHING
         if facts.sites_around_switch:
             return _SWITCHING
-        return _CALLED if callers >= _MANY_CALLERS and self._options.optimize == "balanced" else _NOT_BUSY
+        return _CALLED if callers >= _MANY_CALLERS and self._optimize == "balanced" else _NOT_BUSY
 
     def _decode(self, function: int) -> Body | None:
         """Return a function's decoded body, or None for one that is refused, with its place, when it is rewritten."""
