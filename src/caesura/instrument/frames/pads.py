@@ -19,7 +19,7 @@ _MAXIMUM_SETS: Final = 256
 _PAD_BYTES: Final = 5
 _ZERO_BYTES: Final = 4
 # How many dead locals, counted over call sites, one byte has to keep from being saved. (With 1, V8's code for QuickJS's
-# interpreter is smaller, but SQLite's has more values than V8's allocator takes: see docs/design.md.)
+# interpreter is smaller, but SQLite's has more values than V8's allocator takes: see docs/measurements.md.)
 _WORTH: Final = 4
 
 

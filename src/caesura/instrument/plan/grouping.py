@@ -45,8 +45,9 @@ _ALL_LOCALS: Final = -1
 # many a group has to save, besides those at its head.
 GroupRule = tuple[int, int]
 
-# A group takes about 15 bytes. Below 200 merges no gain could be measured (see docs/design.md). In small modules the
-# bound lies above C libraries' printf (1,171 merges), whose groups would be 7% of what is added to a small C program.
+# A group takes about 15 bytes. Below 200 merges no gain could be measured (see docs/measurements.md). In small modules
+# the bound lies above C libraries' printf (1,171 merges), whose groups would be 7% of what is added to a small C
+# program.
 LARGE_FUNCTIONS: Final[GroupRule] = (200, 8)
 IN_SMALL_MODULES: Final[GroupRule] = (1_500, 8)
 NO_GROUPS: Final[GroupRule] = (1 << 62, 0)
