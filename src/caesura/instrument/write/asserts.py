@@ -6,7 +6,8 @@ names the culprit in every engine; one shared helper would leave that to the rea
 
 Without assertions, those functions that call a suspending import themselves are checked all the same, behind these
 calls and with one helper. Nothing else would notice them: no frame has been pushed when they go on, so that what they
-call looks as if the host had called it from inside the import.
+call looks as if the host had called it from inside the import. With thunks there is nothing to check: it is the code
+behind the import that begins to unwind.
 """
 
 from __future__ import annotations
