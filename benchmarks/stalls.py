@@ -75,8 +75,7 @@ def imports_of(data: bytes, suspending: tuple[str, ...]) -> dict[str, dict[str, 
         given: Any = (lambda *_: 0) if f"{item.module}.{item.name}" not in suspending else wait
         if item.kind == MEMORY_KIND:
             memory = module.memories[item.index]
-            maximum = memory.maximum if memory.maximum >= 0 else None
-            given = wasmtime.MemoryType(wasmtime.Limits(memory.minimum, maximum))
+            given = wasmtime.MemoryType(wasmtime.Limits(memory.minimum, memory.maximum))
         elif item.kind == GLOBAL_KIND:
             given = 0
         elif item.kind != FUNCTION_KIND:

@@ -60,6 +60,11 @@ class Sample:
         return [name for name, mark in zip(self.names, marks, strict=True) if mark]
 
 
+def calls(callees: dict[int, int]) -> dict[FunctionIndex, FunctionIndex]:
+    """Return functions, and what each calls, as function indices."""
+    return {FunctionIndex(caller): FunctionIndex(callee) for caller, callee in callees.items()}
+
+
 def function_of(code: str, head: str = "") -> Sample:
     """Return a module with one function of its own, `$f`, and `$wait`, which suspends, `$tag` and a memory.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from caesura.analysis.entries import entered_from_outside
-from tests.analysis.sample import Sample
+from tests.analysis.sample import Sample, calls
 
 ENTERED = {
     "an export": ('(func $a (export "a")) (func $b)', ["a"]),
@@ -42,5 +42,5 @@ def test_what_only_instrumented_functions_call_is_not_entered() -> None:
 
 def test_wrappers_pass_on_that_they_are_entered() -> None:
     sample = Sample('(module (func $outer (export "outer") call $middle) (func $middle call $inner) (func $inner))')
-    entered = entered_from_outside(sample.module, sample.graph, [True] * 3, {0: 1, 1: 2})
+    entered = entered_from_outside(sample.module, sample.graph, [True] * 3, calls({0: 1, 1: 2}))
     assert sample.marked(entered) == ["outer", "middle", "inner"]

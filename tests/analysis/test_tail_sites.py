@@ -26,7 +26,7 @@ def tail_site(code: str) -> dict[str, str]:
     """Return what is found in the module, by the functions' names; `$wrapper` is left out, as a wrapper."""
     sample = Sample(MODULE.format(code=code))
     decoder = Decoder(sample.module, sample.suspension, ignores_catches=False)
-    wrappers: dict[int, int] = {sample.index("wrapper"): sample.index("void")}
+    wrappers = {sample.index("wrapper"): sample.index("void")}
     found = find_tail_sites(sample.module, sample.graph, sample.suspension, wrappers, decoder)
     return {sample.names[function]: sample.names[callee] for function, callee in found.items()}
 

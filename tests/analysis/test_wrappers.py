@@ -6,7 +6,7 @@ import pytest
 
 from caesura.analysis.wrappers import call_at_end, find_wrappers, in_rings
 from caesura.wasm import opcodes as op
-from tests.analysis.sample import Sample
+from tests.analysis.sample import Sample, calls
 
 MODULE = """
   (module
@@ -77,10 +77,10 @@ def test_chains_of_wrappers() -> None:
 
 
 def test_rings() -> None:
-    assert in_rings({1: 2, 2: 3, 3: 4}) == []
-    assert in_rings({1: 1}) == [1]
-    assert sorted(in_rings({1: 2, 2: 3, 3: 2, 5: 1})) == [2, 3]
-    assert sorted(in_rings({1: 2, 2: 1, 3: 4, 4: 3})) == [1, 2, 3, 4]
+    assert in_rings(calls({1: 2, 2: 3, 3: 4})) == []
+    assert in_rings(calls({1: 1})) == [1]
+    assert sorted(in_rings(calls({1: 2, 2: 3, 3: 2, 5: 1}))) == [2, 3]
+    assert sorted(in_rings(calls({1: 2, 2: 1, 3: 4, 4: 3}))) == [1, 2, 3, 4]
 
 
 def test_where_the_only_call_stands() -> None:

@@ -18,6 +18,7 @@ import caesura
 from caesura.instrument.frames.pieces import INLINE, PIECES, SHARED
 from caesura.instrument.pipeline import instrument_as
 from caesura.instrument.plan.grouping import LARGE_FUNCTIONS
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 from tests.support.engine import assemble, engine
 from tests.support.plain_abi import HostFunction, PlainGuest, always
@@ -298,7 +299,7 @@ def test_calls_of_helpers_take_little_of_the_native_stack(optimize: str, most: i
     original = guest("4")
     module = Module(in_form(original, (SHARED, False, optimize)))
     added = range(len(Module(original).function_types), len(module.function_types))
-    types = [module.function_type(index) for index in added]
+    types = [module.function_type(FunctionIndex(index)) for index in added]
     assert max(len(values) for item in types for values in (item.params, item.results)) == most
 
 

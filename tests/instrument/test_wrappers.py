@@ -14,6 +14,7 @@ import caesura
 from caesura.analysis.calls import read_calls
 from caesura.analysis.entries import entered_from_outside
 from caesura.wasm.module import Module
+from tests.analysis.sample import calls
 from tests.instrument.building import bodies
 from tests.support.engine import assemble
 from tests.support.instrumenting import instrument
@@ -273,8 +274,20 @@ def test_what_a_wrapper_calls_can_be_entered_if_it_can() -> None:
     module = Module(assemble(text))
     graph = read_calls(module)
     everything = [True] * 5
-    assert entered_from_outside(module, graph, everything, {2: 0, 0: 1, 3: 4}) == [True, True, True, False, False]
-    assert entered_from_outside(module, graph, everything, {0: 1, 2: 0, 3: 4}) == [True, True, True, False, False]
+    assert entered_from_outside(module, graph, everything, calls({2: 0, 0: 1, 3: 4})) == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert entered_from_outside(module, graph, everything, calls({0: 1, 2: 0, 3: 4})) == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_wrapper_of_the_guest_s_own_runtime_has_a_frame() -> None:

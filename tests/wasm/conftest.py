@@ -16,6 +16,7 @@ import wasmtime
 
 from caesura.wasm import sections as sec
 from caesura.wasm.decode import read_immediates, read_opcode
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.instructions import UNKNOWN
 from caesura.wasm.leb128 import encode_signed, encode_unsigned, encode_vector
 from caesura.wasm.module import Module
@@ -85,7 +86,7 @@ def _with_probes(binary: bytes) -> bytes:
 def _probed_body(module: Module, function: int, block_types: dict[tuple[int, ...], int]) -> bytes:
     data = module.data
     own = function - module.imported_functions
-    typer, position = function_typer(module, function)
+    typer, position = function_typer(module, FunctionIndex(function))
     out = [data[module.body_starts[own] : position]]
     while position < module.body_ends[own]:
         start = position

@@ -17,6 +17,7 @@ import wasmtime
 
 from caesura.wasm import instructions as table
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.instructions import Instruction
 from caesura.wasm.module import Module
 from caesura.wasm.print_module import print_module
@@ -251,7 +252,7 @@ def _check_tools(code: int, binary: bytes) -> None:
         assert encode_instruction(found, immediates) == data[start:position]
         seen.add(found)
     assert code in seen
-    check_function(module, len(module.function_types) - 1)
+    check_function(module, FunctionIndex(len(module.function_types) - 1))
     assert bytes(wasmtime.wat2wasm(print_module(binary))) == binary
 
 

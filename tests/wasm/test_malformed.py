@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from caesura.errors import MalformedModule
 from caesura.wasm import sections as sec
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 from caesura.wasm.print_module import print_module
 from caesura.wasm.sections import SectionEdits, write_sections
@@ -56,12 +57,12 @@ def _look_at_everything(binary: bytes) -> None:
     with contextlib.suppress(MalformedModule):
         module = Module(binary)
         for function in range(module.imported_functions, len(module.function_types)):
-            check_function(module, function)
+            check_function(module, FunctionIndex(function))
 
 
 def test_the_whole_module_is_fine() -> None:
     module = Module(_BINARY)
-    check_function(module, 1)
+    check_function(module, FunctionIndex(1))
     assert bytes(wasmtime.wat2wasm(print_module(_BINARY))) == _BINARY
 
 

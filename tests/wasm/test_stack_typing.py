@@ -10,6 +10,7 @@ import wasmtime
 from caesura.errors import MalformedModule
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import EMPTY_BLOCK, read_immediates, read_opcode
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.instructions import CODE_BY_NAME, UNKNOWN
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
@@ -20,7 +21,7 @@ from caesura.wasm.types import ANY, ANYREF, EQ, EXTERN, EXTERNREF, F32, I32, I64
 def _stack_at_nop(text: str) -> list[int]:
     """Return the operand stack at the only `nop` of the last function."""
     module = Module(bytes(wasmtime.wat2wasm(text)))
-    typer, position = function_typer(module, len(module.function_types) - 1)
+    typer, position = function_typer(module, FunctionIndex(len(module.function_types) - 1))
     while True:
         code, position = read_opcode(module.data, position)
         if code == op.NOP:
@@ -105,7 +106,7 @@ def test_types(text: str, expected: list[int]) -> None:
 def test_ill_typed_code_is_refused_with_its_offset(body: str) -> None:
     module = Module(bytes(wasmtime.wat2wasm(f"(module (func {body}))")))
     with pytest.raises(MalformedModule) as caught:
-        check_function(module, 0)
+        check_function(module, FunctionIndex(0))
     assert module.body_starts[0] <= caught.value.offset <= module.body_ends[0]
 
 
@@ -116,7 +117,7 @@ def test_broken_structure_is_refused(code: str) -> None:
     content = b"\x01" + encode_unsigned(len(body)) + body
     module = Module(binary + b"\x0a" + encode_unsigned(len(content)) + content)
     with pytest.raises(MalformedModule):
-        check_function(module, 0)
+        check_function(module, FunctionIndex(0))
 
 
 def test_nesting_costs_no_recursion() -> None:
@@ -131,7 +132,7 @@ def test_nesting_costs_no_recursion() -> None:
 
 def test_a_function_of_many_locals() -> None:
     module = Module(bytes(wasmtime.wat2wasm(f"(module (func (local {'i32 ' * 50_000}) local.get 49999 drop))")))
-    check_function(module, 0)
+    check_function(module, FunctionIndex(0))
 
 
 def test_label_types_of_a_loop_are_its_parameters() -> None:

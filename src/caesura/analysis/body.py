@@ -27,7 +27,7 @@ from caesura.wasm.immediates import (
     skip_immediates,
     unknown_opcode,
 )
-from caesura.wasm.indices import ByteOffset, InstructionIndex
+from caesura.wasm.indices import ByteOffset, FunctionIndex, InstructionIndex
 from caesura.wasm.leb128 import read_s33, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.types import read_value_type
@@ -78,7 +78,7 @@ class Body:
 
 def decode_body(
     module: Module,
-    function: int,
+    function: FunctionIndex,
     suspension: Suspension,
     *,
     ignore_catch_sites: bool = False,
@@ -103,9 +103,9 @@ def decode_body(
     return body
 
 
-def _read_locals(module: Module, function: int, body: Body) -> None:
+def _read_locals(module: Module, function: FunctionIndex, body: Body) -> None:
     data = module.data
-    own = function - module.imported_functions
+    own = module.own_of(function)
     for value_type in module.function_type(function).params:
         body.local_count += 1
         if body.run_types and body.run_types[-1] == value_type:
@@ -131,7 +131,7 @@ def _read_locals(module: Module, function: int, body: Body) -> None:
 
 def _read_code(
     module: Module,
-    function: int,
+    function: FunctionIndex,
     body: Body,
     suspension: Suspension,
     *,
@@ -139,7 +139,7 @@ def _read_code(
     allow_tail_calls: bool,
 ) -> None:
     data = module.data
-    end = module.body_ends[function - module.imported_functions]
+    end = module.body_ends[module.own_of(function)]
     forms = FORMS
     indirect_sites = suspension.indirect_sites[function]
     reason = suspension.reason

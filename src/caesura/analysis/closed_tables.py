@@ -18,6 +18,7 @@ from typing import Final
 from caesura.analysis.calls import ANY_INDEX, CallGraph
 from caesura.wasm import opcodes as op
 from caesura.wasm.constant import constant_number
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.segments import ACTIVE, PASSIVE, ElementSegment, read_element_segments
@@ -39,7 +40,7 @@ class TableCallees:
     def __init__(self) -> None:
         self.number_of: list[int] = []
         self.tables: list[int] = []
-        self.functions: list[list[int]] = []
+        self.functions: list[list[FunctionIndex]] = []
         self.is_open: list[bool] = []
 
 
@@ -75,7 +76,7 @@ class _Contents:
         self._same = same_types(module)
         count = len(module.tables)
         self.is_open = [not private for private in graph.private_tables]
-        self._functions: list[set[int]] = [set() for _ in range(count)]
+        self._functions: list[set[FunctionIndex]] = [set() for _ in range(count)]
         self._is_fixed = [True] * count
         for table in graph.changed_tables:
             self.is_open[table] = True
@@ -96,7 +97,7 @@ class _Contents:
             segment = self._segments[number]
             if segment.mode == ACTIVE:
                 self._active[segment.table].append(number)
-        self._by_type: list[dict[int, list[int]]] = [self._divide(functions) for functions in self._functions]
+        self._by_type: list[dict[int, list[FunctionIndex]]] = [self._divide(functions) for functions in self._functions]
         self._by_index: dict[int, dict[int, set[int]]] = {}
 
     def simplify(self, table: int, type_index: int, index: int) -> tuple[int, int, int]:
@@ -105,14 +106,15 @@ class _Contents:
             self._by_index[table] = self._place(table)
         return table, self._same[type_index], index if self._is_fixed[table] else ANY_INDEX
 
-    def reached(self, table: int, type_index: int, index: int) -> list[int]:
+    def reached(self, table: int, type_index: int, index: int) -> list[FunctionIndex]:
         """Return the functions that a call can reach, given what `simplify` returns."""
         if index == ANY_INDEX:
             return self._by_type[table].get(type_index, [])
         there = self._by_index[table].get(index, set())
-        return [function for function in sorted(there) if function >= 0 and type_index in self._types_of(function)]
+        functions = [FunctionIndex(item) for item in sorted(there) if item >= 0]
+        return [function for function in functions if type_index in self._types_of(function)]
 
-    def _types_of(self, function: int) -> list[int]:
+    def _types_of(self, function: FunctionIndex) -> list[int]:
         return with_supertypes(self._module, self._same, self._module.function_types[function])
 
     def _read_items(self, segment: ElementSegment) -> list[int]:
@@ -138,7 +140,7 @@ class _Contents:
             if item == _UNKNOWN:
                 self.is_open[table] = True
             elif item != _NULL:
-                self._functions[table].add(item)
+                self._functions[table].add(FunctionIndex(item))
 
     def _add_initializer(self, table: int) -> None:
         start = self._module.tables[table].init_start
@@ -165,9 +167,9 @@ class _Contents:
                 if len(self._functions[target]) > count or self.is_open[target] != was_open:
                     work.append(target)
 
-    def _divide(self, functions: set[int]) -> dict[int, list[int]]:
+    def _divide(self, functions: set[FunctionIndex]) -> dict[int, list[FunctionIndex]]:
         """Divide functions by the types that a call may name to reach them."""
-        by_type: dict[int, list[int]] = {}
+        by_type: dict[int, list[FunctionIndex]] = {}
         for function in sorted(functions):
             for one in self._types_of(function):
                 if one not in by_type:

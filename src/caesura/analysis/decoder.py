@@ -11,6 +11,7 @@ from typing import Final
 
 from caesura.analysis.body import Body, decode_body
 from caesura.analysis.suspension import Suspension
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 
 # Instructions of the bodies that are kept; some 60 bytes each.
@@ -27,7 +28,7 @@ class Decoder:
         self._kept: dict[int, Body] = {}
         self._instructions = 0
 
-    def look_at(self, function: int) -> Body:
+    def look_at(self, function: FunctionIndex) -> Body:
         """Return a function's body, which is not to be changed, and keep it; raises what `decode_body` raises."""
         if function in self._kept:
             return self._kept[function]
@@ -37,7 +38,7 @@ class Decoder:
             self._kept[function] = body
         return body
 
-    def take(self, function: int) -> Body:
+    def take(self, function: FunctionIndex) -> Body:
         """Return a function's body for the last time; raises what `decode_body` raises."""
         if function not in self._kept:
             return self._decode(function)
@@ -45,5 +46,5 @@ class Decoder:
         self._instructions -= len(body.codes)
         return body
 
-    def _decode(self, function: int) -> Body:
+    def _decode(self, function: FunctionIndex) -> Body:
         return decode_body(self._module, function, self._suspension, ignore_catch_sites=self._ignores_catches)

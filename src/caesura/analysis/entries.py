@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from caesura.analysis.calls import CallGraph
 from caesura.wasm.constant import referenced_functions
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import FUNCTION_KIND, Module
 from caesura.wasm.segments import read_element_segments
 
 
 def entered_from_outside(
-    module: Module, graph: CallGraph, instrumented: list[bool], wrappers: dict[int, int]
+    module: Module, graph: CallGraph, instrumented: list[bool], wrappers: dict[FunctionIndex, FunctionIndex]
 ) -> list[bool]:
     """Tell for each function whether others than instrumented functions can enter it.
 

@@ -18,6 +18,7 @@ from caesura.abi import GET_STATE, START_REWIND, START_UNWIND, STOP_REWIND, STOP
 from caesura.errors import UnsupportedModule
 from caesura.wasm import types as t
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.instructions import NAMES
 from caesura.wasm.module import FUNCTION_KIND, Module
 
@@ -67,7 +68,7 @@ def asyncify_exports(module: Module) -> dict[str, str]:
 
     Empty if the module is not instrumented for the plain ABI or with thunks. `asyncify_get_state` is optional.
     """
-    functions = {item.name: item.index for item in module.exports if item.kind == FUNCTION_KIND}
+    functions = {item.name: FunctionIndex(item.index) for item in module.exports if item.kind == FUNCTION_KIND}
     if all(name in functions and _has_type(module, functions[name], kinds) for name, kinds in _TYPES.items()):
         names = {name: name for name in _TYPES}
         getter = module.function_type(functions[GET_STATE]) if GET_STATE in functions else None
@@ -96,22 +97,22 @@ def state_global(module: Module) -> int | None:
     name = asyncify_exports(module).get(START_UNWIND, "")
     for item in module.exports:
         if item.name == name and item.kind == FUNCTION_KIND:
-            change = _state_change(module, item.index)
+            change = _state_change(module, FunctionIndex(item.index))
             return None if change is None else change[1]
     return None
 
 
-def takes_pointer(module: Module, function: int) -> bool:
+def takes_pointer(module: Module, function: FunctionIndex) -> bool:
     """Tell whether a function takes a pointer and has no results."""
     return _has_type(module, function, _POINTER)
 
 
-def _has_type(module: Module, function: int, params: tuple[tuple[int, ...], ...]) -> bool:
+def _has_type(module: Module, function: FunctionIndex, params: tuple[tuple[int, ...], ...]) -> bool:
     kind = module.function_type(function)
     return not kind.results and kind.params in params
 
 
-def _state_change(module: Module, function: int) -> tuple[int, int, int | None] | None:
+def _state_change(module: Module, function: FunctionIndex) -> tuple[int, int, int | None] | None:
     """Return what a function sets the state to, and the globals of state and data; None if it does something else."""
     change = _read_change(module, function)
     if change is None:
@@ -146,13 +147,13 @@ class _Change:
     state: int | None
     value: int | None
     pointer: int | None
-    callee: int | None
+    callee: FunctionIndex | None
     compares: bool
 
 
-def _read_change(module: Module, function: int) -> _Change | None:
+def _read_change(module: Module, function: FunctionIndex) -> _Change | None:
     """Return what a function does, if it is no more than what a state change or the second half of one does."""
-    own = function - module.imported_functions
+    own = module.own_of(function)
     if own < 0 or not _has_type(module, function, ((), *_POINTER)):
         return None
     if module.body_ends[own] - module.body_starts[own] > _LONGEST:
@@ -165,7 +166,7 @@ def _read_change(module: Module, function: int) -> _Change | None:
     state: int | None = None
     value: int | None = None
     pointer: int | None = None
-    callee: int | None = None
+    callee: FunctionIndex | None = None
     offsets: set[int] = set()
     while position < module.body_ends[own]:
         code, position = read_opcode(data, position)
@@ -191,7 +192,7 @@ def _read_change(module: Module, function: int) -> _Change | None:
             offsets.add(numbers[2])
         elif name == "call" and (is_argument or is_pointer):
             pointer = behind[0] if is_pointer else pointer
-            callee = numbers[0]
+            callee = FunctionIndex(numbers[0])
         before, last = last, name
     compares = before == "end" and last == "end" and len(offsets) == 2 and 0 in offsets
     if callee is not None and (offsets or before != "call"):

@@ -19,6 +19,7 @@ from caesura.analysis.suspension import (
     Lists,
     Suspension,
 )
+from caesura.wasm.indices import FunctionIndex
 
 # Functions in a reason; what lies between them and where the suspension starts is left out.
 _LONGEST_PATH: Final = 12
@@ -40,7 +41,7 @@ class Reasons:
         self._first = len(names) - len(graph.callees)
         self._imports = "not on the import list" if has_imports else "ruled out by ignore-imports"
 
-    def of(self, function: int, sites: int) -> str:
+    def of(self, function: FunctionIndex, sites: int) -> str:
         """Return the reason for one of the module's own functions; call paths are written `a -> b -> c`.
 
         Where a step is a call through a table, the table is named: `a -> b (in table 0) -> c`.
@@ -58,7 +59,7 @@ class Reasons:
             return "it may suspend, but has no call that can"
         return self._path(function)
 
-    def _path(self, function: int) -> str:
+    def _path(self, function: FunctionIndex) -> str:
         suspension = self._suspension
         path = suspension.path(function, _LONGEST_PATH)
         root = suspension.root[function]
@@ -72,7 +73,7 @@ class Reasons:
             steps += ["...", self._names[root]]
         return f"{' -> '.join(steps)}, {self._cause(root, 'which', '')}"
 
-    def _cause(self, function: int, subject: str, named: str) -> str:
+    def _cause(self, function: FunctionIndex, subject: str, named: str) -> str:
         """Return why a suspension starts in a function, as a clause; `named` is empty where `which` is the object."""
         reason = self._suspension.reason[function]
         if reason == SUSPENDING_IMPORT:
@@ -89,7 +90,7 @@ class Reasons:
     def _list(self) -> str:
         return "the only-list" if self._lists.has_only else "the add-list"
 
-    def _why_not(self, function: int) -> str:
+    def _why_not(self, function: FunctionIndex) -> str:
         lists = self._lists
         if lists.remove[function]:
             return "it is on the remove-list"

@@ -28,6 +28,7 @@ from caesura.analysis.stack_region import find_region
 from caesura.errors import MalformedModule
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import GLOBAL_NAMES, Names
 from caesura.wasm.types import I32, I64
@@ -127,15 +128,15 @@ def _accessed(module: Module) -> list[int]:
     found: list[int] = []
     for item in module.exports:
         if item.kind == FUNCTION_KIND and item.name.lstrip("_") in _ACCESSORS:
-            index = _only_global(module, item.index)
+            index = _only_global(module, FunctionIndex(item.index))
             if index is not None:
                 found.append(index)
     return found
 
 
-def _only_global(module: Module, function: int) -> int | None:
+def _only_global(module: Module, function: FunctionIndex) -> int | None:
     """Return the one global that a short function reads or sets; None if it is another function."""
-    own = function - module.imported_functions
+    own = module.own_of(function)
     if not 0 <= own < len(module.body_starts) or module.body_ends[own] - module.body_starts[own] > _LONGEST_ACCESSOR:
         return None
     data = module.data
@@ -158,21 +159,21 @@ def _read_functions(module: Module, candidates: list[bool], frames: StackFrames)
             _read(frames, own)
         if max(frames.addressed) >= 2:
             return
-    for own in range(len(module.body_starts)):
-        _read(frames, own)
+    for number in range(len(module.body_starts)):
+        _read(frames, OwnFunction(number))
         if max(frames.addressed) >= _ENOUGH:
             return
 
 
-def _read(frames: StackFrames, own: int) -> None:
+def _read(frames: StackFrames, own: OwnFunction) -> None:
     try:
         frames.read(own)
     except (MalformedModule, IndexError):
         return  # whoever needs the function will say so
 
 
-def _beginning_with_a_global(module: Module, candidates: list[bool]) -> list[int]:
-    found: list[int] = []
+def _beginning_with_a_global(module: Module, candidates: list[bool]) -> list[OwnFunction]:
+    found: list[OwnFunction] = []
     data = module.data
     for own in range(len(module.body_starts)):
         try:
@@ -180,7 +181,7 @@ def _beginning_with_a_global(module: Module, candidates: list[bool]) -> list[int
             if data[position] == op.GLOBAL_GET:
                 numbers, _ = read_immediates(data, position + 1, op.GLOBAL_GET)
                 if numbers[0] < len(candidates) and candidates[numbers[0]]:
-                    found.append(own)
+                    found.append(OwnFunction(own))
         except (MalformedModule, IndexError):
             continue
     return found

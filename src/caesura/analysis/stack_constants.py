@@ -17,6 +17,7 @@ from caesura.analysis.stack_frames import StackFrames
 from caesura.analysis.stack_region import StackRegion
 from caesura.errors import MalformedModule
 from caesura.wasm import opcodes as op
+from caesura.wasm.indices import OwnFunction
 from caesura.wasm.leb128 import encode_signed
 from caesura.wasm.module import Module
 from caesura.wasm.types import I32
@@ -38,9 +39,9 @@ def compares_with_ends(module: Module, stack_pointer: int, region: StackRegion) 
     return False
 
 
-def _holding(module: Module, values: list[int], *, wide: bool) -> list[int]:
+def _holding(module: Module, values: list[int], *, wide: bool) -> list[OwnFunction]:
     """Return the module's own functions in which the bytes of one of these constants are, in order."""
-    found: set[int] = set()
+    found: set[OwnFunction] = set()
     if not module.body_starts:
         return []
     data = module.data
@@ -52,7 +53,7 @@ def _holding(module: Module, values: list[int], *, wide: bool) -> list[int]:
             constant = bytes([op.I64_CONST if wide else op.I32_CONST]) + bytes_
             position = data.find(constant, module.body_starts[0], module.body_ends[-1])
             while position >= 0:
-                found.add(bisect_right(module.body_starts, position) - 1)
+                found.add(OwnFunction(bisect_right(module.body_starts, position) - 1))
                 position = data.find(constant, position + 1, module.body_ends[-1])
     return sorted(found)
 

@@ -23,6 +23,7 @@ from typing import Final
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.indices import OwnFunction
 from caesura.wasm.module import Module
 from caesura.wasm.signatures import block_signature, signature, tag_params
 from caesura.wasm.types import I32
@@ -72,7 +73,7 @@ class StackFrames:
         self._candidates = candidates
         self._strict = strict
 
-    def read(self, own: int) -> None:
+    def read(self, own: OwnFunction) -> None:
         """Follow one of the module's own functions, and count."""
         walk = _Walk(self._module, self._candidates, own, strict=self._strict)
         walk.run()
@@ -108,7 +109,7 @@ class _Block:
 class _Walk:
     """The way through one function. `globals` has the distances of globals from their values at the beginning."""
 
-    def __init__(self, module: Module, candidates: list[bool], own: int, *, strict: bool) -> None:
+    def __init__(self, module: Module, candidates: list[bool], own: OwnFunction, *, strict: bool) -> None:
         self.locals: dict[int, _Value] = {}
         self.globals: dict[int, int] = {}
         self.dead = False
@@ -125,7 +126,7 @@ class _Walk:
         self._strict = strict
         self._stack: list[_Value] = []
         self._blocks: list[_Block] = []
-        function = module.imported_functions + own
+        function = module.function_of(own)
         declared, self._position = read_locals(module.data, module.body_starts[own])
         self._types = [*module.function_type(function).params, *declared]
         self._end = module.body_ends[own]

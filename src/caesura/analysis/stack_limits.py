@@ -18,6 +18,7 @@ from caesura.abi import STACK_HIGH, STACK_LOW
 from caesura.analysis.shadow_stack import NO_POINTER
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, Names
 
@@ -62,11 +63,11 @@ def find_stack_limits(module: Module, stack_pointer: int) -> StackLimits:
     for index, name in _named(module, FUNCTION_KIND):
         base = name.lstrip("_")
         if base in _LOW_GETTERS:
-            _add(module, limits.low, _read_global(module, index), stack_pointer)
+            _add(module, limits.low, _read_global(module, FunctionIndex(index)), stack_pointer)
         elif base in _HIGH_GETTERS:
-            _add(module, limits.high, _read_global(module, index), stack_pointer)
+            _add(module, limits.high, _read_global(module, FunctionIndex(index)), stack_pointer)
         elif base in _SETTERS:
-            high, low = _set_globals(module, index)
+            high, low = _set_globals(module, FunctionIndex(index))
             _add(module, limits.high, high, stack_pointer)
             _add(module, limits.low, low, stack_pointer)
     return limits
@@ -92,13 +93,13 @@ def _add(module: Module, found: list[int], index: int | None, stack_pointer: int
         found.append(index)
 
 
-def _read_global(module: Module, function: int) -> int | None:
+def _read_global(module: Module, function: FunctionIndex) -> int | None:
     """Return the global that a function returns, if it does nothing else."""
     code = _short_code(module, function)
     return code[0][1] if [item[0] for item in code] == [op.GLOBAL_GET, op.END] else None
 
 
-def _set_globals(module: Module, function: int) -> tuple[int | None, int | None]:
+def _set_globals(module: Module, function: FunctionIndex) -> tuple[int | None, int | None]:
     """Return the globals that a function sets to its first and second argument, if it does nothing else."""
     code = _short_code(module, function)
     if [item[0] for item in code] != [op.LOCAL_GET, op.GLOBAL_SET, op.LOCAL_GET, op.GLOBAL_SET, op.END]:
@@ -107,9 +108,9 @@ def _set_globals(module: Module, function: int) -> tuple[int | None, int | None]
     return (first, second) if {code[0][1], code[2][1]} == {0, 1} else (None, None)
 
 
-def _short_code(module: Module, function: int) -> list[tuple[int, int]]:
+def _short_code(module: Module, function: FunctionIndex) -> list[tuple[int, int]]:
     """Return a short function's instructions and first immediates (0 without any); nothing for any other function."""
-    own = function - module.imported_functions
+    own = module.own_of(function)
     if not 0 <= own < len(module.body_starts) or module.body_ends[own] - module.body_starts[own] > _LONGEST:
         return []
     data = module.data

@@ -19,6 +19,7 @@ from typing import Final
 from caesura.analysis.calls import read_calls
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
 
 # What may stand between a call and the look at the state.
@@ -32,16 +33,21 @@ _SAVES: Final = 2
 
 def suspending_imports(module: Module, state: int) -> list[bool]:
     """Tell for each imported function whether an instrumented module can be suspended in it; `state` is its global."""
-    callers: dict[int, list[int]] = {}
+    callers: dict[FunctionIndex, list[OwnFunction]] = {}
     for own, callees in enumerate(read_calls(module).callees):
         for callee in callees:
-            callers.setdefault(callee, []).append(own)
-    behind_calls: dict[int, dict[int, int]] = {}
-    return [_saves(module, state, function, callers, behind_calls) for function in range(module.imported_functions)]
+            callers.setdefault(callee, []).append(OwnFunction(own))
+    behind_calls: dict[OwnFunction, dict[FunctionIndex, int]] = {}
+    imported = [FunctionIndex(function) for function in range(module.imported_functions)]
+    return [_saves(module, state, function, callers, behind_calls) for function in imported]
 
 
 def _saves(
-    module: Module, state: int, function: int, callers: dict[int, list[int]], behind_calls: dict[int, dict[int, int]]
+    module: Module,
+    state: int,
+    function: FunctionIndex,
+    callers: dict[FunctionIndex, list[OwnFunction]],
+    behind_calls: dict[OwnFunction, dict[FunctionIndex, int]],
 ) -> bool:
     """Tell whether some function saves its frame when this one is suspended.
 
@@ -59,25 +65,25 @@ def _saves(
             behind = behind_calls[own].get(callee, _LOSES)
             if behind == _SAVES:
                 return True
-            caller = own + module.imported_functions
+            caller = module.function_of(own)
             if behind == _PASSES_ON and caller not in seen:
                 seen.add(caller)
                 passing.append(caller)
     return False
 
 
-def _read_behind_calls(module: Module, state: int, own: int) -> dict[int, int]:
+def _read_behind_calls(module: Module, state: int, own: OwnFunction) -> dict[FunctionIndex, int]:
     """Return what one of the module's own functions does behind its calls, by callee: the best of all calls."""
     data = module.data
     end = module.body_ends[own]
     _, position = read_locals(data, module.body_starts[own])
-    best: dict[int, int] = {}
-    callee: int | None = None  # whose call is not far behind
+    best: dict[FunctionIndex, int] = {}
+    callee: FunctionIndex | None = None  # whose call is not far behind
     while position < end:
         code, position = read_opcode(data, position)
         numbers, position = read_immediates(data, position, code)
         if code == op.CALL:
-            callee = numbers[0]
+            callee = FunctionIndex(numbers[0])
         elif callee is not None and code not in _BETWEEN:
             found = _LOSES
             if code == op.GLOBAL_GET and numbers[0] == state:

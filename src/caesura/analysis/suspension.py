@@ -25,6 +25,7 @@ from caesura.abi import (
 )
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.closed_tables import TableCallees, find_table_callees
+from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
 
 NOT_SUSPENDING: Final = -1
@@ -76,22 +77,22 @@ class Suspension:
         self.indirect_sites = [NO_INDIRECT_SITES] * functions
         self.quiet_table_calls: set[tuple[int, int, int]] = set()
         self.through_table: dict[int, int] = {}
-        self.root = list(range(functions))
+        self.root = [FunctionIndex(function) for function in range(functions)]
         self.topmost = [False] * functions
         self.bottommost = [False] * functions
 
-    def may_suspend(self, function: int) -> bool:
+    def may_suspend(self, function: FunctionIndex) -> bool:
         """Tell whether a function may be on the stack at a suspension."""
         return self.reason[function] != NOT_SUSPENDING
 
-    def path(self, function: int, longest: int) -> list[int]:
+    def path(self, function: FunctionIndex, longest: int) -> list[FunctionIndex]:
         """Return the chain of functions from this one towards where a suspension starts, `longest` at most.
 
         Reasons are shortest paths, so a chain never comes back to a function.
         """
         chain = [function]
         while len(chain) < longest and self.reason[chain[-1]] >= 0:
-            chain.append(self.reason[chain[-1]])
+            chain.append(FunctionIndex(self.reason[chain[-1]]))
         return chain
 
 
@@ -123,8 +124,9 @@ def find_suspending(
     for function in range(imported, functions):
         if lists.has_only and not result.topmost[function]:
             result.reason[function] = LISTED if lists.only[function] else NOT_SUSPENDING
-            result.root[function] = function
-        result.instrumented[function] = result.may_suspend(function) and not result.topmost[function]
+            result.root[function] = FunctionIndex(function)
+        may_suspend = result.may_suspend(FunctionIndex(function))
+        result.instrumented[function] = may_suspend and not result.topmost[function]
         if lists.add[function] or lists.only[function]:
             result.indirect_sites[function] = ALL_INDIRECT_SITES
         elif not lists.ignore_indirect:
@@ -167,17 +169,17 @@ class _Search:
         self._lists = lists
         self._result = result
         self._imported = module.imported_functions
-        self._work: list[int] = []
-        self._callers: list[list[int]] = [[] for _ in range(len(module.function_types))]
+        self._work: list[FunctionIndex] = []
+        self._callers: list[list[FunctionIndex]] = [[] for _ in range(len(module.function_types))]
         for own in range(len(graph.callees)):
             for callee in graph.callees[own]:
-                self._callers[callee].append(self._imported + own)
+                self._callers[callee].append(module.function_of(OwnFunction(own)))
         self._is_kept_out = [False] * len(self._callers)  # suspends, but for the remove-list
         self._table_callees = TableCallees() if lists.ignore_indirect else find_table_callees(module, graph)
         count = len(self._table_callees.functions)
         self._is_quiet = [True] * count
-        self._makers: list[list[int]] = [[] for _ in range(count)]
-        self._reached_by: dict[int, list[int]] = {}
+        self._makers: list[list[FunctionIndex]] = [[] for _ in range(count)]
+        self._reached_by: dict[FunctionIndex, list[int]] = {}
         self._open: list[int] = []
         self._note_callees({function for _, function in runtime_functions})
 
@@ -195,7 +197,7 @@ class _Search:
         if callees.number_of:
             for own, calls in self._graph.table_callees.items():
                 for call in calls:
-                    self._makers[callees.number_of[call]].append(self._imported + own)
+                    self._makers[callees.number_of[call]].append(FunctionIndex(self._imported + own))
 
     def run(self) -> None:
         """Find everything that suspension spreads to."""
@@ -207,12 +209,13 @@ class _Search:
             if lists.remove[function] and not result.bottommost[function]:
                 calls_indirectly = self._graph.indirect[function - self._imported]
                 self._is_kept_out[function] |= calls_indirectly or result.topmost[function]
-        self._work = [f for f in range(len(self._callers)) if result.may_suspend(f) or self._is_kept_out[f]]
+        everything = [FunctionIndex(function) for function in range(len(self._callers))]
+        self._work = [one for one in everything if result.may_suspend(one) or self._is_kept_out[one]]
         self._spread_all()
-        for function in range(self._imported, len(self._callers)):
-            if lists.add[function] and not result.may_suspend(function):
-                result.reason[function] = LISTED
-                self._spread_through_tables(function, function)
+        for caller in everything[self._imported :]:
+            if lists.add[caller] and not result.may_suspend(caller):
+                result.reason[caller] = LISTED
+                self._spread_through_tables(caller, caller)
         self._spread_all()
         numbers = self._table_callees.number_of
         if numbers:
@@ -235,7 +238,7 @@ class _Search:
                 self._spread_through_tables(callee, callee)
         self._work = []
 
-    def _spread_through_tables(self, function: int, reason: int) -> None:
+    def _spread_through_tables(self, function: FunctionIndex, reason: int) -> None:
         for number in self._reached_by.get(function, []):
             if self._is_quiet[number]:
                 self._spread_to_makers(number, reason)
@@ -247,7 +250,7 @@ class _Search:
             if self._spread(caller, reason) and reason >= 0:
                 self._result.through_table[caller] = self._table_callees.tables[number]
 
-    def _spread(self, caller: int, reason: int) -> bool:
+    def _spread(self, caller: FunctionIndex, reason: int) -> bool:
         """Spread to a caller; return whether this is why it suspends now."""
         result = self._result
         if result.may_suspend(caller) or result.bottommost[caller] or self._is_kept_out[caller]:

@@ -28,22 +28,26 @@ from caesura.analysis.suspension import Suspension
 from caesura.analysis.wrappers import in_rings
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm import opcodes as op
-from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.instructions import FLOW_TRY, FLOWS
 from caesura.wasm.module import Module, TypeDefinition
 from caesura.wasm.types import I32, V128
 
 
 def find_tail_sites(
-    module: Module, graph: CallGraph, suspension: Suspension, wrappers: dict[int, int], decoder: Decoder
-) -> dict[int, int]:
+    module: Module,
+    graph: CallGraph,
+    suspension: Suspension,
+    wrappers: dict[FunctionIndex, FunctionIndex],
+    decoder: Decoder,
+) -> dict[FunctionIndex, FunctionIndex]:
     """Return the functions whose only call site is in tail position, and the function that each calls there.
 
     `wrappers` are left out.
     """
-    found: dict[int, int] = {}
+    found: dict[FunctionIndex, FunctionIndex] = {}
     for own in range(len(graph.callees)):
-        function = module.imported_functions + own
+        function = module.function_of(OwnFunction(own))
         if not suspension.instrumented[function] or function in wrappers:
             continue
         callee = _only_suspending_callee(graph.callees[own], suspension)

@@ -39,7 +39,7 @@ from caesura.analysis.calls import CallGraph
 from caesura.analysis.suspension import Suspension
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import read_instruction, skip_locals
-from caesura.wasm.indices import ByteOffset
+from caesura.wasm.indices import ByteOffset, FunctionIndex, OwnFunction
 from caesura.wasm.instructions import EFFECTS, LOCAL, PURE, READ
 from caesura.wasm.module import Module
 
@@ -47,14 +47,14 @@ from caesura.wasm.module import Module
 _CAN_RUN_AGAIN: Final[list[bool]] = [effect in (PURE, READ, LOCAL) for effect in EFFECTS]
 
 
-def find_wrappers(module: Module, graph: CallGraph, suspension: Suspension) -> dict[int, int]:
+def find_wrappers(module: Module, graph: CallGraph, suspension: Suspension) -> dict[FunctionIndex, FunctionIndex]:
     """Return the frameless wrappers, and the function that each calls.
 
     The module's code must have been read by `read_calls`, which refuses what is malformed.
     """
-    found: dict[int, int] = {}
+    found: dict[FunctionIndex, FunctionIndex] = {}
     for own in range(len(graph.callees)):
-        function = module.imported_functions + own
+        function = module.function_of(OwnFunction(own))
         callees = graph.callees[own]
         if suspension.instrumented[function] and len(callees) == 1 and suspension.instrumented[callees[0]]:
             if _only_calls(module, function, callees[0]):
@@ -64,7 +64,7 @@ def find_wrappers(module: Module, graph: CallGraph, suspension: Suspension) -> d
     return found
 
 
-def _only_calls(module: Module, function: int, callee: int) -> bool:
+def _only_calls(module: Module, function: FunctionIndex, callee: FunctionIndex) -> bool:
     """Tell whether a function ends with its only call, that of `callee`, and does nothing else but prepare it."""
     call = call_at_end(module, function, op.CALL)
     if call is None:
@@ -73,14 +73,15 @@ def _only_calls(module: Module, function: int, callee: int) -> bool:
     return not results or results == module.function_type(callee).results
 
 
-def call_at_end(module: Module, function: int, opcode: int) -> ByteOffset | None:
+def call_at_end(module: Module, function: FunctionIndex, opcode: int) -> ByteOffset | None:
     """Return where a function makes its only call, which an opcode stands for, if it does nothing else but prepare it
     and return what it gives, or, without results, nothing; else None.
     """
     data = module.data
     has_results = bool(module.function_type(function).results)
-    end = module.body_ends[function - module.imported_functions]
-    position = skip_locals(data, module.body_starts[function - module.imported_functions])
+    own = module.own_of(function)
+    end = module.body_ends[own]
+    position = skip_locals(data, module.body_starts[own])
     call: ByteOffset | None = None
     while position < end:
         start = position
@@ -98,10 +99,10 @@ def call_at_end(module: Module, function: int, opcode: int) -> ByteOffset | None
     return None
 
 
-def in_rings(calls: dict[int, int]) -> list[int]:
+def in_rings(calls: dict[FunctionIndex, FunctionIndex]) -> list[FunctionIndex]:
     """Return the functions that call themselves, directly or through others."""
-    rings: list[int] = []
-    walk_of: dict[int, int] = {}  # in the walk from which function each was met first
+    rings: list[FunctionIndex] = []
+    walk_of: dict[FunctionIndex, FunctionIndex] = {}  # in the walk from which function each was met first
     for first in calls:
         function = first
         while function in calls and function not in walk_of:

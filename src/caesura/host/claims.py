@@ -12,6 +12,7 @@ from __future__ import annotations
 from caesura.abi import ENTRY_PREFIX, SET_DATA_POINTER, STACK_POINTER, START_REWIND, START_UNWIND
 from caesura.errors import UnsupportedModule
 from caesura.wasm import types as t
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Limits, Module
 
 
@@ -21,7 +22,7 @@ def check_claims(module: Module, state_changes: dict[str, str], memory: Limits |
     `state_changes` are the names of the ABI's functions by their proper names, `memory` is the one with the asyncify
     stack.
     """
-    functions = {item.name: item.index for item in module.exports if item.kind == FUNCTION_KIND}
+    functions = {item.name: FunctionIndex(item.index) for item in module.exports if item.kind == FUNCTION_KIND}
     if memory is not None:
         takers = [state_changes[START_UNWIND], state_changes[START_REWIND], *([SET_DATA_POINTER] if thunks else [])]
         for name in takers:
@@ -36,7 +37,7 @@ def check_claims(module: Module, state_changes: dict[str, str], memory: Limits |
             _check_stack_pointer(module, item.index, memory if thunks else None)
 
 
-def _check_pointer(module: Module, name: str, function: int, *, wide: bool) -> None:
+def _check_pointer(module: Module, name: str, function: FunctionIndex, *, wide: bool) -> None:
     kind = module.function_type(function)
     if kind.params != (t.I64 if wide else t.I32,) or kind.results:
         raise UnsupportedModule(
@@ -45,7 +46,7 @@ def _check_pointer(module: Module, name: str, function: int, *, wide: bool) -> N
         )
 
 
-def _check_entry(module: Module, name: str, function: int, proper: int) -> None:
+def _check_entry(module: Module, name: str, function: FunctionIndex, proper: FunctionIndex) -> None:
     entry, other = module.function_type(function), module.function_type(proper)
     if entry.params != other.params or entry.results != other.results:
         raise UnsupportedModule(

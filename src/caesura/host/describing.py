@@ -11,6 +11,7 @@ from caesura.host.drivable import Drivable
 from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.host.import_shapes import import_shapes
 from caesura.wasm import types as t
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Module
 
 
@@ -65,5 +66,5 @@ def _numbers_of(functions: frozenset[int], numbers: list[int]) -> tuple[int, ...
 
 
 def _shape(module: Module, index: int) -> FunctionShape:
-    definition = module.function_type(index)
+    definition = module.function_type(FunctionIndex(index))
     return FunctionShape(index, definition.params, definition.results)

@@ -31,6 +31,7 @@ from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.instrument.api import instrument
 from caesura.options import Options
 from caesura.wasm import sections as sec
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_name, encode_unsigned
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Module
 from caesura.wasm.names import FUNCTION_NAMES, Names
@@ -92,7 +93,7 @@ def _instrumented_elsewhere(module: Module) -> Drivable:
     pointer = exported_index(module, GLOBAL_KIND, STACK_POINTER)
     stack = shadow_stack_at(module, pointer) if pointer >= 0 else find_shadow_stack(module, instrumented=True)
     setter = exported_index(module, FUNCTION_KIND, SET_DATA_POINTER)
-    thunks = setter >= 0 and takes_pointer(module, setter)
+    thunks = setter >= 0 and takes_pointer(module, FunctionIndex(setter))
     index = exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY)
     if index < 0:
         index = max(0, exported_index(module, MEMORY_KIND, guest_memory(module, instrumented=True)))

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.indices import OwnFunction
 from caesura.wasm.module import Module
 from caesura.wasm.signatures import block_signature, signature, tag_params
 
@@ -76,7 +77,7 @@ def _of_function(module: Module, number: int) -> int:
         code, position = read_opcode(data, position)
         _, position = read_immediates(data, position, code)
         calls += code in _CALLS
-    params = module.function_type(module.imported_functions + number).params
+    params = module.function_type(module.function_of(OwnFunction(number))).params
     return calls * (len(locals_) + len(params))
 
 
@@ -108,7 +109,7 @@ class _Walk:
     def __init__(self, module: Module, number: int) -> None:
         self._module = module
         self._end = module.body_ends[number]
-        definition = module.function_type(module.imported_functions + number)
+        definition = module.function_type(module.function_of(OwnFunction(number)))
         locals_, self._start = read_locals(module.data, module.body_starts[number])
         self._locals = [*definition.params, *locals_]
         results = len(definition.results)

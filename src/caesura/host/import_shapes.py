@@ -11,6 +11,7 @@ from __future__ import annotations
 from caesura.errors import UnsupportedModule
 from caesura.host.description import FunctionShape, ImportShape
 from caesura.wasm import types as t
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, Import, Module
 
 
@@ -43,7 +44,7 @@ def _shape(module: Module, item: Import, place: int) -> ImportShape:
         return ImportShape(place, item.module, item.name, item.kind, type=entry.type, mutable=entry.mutable)
     shape: FunctionShape | None = None
     if item.kind == FUNCTION_KIND:
-        definition = module.function_type(item.index)
+        definition = module.function_type(FunctionIndex(item.index))
         shape = FunctionShape(item.index, definition.params, definition.results)
     return ImportShape(place, item.module, item.name, item.kind, shape)
 
@@ -52,7 +53,7 @@ def _is_same(module: Module, item: Import, known: ImportShape) -> bool:
     if item.kind != known.kind:
         return False
     if known.shape is not None:
-        definition = module.function_type(item.index)
+        definition = module.function_type(FunctionIndex(item.index))
         return definition.params == known.shape.params and definition.results == known.shape.results
     if item.kind == GLOBAL_KIND:
         entry = module.globals[item.index]

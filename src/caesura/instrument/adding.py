@@ -19,6 +19,7 @@ from caesura.instrument.frames.pieces import SHARED
 from caesura.instrument.given import Given
 from caesura.options import Options
 from caesura.wasm import sections as sec
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_name, encode_unsigned
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import NewNames
@@ -91,8 +92,9 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
     thunks = Thunks(module, helpers, facts.shadow_stack.pointer, shares_globals=shares_globals(options))
     import_thunks: dict[int, int] = {}
     for item in module.function_imports():
-        if facts.roles.suspension.may_suspend(item.index):
-            import_thunks[item.index] = thunks.import_thunk(item.index, f"{item.module}.{item.name}")
+        function = FunctionIndex(item.index)
+        if facts.roles.suspension.may_suspend(function):
+            import_thunks[function] = thunks.import_thunk(function, f"{item.module}.{item.name}")
     redirect_references(module, import_thunks, added.edits)
     return Abi(memory, pool, helpers, thunks, import_thunks)
 
@@ -143,8 +145,8 @@ def _entry_thunks(
             continue
         name = f"{ENTRY_PREFIX}{export.name}"
         if facts.roles.suspension.instrumented[export.index]:
-            exports.append((name, thunks.entry_thunk(export.index)))
+            exports.append((name, thunks.entry_thunk(FunctionIndex(export.index))))
         elif export.index in import_thunks:
             thunk = import_thunks[export.index]
-            exports.append((name, thunks.entry_thunk_of_import(export.index, thunk, helpers)))
+            exports.append((name, thunks.entry_thunk_of_import(FunctionIndex(export.index), thunk, helpers)))
     return exports

@@ -26,6 +26,7 @@ from caesura.instrument.write.planning import FunctionPlanner
 from caesura.options import Options
 from caesura.report import FunctionReport, Instrumented
 from caesura.wasm import sections as sec
+from caesura.wasm.indices import OwnFunction
 from caesura.wasm.module import Module
 from caesura.wasm.renumber import redirect_in_code
 from caesura.wasm.shortest import has_padding
@@ -127,7 +128,7 @@ def _report(given: Given, facts: Facts, options: Options, sites: list[int]) -> t
     reports: list[FunctionReport] = []
     not_given = len(given.shared_calls) + len(given.renumbered.runtime_functions)
     for own in range(len(sites) - not_given):
-        function = module.imported_functions + own
+        function = module.function_of(OwnFunction(own))
         index = given.renumbered.original_function(function)
         reports.append(
             FunctionReport(

@@ -23,6 +23,7 @@ from caesura.instrument.write.bodies import BodyWriter
 from caesura.instrument.write.output import Output
 from caesura.instrument.write.planning import FunctionPlanner, PlannedFunction
 from caesura.options import Options
+from caesura.wasm.indices import OwnFunction
 
 # Told the step, how many functions are done, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -99,7 +100,7 @@ class FunctionRewriter:
 
     def _plan(self, own: int) -> PlannedFunction | None:
         """Find out what the new body of a function needs; None where the function stays as it is, or is refused."""
-        function = self._given.module.imported_functions + own
+        function = self._given.module.function_of(OwnFunction(own))
         roles = self._facts.roles
         if function in roles.wrappers or not roles.suspension.instrumented[function]:
             return None
@@ -145,7 +146,7 @@ class FunctionRewriter:
 
     def _checked(self, own: int) -> bytes:
         """Return the body of a function that has no new one, with the checks that options ask for; empty: it stays."""
-        function = self._given.module.imported_functions + own
+        function = self._given.module.function_of(OwnFunction(own))
         suspension = self._facts.roles.suspension
         if suspension.instrumented[function] or suspension.topmost[function] or suspension.bottommost[function]:
             return b""

@@ -150,7 +150,7 @@ class Module:
                 return section
         return None
 
-    def function_type(self, function: int) -> TypeDefinition:
+    def function_type(self, function: FunctionIndex) -> TypeDefinition:
         """Return the type of a function; its index must be valid."""
         return self.types[self.function_types[function]]
 

@@ -14,6 +14,7 @@ from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.alignment import NATURAL_ALIGNMENT
 from caesura.wasm.decode import EMPTY_BLOCK, NO_TAG, read_immediates, read_locals, read_opcode
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 from caesura.wasm.print_names import TextNames, references
 from caesura.wasm.print_values import f32_text, f64_text, lanes_text, v128_text
@@ -56,10 +57,10 @@ class CodePrinter:
             texts.append(f"{table.NAMES[code]} {operand}" if operand else table.NAMES[code])
         return f"({texts[0]})" if len(texts) == 1 else " ".join(texts)
 
-    def function(self, function: int, header: str) -> list[str]:
+    def function(self, function: FunctionIndex, header: str) -> list[str]:
         """Return the lines of a function that the module defines; `header` is its text up to the type."""
         module = self.module
-        own = function - module.imported_functions
+        own = module.own_of(function)
         definition = module.function_type(function)
         local_types, position = read_locals(module.data, module.body_starts[own])
         params = len(definition.params)

@@ -15,6 +15,7 @@ from typing import Final
 
 from caesura.errors import MalformedModule
 from caesura.wasm import sections as sec
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import (
     FUNCTION_KIND,
     FUNCTION_TYPE,
@@ -180,7 +181,7 @@ class _ModulePrinter:
         for function in range(module.imported_functions, len(module.function_types)):
             header = self._head("func", self.names.functions, function)
             header += self._type_use(module.function_types[function])
-            self.write("\n".join(self.code.function(function, "  " + header)) + "\n")
+            self.write("\n".join(self.code.function(FunctionIndex(function), "  " + header)) + "\n")
 
     def _table(self, one: Table) -> str:
         text = f"{_limits(one.limits)} {self.names.type_text(one.element)}"

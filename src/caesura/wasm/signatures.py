@@ -14,6 +14,7 @@ from caesura.errors import MalformedModule
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import EMPTY_BLOCK
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import (
     ARRAY_TYPE,
     FUNCTION_TYPE,
@@ -169,7 +170,7 @@ def _table_signature(module: Module, code: int, index: int) -> Signature:
 def _call_signature(module: Module, code: int, immediates: list[int]) -> Signature:
     if code == op.CALL or code == op.RETURN_CALL:
         _check(immediates[0], len(module.function_types), "function")
-        definition = module.function_type(immediates[0])
+        definition = module.function_type(FunctionIndex(immediates[0]))
         return definition.params, definition.results
     definition = definition_of(module, immediates[0], FUNCTION_TYPE)
     if code == op.CALL_REF or code == op.RETURN_CALL_REF:

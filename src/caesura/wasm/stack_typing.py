@@ -15,6 +15,7 @@ from caesura.errors import MalformedModule
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.instructions import ANY_REFERENCE, UNKNOWN
 from caesura.wasm.module import Module
 from caesura.wasm.signatures import (
@@ -242,7 +243,7 @@ def _expected(value_type: int) -> str:
     return "a reference" if value_type == ANY_REFERENCE else type_name(value_type)
 
 
-def function_typer(module: Module, function: int) -> tuple[StackTyper, int]:
+def function_typer(module: Module, function: FunctionIndex) -> tuple[StackTyper, int]:
     """Return a typer at the start of a function that the module defines, and the offset of its first instruction."""
     definition = module.function_type(function)
     start = module.body_starts[function - module.imported_functions]
@@ -250,7 +251,7 @@ def function_typer(module: Module, function: int) -> tuple[StackTyper, int]:
     return StackTyper(module, list(definition.params) + own, definition.results), position
 
 
-def check_function(module: Module, function: int) -> None:
+def check_function(module: Module, function: FunctionIndex) -> None:
     """Type a whole function that the module defines; raises MalformedModule where its types do not fit."""
     typer, position = function_typer(module, function)
     data = module.data

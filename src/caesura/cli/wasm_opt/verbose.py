@@ -20,6 +20,7 @@ from caesura.analysis.suspension import INDIRECT_CALL, LISTED, RUNTIME, Lists, S
 from caesura.instrument.abi.naming import FunctionNames
 from caesura.instrument.abi.renumbered import renumber
 from caesura.options import Options
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 
 
@@ -76,7 +77,7 @@ def _suspending_through_tables(suspension: Suspension, lists: Lists, graph: Call
     first = len(lists.remove) - len(graph.callees)
     suspending = {number for key, number in graph.table_calls.items() if key not in suspension.quiet_table_calls}
     for own, calls in graph.table_callees.items():
-        if suspension.may_suspend(first + own) and not suspending.isdisjoint(calls):
+        if suspension.may_suspend(FunctionIndex(first + own)) and not suspending.isdisjoint(calls):
             yield first + own
 
 

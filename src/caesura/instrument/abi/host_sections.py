@@ -29,6 +29,7 @@ from caesura.analysis.shadow_stack import ShadowStack
 from caesura.analysis.stack_region import find_region
 from caesura.analysis.suspension import Suspension
 from caesura.options import Options
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.sections import SectionEdits
@@ -96,7 +97,7 @@ def suspending_bitmap(suspension: Suspension, count: int) -> bytes:
     """
     bits = bytearray((count + 7) // 8)
     for function in range(count):
-        if suspension.may_suspend(function) or suspension.bottommost[function]:
+        if suspension.may_suspend(FunctionIndex(function)) or suspension.bottommost[function]:
             bits[function >> 3] |= 1 << (function & 7)
     for function in range(count, 8 * len(bits)):
         bits[function >> 3] |= 1 << (function & 7)
@@ -108,7 +109,7 @@ def _exported_imports(module: Module, suspension: Suspension) -> bytes:
     out = b""
     for number, export in enumerate(module.exports):
         if export.kind == FUNCTION_KIND and export.index < module.imported_functions:
-            if suspension.may_suspend(export.index):
+            if suspension.may_suspend(FunctionIndex(export.index)):
                 out += encode_unsigned(number) + encode_unsigned(export.index)
     return out
 
@@ -122,11 +123,11 @@ def _results(module: Module, suspension: Suspension) -> bytes:
     out = bytearray()
     needed = False
     for item in module.function_imports():
-        results = module.function_type(item.index).results
+        results = module.function_type(FunctionIndex(item.index)).results
         is_builtin = item.module.startswith(BUILTIN_MODULES)
         out.append(min(len(results), MOST_RESULTS_TOLD) | (BUILTIN_RESULTS if is_builtin else 0))
         told = results[:MOST_RESULTS_TOLD]
         out += bytes([REFERENCE_RESULT if is_reference(result) else NUMBER_RESULT for result in told])
         is_plain = len(results) == 0 or (len(results) == 1 and not is_reference(results[0]))
-        needed = needed or is_builtin or (suspension.may_suspend(item.index) and not is_plain)
+        needed = needed or is_builtin or (suspension.may_suspend(FunctionIndex(item.index)) and not is_plain)
     return bytes(out) if needed else b""

@@ -23,6 +23,7 @@ from caesura.abi import (
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.memory import pointer_type
 from caesura.options import Options
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Import, Module
 from caesura.wasm.renumber import imports_to_stubs
 from caesura.wasm.types import I32
@@ -84,7 +85,7 @@ def _check_import(module: Module, item: Import, pointer: int) -> None:
     if item.name not in RUNTIME_IMPORTS:
         known = ", ".join(RUNTIME_IMPORTS)
         raise UnsupportedModule(f"unknown import {ASYNCIFY_MODULE}.{item.name}; expected one of {known}")
-    definition = module.function_type(item.index)
+    definition = module.function_type(FunctionIndex(item.index))
     params = (pointer,) if item.name in (IMPORTED_START_UNWIND, IMPORTED_START_REWIND) else ()
     results = (I32,) if item.name == IMPORTED_GET_STATE else ()
     if definition.params != params or definition.results != results:

@@ -31,6 +31,7 @@ from caesura.instrument.abi.tables import TypeTable
 from caesura.options import Options
 from caesura.wasm import opcodes as op
 from caesura.wasm import sections as sec
+from caesura.wasm.indices import OwnFunction
 from caesura.wasm.leb128 import encode_unsigned, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, NewNames, extend_names
@@ -71,7 +72,7 @@ def _groups(module: Module) -> dict[_Call, list[int]]:
         if module.body_ends[own] - module.body_starts[own] > _LONGEST:
             continue
         try:
-            call = call_at_end(module, module.imported_functions + own, op.CALL_INDIRECT)
+            call = call_at_end(module, module.function_of(OwnFunction(own)), op.CALL_INDIRECT)
             if call is None:
                 continue
             type_index, table = _of(module, call)

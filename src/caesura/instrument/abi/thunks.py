@@ -38,6 +38,7 @@ from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.stack_code import NOT_SHARED
 from caesura.wasm import code as c
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.types import I32, is_nullable, type_name
@@ -92,7 +93,7 @@ class Thunks:
         limits = find_stack_limits(self._module, self.stack_pointer)
         return [(STACK_POINTER, self.stack_pointer), *limits.exports()]
 
-    def import_thunk(self, function: int, name: str) -> int:
+    def import_thunk(self, function: FunctionIndex, name: str) -> int:
         """Add the thunk of an imported function and return its index.
 
         Names of import thunks are all the same: with those of the imports they would be half of what thunks take.
@@ -162,7 +163,7 @@ class Thunks:
             code += self._stack.data_get + c.load(types[place], self._stack.memory, offset)
         return code
 
-    def entry_thunk(self, function: int) -> int:
+    def entry_thunk(self, function: FunctionIndex) -> int:
         """Return the thunk of an exported function, which is added at its first export.
 
         Entry thunks have the names of their exports.
@@ -171,22 +172,22 @@ class Thunks:
             self._add_entry(function, self._entry(function))
         return self._entry_thunks[function]
 
-    def entry_thunk_of_import(self, function: int, import_thunk: int, helpers: FrameHelpers) -> int:
+    def entry_thunk_of_import(self, function: FunctionIndex, import_thunk: int, helpers: FrameHelpers) -> int:
         """Return the entry thunk of an import that the module exports again, given its import thunk."""
         if function not in self._entry_thunks:
             self._add_entry(function, self._entry_of_import(function, import_thunk, helpers))
         return self._entry_thunks[function]
 
-    def _add_entry(self, function: int, code: bytes) -> None:
+    def _add_entry(self, function: FunctionIndex, code: bytes) -> None:
         type_index = self._module.function_types[function]
         self._entry_thunks[function] = self._functions.add_of_type("asyncify_entry", type_index, [], code)
 
-    def _entry(self, function: int) -> bytes:
+    def _entry(self, function: FunctionIndex) -> bytes:
         """Return an entry thunk's code; the stack pointer that it saves stays below the arguments and the results."""
         leave = self._leave(self._module.function_type(function).results)
         return self._enter() + self._call_with_arguments(function, function) + leave
 
-    def _entry_of_import(self, function: int, import_thunk: int, helpers: FrameHelpers) -> bytes:
+    def _entry_of_import(self, function: FunctionIndex, import_thunk: int, helpers: FrameHelpers) -> bytes:
         """Return the code of the entry thunk of an import that is exported again.
 
         Nothing else is on the stack then, so the entry thunk pushes a frame itself: hosts take a suspension without
@@ -200,7 +201,7 @@ class Thunks:
         leave = self._leave(self._module.function_type(function).results)
         return self._enter() + pop + c.END + call + push + leave
 
-    def _call_with_arguments(self, function: int, called: int) -> bytes:
+    def _call_with_arguments(self, function: FunctionIndex, called: int) -> bytes:
         """Return the call of a function with the parameters of another one of the same type."""
         code = b""
         for place in range(len(self._module.function_type(function).params)):

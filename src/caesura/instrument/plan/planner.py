@@ -20,6 +20,7 @@ from caesura.instrument.plan.crossing import Crossing
 from caesura.instrument.plan.operand_stack import NO_READ, OperandStack
 from caesura.instrument.plan.plan import SLOT, CallSites, Plan, Saved, instruction_of
 from caesura.instrument.plan.producers import Producers
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.instructions import RESULTS
 from caesura.wasm.module import Module
 
@@ -249,7 +250,7 @@ class _Walk:
         immediate = body.immediates[index]
         exact = True
         if action == actions.CALL:
-            definition = self._module.function_type(immediate)
+            definition = self._module.function_type(FunctionIndex(immediate))
             exact = self._exact[immediate]
             taken = len(definition.params)
         else:

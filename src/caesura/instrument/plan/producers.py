@@ -11,6 +11,7 @@ from caesura.analysis.body import Body, block_types
 from caesura.errors import InternalError, MalformedModule
 from caesura.instrument.plan.plan import SLOT, instruction_of
 from caesura.wasm.immediates import instruction_name
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.instructions import ADDRESS, RESULTS
 from caesura.wasm.module import Module
 from caesura.wasm.types import I32, I64
@@ -71,7 +72,7 @@ class Producers:
         if action == actions.GLOBAL_GET:
             return self._module.globals[body.immediates[index]].type
         if action == actions.CALL:
-            return self._module.function_type(body.immediates[index]).results[0]
+            return self._module.function_type(FunctionIndex(body.immediates[index])).results[0]
         if action == actions.CALL_INDIRECT or action == actions.CALL_REF:
             return self._module.types[body.immediates[index]].results[0]
         if action == actions.BR_IF:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.analysis.suspension import Suspension
+from caesura.wasm.indices import FunctionIndex
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,12 @@ class Roles:
     """
 
     suspension: Suspension
-    wrappers: dict[int, int]
-    tails: dict[int, int]
+    wrappers: dict[FunctionIndex, FunctionIndex]
+    tails: dict[FunctionIndex, FunctionIndex]
     entered: list[bool]
     two_bodies: set[int]
 
-    def frameless(self) -> dict[int, int]:
+    def frameless(self) -> dict[FunctionIndex, FunctionIndex]:
         """Return all functions that need no frame, and the function that each calls."""
         return {**self.wrappers, **self.tails}
 

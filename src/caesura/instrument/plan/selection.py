@@ -36,6 +36,7 @@ from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.plan.roles import Roles
 from caesura.options import Options
 from caesura.wasm import opcodes as op
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 
 # Where options ask for balance: how much all second bodies may cost, in thousandths of what a module takes without any;
@@ -169,7 +170,7 @@ class _Selection:
             if 100 * self._size(interpreter) < _MAIN_SHARE * self._code:
                 continue
             for callee, count in self._calls[interpreter].items():
-                helper = callee
+                helper = FunctionIndex(callee)
                 while helper in self._frameless:
                     helper = self._frameless[helper]
                 if self._suspension.instrumented[helper]:
@@ -232,7 +233,7 @@ class _Selection:
     def _decode(self, function: int) -> Body | None:
         """Return a function's decoded body, or None for one that is refused, with its place, when it is rewritten."""
         try:
-            return self._decoder.look_at(function)
+            return self._decoder.look_at(FunctionIndex(function))
         except (MalformedModule, UnsupportedModule, IndexError, KeyError):
             return None
 

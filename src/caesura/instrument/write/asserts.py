@@ -55,22 +55,22 @@ class Asserter:
         self._shift = shift
         self._left_out = -1
 
-    def rewrite(self, function: int) -> bytes:
+    def rewrite(self, function: FunctionIndex) -> bytes:
         """Return the body of a function with a check behind each call; empty where it makes no calls."""
         body = self._decode(function)
         calls = [index for index in range(len(body.codes)) if body.codes[index] in _CALLS]
         return self._insert(body, calls, self._named_helper(function)) if calls else b""
 
-    def rewrite_left_out(self, function: int) -> bytes:
+    def rewrite_left_out(self, function: FunctionIndex) -> bytes:
         """Return the body of a function with a check behind each call of an import that may suspend."""
         body = self._decode(function)
         calls: list[int] = []
         for index in range(len(body.codes)):
-            if body.codes[index] == op.CALL and self._is_suspending_import(body.immediates[index]):
+            if body.codes[index] == op.CALL and self._is_suspending_import(FunctionIndex(body.immediates[index])):
                 calls.append(index)
         return self._insert(body, calls, self._shared_helper())
 
-    def _decode(self, function: int) -> Body:
+    def _decode(self, function: FunctionIndex) -> Body:
         return decode_body(self._module, function, self._suspension, ignore_catch_sites=True, allow_tail_calls=True)
 
     def calls_suspending_import(self, callees: list[FunctionIndex]) -> bool:
@@ -80,7 +80,7 @@ class Asserter:
                 return True
         return False
 
-    def _is_suspending_import(self, function: int) -> bool:
+    def _is_suspending_import(self, function: FunctionIndex) -> bool:
         return function < self._module.imported_functions and self._suspension.may_suspend(function)
 
     def _insert(self, body: Body, calls: list[int], helper: int) -> bytes:
@@ -106,7 +106,7 @@ class Asserter:
             self._left_out = self._functions.add(LEFT_OUT_FUNCTION, (), (), [], code)
         return self._left_out
 
-    def _named_helper(self, function: int) -> int:
+    def _named_helper(self, function: FunctionIndex) -> int:
         where = self._names.describe(function, function + self._shift)
         return self._functions.add(
             f"asyncify_assert: suspended below {where}, which is not instrumented",

@@ -13,6 +13,7 @@ from caesura.instrument.write.output import Output
 from caesura.instrument.write.planning import PlannedFunction
 from caesura.instrument.write.resume_body import ResumeBody
 from caesura.instrument.write.two_bodies import Handoff
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.names import LOCAL_NAMES, NewNames
 from caesura.wasm.renumber import redirect_in_code
 from caesura.wasm.shortest import shorten_body
@@ -57,7 +58,7 @@ class BodyWriter:
                 self._new_names.add_inner(LOCAL_NAMES, function, local, name)
         return body
 
-    def _check_size(self, function: int, body: bytes) -> None:
+    def _check_size(self, function: FunctionIndex, body: bytes) -> None:
         module = self._output.module
         own = function - module.imported_functions
         start = module.body_starts[own]

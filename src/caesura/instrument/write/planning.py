@@ -23,6 +23,7 @@ from caesura.instrument.plan.regions import Group, Layout, lay_out
 from caesura.instrument.plan.roles import Roles
 from caesura.instrument.write.two_bodies import Handoff, hand_over, normal_layout, passed_values
 from caesura.wasm import opcodes as op
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 
 # Values that the two bodies of a function hand over, at all loops together; interpreters have some hundreds. Without a
@@ -37,7 +38,7 @@ class PlannedFunction(NamedTuple):
     for a function with two bodies.
     """
 
-    function: int
+    function: FunctionIndex
     body: Body
     plan: Plan
     checked_late: set[int]
@@ -76,7 +77,7 @@ class FunctionPlanner:
         self._exact = [not flag for flag in instrumented]
         self._all_exact = [True] * len(instrumented)
 
-    def plan(self, function: int) -> PlannedFunction | None:
+    def plan(self, function: FunctionIndex) -> PlannedFunction | None:
         """Plan a function that may suspend; None where none of its call sites can be reached."""
         body = self._decoder.take(function)
         if not body.sites:
@@ -89,7 +90,7 @@ class FunctionPlanner:
                 return planned
         return self._plan_one(function, body)
 
-    def _plan_one(self, function: int, body: Body) -> PlannedFunction | None:
+    def _plan_one(self, function: FunctionIndex, body: Body) -> PlannedFunction | None:
         module = self._module
         plan = plan_function(module, body, module.function_type(function).results, self._exact)
         sites = plan.sites
@@ -104,7 +105,7 @@ class FunctionPlanner:
         frame = Frame(body, plan.saved, liveness.landings, layout, late, has_site_local=has_site_local)
         return PlannedFunction(function, body, plan, late_calls, frame, None)
 
-    def _plan_frameless(self, function: int, body: Body) -> PlannedFunction | None:
+    def _plan_frameless(self, function: FunctionIndex, body: Body) -> PlannedFunction | None:
         """Plan a function whose only call site is in tail position (see `analysis.tail_sites`).
 
         Nothing is restored: the landing point stands where what is run again can neither trap nor matter.
@@ -117,7 +118,7 @@ class FunctionPlanner:
         frame = Frame(body, plan.saved, None, layout, NOTHING_LATE, has_site_local=False)
         return PlannedFunction(function, body, plan, set(), frame, None)
 
-    def _plan_two(self, function: int, body: Body, loops: set[int]) -> PlannedFunction | None:
+    def _plan_two(self, function: FunctionIndex, body: Body, loops: set[int]) -> PlannedFunction | None:
         """Plan a function with two bodies; None where one body serves better."""
         module = self._module
         results = module.function_type(function).results
