@@ -165,7 +165,7 @@ class _Selection:
 
     def _add_helpers(self, interpreters: set[int]) -> None:
         """Count what these interpreters call as busy: first what merges most for its bytes and is called most."""
-        places: dict[int, int] = {}
+        places: dict[FunctionIndex, int] = {}
         for interpreter in interpreters:
             if 100 * self._size(interpreter) < _MAIN_SHARE * self._code:
                 continue
