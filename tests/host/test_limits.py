@@ -188,7 +188,7 @@ def test_closing_frees_everything_at_once(abi: str) -> None:
     async def main() -> None:
         gates = Gates()
         guest = await load_waiter(gates.wait, abi)
-        store = weakref.ref(guest._instance.store.wasmtime)
+        store = weakref.ref(guest._instance.store.wasmtime_store)
         call = asyncio.create_task(guest.call("outer", 1))
         await settle()
         guest.close()
@@ -212,7 +212,7 @@ def test_a_closed_guest_has_no_memory() -> None:
         memory, view = guest.memory, guest.memory.view(0, 8)
         guest.close()
         with pytest.raises(ValueError, match="already closed"):
-            guest._instance.store.wasmtime.ptr()
+            guest._instance.store.wasmtime_store.ptr()
         for use in (lambda: memory.read(0, 1), lambda: len(memory), lambda: view[0], lambda: guest.memory):
             with pytest.raises(caesura.UsageError, match="guest is closed"):
                 use()
@@ -232,7 +232,7 @@ def test_a_guest_that_its_own_host_function_closes() -> None:
         guest = await load_waiter(close)
         assert await guest.call("twice", 1) == 3
         with pytest.raises(ValueError, match="already closed"):
-            guest._instance.store.wasmtime.ptr()
+            guest._instance.store.wasmtime_store.ptr()
         with pytest.raises(caesura.UsageError, match="guest is closed"):
             await guest.call("outer", 1)
 
@@ -243,7 +243,7 @@ def test_a_guest_that_fails_to_initialize_itself_is_not_kept() -> None:
     stores: list[object] = []
 
     def note(guest: caesura.Guest) -> None:
-        stores.append(weakref.ref(guest._instance.store.wasmtime))
+        stores.append(weakref.ref(guest._instance.store.wasmtime_store))
 
     async def main() -> None:
         text = b"""(module (import "env" "note" (func $note)) (memory 1)

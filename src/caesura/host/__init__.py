@@ -1,6 +1,7 @@
 """Run guests under Wasmtime: `async def` host functions suspend the guest, and the event loop runs on.
 
-Loading (instrument, compile, keep in a cache, in worker processes), instances and the calls of their exports, what
-suspends and resumes them, values and references that cross, WASI, limits. The transformation is asked for by
-`caesura.options` and read back by the sections that it leaves; the contract between the two is `caesura.abi`.
+Two ways meet in a guest. From a module to a program, where nothing of the guest runs: `loading`, `linking`,
+`obtaining`, `compile_queue`, `compiling`, `drivable`. And from a call to its state: `guest`, `driving`, `call`,
+`instance`, which `setup` makes, then `unwinder` and `switching`, `frames`, `state`. Each imports only what comes after
+it; pyproject.toml has the order of all.
 """

@@ -79,7 +79,7 @@ def _module(engine: wasmtime.Engine) -> wasmtime.Module:
 
 
 def _instantiate(instance: Instance) -> dict[str, wasmtime.Func]:
-    store = instance.store.wasmtime
+    store = instance.store.wasmtime_store
     linker = wasmtime.Linker(instance.program.engine)
     linker.define_wasi()
     linker.define(store, "guest", "memory", instance.guest_memory())

@@ -52,7 +52,7 @@ class Guest:
         functions = connections.host_functions(wanted, program.description.unsuspended)
         store = GuestStore(program, settings, wasi.configuration() if wasi is not None else None, interruptions)
         self._instance = Instance(store, self, functions)  # before it is set up: host functions get the guest then
-        set_up(self._instance, lambda store: connections.items(wanted, store))
+        set_up(self._instance, lambda within: connections.items(wanted, within))
         self._wasi = wasi
         if wasi is not None:
             wasi.attach(self._instance)

@@ -70,7 +70,7 @@ class Instance:
         self.unwinder: Unwinder | None = None
         self.whole_stack: WholeStack | None = None
         if self.description.checked:
-            self.whole_stack = WholeStack(store.wasmtime, self.program.module, self.description)
+            self.whole_stack = WholeStack(store.wasmtime_store, self.program.module, self.description)
 
     def has_begun(self, exported: wasmtime.Instance) -> None:
         """Take what was instantiated: the start function has run, and the guest can be used."""
@@ -129,7 +129,7 @@ class Instance:
         found = self._items.get(name)
         if found is None:
             assert self._exported is not None, "nothing is asked for before the guest has begun"
-            found = native.export_of(self.store.wasmtime, self._exported, name)
+            found = native.export_of(self.store.wasmtime_store, self._exported, name)
             self._items[name] = found
         return found
 
@@ -200,7 +200,7 @@ class Instance:
         self.whole_stack = None
         self._exports.clear()
         self._items = {}
-        self.store.wasmtime.close()
+        self.store.wasmtime_store.close()
         self.guest = None
         self.objects.clear()
 

@@ -165,11 +165,11 @@ def _find_space(instance: Instance, stack_space: tuple[int, int] | int | None) -
 def _grow(instance: Instance, end: int, stack_space: tuple[int, int] | int) -> None:
     """Let the guest's memory grow to an address."""
     memory = instance.guest_memory()
-    pages = -(-end // PAGE_SIZE) - memory.size(instance.store.wasmtime)
+    pages = -(-end // PAGE_SIZE) - memory.size(instance.store.wasmtime_store)
     try:
         if pages > _MOST_PAGES:
             raise wasmtime.WasmtimeError("no memory has so many pages")
-        memory.grow(instance.store.wasmtime, pages)
+        memory.grow(instance.store.wasmtime_store, pages)
     except wasmtime.WasmtimeError as error:
         raise UsageError(
             f"the guest's memory cannot grow as stack_space={stack_space} wants it to: {one_line(error)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import wasmtime
 from wasmtime._exportable import AsExtern
@@ -25,7 +24,7 @@ class _Start:
     __slots__ = ("_instance", "depth", "error", "position")
 
     def __init__(self, instance: Instance, outer: native.Running | None) -> None:
-        self._instance: Final = instance
+        self._instance = instance
         self.error: BaseException | None = None
         self.position = 0
         self.depth = outer.depth + 1 if outer is not None else 0
@@ -59,7 +58,7 @@ def instantiate(instance: Instance, make_items: MakeItems) -> wasmtime.Instance:
     start = _Start(instance, outer)
     thread.call = start
     try:
-        return store.program.instantiate(store.wasmtime, make_items(store.wasmtime))
+        return store.program.instantiate(store.wasmtime_store, make_items(store.wasmtime_store))
     except (wasmtime.Trap, wasmtime.WasmtimeError) as failure:
         names = describe_frames(failure, instance.description)
         if start.error is not None:

@@ -50,7 +50,7 @@ class GuestStore:
         "settings",
         "trap",
         "trap_address",
-        "wasmtime",
+        "wasmtime_store",
     )
 
     def __init__(
@@ -71,7 +71,7 @@ class GuestStore:
         self.depth = 0
         self.trap = ctypes.c_void_p()
         self.trap_address = ctypes.addressof(self.trap)
-        self.wasmtime = wasmtime.Store(program.engine)
+        self.wasmtime_store = wasmtime.Store(program.engine)
         self._set_limits(has_helper=wasi is not None)
         self.interruptions: Interruptions | None = None
         if program.settings.interruptible:
@@ -79,10 +79,10 @@ class GuestStore:
             self.interruptions.attach(program.engine)
             if self.interruptions.count:
                 raise GuestTrap("interrupted", ())
-            watch(self.wasmtime)
+            watch(self.wasmtime_store)
         if wasi is not None:
-            self.wasmtime.set_wasi(wasi)
-        self.context = native.address_of(self.wasmtime._context())
+            self.wasmtime_store.set_wasi(wasi)
+        self.context = native.address_of(self.wasmtime_store._context())
 
     def why_no_instance(self, failure: wasmtime.WasmtimeError) -> str:
         """Return why there can be no instance, and what to do."""
@@ -112,7 +112,7 @@ class GuestStore:
         memories = self._remaining(MEMORY_KIND, settings.most_memories, "memories", "memory_limit")
         if memories >= 0 and self.program.description.has_own_asyncify_memory:
             memories += 1
-        self.wasmtime.set_limits(
+        self.wasmtime_store.set_limits(
             memory_size=-1 if settings.memory_limit is None else settings.memory_limit,
             table_elements=-1 if settings.table_limit is None else settings.table_limit,
             instances=-1 if settings.instances is None else settings.instances + has_helper,
