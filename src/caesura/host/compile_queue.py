@@ -40,6 +40,8 @@ _RETRIES: Final = 1
 
 _MOST_WORKERS: Final = 4
 
+_Name = tuple[Key, Provided, Path | None]
+
 
 def worker_limit() -> int:
     """Return how many modules are made in processes at a time: as many as there are processors, up to four."""
@@ -59,6 +61,11 @@ class Job:
         self.waiters: set[Waiter[CompiledModule]] = set()
         self.worker: workers.Worker | None = None
         self.cancelled = False
+
+    @property
+    def name(self) -> _Name:
+        """What it is known by: a job with the same name is the same work."""
+        return self.key, self.provided, self.place
 
     @property
     def recipe(self) -> Recipe:
@@ -87,12 +94,12 @@ class CompileQueue:
         self._small = Lane("making", 1)
         self._large = Lane("waiting", worker_limit())
         self._lock = threading.Lock()
-        self._jobs: dict[tuple[Key, Provided, Path | None], Job] = {}
+        self._jobs: dict[_Name, Job] = {}
         self._idle: list[workers.Worker] = []
 
     async def make(self, job: Job) -> CompiledModule:
         """Return a module that is neither in memory nor in the cache; if it is being made already, wait for that."""
-        name = (job.key, job.provided, job.place)
+        name = job.name
         waiter = Waiter[CompiledModule]()
         with self._lock:
             known = self._jobs.get(name)
@@ -101,7 +108,7 @@ class CompileQueue:
             self._jobs[name] = job
         if known is None:
             lane, work = (self._small, self._make_if_quick) if len(job.data) <= _SMALL else self._slow
-            lane.put(lambda: self._fulfil(name, job, work))
+            lane.put(lambda: self._fulfil(job, work))
         try:
             return await waiter.future
         except asyncio.CancelledError:
@@ -123,9 +130,7 @@ class CompileQueue:
     def _slow(self) -> tuple[Lane, Callable[[Job], CompiledModule]]:
         return self._large, self._make_elsewhere
 
-    def _fulfil(
-        self, name: tuple[Key, Provided, Path | None], job: Job, work: Callable[[Job], CompiledModule | None]
-    ) -> None:
+    def _fulfil(self, job: Job, work: Callable[[Job], CompiledModule | None]) -> None:
         """Do some work and tell whoever waits; if it turns out to be no work for this thread, pass it on."""
         result: CompiledModule | None = None
         failure: BaseException | None = None
@@ -133,11 +138,11 @@ class CompileQueue:
             result, failure = outcome(lambda: find_compiled(job.key) or work(job))
             if result is None and failure is None:
                 lane, work = self._slow
-                lane.put(lambda: self._fulfil(name, job, work))
+                lane.put(lambda: self._fulfil(job, work))
                 return
         with self._lock:
-            if self._jobs.get(name) is job:
-                del self._jobs[name]
+            if self._jobs.get(job.name) is job:
+                del self._jobs[job.name]
             waiters = list(job.waiters)
         for waiter in waiters:
             waiter.tell(result, failure)
