@@ -6,7 +6,7 @@ from caesura.abi import ASYNCIFY_MEMORY, ENTRY_PREFIX
 from caesura.analysis.instrumented import asyncify_exports
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.analysis.stack_region import find_region
-from caesura.host.description import NONE, THUNKS, Description, FunctionShape
+from caesura.host.description import NONE, THUNKS, Description, FunctionShape, StackDescription
 from caesura.host.drivable import Drivable
 from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.host.import_shapes import import_shapes
@@ -23,9 +23,6 @@ def describe(drivable: Drivable) -> Description:
     memory = guest_memory(module, instrumented=instrumented)
     has_own_memory = instrumented and exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0
     asyncify = ASYNCIFY_MEMORY if has_own_memory else memory
-    pointer = drivable.stack.pointer
-    limits = find_stack_limits(module, pointer)
-    region = find_region(module, pointer) if pointer >= 0 else None
     thunks = drivable.abi == THUNKS
     imports, numbers = import_shapes(module)
     return Description(
@@ -44,18 +41,28 @@ def describe(drivable: Drivable) -> Description:
         asyncify_memory=asyncify,
         wide=bool(asyncify) and module.memories[exported_index(module, MEMORY_KIND, asyncify)].is64,
         wide_memory=bool(memory) and module.memories[exported_index(module, MEMORY_KIND, memory)].is64,
-        stack_pointer=export_name(module, GLOBAL_KIND, pointer) if pointer >= 0 else "",
-        wide_stack=pointer >= 0 and module.globals[pointer].type == t.I64,
-        thunks_switch=drivable.thunks_switch,
-        stack_low=region.low if region is not None else 0,
-        stack_high=region.high if region is not None else 0,
-        stack_lows=tuple(export_name(module, GLOBAL_KIND, index) for index in limits.low),
-        stack_highs=tuple(export_name(module, GLOBAL_KIND, index) for index in limits.high),
-        unclear_stack=drivable.stack.unclear,
-        fixed_stack=drivable.stack.is_fixed,
+        stack=_describe_stack(drivable),
         checked=drivable.checked,
         uninstrumented=drivable.uninstrumented,
         names=drivable.names,
+    )
+
+
+def _describe_stack(drivable: Drivable) -> StackDescription:
+    module = drivable.module
+    pointer = drivable.stack.pointer
+    limits = find_stack_limits(module, pointer)
+    region = find_region(module, pointer) if pointer >= 0 else None
+    return StackDescription(
+        pointer=export_name(module, GLOBAL_KIND, pointer) if pointer >= 0 else "",
+        wide=pointer >= 0 and module.globals[pointer].type == t.I64,
+        thunks_switch=drivable.thunks_switch,
+        low=region.low if region is not None else 0,
+        high=region.high if region is not None else 0,
+        lows=tuple(export_name(module, GLOBAL_KIND, index) for index in limits.low),
+        highs=tuple(export_name(module, GLOBAL_KIND, index) for index in limits.high),
+        unclear=drivable.stack.unclear,
+        is_fixed=drivable.stack.is_fixed,
     )
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from itertools import islice
 from typing import Any, Final
@@ -107,7 +107,29 @@ class ImportShape:
     mutable: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class StackDescription:
+    """A module's shadow stack, if it has one.
+
+    `pointer` is the name of the export of its pointer ("": none), `wide` whether that is an i64, `thunks_switch`
+    whether the entry thunks are known to exchange it. `low` and `high` are the limits of the guest's own stack (0 and
+    0: not known), `lows` and `highs` the names of the exports of the globals in which the guest keeps them. `unclear`
+    tells that there seems to be a shadow stack without a pointer that is certain, `is_fixed` that the code compares the
+    pointer with the ends of the guest's own.
+    """
+
+    pointer: str
+    wide: bool
+    thunks_switch: bool
+    low: int
+    high: int
+    lows: tuple[str, ...]
+    highs: tuple[str, ...]
+    unclear: bool
+    is_fixed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Description:
     """A module as the host sees it. `abi` is THUNKS, PLAIN or NONE.
 
@@ -117,12 +139,7 @@ class Description:
     exported, by their proper names. `entries` are the exports with an entry thunk, and the thunks' indices. `memory`
     is the name of the guest's own memory, `asyncify_memory` that of the memory with the asyncify stack, `wide` tells
     whether the latter has 64-bit addresses, `wide_memory` whether the former does; names are empty where there is
-    nothing.
-    `stack_pointer` is the name of the export of the shadow stack pointer, `wide_stack` whether it is an i64,
-    `thunks_switch` whether the entry thunks are known to exchange it. `stack_low` and `stack_high` are the limits of
-    the guest's own shadow stack (0 and 0: not known), `stack_lows` and `stack_highs` the names of the exports of the
-    globals in which the guest keeps them. `unclear_stack` tells that there seems to be a shadow stack without a pointer
-    that is certain, `fixed_stack` that the code compares the pointer with the ends of the guest's own.
+    nothing. `stack` is the shadow stack.
 
     Where the options left out functions that the analysis would have instrumented, `checked` is set: `uninstrumented`
     has the functions that a suspension cannot pass, and `names` the names of all, which the module itself has no more.
@@ -139,15 +156,7 @@ class Description:
     asyncify_memory: str
     wide: bool
     wide_memory: bool
-    stack_pointer: str
-    wide_stack: bool
-    thunks_switch: bool
-    stack_low: int
-    stack_high: int
-    stack_lows: tuple[str, ...]
-    stack_highs: tuple[str, ...]
-    unclear_stack: bool
-    fixed_stack: bool
+    stack: StackDescription
     checked: bool
     uninstrumented: tuple[int, ...]
     names: dict[int, str]
@@ -176,6 +185,7 @@ class Description:
         table = function_table(self.functions)
         whole = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _MANY}
         whole["imports"] = [_import_fields(item) for item in self.imports]
+        whole["stack"] = asdict(self.stack)
         whole["types"] = table.types
         lines = [json.dumps(whole)]
         for name, many in (("functions", table.places()), ("entries", self.entries), ("names", self.names)):
@@ -200,7 +210,8 @@ class Description:
         whole["entries"] = many["entries"]
         whole["names"] = many["names"]
         whole["imports"] = tuple(_import(item) for item in whole["imports"])
-        for name in ("uninstrumented", "unsuspended", "stack_lows", "stack_highs"):
+        whole["stack"] = _stack(whole["stack"])
+        for name in ("uninstrumented", "unsuspended"):
             whole[name] = tuple(whole[name])
         return Description(**whole)
 
@@ -226,3 +237,7 @@ def _import(item: dict[str, Any]) -> ImportShape:
     shape = _shape(item["shape"]) if item["shape"] is not None else None
     place = int(item["place"])
     return ImportShape(place, item["module"], item["name"], item["kind"], shape, item["type"], item["mutable"])
+
+
+def _stack(item: dict[str, Any]) -> StackDescription:
+    return StackDescription(**{**item, "lows": tuple(item["lows"]), "highs": tuple(item["highs"])})

@@ -46,40 +46,40 @@ def set_up(instance: Instance, make_items: MakeItems) -> None:
     unwinder = None
     if instance.description.abi != NONE and any(item and item.kind != PLAIN_FUNCTION for item in instance.imports):
         unwinder = _make_unwinder(instance, settings)
-    area = unwinder.area if unwinder is not None and instance.description.thunks_switch else None
+    area = unwinder.area if unwinder is not None and instance.description.stack.thunks_switch else None
     instance.can_be_called(unwinder, _make_switch(instance, settings, area))
 
 
 def _make_switch(instance: Instance, settings: GuestSettings, area: FrameArea | None) -> StackSwitch:
     """Return how an instance's shadow stacks are switched; `area` is where entry thunks look for the pointer."""
-    description = instance.description
+    stack = instance.description.stack
     store = instance.store
     single = settings.single_stack
     reason = SINGLE_STACK if single else ""
-    if not description.stack_pointer:
-        reason = reason or (UNCLEAR if description.unclear_stack and single is None else "")
+    if not stack.pointer:
+        reason = reason or (UNCLEAR if stack.unclear and single is None else "")
         return StackSwitch(store, reason=reason)
-    address = _address_type(wide=description.wide_stack)
+    address = _address_type(wide=stack.wide)
     if instance.memory is None or not _has_malloc(instance, address) or not instance.has("free", (address,), ()):
         reason = reason or NO_MALLOC
-    if single is None and description.fixed_stack:
+    if single is None and stack.is_fixed:
         reason = reason or FIXED
-    pointer = _cell(instance, description.stack_pointer)
+    pointer = _cell(instance, stack.pointer)
     stacks = None if reason else _make_stacks(instance, settings.shadow_stack_size)
-    return StackSwitch(store, pointer, stacks, reason=reason, low=description.stack_low, area=area)
+    return StackSwitch(store, pointer, stacks, reason=reason, low=stack.low, area=area)
 
 
 def _make_stacks(instance: Instance, size: int | None) -> ShadowStacks:
     """Return stacks for further calls, of the given size or one that fits."""
-    description = instance.description
-    address_type = _address_type(wide=description.wide_stack)
+    stack = instance.description.stack
+    address_type = _address_type(wide=stack.wide)
     limits = StackLimits(
-        [_cell(instance, name) for name in description.stack_lows],
-        [_cell(instance, name) for name in description.stack_highs],
+        [_cell(instance, name) for name in stack.lows],
+        [_cell(instance, name) for name in stack.highs],
     )
 
     def find_size() -> int:
-        own = description.stack_high - description.stack_low or limits.size() or SHADOW_STACK_SIZE
+        own = stack.high - stack.low or limits.size() or SHADOW_STACK_SIZE
         return size or max(own, LEAST_SHADOW_STACK)
 
     return ShadowStacks(
@@ -87,8 +87,8 @@ def _make_stacks(instance: Instance, size: int | None) -> ShadowStacks:
         lambda size: _malloc(instance, size, address_type),
         lambda address: _call_now(instance, "free", address),
         instance.locate,
-        limits if description.stack_lows or description.stack_highs else None,
-        moves=description.wide_memory or instance.program.settings.memories_move,
+        limits if stack.lows or stack.highs else None,
+        moves=instance.description.wide_memory or instance.program.settings.memories_move,
     )
 
 
@@ -96,7 +96,7 @@ def _cell(instance: Instance, name: str) -> native.GlobalCell:
     """Return an exported global, which is as wide as the stack pointer."""
     item = instance.item(name)
     assert isinstance(item, wasmtime.Global), "exports have the kinds that the module says"
-    return native.GlobalCell(instance.store.context, item, wide=instance.description.wide_stack)
+    return native.GlobalCell(instance.store.context, item, wide=instance.description.stack.wide)
 
 
 def _make_unwinder(instance: Instance, settings: GuestSettings) -> Unwinder:
