@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FunctionReport:
     """What became of one of the module's own functions.
 
@@ -25,7 +25,7 @@ class FunctionReport:
     frameless: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Instrumented:
     """An instrumented module and the facts about it.
 

@@ -54,7 +54,7 @@ def read_file(path: str) -> bytes:
         raise UsageError("cannot read a file: its name is empty")
     try:
         descriptor = _descriptor_of(path, streams.STANDARD_INPUT)
-        if descriptor >= 0:
+        if descriptor is not None:
             with suppress(AttributeError, ValueError):  # what Python has read already, if anything
                 if descriptor == streams.STANDARD_INPUT:
                     return sys.stdin.buffer.read()
@@ -73,13 +73,17 @@ def write_output(path: str, pieces: Iterable[bytes]) -> None:
     """
     check_output_name(path)
     descriptor = _descriptor_of(path, streams.STANDARD_OUTPUT)
-    what = "standard output" if path == STANDARD_STREAM else f"'{path}'"
-    if descriptor >= 0:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
-        _write_directly(descriptor, pieces, what)
+    if descriptor is None:
+        _write_file(path, pieces)
         return
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    _write_directly(descriptor, pieces, "standard output" if path == STANDARD_STREAM else f"'{path}'")
+
+
+def _write_file(path: str, pieces: Iterable[bytes]) -> None:
+    """Replace a file, or write to a device or a pipe directly."""
     try:
         target = os.path.realpath(path)
         try:
@@ -95,7 +99,7 @@ def write_output(path: str, pieces: Iterable[bytes]) -> None:
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot write '{path}': {_reason(error)}") from error
     try:
-        _write_directly(descriptor, pieces, what)
+        _write_directly(descriptor, pieces, f"'{path}'")
     finally:
         os.close(descriptor)
 
@@ -113,11 +117,9 @@ def is_text_name(path: str) -> bool:
 
 def is_ordinary(path: str) -> bool:
     """Tell whether a path is that of a file, or of none yet, and stands for nothing else."""
-    return (
-        path != STANDARD_STREAM
-        and streams.descriptor_of(path) < 0
-        and (os.path.isfile(path) or not os.path.exists(path))
-    )
+    if path == STANDARD_STREAM or streams.descriptor_of(path) is not None:
+        return False
+    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def is_standard_output(path: str) -> bool:
@@ -128,13 +130,14 @@ def is_standard_output(path: str) -> bool:
 def goes_to_terminal(path: str) -> bool:
     """Tell whether what is written to a path can be seen at once; raises UsageError for a stream that is closed."""
     descriptor = _descriptor_of(path, streams.STANDARD_OUTPUT)
-    return descriptor >= 0 and os.isatty(descriptor)
+    return descriptor is not None and os.isatty(descriptor)
 
 
-def _descriptor_of(path: str, standard: int) -> int:
-    """Return the descriptor that a path stands for, or -1; raises UsageError for a standard stream that is closed."""
+def _descriptor_of(path: str, standard: int) -> int | None:
+    """Return the descriptor that a path stands for, if any; raises UsageError for a standard stream that is closed."""
     descriptor = standard if path == STANDARD_STREAM else streams.descriptor_of(path)
-    streams.check_open(descriptor)
+    if descriptor is not None:
+        streams.check_open(descriptor)
     return descriptor
 
 

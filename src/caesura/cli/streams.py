@@ -82,15 +82,15 @@ def check_open(descriptor: int) -> None:
         raise UsageError(f"cannot use {_NAMES[descriptor]}: it is closed")
 
 
-def descriptor_of(path: str) -> int:
-    """Return the file descriptor that a path like /dev/stdout or /dev/fd/63 stands for, or -1.
+def descriptor_of(path: str) -> int | None:
+    """Return the file descriptor that a path like /dev/stdout or /dev/fd/63 stands for, if any.
 
     Opening such a path again is not the same: it fails for sockets, and in a file it starts at the beginning.
     """
     if path in _DESCRIPTOR_PATHS:
         return _DESCRIPTOR_PATHS[path]
     found = re.fullmatch(r"/(?:dev|proc/self)/fd/([0-9]{1,9})", path)
-    return int(found[1]) if found else -1
+    return int(found[1]) if found else None
 
 
 def _open_closed_streams() -> None:

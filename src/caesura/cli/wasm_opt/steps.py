@@ -154,9 +154,9 @@ def _is_for(line: CommandLine, index: int, steps: list[Argument]) -> bool:
     return True
 
 
-def levels(line: CommandLine) -> tuple[int, int]:
-    """Return the optimize and shrink level that count for passes without one of their own; -1 where no option says."""
-    optimize, shrink = -1, -1
+def _levels(line: CommandLine) -> tuple[int | None, int | None]:
+    """Return the optimize and shrink level that count for passes without one of their own, where options say so."""
+    optimize, shrink = None, None
     for item in line.arguments:
         if item.kind == arguments.LEVEL:
             optimize, shrink = _LEVEL_VALUES[item.name]
@@ -169,17 +169,16 @@ def levels(line: CommandLine) -> tuple[int, int]:
 
 def optimize_choice(line: CommandLine) -> str:
     """Return which of the transformation's ways to optimize the line's level means."""
-    optimize, shrink = levels(line)
-    if shrink >= _SIZE_ABOVE_ALL:
+    optimize, shrink = _levels(line)
+    if shrink is not None and shrink >= _SIZE_ABOVE_ALL:
         return "size"
-    return "speed" if optimize >= _SPEED_ABOVE_ALL and shrink <= 0 else "balanced"
+    return "speed" if optimize is not None and optimize >= _SPEED_ABOVE_ALL and not shrink else "balanced"
 
 
 def _default_level(line: CommandLine) -> list[str]:
     """Return the options that set these levels."""
-    optimize, shrink = levels(line)
-    words = [f"{arguments.OPTIMIZE_LEVEL}={optimize}"] if optimize >= 0 else []
-    return [*words, f"{arguments.SHRINK_LEVEL}={shrink}"] if shrink >= 0 else words
+    named = zip((arguments.OPTIMIZE_LEVEL, arguments.SHRINK_LEVEL), _levels(line), strict=True)
+    return [f"{name}={level}" for name, level in named if level is not None]
 
 
 def _level(item: Argument) -> int:
