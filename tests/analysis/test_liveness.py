@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from caesura.analysis.liveness import Liveness, live_locals
+from caesura.wasm.indices import InstructionIndex
 from tests.analysis.sample import function_of
 
 LOCALS = "(local i32 i32 i32 i32)"
@@ -14,7 +15,7 @@ def liveness_of(code: str, loops: set[int] | None = None) -> Liveness:
     """Return what is live in a function of four i32 locals; frames land right before its calls of `$wait`."""
     sample = function_of(code, LOCALS)
     body = sample.body()
-    calls = list[int](body.sites)
+    calls = body.sites
     return live_locals(sample.module.data, body, calls, calls, set(), loops or set())
 
 
@@ -86,8 +87,9 @@ def test_between_landing_and_call() -> None:
         LOCALS,
     )
     body = sample.body()
-    reading = live_locals(sample.module.data, body, [0], [4], set(), set())
-    ignoring = live_locals(sample.module.data, body, [0], [4], {0}, set())
+    first, call = InstructionIndex(0), InstructionIndex(4)
+    reading = live_locals(sample.module.data, body, [first], [call], set(), set())
+    ignoring = live_locals(sample.module.data, body, [first], [call], {first}, set())
     assert (reading.landings, ignoring.landings) == ([0], [])
 
 
@@ -102,7 +104,8 @@ def test_what_is_written_between_landing_and_call_stays_live_for_handlers() -> N
           drop
         end"""
     sample = function_of(code, LOCALS)
-    assert live_locals(sample.module.data, sample.body(), [1], [3], set(), set()).landings == [0]
+    landing, call = InstructionIndex(1), InstructionIndex(3)
+    assert live_locals(sample.module.data, sample.body(), [landing], [call], set(), set()).landings == [0]
 
 
 def test_at_the_heads_of_loops() -> None:
@@ -128,6 +131,6 @@ def test_huge_functions_keep_every_local_that_is_read() -> None:
     code = "call $wait" + " local.get 7 local.set 6" * 22_000 + " local.get 9 local.set 8"
     sample = function_of(code, f"(local {'i32 ' * count})")
     body = sample.body()
-    calls = list[int](body.sites)
+    calls = body.sites
     found = live_locals(sample.module.data, body, calls, calls, set(), {0})
     assert (found.landings, found.each_landing, found.heads) == ([7, 9], [], {0: [7, 9]})

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caesura.instrument.frames.pads import group_by_live
+from caesura.wasm.indices import LocalIndex
 from tests.support.counting import interpreted_only
 
 LOCALS = 24
@@ -14,8 +15,8 @@ MASKS = st.integers(0, (1 << LOCALS) - 1)
 LANDINGS = st.lists(MASKS, min_size=1, max_size=12).flatmap(lambda sets: st.lists(st.sampled_from(sets), min_size=1))
 
 
-@given(LANDINGS, st.sets(st.integers(0, LOCALS - 1), max_size=3))
-def test_nothing_live_is_zeroed(each_landing: list[int], moved: set[int]) -> None:
+@given(LANDINGS, st.sets(st.integers(0, LOCALS - 1).map(LocalIndex), max_size=3))
+def test_nothing_live_is_zeroed(each_landing: list[int], moved: set[LocalIndex]) -> None:
     pads = group_by_live(each_landing, moved)
     always = sum(1 << local for local in moved)
     assert len(pads.of_site) == len(each_landing)
@@ -48,7 +49,7 @@ def test_pads_build_on_each_other() -> None:
 
 def test_more_sets_than_are_compared() -> None:
     each_landing = [1 << 20 | number for number in range(1_000)] + [1 << 20] * 100
-    pads = group_by_live(each_landing, {3})
+    pads = group_by_live(each_landing, {LocalIndex(3)})
     assert pads.live[0] == 1 << 20 | 1023
     for live, pad in zip(each_landing, pads.of_site, strict=True):
         assert live & ~pads.live[pad] == 0

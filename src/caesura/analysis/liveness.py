@@ -16,6 +16,7 @@ from caesura.analysis.body import Body
 from caesura.analysis.code_table import CodeTable
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
+from caesura.wasm.indices import InstructionIndex
 from caesura.wasm.instructions import (
     CODES,
     EFFECTS,
@@ -70,7 +71,12 @@ class Liveness:
 
 
 def live_locals(
-    data: bytes, body: Body, landings: list[int], calls: list[int], ignored: set[int], loops: set[int]
+    data: bytes,
+    body: Body,
+    landings: list[InstructionIndex],
+    calls: list[InstructionIndex],
+    ignored: set[InstructionIndex],
+    loops: set[int],
 ) -> Liveness:
     """Return what is live just before the instructions `landings` (ascending) and at the heads of some loops.
 
@@ -132,7 +138,13 @@ class _Pass:
         self._outer_handlers: list[int] = [0]
         self._handlers = 0
 
-    def run(self, roles: bytes, landings: list[int], calls: list[int], ignored: set[int]) -> None:
+    def run(
+        self,
+        roles: bytes,
+        landings: list[InstructionIndex],
+        calls: list[InstructionIndex],
+        ignored: set[InstructionIndex],
+    ) -> None:
         """Walk through the body once."""
         body = self._body
         immediates = body.immediates

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.analysis.body import Body
-from caesura.instrument.plan.plan import SLOT, Plan, instruction_of
+from caesura.instrument.plan.plan import SLOT, Plan, Producer, instruction_of
 from caesura.instrument.plan.planner import plan_function
 from tests.analysis.sample import Sample
 
@@ -71,7 +71,7 @@ class Planned:
             return "ignored"
         if index in crossing.moved:
             return "moved"
-        if all(instruction_of(producer) != index for producer in crossing.temporaries):
+        if all(instruction_of(Producer(producer)) != index for producer in crossing.temporaries):
             return ""
         slots = range(len(crossing.several.get(index, (0,))))
         places = [crossing.temporaries.get(index + slot * SLOT) for slot in slots]

@@ -35,12 +35,9 @@ def described(layout: Layout) -> str:
         lines.append(f"{_REGIONS[region.kind]}{start}")
         for _, kind, which in region.openings:
             lines.append(f"opens {_LABELS[kind]} {layout.regions[which].start if kind == INNER_REGION else which}")
-        for kind, which in region.destinations:
-            if kind == LANDING:
-                lines.append(f"{layout.numbers[which]}: landing {which}")
-            else:
-                inner = layout.regions[which]
-                lines.append(f"{inner.numbers.start} to {inner.numbers.stop - 1}: region {inner.start}")
+        lines += [f"{layout.numbers[site]}: landing {site}" for site in region.sites]
+        for inner in [layout.regions[number] for number in region.inner]:
+            lines.append(f"{inner.numbers.start} to {inner.numbers.stop - 1}: region {inner.start}")
     return "\n".join(lines)
 
 
@@ -280,6 +277,6 @@ def test_deep_nests_take_tables_of_n_log_n() -> None:
     """A head tells its largest inner region apart without entries, which comes last for that."""
     depth = 200
     layout = laid_out(plan_of("\n".join(["loop", "call $wait"] * depth + ["end"] * depth)))
-    entries = sum(len(region.destinations) for region in layout.regions)
+    entries = sum(region.destinations() for region in layout.regions)
     assert entries == 2 * depth
     assert [region.numbers.start for region in layout.regions[1:]] == list(range(1, depth + 1))

@@ -27,6 +27,7 @@ from caesura.analysis.writes import Writes
 from caesura.instrument.plan.plan import Plan
 from caesura.instrument.plan.regions import LOOP, Layout
 from caesura.wasm import code as c
+from caesura.wasm.indices import LocalIndex
 from caesura.wasm.leb128 import encode_unsigned
 
 # A function with one body and more call sites sets all its locals in its cold arm.
@@ -137,7 +138,7 @@ def _is_in_loop(layout: Layout, region: int) -> bool:
     return region > 0
 
 
-def _mask(chosen: set[int]) -> int:
+def _mask(chosen: set[LocalIndex]) -> int:
     mask = 0
     for local in chosen:
         mask |= 1 << local

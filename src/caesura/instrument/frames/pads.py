@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from caesura.wasm.indices import LocalIndex
+
 # Sets that are compared with each other; beyond this, rarer ones get the smallest pad that fits.
 _MAXIMUM_SETS: Final = 256
 # Bytes of a pad besides what it zeroes (a block and a branch), and of what zeroes one local.
@@ -133,7 +135,7 @@ class _Tree:
         return zeroed > 0 and self.weights[group] * zeroed >= _WORTH * saved_bytes
 
 
-def group_by_live(each_landing: list[int], moved_locals: set[int]) -> Pads:
+def group_by_live(each_landing: list[int], moved_locals: set[LocalIndex]) -> Pads:
     """Group call sites with similar live locals (as bits); those that moved code reads count as live at all of them."""
     always = 0
     for local in moved_locals:

@@ -15,10 +15,11 @@ from caesura.analysis.body import Body, block_types
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.plan.crossing import Crossing
 from caesura.instrument.plan.operand_stack import OperandStack
-from caesura.instrument.plan.plan import SLOT, Constructs
-from caesura.instrument.plan.producers import Producers
+from caesura.instrument.plan.operand_types import OperandTypes
+from caesura.instrument.plan.plan import SLOT, Constructs, Moment, Producer
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import instruction_name
+from caesura.wasm.indices import InstructionIndex, LabelDepth
 from caesura.wasm.module import Module
 
 
@@ -30,7 +31,7 @@ class _Construct:
     """
 
     def __init__(
-        self, start: int, outer_base: int, base: int, params: tuple[int, ...], results: tuple[int, ...]
+        self, start: InstructionIndex, outer_base: int, base: int, params: tuple[int, ...], results: tuple[int, ...]
     ) -> None:
         self.start: Final = start
         self.outer_base: Final = outer_base
@@ -51,27 +52,27 @@ class Control:
         module: Module,
         body: Body,
         stack: OperandStack,
-        producers: Producers,
+        types: OperandTypes,
         crossing: Crossing,
         handoff_loops: set[int] | None,
     ) -> None:
         self._module = module
         self._body = body
         self._stack = stack
-        self._producers = producers
+        self._types = types
         self._crossing = crossing
         self._has_two_bodies = handoff_loops is not None
         self._handoff_loops: set[int] = handoff_loops or set()
         self._actions = ACTION_TABLE.of(body)
         self._open: list[_Construct] = []
-        self._reached: list[int] = []
-        self._regions: set[int] = set()
-        self._without_parameters: set[int] = set()
-        self._else_parameters: dict[int, list[int]] = {}
+        self._reached: list[InstructionIndex] = []
+        self._regions: set[InstructionIndex] = set()
+        self._without_parameters: set[InstructionIndex] = set()
+        self._else_parameters: dict[int, list[Producer]] = {}
         # The operands on the stack at hand-off loops.
         self._below: dict[int, list[int]] = {}
         # What the plan says of the same name.
-        self.dead: dict[int, int] = {}
+        self.dead: dict[int, InstructionIndex] = {}
         self.ends_live = False
 
     def is_open(self) -> bool:
@@ -83,7 +84,7 @@ class Control:
         below = {loop: self._crossing.holding(producers) for loop, producers in self._below.items()}
         return Constructs(self._reached, self._regions, self._without_parameters, self._else_parameters, below)
 
-    def label_types(self, index: int, depth: int) -> tuple[int, ...] | None:
+    def label_types(self, index: int, depth: LabelDepth) -> tuple[int, ...] | None:
         """Return the types that a branch to a label carries, None for the function's own label."""
         if depth < len(self._open):
             construct = self._open[-1 - depth]
@@ -95,7 +96,7 @@ class Control:
     def step(self, index: int, code: int, action: int) -> int:
         """Walk through a control instruction and return the instruction to go on with."""
         if action == actions.CONSTRUCT:
-            return self._start(index, code)
+            return self._start(InstructionIndex(index), code)
         if action == actions.END:
             return self._end(index)
         if action == actions.ELSE:
@@ -113,7 +114,7 @@ class Control:
             kind=instruction_name(code),
         )
 
-    def _start(self, index: int, code: int) -> int:
+    def _start(self, index: InstructionIndex, code: int) -> int:
         body = self._body
         stack = self._stack
         params, results = block_types(self._module, body.immediates[index], body.positions[index] + 1)
@@ -126,7 +127,7 @@ class Control:
             return self._pass(index, len(params), results)
         self._open.append(_Construct(index, stack.base, base, params, results))
         self._reached.append(index)
-        self._crossing.open_construct(stack.base, base, 2 * body.ends[index] + 1)
+        self._crossing.open_construct(stack.base, base, Moment(2 * body.ends[index] + 1))
         stack.base = base
         if index in self._handoff_loops:
             self._below[index] = stack.producers.copy()
@@ -153,8 +154,8 @@ class Control:
         """Put the results of a construct on the stack behind its end."""
         stack = self._stack
         if len(results) > 1:
-            self._producers.note_types(end, results)
-        self._producers.note_opener(end, construct)
+            self._types.note_types(end, results)
+        self._types.note_opener(end, construct)
         stack.push_results(end, len(results))
         stack.fence = end + 1
         if len(stack.producers) == stack.base:
@@ -168,47 +169,48 @@ class Control:
             if action == actions.LOCAL_SET or action == actions.LOCAL_TEE:
                 self._crossing.note_write(self._body.immediates[inside], inside)
 
-    def _start_block(self, index: int, params: tuple[int, ...]) -> None:
+    def _start_block(self, index: InstructionIndex, params: tuple[int, ...]) -> None:
         if params and self._has_two_bodies:
             # The normal body has the block in its place, where some parameters may be on the stack, some not.
             stack = self._stack
-            self._crossing.cross(stack.base, len(stack.producers), 2 * index + 1, forced=True)
+            self._crossing.cross(stack.base, len(stack.producers), Moment(2 * index + 1), forced=True)
             self._without_parameters.add(index)
 
-    def _start_if(self, index: int, params: tuple[int, ...]) -> None:
+    def _start_if(self, index: InstructionIndex, params: tuple[int, ...]) -> None:
         stack = self._stack
         if index in self._body.elses:
             # Both arms need the parameters: the else arm reads them again from the temporaries.
-            self._crossing.cross(stack.base, len(stack.producers), 2 * index + 1, forced=True)
-            self._else_parameters[self._body.elses[index]] = stack.producers[stack.base :]
+            self._crossing.cross(stack.base, len(stack.producers), Moment(2 * index + 1), forced=True)
+            parameters = [Producer(producer) for producer in stack.producers[stack.base :]]
+            self._else_parameters[self._body.elses[index]] = parameters
             self._without_parameters.add(index)
         elif params:
             # The branch around the then arm carries the parameters as results, and gives them again.
             stack.take(len(params))
-            self._producers.note_types(index, params)
+            self._types.note_types(index, params)
             stack.push_results(index, len(params))
 
-    def _start_region(self, index: int, params: tuple[int, ...]) -> None:
+    def _start_region(self, index: InstructionIndex, params: tuple[int, ...]) -> None:
         self._regions.add(index)
         if not params:
             return
         # The parameters cross twice: the landing point before the construct, and the dispatch at its head, where the
         # same temporaries take them in again.
         stack = self._stack
-        self._crossing.cross(stack.base, len(stack.producers), 2 * index, forced=True)
-        self._producers.note_types(index, params)
+        self._crossing.cross(stack.base, len(stack.producers), Moment(2 * index), forced=True)
+        self._types.note_types(index, params)
         for slot in range(len(params)):
-            outer = stack.producers[stack.base + slot]
-            inner = index + slot * SLOT
-            self._crossing.take_over(outer, inner, 2 * index + 1)
+            outer = Producer(stack.producers[stack.base + slot])
+            inner = Producer(index + slot * SLOT)
+            self._crossing.take_over(outer, inner, Moment(2 * index + 1))
             stack.replace(stack.base + slot, inner, index)
 
     def _else(self, index: int) -> int:
         construct = self._open[-1]
         stack = self._stack
         stack.take_to(construct.base)
-        self._producers.note_opener(index, construct.start)
-        self._producers.note_types(index, construct.params)
+        self._types.note_opener(index, construct.start)
+        self._types.note_types(index, construct.params)
         stack.push_results(index, len(construct.params))
         stack.begin_at(index + 1)
         return index + 1
@@ -225,14 +227,14 @@ class Control:
         self._crossing.close_construct()
         if construct.base > construct.outer_base:
             # What stands below is read again here, and the results come on top of it.
-            self._crossing.cross(construct.outer_base, len(stack.producers), 2 * index + 1, forced=False)
+            self._crossing.cross(construct.outer_base, len(stack.producers), Moment(2 * index + 1), forced=False)
         return index + 1
 
     def _leave(self, index: int) -> int:
         body = self._body
         last = len(body.codes) - 1
         if not self._open:
-            self.dead[index + 1] = last
+            self.dead[index + 1] = InstructionIndex(last)
             return last + 1
         start = self._open[-1].start
         boundary = body.ends[start]

@@ -16,10 +16,19 @@ from caesura.analysis.actions import ACTIONS
 from caesura.analysis.body import Body
 from caesura.errors import UnsupportedModule
 from caesura.instrument.plan.operand_stack import OperandStack
-from caesura.instrument.plan.plan import SLOT, CrossingOperands, Saved, instruction_of
-from caesura.instrument.plan.producers import Producers
+from caesura.instrument.plan.operand_types import OperandTypes
+from caesura.instrument.plan.plan import (
+    SLOT,
+    CrossingOperands,
+    Moment,
+    Producer,
+    Saved,
+    Temporary,
+    instruction_of,
+)
 from caesura.instrument.plan.unsaved import type_behind, unsaved_value
 from caesura.wasm.immediates import instruction_name
+from caesura.wasm.indices import LocalIndex
 from caesura.wasm.module import Module
 from caesura.wasm.types import I32, V128
 
@@ -37,22 +46,22 @@ class Crossing:
     """Keeps track of crossing operands during the planner's walk; `results` are the function's."""
 
     def __init__(
-        self, module: Module, body: Body, results: tuple[int, ...], stack: OperandStack, producers: Producers
+        self, module: Module, body: Body, results: tuple[int, ...], stack: OperandStack, types: OperandTypes
     ) -> None:
         self._module = module
         self._results = results
         self._body = body
         self._stack = stack
-        self._producers = producers
-        self._temporaries: dict[int, int] = {}
+        self._types = types
+        self._temporaries: dict[int, Temporary] = {}
         self._temporary_types: list[int] = []
-        self._saved: set[int] = set()
-        self._moved: set[int] = set()
-        self._moved_locals: set[int] = set()
+        self._saved: set[Temporary] = set()
+        self._moved: set[Producer] = set()
+        self._moved_locals: set[LocalIndex] = set()
         self._last_write: dict[int, int] = {}
-        self._last_crossing: dict[int, int] = {}
+        self._last_crossing: dict[Producer, Moment] = {}
         # Temporaries by type and by place among those of this type; and the place of each producer's.
-        self._pool: dict[tuple[int, int], int] = {}
+        self._pool: dict[tuple[int, int], Temporary] = {}
         self._place: dict[int, int] = {}
         # How many temporaries of each type the operands below the innermost construct use; and those around it.
         self._used = [0] * (I32 - V128 + 1)
@@ -63,7 +72,7 @@ class Crossing:
         """Note an instruction that writes a local."""
         self._last_write[local] = index
 
-    def cross(self, low: int, high: int, moment: int, *, forced: bool) -> None:
+    def cross(self, low: int, high: int, moment: Moment, *, forced: bool) -> None:
         """Let the operands from height `low` to `high` cross: they are not on the stack until `moment`.
 
         Where that is `forced` they cannot move, but must be in temporaries.
@@ -71,12 +80,12 @@ class Crossing:
         self._check_work(high - low, moment)
         used = self._used.copy()
         for operand in range(low, high):
-            producer = self._stack.producers[operand]
+            producer = Producer(self._stack.producers[operand])
             self._last_crossing[producer] = moment
             if producer in self._temporaries or forced or not self._move(producer, is_saved=True):
                 self._use(producer, used)
 
-    def cross_site(self, low: int, high: int, moment: int, ignored: int) -> None:
+    def cross_site(self, low: int, high: int, moment: Moment, ignored: int) -> None:
         """Let the operands from height `low` to `high` cross where frames are saved.
 
         Those from `ignored` on go to a call that ignores them in a rewind: frames need not save them.
@@ -84,14 +93,14 @@ class Crossing:
         self._check_work(high - low, moment)
         used = self._used.copy()
         for operand in range(low, high):
-            producer = self._stack.producers[operand]
+            producer = Producer(self._stack.producers[operand])
             self._last_crossing[producer] = moment
             if producer in self._temporaries or not self._move(producer, is_saved=operand < ignored):
                 temporary = self._use(producer, used)
                 if operand < ignored:
                     self._saved.add(temporary)
 
-    def open_construct(self, low: int, high: int, end_moment: int) -> None:
+    def open_construct(self, low: int, high: int, end_moment: Moment) -> None:
         """Let the operands from height `low` to `high` cross a construct with call sites, which is opened now."""
         self._outer_used.append(self._used)
         if low == high:
@@ -99,7 +108,7 @@ class Crossing:
         self.cross_site(low, high, end_moment, high)
         self._used = self._used.copy()
         for operand in range(low, high):
-            producer = self._stack.producers[operand]
+            producer = Producer(self._stack.producers[operand])
             if producer in self._temporaries:
                 self._count(producer, self._used)
 
@@ -107,7 +116,7 @@ class Crossing:
         """Leave the construct that was opened last."""
         self._used = self._outer_used.pop()
 
-    def _check_work(self, crossing: int, moment: int) -> None:
+    def _check_work(self, crossing: int, moment: Moment) -> None:
         """Count operands that cross; raises UnsupportedModule where they are too many."""
         self._work += crossing
         if self._work > _MAXIMUM_WORK:
@@ -118,14 +127,14 @@ class Crossing:
                 kind="too many operands across calls",
             )
 
-    def _use(self, producer: int, used: list[int]) -> int:
+    def _use(self, producer: Producer, used: list[int]) -> Temporary:
         """Return the temporary of an operand, and count it as used."""
         if producer not in self._temporaries:
             self._choose(producer, used)
         self._count(producer, used)
         return self._temporaries[producer]
 
-    def _choose(self, producer: int, used: list[int]) -> None:
+    def _choose(self, producer: Producer, used: list[int]) -> None:
         """Choose a temporary for an operand."""
         value_type = self._saved_type(producer)
         place = used[I32 - value_type]
@@ -142,13 +151,13 @@ class Crossing:
             self._temporaries[producer] = self._pool[(value_type, place)]
         self._place[producer] = place
 
-    def _count(self, producer: int, used: list[int]) -> None:
+    def _count(self, producer: Producer, used: list[int]) -> None:
         """Count an operand's temporary as used."""
         number = I32 - self._temporary_types[self._temporaries[producer]]
         if self._place[producer] >= used[number]:
             used[number] = self._place[producer] + 1
 
-    def _move(self, producer: int, *, is_saved: bool) -> bool:
+    def _move(self, producer: Producer, *, is_saved: bool) -> bool:
         """Move a producer that gives the same value later; return whether it can."""
         if producer >= SLOT:
             return False
@@ -156,32 +165,32 @@ class Crossing:
         code = body.codes[producer]
         action = ACTIONS[code]
         if action == actions.LOCAL_GET or action == actions.LOCAL_TEE:
-            local = body.immediates[producer]
+            local = LocalIndex(body.immediates[producer])
             if self._last_write.get(local, _NEVER) > producer:
                 return False
             if is_saved:
                 self._moved_locals.add(local)
         elif action == actions.GLOBAL_GET:
-            if self._producers.is_mutable_global(producer):
+            if self._types.is_mutable_global(producer):
                 return False
         elif action != actions.CONSTANT:
             return False
         self._moved.add(producer)
         return True
 
-    def _new_temporary(self, value_type: int) -> int:
+    def _new_temporary(self, value_type: int) -> Temporary:
         self._temporary_types.append(value_type)
-        return len(self._temporary_types) - 1
+        return Temporary(len(self._temporary_types) - 1)
 
-    def take_over(self, outer: int, inner: int, moment: int) -> None:
+    def take_over(self, outer: Producer, inner: Producer, moment: Moment) -> None:
         """Let a producer inside a construct use the temporary of the one outside that it goes on from."""
         self._temporaries[inner] = self._temporaries[outer]
         self._place[inner] = self._place[outer]
         self._last_crossing[inner] = moment
 
-    def _saved_type(self, producer: int) -> int:
+    def _saved_type(self, producer: Producer) -> int:
         """Return the type of an operand; raises UnsupportedModule where frames cannot hold it."""
-        value_type = self._producers.type_of(producer)
+        value_type = self._types.type_of(producer)
         if V128 <= value_type <= I32:
             return value_type
         index = instruction_of(producer)
@@ -189,30 +198,30 @@ class Crossing:
         origin = instruction_name(self._body.codes[index])
         raise unsaved_value("a value", known, self._body.positions[index], origin)
 
-    def holding(self, producers: list[int]) -> tuple[set[int], set[int]]:
+    def holding(self, producers: list[int]) -> tuple[set[Temporary], set[LocalIndex]]:
         """Return the temporaries and the locals that hold some operands, when it is known which could move."""
-        temporaries: set[int] = set()
-        locals_: set[int] = set()
+        temporaries: set[Temporary] = set()
+        locals_: set[LocalIndex] = set()
         for producer in producers:
             if producer in self._temporaries:
                 temporaries.add(self._temporaries[producer])
             elif ACTIONS[self._body.codes[producer]] in (actions.LOCAL_GET, actions.LOCAL_TEE):
-                locals_.add(self._body.immediates[producer])
+                locals_.add(LocalIndex(self._body.immediates[producer]))
         return temporaries, locals_
 
     def operands(self) -> CrossingOperands:
         """Return how the operands cross, when the walk is over."""
-        return CrossingOperands(self._temporaries, self._moved, self._reads(), self._producers.several)
+        return CrossingOperands(self._temporaries, self._moved, self._reads(), self._types.several)
 
     def saved(self) -> Saved:
         """Return what frames have to hold for them."""
         return Saved(self._temporary_types, self._saved, self._moved_locals)
 
-    def _reads(self) -> dict[int, list[int]]:
+    def _reads(self) -> dict[int, list[Producer]]:
         """Return, for each moment, whose values are read again then."""
         order = [(instruction_of(producer), producer // SLOT, producer) for producer in self._last_crossing]
         order.sort()
-        reads: dict[int, list[int]] = {}
+        reads: dict[int, list[Producer]] = {}
         for _, _, producer in order:
             moment = self._last_crossing[producer]
             if moment in reads:

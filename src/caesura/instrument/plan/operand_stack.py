@@ -1,7 +1,7 @@
 """The abstract operand stack of the planner's walk, and how far back code can be run again.
 
 Of each operand only its producer, the last read of mutable state that went into it, and its first instruction are kept,
-since five in six operands never cross; types are looked up for those that do (see `producers`).
+since five in six operands never cross; types are looked up for those that do (see `operand_types`).
 """
 
 from __future__ import annotations

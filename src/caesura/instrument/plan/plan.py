@@ -1,22 +1,29 @@
 """The plan of one function: what the planner found out, and what the bodies are written from.
 
-Two ways to say where. A *moment* stands between instructions: before instruction i is 2 * i, behind it is 2 * i + 1. A
-*producer* names an operand by what gave it: the index of the instruction, plus SLOT times the number of its result.
-
 Plans are named tuples: nobody can change them, as with frozen dataclasses, which take three times as long to make
 (with all that is made for each function, 2.5% of the time that transforming a module takes, compiled).
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NewType
 
+from caesura.wasm.indices import InstructionIndex, LocalIndex
+
+# A place between instructions: before instruction i is 2 * i, behind it is 2 * i + 1.
+Moment = NewType("Moment", int)
+
+# An operand, named by what gave it: the index of the instruction, plus SLOT times the number of its result.
+Producer = NewType("Producer", int)
 SLOT: Final = 1 << 32
 
+# A temporary local, counted from 0; `frames.frame` says which local it is.
+Temporary = NewType("Temporary", int)
 
-def instruction_of(producer: int) -> int:
+
+def instruction_of(producer: Producer) -> InstructionIndex:
     """Return the instruction that gives an operand."""
-    return producer & (SLOT - 1)
+    return InstructionIndex(producer & (SLOT - 1))
 
 
 class CallSites(NamedTuple):
@@ -27,10 +34,10 @@ class CallSites(NamedTuple):
     * `ignored_reads`: reads of locals, behind landing points, for arguments that the callee ignores in a rewind.
     """
 
-    calls: list[int]
-    landings: list[int]
+    calls: list[InstructionIndex]
+    landings: list[InstructionIndex]
     operands_behind: list[int]
-    ignored_reads: set[int]
+    ignored_reads: set[InstructionIndex]
 
 
 class Constructs(NamedTuple):
@@ -42,11 +49,11 @@ class Constructs(NamedTuple):
     * `below`: hand-off loop → temporaries and locals that hold operands below it.
     """
 
-    reached: list[int]
-    regions: set[int]
-    without_parameters: set[int]
-    else_parameters: dict[int, list[int]]
-    below: dict[int, tuple[set[int], set[int]]]
+    reached: list[InstructionIndex]
+    regions: set[InstructionIndex]
+    without_parameters: set[InstructionIndex]
+    else_parameters: dict[int, list[Producer]]
+    below: dict[int, tuple[set[Temporary], set[LocalIndex]]]
 
 
 class CrossingOperands(NamedTuple):
@@ -58,9 +65,9 @@ class CrossingOperands(NamedTuple):
     * `several`: the types of what an instruction gives, where it gives more than one value.
     """
 
-    temporaries: dict[int, int]
-    moved: set[int]
-    reads: dict[int, list[int]]
+    temporaries: dict[int, Temporary]
+    moved: set[Producer]
+    reads: dict[int, list[Producer]]
     several: dict[int, tuple[int, ...]]
 
 
@@ -72,8 +79,8 @@ class Saved(NamedTuple):
     """
 
     temporary_types: list[int]
-    temporaries: set[int]
-    locals: set[int]
+    temporaries: set[Temporary]
+    locals: set[LocalIndex]
 
 
 class Plan(NamedTuple):
@@ -87,5 +94,5 @@ class Plan(NamedTuple):
     constructs: Constructs
     crossing: CrossingOperands
     saved: Saved
-    dead: dict[int, int]
+    dead: dict[int, InstructionIndex]
     ends_live: bool

@@ -18,9 +18,9 @@ from caesura.errors import MalformedModule
 from caesura.instrument.plan.control import Control
 from caesura.instrument.plan.crossing import Crossing
 from caesura.instrument.plan.operand_stack import NO_READ, OperandStack
-from caesura.instrument.plan.plan import SLOT, CallSites, Plan, Saved, instruction_of
-from caesura.instrument.plan.producers import Producers
-from caesura.wasm.indices import FunctionIndex
+from caesura.instrument.plan.operand_types import OperandTypes
+from caesura.instrument.plan.plan import SLOT, CallSites, Moment, Plan, Producer, Saved, instruction_of
+from caesura.wasm.indices import FunctionIndex, InstructionIndex, LabelDepth
 from caesura.wasm.instructions import RESULTS
 from caesura.wasm.module import Module
 
@@ -74,17 +74,17 @@ class _Walk:
         self._exact = exact_arguments
         self._restores_nothing = restores_nothing
         self._stack = OperandStack()
-        self._producers = Producers(module, body)
-        self._crossing = Crossing(module, body, results, self._stack, self._producers)
-        self._control = Control(module, body, self._stack, self._producers, self._crossing, handoff_loops)
+        self._types = OperandTypes(module, body)
+        self._crossing = Crossing(module, body, results, self._stack, self._types)
+        self._control = Control(module, body, self._stack, self._types, self._crossing, handoff_loops)
         # What each instruction does to the operand stack.
         self._actions = ACTION_TABLE.of(body)
         self._last_read: dict[int, int] = {}
         # What the plan says of call sites.
-        self._calls: list[int] = []
-        self._landings: list[int] = []
+        self._calls: list[InstructionIndex] = []
+        self._landings: list[InstructionIndex] = []
         self._operands_behind: list[int] = []
-        self._ignored_reads: set[int] = set()
+        self._ignored_reads: set[InstructionIndex] = set()
 
     def plan(self) -> Plan:
         """Return the plan, when the walk is over."""
@@ -168,7 +168,7 @@ class _Walk:
                     next_site += 1
                 self._call(index, action, is_site=next_site < len(sites) and sites[next_site] == index)
             elif action == actions.GLOBAL_GET:
-                stack.push(index, index if self._producers.is_mutable_global(index) else NO_READ, index)
+                stack.push(index, index if self._types.is_mutable_global(index) else NO_READ, index)
             elif action == actions.TRAPPING or action == actions.READ or action == actions.READ_TRAPPING:
                 self._read_or_trap(index, code, action)
             elif action == actions.DROP:
@@ -195,7 +195,7 @@ class _Walk:
 
         A landing point cannot stand between the two: they are not run again.
         """
-        self._producers.note_types(index, types)
+        self._types.note_types(index, types)
         self._stack.push(index + SLOT, NO_READ, index)
         self._stack.fence = index + 1
 
@@ -226,18 +226,18 @@ class _Walk:
         stack = self._stack
         read = max(stack.reads[-1], stack.reads[-2], stack.reads[-3])
         start = stack.starts[-3]
-        self._producers.note_select(index, stack.producers[-3])
+        self._types.note_select(index, stack.producers[-3])
         stack.take(3)
         stack.push(index, read, start)
 
     def _branch_if(self, index: int) -> None:
         stack = self._stack
         stack.take(1)
-        types = self._control.label_types(index, self._body.immediates[index])
+        types = self._control.label_types(index, LabelDepth(self._body.immediates[index]))
         if types is None:
             types = self._results
         if types:
-            self._producers.note_branch(index, types)
+            self._types.note_branch(index, types)
             stack.take(len(types))
             stack.push_results(index, len(types))
         stack.fence = index + 1
@@ -263,7 +263,7 @@ class _Walk:
         stack.take(taken)
         stack.fence = index + 1
         if len(definition.results) > 1:
-            self._producers.note_types(index, definition.results)
+            self._types.note_types(index, definition.results)
         stack.push_results(index, len(definition.results))
         if is_site:
             self._operands_behind.append(len(stack.producers) - stack.base)
@@ -286,23 +286,23 @@ class _Walk:
             lowest -= 1
         landing = starts[lowest] if lowest < height else index
         if lowest > stack.base:
-            self._crossing.cross_site(stack.base, lowest, 2 * landing, arguments)
+            self._crossing.cross_site(stack.base, lowest, Moment(2 * landing), arguments)
         for operand in range(max(lowest, arguments), height):
-            self._ignore_reads(starts[operand], stack.producers[operand])
+            self._ignore_reads(starts[operand], Producer(stack.producers[operand]))
         number = len(self._calls)
         if number & _SITES_UNCHECKED == 0:
             check_sites(number, self._body.positions[-1] - self._body.code_start, self._body.code_start)
-        self._calls.append(index)
-        self._landings.append(landing)
+        self._calls.append(InstructionIndex(index))
+        self._landings.append(InstructionIndex(landing))
 
-    def _ignore_reads(self, start: int, producer: int) -> None:
+    def _ignore_reads(self, start: int, producer: Producer) -> None:
         """Note the reads of locals for an argument that is ignored, where nothing else depends on them."""
         actions_of = self._actions
-        reads: list[int] = []
+        reads: list[InstructionIndex] = []
         for index in range(start, instruction_of(producer) + 1):
             action = actions_of[index]
             if action == actions.LOCAL_GET:
-                reads.append(index)
+                reads.append(InstructionIndex(index))
             elif action != actions.CONSTANT and action != actions.PURE and action != actions.SELECT:
                 return
         self._ignored_reads.update(reads)

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from caesura.analysis.body import Body
 from caesura.wasm import opcodes as op
+from caesura.wasm.indices import InstructionIndex
 
 FUNCTION: Final = 0
 LOOP: Final = 1
@@ -33,9 +34,6 @@ ELSE_ARM: Final = 3
 # A label opened at a region's head: the moment where it ends, what for, and which site, region or construct.
 Opening = tuple[int, int, int]
 
-# Where a region's head sends a frame: LANDING and a site, or INNER_REGION and a region.
-Destination = tuple[int, int]
-
 # The first instruction of a group, and the one behind it.
 Group = tuple[int, int]
 
@@ -45,16 +43,21 @@ class Region(NamedTuple):
 
     `start` is the instruction that opens it, that a group starts with, or START_OF_BODY; `parent` the region around it
     (the function's is its own). `openings` are the labels to open at its head, outermost first. A landing point just
-    behind the head needs none, nor does a region whose call sites are all dead code. `destinations` are its call sites
-    and then the regions directly inside, in the order of their numbers; `numbers` those of all call sites in it.
+    behind the head needs none, nor does a region whose call sites are all dead code. `sites` are its own call sites and
+    `inner` the regions directly inside, both in the order of their numbers; `numbers` has those of all sites in it.
     """
 
     kind: int
     start: int
     parent: int
     openings: list[Opening]
-    destinations: list[Destination]
+    sites: list[int]
+    inner: list[int]
     numbers: range
+
+    def destinations(self) -> int:
+        """Return how many places its head sends frames to."""
+        return len(self.sites) + len(self.inner)
 
 
 class Layout(NamedTuple):
@@ -68,7 +71,7 @@ class Layout(NamedTuple):
 
     regions: list[Region]
     heads: dict[int, int]
-    landings: list[int]
+    landings: list[InstructionIndex]
     site_regions: list[int]
     numbers: list[int]
     dispatching: list[bool]
@@ -86,14 +89,14 @@ class Layout(NamedTuple):
 
     def needs_number(self, region: int) -> bool:
         """Tell whether a region's dispatch has more than one place to go."""
-        return len(self.regions[region].destinations) > 1
+        return self.regions[region].destinations() > 1
 
 
 def lay_out(
     body: Body,
-    constructs: list[int],
-    regions: set[int],
-    landings: list[int],
+    constructs: list[InstructionIndex],
+    regions: set[InstructionIndex],
+    landings: list[InstructionIndex],
     first_number: int,
     groups: list[Group] | None = None,
 ) -> Layout:
@@ -106,7 +109,8 @@ def lay_out(
     builder = _Builder(body, landings)
     builder.add_regions(regions, groups or [])
     builder.open_blocks(constructs, regions)
-    builder.find_destinations()
+    builder.land()
+    builder.enter_inner_regions()
     builder.number(first_number)
     return builder.layout()
 
@@ -119,7 +123,7 @@ class _Builder:
     `lows` the number of the first of these.
     """
 
-    def __init__(self, body: Body, landings: list[int]) -> None:
+    def __init__(self, body: Body, landings: list[InstructionIndex]) -> None:
         self._body = body
         self._landings = landings
         self._kinds = [FUNCTION]
@@ -128,13 +132,15 @@ class _Builder:
         self._parents = [0]
         self._firsts = [0]
         self._openings: list[list[Opening]] = [[]]
-        self._destinations: list[list[Destination]] = [[]]
+        self._sites: list[list[int]] = [[]]
+        self._inner: list[list[int]] = [[]]
+        self._dispatching = [False]
         self._site_regions: list[int] = []
         self._totals: list[int] = []
         self._lows: list[int] = []
         self._numbers: list[int] = []
 
-    def add_regions(self, constructs: set[int], groups: list[Group]) -> None:
+    def add_regions(self, constructs: set[InstructionIndex], groups: list[Group]) -> None:
         """Add constructs that are regions, and groups."""
         body = self._body
         found = [(2 * start, -end, GROUP) for start, end in groups]
@@ -152,9 +158,11 @@ class _Builder:
             self._parents.append(parent)
             self._firsts.append((head + 1) >> 1)
             self._openings.append([])
-            self._destinations.append([])
+            self._sites.append([])
+            self._inner.append([])
+            self._dispatching.append(False)
 
-    def _around(self, instructions: list[int]) -> list[int]:
+    def _around(self, instructions: list[InstructionIndex]) -> list[int]:
         """Return, for each instruction (ascending), the innermost region that it stands in."""
         count = len(self._heads)
         if count == 1:
@@ -171,7 +179,7 @@ class _Builder:
             found.append(innermost)
         return found
 
-    def open_blocks(self, constructs: list[int], regions: set[int]) -> None:
+    def open_blocks(self, constructs: list[InstructionIndex], regions: set[InstructionIndex]) -> None:
         """Open labels for the constructs that are no regions."""
         body = self._body
         around = self._around(constructs)
@@ -187,64 +195,57 @@ class _Builder:
             if construct == self._firsts[region] and body.codes[construct] == op.BLOCK:
                 self._firsts[region] = construct + 1
 
-    def find_destinations(self) -> None:
-        """Find out where each region's head sends frames: own call sites first, then inner regions by size."""
-        parents = self._parents
-        self._totals = [0] * len(parents)
+    def land(self) -> None:
+        """Find the region of each landing point, and open labels for them."""
         self._site_regions = self._around(self._landings)
         for site in range(len(self._landings)):
             region = self._site_regions[site]
-            self._destinations[region].append((LANDING, site))
-            self._totals[region] += 1
+            self._sites[region].append(site)
+            self._open(region, self._landings[site], LANDING, site)
+
+    def enter_inner_regions(self) -> None:
+        """Count the call sites in each region, order inner regions by that, and open labels for them."""
+        parents = self._parents
+        self._totals = [len(sites) for sites in self._sites]
         for region in range(len(parents) - 1, 0, -1):
             self._totals[parents[region]] += self._totals[region]
-        by_size = [(self._totals[region], region) for region in range(1, len(parents))]
+        by_size = [(self._totals[region], region) for region in range(1, len(parents)) if self._totals[region] > 0]
         by_size.sort()
-        for total, region in by_size:
-            if total > 0:
-                self._destinations[parents[region]].append((INNER_REGION, region))
+        for _, region in by_size:
+            self._inner[parents[region]].append(region)
+            self._open(parents[region], self._heads[region] >> 1, INNER_REGION, region)
+
+    def _open(self, region: int, instruction: int, kind: int, which: int) -> None:
+        """Open a label before an instruction, unless that is the region's first one, or stands before it."""
+        first = self._firsts[region]
+        if instruction != first:
+            self._dispatching[region] = True
+            if instruction > first:
+                self._openings[region].append((2 * instruction, kind, which))
 
     def number(self, first_number: int) -> None:
-        """Number the call sites: each region's in the order of its destinations."""
+        """Number the call sites: each region's own ones first, then those of its inner regions."""
         self._numbers = [0] * len(self._landings)
         self._lows = [first_number] * len(self._heads)
         for region in range(len(self._heads)):
             number = self._lows[region]
-            for kind, which in self._destinations[region]:
-                if kind == LANDING:
-                    self._numbers[which] = number
-                    number += 1
-                else:
-                    self._lows[which] = number
-                    number += self._totals[which]
+            for site in self._sites[region]:
+                self._numbers[site] = number
+                number += 1
+            for inner in self._inner[region]:
+                self._lows[inner] = number
+                number += self._totals[inner]
 
     def layout(self) -> Layout:
         """Return the finished layout."""
-        places = range(len(self._heads))
-        dispatching = [self._open_destinations(place) for place in places]
         return Layout(
-            [self._region(place) for place in places],
+            [self._region(place) for place in range(len(self._heads))],
             {self._heads[place]: place for place in range(1, len(self._heads))},
             self._landings,
             self._site_regions,
             self._numbers,
-            dispatching,
+            self._dispatching,
         )
-
-    def _open_destinations(self, region: int) -> bool:
-        """Open labels for a region's destinations; return whether its head needs code that looks where to land.
-
-        What stands at its first instruction, or before it, needs no label.
-        """
-        first = self._firsts[region]
-        dispatches = False
-        for kind, which in self._destinations[region]:
-            instruction = self._landings[which] if kind == LANDING else self._heads[which] >> 1
-            if instruction != first:
-                dispatches = True
-                if instruction > first:
-                    self._openings[region].append((2 * instruction, kind, which))
-        return dispatches
 
     def _region(self, place: int) -> Region:
         openings = self._openings[place]
@@ -256,6 +257,7 @@ class _Builder:
             self._heads[place] >> 1,
             self._parents[place],
             openings,
-            self._destinations[place],
+            self._sites[place],
+            self._inner[place],
             range(low, low + self._totals[place]),
         )

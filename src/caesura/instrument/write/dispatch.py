@@ -255,8 +255,11 @@ class Dispatcher:
     def lands_at_head(self, region: Region) -> bool:
         """Tell whether a frame lands at a region's head, the labels opened there being known."""
         labels = self.labels
-        for kind, which in region.destinations:
-            if (labels.sites[which] if kind == LANDING else labels.regions[which]) == AT_HEAD:
+        for site in region.sites:
+            if labels.sites[site] == AT_HEAD:
+                return True
+        for inner in region.inner:
+            if labels.regions[inner] == AT_HEAD:
                 return True
         return False
 
@@ -264,10 +267,13 @@ class Dispatcher:
         """Return (label index, how many site numbers) for each own site and each inner region, in number order."""
         labels = self.labels
         groups: list[tuple[int, int]] = []
-        for kind, which in region.destinations:
-            height = labels.sites[which] if kind == LANDING else labels.regions[which]
+        for site in region.sites:
+            height = labels.sites[site]
+            groups.append((head if height == AT_HEAD else labels.depth(height), 1))
+        for inner in region.inner:
+            height = labels.regions[inner]
             target = head if height == AT_HEAD else labels.depth(height)
-            groups.append((target, 1 if kind == LANDING else len(self.layout.regions[which].numbers)))
+            groups.append((target, len(self.layout.regions[inner].numbers)))
         return groups
 
 

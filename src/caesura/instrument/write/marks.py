@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.instrument.plan.plan import instruction_of
+from caesura.instrument.plan.plan import Producer, instruction_of
 from caesura.instrument.plan.regions import Layout
 from caesura.instrument.write.controls import IS_CONTROL
 from caesura.instrument.write.planning import PlannedFunction
@@ -43,8 +43,8 @@ def mark_instructions(planned: PlannedFunction, layout: Layout) -> bytes:
             marks[head >> 1] |= LANDING
     for producer in plan.crossing.moved:
         marks[producer] |= MOVED
-    for producer in plan.crossing.temporaries:
-        index = instruction_of(producer)
+    for given in plan.crossing.temporaries:
+        index = instruction_of(Producer(given))
         if index not in plan.constructs.regions:  # parameters of regions are taken in at the region's head
             marks[index] |= SPILLED
     for behind in plan.dead:

@@ -66,7 +66,9 @@ class Rewriter:
         self._constructs: list[int] = [-1]
         # The call site that is written next.
         self._next_site = 0
-        self._site_of_landing = {self._layout.landings[site]: site for site in range(len(self._layout.landings))}
+        self._site_of_landing: dict[int, int] = {
+            self._layout.landings[site]: site for site in range(len(self._layout.landings))
+        }
         self._copied = 0
         # Whether control can reach the place that is being written.
         self._live = True

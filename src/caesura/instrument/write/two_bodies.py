@@ -31,6 +31,7 @@ from caesura.instrument.frames.pads import ONE_PAD, Pads, group_by_live
 from caesura.instrument.plan.plan import Plan
 from caesura.instrument.plan.regions import Layout, lay_out
 from caesura.wasm import opcodes as op
+from caesura.wasm.indices import InstructionIndex
 
 
 class HandoffLoop(NamedTuple):
@@ -112,13 +113,13 @@ def normal_layout(body: Body, handoff_loops: list[int]) -> Layout:
     """Return where the normal body lands frames: at the heads of the hand-off loops (ascending)."""
     around = _around(body, handoff_loops)
     regions = {construct for construct in around if body.codes[construct] == op.LOOP}
-    return lay_out(body, around, regions, [loop + 1 for loop in handoff_loops], 1)
+    return lay_out(body, around, regions, [InstructionIndex(loop + 1) for loop in handoff_loops], 1)
 
 
-def _around(body: Body, loops: list[int]) -> list[int]:
+def _around(body: Body, loops: list[int]) -> list[InstructionIndex]:
     """Return the hand-off loops and all constructs around them, in code order."""
-    chosen: set[int] = set()
-    opened: list[int] = []
+    chosen: set[InstructionIndex] = set()
+    opened: list[InstructionIndex] = []
     next_loop = 0
     for construct in sorted(body.with_sites):
         while opened and body.ends[opened[-1]] < construct:

@@ -1,6 +1,6 @@
-"""The types of what producers give: found from the code, and from what the planner's walk notes on the way.
+"""The types of operands, by what gave them: found from the code, and from what the planner's walk notes on the way.
 
-The planner does not type operands: only those that cross need types.
+The planner does not type all operands: only those that cross need types.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from caesura.analysis import actions
 from caesura.analysis.actions import ACTIONS
 from caesura.analysis.body import Body, block_types
 from caesura.errors import InternalError, MalformedModule
-from caesura.instrument.plan.plan import SLOT, instruction_of
+from caesura.instrument.plan.plan import SLOT, Producer, instruction_of
 from caesura.wasm.immediates import instruction_name
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.instructions import ADDRESS, RESULTS
@@ -17,8 +17,8 @@ from caesura.wasm.module import Module
 from caesura.wasm.types import I32, I64
 
 
-class Producers:
-    """What is known of the instructions that give operands.
+class OperandTypes:
+    """What gives which type.
 
     The walk notes the types of what gives `several` values, the first operand of each untyped `select`, the types that
     a `br_if` gives again, and the construct that an `end` or `else` belongs to.
@@ -62,7 +62,7 @@ class Producers:
         body = self._body
         while producer in self._selected:
             producer = self._selected[producer]
-        index = instruction_of(producer)
+        index = instruction_of(Producer(producer))
         if index in self.several:
             return self.several[index][producer // SLOT]
         code = body.codes[index]
