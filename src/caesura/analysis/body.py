@@ -22,6 +22,7 @@ from caesura.wasm.immediates import (
     FORM_NONE,
     FORM_TRY_TABLE,
     FORM_TWO_LEBS,
+    FORM_UNKNOWN,
     FORMS,
     read_prefixed,
     skip_immediates,
@@ -266,7 +267,7 @@ def _read_code(
                 if is_site and not allow_tail_calls:
                     raise _refuse_tail_call(opcode)
                 continue
-        elif form < 0:
+        elif form == FORM_UNKNOWN:
             raise unknown_opcode(code, opcode)
         else:
             immediates.append(0)

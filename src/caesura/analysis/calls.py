@@ -10,8 +10,9 @@ Calls that cannot be reached do not count: from an instruction that never goes o
 
 A call through a table that only the module itself can change is noted with the table, the type and, where an
 `i32.const` stands right before it, the index; with what changes tables, `closed_tables` makes functions of that.
-Looking out for the `i32.const` in the hot loop would cost every instruction something. So calls whose preceding bytes
-look like one are read again, together, once the body is through; bytes that only look so may belong to anything.
+Remembering the instruction before each call would slow down the loop over all instructions. So the loop looks only at
+the bytes before a call. Where they could be an `i32.const`, but may as well be the end of another instruction, the body
+is read a second time, up to its last such call.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from caesura.wasm.immediates import (
     FORM_NONE,
     FORM_TRY_TABLE,
     FORM_TWO_LEBS,
+    FORM_UNKNOWN,
     FORMS,
     read_instruction,
     read_prefixed,
@@ -52,6 +54,12 @@ _TABLE_INIT: Final = 37
 
 # What the forms of immediates become where an instruction is looked at.
 _OWN_FORM_OF: Final = {FORM_NONE: _CONTROL, FORM_LEB: _CONTROL_LEB, FORM_TWO_LEBS: _TABLE_CALL}
+
+# No function has called this one so far.
+_NOBODY: Final = -1
+
+# Stands for the depth of code that cannot be reached where code can be.
+_REACHABLE: Final = -1
 
 # An index that is not known before the program runs.
 ANY_INDEX: Final = -1
@@ -93,7 +101,7 @@ class CallGraph:
     call, or ANY_INDEX; `table_callees` has, by own index, the numbers of those that a function makes.
     `changed_tables` are the tables that get references by `table.set`, `table.grow` or `table.fill`; `copies` has
     (target, source) of each `table.copy`, `inits` (table, element segment) of each `table.init`. `referring` are the
-    own functions, ascending, that make references of imported functions, be it in code that cannot be reached.
+    own functions, ascending, that make references of imported functions, also in code that cannot be reached.
     """
 
     def __init__(self, own_functions: int, private_tables: list[bool]) -> None:
@@ -122,7 +130,7 @@ def read_calls(module: Module) -> CallGraph:
     own = len(module.body_starts)
     graph = CallGraph(own, private_tables(module))
     functions = len(module.function_types)
-    last_caller = [-1] * functions
+    last_caller = [_NOBODY] * functions
     for number in range(own):
         caller = OwnFunction(number)
         try:
@@ -160,7 +168,7 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
     private = graph.private_tables
     perhaps_constant: list[int] = []
     depth = 0
-    dead = -1  # how many constructs are open around code that cannot be reached; -1 where it can be
+    dead = _REACHABLE  # how many constructs are open around code that cannot be reached
     position = skip_locals(data, module.body_starts[caller])
     while position < end:
         opcode = position
@@ -186,14 +194,14 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
             if code == op.CALL or code == op.RETURN_CALL:
                 if value >= functions:
                     raise MalformedModule(f"call of function {value}, but the module has {functions}", opcode)
-                if last_caller[value] != caller and dead < 0:
+                if last_caller[value] != caller and dead == _REACHABLE:
                     last_caller[value] = caller
                     callees.append(FunctionIndex(value))
             elif code == op.BR_IF or code == op.BR:
                 if value > depth:
                     raise _bad_label(value, depth, opcode)
             elif code == op.CALL_REF or code == op.RETURN_CALL_REF:
-                if dead < 0:
+                if dead == _REACHABLE:
                     graph.indirect[caller] = True
             elif flows[code] == table.FLOW_BRANCH_ON:
                 if value > depth:
@@ -203,25 +211,25 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
                 if depth < 0 or value > depth:
                     raise _bad_label(value, depth, opcode)
                 if depth < dead:
-                    dead = -1
+                    dead = _REACHABLE
             elif code == op.CATCH and depth == dead:
-                dead = -1
+                dead = _REACHABLE
             elif code == op.REF_FUNC and value < module.imported_functions:
                 if not graph.referring or graph.referring[-1] != caller:
                     graph.referring.append(caller)
-            if dead < 0 and flows[code] >= table.FLOW_BRANCH:
+            if dead == _REACHABLE and flows[code] >= table.FLOW_BRANCH:
                 dead = depth
         elif form == _CONTROL:
             if code == op.END:
                 depth -= 1
                 if depth < dead:
-                    dead = -1
+                    dead = _REACHABLE
                 if depth < 0:
                     break
             elif code == op.ELSE or code == op.CATCH_ALL:
                 if depth == dead:
-                    dead = -1
-            elif dead < 0:
+                    dead = _REACHABLE
+            elif dead == _REACHABLE:
                 dead = depth
         elif form == FORM_BLOCK:
             depth += 1
@@ -236,12 +244,12 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
             if count >= graph.largest_tables[caller]:
                 graph.largest_tables[caller] = count + 1
             position = _read_labels(data, position, depth)
-            if dead < 0:
+            if dead == _REACHABLE:
                 dead = depth
         elif form == _TABLE_CALL:
             type_index, position = read_u32(data, position)
             table_index, position = read_u32(data, position)
-            if dead < 0:
+            if dead == _REACHABLE:
                 if table_index >= len(private) or not private[table_index]:
                     graph.indirect[caller] = True
                 elif _may_follow_constant(data, opcode):
@@ -253,7 +261,7 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
         elif form == FORM_TRY_TABLE:
             depth += 1
             position = skip_immediates(data, position, form)
-        elif form < 0:
+        elif form == FORM_UNKNOWN:
             raise unknown_opcode(code, opcode)
         elif form >= _TABLE_CHANGE:
             position = _read_change(data, position, form, graph)

@@ -1,10 +1,10 @@
 """Which functions can be entered by others than instrumented functions: by hosts, or by code that is not instrumented.
 
 Only these can be called while the guest unwinds, and have to leave at once then: an instrumented caller returns itself
-as soon as it finds the guest unwinding. What has no frame (see `wrappers`) has no such code either: it passes on also
-that it was entered from outside. Exported functions count, the start function, every function that a reference
-can be made of (in tables, globals and element segments, which is where `ref.func` in code must be declared too), and
-what is called by functions that are not instrumented.
+as soon as it finds the guest unwinding. A function without a frame (see `wrappers`) has no code that leaves; so where
+it can be entered from outside, what it calls can be too. Exported functions count, the start function, every function
+that a reference can be made of (in tables, globals and element segments, which is where `ref.func` in code must be
+declared too), and what is called by functions that are not instrumented.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ innermost loops without call sites are found here too, since functions with two 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from caesura.analysis.body import Body
 from caesura.analysis.code_table import CodeTable
@@ -37,21 +36,20 @@ _LOOKED_AT: Final = CodeTable(
 _NO_LOOP: Final = -1
 
 
-@dataclass
 class _Loop:
     """A loop: where it starts, the loop around it (its place among all, or _NO_LOOP), whether it stands in a try, how
     many call sites it holds, and whether it directly contains a br_table with many targets.
     """
 
-    start: int
-    parent: int
-    in_try: bool
-    sites: int = 0
-    has_switch: bool = False
+    def __init__(self, start: int, parent: int, *, in_try: bool) -> None:
+        self.start = start
+        self.parent = parent
+        self.in_try = in_try
+        self.sites = 0
+        self.has_switch = False
 
 
-@dataclass(frozen=True)
-class LoopFacts:
+class LoopFacts(NamedTuple):
     """How many call sites stand in loops, how many of them call through tables, and how many stand in one loop that
     directly contains a switch.
     """
@@ -152,7 +150,7 @@ def _loops(data: bytes, body: Body) -> list[_Loop]:
         innermost = open_loops[-1] if open_loops else _NO_LOOP
         in_try = open_tries[-1] if open_tries else False
         if flow == FLOW_LOOP:
-            loops.append(_Loop(index, innermost, in_try))
+            loops.append(_Loop(index, innermost, in_try=in_try))
             open_ends.append(body.ends[index])
             open_loops.append(len(loops) - 1)
             open_tries.append(in_try)

@@ -9,14 +9,13 @@ read at all counts as live: correct, and linear.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from caesura.analysis.body import Body
 from caesura.analysis.code_table import CodeTable
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
-from caesura.wasm.indices import InstructionIndex
+from caesura.wasm.indices import InstructionIndex, LocalIndex
 from caesura.wasm.instructions import (
     CODES,
     EFFECTS,
@@ -56,17 +55,16 @@ _MAXIMUM_PASSES: Final = 24
 _MAXIMUM_BITS: Final = 1 << 31
 
 
-@dataclass(frozen=True)
-class Liveness:
+class Liveness(NamedTuple):
     """`landings` are the locals live at any landing point, `heads` those live at the head of each loop, ascending.
 
     `each_landing` has the locals live at each landing point, and `all_heads` those at the heads of all loops (those
     that have any), as bits; both are empty where all count as live everywhere.
     """
 
-    landings: list[int]
+    landings: list[LocalIndex]
     each_landing: list[int]
-    heads: dict[int, list[int]]
+    heads: dict[int, list[LocalIndex]]
     all_heads: dict[int, int]
 
 
@@ -102,15 +100,15 @@ def live_locals(
     return _all_read(body, roles, loops)
 
 
-def _bits(mask: int, count: int) -> list[int]:
-    return [local for local in range(count) if mask >> local & 1]
+def _bits(mask: int, count: int) -> list[LocalIndex]:
+    return [LocalIndex(local) for local in range(count) if mask >> local & 1]
 
 
 def _all_read(body: Body, roles: bytes, loops: set[int]) -> Liveness:
-    read: set[int] = set()
+    read: set[LocalIndex] = set()
     for index in range(len(roles)):
         if roles[index] == _GET:
-            read.add(body.immediates[index])
+            read.add(LocalIndex(body.immediates[index]))
     everything = sorted(read)
     return Liveness(everything, [], dict.fromkeys(loops, everything), {})
 

@@ -13,6 +13,7 @@ from caesura.analysis.body import Body
 from caesura.analysis.code_table import CodeTable
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
+from caesura.wasm.indices import LabelDepth
 from caesura.wasm.leb128 import read_u32
 
 _FLOW_TABLE: Final = CodeTable(table.FLOWS)
@@ -93,12 +94,12 @@ class _Walk:
             count, position = read_u32(self._data, self._body.positions[index] + 1)
             for _ in range(count + 1):
                 label, position = read_u32(self._data, position)
-                self._target(label)
+                self._target(LabelDepth(label))
         elif flow == table.FLOW_BRANCH or flow == table.FLOW_BRANCH_IF:
-            self._target(self._body.immediates[index])
+            self._target(LabelDepth(self._body.immediates[index]))
         if flow >= table.FLOW_BRANCH:
             self._live = False
 
-    def _target(self, label: int) -> None:
+    def _target(self, label: LabelDepth) -> None:
         if label < len(self._open):
             self._targeted.add(self._open[-1 - label])

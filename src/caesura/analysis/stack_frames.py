@@ -23,7 +23,7 @@ from typing import Final
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
-from caesura.wasm.indices import OwnFunction
+from caesura.wasm.indices import LabelDepth, OwnFunction
 from caesura.wasm.module import Module
 from caesura.wasm.signatures import block_signature, signature, tag_params
 from caesura.wasm.types import I32
@@ -232,13 +232,13 @@ class _Walk:
             self._open_block(code, numbers[0])
         elif flow == table.FLOW_BRANCH_IF:
             self._pop()
-            self._leave(numbers[0])
+            self._leave(LabelDepth(numbers[0]))
         elif flow == table.FLOW_BRANCH or flow == table.FLOW_BRANCH_TABLE:
             for label in numbers:
-                self._leave(label)
+                self._leave(LabelDepth(label))
             self._die()
         elif flow == table.FLOW_RETURN:
-            self._leave(len(self._blocks))
+            self._leave(LabelDepth(len(self._blocks)))
             self._die()
         elif flow == table.FLOW_RAISE:
             self._die()
@@ -277,7 +277,7 @@ class _Walk:
 
     def _close_block(self) -> None:
         if not self._blocks:
-            self._leave(0)
+            self._leave(LabelDepth(0))
             return
         block = self._blocks.pop()
         if self.dead:
@@ -295,7 +295,7 @@ class _Walk:
         known = block.arm_locals if block.arm_lives else block.locals
         self.locals = known if self._strict else self.locals | known
 
-    def _leave(self, label: int) -> None:
+    def _leave(self, label: LabelDepth) -> None:
         """Note in which state the function ends, if a branch to a label ends it."""
         if label == len(self._blocks) and not self.dead:
             for index in self.opened:

@@ -4,8 +4,8 @@ A function has two numbers, an instruction has an index in its body and an offse
 besides. All are integers at run time: compiled, a conversion such as `OwnFunction(own)` is nothing at all, interpreted
 it is a call of 50 ns. So values get their type where they come from, in the lists of `Module`, `Body` and
 `CallGraph`, and conversions stand where an index is counted or computed: once for a function or a call site, not in
-loops over instructions. Positions of readers on their way through bytes stay plain integers, as do the indices of
-tables, memories, globals and tags, which few functions take and none takes beside another.
+loops over instructions. Plain integers stay what is counted in such loops, positions of readers on their way through
+bytes, and the indices of tables, memories, globals and tags, which few functions take.
 """
 
 from __future__ import annotations

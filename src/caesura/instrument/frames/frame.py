@@ -17,6 +17,7 @@ from caesura.instrument.plan.regions import Layout
 from caesura.instrument.plan.unsaved import unsaved_value
 from caesura.wasm.code import LOCAL_SET
 from caesura.wasm.decode import MAXIMUM_LOCALS
+from caesura.wasm.indices import LocalIndex
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.types import I32
 
@@ -43,7 +44,14 @@ class Frame:
     """
 
     def __init__(
-        self, body: Body, saved: Saved, live: list[int] | None, layout: Layout, late: LateCode, *, has_site_local: bool
+        self,
+        body: Body,
+        saved: Saved,
+        live: list[LocalIndex] | None,
+        layout: Layout,
+        late: LateCode,
+        *,
+        has_site_local: bool,
     ) -> None:
         self.is_saved = live is not None
         self.has_site_local = has_site_local

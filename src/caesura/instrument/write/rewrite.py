@@ -23,6 +23,7 @@ from caesura.instrument.write.unwinding import Unwinding
 from caesura.wasm import code as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
+from caesura.wasm.indices import InstructionIndex, SiteNumber
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.pieces import join_pieces
 
@@ -167,7 +168,7 @@ class Rewriter:
             self._call(index)
         if mark & marks.CHECKED:
             self._flush(positions[index + 1])
-            call = index if mark & marks.SITE else index - 1
+            call = InstructionIndex(index if mark & marks.SITE else index - 1)
             self._unwinding.check(self._site_of(call), call)
         if mark & marks.SPILLED:
             self._flush(positions[index + 1])
@@ -177,11 +178,11 @@ class Rewriter:
 
     # Call sites.
 
-    def _site_of(self, call: int) -> int:
+    def _site_of(self, call: InstructionIndex) -> SiteNumber:
         """Return the call site of a call instruction; calls are asked for in their order."""
         while self._site_calls[self._next_site] < call:
             self._next_site += 1  # its call is in code that is left out
-        return self._next_site
+        return SiteNumber(self._next_site)
 
     def _land(self, index: int) -> None:
         """Write the landing point that stands before an instruction."""

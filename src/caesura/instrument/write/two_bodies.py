@@ -98,7 +98,7 @@ def hand_over(
 def _passed(plan: Plan, liveness: Liveness, frame: Frame, loop: int) -> set[int]:
     """Return the locals with a value at the head of a hand-off loop."""
     temporaries, below = plan.constructs.below[loop]
-    live = set(liveness.heads[loop])
+    live: set[int] = set(liveness.heads[loop])
     live.update(below)
     live.update([frame.temporary(number) for number in temporaries])
     return live

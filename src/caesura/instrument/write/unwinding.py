@@ -17,6 +17,7 @@ from caesura.instrument.write.labels import Labels
 from caesura.instrument.write.output import Output
 from caesura.instrument.write.planning import PlannedFunction
 from caesura.wasm import code as c
+from caesura.wasm.indices import InstructionIndex, SiteNumber
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import is_nullable, type_name
 
@@ -81,7 +82,7 @@ class Unwinding:
         labels.close(self._pad_labels[0])
         self._push_frame()
 
-    def check(self, site: int, call: int) -> None:
+    def check(self, site: SiteNumber, call: InstructionIndex) -> None:
         """Write the check of a call site, whose call instruction is `call`."""
         if self._form == WITH_NUMBERS:
             self._out.append(c.CONST_I32 + encode_signed(self._numbers[site] - self._frame.number_bias))
