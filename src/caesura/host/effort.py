@@ -12,41 +12,14 @@ square of locals times call sites. That is counted in the instrumented code: wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
 from caesura.wasm.indices import OwnFunction
 from caesura.wasm.module import Module
 from caesura.wasm.signatures import block_signature, signature, tag_params
-
-# Call, call_indirect, return_call, return_call_indirect, call_ref, return_call_ref.
-_CALLS: Final = frozenset(range(0x10, 0x16))
-
-_BLOCKS: Final = frozenset({op.BLOCK, op.LOOP, op.IF, op.TRY, op.TRY_TABLE})
-
-# Where a block goes on with other operands.
-_MIDDLES: Final = frozenset({op.ELSE, op.CATCH, op.CATCH_ALL})
-
-# Where the labels are among the immediates of a branch.
-_BRANCHES: Final[dict[int, Callable[[list[int]], list[int]]]] = {
-    op.BR: list,
-    op.BR_IF: list,
-    op.BR_TABLE: list,
-    op.BR_ON_NULL: list,
-    op.BR_ON_NON_NULL: list,
-    op.BR_ON_CAST: lambda immediates: immediates[1:2],
-    op.BR_ON_CAST_FAIL: lambda immediates: immediates[1:2],
-}
-
-# Instructions that nothing is executed behind.
-_ENDS: Final = frozenset(
-    {
-        *(op.UNREACHABLE, op.BR, op.BR_TABLE, op.RETURN, op.THROW, op.RETHROW, op.THROW_REF),
-        *(op.RETURN_CALL, op.RETURN_CALL_INDIRECT, op.RETURN_CALL_REF),
-    }
-)
 
 # Nanoseconds that the compiled transformation takes at most, for each of these. An operand is saved by code of its own,
 # a local mostly together with others.
@@ -76,7 +49,7 @@ def _of_function(module: Module, number: int) -> int:
     while position < end:
         code, position = read_opcode(data, position)
         _, position = read_immediates(data, position, code)
-        calls += code in _CALLS
+        calls += table.EFFECTS[code] == table.CALL
     params = module.function_type(module.function_of(OwnFunction(number))).params
     return calls * (len(locals_) + len(params))
 
@@ -127,26 +100,29 @@ class _Walk:
 
     def _step(self, code: int, immediates: list[int]) -> int:
         """Take one instruction; return what it takes."""
-        if code in _BLOCKS:
+        flow = table.FLOWS[code]
+        if table.FLOW_BLOCK <= flow <= table.FLOW_TRY:
             return self._open(code, immediates)
-        if code in _MIDDLES:
+        if flow in (table.FLOW_ELSE, table.FLOW_CATCH):
             return self._continue(code, immediates)
-        if code in (op.END, op.DELEGATE):
+        if flow in (table.FLOW_END, table.FLOW_DELEGATE):
             block = self._blocks.pop()
             self._height = block.below + block.results
             return block.results * _OPERAND
-        if code in _BRANCHES:
-            effort = self._branches(_BRANCHES[code](immediates))
-            if code in _ENDS:
+        goes_on = flow < table.FLOW_BRANCH
+        if table.FLOW_BRANCH_IF <= flow <= table.FLOW_BRANCH_TABLE:
+            labels = immediates[1:2] if table.IMMEDIATES[code] == table.IMMEDIATE_CAST else immediates
+            effort = self._branches(labels)
+            if not goes_on:
                 self._height = self._blocks[-1].below
             return effort
         pops, pushes = signature(self._module, self._locals, code, immediates)
         effort = 0
-        if code in _CALLS:
+        if table.EFFECTS[code] == table.CALL:
             saved = self._height + len(pops) + len(pushes)
             effort = _CALL + saved * _OPERAND + len(self._locals) * _LOCAL
         below = self._blocks[-1].below
-        self._height = below if code in _ENDS else max(self._height - len(pops), below) + len(pushes)
+        self._height = max(self._height - len(pops), below) + len(pushes) if goes_on else below
         return effort
 
     def _open(self, code: int, immediates: list[int]) -> int:
