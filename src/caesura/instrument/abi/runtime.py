@@ -28,7 +28,18 @@ from caesura.abi import (
 from caesura.instrument.abi.chunks import Shape
 from caesura.instrument.abi.globals import NO_BASE
 from caesura.instrument.abi.stack_code import StackCode
-from caesura.wasm.code import CALL, CONST_I32, END, GLOBAL_GET, GLOBAL_SET, IF_EMPTY, LOCAL_GET, UNREACHABLE
+from caesura.wasm.code import (
+    CALL,
+    CONST_I32,
+    END,
+    GLOBAL_GET,
+    GLOBAL_SET,
+    I32_EQ,
+    I32_EQZ,
+    IF_EMPTY,
+    LOCAL_GET,
+    UNREACHABLE,
+)
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import I32, I64
 
@@ -39,8 +50,6 @@ _STOPPING: Final = (IMPORTED_STOP_UNWIND, IMPORTED_STOP_REWIND)
 # In place of a function that has not been added.
 _NONE: Final = -1
 
-_I32_EQZ: Final = b"\x45"
-_I32_EQ: Final = b"\x46"
 _I32_CTZ: Final = b"\x68"
 _NE: Final = {I32: b"\x47", I64: b"\x52"}
 _GT_U: Final = {I32: b"\x4b", I64: b"\x56"}
@@ -114,7 +123,7 @@ class Runtime:
         return CONST_I32 + encode_signed(State.NORMAL) + self.stack.state_set + UNREACHABLE
 
     def _state_is_odd(self) -> bytes:
-        return self.stack.state_get + _I32_CTZ + _I32_EQZ
+        return self.stack.state_get + _I32_CTZ + I32_EQZ
 
     def _add(self, name: str, params: Shape, results: Shape, code: bytes) -> int:
         """Return the index of a function of the ABI: the first that stands for its import, or an added one."""
@@ -154,7 +163,7 @@ class Runtime:
         It traps if the state was that of an overflow: hosts report the error from there (Emscripten's does).
         """
         stack = self.stack
-        code = stack.state_get + CONST_I32 + encode_signed(State.OVERFLOWED) + _I32_EQ if self._repeats_trap else b""
+        code = stack.state_get + CONST_I32 + encode_signed(State.OVERFLOWED) + I32_EQ if self._repeats_trap else b""
         code += CONST_I32 + encode_signed(State.NORMAL) + stack.state_set
         code += IF_EMPTY + UNREACHABLE + END if self._repeats_trap else b""
         code += stack.data_get + CALL + encode_unsigned(self._begin)

@@ -21,6 +21,7 @@ from caesura.wasm.code import (
     END,
     GLOBAL_GET,
     GLOBAL_SET,
+    I32_EQ,
     IF_EMPTY,
     LOCAL_GET,
     LOCAL_TEE,
@@ -35,7 +36,6 @@ from caesura.wasm.types import I32, I64
 # In place of a shared function where there is none.
 NOT_SHARED: Final = -1
 
-_I32_EQ: Final = b"\x46"
 _I32_SHL: Final = b"\x74"
 _I32_SHR_U: Final = b"\x76"
 _MEMORY_SIZE: Final = b"\x3f"
@@ -158,7 +158,7 @@ class StackCode:
         if self._grow == NOT_SHARED:
             memory = encode_unsigned(self.memory)
             size = _MEMORY_SIZE + memory
-            try_grow = _MEMORY_GROW + memory + CONST_I32 + encode_signed(-1) + _I32_EQ + IF_EMPTY
+            try_grow = _MEMORY_GROW + memory + CONST_I32 + encode_signed(-1) + I32_EQ + IF_EMPTY
             needed = LOCAL_GET + b"\0" + CONST_I32 + encode_signed(16) + _I32_SHR_U + CONST_I32 + b"\x01" + _ADD[I32]
             code = size + try_grow + needed + try_grow + CALL + encode_unsigned(self.overflow()) + END + END
             code += self.data_get + size + CONST_I32 + encode_signed(16) + _I32_SHL

@@ -48,9 +48,6 @@ from caesura.wasm.types import I32, is_nullable, type_name
 _SUSPENDED_BY_HOST: Final = 1
 _SUSPENDED_BELOW: Final = 0
 
-_I32_EQ: Final = b"\x46"
-_ELSE: Final = b"\x05"
-
 
 class Thunks:
     """Generates the thunks of a module.
@@ -123,17 +120,19 @@ class Thunks:
             if self._shares_globals:
                 code += self._pop_marker() + c.I32_EQZ + c.IF_EMPTY + c.CONST_I32 + b"\0" + c.RETURN + c.END
             code += self._set_state(State.NORMAL)
-            code += self._status() + c.CONST_I32 + encode_signed(Status.RESUME) + _I32_EQ + self._set_status(Status.RUN)
+            code += (
+                self._status() + c.CONST_I32 + encode_signed(Status.RESUME) + c.I32_EQ + self._set_status(Status.RUN)
+            )
             self._rejoining = self._functions.add("asyncify_rejoin", (), (I32,), [], code)
         return self._rejoining
 
     def _part(self) -> int:
         """Return what import thunks call behind the import: it begins to unwind if the host asked for that."""
         if self._parting == NOT_SHARED:
-            code = self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + _I32_EQ
+            code = self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + c.I32_EQ
             code += c.IF_EMPTY + self._set_state(State.UNWINDING)
             if self._shares_globals:
-                below = self._stack.state_get + c.IF_EMPTY + self._push_marker(_SUSPENDED_BELOW) + _ELSE
+                below = self._stack.state_get + c.IF_EMPTY + self._push_marker(_SUSPENDED_BELOW) + c.ELSE
                 code = below + code + self._push_marker(_SUSPENDED_BY_HOST) + c.END
             code += c.END
             self._parting = self._functions.add("asyncify_part", (), (), [], code)
@@ -226,7 +225,7 @@ class Thunks:
         if passed not in self._leaving:
             code = self._state_is(State.UNWINDING) + c.IF_EMPTY + self._set_state(State.NORMAL)
             code += self._leave_stack_pointer()
-            code += _ELSE + self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + _I32_EQ
+            code += c.ELSE + self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + c.I32_EQ
             code += c.IF_EMPTY + self._set_status(Status.LOST) + c.END + c.END
             code += c.LOCAL_GET + b"\0" + self._stack_set() if pointer else b""
             for place in range(len(passed)):
@@ -266,7 +265,7 @@ class Thunks:
         return c.GLOBAL_SET + encode_unsigned(self.stack_pointer)
 
     def _state_is(self, state: int) -> bytes:
-        return self._stack.state_get + c.CONST_I32 + encode_signed(state) + _I32_EQ
+        return self._stack.state_get + c.CONST_I32 + encode_signed(state) + c.I32_EQ
 
     def _set_state(self, state: int) -> bytes:
         return c.CONST_I32 + encode_signed(state) + self._stack.state_set

@@ -6,7 +6,8 @@ large modules each function is written as soon as it is planned, so that only on
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from caesura.analysis.body import Body
 from caesura.analysis.decoder import Decoder
@@ -31,7 +32,8 @@ from caesura.wasm.module import Module
 _MAXIMUM_PASSED: Final = 4_000
 
 
-class PlannedFunction(NamedTuple):
+@dataclass(frozen=True)
+class PlannedFunction:
     """A function of which all is known that its new bodies are written from.
 
     `checked_late` are the calls that are checked behind the next instruction (see `plan.checks`); `handoff` is there

@@ -10,12 +10,12 @@ from __future__ import annotations
 from caesura.analysis.actions import ACTIONS, LOCAL_TEE
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.plan.plan import SLOT
-from caesura.instrument.write import controls, marks
+from caesura.instrument.write import controls
 from caesura.instrument.write.controls import CONTROLS
 from caesura.instrument.write.declarations import declare
 from caesura.instrument.write.dispatch import NEVER, Dispatcher
 from caesura.instrument.write.labels import AT_HEAD
-from caesura.instrument.write.marks import mark_instructions
+from caesura.instrument.write.marks import CHECKED, CONTROL, LANDING, LEAVING, MOVED, SITE, SPILLED, mark_instructions
 from caesura.instrument.write.output import Output
 from caesura.instrument.write.planning import PlannedFunction
 from caesura.instrument.write.relabel import Relabeler
@@ -107,7 +107,7 @@ class Rewriter:
         index = 0
         while index < last:
             mark = marked[index]
-            if not self._live and (mark & marks.LANDING == 0 or not self._lands_at(index)):
+            if not self._live and (mark & LANDING == 0 or not self._lands_at(index)):
                 following = self._skip_dead(index, mark)
                 if following != index:
                     index = following
@@ -117,7 +117,7 @@ class Rewriter:
             if not mark:
                 continue
             self._write(index - 1, mark)
-            if mark & marks.LEAVING:
+            if mark & LEAVING:
                 self._flush(positions[index])
                 self._labels.leave()
                 index = dead[index]
@@ -131,7 +131,7 @@ class Rewriter:
 
     def _skip_dead(self, index: int, mark: int) -> int:
         """Return the next instruction to look at where control cannot reach this one, which may be this one."""
-        if mark & marks.CONTROL == 0:
+        if mark & CONTROL == 0:
             return index + 1
         control = CONTROLS[self._body.codes[index]]
         if control == controls.OPENING:
@@ -150,30 +150,30 @@ class Rewriter:
 
     def _write(self, index: int, mark: int) -> None:
         positions = self._body.positions
-        if mark & marks.LANDING:
+        if mark & LANDING:
             self._flush(positions[index])
             self._land(index)
-        if mark & marks.MOVED:
+        if mark & MOVED:
             self._flush(positions[index])
             self._copied = positions[index + 1]
             if ACTIONS[self._body.codes[index]] == LOCAL_TEE:
                 self._out.append(c.LOCAL_SET + self._data[positions[index] + 1 : self._copied])
             return
-        if mark & marks.CONTROL:
+        if mark & CONTROL:
             self._control(index)
             self._copied = positions[index + 1]
             if not self._live:
                 return
-        if mark & marks.SITE:
+        if mark & SITE:
             self._call(index)
-        if mark & marks.CHECKED:
+        if mark & CHECKED:
             self._flush(positions[index + 1])
-            call = InstructionIndex(index if mark & marks.SITE else index - 1)
+            call = InstructionIndex(index if mark & SITE else index - 1)
             self._unwinding.check(self._site_of(call), call)
-        if mark & marks.SPILLED:
+        if mark & SPILLED:
             self._flush(positions[index + 1])
             self._spill(index)
-        if mark & marks.CONTROL:
+        if mark & CONTROL:
             self._read_again(2 * index + 1)
 
     # Call sites.
