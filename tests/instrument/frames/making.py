@@ -14,6 +14,7 @@ from caesura.instrument.frames.frame import Frame
 from caesura.instrument.frames.late import NOTHING_LATE
 from caesura.instrument.plan.plan import Saved
 from caesura.instrument.plan.regions import lay_out
+from caesura.wasm.indices import LocalIndex
 from caesura.wasm.module import Module
 from caesura.wasm.types import I32
 
@@ -34,7 +35,14 @@ def frame_of(*types: int, saved: Saved = NOTHING_BESIDES, has_site_local: bool =
     """Return the frame of a function all of whose locals, of these types, are live at its landing points."""
     body = body_with(types)
     layout = lay_out(body, [], set(), [], 0)
-    return Frame(body, saved, list(range(len(types))), layout, NOTHING_LATE, has_site_local=has_site_local)
+    return Frame(
+        body,
+        saved,
+        [LocalIndex(local) for local in range(len(types))],
+        layout,
+        NOTHING_LATE,
+        has_site_local=has_site_local,
+    )
 
 
 def helpers_of(pointer: int = I32, *, grows: bool = False, loads_inline: bool = False) -> FrameHelpers:
