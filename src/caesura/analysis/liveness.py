@@ -50,6 +50,9 @@ def _role(code: int) -> int:
 
 _ROLES: Final = CodeTable([_role(code) for code in range(CODES)])
 
+# What the last `end` of a body closes.
+_WHOLE_BODY: Final = -1
+
 _MAXIMUM_PASSES: Final = 24
 # Bits that all the sets of one pass may hold together.
 _MAXIMUM_BITS: Final = 1 << 31
@@ -177,18 +180,19 @@ class _Pass:
                 if live & bit:
                     live ^= bit
                     live |= self._handlers
-            elif role == FLOW_RETURN or role == FLOW_RAISE:
-                live = self._handlers
-            elif role == FLOW_BRANCH:
-                live = self._labels[-1 - immediates[index]] | self._handlers
-            elif role == FLOW_BRANCH_IF or role == FLOW_BRANCH_ON:
-                live |= self._labels[-1 - self._label(index)]
-            elif role == FLOW_BRANCH_TABLE:
-                live = self._table_targets(index) | self._handlers
-            elif role == FLOW_END or role == FLOW_DELEGATE:
-                live = self._end(openers[index], live) if index in openers else 0
             elif role <= FLOW_TRY:
                 live = self._open(index, live)
+            elif role == FLOW_END or role == FLOW_DELEGATE:
+                start = openers.get(index, _WHOLE_BODY)
+                live = self._end(start, live) if start != _WHOLE_BODY else 0
+            elif role == FLOW_BRANCH_IF or role == FLOW_BRANCH_ON:
+                live |= self._labels[-1 - self._label(index)]
+            elif role == FLOW_BRANCH:
+                live = self._labels[-1 - immediates[index]] | self._handlers
+            elif role == FLOW_RETURN or role == FLOW_RAISE:
+                live = self._handlers
+            elif role == FLOW_BRANCH_TABLE:
+                live = self._table_targets(index) | self._handlers
             elif role == FLOW_ELSE:
                 self._arms[-1] = live
                 live = self._behind[-1]
