@@ -14,8 +14,8 @@ it is large.
 
 Small loops that others can enter stay as they are: their instructions call them again, by a reference or through the
 host, and a resumed function with two bodies lies on the native stack twice. PHP's `execute_ex` lost a sixth of the
-depth of recursion by that, and gained a twentieth of
-the time of scripts that loop and call nothing, and on the average of scripts none.
+depth of recursion by that, and gained a twentieth of the time of scripts that loop and call nothing, and on the average
+of scripts none.
 
 Measured with the running times of SQLite, QuickJS and PHP and rejected: the merges or the bytes alone, with and without
 loop depths and the numbers of callers, also along the call graph. What they chose for the same bytes saved less than a
