@@ -182,26 +182,31 @@ class _Builder:
     def open_blocks(self, constructs: list[InstructionIndex], regions: set[InstructionIndex]) -> None:
         """Open labels for the constructs that are no regions."""
         body = self._body
+        codes = body.codes
+        firsts = self._firsts
         around = self._around(constructs)
         for place in range(len(constructs)):
             construct = constructs[place]
-            if construct in regions:
+            code = codes[construct]
+            if code != op.BLOCK and code != op.IF and construct in regions:
                 continue
             region = around[place]
             opened = self._openings[region]
             opened.append((2 * body.ends[construct] + 1, BLOCK, construct))
-            if construct in body.elses:
-                opened.append((2 * body.elses[construct] + 1, ELSE_ARM, construct))
-            if construct == self._firsts[region] and body.codes[construct] == op.BLOCK:
-                self._firsts[region] = construct + 1
+            if code == op.IF:
+                if construct in body.elses:
+                    opened.append((2 * body.elses[construct] + 1, ELSE_ARM, construct))
+            elif code == op.BLOCK and construct == firsts[region]:
+                firsts[region] = construct + 1
 
     def land(self) -> None:
         """Find the region of each landing point, and open labels for them."""
-        self._site_regions = self._around(self._landings)
-        for site in range(len(self._landings)):
-            region = self._site_regions[site]
-            self._sites[region].append(site)
-            self._open(region, self._landings[site], LANDING, site)
+        landings = self._landings
+        regions = self._around(landings)
+        for site in range(len(landings)):
+            self._sites[regions[site]].append(site)
+            self._open(regions[site], landings[site], LANDING, site)
+        self._site_regions = regions
 
     def enter_inner_regions(self) -> None:
         """Count the call sites in each region, order inner regions by that, and open labels for them."""
