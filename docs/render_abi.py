@@ -68,11 +68,15 @@ TABLES: Final[dict[str, Table]] = {
         ("section", ""),
         (
             (
+                f"`{abi.CONTRACT_SECTION}`",
+                "unsigned LEB128 numbers: the version of the contract, flags for facts, and, if it is known, the "
+                "lowest address of the guest's own shadow stack; where no linker's symbol tells, it may lie below that",
+            ),
+            (
                 f"`{abi.FUNCTIONS_SECTION}`",
                 "a bitmap over functions, bit *i* & 7 of byte *i* >> 3 for function *i*: it can be on the stack at a "
                 "suspension. Functions behind the bitmap's end are not known to be unable to",
             ),
-            (f"`{abi.FACTS_SECTION}`", "a byte of flags, one for each fact, and what these announce"),
             (
                 f"`{abi.RESULTS_SECTION}`",
                 f"for each imported function a byte with how many results it has, at most {abi.MOST_RESULTS_TOLD} "

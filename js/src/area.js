@@ -58,7 +58,7 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
       f(pointer);
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
-      const kind = typeof pointer == "bigint" ? "numbers" : "BigInts";
+      const kind = width > 4 ? "numbers" : "BigInts";
       throw new TypeError(`option ${options.region ? "region" : "allocate"}: this guest's addresses are ${kind}`);
     }
   };

@@ -3,16 +3,19 @@
  */
 
 import {
+  CONTRACT_SECTION,
+  CONTRACT_VERSION,
   EXPORTED_IMPORTS_SECTION,
   FACT_CALLS_REFERENCES,
-  FACT_STACK_LOW,
-  FACTS_SECTION,
   FUNCTIONS_SECTION,
   MOST_RESULTS_TOLD,
   RESULTS_SECTION,
   SET_DATA_POINTER,
   START_UNWIND,
+  UNVERSIONED_SECTION,
 } from "./abi.js";
+
+const SECTIONS = [CONTRACT_SECTION, UNVERSIONED_SECTION, FUNCTIONS_SECTION, RESULTS_SECTION, EXPORTED_IMPORTS_SECTION];
 
 /** Whether any module was instrumented: a function that nobody knows may be from one. */
 export let instrumentedAny = false;
@@ -39,9 +42,12 @@ export function describe(module) {
   const has = (/** @type {string} */ wanted) => entries.some(({ name }) => name == wanted);
   const instrumented = has(START_UNWIND);
   instrumentedAny ||= instrumented;
-  const [listed, kinds, [facts, ...rest], again] = [FUNCTIONS_SECTION, RESULTS_SECTION, FACTS_SECTION, EXPORTED_IMPORTS_SECTION].map(
-    (name) => new Uint8Array(WebAssembly.Module.customSections(module, name)[0]),
-  );
+  const thunks = has(SET_DATA_POINTER);
+  const [contract, unversioned, listed, kinds, again] = SECTIONS.map((name) => new Uint8Array(WebAssembly.Module.customSections(module, name)[0]));
+  const [version = thunks || unversioned.length ? 0 : CONTRACT_VERSION, facts, stackLow] = readNumbers(contract);
+  if (version != CONTRACT_VERSION) {
+    throw new WebAssembly.LinkError(`contract version ${version}, this host knows ${CONTRACT_VERSION}: instrument the module anew`);
+  }
   /** @type {Uint8Array[]} */
   const results = [];
   for (let at = 0; at < kinds.length; ) results.push(kinds.subarray(at, (at += 1 + (kinds[at] & MOST_RESULTS_TOLD))));
@@ -51,12 +57,12 @@ export function describe(module) {
   const reached = [...entries, ...WebAssembly.Module.imports(module)].some(({ kind }) => kind == "table");
   return {
     instrumented,
-    thunks: has(SET_DATA_POINTER),
+    thunks,
     listed,
     results,
     facts: facts ?? (reached ? FACT_CALLS_REFERENCES : 0),
     exportedImports,
-    stackLow: facts & FACT_STACK_LOW ? readNumbers(rest)[0] : undefined,
+    stackLow,
   };
 }
 

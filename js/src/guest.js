@@ -52,11 +52,8 @@ import { makeStacks } from "./stacks.js";
 
 const CLOSED = "the instance is closed";
 
-/** Say why an import cannot suspend, if there is a reason. @param {Site} site @param {string | false | undefined} why */
+/** Say why an import cannot suspend, if there is a reason. @param {Site} site @param {string | undefined} why */
 const refuse = ({ name }, why) => why && fail(`${name} cannot suspend: ${why}`);
-
-/** What of an instance's values may be its memory. @param {any} value @returns {value is WebAssembly.Memory} */
-const isMemory = (value) => value instanceof WebAssembly.Memory;
 
 /**
  * @param {Description} description Of the module, or of the first one that has these globals.
@@ -70,10 +67,8 @@ export function makeGuest(description, options) {
   let closed = false;
   /** Its instances: several share the globals where modules are linked dynamically. @type {Map<unknown, Description>} */
   const instances = new Map();
-  /** Whether to look at the stack at every suspension. */
+  /** Whether to look at the stack at every suspension. @type {unknown} */
   let wary = false;
-  /** @type {WebAssembly.Memory | undefined} */
-  let importedMemory;
   // What is made once there is an instance.
   /** @type {Exports} */
   let exports;
@@ -95,13 +90,14 @@ export function makeGuest(description, options) {
     if ((call.guest ?? guest) != guest) return `across another instance, whose export ${call.name} was called`;
     if (!instrumented && !call.direct) return "the module is not instrumented, and the engine has no JSPI";
     if (isStranger(site.module, site.index)) return "not on the import list (--imports)";
-    return (wary || call.converts || !call.guest || site.guest != guest) && findObstacle(call, site, instances);
+    if (wary || call.converts || !call.guest || site.guest != guest) return findObstacle(call, site, instances);
   };
 
   /** Why there is no place for what a call has on its stacks; nothing if there is. @param {Call} call */
   const findShortage = (call) => {
-    if (calls.size > 1 && singleStack == undefined && (facts & FACT_UNCLEAR_STACK || (facts & FACT_HIDDEN_STACK && !stacks.known))) {
-      const way = facts & FACT_UNCLEAR_STACK ? "export its pointer as" : "instrument with --thunks, or export";
+    const unclear = facts & FACT_UNCLEAR_STACK;
+    if (calls.size > 1 && singleStack == undefined && (unclear || (facts & FACT_HIDDEN_STACK && !stacks.known))) {
+      const way = unclear ? "export its pointer as" : "instrument with --thunks, or export";
       const why = `nobody knows where the guest's C stack is: ${way} __stack_pointer (singleStack: false allows it)`;
       return `another call has not ended, and ${why}`;
     }
@@ -152,19 +148,14 @@ export function makeGuest(description, options) {
      */
     add(instance, description, foreign) {
       instances.set(instance, description);
-      wary ||= !!(description.facts & FACT_BY_LISTS || (checkStack && (foreign || description.facts & FACT_CALLS_REFERENCES)));
+      wary ||= description.facts & FACT_BY_LISTS || (checkStack && (foreign || description.facts & FACT_CALLS_REFERENCES));
     },
 
-    /** Remember what may be the memory. @param {any} value */
-    offer(value) {
-      if (isMemory(value)) importedMemory ??= value;
-    },
-
-    /** Take the instance's exports. @param {WebAssembly.Exports} given */
-    link(given) {
+    /** Take the instance's exports, and the first memory that it imports. @param {WebAssembly.Exports} given @param {unknown} imported */
+    link(given, imported) {
       exports = /** @type {any} */ (given);
       const stackMemory = exports.asyncify_memory;
-      const memories = [exports.memory, ...Object.values(exports), importedMemory].filter(isMemory);
+      const memories = [exports.memory, ...Object.values(exports), imported].filter((value) => value instanceof WebAssembly.Memory);
       const memory = stackMemory ?? (options.memory ? given[options.memory] : memories[0]);
       area = makeArea(exports, memory, description, options);
       const allocate = (/** @type {number} */ bytes) => take(exports, options, bytes);

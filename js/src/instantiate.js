@@ -43,7 +43,7 @@ function find(imports, module, name) {
 function toImports(lists) {
   for (const names of Object.values(lists)) {
     for (const [name, values] of Object.entries(names)) {
-      Object.defineProperty(names, name, values.length > 1 ? { get: () => values.shift() } : { value: values[0] });
+      Object.defineProperty(names, name, { get: () => values.shift() });
     }
   }
   return lists;
@@ -74,9 +74,11 @@ function prepare(compiled, imports, options) {
   /** What is imported, by function index, and what of it stays as it is. @type {any[]} */
   const originals = [];
   const passed = new Set();
+  /** @type {any} */
+  let memory;
   for (const { module, name, kind } of wanted) {
     let value = find(imports, module, name);
-    guest.offer(value);
+    if (kind == "memory") memory ??= value;
     if (kind == "function") {
       // An import that another instance exports again is one of this instance, too.
       const { original, again = original } = exported.get(value) ?? {};
@@ -100,7 +102,7 @@ function prepare(compiled, imports, options) {
   skipBuiltins(description, originals, "");
   const link = (/** @type {WebAssembly.Instance} */ instance) => {
     const { exports } = instance;
-    if (!group) guest.link(exports);
+    if (!group) guest.link(exports, memory);
     if (exports[STATE_GLOBAL]) groups.set(exports[STATE_GLOBAL], guest);
     exported.set(instance, { guest });
     guest.add(instance, description, [...passed].some((value) => exported.get(value)?.guest != guest));

@@ -46,18 +46,12 @@ export function promisingByEngine(f, options) {
   const signal = readSignal(options);
   const start = /** @type {Function} */ (enginePromising)(f);
   if (!signal) return start;
-  const run = async (/** @type {any[]} */ args, /** @type {any} */ resolve, /** @type {any} */ reject) => {
-    const ended = listen(signal, () => reject(signal.reason));
-    try {
-      resolve(await start(...args));
-    } catch (reason) {
-      reject(reason);
-    } finally {
-      ended();
-    }
-  };
   const wrapper = (/** @type {any[]} */ ...args) =>
-    new Promise((resolve, reject) => (signal.aborted ? reject(signal.reason) : run(args, resolve, reject)));
+    new Promise((resolve, reject) => {
+      if (signal.aborted) throw signal.reason;
+      const ended = listen(signal, () => reject(signal.reason));
+      (async () => start(...args))().then(resolve, reject).finally(ended);
+    });
   return named(wrapper, f);
 }
 

@@ -85,9 +85,14 @@ RESULT_SIZE: Final = 16
 MOST_RESULTS: Final = 16
 FRAMES_OFFSET: Final = RESULTS_OFFSET + RESULT_SIZE * MOST_RESULTS
 
-# Custom sections.
+# The version of all this: instrumented modules carry it, and hosts refuse those that they do not know. docs/abi.md says
+# what raises it.
+CONTRACT_VERSION: Final = 1
+
+# Custom sections. Modules from before there were versions have another one in place of the first.
+CONTRACT_SECTION: Final = "asyncify.contract"
+UNVERSIONED_SECTION: Final = "asyncify.facts"
 FUNCTIONS_SECTION: Final = "asyncify.functions"
-FACTS_SECTION: Final = "asyncify.facts"
 RESULTS_SECTION: Final = "asyncify.results"
 EXPORTED_IMPORTS_SECTION: Final = "asyncify.exported_imports"
 
@@ -135,7 +140,7 @@ class Status(_Described):
 
 
 class Fact(_Described):
-    """The flags in the section of facts."""
+    """The flags in the section of the contract."""
 
     BY_LISTS = (
         1,
@@ -153,18 +158,13 @@ class Fact(_Described):
         "there seems to be a shadow stack, but it is not clear which global is its pointer, so a host should not let "
         "another call suspend while one has not ended",
     )
-    STACK_LOW = (
-        16,
-        "the lowest address of the guest's own shadow stack follows, an unsigned LEB128 number; where no linker's "
-        "symbol tells, it may lie below it",
-    )
     FIXED_STACK = (
-        32,
+        16,
         "the code compares the stack pointer with ends of the guest's own shadow stack, which are constants in it, "
         "so a host should not let a call run on another stack",
     )
     HIDDEN_STACK = (
-        64,
+        32,
         "there is a shadow stack, and its pointer is not exported as `__stack_pointer`, nor by thunks, so a host "
         "that has no other way to it (such as exported functions that read and set it) should not let another call "
         "suspend while one has not ended",

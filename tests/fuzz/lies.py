@@ -15,7 +15,9 @@ from typing import Final, TypeVar
 import wasmtime
 
 import caesura
+from caesura.abi import CONTRACT_SECTION
 from tests.fuzz.driving import ALLOWED, Host, Refused, drive
+from tests.support.guests import CONTRACT
 
 _IMPORTS: Final = """
   (import "env" "ask" (func $ask (param i32) (result i32)))
@@ -26,6 +28,10 @@ _IMPORTS: Final = """
   (import "env" "note" (func $note (param i32) (result i32)))
   (import "env" "again" (func $again (param i32) (result i32)))
   (import "env" "yield" (func $yield (param i32) (result i32)))"""
+
+_CONTRACTS: Final = tuple(
+    [f'(@custom "{CONTRACT_SECTION}" "{text}")' for text in ("", r"\02", r"\01", r"\01\40", r"\01\00\ff")]
+)
 
 # What a forged reference may point to.
 _FORGED: Final = ctypes.create_string_buffer(256)
@@ -122,6 +128,7 @@ class Grammar:
         if self._thunks:
             params = f"(param {pointer})" if not self._rarely(0.05) else "(param i64)"
             lines.append(self._function("asyncify_set_data_pointer", params, "", 0.2))
+            lines.append(CONTRACT if not self._rarely(0.05) else self._pick("", *_CONTRACTS))
         if self._rarely(0.6):
             results = "i32" if not self._rarely(0.1) else self._pick(*_TYPES)
             lines.append(self._function("asyncify_get_state", "", results, 0.2))

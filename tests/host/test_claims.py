@@ -12,12 +12,13 @@ import pytest
 
 import caesura
 from tests.host.support import WAITER, instrumented, run
+from tests.support.guests import CONTRACT
 
 ASK: Final = '(import "env" "ask" (func $ask (param i32) (result i32)))'
 F: Final = '(func (export "f") (param i32) (result i32) (i32.add (call $ask (local.get 0)) (i32.const 1)))'
 MEMORY: Final = '(memory (export "memory") 10)'
 OWN_MEMORY: Final = '(memory (export "memory") 1) (memory (export "asyncify_memory") 1 10)'
-SET_POINTER: Final = '(func (export "asyncify_set_data_pointer") (param i32))'
+SET_POINTER: Final = f'(func (export "asyncify_set_data_pointer") (param i32)) {CONTRACT}'
 MALLOC: Final = '(func (export "malloc") (param i32) (result i32) (i32.const 1024))'
 
 
@@ -128,7 +129,7 @@ def test_a_state_change_that_fails(where: str, lie: str) -> None:
 
 
 def test_a_data_pointer_that_cannot_be_set() -> None:
-    setter = '(func (export "asyncify_set_data_pointer") (param i32) unreachable)'
+    setter = SET_POINTER.replace("(param i32)", "(param i32) unreachable")
     refused(caesura.GuestTrap, "asyncify_set_data_pointer failed", OWN_MEMORY, claims(), setter, F)
 
 

@@ -13,6 +13,7 @@ import pytest
 import caesura
 from tests.fuzz.lies import claims_of_plain_abi
 from tests.host.support import WAITER, run, settle
+from tests.support.guests import CONTRACT
 
 
 def test_addresses_of_another_guest() -> None:
@@ -135,7 +136,7 @@ ENDLESS = {
         (func (export "malloc") (param i32) (result i32) {FOR_EVER} (unreachable)))""",
     "state change": f"""(module (import "env" "ask" (func $ask)) (memory (export "memory") 1)
         (memory (export "asyncify_memory") 1) {claims_of_plain_abi()}
-        (func (export "asyncify_set_data_pointer") (param i32) {FOR_EVER}))""",
+        (func (export "asyncify_set_data_pointer") (param i32) {FOR_EVER}) {CONTRACT})""",
 }
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 import caesura
-from caesura.abi import EXPORTED_IMPORTS_SECTION, FACTS_SECTION, FUNCTIONS_SECTION, RESULTS_SECTION, Fact
+from caesura.abi import (
+    CONTRACT_SECTION,
+    CONTRACT_VERSION,
+    EXPORTED_IMPORTS_SECTION,
+    FUNCTIONS_SECTION,
+    RESULTS_SECTION,
+    Fact,
+)
 from caesura.wasm.module import Module
 from tests.support.engine import assemble
 
@@ -27,9 +34,14 @@ def sections(options: caesura.Options, **parts: str) -> dict[str, bytes]:
     texts = {"imports": "", "memory": "(memory 1)", "table": "", "call": "(i32.const 1)", **parts}
     module = Module(caesura.instrument(assemble(GUEST.format(**texts)), options).module)
     found = [
-        section for section in module.sections if section.name in (FUNCTIONS_SECTION, FACTS_SECTION, RESULTS_SECTION)
+        section for section in module.sections if section.name in (FUNCTIONS_SECTION, CONTRACT_SECTION, RESULTS_SECTION)
     ]
     return {section.name: module.data[section.payload : section.end] for section in found}
+
+
+def contract(flags: int, *low: int) -> bytes:
+    """Return what stands in the section of the contract; `low` is an address, encoded."""
+    return bytes([CONTRACT_VERSION, flags, *low])
 
 
 TABLE = {"table": "(table 1 funcref) (elem (i32.const 0) $inner)", "call": "(call_indirect (result i32) (i32.const 0))"}
@@ -49,9 +61,9 @@ EXPORTED_TABLE = {**TABLE, "table": TABLE["table"] + '(export "table" (table 0))
     ],
 )
 def test_lists_are_told_of(options: caesura.Options, flags: int) -> None:
-    assert sections(options)[FACTS_SECTION] == bytes([flags])
-    assert sections(options, **TABLE)[FACTS_SECTION] == bytes([flags])
-    assert sections(options, **EXPORTED_TABLE)[FACTS_SECTION] == bytes([flags | Fact.CALLS_REFERENCES])
+    assert sections(options)[CONTRACT_SECTION] == contract(flags)
+    assert sections(options, **TABLE)[CONTRACT_SECTION] == contract(flags)
+    assert sections(options, **EXPORTED_TABLE)[CONTRACT_SECTION] == contract(flags | Fact.CALLS_REFERENCES)
 
 
 def test_the_plain_abi_without_lists_tells_nothing() -> None:
@@ -74,10 +86,16 @@ def test_which_functions_may_be_on_the_stack() -> None:
 
 def test_a_memory_that_was_added_is_told_of() -> None:
     for options in (caesura.Options(), caesura.Options(thunks=True)):
-        assert sections(options, memory="")[FACTS_SECTION] == bytes([Fact.ADDED_MEMORY])
+        assert sections(options, memory="")[CONTRACT_SECTION] == contract(Fact.ADDED_MEMORY)
     for options in (caesura.Options(thunks=True), caesura.Options(thunks=True, in_secondary_memory=True)):
-        assert sections(options)[FACTS_SECTION] == b"\0"
-    assert sections(caesura.Options(thunks=True, in_secondary_memory=True), memory="")[FACTS_SECTION] == b"\0"
+        assert sections(options)[CONTRACT_SECTION] == contract(0)
+    assert sections(caesura.Options(thunks=True, in_secondary_memory=True), memory="")[CONTRACT_SECTION] == contract(0)
+
+
+def test_whatever_tells_anything_tells_the_version() -> None:
+    """Results of imports alone are told without lists and thunks as well."""
+    pair = '(import "env" "pair" (func (result i64 i64)))'
+    assert sections(caesura.Options(), imports=pair).keys() == {CONTRACT_SECTION, RESULTS_SECTION}
 
 
 @pytest.mark.parametrize("thunks", [False, True])
@@ -108,19 +126,20 @@ def test_what_is_known_of_the_shadow_stack(thunks: bool) -> None:
             (local.set 1 (i32.load (local.get 0)))
             (global.set $g (i32.add (local.get 0) (i32.const 16)))
             (local.get 1))"""
-        return sections(options, memory=f"(memory 1) {frame}").get(FACTS_SECTION)
+        return sections(options, memory=f"(memory 1) {frame}").get(CONTRACT_SECTION)
 
-    low = Fact.STACK_LOW | (0 if thunks else Fact.HIDDEN_STACK)
-    assert of(65536) == bytes([low, 0])
-    assert of(65536, '(export "sp" (global $g))') == bytes([low, 0])
+    hidden = 0 if thunks else Fact.HIDDEN_STACK
+    assert of(65536) == contract(hidden, 0)
+    assert of(65536, '(export "sp" (global $g))') == contract(hidden, 0)
     exported = '(export "__stack_pointer" (global $g))'
-    assert of(65536, exported) == (bytes([Fact.STACK_LOW, 0]) if thunks else None)
-    assert of(65536, exported, only_list=("run",)) == bytes([Fact.BY_LISTS | Fact.STACK_LOW, 0])
-    assert of(65536, only_list=("run",)) == bytes([Fact.BY_LISTS | low, 0])
-    assert of(65536, '(data (i32.const 1000) "data")', only_list=("run",)) == bytes([Fact.BY_LISTS | low, 0xF0, 0x07])
-    assert of(65540) == bytes([Fact.UNCLEAR_STACK])
+    assert of(65536, exported) == (contract(0, 0) if thunks else None)
+    assert of(65536, exported, only_list=("run",)) == contract(Fact.BY_LISTS, 0)
+    assert of(65536, only_list=("run",)) == contract(Fact.BY_LISTS | hidden, 0)
+    data = '(data (i32.const 1000) "data")'
+    assert of(65536, data, only_list=("run",)) == contract(Fact.BY_LISTS | hidden, 0xF0, 0x07)
+    assert of(65540) == contract(Fact.UNCLEAR_STACK)
     within = "(func (result i32) (i32.gt_u (i32.const 65536) (i32.sub (global.get $g) (i32.const 16))))"
-    assert of(65536, within) == bytes([Fact.FIXED_STACK | low, 0])
+    assert of(65536, within) == contract(Fact.FIXED_STACK | hidden, 0)
 
 
 def test_thunks_tell_of_imports_that_are_exported_again() -> None:

@@ -1,19 +1,76 @@
-"""What a module that is instrumented already claims, compared with what it has.
+"""What a module that is instrumented already claims, compared with what it has, and with what this host knows.
 
 Nobody but its author knows how such a module was made. Its exports have the right names, and the host calls them
 without Wasmtime's checks and writes where they say. So everything that the host relies on is compared once, before
 anything of the module runs: the types of the ABI's functions and of the entry thunks, the width of addresses, the
 shadow stack pointer. What a function does when it is called cannot be seen in advance; numbers that come from it are
 checked where they are used (`frames`, `setup`).
+
+First of all comes the version of the contract: of a version that this host does not know it knows nothing at all.
 """
 
 from __future__ import annotations
 
-from caesura.abi import ENTRY_PREFIX, SET_DATA_POINTER, STACK_POINTER, START_REWIND, START_UNWIND
-from caesura.errors import UnsupportedModule
+from caesura.abi import (
+    CONTRACT_SECTION,
+    CONTRACT_VERSION,
+    ENTRY_PREFIX,
+    SET_DATA_POINTER,
+    STACK_POINTER,
+    START_REWIND,
+    START_UNWIND,
+    UNVERSIONED_SECTION,
+    Fact,
+)
+from caesura.analysis.instrumented import asyncify_exports
+from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm import types as t
 from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.leb128 import read_u32, read_u64
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Limits, Module
+
+
+def check_contract(module: Module) -> None:
+    """Raise UnsupportedModule if a module follows a version of the contract that this host does not know.
+
+    Modules without thunks that tell nothing at all follow Binaryen's ABI, which has no versions.
+    """
+    section = module.custom_section(CONTRACT_SECTION)
+    if section is not None:
+        _check_version(module.data[section.payload : section.end])
+    elif module.custom_section(UNVERSIONED_SECTION) is not None or _has_thunks(module):
+        raise UnsupportedModule(
+            f"the module does not tell, in a section {CONTRACT_SECTION}, which version of the contract with hosts it "
+            "follows: an older caesura instrumented it, or another tool dropped the section. This host knows version "
+            f"{CONTRACT_VERSION}: instrument the original anew, and keep its custom sections"
+        )
+
+
+def _check_version(contract: bytes) -> None:
+    try:
+        version, position = read_u32(contract, 0)
+    except MalformedModule as error:
+        raise UnsupportedModule(f"the section {CONTRACT_SECTION} of the module tells no version: {error}") from error
+    if version != CONTRACT_VERSION:
+        raise UnsupportedModule(
+            f"the module follows version {version} of the contract with hosts, and this host knows version "
+            f"{CONTRACT_VERSION}: run it by a caesura that knows {version}, or instrument the original anew by this one"
+        )
+    try:
+        facts, position = read_u32(contract, position)
+        if position < len(contract):
+            _, position = read_u64(contract, position)
+    except MalformedModule as error:
+        raise UnsupportedModule(f"the section {CONTRACT_SECTION} of the module is cut off or no numbers") from error
+    if position != len(contract) or facts & ~sum(Fact):
+        raise UnsupportedModule(
+            f"the section {CONTRACT_SECTION} of the module tells more than version {version} has: the module is not "
+            "instrumented as it says"
+        )
+
+
+def _has_thunks(module: Module) -> bool:
+    return any(item.name == SET_DATA_POINTER for item in module.exports) and bool(asyncify_exports(module))
 
 
 def check_claims(module: Module, state_changes: dict[str, str], memory: Limits | None, *, thunks: bool) -> None:

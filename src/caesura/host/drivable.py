@@ -25,7 +25,7 @@ from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack, shadow
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.analysis.suspending_imports import suspending_imports
 from caesura.errors import UnsupportedModule
-from caesura.host.claims import check_claims
+from caesura.host.claims import check_claims, check_contract
 from caesura.host.description import NONE, PLAIN, THUNKS
 from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.instrument.api import instrument
@@ -68,6 +68,7 @@ def make_drivable(
     `accept_instrumented`. Raises ModuleError for what cannot be transformed or driven, UsageError for options that do
     not fit the module.
     """
+    check_contract(module)
     if any(memory.shared for memory in module.memories):
         raise UnsupportedModule("the module has a memory that is shared between threads; guests have one thread")
     if any(item.module == ASYNCIFY_MODULE for item in module.imports):

@@ -1,12 +1,15 @@
 """Custom sections that tell hosts what they cannot see otherwise (docs/abi.md has their layout).
 
 Hosts see names and kinds, JavaScript not even types. So the module tells which functions may be on the stack at a
-suspension, which results its imports have, and, as one byte of facts, whether that knowledge is sure: where lists said
+suspension, which results its imports have, and, by flags, whether that knowledge is sure: where lists said
 which functions may suspend, and where functions of others may be called through references, a host has to look at
 the stack before it lets a call unwind. Modules with thunks always tell; those of the plain ABI, which serve as
 drop-ins, only where lists were given or calls that overlap would go wrong unnoticed, since hosts have no way to the
 shadow stack; and nothing if the module has a runtime of its own, which looks at none of this, or no instrumented
 function, in which a suspension could go wrong.
+
+Whatever tells anything also tells the version of the contract, in the first of the sections. Modules without any follow
+Binaryen's ABI, which has no versions.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ from __future__ import annotations
 from caesura.abi import (
     BUILTIN_MODULES,
     BUILTIN_RESULTS,
+    CONTRACT_SECTION,
+    CONTRACT_VERSION,
     EXPORTED_IMPORTS_SECTION,
-    FACTS_SECTION,
     FUNCTIONS_SECTION,
     LINKER_STACK_POINTER,
     MOST_RESULTS_TOLD,
@@ -47,12 +51,27 @@ def write_host_sections(
     adds_memory: bool,
 ) -> None:
     """Add the sections that this module's hosts need. `adds_memory`: the transformation gave it its memory."""
+    functions = _functions(module, options, suspension)
     results = _results(module, suspension)
+    exported = _exported_imports(module, suspension) if options.thunks else b""
+    facts = _facts(module, options, shadow_stack, adds_memory=adds_memory)
+    if functions is None and not results and not (facts and any(suspension.instrumented)):
+        return
+    if any(graph.indirect) or graph.changed_tables:
+        facts |= Fact.CALLS_REFERENCES
+    contract = encode_unsigned(CONTRACT_VERSION) + encode_unsigned(facts)
+    region = find_region(module, shadow_stack.pointer) if shadow_stack.pointer >= 0 else None
+    edits.custom[CONTRACT_SECTION] = contract + (encode_unsigned(region.low) if region is not None else b"")
+    if functions is not None:
+        edits.custom[FUNCTIONS_SECTION] = functions
     if results:
         edits.custom[RESULTS_SECTION] = results
-    exported = _exported_imports(module, suspension) if options.thunks else b""
     if exported:
         edits.custom[EXPORTED_IMPORTS_SECTION] = exported
+
+
+def _facts(module: Module, options: Options, shadow_stack: ShadowStack, *, adds_memory: bool) -> int:
+    """Return the flags of what a host needs to know even if nothing else is told."""
     facts = (Fact.BY_LISTS if _chosen_by_lists(options) else 0) | (Fact.ADDED_MEMORY if adds_memory else 0)
     if shadow_stack.unclear:
         facts |= Fact.UNCLEAR_STACK
@@ -60,20 +79,16 @@ def write_host_sections(
         facts |= Fact.FIXED_STACK
     if not options.thunks and _is_hidden(module, shadow_stack):
         facts |= Fact.HIDDEN_STACK
-    if options.thunks or facts & Fact.BY_LISTS:
-        edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, len(suspension.reason))
-    elif options.imports or options.ignore_imports:
-        edits.custom[FUNCTIONS_SECTION] = suspending_bitmap(suspension, module.imported_functions)
-    elif not facts or not any(suspension.instrumented):
-        return
-    if any(graph.indirect) or graph.changed_tables:
-        facts |= Fact.CALLS_REFERENCES
-    region = find_region(module, shadow_stack.pointer) if shadow_stack.pointer >= 0 else None
-    low = b""
-    if region is not None:
-        facts |= Fact.STACK_LOW
-        low = encode_unsigned(region.low)
-    edits.custom[FACTS_SECTION] = bytes([facts]) + low
+    return facts
+
+
+def _functions(module: Module, options: Options, suspension: Suspension) -> bytes | None:
+    """Return which functions can be on the stack at a suspension, if that is told: of imports, or of all."""
+    if options.thunks or _chosen_by_lists(options):
+        return suspending_bitmap(suspension, len(suspension.reason))
+    if options.imports or options.ignore_imports:
+        return suspending_bitmap(suspension, module.imported_functions)
+    return None
 
 
 def _chosen_by_lists(options: Options) -> bool:
