@@ -32,12 +32,13 @@ from caesura.wasm.module import Module
 _MAXIMUM_PASSED: Final = 4_000
 
 
-@dataclass(frozen=True)
+@dataclass
 class PlannedFunction:
     """A function of which all is known that its new bodies are written from.
 
     `checked_late` are the calls that are checked behind the next instruction (see `plan.checks`); `handoff` is there
-    for a function with two bodies.
+    for a function with two bodies. Nobody changes it; it is not frozen since that makes compiled code take three times
+    as long to make one, for each function.
     """
 
     function: FunctionIndex
