@@ -350,7 +350,7 @@ def test_what_frames_hold() -> None:
         """,
         "(param i32 i32)",
     )
-    assert (planned.plan.saved.temporaries, planned.plan.saved.locals) == ({0}, {0})
+    assert (planned.plan.saved.temporaries, planned.plan.saved.moved_locals) == ({0}, {0})
 
 
 def test_a_temporary_that_no_frame_holds() -> None:

@@ -294,7 +294,7 @@ def test_a_function_that_restores_nothing() -> None:
     assert restoring.plan.sites.landings == [0]
     nothing = plan_of(code, "(param i32 i32) (result i32)", restores_nothing=True)
     assert nothing.plan.sites.landings == [3]
-    assert (nothing.plan.saved.temporaries, nothing.plan.saved.locals) == (set(), set())
+    assert (nothing.plan.saved.temporaries, nothing.plan.saved.moved_locals) == (set(), set())
     assert nothing.plan.saved.temporary_types == [0x7F]
 
 

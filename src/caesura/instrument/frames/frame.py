@@ -68,7 +68,7 @@ class Frame:
             self.added_types.append(saved.temporary_types[number])
         values: list[tuple[int, int]] = []
         if live is not None:
-            values += [(-_saved_type(body, local), local) for local in sorted(saved.locals.union(live))]
+            values += [(-_saved_type(body, local), local) for local in sorted(saved.moved_locals.union(live))]
             values += [(-saved.temporary_types[number], self._temporaries[number]) for number in saved.temporaries]
             values.sort()
         self.values: list[int] = [pair[1] for pair in values]

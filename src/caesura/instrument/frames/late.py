@@ -71,7 +71,7 @@ def late_at_landings(body: Body, layout: Layout, liveness: Liveness, plan: Plan)
         if _sets_late(layout, region) and _is_in_loop(layout, layout.regions[region].parent):
             loop = layout.regions[region].start
             passed_through = liveness.all_heads.get(loop, 0) & ~writes.between(loop, layout.landings[site])
-            masks[region] |= live & ~passed_through & ~_mask(plan.saved.locals)
+            masks[region] |= live & ~passed_through & ~_mask(plan.saved.moved_locals)
             live &= ~masks[region]
         masks[0] |= live
     return _late(body, masks)

@@ -32,6 +32,6 @@ def checked_late(body: Body, plan: Plan, each_landing: list[int]) -> set[int]:
             late.add(call)
         elif action == LOCAL_SET:
             local = body.immediates[taker]
-            if not each_landing[site] >> local & 1 and local not in plan.saved.locals:
+            if not each_landing[site] >> local & 1 and local not in plan.saved.moved_locals:
                 late.add(call)
     return late

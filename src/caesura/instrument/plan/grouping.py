@@ -14,7 +14,7 @@ took bytes, and nothing was gained that could be measured.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from caesura.analysis.body import Body, block_types
 from caesura.analysis.writes import Writes
@@ -58,17 +58,18 @@ EVERYWHERE: Final[GroupRule] = (0, -(1 << 30))
 _Landing = tuple[int, int, int]
 
 
-class _Child(NamedTuple):
+class _Child:
     """A call site, or a construct with call sites, inside of another construct.
 
     `landings` are the places where frames land in it, or the first of them if they are too many for a group; `live`
     are the locals live at any. `may_begin` tells whether a group may begin with it.
     """
 
-    start: int
-    may_begin: bool
-    live: int
-    landings: list[_Landing]
+    def __init__(self, *, start: int, may_begin: bool, live: int, landings: list[_Landing]) -> None:
+        self.start: Final = start
+        self.may_begin: Final = may_begin
+        self.live: Final = live
+        self.landings: Final = landings
 
 
 class _Search:
@@ -112,7 +113,7 @@ class _Search:
             else:
                 live = self._live[event]
                 self._children[-1].append(
-                    _Child(index, may_begin=True, live=live, landings=[self._landing(index, live)])
+                    _Child(start=index, may_begin=True, live=live, landings=[self._landing(index, live)])
                 )
         self._group(self._children[0], len(body.codes))
 
@@ -138,7 +139,7 @@ class _Search:
         if children:
             landings = self._group(children, index)
             self._children[-1] = [
-                _Child(self._constructs[-1], may_begin=False, live=_live_in(children), landings=landings)
+                _Child(start=self._constructs[-1], may_begin=False, live=_live_in(children), landings=landings)
             ]
 
     def _close(self, index: int) -> None:
@@ -154,7 +155,7 @@ class _Search:
         if is_region:
             landings = [self._landing(construct, live)]
         may_begin = self._body.codes[construct] != op.IF and not self._has_parameters(construct)
-        self._children[-1].append(_Child(construct, may_begin=may_begin, live=live, landings=landings))
+        self._children[-1].append(_Child(start=construct, may_begin=may_begin, live=live, landings=landings))
 
     def _has_parameters(self, construct: int) -> bool:
         body = self._body

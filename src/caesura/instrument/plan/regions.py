@@ -11,7 +11,7 @@ O(n log n) instead of quadratic.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from caesura.analysis.body import Body
 from caesura.wasm import opcodes as op
@@ -38,7 +38,7 @@ Opening = tuple[int, int, int]
 Group = tuple[int, int]
 
 
-class Region(NamedTuple):
+class Region:
     """One region of a function.
 
     `start` is the instruction that opens it, that a group starts with, or START_OF_BODY; `parent` the region around it
@@ -47,20 +47,30 @@ class Region(NamedTuple):
     `inner` the regions directly inside, both in the order of their numbers; `numbers` has those of all sites in it.
     """
 
-    kind: int
-    start: int
-    parent: int
-    openings: list[Opening]
-    sites: list[int]
-    inner: list[int]
-    numbers: range
+    def __init__(
+        self,
+        kind: int,
+        start: int,
+        parent: int,
+        openings: list[Opening],
+        sites: list[int],
+        inner: list[int],
+        numbers: range,
+    ) -> None:
+        self.kind: Final = kind
+        self.start: Final = start
+        self.parent: Final = parent
+        self.openings: Final = openings
+        self.sites: Final = sites
+        self.inner: Final = inner
+        self.numbers: Final = numbers
 
     def destinations(self) -> int:
         """Return how many places its head sends frames to."""
         return len(self.sites) + len(self.inner)
 
 
-class Layout(NamedTuple):
+class Layout:
     """The regions of one body, and where in it rewinding frames land.
 
     `heads` gives the region whose head stands at a moment: behind the instruction that opens a construct, or before the
@@ -69,12 +79,21 @@ class Layout(NamedTuple):
     where to land.
     """
 
-    regions: list[Region]
-    heads: dict[int, int]
-    landings: list[InstructionIndex]
-    site_regions: list[int]
-    numbers: list[int]
-    dispatching: list[bool]
+    def __init__(
+        self,
+        regions: list[Region],
+        heads: dict[int, int],
+        landings: list[InstructionIndex],
+        site_regions: list[int],
+        numbers: list[int],
+        dispatching: list[bool],
+    ) -> None:
+        self.regions: Final = regions
+        self.heads: Final = heads
+        self.landings: Final = landings
+        self.site_regions: Final = site_regions
+        self.numbers: Final = numbers
+        self.dispatching: Final = dispatching
 
     def needs_site_local(self) -> bool:
         """Tell whether a local must hold the number while landing: whether any loop or try needs it."""

@@ -91,7 +91,7 @@ def hand_over(
         for place in range(len(starts))
     ]
     arms = {} if late is None else arms_of(late, carriers)
-    pads = group_by_live(liveness.each_landing, plan.saved.locals) if liveness.each_landing else ONE_PAD
+    pads = group_by_live(liveness.each_landing, plan.saved.moved_locals) if liveness.each_landing else ONE_PAD
     return Handoff(normal, arms, loops, carriers, results, pads)
 
 
