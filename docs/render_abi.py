@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Final, NamedTuple
+
+if __name__ == "__main__":  # the source beside this page, not a package that is installed; tests take what they test
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from caesura import abi
 from caesura.abi import Fact, State, Status

@@ -130,7 +130,10 @@ class State(_Described):
 
 
 class Status(_Described):
-    """The values of the control block's status, by which host and guest tell each other what to do."""
+    """The values of the control block's status, by which host and guest tell each other what to do.
+
+    Entry thunks rewind with any number from `RESUME` up. In no version does 4 have a meaning.
+    """
 
     RUN = 0, "nothing is going on", "both"
     SUSPEND = 1, "unwind when this import returns", "host"

@@ -181,6 +181,10 @@ class Options:
         lists = bool(self.imports or self.remove_list or self.only_list)
         return lists or self.ignore_imports or self.ignore_indirect or self.ignore_unwind_from_catch
 
+    def leaves_out_functions(self) -> bool:
+        """Tell whether a function that is on the stack at a suspension may be one that is not instrumented."""
+        return bool(self.only_list or self.remove_list or self.ignore_indirect)
+
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)

@@ -35,7 +35,7 @@ def parse(*arguments: str) -> Options:
 
 def test_documentation_is_up_to_date() -> None:
     page = (REPOSITORY / "docs" / "options.md").read_text()
-    assert page.endswith("-->\n\n" + render_table()), "run `python docs/render_options.py` with caesura on the path"
+    assert page.endswith("-->\n\n" + render_table()), "run `python docs/render_options.py`"
 
 
 def test_metadata_is_complete() -> None:

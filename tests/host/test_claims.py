@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 import caesura
+from caesura.abi import Status
 from tests.host.support import WAITER, instrumented, run
 from tests.support.guests import CONTRACT
 
@@ -133,7 +134,7 @@ def test_a_data_pointer_that_cannot_be_set() -> None:
     refused(caesura.GuestTrap, "asyncify_set_data_pointer failed", OWN_MEMORY, claims(), setter, F)
 
 
-@pytest.mark.parametrize("status", range(7))
+@pytest.mark.parametrize("status", range(max(Status) + 2))  # and one that has no meaning
 @pytest.mark.parametrize("where", ["before", "behind"])
 def test_a_status_that_the_guest_writes(status: int, where: str) -> None:
     """Whatever it writes, before or behind the import's call: an error, or the result of a call that ended."""

@@ -31,7 +31,7 @@ from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.instructions import FLOW_TRY, FLOWS
 from caesura.wasm.module import Module, TypeDefinition
-from caesura.wasm.types import I32, V128
+from caesura.wasm.types import is_saved_type
 
 
 def find_tail_sites(
@@ -73,7 +73,10 @@ def _fits(caller: TypeDefinition, callee: TypeDefinition) -> bool:
     """Tell whether a function can end with a call of another: by the types of results and arguments."""
     if caller.results and caller.results != callee.results:
         return False
-    return min(callee.params, default=V128) >= V128 and max(callee.params, default=V128) <= I32
+    for value_type in callee.params:
+        if not is_saved_type(value_type):
+            return False
+    return True
 
 
 def _only_suspending_callee(callees: list[FunctionIndex], suspension: Suspension) -> FunctionIndex | None:

@@ -123,7 +123,7 @@ def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Op
     done = instrument(module.data, options)
     made = Module(done.module)
     stack = shadow_stack_at(module, done.stack_pointer) if done.stack_pointer >= 0 else find_shadow_stack(module)
-    if not (options.only_list or options.remove_list or options.ignore_indirect):
+    if not options.leaves_out_functions():
         return Drivable(THUNKS, made, stack)
     uninstrumented = tuple(item.index for item in done.functions if not item.instrumented)
     section = made.custom_section(_NAME_SECTION)

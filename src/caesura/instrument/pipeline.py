@@ -1,7 +1,9 @@
 """The transformation from end to end: read, find out what may suspend, rewrite those functions, write.
 
-    module -> names, lists -> who may suspend, who needs no frame for it -> memory, globals, runtime -> each function:
-    decode, plan, number the call sites, liveness, frame, rewrite -> sections
+    module, with shared calls, renumbered -> what is outdated goes -> calls, lists, who may suspend, who needs no frame
+    for it, who gets two bodies -> how frames are moved, what is grouped -> memory, globals, runtime, import thunks ->
+    each function: decode, plan, liveness, late checks, groups, numbers, frame, write; or only checks -> exports,
+    sections for hosts, entry thunks -> sections
 
 Each step stands in a file of its own; this one says in which order.
 """

@@ -102,6 +102,11 @@ def is_reference(value_type: int) -> bool:
     return value_type >= REFERENCE
 
 
+def is_saved_type(value_type: int) -> bool:
+    """Tell whether frames hold values of a type: they hold numbers and vectors, not references."""
+    return V128 <= value_type <= I32
+
+
 def is_nullable(value_type: int) -> bool:
     """Tell whether a reference type is nullable; False for other types."""
     return value_type >= REFERENCE and value_type & _NULLABLE != 0

@@ -14,7 +14,7 @@ from typing import Final
 from caesura.instrument.abi.chunks import Shape, chunk_places
 from caesura.instrument.abi.runtime import Runtime
 from caesura.instrument.abi.stack_code import NOT_SHARED
-from caesura.wasm.code import END, IF_EMPTY, LOCAL_GET, RETURN, ZERO, load
+from caesura.wasm.code import END, IF_EMPTY, LOCAL_GET, RETURN, load, zero
 from caesura.wasm.leb128 import encode_unsigned
 
 _LETTERS: Final = {0x7F: "i", 0x7E: "I", 0x7D: "f", 0x7C: "F", 0x7B: "v"}
@@ -85,7 +85,7 @@ class FrameHelpers:
         if self.pops_check:
             code += self.runtime.is_unwinding() + IF_EMPTY
             for value_type in piece:
-                code += ZERO[value_type]
+                code += zero(value_type)
             code += RETURN + END
         loads = [load(piece[place], self.stack.memory, offsets[place]) for place in range(len(piece))]
         return code + self.stack.pop_values(loads, size, b"\0", release)

@@ -72,7 +72,7 @@ def write_host_sections(
 
 def _facts(module: Module, options: Options, shadow_stack: ShadowStack, *, adds_memory: bool) -> int:
     """Return the flags of what a host needs to know even if nothing else is told."""
-    facts = (Fact.BY_LISTS if _chosen_by_lists(options) else 0) | (Fact.ADDED_MEMORY if adds_memory else 0)
+    facts = (Fact.BY_LISTS if options.leaves_out_functions() else 0) | (Fact.ADDED_MEMORY if adds_memory else 0)
     if shadow_stack.unclear:
         facts |= Fact.UNCLEAR_STACK
     if shadow_stack.is_fixed:
@@ -84,16 +84,11 @@ def _facts(module: Module, options: Options, shadow_stack: ShadowStack, *, adds_
 
 def _functions(module: Module, options: Options, suspension: Suspension) -> bytes | None:
     """Return which functions can be on the stack at a suspension, if that is told: of imports, or of all."""
-    if options.thunks or _chosen_by_lists(options):
+    if options.thunks or options.leaves_out_functions():
         return suspending_bitmap(suspension, len(suspension.reason))
     if options.imports or options.ignore_imports:
         return suspending_bitmap(suspension, module.imported_functions)
     return None
-
-
-def _chosen_by_lists(options: Options) -> bool:
-    """Tell whether a function that is on the stack at a suspension may be one that is not instrumented."""
-    return bool(options.only_list or options.remove_list or options.ignore_indirect)
 
 
 def _is_hidden(module: Module, shadow_stack: ShadowStack) -> bool:

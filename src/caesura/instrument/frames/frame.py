@@ -19,7 +19,7 @@ from caesura.wasm.code import LOCAL_SET
 from caesura.wasm.decode import MAXIMUM_LOCALS
 from caesura.wasm.indices import LocalIndex
 from caesura.wasm.leb128 import encode_unsigned
-from caesura.wasm.types import I32
+from caesura.wasm.types import I32, is_saved_type
 
 # Constants from -64 to 63 take one byte. So from so many call sites on, the numbers in frames begin below 0; to make up
 # for it, and to look whether to leave, takes nine bytes.
@@ -97,6 +97,6 @@ class Frame:
 
 def _saved_type(body: Body, local: int) -> int:
     value_type = body.local_type(local)
-    if value_type < 0x7B or value_type > 0x7F:
+    if not is_saved_type(value_type):
         raise unsaved_value(f"local {local}", value_type, body.code_start)
     return value_type

@@ -30,7 +30,7 @@ from caesura.instrument.plan.unsaved import type_behind, unsaved_value
 from caesura.wasm.immediates import instruction_name
 from caesura.wasm.indices import LocalIndex
 from caesura.wasm.module import Module
-from caesura.wasm.types import I32, V128
+from caesura.wasm.types import I32, V128, is_saved_type
 
 # Operands that cross, counted at every crossing; beyond this the time would be quadratic. SQLite has 6,000 in all.
 _MAXIMUM_WORK: Final = 5_000_000
@@ -191,7 +191,7 @@ class Crossing:
     def _saved_type(self, producer: Producer) -> int:
         """Return the type of an operand; raises UnsupportedModule where frames cannot hold it."""
         value_type = self._types.type_of(producer)
-        if V128 <= value_type <= I32:
+        if is_saved_type(value_type):
             return value_type
         index = instruction_of(producer)
         known = value_type if value_type > 0 else type_behind(self._module, self._body, self._results, index)

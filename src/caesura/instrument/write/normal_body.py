@@ -86,5 +86,5 @@ class NormalBody(Rewriter):
     def _enter_region(self, index: int, region: int) -> None:
         super()._enter_region(index, region)
         for local in self._killed.get(index, []):
-            self._out.append(c.ZERO[self._frame.type_of(self._body, local)])
+            self._out.append(c.zero(self._frame.type_of(self._body, local)))
             self._set(local)

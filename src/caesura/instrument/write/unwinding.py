@@ -75,7 +75,7 @@ class Unwinding:
                     and pads.live[parent] >> local & 1
                     and not pads.live[pad] >> local & 1
                 ):
-                    self._out.append(c.ZERO[self._frame.type_of(self._body, local)])
+                    self._out.append(c.zero(self._frame.type_of(self._body, local)))
                     self._out.append(c.LOCAL_SET + encode_unsigned(local))
             if parent != pad - 1:
                 labels.branch(c.BR, self._pad_labels[parent])
