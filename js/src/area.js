@@ -6,12 +6,17 @@
  * beginning of the block, but has the same room here.
  */
 
-import { CURRENT_OFFSET, FRAMES_OFFSET, STACK_POINTER_OFFSET, STATUS_OFFSET, STATUS_RUN } from "./abi.js";
+import { FRAMES_OFFSET, STACK_POINTER_OFFSET, STATUS_OFFSET, STATUS_RUN } from "./abi.js";
 import { findRoom } from "./room.js";
 import { like, unsigned } from "./stacks.js";
 
 /** @typedef {import("./call.js").Call} Call */
 /** @typedef {ReturnType<typeof makeArea>} Area */
+
+// As the module's own: in each suspension, a constant of another module is read anew.
+const NO_CHANGE = STATUS_RUN;
+const AT_STATUS = STATUS_OFFSET;
+const AT_STACK_POINTER = STACK_POINTER_OFFSET;
 
 // What one push of frame values can need, in bytes: with less left when a call traps, the stack was too small.
 const PUSH = 128;
@@ -30,26 +35,38 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
   let end = 0;
   /** The memory from the block on, as pointers, which is empty once it has moved, as it does when it grows. */
   let fields = /** @type {any} */ ([]);
+  /** All of the memory, made with the fields. @type {Uint8Array} */
+  let bytes;
   /** How many bytes a pointer has. */
   let width = 4;
   /** The call that the frames in memory belong to. @type {Call | undefined} */
   let owner;
 
-  /** Return the memory's bytes. */
-  const bytes = () => new Uint8Array(memory.buffer);
-
-  /** Return the fields of the block, brought up to date. */
+  /** Return the fields of the block, brought up to date, and the bytes with them. */
   const block = () => {
     if (!fields.length) {
       const { buffer } = memory;
       fields = new (width > 4 ? BigUint64Array : Uint32Array)(buffer, base - FRAMES_OFFSET);
+      bytes = new Uint8Array(buffer);
       if (exports.asyncify_memory) end = buffer.byteLength;
     }
     return fields;
   };
-  const read = (/** @type {number} */ offset) => Number(block()[offset / width]);
-  const write = (/** @type {number} */ offset, /** @type {number} */ number) => {
-    block()[offset / width] = like(pointer, number);
+  /** How many bytes of frames there are. */
+  const sizeNow = () => Number(block()[0]) - base;
+
+  /**
+   * Write the fields that the guest knows.
+   * @param {any} now They, up to date.
+   * @param {number} status
+   * @param {number} size How many bytes of frames there are.
+   */
+  const fill = (now, status, size) => {
+    now[0] = like(pointer, base + size);
+    now[1] = like(pointer, end);
+    if (!thunks) return;
+    now[AT_STATUS / width] = like(pointer, status);
+    now[AT_STACK_POINTER / width] = like(pointer, 0);
   };
 
   /** Tell a function of the guest where the block is, in whatever type it was given. @param {Function} f */
@@ -74,20 +91,27 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
    * @param {number} [size] How many bytes of frames it has.
    */
   const give = (call, status, size = 0) => {
-    if (owner != call && owner?.promise) owner.frames = bytes().slice(base, base + /** @type {number} */ (owner.size));
+    const now = block();
+    if (owner != call && owner?.promise) owner.frames = bytes.slice(base, base + /** @type {number} */ (owner.size));
     owner = call;
-    write(CURRENT_OFFSET, base + size);
-    write(width, end);
-    write(STATUS_OFFSET, status);
-    write(STACK_POINTER_OFFSET, 0);
-    if (call.frames) bytes().set(call.frames, base);
-    call.frames = undefined;
+    fill(now, status, size);
+    if (call.frames) {
+      bytes.set(call.frames, base);
+      call.frames = undefined;
+    }
   };
 
   return {
-    read,
-    write,
     tell,
+    give,
+
+    /** Return where the guest has left its shadow stack pointer in the block; 0: it has not. */
+    stackPointer: () => (thunks ? Number(block()[AT_STACK_POINTER / width]) : 0),
+
+    /** Say that no call is to be suspended or resumed. */
+    run() {
+      block()[AT_STATUS / width] = like(pointer, NO_CHANGE);
+    },
 
     /** Begin to rewind; where the block is the guest was told before. */
     rewind: () => exports.asyncify_start_rewind(pointer),
@@ -108,19 +132,18 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
       base = at + FRAMES_OFFSET;
       end = to;
       // What an allocator gives has been used before.
-      bytes().fill(0, at, base);
+      block();
+      bytes.fill(0, at, base);
     },
-
-    give,
 
     /** Keep the frames of a call that has unwound. Returns whether they lie in the area. @param {Call} call */
     keep(call) {
-      call.size = read(CURRENT_OFFSET) - base;
-      give(call, STATUS_RUN, call.size);
-      return base + call.size <= end;
+      const size = (call.size = sizeNow());
+      fill(fields, NO_CHANGE, size);
+      return base + size <= end;
     },
 
     /** The error for a call that trapped because its frames did not fit; nothing if they would have. @param {Call} call */
-    overflow: ({ name }) => (read(CURRENT_OFFSET) + PUSH > end ? tooSmall(end - base, `export ${name}: `) : undefined),
+    overflow: ({ name }) => (base + sizeNow() + PUSH > end ? tooSmall(end - base, `export ${name}: `) : undefined),
   };
 }

@@ -15,8 +15,6 @@ import {
   FACT_FIXED_STACK,
   FACT_HIDDEN_STACK,
   FACT_UNCLEAR_STACK,
-  STACK_POINTER_OFFSET,
-  STATUS_OFFSET,
   STATUS_RESUME_CALL,
   STATUS_RUN,
   STATUS_SUSPEND,
@@ -50,10 +48,18 @@ import { makeStacks } from "./stacks.js";
  * @property {string | null} [importedStringConstants] For the engine's compiler: the module of imported strings.
  */
 
+// As the module's own: in each suspension, a constant of another module is read anew. States of calls, and statuses:
+const RUNS = RUNNING;
+const UNWINDS = UNWINDING;
+const REWINDS = REWINDING;
+const TO_RUN = STATUS_RUN;
+const TO_SUSPEND = STATUS_SUSPEND;
+const TO_RESUME = STATUS_RESUME_CALL;
+
 const CLOSED = "the instance is closed";
 
-/** Say why an import cannot suspend, if there is a reason. @param {Site} site @param {string | undefined} why */
-const refuse = ({ name }, why) => why && fail(`${name} cannot suspend: ${why}`);
+/** Say why an import cannot suspend. @param {Site} site @param {string} why */
+const refuse = ({ name }, why) => fail(`${name} cannot suspend: ${why}`);
 
 /**
  * @param {Description} description Of the module, or of the first one that has these globals.
@@ -62,6 +68,9 @@ const refuse = ({ name }, why) => why && fail(`${name} cannot suspend: ${why}`);
 export function makeGuest(description, options) {
   const { instrumented, thunks, facts, stackLow } = description;
   const { singleStack, suspendAlways, checkStack = true } = options;
+  const alone = singleStack ?? facts & FACT_FIXED_STACK;
+  const unclear = facts & FACT_UNCLEAR_STACK;
+  const hidden = facts & FACT_HIDDEN_STACK;
   /** All calls that have not ended. @type {Set<Call>} */
   const calls = new Set();
   let closed = false;
@@ -95,8 +104,7 @@ export function makeGuest(description, options) {
 
   /** Why there is no place for what a call has on its stacks; nothing if there is. @param {Call} call */
   const findShortage = (call) => {
-    const unclear = facts & FACT_UNCLEAR_STACK;
-    if (calls.size > 1 && singleStack == undefined && (unclear || (facts & FACT_HIDDEN_STACK && !stacks.known))) {
+    if (calls.size > 1 && singleStack == undefined && (unclear || (hidden && !stacks.known))) {
       const way = unclear ? "export its pointer as" : "instrument with --thunks, or export";
       const why = `nobody knows where the guest's C stack is: ${way} __stack_pointer (singleStack: false allows it)`;
       return `another call has not ended, and ${why}`;
@@ -112,14 +120,14 @@ export function makeGuest(description, options) {
    */
   const recover = (call, error) => {
     if (call.state && !call.direct) {
-      if (call.state == UNWINDING) error = area.overflow(call) ?? error;
-      area.give(call, STATUS_RUN);
+      if (call.state == UNWINDS) error = area.overflow(call) ?? error;
+      area.give(call, TO_RUN);
       try {
         exports.asyncify_stop_unwind();
       } catch {
         // It reports the overflow once more.
       }
-      call.state = RUNNING;
+      call.state = RUNS;
       call.promise = undefined;
     }
     return error;
@@ -171,7 +179,7 @@ export function makeGuest(description, options) {
       if (closed) fail(CLOSED);
       if (idle) stacks.wake(call);
       if (!call.state) {
-        if ((singleStack ?? facts & FACT_FIXED_STACK) && calls.size) {
+        if (alone && calls.size) {
           const why = singleStack ? "singleStack" : "the guest compares its C stack pointer with constants; singleStack: false allows it";
           fail(`export ${call.name}: another call has not ended (${why})`);
         }
@@ -181,7 +189,7 @@ export function makeGuest(description, options) {
       if (call.direct) return;
       const outer = stacks.enter(call);
       if (call.state) {
-        area.give(call, STATUS_RESUME_CALL, call.size);
+        area.give(call, TO_RESUME, call.size);
         if (!call.thunk) area.rewind();
       }
       return outer;
@@ -195,14 +203,16 @@ export function makeGuest(description, options) {
      */
     suspend(call, site, result) {
       if (!call) return refuse(site, "outside of a promising call");
-      refuse(site, findRefusal(call, site));
+      const refusal = findRefusal(call, site);
+      if (refusal) refuse(site, refusal);
       if (!call.guest) {
         call.guest = guest;
         calls.add(call);
         if (!call.direct) stacks.adopt(call);
       }
       if (!call.direct) {
-        refuse(site, findShortage(call));
+        const shortage = findShortage(call);
+        if (shortage) refuse(site, shortage);
         stacks.check(call);
       }
       if (call.converts) {
@@ -212,9 +222,9 @@ export function makeGuest(description, options) {
       }
       call.site = site;
       call.promise = suspendAlways ? Promise.resolve(result) : result;
-      call.state = UNWINDING;
+      call.state = UNWINDS;
       if (!call.direct) {
-        area.give(call, byThunk(site) ? STATUS_SUSPEND : STATUS_RUN);
+        area.give(call, byThunk(site) ? TO_SUSPEND : TO_RUN);
         if (!byThunk(site)) area.tell(exports.asyncify_start_unwind);
       }
       return site.blank;
@@ -226,10 +236,10 @@ export function makeGuest(description, options) {
      * @param {Site} site
      */
     land(call, site) {
-      if (call.state != REWINDING || call.site != site) throw lost(call);
-      call.state = RUNNING;
+      if (call.state != REWINDS || call.site != site) throw lost(call);
+      call.state = RUNS;
       if (!call.direct && !byThunk(site)) {
-        area.write(STATUS_OFFSET, STATUS_RUN);
+        if (thunks) area.run();
         exports.asyncify_stop_rewind();
       }
       const value = checkResult(site, /** @type {Function} */ (call.answer)());
@@ -245,8 +255,8 @@ export function makeGuest(description, options) {
     leave(call, outer) {
       if (call.direct) return;
       // Entry thunks have put the pointer back, if they know it.
-      stacks.leave(call, outer, call.state == UNWINDING ? area.read(STACK_POINTER_OFFSET) : 0);
-      if (call.state == UNWINDING) {
+      stacks.leave(call, outer, call.state == UNWINDS ? area.stackPointer() : 0);
+      if (call.state == UNWINDS) {
         const fits = area.keep(call);
         if (!call.thunk) {
           // Binaryen's modules write first, and trap here.
@@ -254,7 +264,7 @@ export function makeGuest(description, options) {
           exports.asyncify_stop_unwind();
         }
       }
-      if (call.state == REWINDING || (call.state && !call.size)) throw recover(call, lost(call));
+      if (call.state == REWINDS || (call.state && !call.size)) throw recover(call, lost(call));
     },
 
     /** Reject all calls. What was allocated goes with the instance. */
