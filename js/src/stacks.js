@@ -34,7 +34,7 @@ import { REWINDING, UNWINDING } from "./call.js";
  * @typedef {object} Kept
  * @property {number} low
  * @property {number} high
- * @property {Uint8Array} [bytes] What was there before the stack's own call ran on.
+ * @property {ArrayLike<number>} [bytes] What was there before the stack's own call ran on.
  * @property {boolean} [lost] Whether that call has overwritten it, and still uses the place.
  */
 
