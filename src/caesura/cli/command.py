@@ -93,6 +93,7 @@ def _closest_option(parser: argparse.ArgumentParser, word: str) -> str:
 def parser_of_all() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = _Parser(prog="caesura", description=_DESCRIPTION, allow_abbrev=False)
+    parser.set_defaults(parser_of_all=parser)  # for the sub-command that describes all of them
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and whether it runs compiled")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in SUB_COMMANDS:

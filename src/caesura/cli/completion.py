@@ -41,9 +41,7 @@ def _run(arguments: argparse.Namespace) -> int:
         import shtab
     except ImportError as error:
         raise UsageError("completion scripts are made by the package shtab, which is not installed") from error
-    from caesura.cli.command import parser_of_all
-
-    parser = parser_of_all()
+    parser = arguments.parser_of_all
     _mark_paths(parser, {"file": shtab.FILE, "folder": shtab.DIRECTORY})
     say(shtab.complete(parser, shell=arguments.shell))
     return 0
