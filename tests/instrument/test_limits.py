@@ -10,7 +10,7 @@ import caesura
 from caesura.analysis.body import Body
 from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.frame import Frame
-from caesura.instrument.frames.late import NOTHING_LATE
+from caesura.instrument.frames.late_locals import NOTHING_LATE
 from caesura.instrument.plan.plan import Saved
 from caesura.instrument.plan.regions import lay_out
 from caesura.instrument.write.dispatch import br_table

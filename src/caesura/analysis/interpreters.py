@@ -8,7 +8,7 @@ all loops would be too many entries (SQLite at 1.64 instead of 1.13), only the o
 interpreter's loop often sits inside a restart loop. With few call sites and no switch it is the outermost ones, since
 there the resume body is hardly slower than the normal one, which then need not look at anything in its inner loops. The
 innermost loops without call sites are found here too, since functions with two bodies treat them specially (see
-`write.two_bodies`).
+`frames.two_bodies`).
 """
 
 from __future__ import annotations

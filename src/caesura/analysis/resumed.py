@@ -1,6 +1,6 @@
 """How much of a function's code a resume body repeats: what control can come to from a landing point.
 
-From there it runs on, to the function's end or to the head of a hand-off loop (see `write.two_bodies`). One walk
+From there it runs on, to the function's end or to the head of a hand-off loop (see `frames.two_bodies`). One walk
 over the body comes near enough to say what a second body costs: an opcode of an interpreter that calls nothing is left
 out altogether, one that begins with a call is repeated as a whole.
 """

@@ -9,10 +9,10 @@ from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.globals import Globals
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.host_sections import write_host_sections
+from caesura.instrument.abi.index_spaces import AddedFunctions, AddedTypes, GlobalPool
 from caesura.instrument.abi.memory import Memory, choose_memory
 from caesura.instrument.abi.runtime import Runtime
 from caesura.instrument.abi.stack_code import NOT_SHARED, Places, StackCode
-from caesura.instrument.abi.tables import FunctionTable, GlobalPool, TypeTable
 from caesura.instrument.abi.thunks import Thunks
 from caesura.instrument.facts import Facts
 from caesura.instrument.frames.pieces import SHARED
@@ -32,7 +32,7 @@ class Added:
     """What is added to a module, until its sections are put together: functions, entries of sections, names."""
 
     def __init__(self, module: Module) -> None:
-        self.functions = FunctionTable(module, TypeTable(module))
+        self.functions = AddedFunctions(module, AddedTypes(module))
         self.edits = SectionEdits()
         self.names = NewNames()
 

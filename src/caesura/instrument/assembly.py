@@ -6,9 +6,9 @@ from typing import Final
 
 from caesura.analysis.limits import check_entries
 from caesura.errors import UnsupportedModule
+from caesura.instrument.abi.index_spaces import GlobalPool
 from caesura.instrument.abi.metadata import write_metadata
 from caesura.instrument.abi.runtime import has_scheduler
-from caesura.instrument.abi.tables import GlobalPool
 from caesura.instrument.adding import Abi, Added, shares_globals
 from caesura.instrument.given import Given
 from caesura.options import Options

@@ -23,8 +23,8 @@ from caesura.instrument.facts import Facts, find_facts
 from caesura.instrument.frames.pieces import AUTOMATIC, PIECES, default_moves
 from caesura.instrument.given import Given, read_given
 from caesura.instrument.plan.grouping import GroupRule, default_rule
+from caesura.instrument.planned_function import FunctionPlanner
 from caesura.instrument.rewriting import FunctionRewriter, Progress
-from caesura.instrument.write.planning import FunctionPlanner
 from caesura.options import Options
 from caesura.report import FunctionReport, Instrumented
 from caesura.wasm import sections as sec

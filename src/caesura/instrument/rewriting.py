@@ -17,11 +17,11 @@ from caesura.instrument.facts import Facts
 from caesura.instrument.frames.moving import MOVED_INLINE, Moves, move_in_chunks
 from caesura.instrument.frames.pieces import SHARED, choose_moves
 from caesura.instrument.given import Given
+from caesura.instrument.planned_function import FunctionPlanner, PlannedFunction
 from caesura.instrument.refusals import Refusals
 from caesura.instrument.write.asserts import Asserter
 from caesura.instrument.write.bodies import BodyWriter
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.planning import FunctionPlanner, PlannedFunction
 from caesura.options import Options
 from caesura.wasm.indices import OwnFunction
 

@@ -7,11 +7,11 @@ from typing import Final
 from caesura.analysis.body import Body
 from caesura.instrument.abi.globals import NO_BASE
 from caesura.instrument.abi.helpers import FrameHelpers
+from caesura.instrument.abi.index_spaces import AddedFunctions, AddedTypes
 from caesura.instrument.abi.runtime import Runtime
 from caesura.instrument.abi.stack_code import Places, StackCode
-from caesura.instrument.abi.tables import FunctionTable, TypeTable
 from caesura.instrument.frames.frame import Frame
-from caesura.instrument.frames.late import NOTHING_LATE
+from caesura.instrument.frames.late_locals import NOTHING_LATE
 from caesura.instrument.plan.plan import Saved
 from caesura.instrument.plan.regions import lay_out
 from caesura.wasm.indices import LocalIndex
@@ -49,5 +49,5 @@ def helpers_of(pointer: int = I32, *, grows: bool = False, loads_inline: bool = 
     """Return the helpers of a module that has nothing else."""
     module = Module(b"\0asm\1\0\0\0")
     places = Places(state=0, data=1, base=NO_BASE, memory=0, pointer=pointer, grows=grows)
-    runtime = Runtime(StackCode(FunctionTable(module, TypeTable(module)), places), [], guards=False, overflows=True)
+    runtime = Runtime(StackCode(AddedFunctions(module, AddedTypes(module)), places), [], guards=False, overflows=True)
     return FrameHelpers(runtime, loads_inline=loads_inline, pops_check=False)

@@ -7,7 +7,7 @@ import pytest
 from caesura.errors import UnsupportedModule
 from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.frame import Frame, number_bias
-from caesura.instrument.frames.late import NOTHING_LATE, LateLocals, code_of
+from caesura.instrument.frames.late_locals import NOTHING_LATE, LateLocals, code_of
 from caesura.instrument.plan.plan import Saved, Temporary
 from caesura.instrument.plan.regions import lay_out
 from caesura.wasm import code as c

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.instrument.frames.two_bodies import normal_layout
 from caesura.instrument.plan.regions import (
     BLOCK,
     ELSE_ARM,
@@ -17,7 +18,6 @@ from caesura.instrument.plan.regions import (
     Layout,
     lay_out,
 )
-from caesura.instrument.write.two_bodies import normal_layout
 from tests.instrument.plan.listing import Planned, plain, plan_of
 
 _REGIONS: Final = {FUNCTION: "function", LOOP: "loop", TRY: "try", GROUP: "group"}

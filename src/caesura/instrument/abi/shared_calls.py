@@ -27,7 +27,7 @@ from typing import Final
 from caesura.analysis.calls import private_tables, read_calls
 from caesura.analysis.wrappers import call_at_end
 from caesura.errors import MalformedModule
-from caesura.instrument.abi.tables import TypeTable
+from caesura.instrument.abi.index_spaces import AddedTypes
 from caesura.options import Options
 from caesura.wasm import opcodes as op
 from caesura.wasm import sections as sec
@@ -94,7 +94,7 @@ class _Sharing:
         self._module = module
         self._code = bytearray(module.data)
         self._edits = SectionEdits()
-        self._types = TypeTable(module)
+        self._types = AddedTypes(module)
 
     def write(self, groups: dict[_Call, list[int]]) -> tuple[Module, list[int]]:
         """Return the module with a function for each group, which the group's functions call, and these functions."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from caesura.abi import OVERFLOW_FUNCTION, State
 from caesura.instrument.abi.chunks import Shape
-from caesura.instrument.abi.tables import FunctionTable
+from caesura.instrument.abi.index_spaces import AddedFunctions
 from caesura.wasm.code import (
     CALL,
     CONST_I32,
@@ -68,7 +68,7 @@ class StackCode:
     `address` is the encoded index of a local everywhere.
     """
 
-    def __init__(self, functions: FunctionTable, places: Places) -> None:
+    def __init__(self, functions: AddedFunctions, places: Places) -> None:
         self.functions = functions
         self.grows = places.grows
         self.base = places.base

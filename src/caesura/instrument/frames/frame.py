@@ -11,7 +11,7 @@ from typing import Final
 
 from caesura.analysis.body import Body
 from caesura.instrument.abi.chunks import Shape
-from caesura.instrument.frames.late import LateCode
+from caesura.instrument.frames.late_locals import LateCode
 from caesura.instrument.plan.plan import Saved
 from caesura.instrument.plan.regions import Layout
 from caesura.instrument.plan.unsaved import unsaved_value

@@ -43,7 +43,7 @@ class _Construct:
 class Control:
     """Walks through control instructions, and keeps what the plan says of constructs.
 
-    `handoff_loops` are no regions: the resume body runs through their code only once (see `write.two_bodies`); None
+    `handoff_loops` are no regions: the resume body runs through their code only once (see `frames.two_bodies`); None
     says that the function has one body.
     """
 

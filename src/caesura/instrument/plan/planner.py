@@ -44,7 +44,7 @@ def plan_function(
 
     `exact_arguments[f]` tells whether a call of function f must get its real arguments again in a rewind (it is an
     import or part of the guest's own runtime). `handoff_loops` are those of a function that gets two bodies (see
-    `write.two_bodies`). `restores_nothing` says that locals are not restored in a rewind, so that what may trap cannot
+    `frames.two_bodies`). `restores_nothing` says that locals are not restored in a rewind, so that what may trap cannot
     be run again, and nothing is saved.
     """
     walk = _Walk(module, body, results, exact_arguments, handoff_loops, restores_nothing=restores_nothing)

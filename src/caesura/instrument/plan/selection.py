@@ -1,4 +1,4 @@
-"""Which functions get two bodies (see `two_bodies`).
+"""Which functions get two bodies (see `frames.two_bodies`).
 
 What a second body saves are the merges of locals at landing points; it costs about as much code as lies behind them
 (see `analysis.resumed`). How often a function runs cannot be seen, so two kinds are chosen by facts. *Interpreters*: a

@@ -18,9 +18,9 @@ from caesura.abi import LEFT_OUT_FUNCTION
 from caesura.analysis.body import Body, decode_body
 from caesura.analysis.limits import check_locals
 from caesura.analysis.suspension import Suspension
+from caesura.instrument.abi.index_spaces import AddedFunctions
 from caesura.instrument.abi.naming import FunctionNames
 from caesura.instrument.abi.runtime import Runtime
-from caesura.instrument.abi.tables import FunctionTable
 from caesura.wasm import code as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex
@@ -41,7 +41,7 @@ class Asserter:
         self,
         module: Module,
         runtime: Runtime,
-        functions: FunctionTable,
+        functions: AddedFunctions,
         names: FunctionNames,
         suspension: Suspension,
         shift: int,

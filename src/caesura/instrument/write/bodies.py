@@ -7,12 +7,12 @@ from caesura.analysis.limits import check_body
 from caesura.instrument.abi.naming import FunctionNames
 from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.moving import FrameCode, Moves
+from caesura.instrument.frames.two_bodies import Handoff
+from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.normal_body import NormalBody
 from caesura.instrument.write.one_body import write_one_body
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.planning import PlannedFunction
 from caesura.instrument.write.resume_body import ResumeBody
-from caesura.instrument.write.two_bodies import Handoff
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.names import LOCAL_NAMES, NewNames
 from caesura.wasm.renumber import redirect_in_code

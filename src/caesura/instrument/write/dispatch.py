@@ -7,7 +7,7 @@ are several. The normal body of a function with two bodies is entered when the r
 look at the number instead, which is forgotten on landing. To do so everywhere was rejected: forgetting took four bytes
 at most landing points, and the number had to be merged in every loop.
 
-On the way some loops set locals, which then need not pass through the loops around them (see `late`).
+On the way some loops set locals, which then need not pass through the loops around them (see `frames.late_locals`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from caesura.analysis.limits import MAXIMUM_TABLE
 from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.plan.regions import BLOCK, ELSE_ARM, FUNCTION, LANDING, Layout, Region
+from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.labels import AT_HEAD, Labels
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.planning import PlannedFunction
 from caesura.wasm import code as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type

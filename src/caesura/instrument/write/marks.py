@@ -6,8 +6,8 @@ from typing import Final
 
 from caesura.instrument.plan.plan import Producer, instruction_of
 from caesura.instrument.plan.regions import Layout
-from caesura.instrument.write.controls import IS_CONTROL
-from caesura.instrument.write.planning import PlannedFunction
+from caesura.instrument.planned_function import PlannedFunction
+from caesura.instrument.write.control_kinds import IS_CONTROL
 
 CONTROL: Final = 1
 # A call that may suspend; and the instruction behind which that is checked, which can be the next one.

@@ -1,15 +1,15 @@
-"""The normal body of a function with two (see `two_bodies`): it runs, and lands at the heads of hand-off loops only."""
+"""The normal body of a function with two (see `frames.two_bodies`): it runs, and lands at hand-off loops only."""
 
 from __future__ import annotations
 
-from caesura.instrument.frames.late import set_from
+from caesura.instrument.frames.late_locals import set_from
 from caesura.instrument.frames.moving import FrameCode
+from caesura.instrument.frames.two_bodies import Handoff
+from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.dispatch import Dispatcher, br_table
 from caesura.instrument.write.labels import Labels
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.planning import PlannedFunction
 from caesura.instrument.write.rewrite import Rewriter
-from caesura.instrument.write.two_bodies import Handoff
 from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
 from caesura.wasm import code as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned

@@ -26,10 +26,10 @@ from __future__ import annotations
 
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.frames.pads import ONE_PAD
+from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.dispatch import NEVER, Dispatcher
 from caesura.instrument.write.labels import Labels
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.planning import PlannedFunction
 from caesura.instrument.write.rewrite import Rewriter
 from caesura.instrument.write.unwinding import IN_PLACE, ONE_SITE, WITH_NUMBERS, Unwinding
 from caesura.wasm import code as c

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.instrument.abi.helpers import FrameHelpers
-from caesura.instrument.abi.tables import FunctionTable
+from caesura.instrument.abi.index_spaces import AddedFunctions
 from caesura.wasm.module import Module
 
 
@@ -18,7 +18,7 @@ class Output:
     """
 
     module: Module
-    functions: FunctionTable
+    functions: AddedFunctions
     helpers: FrameHelpers
     import_thunks: dict[int, int]
     is_for_size: bool

@@ -1,4 +1,4 @@
-"""The resume body of a function with two (see `two_bodies`): it goes on from a call site, up to a hand-off loop.
+"""The resume body of a function with two (see `frames.two_bodies`): it goes on from a call site, up to a hand-off loop.
 
 It returns whether the function finished, whether it is unwinding again, or which loop it hands over at.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.instrument.frames.moving import FrameCode
+from caesura.instrument.frames.two_bodies import Handoff
+from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.dispatch import Dispatcher
 from caesura.instrument.write.labels import AT_HEAD, Labels
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.planning import PlannedFunction
 from caesura.instrument.write.rewrite import Rewriter
-from caesura.instrument.write.two_bodies import Handoff
 from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
 from caesura.wasm import code as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned

@@ -10,14 +10,14 @@ from __future__ import annotations
 from caesura.analysis.actions import ACTIONS, LOCAL_TEE
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.plan.plan import SLOT
-from caesura.instrument.write import controls
-from caesura.instrument.write.controls import CONTROLS
+from caesura.instrument.planned_function import PlannedFunction
+from caesura.instrument.write import control_kinds
+from caesura.instrument.write.control_kinds import CONTROLS
 from caesura.instrument.write.declarations import declare
 from caesura.instrument.write.dispatch import NEVER, Dispatcher
 from caesura.instrument.write.labels import AT_HEAD
 from caesura.instrument.write.marks import CHECKED, CONTROL, LANDING, LEAVING, MOVED, SITE, SPILLED, mark_instructions
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.planning import PlannedFunction
 from caesura.instrument.write.relabel import Relabeler
 from caesura.instrument.write.unwinding import Unwinding
 from caesura.wasm import code as c
@@ -134,13 +134,17 @@ class Rewriter:
         if mark & CONTROL == 0:
             return index + 1
         control = CONTROLS[self._body.codes[index]]
-        if control == controls.OPENING:
+        if control == control_kinds.OPENING:
             head = 2 * index + 1
             hoisted = index in self._labels.blocks or index in self._labels.elided
             if hoisted or (head in self._layout.heads and self._layout.regions[self._layout.heads[head]].numbers):
                 return index
             return self._body.ends[index] + 1
-        return index if control in (controls.ELSE, controls.END, controls.CLAUSE, controls.DELEGATE) else index + 1
+        return (
+            index
+            if control in (control_kinds.ELSE, control_kinds.END, control_kinds.CLAUSE, control_kinds.DELEGATE)
+            else index + 1
+        )
 
     def _flush(self, position: int) -> None:
         """Copy the code up to a position."""
@@ -255,25 +259,25 @@ class Rewriter:
         """Write a control instruction; its label indices are those of the new code."""
         positions = self._body.positions
         control = CONTROLS[self._body.codes[index]]
-        if control == controls.OPENING:
+        if control == control_kinds.OPENING:
             self._open(index)
             return
         self._flush(positions[index])
-        if control == controls.END:
+        if control == control_kinds.END:
             self._end(self._constructs.pop())
-        elif control == controls.BRANCH:
+        elif control == control_kinds.BRANCH:
             opcode = self._data[positions[index] : positions[index] + 1]
             self._labels.branch(opcode, self._heights[-1 - self._body.immediates[index]])
-        elif control == controls.ELSE:
+        elif control == control_kinds.ELSE:
             self._else(index)
-        elif control == controls.TABLE:
+        elif control == control_kinds.TABLE:
             self._out.append(c.BR_TABLE + self._relabel.vector(positions[index] + 1))
-        elif control == controls.RETURN:
+        elif control == control_kinds.RETURN:
             self._return()
-        elif control == controls.CLAUSE:
+        elif control == control_kinds.CLAUSE:
             self._live = True
             self._labels.next_arm(self._data[positions[index] : positions[index + 1]])
-        elif control == controls.DELEGATE:
+        elif control == control_kinds.DELEGATE:
             self._constructs.pop()
             self._heights.pop()
             self._closing.pop()

@@ -1,8 +1,8 @@
 """How a body unwinds: the checks behind its call sites, and the code that saves its frame and leaves.
 
-Each check looks at the state and branches to an unwind pad (see `pads`) with the number of the call site. All pads lead
-to the end of the body, where the frame is pushed and zeros are returned, so that code that runs need not jump over
-that. With one call site there is no number to bring along, and where only bytes count its check does all of it in
+Each check looks at the state and branches to an unwind pad (see `frames.pads`) with the number of the call site. All
+pads lead to the end of the body, where the frame is pushed and zeros are returned, so that code that runs need not jump
+over that. With one call site there is no number to bring along, and where only bytes count its check does all of it in
 place, which is shorter then.
 """
 
@@ -13,9 +13,9 @@ from typing import Final
 from caesura.errors import UnsupportedModule
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.frames.pads import Pads
+from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.labels import Labels
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.planning import PlannedFunction
 from caesura.wasm import code as c
 from caesura.wasm.indices import InstructionIndex, SiteNumber
 from caesura.wasm.leb128 import encode_signed, encode_unsigned

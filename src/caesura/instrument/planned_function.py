@@ -1,7 +1,10 @@
-"""What is found out about a function before its new bodies are written: plan, landing points, frame.
+"""All that is decided about one function before its new bodies are written: its plan, what is live, groups, numbers,
+frame, and what two bodies hand over.
 
-That is a step of its own, since how frames are moved can depend on the frames of all functions (`frames.pieces`). In
-large modules each function is written as soon as it is planned, so that only one is held in memory.
+Here the files of `plan` and `frames` are called one after the other; `plan.planner` is the first of them, and `write`
+begins where this ends. That is a step of its own, since how frames are moved can depend on the frames of all functions
+(`frames.pieces`). In large modules each function is written as soon as it is planned, so that only one is held in
+memory.
 """
 
 from __future__ import annotations
@@ -13,16 +16,16 @@ from caesura.analysis.body import Body
 from caesura.analysis.decoder import Decoder
 from caesura.analysis.interpreters import handoff_loops
 from caesura.analysis.liveness import Liveness, live_locals
-from caesura.instrument.abi.tables import GlobalPool
+from caesura.instrument.abi.index_spaces import GlobalPool
 from caesura.instrument.frames.frame import Frame, number_bias
-from caesura.instrument.frames.late import NOTHING_LATE, LateCode, code_of, late_at_landings
-from caesura.instrument.plan.checks import checked_late
+from caesura.instrument.frames.late_locals import NOTHING_LATE, LateCode, code_of, late_at_landings
+from caesura.instrument.frames.two_bodies import Handoff, hand_over, normal_layout, passed_values
 from caesura.instrument.plan.grouping import GroupRule, group_sites
+from caesura.instrument.plan.late_checks import checked_late
 from caesura.instrument.plan.plan import Plan
 from caesura.instrument.plan.planner import plan_function
 from caesura.instrument.plan.regions import Group, Layout, lay_out
 from caesura.instrument.plan.roles import Roles
-from caesura.instrument.write.two_bodies import Handoff, hand_over, normal_layout, passed_values
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
@@ -36,9 +39,9 @@ _MAXIMUM_PASSED: Final = 4_000
 class PlannedFunction:
     """A function of which all is known that its new bodies are written from.
 
-    `checked_late` are the calls that are checked behind the next instruction (see `plan.checks`); `handoff` is there
-    for a function with two bodies. Nobody changes it; it is not frozen since that makes compiled code take three times
-    as long to make one, for each function.
+    `checked_late` are the calls that are checked behind the next instruction (see `plan.late_checks`); `handoff` is
+    there for a function with two bodies. Nobody changes it; it is not frozen since that makes compiled code take three
+    times as long to make one, for each function.
     """
 
     function: FunctionIndex

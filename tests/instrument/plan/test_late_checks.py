@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from caesura.analysis.liveness import live_locals
-from caesura.instrument.plan.checks import checked_late
+from caesura.instrument.plan.late_checks import checked_late
 from tests.instrument.plan.listing import plan_of
 
 # The code, and the calls in it that are checked late.

@@ -10,8 +10,8 @@ from caesura.wasm.module import FUNCTION_TYPE, Module
 from caesura.wasm.types import encode_value_type, type_name
 
 
-class TypeTable:
-    """Function types, the module's own and those added."""
+class AddedTypes:
+    """Function types that are added to the module's own, and which of these serve as they are."""
 
     def __init__(self, module: Module) -> None:
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
@@ -39,10 +39,10 @@ def _encode_types(types: tuple[int, ...]) -> bytes:
     return encode_unsigned(len(types)) + b"".join([encode_value_type(value_type) for value_type in types])
 
 
-class FunctionTable:
+class AddedFunctions:
     """Functions added to a module: their indices, types, bodies and names."""
 
-    def __init__(self, module: Module, types: TypeTable) -> None:
+    def __init__(self, module: Module, types: AddedTypes) -> None:
         self.types = types
         self._next = len(module.function_types)
         self.type_indices: list[int] = []

@@ -2,7 +2,7 @@
 
 Nearly half of all results are dropped or put in a local at once. What the local held before is mostly dead at the
 landing point; then the dummy that a call returns while unwinding does no harm there. With the result off the operand
-stack, the number of the call site can often stay on it (see `labels`), and the local's old value need not be kept
+stack, the number of the call site can often stay on it (see `write.labels`), and the local's old value need not be kept
 through the call only because a frame might save it.
 """
 

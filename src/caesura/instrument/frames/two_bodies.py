@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 from caesura.analysis.body import Body
 from caesura.analysis.liveness import Liveness
-from caesura.instrument.abi.tables import GlobalPool
+from caesura.instrument.abi.index_spaces import GlobalPool
 from caesura.instrument.frames.frame import Frame
-from caesura.instrument.frames.late import arms_of, late_handed_over
+from caesura.instrument.frames.late_locals import arms_of, late_handed_over
 from caesura.instrument.frames.pads import ONE_PAD, Pads, group_by_live
 from caesura.instrument.plan.plan import Plan
 from caesura.instrument.plan.regions import Layout, lay_out
@@ -38,7 +38,7 @@ class HandoffLoop(NamedTuple):
     """What is handed over at a hand-off loop, which begins with instruction `start`.
 
     The locals `passed` pass through globals. The normal body sets those in `entering` in its cold arm, and the others
-    on the way to the loop (see `late`). `killed` are the saved locals that are dead at its head.
+    on the way to the loop (see `frames.late_locals`). `killed` are the saved locals that are dead at its head.
     """
 
     start: int
