@@ -21,7 +21,6 @@ from caesura.options import Options
 from caesura.report import FunctionReport, Instrumented
 
 if TYPE_CHECKING:
-    from caesura.analysis.emscripten_js import Named, name_emscripten
     from caesura.host.cache import CacheWarning
     from caesura.host.guest import Guest
     from caesura.host.imports import yielding
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from caesura.host.memory import GuestMemory
     from caesura.host.references import FunctionReference
     from caesura.host.wasi import Wasi
+    from caesura.instrument.emscripten_js import Named, name_emscripten
 
 __version__ = "0.1.0"
 
@@ -69,12 +69,12 @@ _LATE_NAMES = {
     "Guest": "host.guest",
     "GuestMemory": "host.memory",
     "Interruptions": "host.interruption",
-    "Named": "analysis.emscripten_js",
+    "Named": "instrument.emscripten_js",
     "Wasi": "host.wasi",
     "Program": "host.loading",
     "compile": "host.loading",
     "load": "host.loading",
-    "name_emscripten": "analysis.emscripten_js",
+    "name_emscripten": "instrument.emscripten_js",
     "yielding": "host.imports",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caesura.wasm import code, opcodes
+from caesura.wasm import encoded, opcodes
 from caesura.wasm import instructions as table
 from caesura.wasm.alignment import NATURAL_ALIGNMENT, NO_ACCESS
 from caesura.wasm.types import I32, I64, V128
@@ -89,11 +89,11 @@ def test_control_flow_of_a_few_instructions() -> None:
 
 
 def test_encoded_instructions_agree_with_the_table() -> None:
-    for constant, encoded in vars(code).items():
-        if constant.startswith("_") or not isinstance(encoded, bytes):
+    for constant, code in vars(encoded).items():
+        if constant.startswith("_") or not isinstance(code, bytes):
             continue
         type_first = constant.replace("CONST_I", "I").replace("_EMPTY", "").replace("EMPTY_", "")
-        name = table.NAMES[encoded[0]].replace(".", "_").removesuffix("_const").upper()
+        name = table.NAMES[code[0]].replace(".", "_").removesuffix("_const").upper()
         assert type_first in (name, f"{name}_I32"), constant
 
 

@@ -2,6 +2,5 @@
 
 The calls of a module, which functions may suspend and why, the users' lists, which functions need no frame; of one
 body its shape, its operands' actions, its liveness; the shadow stack, and what engines allow. What is decided from
-these facts is the business of `instrument`. Hosts look at some of them too. `emscripten_js` alone returns another
-module: the same, with the names that the JavaScript beside it has.
+these facts is the business of `instrument`. Hosts look at some of them too.
 """

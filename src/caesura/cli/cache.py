@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from caesura.cli.exits import WrongUsage
-from caesura.cli.streams import say
+from caesura.cli.streams import say_result
 from caesura.cli.subcommand import SubCommand
 from caesura.cli.summary import counted
 from caesura.errors import UsageError
@@ -42,14 +42,14 @@ def _run(arguments: argparse.Namespace) -> int:
     place = cache.folder()
     _check_folder(place)
     if arguments.action == "clear":
-        say(f"removed {_amount(*cache_limit.clear(place))}, from {place}")
+        say_result(f"removed {_amount(*cache_limit.clear(place))}, from {place}")
         return 0
     most = cache_limit.limit() if arguments.limit is None else size_of(arguments.limit, "--limit")
     if arguments.action == "trim":
         removed = cache_limit.trim(place, most)
-        say(f"removed {_amount(*removed)}, from {place}; {_amount(*cache_limit.contents(place))} left")
+        say_result(f"removed {_amount(*removed)}, from {place}; {_amount(*cache_limit.contents(place))} left")
         return 0
-    say(f"folder: {place}\nholds:  {_amount(*cache_limit.contents(place))}\nlimit:  {counted(most, 'byte')}")
+    say_result(f"folder: {place}\nholds:  {_amount(*cache_limit.contents(place))}\nlimit:  {counted(most, 'byte')}")
     return 0
 
 

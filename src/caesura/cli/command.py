@@ -12,7 +12,7 @@ from caesura.cli import cache, completion, instrument, run
 from caesura.cli import print as print_command
 from caesura.cli.exits import WRONG_USAGE, exit_code
 from caesura.cli.messages import say_error
-from caesura.cli.streams import say
+from caesura.cli.streams import say_result
 
 _DESCRIPTION: Final = "Make WebAssembly modules pausable: rewrite them so that their call stack can be suspended."
 
@@ -35,7 +35,7 @@ class _Parser(argparse.ArgumentParser):
 
     def print_help(self, file: Any = None) -> None:
         """Print the help; argparse's own way is silent where that fails."""
-        say(self.format_help(), end="")
+        say_result(self.format_help(), end="")
 
 
 class _Version(argparse.Action):
@@ -50,7 +50,7 @@ class _Version(argparse.Action):
         except metadata.PackageNotFoundError:
             engine = "no wasmtime"
         form = "compiled" if is_compiled() else "interpreted"
-        say(f"caesura {caesura.__version__} ({form}), Python {platform.python_version()}, {engine}")
+        say_result(f"caesura {caesura.__version__} ({form}), Python {platform.python_version()}, {engine}")
         sys.exit(0)
 
 

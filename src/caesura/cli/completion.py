@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from caesura.cli.streams import say
+from caesura.cli.streams import say_result
 from caesura.cli.subcommand import SubCommand
 from caesura.errors import UsageError
 
@@ -43,7 +43,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise UsageError("completion scripts are made by the package shtab, which is not installed") from error
     parser = arguments.parser_of_all
     _mark_paths(parser, {"file": shtab.FILE, "folder": shtab.DIRECTORY})
-    say(shtab.complete(parser, shell=arguments.shell))
+    say_result(shtab.complete(parser, shell=arguments.shell))
     return 0
 
 

@@ -14,7 +14,7 @@ from caesura.cli.exits import ABORTED, INTERRUPTED, TIMED_OUT, WrongUsage
 from caesura.cli.files import InFile, about, read_module
 from caesura.cli.messages import say, say_error, say_stopped, say_warning
 from caesura.cli.run_values import directory, environment, pages, seconds
-from caesura.cli.streams import say as say_result
+from caesura.cli.streams import say_result
 from caesura.cli.subcommand import SubCommand
 from caesura.errors import UsageError
 

@@ -70,7 +70,7 @@ def write(descriptor: int, data: bytes) -> None:
             raise ReaderGone(*error.args) from error
 
 
-def say(text: str, end: str = "\n") -> None:
+def say_result(text: str, end: str = "\n") -> None:
     """Print a text on standard output; raises ReaderGone, and UsageError where it cannot be written."""
     with _telling():
         print(text, end=end)

@@ -8,11 +8,11 @@ from typing import Any, Final
 import wasmtime
 from wasmtime._exportable import AsExtern
 
+from caesura.argument_kinds import check_kind
 from caesura.errors import UsageError
 from caesura.host.description import ImportShape
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction, kind_of
 from caesura.host.values import checked_value
-from caesura.kinds import check_kind
 from caesura.wasm import types as t
 from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, MEMORY_KIND, TABLE_KIND
 

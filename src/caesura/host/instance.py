@@ -17,6 +17,7 @@ import wasmtime
 from wasmtime._exportable import AsExtern
 
 from caesura.abi import ENTRY_PREFIX, GET_STATE, State
+from caesura.argument_kinds import check_kind
 from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.abi_functions import AbiFunction
@@ -34,7 +35,6 @@ from caesura.host.switching import StackSwitch
 from caesura.host.threads import Owner, current_loop
 from caesura.host.unwinder import Unwinder
 from caesura.host.whole_stack import WholeStack
-from caesura.kinds import check_kind
 
 # How many exports an error names.
 _MOST_NAMES: Final = 20

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import Final
 
+from caesura.argument_kinds import check_kind
 from caesura.errors import UsageError
 from caesura.host.compiling import WASI, Provided, Recipe
 from caesura.host.connect import Connections, Imports
@@ -16,7 +17,6 @@ from caesura.host.program import CompiledModule, LinkedProgram
 from caesura.host.settings import ProgramSettings
 from caesura.host.sources import Source, check_source
 from caesura.host.wasi import Wasi
-from caesura.kinds import check_kind
 
 _WASI_HINT: Final = " (True is for compile; a guest gets an object of its own, such as caesura.Wasi())"
 

@@ -16,9 +16,9 @@ from typing import Any, Final, overload
 
 import wasmtime
 
+from caesura.argument_kinds import check_kind
 from caesura.errors import UsageError
 from caesura.host import native
-from caesura.kinds import check_kind
 
 PAGE_SIZE: Final = 65536
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from caesura.argument_kinds import check_fields
 from caesura.errors import UsageError
 from caesura.host.native_stack import NATIVE_STACK_SIZE
-from caesura.kinds import check_fields
 from caesura.options import Options
 
 # The size of further shadow stacks where nobody knows that of the guest's own, in bytes; and the smallest.

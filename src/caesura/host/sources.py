@@ -14,9 +14,9 @@ from pathlib import Path
 from time import time as _now
 from typing import Final
 
+from caesura.argument_kinds import BYTES, check_kind
 from caesura.errors import UsageError
 from caesura.host import cache
-from caesura.kinds import BYTES, check_kind
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview
 

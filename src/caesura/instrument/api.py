@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from caesura.kinds import BYTES, check_kind
+from caesura.argument_kinds import BYTES, check_kind
 from caesura.options import Options
 from caesura.report import Instrumented
 

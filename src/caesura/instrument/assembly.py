@@ -13,7 +13,7 @@ from caesura.instrument.adding import Abi, Added, shares_globals
 from caesura.instrument.given import Given
 from caesura.options import Options
 from caesura.wasm import sections as sec
-from caesura.wasm.code import zero_constant
+from caesura.wasm.encoded import zero_constant
 from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
 from caesura.wasm.module import FUNCTION_KIND, Module
 from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, MEMORY_NAMES, NewNames

@@ -10,7 +10,7 @@ from caesura.instrument.frames.frame import Frame, number_bias
 from caesura.instrument.frames.late_locals import NOTHING_LATE, LateLocals, code_of
 from caesura.instrument.plan.plan import Saved, Temporary
 from caesura.instrument.plan.regions import lay_out
-from caesura.wasm import code as c
+from caesura.wasm import encoded as c
 from caesura.wasm.indices import LocalIndex
 from caesura.wasm.types import F32, F64, FUNCREF, I32, I64
 from tests.instrument.frames.making import body_with, frame_of

@@ -15,7 +15,7 @@ from typing import Final
 import caesura
 from caesura.cli.exits import exit_code
 from caesura.cli.files import STANDARD_STREAM, about
-from caesura.cli.streams import say as say_result
+from caesura.cli.streams import say_result
 from caesura.cli.wasm_opt import arguments, job, real
 from caesura.cli.wasm_opt.arguments import parse
 from caesura.cli.wasm_opt.known import refuse_unknown

@@ -16,7 +16,7 @@ from caesura.abi import ASYNCIFY_MODULE
 from caesura.cli.collector import paused_collector
 from caesura.cli.files import STANDARD_STREAM, about, read_file
 from caesura.cli.messages import one_line, say
-from caesura.cli.streams import say as say_result
+from caesura.cli.streams import say_result
 from caesura.cli.wasm_opt import arguments, features, sections, source_map
 from caesura.cli.wasm_opt.arguments import CommandLine
 from caesura.cli.wasm_opt.asyncify import in_words_of_pass_arguments, read_options

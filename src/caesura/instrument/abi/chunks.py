@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.wasm.code import value_size
+from caesura.wasm.encoded import value_size
 from caesura.wasm.types import I64
 
 CHUNK: Final = 6

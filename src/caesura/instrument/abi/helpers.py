@@ -14,7 +14,7 @@ from typing import Final
 from caesura.instrument.abi.chunks import Shape, chunk_places
 from caesura.instrument.abi.runtime import Runtime
 from caesura.instrument.abi.stack_code import NOT_SHARED
-from caesura.wasm.code import END, IF_EMPTY, LOCAL_GET, RETURN, load, zero
+from caesura.wasm.encoded import END, IF_EMPTY, LOCAL_GET, RETURN, load, zero
 from caesura.wasm.leb128 import encode_unsigned
 
 _LETTERS: Final = {0x7F: "i", 0x7E: "I", 0x7D: "f", 0x7C: "F", 0x7B: "v"}

@@ -28,7 +28,7 @@ from caesura.abi import (
 from caesura.instrument.abi.chunks import Shape
 from caesura.instrument.abi.globals import NO_BASE
 from caesura.instrument.abi.stack_code import StackCode
-from caesura.wasm.code import (
+from caesura.wasm.encoded import (
     CALL,
     CONST_I32,
     END,

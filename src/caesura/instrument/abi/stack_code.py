@@ -14,7 +14,7 @@ from typing import Final
 from caesura.abi import OVERFLOW_FUNCTION, State
 from caesura.instrument.abi.chunks import Shape
 from caesura.instrument.abi.index_spaces import AddedFunctions
-from caesura.wasm.code import (
+from caesura.wasm.encoded import (
     CALL,
     CONST_I32,
     DROP,

@@ -37,7 +37,7 @@ from caesura.analysis.stack_limits import find_stack_limits
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.stack_code import NOT_SHARED
-from caesura.wasm import code as c
+from caesura.wasm import encoded as c
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.module import Module

@@ -15,8 +15,8 @@ from caesura.instrument.frames.late_locals import LateCode
 from caesura.instrument.plan.plan import Saved
 from caesura.instrument.plan.regions import Layout
 from caesura.instrument.plan.unsaved import unsaved_value
-from caesura.wasm.code import LOCAL_SET
 from caesura.wasm.decode import MAXIMUM_LOCALS
+from caesura.wasm.encoded import LOCAL_SET
 from caesura.wasm.indices import LocalIndex
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.types import I32, is_saved_type

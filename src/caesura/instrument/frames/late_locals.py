@@ -26,7 +26,7 @@ from caesura.analysis.liveness import Liveness
 from caesura.analysis.writes import Writes
 from caesura.instrument.plan.plan import Plan
 from caesura.instrument.plan.regions import LOOP, Layout
-from caesura.wasm import code as c
+from caesura.wasm import encoded as c
 from caesura.wasm.indices import LocalIndex
 from caesura.wasm.leb128 import encode_unsigned
 

@@ -16,7 +16,7 @@ from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.stack_code import NOT_SHARED, StackCode
 from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.frame import Frame
-from caesura.wasm import code as c
+from caesura.wasm import encoded as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import I32
 

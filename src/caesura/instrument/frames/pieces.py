@@ -23,7 +23,7 @@ from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.stack_code import NOT_SHARED
 from caesura.instrument.frames.frame import Frame
 from caesura.instrument.frames.moving import MOVED_INLINE, Moves, pop_inline, push_inline
-from caesura.wasm.code import LOCAL_SET, value_size
+from caesura.wasm.encoded import LOCAL_SET, value_size
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 

@@ -21,7 +21,7 @@ from caesura.analysis.suspension import Suspension
 from caesura.instrument.abi.index_spaces import AddedFunctions
 from caesura.instrument.abi.naming import FunctionNames
 from caesura.instrument.abi.runtime import Runtime
-from caesura.wasm import code as c
+from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_unsigned

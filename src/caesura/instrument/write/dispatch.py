@@ -22,7 +22,7 @@ from caesura.instrument.plan.regions import BLOCK, ELSE_ARM, FUNCTION, LANDING, 
 from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.labels import AT_HEAD, Labels
 from caesura.instrument.write.output import Output
-from caesura.wasm import code as c
+from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.leb128 import encode_signed, encode_unsigned

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.errors import InternalError
-from caesura.wasm.code import BR, DROP, END
+from caesura.wasm.encoded import BR, DROP, END
 from caesura.wasm.leb128 import encode_unsigned
 
 # Height of the label of a landing point that needs none, since it stands at the head of its region.

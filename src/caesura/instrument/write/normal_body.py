@@ -11,7 +11,7 @@ from caesura.instrument.write.labels import Labels
 from caesura.instrument.write.output import Output
 from caesura.instrument.write.rewrite import Rewriter
 from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
-from caesura.wasm import code as c
+from caesura.wasm import encoded as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 
 

@@ -32,7 +32,7 @@ from caesura.instrument.write.labels import Labels
 from caesura.instrument.write.output import Output
 from caesura.instrument.write.rewrite import Rewriter
 from caesura.instrument.write.unwinding import IN_PLACE, ONE_SITE, WITH_NUMBERS, Unwinding
-from caesura.wasm import code as c
+from caesura.wasm import encoded as c
 
 
 def write_one_body(output: Output, planned: PlannedFunction, frame_code: FrameCode, *, is_entered: bool) -> bytes:

@@ -15,7 +15,7 @@ from caesura.instrument.write.labels import AT_HEAD, Labels
 from caesura.instrument.write.output import Output
 from caesura.instrument.write.rewrite import Rewriter
 from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
-from caesura.wasm import code as c
+from caesura.wasm import encoded as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 
 # What it returns: the function finished, it is unwinding again, or (from here on) it hands over.

@@ -7,6 +7,8 @@ operands and region heads are written anew. What stands before and behind that i
 
 from __future__ import annotations
 
+from typing import Final
+
 from caesura.analysis.actions import ACTIONS, LOCAL_TEE
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.plan.plan import SLOT
@@ -20,12 +22,15 @@ from caesura.instrument.write.marks import CHECKED, CONTROL, LANDING, LEAVING, M
 from caesura.instrument.write.output import Output
 from caesura.instrument.write.relabel import Relabeler
 from caesura.instrument.write.unwinding import Unwinding
-from caesura.wasm import code as c
+from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.indices import InstructionIndex, SiteNumber
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.pieces import join_pieces
+
+# What control can come to by another way than from the instruction before.
+_ENDS_AN_ARM: Final = (control_kinds.ELSE, control_kinds.END, control_kinds.CLAUSE, control_kinds.DELEGATE)
 
 
 class Rewriter:
@@ -140,11 +145,7 @@ class Rewriter:
             if hoisted or (head in self._layout.heads and self._layout.regions[self._layout.heads[head]].numbers):
                 return index
             return self._body.ends[index] + 1
-        return (
-            index
-            if control in (control_kinds.ELSE, control_kinds.END, control_kinds.CLAUSE, control_kinds.DELEGATE)
-            else index + 1
-        )
+        return index if control in _ENDS_AN_ARM else index + 1
 
     def _flush(self, position: int) -> None:
         """Copy the code up to a position."""

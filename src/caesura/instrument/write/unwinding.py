@@ -16,7 +16,7 @@ from caesura.instrument.frames.pads import Pads
 from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.labels import Labels
 from caesura.instrument.write.output import Output
-from caesura.wasm import code as c
+from caesura.wasm import encoded as c
 from caesura.wasm.indices import InstructionIndex, SiteNumber
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import is_nullable, type_name

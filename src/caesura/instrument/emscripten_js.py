@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from caesura.argument_kinds import BYTES, check_kind
 from caesura.errors import UsageError
-from caesura.kinds import BYTES, check_kind
 from caesura.wasm import sections as sec
 from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector
 from caesura.wasm.module import FUNCTION_KIND, MEMORY_KIND, TABLE_KIND, Export, Import, Module
