@@ -1,4 +1,4 @@
-"""Region heads: the labels opened there and the dispatch of a rewinding frame to its landing points.
+"""Region heads: the dispatch of a rewinding frame to its landing points.
 
 A function's own dispatch stands in the cold arm of its prologue and costs ordinary runs nothing. A loop or a try looks
 at the state each time its head is passed: until the innermost frame has reached its call, the guest is rewinding, and
@@ -14,20 +14,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.body import block_types
 from caesura.analysis.limits import MAXIMUM_TABLE
 from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.moving import FrameCode
-from caesura.instrument.plan.regions import BLOCK, ELSE_ARM, FUNCTION, LANDING, Layout, Region
+from caesura.instrument.plan.regions import FUNCTION, Region
 from caesura.instrument.planned_function import PlannedFunction
-from caesura.instrument.write.labels import AT_HEAD, Labels
+from caesura.instrument.write.head_labels import HeadLabels
 from caesura.instrument.write.output import Output
 from caesura.wasm import encoded as c
-from caesura.wasm import opcodes as op
-from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.pieces import join_pieces
-from caesura.wasm.types import I32, encode_value_type
+from caesura.wasm.types import I32
 
 # The largest inner region comes last in a dispatch. With more call sites than this it gets a comparison, which takes
 # frames there at once; else each of its numbers has an entry in the table.
@@ -40,14 +37,12 @@ _PADDING: Final = 3
 # Instead of a label by which to leave: nobody enters the function while the guest unwinds, so it need not leave.
 NEVER: Final = -1
 
-# Instead of a label, or of the moment where one ends.
-_NONE: Final = -1
-
 
 class Dispatcher:
     """Writes the heads of the regions of one body of a function.
 
-    `layout` says where frames land in it; `arms` is the code that sets locals at the heads of regions, by region.
+    `heads` are the labels opened there, whose layout says where frames land; `arms` is the code that sets locals at the
+    heads of regions, by region.
     """
 
     def __init__(
@@ -55,43 +50,39 @@ class Dispatcher:
         output: Output,
         planned: PlannedFunction,
         frame_code: FrameCode,
-        layout: Layout,
+        heads: HeadLabels,
         arms: dict[int, bytes],
-        labels: Labels,
     ) -> None:
-        self.layout = layout
-        self.labels = labels
-        self._module = output.module
-        self._types = output.functions.types
+        self.heads: Final = heads
+        self._layout = heads.layout
+        self._labels = heads.labels
         self._helpers = output.helpers
         self._runtime = output.helpers.runtime
         self._state_get = output.helpers.stack.state_get
-        self._body = planned.body
-        self._reads = planned.plan.crossing.reads
         self._frame = planned.frame
         self._frame_code = frame_code
         self._arms = arms
         self._site = encode_unsigned(planned.frame.site_local())
         # Whether loops see by the number that a frame comes, which is 0 at all other times, and not by the state: in a
         # normal body, since the state is normal again when the resume body hands over to it.
-        self._sees_by_number = layout is not planned.frame.layout
+        self._sees_by_number = heads.layout is not planned.frame.layout
 
     def enter_function(self, leave: int, leaving: bytes = b"") -> None:
         """Write the head of the function body.
 
         `leave` is the height of the label behind which it returns zeros, or NEVER; `leaving` is code that does so.
         """
-        has_else = self.open_arm(self.layout.regions[0], self._state_get)
+        has_else = self.open_arm(self._layout.regions[0], self._state_get)
         if leaving:
-            self.labels.out.append(self._runtime.is_unwinding() + c.IF_EMPTY + leaving + c.END)
+            self._labels.out.append(self._runtime.is_unwinding() + c.IF_EMPTY + leaving + c.END)
         elif leave == NEVER:
-            self.labels.out.append(self._runtime.refuse_entry())
-        self.pop_and_land(leave, self.labels.innermost())
+            self._labels.out.append(self._runtime.refuse_entry())
+        self.pop_and_land(leave, self._labels.innermost())
         self.close_arm(has_else=has_else)
 
     def open_function(self) -> None:
         """Open the labels of the function body's region."""
-        self._open_labels(self.layout.regions[0])
+        self.heads.open(self._layout.regions[0])
 
     def open_arm(self, region: Region, condition: bytes) -> bool:
         """Open the labels of a region and the arm that is run in a rewind; tell whether it has an else arm.
@@ -99,12 +90,12 @@ class Dispatcher:
         It has if no frame lands at the region's head: then the innermost label is that of the `if` itself, whose else
         arm holds the code up to there.
         """
-        labels = self.labels
+        labels = self._labels
         outside = labels.innermost()
-        self._open_labels(region)
-        has_else = labels.innermost() > outside and not self.lands_at_head(region)
+        self.heads.open(region)
+        has_else = labels.innermost() > outside and not self.heads.lands_at_head(region)
         if has_else:
-            labels.out[-1] = condition + c.IF + labels.out[-1][1:]
+            labels.make_if(condition)
         else:
             labels.out.append(condition)
             labels.begin(c.IF_EMPTY)
@@ -113,9 +104,9 @@ class Dispatcher:
     def close_arm(self, *, has_else: bool) -> None:
         """End the arm that is run in a rewind."""
         if has_else:
-            self.labels.out.append(c.ELSE)
+            self._labels.out.append(c.ELSE)
         else:
-            self.labels.close(self.labels.innermost())
+            self._labels.close(self._labels.innermost())
 
     def pop_and_land(self, leave: int, head: int) -> None:
         """Write the code that pops the frame and goes to its landing point.
@@ -123,8 +114,8 @@ class Dispatcher:
         `leave` and `head` are the heights of the labels for call site 0 and for landing points at the body's head;
         `head` must be the innermost one.
         """
-        labels = self.labels
-        region = self.layout.regions[0]
+        labels = self._labels
+        region = self._layout.regions[0]
         if leave != NEVER and (not self._helpers.pops_check or region.numbers.start == 0):
             labels.out.append(self._runtime.is_unwinding())
             labels.branch(c.BR_IF, leave)
@@ -148,20 +139,20 @@ class Dispatcher:
 
     def enter(self, number: int) -> None:
         """Write the head of a loop's or try's region."""
-        region = self.layout.regions[number]
-        if not self.layout.dispatching[number]:
-            self._open_labels(region)
+        region = self._layout.regions[number]
+        if not self._layout.dispatching[number]:
+            self.heads.open(region)
             return
-        labels = self.labels
+        labels = self._labels
         out = labels.out
         condition = c.LOCAL_GET + self._site if self._sees_by_number else self._state_get
         arm = self._arms.get(number, b"")
-        if not arm and not self.layout.needs_number(number):
+        if not arm and not self._layout.needs_number(number):
             self._skip_to_landing(region, condition)
             return
         has_else = self.open_arm(region, condition)
         out.append(arm)
-        groups = self._groups(region, 0)
+        groups = self.heads.groups(region, 0)
         if len(groups) > 1 and groups[-1][1] > _LARGE_REGION:
             target, count = groups.pop()
             bound = c.CONST_I32 + encode_signed(region.numbers.stop - count)
@@ -181,100 +172,22 @@ class Dispatcher:
 
     def _skip_to_landing(self, region: Region, condition: bytes) -> None:
         """Write the head of a region with one place to land at, and nothing to do on the way there."""
-        labels = self.labels
-        self._open_labels(region)
-        target = self._groups(region, 0)[0][0]
+        labels = self._labels
+        self.heads.open(region)
+        target = self.heads.groups(region, 0)[0][0]
         if target > 0:
             labels.out.append(condition + c.BR_IF + encode_unsigned(target))
         else:
-            labels.out[-1] = condition + c.I32_EQZ + c.IF_EMPTY
+            labels.make_if(condition + c.I32_EQZ)
 
     def forget_number(self, region: Region) -> None:
         """Forget the site number on landing in a loop that looks at it."""
         if self._sees_by_number and region.kind != FUNCTION and self._frame.has_site_local:
-            self.labels.out.append(c.CONST_I32 + b"\0" + c.LOCAL_SET + self._site)
-
-    def _open_labels(self, region: Region) -> None:
-        """Open a label for each landing point of a region and each block that landing points stand in.
-
-        A block that ends just before a landing point, or before another block's end, takes that label: it is the same
-        place.
-        """
-        labels = self.labels
-        # The label opened last, if a block can share it, and the moment where it ends.
-        last = _NONE
-        last_moment = _NONE
-        for moment, kind, what in region.openings:
-            if kind == BLOCK and what in labels.elided:
-                continue
-            if kind == BLOCK:
-                is_plain = self.is_plain(what)
-                if is_plain and last != _NONE and last_moment - moment <= 2:
-                    labels.blocks[what] = last
-                    labels.sharing.add(what)
-                else:
-                    labels.blocks[what] = labels.begin(c.BLOCK + self.result_type(what))
-                    last = labels.blocks[what] if is_plain else _NONE
-            elif kind == ELSE_ARM:
-                labels.elses[what] = labels.begin(c.BLOCK_EMPTY)
-                last = _NONE
-            elif kind == LANDING:
-                last = labels.sites[what] = labels.begin(c.BLOCK_EMPTY)
-            else:
-                last = labels.regions[what] = labels.begin(c.BLOCK_EMPTY)
-            last_moment = moment
-
-    def is_plain(self, construct: int) -> bool:
-        """Tell whether a construct is a block or if with nothing on the stack, nor put there, at its end."""
-        body = self._body
-        if body.codes[construct] == op.LOOP or 2 * body.ends[construct] + 1 in self._reads:
-            return False
-        return not block_types(self._module, body.immediates[construct], body.positions[construct] + 1)[1]
-
-    def result_type(self, construct: int) -> bytes:
-        """Return the block type with a construct's results and without its parameters."""
-        body = self._body
-        offset = body.positions[construct] + 1
-        params, results = block_types(self._module, body.immediates[construct], offset)
-        if not params:
-            return self._module.data[offset : skip_block_type(self._module.data, offset)]
-        return self.block_type(results)
-
-    def block_type(self, results: tuple[int, ...]) -> bytes:
-        """Return the block type with these results and no parameters."""
-        if not results:
-            return b"\x40"
-        if len(results) == 1:
-            return encode_value_type(results[0])
-        return encode_signed(self._types.index_of((), results))
+            self._labels.out.append(c.CONST_I32 + b"\0" + c.LOCAL_SET + self._site)
 
     def targets(self, region: Region, head: int) -> list[int]:
         """Return the label index for each site number of a region, `head` for what lands at its head."""
-        return _expand(self._groups(region, head))
-
-    def lands_at_head(self, region: Region) -> bool:
-        """Tell whether a frame lands at a region's head, the labels opened there being known."""
-        labels = self.labels
-        for site in region.sites:
-            if labels.sites[site] == AT_HEAD:
-                return True
-        for inner in region.inner:
-            if labels.regions[inner] == AT_HEAD:
-                return True
-        return False
-
-    def _groups(self, region: Region, head: int) -> list[tuple[int, int]]:
-        """Return (label index, how many site numbers) for each own site and each inner region, in number order."""
-        labels = self.labels
-        groups: list[tuple[int, int]] = []
-        for site in region.sites:
-            height = labels.sites[site]
-            groups.append((head if height == AT_HEAD else labels.depth(height), 1))
-        for inner in region.inner:
-            height = labels.regions[inner]
-            target = head if height == AT_HEAD else labels.depth(height)
-            groups.append((target, len(self.layout.regions[inner].numbers)))
-        return groups
+        return _expand(self.heads.groups(region, head))
 
 
 def _expand(groups: list[tuple[int, int]]) -> list[int]:

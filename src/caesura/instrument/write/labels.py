@@ -9,36 +9,33 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.errors import InternalError
-from caesura.wasm.encoded import BR, DROP, END
+from caesura.wasm.encoded import BR, DROP, END, IF
 from caesura.wasm.leb128 import encode_unsigned
 
-# Height of the label of a landing point that needs none, since it stands at the head of its region.
+# In place of the height of a label where none is needed: for a landing point that stands at the head of its region, and
+# for a block that ends where another label does.
 AT_HEAD: Final = -1
 
-# In place of the place of a drop.
+# Height of the function's own label.
+OWN_LABEL: Final = 0
+
+# In place of the place of a drop: none may go.
 NO_DROP: Final = -1
 
 
 class Labels:
-    """The code written so far and the labels open at its end, with what branches to them.
+    """The code of a body that is written so far, in pieces, and the labels open at its end.
 
-    `sites`, `regions`, `blocks` and `elses` hold the heights of labels opened at region heads, by call site, inner
-    region, and construct. `elided` are blocks that nothing branches to: they are not written. Neither are `sharing`
-    ones: they end where another label does, and branches to them go there.
+    Those who write a body share this as one shares a file: each appends to `out`, and opens and closes labels here.
 
     Where control leaves for good, what is left on the operand stack does not matter. So a `drop` before that can go, as
     long as no block ends in between; the last one that may is kept track of.
     """
 
-    def __init__(self, sites: int, regions: int, elided: set[int]) -> None:
-        self.out: list[bytes] = []
+    def __init__(self) -> None:
+        self.out: Final[list[bytes]] = []
+        # Of each open label, whether anything branches to it; the function's own comes first.
         self._targeted: list[bool] = [False]
-        self.sites: list[int] = [AT_HEAD] * sites
-        self.regions: list[int] = [AT_HEAD] * regions
-        self.blocks: dict[int, int] = {}
-        self.elses: dict[int, int] = {}
-        self.elided = elided
-        self.sharing: set[int] = set()
         # The last drop that may go: its place in `out` and the innermost label there.
         self._drop = NO_DROP
         self._drop_label = 0
@@ -48,6 +45,10 @@ class Labels:
         self.out.append(code)
         self._targeted.append(False)
         return self.innermost()
+
+    def make_if(self, condition: bytes) -> None:
+        """Let the block whose start was written last be an `if`, with this condition before it."""
+        self.out[-1] = condition + IF + self.out[-1][1:]
 
     def innermost(self) -> int:
         """Return the height of the innermost label."""

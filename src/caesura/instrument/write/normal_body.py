@@ -7,15 +7,16 @@ from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.frames.two_bodies import Handoff
 from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.dispatch import Dispatcher, br_table
+from caesura.instrument.write.head_labels import HeadLabels
 from caesura.instrument.write.labels import Labels
+from caesura.instrument.write.new_body import NewBody
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.rewrite import Rewriter
 from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
 from caesura.wasm import encoded as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 
 
-class NormalBody(Rewriter):
+class NormalBody(NewBody):
     """Writes this body."""
 
     def __init__(
@@ -26,13 +27,13 @@ class NormalBody(Rewriter):
         frame_code: FrameCode,
         not_unrolled: set[int],
     ) -> None:
-        layout = handoff.layout
-        labels = Labels(len(layout.landings), len(layout.regions), set())
+        labels = Labels()
+        heads = HeadLabels(output, planned, handoff.layout, labels, set())
         super().__init__(
             output,
             planned,
             frame_code,
-            Dispatcher(output, planned, frame_code, layout, handoff.arms, labels),
+            Dispatcher(output, planned, frame_code, heads, handoff.arms),
             Unwinding(output, planned, frame_code, handoff.pads, labels, WITH_NUMBERS),
             not_unrolled,
         )
@@ -79,7 +80,7 @@ class NormalBody(Rewriter):
             number = self._layout.numbers[place]
             if self._layout.dispatches():
                 out.append(c.CONST_I32 + encode_signed(number))
-                self._set(self._frame.site_local())
+                self._operands.set(self._frame.site_local())
             targets = self._dispatcher.targets(self._layout.regions[0], labels.depth(head))
             out.append(c.BR + encode_unsigned(targets[number - 1]))
 
@@ -87,4 +88,4 @@ class NormalBody(Rewriter):
         super()._enter_region(index, region)
         for local in self._killed.get(index, []):
             self._out.append(c.zero(self._frame.type_of(self._body, local)))
-            self._set(local)
+            self._operands.set(local)

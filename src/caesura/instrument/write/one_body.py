@@ -28,9 +28,10 @@ from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.frames.pads import ONE_PAD
 from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.dispatch import NEVER, Dispatcher
+from caesura.instrument.write.head_labels import HeadLabels
 from caesura.instrument.write.labels import Labels
+from caesura.instrument.write.new_body import NewBody
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.rewrite import Rewriter
 from caesura.instrument.write.unwinding import IN_PLACE, ONE_SITE, WITH_NUMBERS, Unwinding
 from caesura.wasm import encoded as c
 
@@ -52,15 +53,15 @@ def write_one_body(output: Output, planned: PlannedFunction, frame_code: FrameCo
     return body.write_in_place(is_entered=is_entered) if form == IN_PLACE else body.write(is_entered=is_entered)
 
 
-class _OneBody(Rewriter):
+class _OneBody(NewBody):
     def __init__(self, output: Output, planned: PlannedFunction, frame_code: FrameCode, form: int) -> None:
-        layout = planned.frame.layout
-        labels = Labels(len(layout.landings), len(layout.regions), set())
+        labels = Labels()
+        heads = HeadLabels(output, planned, planned.frame.layout, labels, set())
         super().__init__(
             output,
             planned,
             frame_code,
-            Dispatcher(output, planned, frame_code, layout, planned.frame.late.arms, labels),
+            Dispatcher(output, planned, frame_code, heads, planned.frame.late.arms),
             Unwinding(output, planned, frame_code, ONE_PAD, labels, form),
             set(),
         )

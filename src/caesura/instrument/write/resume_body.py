@@ -11,9 +11,10 @@ from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.frames.two_bodies import Handoff
 from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.dispatch import Dispatcher
+from caesura.instrument.write.head_labels import HeadLabels
 from caesura.instrument.write.labels import AT_HEAD, Labels
+from caesura.instrument.write.new_body import NewBody
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.rewrite import Rewriter
 from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
 from caesura.wasm import encoded as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
@@ -24,7 +25,7 @@ _UNWOUND: Final = 1
 _HANDOFF: Final = 2
 
 
-class ResumeBody(Rewriter):
+class ResumeBody(NewBody):
     """Writes this body.
 
     Most of a switch's blocks have nothing left that branches to them: write once, look at `untargeted`, and write
@@ -40,13 +41,13 @@ class ResumeBody(Rewriter):
         not_unrolled: set[int],
         elided: set[int],
     ) -> None:
-        layout = planned.frame.layout
-        labels = Labels(len(layout.landings), len(layout.regions), elided)
+        labels = Labels()
+        heads = HeadLabels(output, planned, planned.frame.layout, labels, elided)
         super().__init__(
             output,
             planned,
             frame_code,
-            Dispatcher(output, planned, frame_code, layout, {}, labels),
+            Dispatcher(output, planned, frame_code, heads, {}),
             Unwinding(output, planned, frame_code, handoff.pads, labels, WITH_NUMBERS),
             not_unrolled,
         )
@@ -65,14 +66,14 @@ class ResumeBody(Rewriter):
         for place in range(len(handoff.loops) - 1, -1, -1):
             self._exits[handoff.loops[place].start] = labels.begin(c.BLOCK_EMPTY)
         leave = labels.begin(c.BLOCK_EMPTY)
-        finish = labels.begin(c.BLOCK + self._dispatcher.block_type(self._results))
-        self._heights[0] = finish
+        finish = labels.begin(c.BLOCK + self._heads.block_type(self._results))
+        self._open_constructs.leave_by(finish)
         self._unwinding.open()
         self._dispatcher.open_function()
         head = labels.begin(c.BLOCK_EMPTY)
         self._dispatcher.pop_and_land(leave, head)
         labels.close(head)
-        self._live = self._dispatcher.lands_at_head(self._layout.regions[0])
+        self._live = self._heads.lands_at_head(self._layout.regions[0])
         if not self._live:
             self._out.append(c.UNREACHABLE)
         self._copy_code()
@@ -91,7 +92,7 @@ class ResumeBody(Rewriter):
         for place in range(len(handoff.loops)):
             labels.close(self._exits[handoff.loops[place].start])
             for local in handoff.loops[place].passed:
-                self._get(local)
+                self._operands.get(local)
                 self._out.append(c.GLOBAL_SET + encode_unsigned(handoff.carriers[local]))
             self._finish(_HANDOFF + place)
         self._out.append(c.UNREACHABLE + c.END)
@@ -101,7 +102,7 @@ class ResumeBody(Rewriter):
         self._out.append(c.CONST_I32 + encode_signed(status) + c.RETURN)
 
     def _return(self) -> None:
-        self._labels.branch(c.BR, self._heights[0])
+        self._labels.branch(c.BR, self._open_constructs.height_of_body())
 
     def _open_hoisted(self, index: int) -> None:
         if index not in self._exits:
@@ -113,5 +114,4 @@ class ResumeBody(Rewriter):
             self._labels.branch(c.BR, exit_height)
             self._live = False
         self._copied = self._body.positions[index + 1]
-        self._heights.append(exit_height)
-        self._closing.append(self._labels.blocks.get(index, AT_HEAD))
+        self._open_constructs.open(index, exit_height, self._heads.blocks.get(index, AT_HEAD))

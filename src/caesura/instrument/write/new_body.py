@@ -11,16 +11,16 @@ from typing import Final
 
 from caesura.analysis.actions import ACTIONS, LOCAL_TEE
 from caesura.instrument.frames.moving import FrameCode
-from caesura.instrument.plan.plan import SLOT
 from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write import control_kinds
 from caesura.instrument.write.control_kinds import CONTROLS
+from caesura.instrument.write.crossing_code import CrossingCode
 from caesura.instrument.write.declarations import declare
 from caesura.instrument.write.dispatch import NEVER, Dispatcher
 from caesura.instrument.write.labels import AT_HEAD
 from caesura.instrument.write.marks import CHECKED, CONTROL, LANDING, LEAVING, MOVED, SITE, SPILLED, mark_instructions
+from caesura.instrument.write.open_constructs import OpenConstructs
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.relabel import Relabeler
 from caesura.instrument.write.unwinding import Unwinding
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
@@ -33,7 +33,7 @@ from caesura.wasm.pieces import join_pieces
 _ENDS_AN_ARM: Final = (control_kinds.ELSE, control_kinds.END, control_kinds.CLAUSE, control_kinds.DELEGATE)
 
 
-class Rewriter:
+class NewBody:
     """Writes one new body of a function. `not_unrolled` are the loops that get an empty loop at their head, which keeps
     engines from unrolling them.
     """
@@ -47,29 +47,28 @@ class Rewriter:
         unwinding: Unwinding,
         not_unrolled: set[int],
     ) -> None:
-        module = output.module
+        heads = dispatcher.heads
+        labels = heads.labels
         self._import_thunks = output.import_thunks
-        self._data = module.data
+        self._data = output.module.data
         self._body = planned.body
         self._plan = planned.plan
         self._site_calls = planned.plan.sites.calls
         self._regions = planned.plan.constructs.regions
-        self._temporaries = planned.plan.crossing.temporaries
-        self._reads = planned.plan.crossing.reads
         self._frame = planned.frame
         self._added = frame_code.added
-        self._results = module.function_type(planned.function).results
-        self._layout = dispatcher.layout
-        self._labels = dispatcher.labels
-        self._out = self._labels.out
+        self._results = output.module.function_type(planned.function).results
+        self._layout = heads.layout
+        self._heads = heads
+        self._labels = labels
+        self._out = labels.out
         self._dispatcher = dispatcher
         self._unwinding = unwinding
-        self._marks = mark_instructions(planned, dispatcher.layout)
-        # For each open construct of the original: where branches to its label go, and the label that its end closes.
-        self._heights: list[int] = [0]
-        self._closing: list[int] = [0]
-        self._relabel = Relabeler(module.data, self._labels, self._heights)
-        self._constructs: list[int] = [-1]
+        self._operands = CrossingCode(output.module.data, planned, frame_code, labels.out)
+        self._marks = mark_instructions(planned, heads.layout)
+        self._open_constructs = OpenConstructs(output.module.data, labels)
+        # Blocks that are not written, since they end where a landing point does, which branches to them go to.
+        self._ending_at_landings: set[int] = set()
         # The call site that is written next.
         self._next_site = 0
         self._site_of_landing: dict[int, int] = {
@@ -141,8 +140,9 @@ class Rewriter:
         control = CONTROLS[self._body.codes[index]]
         if control == control_kinds.OPENING:
             head = 2 * index + 1
-            hoisted = index in self._labels.blocks or index in self._labels.elided
-            if hoisted or (head in self._layout.heads and self._layout.regions[self._layout.heads[head]].numbers):
+            if self._heads.is_opened_at_head(index) or (
+                head in self._layout.heads and self._layout.regions[self._layout.heads[head]].numbers
+            ):
                 return index
             return self._body.ends[index] + 1
         return index if control in _ENDS_AN_ARM else index + 1
@@ -177,9 +177,9 @@ class Rewriter:
             self._unwinding.check(self._site_of(call), call)
         if mark & SPILLED:
             self._flush(positions[index + 1])
-            self._spill(index)
+            self._operands.spill(index)
         if mark & CONTROL:
-            self._read_again(2 * index + 1)
+            self._operands.read_again(2 * index + 1)
 
     # Call sites.
 
@@ -193,15 +193,15 @@ class Rewriter:
         """Write the landing point that stands before an instruction."""
         if 2 * index in self._layout.heads:
             group = self._layout.heads[2 * index]
-            self._labels.close(self._labels.regions[group])
+            self._labels.close(self._heads.regions[group])
             self._live = True
             self._dispatcher.enter(group)
         if index in self._site_of_landing:
             site = self._site_of_landing[index]
-            self._labels.close(self._labels.sites[site])
+            self._labels.close(self._heads.sites[site])
             self._dispatcher.forget_number(self._layout.regions[self._layout.site_regions[site]])
             self._live = True
-        self._read_again(2 * index)
+        self._operands.read_again(2 * index)
 
     def _call(self, index: int) -> None:
         """Write the call of a call site; an import that may suspend is called through its thunk."""
@@ -212,47 +212,6 @@ class Rewriter:
             self._out.append(c.CALL + encode_unsigned(self._import_thunks[body.immediates[index]]))
         else:
             self._flush(body.positions[index + 1])
-
-    # Crossing operands.
-
-    def _get(self, local: int) -> None:
-        self._out.append(c.LOCAL_GET + encode_unsigned(local))
-
-    def _set(self, local: int) -> None:
-        self._out.append(c.LOCAL_SET + encode_unsigned(local))
-
-    def _read_again(self, moment: int) -> None:
-        """Put operands back on the stack that crossed something until this moment."""
-        if moment not in self._reads:
-            return
-        body = self._body
-        for producer in self._reads[moment]:
-            if producer in self._temporaries:
-                self._get(self._frame.temporary(self._temporaries[producer]))
-                continue
-            code = self._data[body.positions[producer] : body.positions[producer + 1]]
-            self._out.append(c.LOCAL_GET + code[1:] if ACTIONS[body.codes[producer]] == LOCAL_TEE else code)
-
-    def _spill(self, index: int) -> None:
-        """Move the values that an instruction gave and that cross something to their temporaries."""
-        temporaries = self._temporaries
-        if index not in self._plan.crossing.several:
-            self._set(self._frame.temporary(temporaries[index]))
-            return
-        types = self._plan.crossing.several[index]
-        lowest = 0
-        while index + lowest * SLOT not in temporaries:
-            lowest += 1
-        staying: list[int] = []
-        for slot in range(len(types) - 1, lowest - 1, -1):
-            producer = index + slot * SLOT
-            if producer in temporaries:
-                self._set(self._frame.temporary(temporaries[producer]))
-            else:
-                staying.append(self._added.scratch(types[slot]))
-                self._set(staying[-1])
-        for place in range(len(staying) - 1, -1, -1):
-            self._get(staying[place])
 
     # Control instructions.
 
@@ -265,36 +224,35 @@ class Rewriter:
             return
         self._flush(positions[index])
         if control == control_kinds.END:
-            self._end(self._constructs.pop())
+            self._end()
         elif control == control_kinds.BRANCH:
             opcode = self._data[positions[index] : positions[index] + 1]
-            self._labels.branch(opcode, self._heights[-1 - self._body.immediates[index]])
+            self._labels.branch(opcode, self._open_constructs.height(self._body.immediates[index]))
         elif control == control_kinds.ELSE:
             self._else(index)
         elif control == control_kinds.TABLE:
-            self._out.append(c.BR_TABLE + self._relabel.vector(positions[index] + 1))
+            self._out.append(c.BR_TABLE + self._open_constructs.targets(positions[index] + 1))
         elif control == control_kinds.RETURN:
             self._return()
         elif control == control_kinds.CLAUSE:
             self._live = True
             self._labels.next_arm(self._data[positions[index] : positions[index + 1]])
         elif control == control_kinds.DELEGATE:
-            self._constructs.pop()
-            self._heights.pop()
-            self._closing.pop()
+            self._open_constructs.end()
             self._labels.end_by_delegate()
             self._live = True
-            self._labels.branch(b"\x18", self._heights[-1 - self._body.immediates[index]])
+            self._labels.branch(c.DELEGATE, self._open_constructs.height(self._body.immediates[index]))
         else:
-            self._out.append(self._relabel.cast(positions[index], positions[index + 1]))
+            self._out.append(self._open_constructs.cast(positions[index], positions[index + 1]))
 
-    def _end(self, construct: int) -> None:
-        self._heights.pop()
-        height = self._closing.pop()
-        if construct in self._labels.elided or construct in self._labels.sharing:
+    def _end(self) -> None:
+        heads = self._heads
+        height = self._open_constructs.closing()
+        construct = self._open_constructs.end()
+        if construct in heads.elided or construct in heads.sharing or construct in self._ending_at_landings:
             return
         is_targeted = self._labels.close(height)
-        if construct in self._labels.blocks:
+        if construct in heads.blocks:
             if not is_targeted and self._body.codes[construct] != op.IF:
                 self.untargeted.add(construct)
             self._live = self._live or is_targeted
@@ -314,29 +272,27 @@ class Rewriter:
     def _open(self, index: int) -> None:
         body = self._body
         labels = self._labels
-        self._constructs.append(index)
-        if index in labels.blocks or index in labels.elided:
+        if self._heads.is_opened_at_head(index):
             self._open_hoisted(index)
             return
         self._flush(body.positions[index])
         landing = self._landing_behind(index)
         if landing != AT_HEAD:
-            labels.sharing.add(index)
-            self._heights.append(landing)
-            self._closing.append(AT_HEAD)
+            self._ending_at_landings.add(index)
+            self._open_constructs.open(index, landing, AT_HEAD)
             return
         region = self._layout.heads.get(2 * index + 1)
         if region is not None:
-            labels.close(labels.regions[region])
+            labels.close(self._heads.regions[region])
             self._live = True
         if index in self._regions:
-            self._read_again(2 * index)
-        self._heights.append(labels.begin(self._construct_start(index)))
-        self._closing.append(self._heights[-1])
+            self._operands.read_again(2 * index)
+        height = labels.begin(self._construct_start(index))
+        self._open_constructs.open(index, height, height)
         if index in self._not_unrolled:
             self._out.append(c.EMPTY_LOOP)
         if index in self._regions:
-            self._take_in_parameters(index)
+            self._operands.take_in_parameters(index)
         if region is not None:
             self._enter_region(index, region)
 
@@ -345,10 +301,10 @@ class Rewriter:
         body = self._body
         if body.codes[index] != op.BLOCK or index in body.with_sites:
             return AT_HEAD
-        site = self._site_of_landing.get(body.ends[index] + 1, -1)
-        if site < 0 or not self._dispatcher.is_plain(index):
+        site = self._site_of_landing.get(body.ends[index] + 1)
+        if site is None or not self._heads.is_plain(index):
             return AT_HEAD
-        return self._labels.sites[site]
+        return self._heads.sites[site]
 
     def _enter_region(self, index: int, region: int) -> None:
         """Write the head of a region behind its opening instruction."""
@@ -362,28 +318,20 @@ class Rewriter:
             self._branch_over(index)
         else:
             self._flush(self._body.positions[index])
-        self._heights.append(self._labels.blocks.get(index, AT_HEAD))
-        self._closing.append(self._heights[-1])
+        height = self._heads.blocks.get(index, AT_HEAD)
+        self._open_constructs.open(index, height, height)
 
     def _construct_start(self, index: int) -> bytes:
         """Return the opcode, block type and catch clauses of a construct that stays where it is."""
         body = self._body
         position = body.positions[index] + 1
         if index in self._plan.constructs.without_parameters:
-            return self._data[position - 1 : position] + self._dispatcher.result_type(index)
+            return self._data[position - 1 : position] + self._heads.result_type(index)
         after = skip_block_type(self._data, position)
         start = self._data[position - 1 : after]
         if body.codes[index] == op.TRY_TABLE:
-            start += self._relabel.catches(after)
+            start += self._open_constructs.catches(after)
         return start
-
-    def _take_in_parameters(self, index: int) -> None:
-        slot = 0
-        while index + slot * SLOT in self._temporaries:
-            slot += 1
-        while slot > 0:
-            slot -= 1
-            self._set(self._frame.temporary(self._temporaries[index + slot * SLOT]))
 
     def _branch_over(self, index: int) -> None:
         """Write an `if` whose label was opened at the region's head: a branch around the then arm."""
@@ -397,21 +345,21 @@ class Rewriter:
         else:
             self._flush(positions[index])
             self._out.append(c.I32_EQZ)
-        labels = self._labels
-        labels.branch(c.BR_IF, labels.elses[index] if index in labels.elses else labels.blocks[index])
+        heads = self._heads
+        self._labels.branch(c.BR_IF, heads.elses[index] if index in heads.elses else heads.blocks[index])
 
     def _else(self, index: int) -> None:
-        construct = self._constructs[-1]
+        construct = self._open_constructs.innermost()
         labels = self._labels
-        if construct not in labels.elses:
-            self._labels.next_arm(c.ELSE)
+        heads = self._heads
+        if construct not in heads.elses:
+            labels.next_arm(c.ELSE)
             self._live = True
         else:
             if self._live:
-                labels.branch(c.BR, labels.blocks[construct])
-            self._live = labels.close(labels.elses[construct])
+                labels.branch(c.BR, heads.blocks[construct])
+            self._live = labels.close(heads.elses[construct])
             if not self._live:
                 self._state_dead_end()
                 return
-        for producer in self._plan.constructs.else_parameters.get(index, []):
-            self._get(self._frame.temporary(self._temporaries[producer]))
+        self._operands.read_else_parameters(index)

@@ -1,0 +1,84 @@
+"""Operands that cross something, in the new body: to their temporaries, and back on the operand stack.
+
+The plan says which operands go to which temporary locals, right behind the instruction that gave them, and where they
+are read again (see `plan.crossing`). Here that becomes code, of the locals that the frame has for temporaries.
+"""
+
+from __future__ import annotations
+
+from caesura.analysis.actions import ACTIONS, LOCAL_TEE
+from caesura.instrument.frames.moving import FrameCode
+from caesura.instrument.plan.plan import SLOT
+from caesura.instrument.planned_function import PlannedFunction
+from caesura.wasm import encoded as c
+from caesura.wasm.leb128 import encode_unsigned
+
+
+class CrossingCode:
+    """Writes this code for one body, to `out`; `data` is the module's."""
+
+    def __init__(self, data: bytes, planned: PlannedFunction, frame_code: FrameCode, out: list[bytes]) -> None:
+        self._data = data
+        self._body = planned.body
+        self._frame = planned.frame
+        self._added = frame_code.added
+        self._out = out
+        self._temporaries = planned.plan.crossing.temporaries
+        self._reads = planned.plan.crossing.reads
+        self._several = planned.plan.crossing.several
+        self._else_parameters = planned.plan.constructs.else_parameters
+
+    def get(self, local: int) -> None:
+        """Put the value of a local on the operand stack."""
+        self._out.append(c.LOCAL_GET + encode_unsigned(local))
+
+    def set(self, local: int) -> None:
+        """Move the operand on top to a local."""
+        self._out.append(c.LOCAL_SET + encode_unsigned(local))
+
+    def read_again(self, moment: int) -> None:
+        """Put operands back on the stack that crossed something until this moment."""
+        if moment not in self._reads:
+            return
+        body = self._body
+        for producer in self._reads[moment]:
+            if producer in self._temporaries:
+                self.get(self._frame.temporary(self._temporaries[producer]))
+                continue
+            code = self._data[body.positions[producer] : body.positions[producer + 1]]
+            self._out.append(c.LOCAL_GET + code[1:] if ACTIONS[body.codes[producer]] == LOCAL_TEE else code)
+
+    def spill(self, index: int) -> None:
+        """Move the values that an instruction gave and that cross something to their temporaries."""
+        temporaries = self._temporaries
+        if index not in self._several:
+            self.set(self._frame.temporary(temporaries[index]))
+            return
+        types = self._several[index]
+        lowest = 0
+        while index + lowest * SLOT not in temporaries:
+            lowest += 1
+        staying: list[int] = []
+        for slot in range(len(types) - 1, lowest - 1, -1):
+            producer = index + slot * SLOT
+            if producer in temporaries:
+                self.set(self._frame.temporary(temporaries[producer]))
+            else:
+                staying.append(self._added.scratch(types[slot]))
+                self.set(staying[-1])
+        for place in range(len(staying) - 1, -1, -1):
+            self.get(staying[place])
+
+    def take_in_parameters(self, region: int) -> None:
+        """Move the parameters of a region, which is given by the instruction that opens it, to their temporaries."""
+        slot = 0
+        while region + slot * SLOT in self._temporaries:
+            slot += 1
+        while slot > 0:
+            slot -= 1
+            self.set(self._frame.temporary(self._temporaries[region + slot * SLOT]))
+
+    def read_else_parameters(self, index: int) -> None:
+        """Put the parameters of an `if` on the stack for the arm that begins with an `else`."""
+        for producer in self._else_parameters.get(index, []):
+            self.get(self._frame.temporary(self._temporaries[producer]))
