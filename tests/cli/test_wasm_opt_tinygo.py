@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.guests import text_guest
 from tests.support.paths import npm_file
-from tests.support.plain_abi import PlainGuest
+from tests.support.plain_abi import LATER, PlainGuest
 
 
 @pytest.mark.parametrize("level", ["-O0", "-O1", "-O2", "-Os", "-Oz"])
@@ -24,7 +24,7 @@ def test_its_line_makes_a_guest_that_schedules_its_tasks(
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
     printed: list[int] = []
     guest = PlainGuest(
-        (tmp_path / "main.wasmopt").read_bytes(), {("env", "print"): lambda value: printed.append(value)}, grow=False
+        (tmp_path / "main.wasmopt").read_bytes(), {("env", "print"): lambda value: printed.append(value)}, stacks=LATER
     )
     assert guest.call("run", 3) == 7
     assert printed == [100, 200, 101, 200, 102, 200, 3, 3000, 3000, 3001]

@@ -17,7 +17,7 @@ import wasmtime
 import caesura
 from tests.instrument.building import assert_valid
 from tests.support.engine import assemble, engine
-from tests.support.plain_abi import Extern, PlainGuest, always
+from tests.support.plain_abi import Extern, HostFunction, PlainGuest, always
 
 TEXT = """
   (module
@@ -195,15 +195,15 @@ def load(case: Case, binary: bytes) -> PlainGuest:
     # A host's function that suspends, since it does nothing but call one of the guest's that does.
     bounce = wasmtime.Func(store, kind, lambda value: guests[0].function("sleeper")(store, value))
     reference = wasmtime.ValType.funcref()
-    externs: dict[tuple[str, str], Extern] = {
+    imports: dict[tuple[str, str], HostFunction | Extern] = {
         ("env", "table"): wasmtime.Table(store, wasmtime.TableType(reference, wasmtime.Limits(4, None)), None),
         ("env", "reference"): wasmtime.Global(
             store, wasmtime.GlobalType(reference, False), wasmtime.Val.funcref(bounce)
         ),
         ("env", "base"): wasmtime.Global(store, wasmtime.GlobalType(kind.params[0], False), wasmtime.Val.i32(2)),
     }
-    functions = {("env", "sleep"): lambda value: value + 10}
-    guest = PlainGuest(binary, functions, suspend_at=always, externs=externs, store=store)
+    imports["env", "sleep"] = lambda value: value + 10
+    guest = PlainGuest(binary, imports, suspend_at=always, store=store)
     guests.append(guest)
     if case.host is not None:
         case.host(guest)

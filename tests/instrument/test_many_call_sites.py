@@ -13,7 +13,7 @@ from caesura.instrument.frames.pieces import INLINE, PIECES, SHARED
 from caesura.instrument.pipeline import instrument_as
 from caesura.instrument.plan.grouping import NO_GROUPS
 from tests.support.engine import assemble
-from tests.support.plain_abi import HostFunction, PlainGuest, always
+from tests.support.plain_abi import LATER, HostFunction, PlainGuest, always
 
 ASK: Final[dict[tuple[str, str], HostFunction]] = {("env", "ask"): lambda value: value + 5}
 FORMS: Final = {"chunks": SHARED, "pieces": PIECES, "inline": INLINE}
@@ -59,7 +59,7 @@ def test_many_call_sites(sites: int, two_bodies: str, form: str) -> None:
 def test_entered_while_unwinding(sites: int, first: int, form: str) -> None:
     """An export with many call sites leaves at once, too; its numbers begin as docs/abi.md says."""
     binary = instrument_as(guest(sites), caesura.Options(), None, FORMS[form], NO_GROUPS).module
-    host = PlainGuest(binary, ASK, grow=False)
+    host = PlainGuest(binary, ASK, stacks=LATER)
     host.set_stack_pointers(1024, 4096, 8192)
     nested: list[object] = []
 

@@ -21,7 +21,7 @@ from caesura.instrument.plan.grouping import LARGE_FUNCTIONS
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 from tests.support.engine import assemble, engine
-from tests.support.plain_abi import HostFunction, PlainGuest, always
+from tests.support.plain_abi import LATER, HostFunction, PlainGuest, always
 
 # How frames are moved, whether without results of several values, and what is optimized for.
 Form = tuple[int, bool, str]
@@ -140,7 +140,7 @@ def test_all_forms_write_the_same_stack(memory: str) -> None:
     wanted = PlainGuest(guest(memory), ASK).call("run", 7)
     images = []
     for form in FORMS:
-        host = PlainGuest(instrumented(memory, form), ASK, grow=False)
+        host = PlainGuest(instrumented(memory, form), ASK, stacks=LATER)
         host.set_stack_pointers(structure, begin, end)
         start_unwinding(host, structure)
         host.function("run")(host.store, 7)
@@ -148,7 +148,7 @@ def test_all_forms_write_the_same_stack(memory: str) -> None:
         images.append(host.read(0, 131072))
     assert images.count(images[0]) == len(images)
     for form in FORMS:
-        host = PlainGuest(instrumented(memory, form), ASK, grow=False)
+        host = PlainGuest(instrumented(memory, form), ASK, stacks=LATER)
         host.write(0, images[0])
         asked: list[int] = []
         host.replace(("env", "ask"), functools.partial(_arrive, host, asked))
@@ -193,7 +193,7 @@ def test_overflow(memory: str, form: Form) -> None:
 def _suspend(
     binary: bytes, structure: int, begin: int, end: int, pattern: bytes
 ) -> tuple[PlainGuest, wasmtime.Trap | None]:
-    host = PlainGuest(binary, ASK, grow=False)
+    host = PlainGuest(binary, ASK, stacks=LATER)
     host.write(begin, pattern)
     host.set_stack_pointers(structure, begin, end)
     start_unwinding(host, structure)
@@ -216,7 +216,7 @@ def test_stack_at_address_zero(memory: str, form: Form) -> None:
           (i32.add (call $ask (local.get $n)) (i32.mul (local.get $n) (i32.const 10)))))
     """
     binary = in_form(assemble(text), form)
-    host = PlainGuest(binary, ASK, grow=False)
+    host = PlainGuest(binary, ASK, stacks=LATER)
     host.set_stack_pointers(1024, 0, 512)
     nested: list[object] = []
 

@@ -16,7 +16,7 @@ from caesura.wasm.print_module import print_module
 from tests.instrument.building import assert_valid, bodies, custom, leb, part, vector
 from tests.instrument.test_metadata import BRANCH_HINTS, local_names, name_maps, names_in
 from tests.support.engine import assemble, engine
-from tests.support.plain_abi import Extern, PlainGuest, Value, always
+from tests.support.plain_abi import Extern, HostFunction, PlainGuest, Value, always, never
 
 FIRST = """
     (import "asyncify" "start_unwind" (func $start_unwind (param i32)))
@@ -88,15 +88,15 @@ CASES = [
 def guest(binary: bytes, store: wasmtime.Store, *, suspended: bool) -> PlainGuest:
     """Instantiate a module with what it imports; the start function runs."""
     i32 = wasmtime.ValType.i32()
-    externs: dict[tuple[str, str], Extern] = {
+    imports: dict[tuple[str, str], HostFunction | Extern] = {
         ("env", "base"): wasmtime.Global(store, wasmtime.GlobalType(i32, False), wasmtime.Val.i32(5)),
         ("env", "memory"): wasmtime.Memory(store, wasmtime.MemoryType(wasmtime.Limits(1, None))),
     }
     for name in ("__asyncify_state", "__asyncify_data"):
-        externs["env", name] = wasmtime.Global(store, wasmtime.GlobalType(i32, True), wasmtime.Val.i32(0))
-    functions = {("env", "ask"): lambda value: value + 1000, ("env", "note"): lambda value: None}
-    options = {"suspend_at": always} if suspended else {}
-    return PlainGuest(binary, functions, externs=externs, store=store, **options)  # type: ignore[arg-type]
+        imports["env", name] = wasmtime.Global(store, wasmtime.GlobalType(i32, True), wasmtime.Val.i32(0))
+    imports["env", "ask"] = lambda value: value + 1000
+    imports["env", "note"] = lambda value: None
+    return PlainGuest(binary, imports, suspend_at=always if suspended else never, store=store)
 
 
 def observations(made: PlainGuest) -> tuple[object, ...]:

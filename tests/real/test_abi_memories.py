@@ -8,7 +8,7 @@ import wasmtime
 import caesura
 from tests.support.engine import assemble, engine
 from tests.support.instrumenting import instrument
-from tests.support.plain_abi import Extern, HostFunction, PlainGuest, StackArea, Value, always
+from tests.support.plain_abi import LATER, Extern, HostFunction, PlainGuest, StackArea, Value, always
 
 BODY = """
     (global $count (export "count") (mut i64) (i64.const 0))
@@ -39,7 +39,7 @@ def run(guest: PlainGuest) -> tuple[object, dict[str, Value], int]:
 
 def check(original: bytes, options: caesura.Options, **placing: object) -> PlainGuest:
     """Run a guest without and with suspensions, assert that they are equal, and return the latter."""
-    wanted = run(PlainGuest(original, ASK, grow=False))
+    wanted = run(PlainGuest(original, ASK, stacks=LATER))
     guest = PlainGuest(instrument(original, options), ASK, suspend_at=always, **placing)  # type: ignore[arg-type]
     assert run(guest) == (*wanted[:2], 4)
     return guest
@@ -135,15 +135,13 @@ def link(library: bytes, program: bytes) -> PlainGuest:
     ask = wasmtime.Func(store, wasmtime.FuncType([i64], [i64]), lambda value: guests[0].function("ask")(store, value))
     exports = wasmtime.Instance(store, wasmtime.Module(store.engine, library), [ask]).exports(store)
     names = ("memory", "__asyncify_state", "__asyncify_data")
-    externs: dict[tuple[str, str], Extern] = {}
+    imports: dict[tuple[str, str], HostFunction | Extern] = {**ASK}
     for name in (*names, "work"):
         if name in exports:
             item = exports[name]
             assert isinstance(item, wasmtime.Func | wasmtime.Global | wasmtime.Memory)
-            externs["library" if name == "work" else "env", name] = item
-    guests.append(
-        PlainGuest(program, ASK, suspend_at=always, externs=externs, stacks=StackArea(1024, 4096, 1), store=store)
-    )
+            imports["library" if name == "work" else "env", name] = item
+    guests.append(PlainGuest(program, imports, suspend_at=always, stacks=StackArea(1024, 4096, 1), store=store))
     return guests[0]
 
 

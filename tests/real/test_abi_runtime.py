@@ -14,13 +14,13 @@ from tests.support.engine import assemble, engine
 from tests.support.guests import text_guest
 from tests.support.instrumenting import instrument
 from tests.support.paths import npm_file
-from tests.support.plain_abi import PlainGuest
+from tests.support.plain_abi import LATER, PlainGuest
 
 
 def run_tasks(binary: bytes, argument: int) -> tuple[object, list[int]]:
     """Run the guest's two tasks; return the number of rounds and what was printed."""
     printed: list[int] = []
-    guest = PlainGuest(binary, {("env", "print"): lambda value: printed.append(value)}, grow=False)
+    guest = PlainGuest(binary, {("env", "print"): lambda value: printed.append(value)}, stacks=LATER)
     rounds = guest.call("run", argument)
     assert guest.call("state") == 0
     return rounds, printed
@@ -134,7 +134,7 @@ def test_a_small_guest_with_its_own_runtime_is_no_larger_than_with_binaryen(opti
 def test_a_small_guest_sleeps_and_goes_on() -> None:
     slept: list[int] = []
     binary = instrument(assemble(SLEEPER))
-    guest = PlainGuest(binary, {("env", "sleep"): lambda value: slept.append(value)}, grow=False)
+    guest = PlainGuest(binary, {("env", "sleep"): lambda value: slept.append(value)}, stacks=LATER)
     guest.call("start", 3)
     results = [guest.call("resume") for _ in range(3)]
     assert slept == [3, 2, 1]

@@ -16,6 +16,7 @@ import caesura
 from tests.support.guests import c_guest
 from tests.support.instrumenting import instrument
 from tests.support.plain_abi import (
+    LATER,
     HostCall,
     HostFunction,
     PlainGuest,
@@ -99,7 +100,7 @@ def original(name: str, *flags: str) -> Outcome:
 def run_program(binary: bytes, suspend_at: SuspendAt) -> tuple[Outcome, PlainGuest]:
     """Run a program from its start to its end."""
     wasi = Wasi(("guest", "with", "arguments"))
-    guest = PlainGuest(binary, {**wasi.functions(), **host_functions()}, suspend_at=suspend_at, grow=False)
+    guest = PlainGuest(binary, {**wasi.functions(), **host_functions()}, suspend_at=suspend_at, stacks=LATER)
     wasi.attach(guest)
     place_stacks(guest)
     guest.call("_start")
@@ -162,7 +163,7 @@ class Library:
 
     def __init__(self, binary: bytes, suspend_at: SuspendAt) -> None:
         functions = {**host_functions(), ("env", "call_back"): self.call_back}
-        self.guest = PlainGuest(binary, functions, suspend_at=suspend_at, grow=False)
+        self.guest = PlainGuest(binary, functions, suspend_at=suspend_at, stacks=LATER)
         place_stacks(self.guest)
         self.guest.call("_initialize")
 

@@ -20,6 +20,7 @@ import random
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final, TypeAlias
 
 import wasmtime
@@ -93,6 +94,17 @@ class StackArea:
         return self.address + self.size * self.count
 
 
+class Placing(Enum):
+    """Where the asyncify stacks lie, if no area is given: in pages that are added, or in an area that is set later."""
+
+    ADDED_PAGES = 1
+    LATER = 2
+
+
+ADDED_PAGES: Final = Placing.ADDED_PAGES
+LATER: Final = Placing.LATER
+
+
 @dataclass
 class _Activation:
     """One call of an export that is in progress. `pending` is the import call at which it is suspended."""
@@ -105,42 +117,38 @@ class _Activation:
 class PlainGuest:
     """One instance, instrumented or not, driven through the plain ABI.
 
-    `functions` are the host's functions, by module and name; an import without one is an error unless it is in
-    `externs` (which are passed through as they are: memories, globals, tables). `memory` is the exported name of the
-    memory that holds the asyncify stacks. `stacks` says where; without it, pages are added to that memory at once, in
-    instrumented and original alike, so that their memories stay comparable. A guest whose allocator takes every page
-    that appears needs `stacks`, which may also be set later, before the first suspension.
+    `imports` are the host's functions, by module and name, and what is passed through as it is (memories, globals,
+    tables of the `store`). `memory` is the exported name of the memory that holds the asyncify stacks. `stacks` says
+    where. ADDED_PAGES are pages that are added to that memory at once, in instrumented and original alike, so that
+    their memories stay comparable. A guest whose allocator takes every page that appears needs an area, which may also
+    be set LATER, before the first suspension. So may `while_suspended`, which is called at each suspension.
     """
 
     def __init__(
         self,
         binary: bytes,
-        functions: Mapping[tuple[str, str], HostFunction] | None = None,
+        imports: Mapping[tuple[str, str], HostFunction | Extern] | None = None,
         *,
         suspend_at: SuspendAt = never,
-        while_suspended: Callable[[HostCall], None] | None = None,
-        externs: Mapping[tuple[str, str], Extern] | None = None,
         memory: str = "memory",
-        stacks: StackArea | None = None,
-        grow: bool = True,
+        stacks: StackArea | Placing = ADDED_PAGES,
         store: wasmtime.Store | None = None,
     ) -> None:
         self.suspend_at = suspend_at
-        self.while_suspended = while_suspended
+        self.while_suspended: Callable[[HostCall], None] | None = None
         self.memory = memory
-        self.stacks = stacks
+        self.stacks = stacks if isinstance(stacks, StackArea) else None
         self.store = wasmtime.Store(engine()) if store is None else store
         self.log: list[HostCall] = []
         self.suspensions = 0
         self.deepest = 0
-        self._functions = dict(functions or {})
-        self._externs = externs or {}
+        self._imports = dict(imports or {})
         self._active: list[_Activation] = []
         self._module = wasmtime.Module(self.store.engine, binary)
         self.instance = wasmtime.Instance(self.store, self._module, [self._import(i) for i in self._module.imports])
         self.exports = self.instance.exports(self.store)
         self.instrumented = "asyncify_get_state" in self.exports
-        if stacks is None and grow and memory in self.exports:
+        if stacks is ADDED_PAGES and memory in self.exports:
             start = self._memory(memory).grow(self.store, 4) * PAGE
             self.stacks = StackArea(start, PAGE, 4)
 
@@ -164,7 +172,7 @@ class PlainGuest:
 
     def replace(self, name: tuple[str, str], function: HostFunction) -> None:
         """Exchange a host function, for tests that speak the protocol themselves."""
-        self._functions[name] = function
+        self._imports[name] = function
 
     def function(self, name: str) -> wasmtime.Func:
         """Return an exported function."""
@@ -223,15 +231,17 @@ class PlainGuest:
 
     def _import(self, item: wasmtime.ImportType) -> Extern:
         key = (item.module, item.name or "")
-        if key in self._externs:
-            return self._externs[key]
         kind = item.type
-        if key not in self._functions or not isinstance(kind, wasmtime.FuncType):
+        given = self._imports.get(key)
+        if isinstance(given, Extern):
+            return given
+        if given is None or not isinstance(kind, wasmtime.FuncType):
             raise KeyError(f"the guest imports {key[0]}.{key[1]} ({kind}), which the test does not give")
         zeros = tuple(_zero(result) for result in kind.results)
 
         def call(*arguments: Value) -> object:
-            function = self._functions[key]
+            function = self._imports[key]
+            assert not isinstance(function, Extern)
             if not self.instrumented or not self._active:
                 self.log.append(HostCall(len(self.log), *key, arguments))
                 return function(*arguments)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import KW_ONLY, asdict, dataclass, fields
 from functools import cached_property
 from itertools import islice
 from typing import Any, Final
@@ -102,6 +102,7 @@ class ImportShape:
     module: str
     name: str
     kind: int
+    _: KW_ONLY
     shape: FunctionShape | None = None
     type: int = 0
     mutable: bool = False
@@ -236,7 +237,9 @@ def _shape(item: dict[str, Any]) -> FunctionShape:
 def _import(item: dict[str, Any]) -> ImportShape:
     shape = _shape(item["shape"]) if item["shape"] is not None else None
     place = int(item["place"])
-    return ImportShape(place, item["module"], item["name"], item["kind"], shape, item["type"], item["mutable"])
+    return ImportShape(
+        place, item["module"], item["name"], item["kind"], shape=shape, type=item["type"], mutable=item["mutable"]
+    )
 
 
 def _stack(item: dict[str, Any]) -> StackDescription:

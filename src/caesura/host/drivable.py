@@ -10,7 +10,7 @@ pointer, the globals with the stack's limits, and the memory of a module that ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Final
 
 from caesura.abi import (
@@ -52,6 +52,7 @@ class Drivable:
     abi: str
     module: Module
     stack: ShadowStack
+    _: KW_ONLY
     unsuspended: frozenset[int] = frozenset()
     thunks_switch: bool = False
     checked: bool = False
@@ -74,7 +75,7 @@ def make_drivable(
     if any(item.module == ASYNCIFY_MODULE for item in module.imports):
         with_runtime = Module(instrument(module.data, options).module)
         everywhere = frozenset(range(with_runtime.imported_functions))
-        drivable = Drivable(NONE, with_runtime, find_shadow_stack(with_runtime), everywhere)
+        drivable = Drivable(NONE, with_runtime, find_shadow_stack(with_runtime), unsuspended=everywhere)
     elif asyncify_exports(module):
         if not accept_instrumented:
             raise UnsupportedModule(
@@ -101,7 +102,7 @@ def _instrumented_elsewhere(module: Module) -> Drivable:
     memory = module.memories[index] if index < len(module.memories) else None
     check_claims(module, asyncify_exports(module), memory, thunks=thunks)
     abi = THUNKS if thunks else PLAIN
-    return Drivable(abi, module, stack, frozenset(_unsuspended(module, abi)))
+    return Drivable(abi, module, stack, unsuspended=frozenset(_unsuspended(module, abi)))
 
 
 def _unsuspended(module: Module, abi: str) -> list[int]:

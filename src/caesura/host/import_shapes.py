@@ -46,7 +46,7 @@ def _shape(module: Module, item: Import, place: int) -> ImportShape:
     if item.kind == FUNCTION_KIND:
         definition = module.function_type(FunctionIndex(item.index))
         shape = FunctionShape(item.index, definition.params, definition.results)
-    return ImportShape(place, item.module, item.name, item.kind, shape)
+    return ImportShape(place, item.module, item.name, item.kind, shape=shape)
 
 
 def _is_same(module: Module, item: Import, known: ImportShape) -> bool:

@@ -72,7 +72,7 @@ class ProgramSettings:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GuestSettings:
     """How one guest runs.
 

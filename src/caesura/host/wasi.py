@@ -11,6 +11,9 @@ Wasmtime's, which are faster and better tested than ours would be, but for these
 
 A module that was instrumented elsewhere may have been told that it is never suspended in WASI's functions (Ruby's is).
 There, `blocking` has forms that stop the thread while they wait, as every other runtime does.
+
+`Wasi` takes more keywords than anything else of ours. To take them as an object of options was rejected: users would
+make two objects for one program, and `help` and editors would show the kinds of neither.
 """
 
 from __future__ import annotations

@@ -35,9 +35,11 @@ def described(layout: Layout) -> str:
         lines.append(f"{_REGIONS[region.kind]}{start}")
         for _, kind, which in region.openings:
             lines.append(f"opens {_LABELS[kind]} {layout.regions[which].start if kind == INNER_REGION else which}")
-        lines += [f"{layout.numbers[site]}: landing {site}" for site in region.sites]
-        for inner in [layout.regions[number] for number in region.inner]:
-            lines.append(f"{inner.numbers.start} to {inner.numbers.stop - 1}: region {inner.start}")
+        lines += [f"{layout.numbers[site]}: landing {site}" for site in region.destinations.sites]
+        for inner in [layout.regions[number] for number in region.destinations.inner]:
+            lines.append(
+                f"{inner.destinations.numbers.start} to {inner.destinations.numbers.stop - 1}: region {inner.start}"
+            )
     return "\n".join(lines)
 
 
@@ -65,7 +67,7 @@ def test_a_landing_point_at_the_head_has_no_label() -> None:
 def test_numbers_begin_where_they_are_told_to() -> None:
     planned = plan_of("call $wait\ncall $wait")
     assert laid_out(planned, first_number=0).numbers == [0, 1]
-    assert laid_out(planned, first_number=1).regions[0].numbers == range(1, 3)
+    assert laid_out(planned, first_number=1).regions[0].destinations.numbers == range(1, 3)
 
 
 def test_blocks_are_opened_at_the_head() -> None:
@@ -277,6 +279,6 @@ def test_deep_nests_take_tables_of_n_log_n() -> None:
     """A head tells its largest inner region apart without entries, which comes last for that."""
     depth = 200
     layout = laid_out(plan_of("\n".join(["loop", "call $wait"] * depth + ["end"] * depth)))
-    entries = sum(region.destinations() for region in layout.regions)
+    entries = sum(region.destinations.count() for region in layout.regions)
     assert entries == 2 * depth
-    assert [region.numbers.start for region in layout.regions[1:]] == list(range(1, depth + 1))
+    assert [region.destinations.numbers.start for region in layout.regions[1:]] == list(range(1, depth + 1))

@@ -38,36 +38,37 @@ Opening = tuple[int, int, int]
 Group = tuple[int, int]
 
 
+class Destinations:
+    """Where a region's head sends frames.
+
+    `sites` are its own call sites and `inner` the regions directly inside, both in the order of their numbers;
+    `numbers` has those of all sites in it.
+    """
+
+    def __init__(self, sites: list[int], inner: list[int], numbers: range) -> None:
+        self.sites: Final = sites
+        self.inner: Final = inner
+        self.numbers: Final = numbers
+
+    def count(self) -> int:
+        """Return how many places these are."""
+        return len(self.sites) + len(self.inner)
+
+
 class Region:
     """One region of a function.
 
     `start` is the instruction that opens it, that a group starts with, or START_OF_BODY; `parent` the region around it
     (the function's is its own). `openings` are the labels to open at its head, outermost first. A landing point just
-    behind the head needs none, nor does a region whose call sites are all dead code. `sites` are its own call sites and
-    `inner` the regions directly inside, both in the order of their numbers; `numbers` has those of all sites in it.
+    behind the head needs none, nor does a region whose call sites are all dead code.
     """
 
-    def __init__(
-        self,
-        kind: int,
-        start: int,
-        parent: int,
-        openings: list[Opening],
-        sites: list[int],
-        inner: list[int],
-        numbers: range,
-    ) -> None:
+    def __init__(self, kind: int, start: int, parent: int, openings: list[Opening], destinations: Destinations) -> None:
         self.kind: Final = kind
         self.start: Final = start
         self.parent: Final = parent
         self.openings: Final = openings
-        self.sites: Final = sites
-        self.inner: Final = inner
-        self.numbers: Final = numbers
-
-    def destinations(self) -> int:
-        """Return how many places its head sends frames to."""
-        return len(self.sites) + len(self.inner)
+        self.destinations: Final = destinations
 
 
 class Layout:
@@ -108,7 +109,7 @@ class Layout:
 
     def needs_number(self, region: int) -> bool:
         """Tell whether a region's dispatch has more than one place to go."""
-        return self.regions[region].destinations() > 1
+        return self.regions[region].destinations.count() > 1
 
 
 def lay_out(
@@ -281,7 +282,5 @@ class _Builder:
             self._heads[place] >> 1,
             self._parents[place],
             openings,
-            self._sites[place],
-            self._inner[place],
-            range(low, low + self._totals[place]),
+            Destinations(self._sites[place], self._inner[place], range(low, low + self._totals[place])),
         )

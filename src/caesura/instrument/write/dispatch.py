@@ -116,7 +116,7 @@ class Dispatcher:
         """
         labels = self._labels
         region = self._layout.regions[0]
-        if leave != NEVER and (not self._helpers.pops_check or region.numbers.start == 0):
+        if leave != NEVER and (not self._helpers.pops_check or region.destinations.numbers.start == 0):
             labels.out.append(self._runtime.is_unwinding())
             labels.branch(c.BR_IF, leave)
             leave = NEVER
@@ -133,7 +133,7 @@ class Dispatcher:
             return
         if self._frame.has_site_local:
             labels.out.append(c.LOCAL_TEE + self._site)
-        if region.numbers.start > 0:
+        if region.destinations.numbers.start > 0:
             targets.insert(0, targets[0] if leave == NEVER else labels.depth(leave))
         labels.out.append(br_table(self._frame_code.added, targets[:-1], targets[-1]))
 
@@ -155,12 +155,12 @@ class Dispatcher:
         groups = self.heads.groups(region, 0)
         if len(groups) > 1 and groups[-1][1] > _LARGE_REGION:
             target, count = groups.pop()
-            bound = c.CONST_I32 + encode_signed(region.numbers.stop - count)
+            bound = c.CONST_I32 + encode_signed(region.destinations.numbers.stop - count)
             out.append(c.LOCAL_GET + self._site + bound + c.I32_GE_U + c.BR_IF + encode_unsigned(target))
         targets = _expand(groups)
         if len(groups) > 1:
             out.append(c.LOCAL_GET + self._site)
-            low = region.numbers.start
+            low = region.destinations.numbers.start
             if low <= _PADDING:
                 targets = [targets[0]] * low + targets
             else:

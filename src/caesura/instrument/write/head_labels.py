@@ -108,10 +108,10 @@ class HeadLabels:
 
     def lands_at_head(self, region: Region) -> bool:
         """Tell whether a frame lands at a region's head, the labels opened there being known."""
-        for site in region.sites:
+        for site in region.destinations.sites:
             if self.sites[site] == AT_HEAD:
                 return True
-        for inner in region.inner:
+        for inner in region.destinations.inner:
             if self.regions[inner] == AT_HEAD:
                 return True
         return False
@@ -123,11 +123,11 @@ class HeadLabels:
         """
         labels = self.labels
         groups: list[tuple[int, int]] = []
-        for site in region.sites:
+        for site in region.destinations.sites:
             height = self.sites[site]
             groups.append((head if height == AT_HEAD else labels.depth(height), 1))
-        for inner in region.inner:
+        for inner in region.destinations.inner:
             height = self.regions[inner]
             target = head if height == AT_HEAD else labels.depth(height)
-            groups.append((target, len(self.layout.regions[inner].numbers)))
+            groups.append((target, len(self.layout.regions[inner].destinations.numbers)))
         return groups

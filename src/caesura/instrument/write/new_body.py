@@ -141,7 +141,7 @@ class NewBody:
         if control == control_kinds.OPENING:
             head = 2 * index + 1
             if self._heads.is_opened_at_head(index) or (
-                head in self._layout.heads and self._layout.regions[self._layout.heads[head]].numbers
+                head in self._layout.heads and self._layout.regions[self._layout.heads[head]].destinations.numbers
             ):
                 return index
             return self._body.ends[index] + 1
