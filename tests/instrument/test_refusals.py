@@ -24,9 +24,9 @@ CASES = {
         "block (result exnref) try_table (catch_all_ref 0) call $f end return end call $f throw_ref",
         b"\x0b\x10\0\x0a",
     ),
-    "structure": ("call $f i32.const 1 struct.new $s drop", b"\xfb\0"),
-    "array": ("call $f i32.const 1 array.new_fixed $a 1 drop", b"\xfb\x08"),
-    "branch on null": ("call $f block ref.null func br_on_null 0 drop call $f end", b"\xd5"),
+    "structure": ("i32.const 1 struct.new $s call $f drop", b"\xfb\0"),
+    "array": ("i32.const 1 array.new_fixed $a 1 call $f drop", b"\xfb\x08"),
+    "branch on null": ("block ref.null func br_on_null 0 call $f drop end", b"\xd5"),
     "branch on cast": (
         "call $f block (result anyref) ref.null any br_on_cast 0 anyref i31ref call $f end drop",
         b"\xfb\x18",
@@ -116,7 +116,9 @@ def test_results_without_a_default() -> None:
         "call $f ref.null func ref.is_null drop",
         "call $f i32.const 0 i32.const 0 table.get 0 table.set 0",
         "call $f block (result anyref) ref.null any br_on_cast 0 anyref i31ref end drop",
-        "call $f block i32.const 1 struct.new $s struct.get $s 0 drop end",
+        "call $f i32.const 1 struct.new $s struct.get $s 0 drop",
+        "call $f i32.const 1 array.new_fixed $a 1 array.len drop",
+        "block call $f ref.null func br_on_null 0 drop end",
         "(param (ref $n)) local.get 0 call_ref $n call $f",
     ],
 )

@@ -10,8 +10,8 @@ from typing import Final
 from caesura.analysis.code_table import CodeTable
 from caesura.wasm import instructions as table
 
-# Not an instruction, or one whose operand count takes a rule that is not supported in instrumented functions.
-UNSUPPORTED: Final = 0
+# Not an instruction.
+UNKNOWN_CODE: Final = 0
 LOCAL_GET: Final = 1
 LOCAL_SET: Final = 2
 LOCAL_TEE: Final = 3
@@ -38,6 +38,13 @@ BR_IF: Final = 20
 # Control does not go on behind it.
 LEAVE: Final = 21
 NOP: Final = 22
+# A conversion of a reference, whose type follows from the operand's: otherwise like PURE, or like TRAPPING.
+CONVERSION: Final = 23
+NON_NULL: Final = 24
+# An effect that takes as many operands as its immediates say, and gives one.
+CREATION: Final = 25
+# A branch by a reference, or on.
+BR_ON: Final = 26
 
 # Instructions with an action of their own.
 _BY_NAME: Final = {
@@ -51,6 +58,11 @@ _BY_NAME: Final = {
     "call_indirect": CALL_INDIRECT,
     "call_ref": CALL_REF,
     "nop": NOP,
+    "any.convert_extern": CONVERSION,
+    "extern.convert_any": CONVERSION,
+    "ref.as_non_null": NON_NULL,
+    "struct.new": CREATION,
+    "array.new_fixed": CREATION,
 }
 
 _BY_FLOW: Final = {
@@ -63,7 +75,7 @@ _BY_FLOW: Final = {
     table.FLOW_DELEGATE: HANDLER,
     table.FLOW_END: END,
     table.FLOW_BRANCH_IF: BR_IF,
-    table.FLOW_BRANCH_ON: UNSUPPORTED,
+    table.FLOW_BRANCH_ON: BR_ON,
     table.FLOW_BRANCH: LEAVE,
     table.FLOW_BRANCH_TABLE: LEAVE,
     table.FLOW_RETURN: LEAVE,
@@ -84,16 +96,14 @@ def _action(row: table.Instruction) -> int:
         return _BY_NAME[row.name]
     if table.FLOWS[row.code] != table.FLOW_NEXT:
         return _BY_FLOW[table.FLOWS[row.code]]
-    if row.params == "*" or row.results == "*":
-        return UNSUPPORTED
     if row.params == "" and row.effect == "pure":
         return CONSTANT
     return _BY_EFFECT[table.EFFECTS[row.code]]
 
 
-ACTIONS: Final[list[int]] = [UNSUPPORTED] * table.CODES
+ACTIONS: Final[list[int]] = [UNKNOWN_CODE] * table.CODES
 
-# Operands taken and given; meaningful for PURE to EFFECT only.
+# Operands taken and given; meaningful for PURE to EFFECT, CONVERSION and NON_NULL only.
 TAKEN: Final[list[int]] = [0] * table.CODES
 GIVEN: Final[list[int]] = [0] * table.CODES
 

@@ -104,6 +104,19 @@ def decode_body(
     return body
 
 
+def label_of_cast(data: bytes, body: Body, index: int) -> int:
+    """Return the label of a br_on_cast or br_on_cast_fail: it stands behind the opcode and a byte of flags."""
+    _, position = read_u32(data, body.positions[index] + 1)
+    return read_u32(data, position + 1)[0]
+
+
+def second_immediate(data: bytes, body: Body, index: int) -> int:
+    """Return the second index or number of an instruction that has a prefix and two of them."""
+    _, position = read_u32(data, body.positions[index] + 1)
+    _, position = read_u32(data, position)
+    return read_u32(data, position)[0]
+
+
 def _read_locals(module: Module, function: FunctionIndex, body: Body) -> None:
     data = module.data
     own = module.own_of(function)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from caesura.analysis.body import Body
+from caesura.analysis.body import Body, label_of_cast
 from caesura.analysis.code_table import CodeTable
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
@@ -239,11 +239,9 @@ class _Pass:
         return live
 
     def _label(self, index: int) -> int:
-        body = self._body
-        if body.codes[index] >= 0x100:  # br_on_cast and its kin: opcode, flags, label
-            _, position = read_u32(self._data, body.positions[index] + 1)
-            return read_u32(self._data, position + 1)[0]
-        return body.immediates[index]
+        if self._body.codes[index] >= 0x100:
+            return label_of_cast(self._data, self._body, index)
+        return self._body.immediates[index]
 
     def _table_targets(self, index: int) -> int:
         count, position = read_u32(self._data, self._body.positions[index] + 1)

@@ -22,7 +22,7 @@ from caesura.wasm.module import (
     Module,
     TypeDefinition,
 )
-from caesura.wasm.types import I8, I16, I32, I64, make_reference
+from caesura.wasm.types import ANY, EXTERN, I8, I16, I32, I64, is_nullable, make_reference, non_null
 
 Signature = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -84,6 +84,22 @@ def signature(module: Module, local_types: list[int], code: int, immediates: lis
             raise MalformedModule(f"select with {len(immediates)} types; expected one")
         return (immediates[0], immediates[0], I32), (immediates[0],)
     return table.PARAMS[code], table.RESULTS[code]
+
+
+def converted(code: int, reference: int) -> int:
+    """Return the type that a conversion of a reference gives: ref.as_non_null, any.convert_extern and its opposite."""
+    if code == op.REF_AS_NON_NULL:
+        return non_null(reference)
+    target = ANY if code == op.ANY_CONVERT_EXTERN else EXTERN
+    return make_reference(target, nullable=is_nullable(reference))
+
+
+def left_by_cast(code: int, immediates: list[int]) -> int:
+    """Return the type of the reference that a br_on_cast or br_on_cast_fail goes on with, not branching."""
+    flags = immediates[0]
+    if code == op.BR_ON_CAST:  # what the cast leaves over of the source type
+        return make_reference(immediates[2], nullable=flags & 1 == 1 and flags & 2 == 0)
+    return make_reference(immediates[3], nullable=flags & 2 == 2)
 
 
 def block_signature(module: Module, block_type: int) -> Signature:

@@ -20,17 +20,15 @@ from caesura.wasm.instructions import ANY_REFERENCE, UNKNOWN
 from caesura.wasm.module import Module
 from caesura.wasm.signatures import (
     block_signature,
+    converted,
+    left_by_cast,
     signature,
     tag_params,
 )
 from caesura.wasm.types import (
-    ANY,
     EXNREF,
-    EXTERN,
     I32,
-    is_nullable,
     is_reference,
-    make_reference,
     non_null,
     type_name,
 )
@@ -143,22 +141,12 @@ class StackTyper:
             self.stack.append(second if first == UNKNOWN else first)
             return
         reference = self._pop(ANY_REFERENCE)
-        if reference == UNKNOWN:
-            self.stack.append(UNKNOWN)
-        elif code == op.REF_AS_NON_NULL:
-            self.stack.append(non_null(reference))
-        else:
-            target = ANY if code == op.ANY_CONVERT_EXTERN else EXTERN
-            self.stack.append(make_reference(target, nullable=is_nullable(reference)))
+        self.stack.append(UNKNOWN if reference == UNKNOWN else converted(code, reference))
 
     def _branch_on_cast(self, code: int, immediates: list[int]) -> None:
-        flags = immediates[0]
         self._pop(ANY_REFERENCE)
         self._refresh(self._carried_below_reference(immediates[1]))
-        if code == op.BR_ON_CAST:  # continues with what the cast leaves over of the source type
-            self.stack.append(make_reference(immediates[2], nullable=flags & 1 == 1 and flags & 2 == 0))
-        else:
-            self.stack.append(make_reference(immediates[3], nullable=flags & 2 == 2))
+        self.stack.append(left_by_cast(code, immediates))
 
     def _carried_below_reference(self, depth: int) -> tuple[int, ...]:
         types = self.label_types(depth)

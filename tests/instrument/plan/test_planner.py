@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-import caesura
 from tests.instrument.plan.listing import plain, plan_of
 
 # By what stands before the call: each with the parameters of the function.
@@ -343,7 +342,3 @@ def test_hand_off_loops() -> None:
     assert constructs.below == {4: ({0}, {1})}
 
 
-def test_what_is_not_supported() -> None:
-    with pytest.raises(caesura.UnsupportedModule, match="br_on_null is not supported yet") as error:
-        plan_of("block\ncall $wait\nref.null func\nbr_on_null 0\ndrop\nend")
-    assert error.value.kind == "br_on_null"

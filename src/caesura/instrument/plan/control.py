@@ -12,13 +12,12 @@ from typing import Final
 from caesura.analysis import actions
 from caesura.analysis.actions import ACTION_TABLE
 from caesura.analysis.body import Body, block_types
-from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.errors import MalformedModule
 from caesura.instrument.plan.crossing import Crossing
 from caesura.instrument.plan.operand_stack import OperandStack
 from caesura.instrument.plan.operand_types import OperandTypes
 from caesura.instrument.plan.plan import SLOT, Constructs, Moment, Producer
 from caesura.wasm import opcodes as op
-from caesura.wasm.immediates import instruction_name
 from caesura.wasm.indices import InstructionIndex, LabelDepth
 from caesura.wasm.module import Module
 
@@ -107,12 +106,7 @@ class Control:
             return self._end(end)
         if action == actions.LEAVE:
             return self._leave(index)
-        raise UnsupportedModule(
-            f"{instruction_name(code)} is not supported yet in a function that may suspend; leave the function out "
-            "with --remove-list NAME if it never suspends",
-            self._body.positions[index],
-            kind=instruction_name(code),
-        )
+        raise MalformedModule(f"unknown instruction {code:#x}", self._body.positions[index])
 
     def _start(self, index: InstructionIndex, code: int) -> int:
         body = self._body

@@ -1,6 +1,7 @@
 """The types of operands, by what gave them: found from the code, and from what the planner's walk notes on the way.
 
-The planner does not type all operands: only those that cross need types.
+The planner does not type all operands: only those that cross need types. What an instruction gives follows from its
+immediates and the module (see `wasm.signatures`), but for a few where it follows from an operand: these are noted.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ from caesura.analysis.actions import ACTIONS
 from caesura.analysis.body import Body, block_types
 from caesura.errors import InternalError, MalformedModule
 from caesura.instrument.plan.plan import SLOT, Producer, instruction_of
+from caesura.wasm import opcodes as op
+from caesura.wasm.decode import read_immediates, read_opcode
 from caesura.wasm.immediates import instruction_name
 from caesura.wasm.indices import FunctionIndex
-from caesura.wasm.instructions import ADDRESS, RESULTS
+from caesura.wasm.instructions import RESULTS
 from caesura.wasm.module import Module
-from caesura.wasm.types import I32, I64
+from caesura.wasm.signatures import converted, left_by_cast, signature
+from caesura.wasm.types import non_null
 
 
 class OperandTypes:
     """What gives which type.
 
     The walk notes the types of what gives `several` values, the first operand of each untyped `select`, the types that
-    a `br_if` gives again, and the construct that an `end` or `else` belongs to.
+    a branch gives again if it is not taken, the types of references that conversions give, and the construct that an
+    `end` or `else` belongs to.
     """
 
     def __init__(self, module: Module, body: Body) -> None:
@@ -30,6 +35,7 @@ class OperandTypes:
         self.several: dict[int, tuple[int, ...]] = {}
         self._selected: dict[int, int] = {}
         self._branch_types: dict[int, tuple[int, ...]] = {}
+        self._converted: dict[int, int] = {}
         self._openers: dict[int, int] = {}
 
     def note_types(self, index: int, types: tuple[int, ...]) -> None:
@@ -41,8 +47,26 @@ class OperandTypes:
         """Note what gave the first operand of a `select`."""
         self._selected[index] = producer
 
+    def note_conversion(self, index: int, producer: int) -> None:
+        """Note what gave the operand of a conversion whose result has a type that depends on it."""
+        self._converted[index] = converted(self._body.codes[index], self.type_of(producer))
+
+    def behind_branch_on(self, index: int, carried: tuple[int, ...], producer: int) -> tuple[int, ...]:
+        """Return what a branch by a reference gives if it is not taken; raises IndexError where the code is not valid.
+
+        `carried` are the types that its label takes; `producer` gave the reference.
+        """
+        code = self._body.codes[index]
+        if code == op.BR_ON_NULL:
+            return (*carried, non_null(self.type_of(producer)))
+        if not carried:
+            raise IndexError
+        if code == op.BR_ON_NON_NULL:
+            return carried[:-1]
+        return (*carried[:-1], left_by_cast(code, self._immediates(index)))
+
     def note_branch(self, index: int, types: tuple[int, ...]) -> None:
-        """Note what a `br_if` gives again."""
+        """Note what a branch gives if it is not taken."""
         self._branch_types[index] = types
         self.note_types(index, types)
 
@@ -58,7 +82,7 @@ class OperandTypes:
         return self._module.globals[number].mutable
 
     def type_of(self, producer: int) -> int:
-        """Return the type code of an operand; none of a value type where only full typing could name a reference."""
+        """Return the type code of an operand; raises MalformedModule."""
         body = self._body
         while producer in self._selected:
             producer = self._selected[producer]
@@ -75,8 +99,10 @@ class OperandTypes:
             return self._module.function_type(FunctionIndex(body.immediates[index])).results[0]
         if action == actions.CALL_INDIRECT or action == actions.CALL_REF:
             return self._module.types[body.immediates[index]].results[0]
-        if action == actions.BR_IF:
+        if action == actions.BR_IF or action == actions.BR_ON:
             return self._branch_types[index][0]
+        if action == actions.CONVERSION or action == actions.NON_NULL:
+            return self._converted[index]
         if action == actions.CONSTRUCT:
             return self._block_types(index)[0][0]
         if action == actions.END or action == actions.HANDLER:
@@ -86,16 +112,19 @@ class OperandTypes:
         results = RESULTS[code]
         if not results:
             raise InternalError(f"no type for the value of {instruction_name(code)}")
-        if results[0] == ADDRESS:
-            return self._address_type(index, code)
-        return results[0]
+        return results[0] if results[0] > 0 else self._by_immediates(index, code)
+
+    def _by_immediates(self, index: int, code: int) -> int:
+        try:
+            return signature(self._module, [], code, self._immediates(index))[1][0]
+        except MalformedModule as error:
+            raise MalformedModule(error.reason, self._body.positions[index]) from None
+
+    def _immediates(self, index: int) -> list[int]:
+        data = self._module.data
+        code, position = read_opcode(data, self._body.positions[index])
+        return read_immediates(data, position, code)[0]
 
     def _block_types(self, construct: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         body = self._body
         return block_types(self._module, body.immediates[construct], body.positions[construct] + 1)
-
-    def _address_type(self, index: int, code: int) -> int:
-        number = self._body.immediates[index]
-        if instruction_name(code).startswith("memory"):
-            return I64 if self._module.memories[number].is64 else I32
-        return I64 if self._module.tables[number].limits.is64 else I32

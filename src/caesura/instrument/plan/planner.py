@@ -12,7 +12,7 @@ from typing import Final
 
 from caesura.analysis import actions
 from caesura.analysis.actions import ACTION_TABLE, GIVEN, TAKEN
-from caesura.analysis.body import Body
+from caesura.analysis.body import Body, label_of_cast, second_immediate
 from caesura.analysis.limits import check_sites
 from caesura.errors import MalformedModule
 from caesura.instrument.plan.control import Control
@@ -20,6 +20,7 @@ from caesura.instrument.plan.crossing import Crossing
 from caesura.instrument.plan.operand_stack import NO_READ, OperandStack
 from caesura.instrument.plan.operand_types import OperandTypes
 from caesura.instrument.plan.plan import SLOT, CallSites, Moment, Plan, Producer, Saved, instruction_of
+from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex, InstructionIndex, LabelDepth
 from caesura.wasm.instructions import RESULTS
 from caesura.wasm.module import Module
@@ -177,6 +178,18 @@ class _Walk:
                 self._select(index)
             elif action == actions.BR_IF:
                 self._branch_if(index)
+            elif action == actions.CREATION:
+                stack.take(self._created_from(index, code))
+                stack.fence = index + 1
+                stack.push(index, NO_READ, index)
+            elif action == actions.CONVERSION or action == actions.NON_NULL:
+                self._types.note_conversion(index, producers[-1])
+                if action == actions.CONVERSION:
+                    producers[-1] = index
+                else:
+                    self._read_or_trap(index, code, actions.TRAPPING)
+            elif action == actions.BR_ON:
+                self._branch_on(index, code)
             elif action != actions.NOP:
                 index = self._control.step(index, code, action)
                 continue
@@ -226,21 +239,45 @@ class _Walk:
         stack = self._stack
         read = max(stack.reads[-1], stack.reads[-2], stack.reads[-3])
         start = stack.starts[-3]
-        self._types.note_select(index, stack.producers[-3])
+        if self._body.codes[index] == op.SELECT:
+            self._types.note_select(index, stack.producers[-3])
         stack.take(3)
         stack.push(index, read, start)
 
     def _branch_if(self, index: int) -> None:
-        stack = self._stack
-        stack.take(1)
-        types = self._control.label_types(index, LabelDepth(self._body.immediates[index]))
-        if types is None:
-            types = self._results
+        self._stack.take(1)
+        types = self._carried(index, self._body.immediates[index])
+        self._stack.take(len(types))
+        self._go_on(index, types)
+
+    def _branch_on(self, index: int, code: int) -> None:
+        label = self._body.immediates[index] if code < 0x100 else label_of_cast(self._module.data, self._body, index)
+        carried = self._carried(index, label)
+        producer = self._stack.producers[-1]
+        # What the label takes is on the stack, but for br_on_null the reference as well, which the label does not take.
+        self._stack.take(len(carried) + (1 if code == op.BR_ON_NULL else 0))
+        self._go_on(index, self._types.behind_branch_on(index, carried, producer))
+
+    def _carried(self, index: int, label: int) -> tuple[int, ...]:
+        """Return the types that a branch to a label carries."""
+        types = self._control.label_types(index, LabelDepth(label))
+        return self._results if types is None else types
+
+    def _go_on(self, index: int, types: tuple[int, ...]) -> None:
+        """Go on behind a branch that is not taken, and gives these."""
         if types:
             self._types.note_branch(index, types)
-            stack.take(len(types))
-            stack.push_results(index, len(types))
-        stack.fence = index + 1
+            self._stack.push_results(index, len(types))
+        self._stack.fence = index + 1
+
+    def _created_from(self, index: int, code: int) -> int:
+        """Return how many operands a struct or array is made from; raises MalformedModule."""
+        if code == op.ARRAY_NEW_FIXED:
+            return second_immediate(self._module.data, self._body, index)
+        number = self._body.immediates[index]
+        if number >= len(self._module.types):
+            raise MalformedModule(f"type index {number} is out of range", self._body.positions[index])
+        return len(self._module.types[number].fields)
 
     # Calls.
 
