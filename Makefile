@@ -16,12 +16,13 @@ PACKAGE := $(VENV)/.caesura-installed
 NPM := node_modules/.package-lock.json
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo test test-all spec lint bench clean
 
 help:
 	@echo "make demo   run SQLite, suspended thousands of times in mid-query, then hundreds of C programs in one thread"
 	@echo "make test   run all tests, compiled and interpreted"
 	@echo "make test-all  the same with Emscripten, Chromium, and a Node that has JSPI itself"
+	@echo "make spec SUITE=folder  run WebAssembly's specification test suite, a checkout of it"
 	@echo "make lint   run ruff, mypy, import-linter and tsc"
 	@echo "make bench  measure against Binaryen and write docs/benchmarks.md and the figures in README.md; takes hours the first time"
 	@echo "make clean  remove everything that these commands made"
@@ -42,6 +43,11 @@ test-all: $(PACKAGE) $(NPM)
 	@sh tests/cli/setup.sh
 	@sh tests/real/php/setup.sh
 	@$(RUN) -m tests compiled interpreted javascript native php_plain
+
+# The suite is in no registry: CONTRIBUTING.md says how to get it. ONLY=NAME runs one script.
+spec: $(PACKAGE)
+	$(if $(SUITE),,$(error make spec SUITE=folder: where is the checkout of the suite?))
+	@$(RUN) -m tests.spec $(SUITE) $(foreach name,$(ONLY),--only $(name))
 
 lint: $(TOOLS) $(NPM)
 	$(RUN) -m ruff check $(CHECKED)
