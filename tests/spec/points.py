@@ -10,7 +10,7 @@ from typing import Final
 
 from caesura.wasm import opcodes as op
 from caesura.wasm import sections as sec
-from caesura.wasm.code import CALL
+from caesura.wasm.encoded import CALL
 from caesura.wasm.immediates import read_instruction, skip_locals
 from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector
 from caesura.wasm.module import FUNCTION_KIND, Module
