@@ -122,6 +122,12 @@ TABLES: Final[dict[str, Table]] = {
                 f"`{abi.STACK_LOW}:1` and so on",
             ),
             (f"`{abi.ASYNCIFY_MEMORY}`", "memory", "with `in_secondary_memory`"),
+            (
+                f"`{abi.START_FUNCTION}`",
+                "() → ()",
+                "the start function, if it may suspend: the module has no start section then, and the host calls this "
+                "once, by its entry thunk, before it calls or offers anything else",
+            ),
         ),
     ),
     "control block": Table(

@@ -18,6 +18,7 @@
  * @property {any} asyncify_stack_low
  * @property {any} asyncify_stack_high
  * @property {any} asyncify_memory
+ * @property {any} asyncify_start_function
  */
 
 export const OWN_PREFIX = "asyncify_";
@@ -45,6 +46,7 @@ export const STACK_POINTER = "asyncify_stack_pointer";
 export const STACK_LOW = "asyncify_stack_low";
 export const STACK_HIGH = "asyncify_stack_high";
 export const ASYNCIFY_MEMORY = "asyncify_memory";
+export const START_FUNCTION = "asyncify_start_function";
 export const LINKER_STACK_POINTER = "__stack_pointer";
 export const CONTROL_BLOCK = 16;
 export const CURRENT_OFFSET = 0;
@@ -55,6 +57,8 @@ export const RESULT_SIZE = 16;
 export const MOST_RESULTS = 16;
 export const FRAMES_OFFSET = 288;
 export const CONTRACT_VERSION = 1;
+export const START_FUNCTION_VERSION = 2;
+export const NEWEST_VERSION = 2;
 export const CONTRACT_SECTION = "asyncify.contract";
 export const UNVERSIONED_SECTION = "asyncify.facts";
 export const FUNCTIONS_SECTION = "asyncify.functions";

@@ -9,6 +9,7 @@ import {
   FACT_CALLS_REFERENCES,
   FUNCTIONS_SECTION,
   MOST_RESULTS_TOLD,
+  NEWEST_VERSION,
   RESULTS_SECTION,
   SET_DATA_POINTER,
   START_UNWIND,
@@ -45,8 +46,8 @@ export function describe(module) {
   const thunks = has(SET_DATA_POINTER);
   const [contract, unversioned, listed, kinds, again] = SECTIONS.map((name) => new Uint8Array(WebAssembly.Module.customSections(module, name)[0]));
   const [version = thunks || unversioned.length ? 0 : CONTRACT_VERSION, facts, stackLow] = readNumbers(contract);
-  if (version != CONTRACT_VERSION) {
-    throw new WebAssembly.LinkError(`contract version ${version}, this host knows ${CONTRACT_VERSION}: instrument the module anew`);
+  if (version < CONTRACT_VERSION || version > NEWEST_VERSION) {
+    throw new WebAssembly.LinkError(`contract version ${version}, this host knows ${CONTRACT_VERSION} to ${NEWEST_VERSION}: instrument the module anew`);
   }
   /** @type {Uint8Array[]} */
   const results = [];

@@ -3,13 +3,13 @@
  * are; exports stay what they are, so that they can be put into tables and imported elsewhere.
  */
 
-import { BUILTIN_MODULES, BUILTIN_RESULTS, ENTRY_PREFIX, STATE_GLOBAL } from "./abi.js";
+import { BUILTIN_MODULES, BUILTIN_RESULTS, ENTRY_PREFIX, START_FUNCTION, STATE_GLOBAL } from "./abi.js";
 import { importStub, isObject } from "./call.js";
 import { EngineInstance, engineInstantiate, enginePromising, EngineSuspending, isExported } from "./errors.js";
 import { makeGuest } from "./guest.js";
 import { describe } from "./description.js";
 import { checkOptions } from "./options.js";
-import { exported, Suspending } from "./promising.js";
+import { exported, promising, Suspending } from "./promising.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
 /** @typedef {import("./guest.js").Options} Options */
@@ -111,13 +111,18 @@ function prepare(compiled, imports, options) {
       if (typeof value == "function" && !exported.has(value) && !passed.has(value)) {
         // Engines name an exported function after its index.
         const again = originals[description.exportedImports[number]];
-        exported.set(value, { guest, name, thunk: exports[ENTRY_PREFIX + name], original: originals[+value.name], again });
+        // Room for frames is not taken before a start function has made the memory what the guest's malloc expects.
+        const thunk = name == START_FUNCTION ? undefined : exports[ENTRY_PREFIX + name];
+        exported.set(value, { guest, name, thunk, original: originals[+value.name], again });
       }
     });
     return instance;
   };
   return [toImports(lists), link];
 }
+
+/** The start function, if the engine has not called it since it may suspend. @param {WebAssembly.Instance} instance @returns {any} */
+const startOf = (instance) => exported.get(instance)?.guest.thunks && instance.exports[START_FUNCTION];
 
 /**
  * @param {Promise<WebAssembly.Module>} compiling
@@ -152,7 +157,10 @@ async function whenCompiled(compiling, imports, options) {
 export async function instantiate(source, imports, options) {
   if (source instanceof WebAssembly.Module) {
     const [adapted, link] = prepare(source, imports, options);
-    return link(await engineInstantiate(source, adapted));
+    const instance = link(await engineInstantiate(source, adapted));
+    const start = startOf(instance);
+    if (start) await promising(start)();
+    return instance;
   }
   // @ts-ignore: the second parameter is newer than TypeScript's libraries.
   return whenCompiled(WebAssembly.compile(source, options), imports, options);
@@ -173,7 +181,9 @@ export async function instantiateStreaming(source, imports, options) {
 export const Instance = new Proxy(/** @type {any} */ (EngineInstance), {
   construct(_, [module, imports, options], derived) {
     const [adapted, link] = prepare(module, imports, options);
-    return link(Reflect.construct(EngineInstance, [module, adapted], derived));
+    const instance = link(Reflect.construct(EngineInstance, [module, adapted], derived));
+    startOf(instance)?.();
+    return instance;
   },
 });
 

@@ -36,6 +36,7 @@ ONLY: Final = {
     "told": ("plain", "thunks", "secondary"),
     "unclear": ("plain", "thunks"),
     "values": ("bare", "plain", "thunks"),  # Binaryen has no value for some of these types
+    "start": ("thunks",),
     "nothing": ("bare", "plain", "thunks"),
     "heap64": ("plain", "thunks"),
     "names": ("bare", "plain", "thunks"),
@@ -67,6 +68,7 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "calls": {"imports": ("env.ask",)},
     "limits": {"imports": ("env.ask",)},
     "strings": {"imports": ("env.ask",)},
+    "start": {"imports": ("env.ask",)},
     "linked_main": {"imports": ("env.ask",)},
     "linked_side": {"remove_list": ("forgotten",)},
 }

@@ -55,6 +55,7 @@ STACK_POINTER: Final = "asyncify_stack_pointer"
 STACK_LOW: Final = "asyncify_stack_low"
 STACK_HIGH: Final = "asyncify_stack_high"
 ASYNCIFY_MEMORY: Final = "asyncify_memory"
+START_FUNCTION: Final = "asyncify_start_function"
 
 # All exports of fixed names.
 EXPORTS: Final = (
@@ -69,6 +70,7 @@ EXPORTS: Final = (
     STACK_LOW,
     STACK_HIGH,
     ASYNCIFY_MEMORY,
+    START_FUNCTION,
 )
 
 # What linkers call the shadow stack pointer: hosts look for it among exports.
@@ -85,9 +87,11 @@ RESULT_SIZE: Final = 16
 MOST_RESULTS: Final = 16
 FRAMES_OFFSET: Final = RESULTS_OFFSET + RESULT_SIZE * MOST_RESULTS
 
-# The version of all this: instrumented modules carry it, and hosts refuse those that they do not know. docs/abi.md says
-# what raises it.
+# The versions of all this: instrumented modules carry the lowest that describes them, and hosts refuse those that they
+# do not know. docs/abi.md says what raises it: the second has start functions that hosts call.
 CONTRACT_VERSION: Final = 1
+START_FUNCTION_VERSION: Final = 2
+NEWEST_VERSION: Final = START_FUNCTION_VERSION
 
 # Custom sections. Modules from before there were versions have another one in place of the first.
 CONTRACT_SECTION: Final = "asyncify.contract"

@@ -8,7 +8,13 @@ from typing import Final
 import pytest
 
 import caesura
-from caesura.abi import CONTRACT_SECTION, CONTRACT_VERSION, UNVERSIONED_SECTION
+from caesura.abi import (
+    CONTRACT_SECTION,
+    CONTRACT_VERSION,
+    NEWEST_VERSION,
+    START_FUNCTION_VERSION,
+    UNVERSIONED_SECTION,
+)
 from caesura.wasm.leb128 import encode_name, encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.sections import SectionEdits, write_sections
@@ -57,15 +63,15 @@ def refused(match: str, module: bytes) -> None:
 
 
 @pytest.mark.parametrize("options", [THUNKS, LISTED], ids=["thunks", "listed"])
-def test_only_the_version_that_this_host_knows_is_driven(options: caesura.Options) -> None:
+def test_only_versions_that_this_host_knows_are_driven(options: caesura.Options) -> None:
     driven(instrumented(options, encode_unsigned(CONTRACT_VERSION) + b"\0"))
-    for version in (0, CONTRACT_VERSION + 1, 300, (1 << 32) - 1):
-        known = f"version {version} of the contract .* this host knows version {CONTRACT_VERSION}: .* instrument"
+    for version in (0, NEWEST_VERSION + 1, 300, (1 << 32) - 1):
+        known = f"version {version} of the contract .* this host knows versions 1 to {NEWEST_VERSION}: .* instrument"
         refused(known, instrumented(options, encode_unsigned(version) + b"\0"))
 
 
 def test_modules_from_before_there_were_versions_are_recognised() -> None:
-    anew = f"an older caesura instrumented it.* knows version {CONTRACT_VERSION}: instrument the original anew"
+    anew = f"an older caesura instrumented it.* knows versions 1 to {NEWEST_VERSION}: instrument the original anew"
     assert UNVERSIONED_SECTION == "asyncify.facts"
     for options in (THUNKS, LISTED, PLAIN):
         refused(anew, instrumented(options, None, facts=b"\0"))
@@ -89,6 +95,7 @@ def test_the_plain_abi_has_no_version() -> None:
         (b"\x01\x40", "more than version 1 has"),
         (b"\x01\x80\x08", "more than version 1 has"),
         (b"\x01\0\0\0", "more than version 1 has"),
+        (encode_unsigned(START_FUNCTION_VERSION) + b"\0", "exports no function asyncify_start_function"),
     ],
 )
 def test_numbers_that_are_wrong(contract: bytes, why: str) -> None:
@@ -98,5 +105,5 @@ def test_numbers_that_are_wrong(contract: bytes, why: str) -> None:
 def test_the_version_comes_before_everything_else() -> None:
     """Of a module from the future nothing else is understood, be it how it is instrumented or that it cannot run."""
     shared = assemble('(module (memory (export "memory") 1 1 shared))')
-    section = encode_name(CONTRACT_SECTION) + bytes([CONTRACT_VERSION + 1])
+    section = encode_name(CONTRACT_SECTION) + bytes([NEWEST_VERSION + 1])
     refused("version", shared + b"\0" + encode_unsigned(len(section)) + section)

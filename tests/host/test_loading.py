@@ -136,11 +136,13 @@ def test_results_that_nobody_wants_are_dropped() -> None:
     run(main())
 
 
-def test_a_start_function_calls_the_host_but_cannot_wait() -> None:
-    text = b"""(module (import "env" "wait" (func $wait (param i32) (result i32)))
+def test_the_start_function_of_a_module_with_the_plain_abi_calls_the_host_but_cannot_wait() -> None:
+    text = """(module (import "env" "wait" (func $wait (param i32) (result i32)))
       (global $result (export "result") (mut i32) (i32.const 0))
       (func $begin (global.set $result (call $wait (i32.const 5)))) (start $begin)
+      (memory (export "memory") 10) (func (export "malloc") (param i32) (result i32) (i32.const 1024))
       (func (export "get") (result i32) (global.get $result)))"""
+    module = caesura.instrument(assemble(text), caesura.Options(imports=("env.wait",))).module
 
     async def at_once(value: int) -> int:
         return value
@@ -149,12 +151,12 @@ def test_a_start_function_calls_the_host_but_cannot_wait() -> None:
         raise KeyError(value)
 
     async def main() -> None:
-        guest = await caesura.load(text, {"env": {"wait": at_once}})
+        guest = await caesura.load(module, {"env": {"wait": at_once}})
         assert guest.call_nowait("get") == 5
         with pytest.raises(caesura.UsageError, match="start function cannot be suspended"):
-            await caesura.load(text, {"env": {"wait": same}})
+            await caesura.load(module, {"env": {"wait": same}})
         with pytest.raises(KeyError):
-            await caesura.load(text, {"env": {"wait": fails}})
+            await caesura.load(module, {"env": {"wait": fails}})
         with pytest.raises(caesura.GuestTrap, match="unreachable"):
             await caesura.load(b"(module (func $begin unreachable) (start $begin))")
 

@@ -15,8 +15,11 @@ from caesura.abi import (
     CONTRACT_SECTION,
     CONTRACT_VERSION,
     ENTRY_PREFIX,
+    NEWEST_VERSION,
     SET_DATA_POINTER,
     STACK_POINTER,
+    START_FUNCTION,
+    START_FUNCTION_VERSION,
     START_REWIND,
     START_UNWIND,
     UNVERSIONED_SECTION,
@@ -37,24 +40,30 @@ def check_contract(module: Module) -> None:
     """
     section = module.custom_section(CONTRACT_SECTION)
     if section is not None:
-        _check_version(module.data[section.payload : section.end])
+        _check_version(module, module.data[section.payload : section.end])
     elif module.custom_section(UNVERSIONED_SECTION) is not None or _has_thunks(module):
         raise UnsupportedModule(
             f"the module does not tell, in a section {CONTRACT_SECTION}, which version of the contract with hosts it "
-            "follows: an older caesura instrumented it, or another tool dropped the section. This host knows version "
-            f"{CONTRACT_VERSION}: instrument the original anew, and keep its custom sections"
+            "follows: an older caesura instrumented it, or another tool dropped the section. This host knows versions "
+            f"{CONTRACT_VERSION} to {NEWEST_VERSION}: instrument the original anew, and keep its custom sections"
         )
 
 
-def _check_version(contract: bytes) -> None:
+def _check_version(module: Module, contract: bytes) -> None:
     try:
         version, position = read_u32(contract, 0)
     except MalformedModule as error:
         raise UnsupportedModule(f"the section {CONTRACT_SECTION} of the module tells no version: {error}") from error
-    if version != CONTRACT_VERSION:
+    if not CONTRACT_VERSION <= version <= NEWEST_VERSION:
         raise UnsupportedModule(
-            f"the module follows version {version} of the contract with hosts, and this host knows version "
-            f"{CONTRACT_VERSION}: run it by a caesura that knows {version}, or instrument the original anew by this one"
+            f"the module follows version {version} of the contract with hosts, and this host knows versions "
+            f"{CONTRACT_VERSION} to {NEWEST_VERSION}: run it by a caesura that knows {version}, or instrument the original anew by this one"
+        )
+    begins = any(item.name == START_FUNCTION and item.kind == FUNCTION_KIND for item in module.exports)
+    if begins != (version >= START_FUNCTION_VERSION):
+        raise UnsupportedModule(
+            f"the module follows version {version} of the contract with hosts and exports "
+            f"{'a' if begins else 'no'} function {START_FUNCTION}: the module is not instrumented as it says"
         )
     try:
         facts, position = read_u32(contract, position)
@@ -84,6 +93,11 @@ def check_claims(module: Module, state_changes: dict[str, str], memory: Limits |
         takers = [state_changes[START_UNWIND], state_changes[START_REWIND], *([SET_DATA_POINTER] if thunks else [])]
         for name in takers:
             _check_pointer(module, name, functions[name], wide=memory.is64)
+    if START_FUNCTION in functions and any(_signature(module, functions[START_FUNCTION])):
+        raise UnsupportedModule(
+            f"{START_FUNCTION} has parameters or results, which no start function has: the module is not instrumented "
+            "as it says"
+        )
     if thunks:
         for name, function in functions.items():
             proper = functions.get(name.removeprefix(ENTRY_PREFIX))
@@ -92,6 +106,11 @@ def check_claims(module: Module, state_changes: dict[str, str], memory: Limits |
     for item in module.exports:
         if item.kind == GLOBAL_KIND and item.name == STACK_POINTER:
             _check_stack_pointer(module, item.index, memory if thunks else None)
+
+
+def _signature(module: Module, function: FunctionIndex) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    kind = module.function_type(function)
+    return kind.params, kind.results
 
 
 def _check_pointer(module: Module, name: str, function: FunctionIndex, *, wide: bool) -> None:

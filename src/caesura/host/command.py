@@ -74,8 +74,8 @@ def _run_blocking(source: Source, wasi: Wasi, call_of: _ChooseCall, stopper: Sto
     stopper.wake_and_give_up()  # before anything of the guest runs: its start function may never end
     with _as_other_programs_end():
         guest = Guest(program, connections, wasi, GuestSettings())
-        if "_initialize" in program.description.functions:
-            guest.call_nowait("_initialize")
+        for beginning in program.description.beginning():
+            guest.call_nowait(beginning)
         name, values = call_of(guest)
         try:
             return guest.call_nowait(name, *values)

@@ -24,7 +24,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, Final
 
-from caesura.abi import ENTRY_PREFIX, OWN_PREFIX
+from caesura.abi import ENTRY_PREFIX, OWN_PREFIX, START_FUNCTION
 
 THUNKS: Final = "thunks"
 PLAIN: Final = "plain"
@@ -167,6 +167,13 @@ class Description:
         """The names of the exported functions that are not the transformation's."""
         own = frozenset(self.state_changes.values())
         return tuple(name for name in self.functions if not name.startswith(OWN_PREFIX) and name not in own)
+
+    def beginning(self) -> tuple[str, ...]:
+        """Return the exports that are called before a guest is anybody's: a start function that may suspend, and a
+        WASI library's initialization.
+        """
+        start = (START_FUNCTION,) if self.abi == THUNKS else ()
+        return tuple(name for name in (*start, "_initialize") if name in self.functions)
 
     @property
     def has_own_asyncify_memory(self) -> bool:

@@ -199,10 +199,10 @@ async def make_guest(
 ) -> Guest:
     """Make a guest and let it initialize itself."""
     guest = Guest(program, connections, wasi, settings, interruptions)
-    if "_initialize" in program.description.functions:
-        try:
-            await guest.call("_initialize")
-        except BaseException:
-            guest.close()
-            raise
+    try:
+        for name in program.description.beginning():
+            await guest.call(name)
+    except BaseException:
+        guest.close()
+        raise
     return guest

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from caesura.abi import ENTRY_PREFIX
+from caesura.abi import ENTRY_PREFIX, START_FUNCTION
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.globals import Globals
 from caesura.instrument.abi.helpers import FrameHelpers
-from caesura.instrument.abi.host_sections import write_host_sections
+from caesura.instrument.abi.host_sections import starts_late, write_host_sections
 from caesura.instrument.abi.index_spaces import AddedFunctions, AddedTypes, GlobalPool
 from caesura.instrument.abi.memory import Memory, choose_memory
 from caesura.instrument.abi.runtime import Runtime
@@ -121,6 +121,8 @@ def add_exports(
         )
     if abi.thunks is not None:
         _export_stack(module, abi.thunks, added.edits)
+        if starts_late(module, facts.roles.suspension, options):
+            exports += _start_function(module, abi.thunks, abi.import_thunks, helpers, added.edits)
         exports += abi.thunks.accessors()
         exports += _entry_thunks(module, facts, abi.thunks, abi.import_thunks, helpers)
     return exports
@@ -133,6 +135,18 @@ def _export_stack(module: Module, thunks: Thunks, edits: SectionEdits) -> None:
         if name in exported:
             raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
         edits.append(sec.EXPORT, encode_name(name) + bytes([GLOBAL_KIND]) + encode_unsigned(index))
+
+
+def _start_function(
+    module: Module, thunks: Thunks, import_thunks: dict[int, int], helpers: FrameHelpers, edits: SectionEdits
+) -> list[tuple[str, int]]:
+    """Return the exports by which hosts call the start function, which engines do no more."""
+    start = module.start
+    assert start is not None, "there is one that may suspend"
+    edits.dropped.add(sec.START)
+    thunk = import_thunks.get(start)
+    entry = thunks.entry_thunk(start) if thunk is None else thunks.entry_thunk_of_import(start, thunk, helpers)
+    return [(START_FUNCTION, start if thunk is None else thunk), (f"{ENTRY_PREFIX}{START_FUNCTION}", entry)]
 
 
 def _entry_thunks(

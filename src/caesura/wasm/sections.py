@@ -139,13 +139,15 @@ class SectionEdits:
 
     `replace` maps a section id to a new payload, `pieces` to one in pieces, which are not copied until the module is
     put together; `custom` maps a custom section's name to a new payload (None drops it), which takes the place of all
-    sections of that name; `append` adds entries to the end of a section that is a vector.
+    sections of that name; `append` adds entries to the end of a section that is a vector; `dropped` are the ids of
+    sections that go.
     """
 
     def __init__(self) -> None:
         self.replace: dict[int, bytes] = {}
         self.pieces: dict[int, list[bytes]] = {}
         self.custom: dict[str, bytes | None] = {}
+        self.dropped: set[int] = set()
         self._entries: dict[int, list[bytes]] = {}
 
     def append(self, section_id: int, entry: bytes) -> None:
@@ -187,6 +189,8 @@ def write_sections(data: bytes, sections: list[Section], edits: SectionEdits) ->
     pending = edits.new_ids()
     written_custom: set[str] = set()
     for section in sections:
+        if section.id in edits.dropped:
+            continue
         if section.id == CUSTOM:
             if section.name not in edits.custom:
                 out.append(data[section.start : section.end])

@@ -26,6 +26,7 @@ from caesura.abi import (
     NUMBER_RESULT,
     REFERENCE_RESULT,
     RESULTS_SECTION,
+    START_FUNCTION_VERSION,
     Fact,
 )
 from caesura.analysis.calls import CallGraph
@@ -59,7 +60,8 @@ def write_host_sections(
         return
     if any(graph.indirect) or graph.changed_tables:
         facts |= Fact.CALLS_REFERENCES
-    contract = encode_unsigned(CONTRACT_VERSION) + encode_unsigned(facts)
+    version = START_FUNCTION_VERSION if starts_late(module, suspension, options) else CONTRACT_VERSION
+    contract = encode_unsigned(version) + encode_unsigned(facts)
     region = find_region(module, shadow_stack.pointer) if shadow_stack.pointer >= 0 else None
     edits.custom[CONTRACT_SECTION] = contract + (encode_unsigned(region.low) if region is not None else b"")
     if functions is not None:
@@ -68,6 +70,11 @@ def write_host_sections(
         edits.custom[RESULTS_SECTION] = results
     if exported:
         edits.custom[EXPORTED_IMPORTS_SECTION] = exported
+
+
+def starts_late(module: Module, suspension: Suspension, options: Options) -> bool:
+    """Tell whether hosts call the start function, as they call exports, since it may suspend."""
+    return options.thunks and module.start is not None and suspension.may_suspend(module.start)
 
 
 def _facts(module: Module, options: Options, shadow_stack: ShadowStack, *, adds_memory: bool) -> int:

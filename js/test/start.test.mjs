@@ -1,0 +1,32 @@
+/** Start functions that wait: the package calls them, as engines cannot, before anybody has the instance. */
+
+import assert from "node:assert/strict";
+import { it } from "node:test";
+
+import { Instance, instantiate, promising, Suspending, SuspendError } from "../src/index.js";
+import { bytes, sleep } from "./support/guests.mjs";
+
+const module = new WebAssembly.Module(bytes("start", "thunks"));
+const OPTIONS = { stackSize: 65536 };
+const ask = (answer) => ({ env: { ask: new Suspending(answer) } });
+
+it("a start function has ended before anybody has the instance", async () => {
+  const { get, again } = (await instantiate(module, ask((number) => sleep(1, 2 * number)), OPTIONS)).exports;
+  assert.equal(get(), 17);
+  assert.equal(await promising(again)(4), 25);
+});
+
+it("what fails in it is what instantiate rejects with", async () => {
+  const error = new Error("no");
+  await assert.rejects(instantiate(module, ask(() => Promise.reject(error)), OPTIONS), (reason) => reason === error);
+});
+
+it("it may not wait where nobody can wait for the instance", () => {
+  assert.equal(new Instance(module, ask((number) => 3 * number), OPTIONS).exports.get(), 22);
+  assert.throws(() => new Instance(module, ask((number) => sleep(1, number)), OPTIONS), SuspendError);
+});
+
+it("instances start at the same time", async () => {
+  const instances = await Promise.all([1, 2, 3].map((factor) => instantiate(module, ask((number) => sleep(4 - factor, factor * number)), OPTIONS)));
+  assert.deepEqual(instances.map(({ exports }) => exports.get()), [12, 17, 22]);
+});
