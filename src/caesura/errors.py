@@ -9,6 +9,11 @@ from "unknown opcode".
 
 from __future__ import annotations
 
+from typing import Final
+
+# In place of a byte offset where none applies.
+NO_OFFSET: Final = -1
+
 
 class CaesuraError(Exception):
     """Base class of every error that caesura raises on purpose."""
@@ -21,14 +26,14 @@ class ModuleError(CaesuraError):
     concerned (name and index), or is empty.
     """
 
-    def __init__(self, message: str, offset: int = -1, function: str = "") -> None:
+    def __init__(self, message: str, offset: int = NO_OFFSET, function: str = "") -> None:
         self.reason = message
         self.offset = offset
         self.function = function
         where = ""
         if function:
             where += f"in {function}"
-        if offset >= 0:
+        if offset != NO_OFFSET:
             where += f"{' ' if where else ''}at byte offset {offset} (0x{offset:x})"
         super().__init__(f"{where}: {message}" if where else message)
 
@@ -47,7 +52,7 @@ class UnsupportedModule(ModuleError):
     def __init__(
         self,
         message: str,
-        offset: int = -1,
+        offset: int = NO_OFFSET,
         function: str = "",
         kind: str = "",
         refusals: tuple[UnsupportedModule, ...] = (),

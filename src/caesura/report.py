@@ -6,6 +6,10 @@ Not compiled, for the sake of docstrings, as `api` says.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+# In place of the global of a shadow stack pointer: none was found.
+NO_STACK_POINTER: Final = -1
 
 
 @dataclass(frozen=True, kw_only=True)

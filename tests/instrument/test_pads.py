@@ -22,7 +22,7 @@ def test_nothing_live_is_zeroed(each_landing: list[int], moved: set[LocalIndex])
     assert len(pads.of_site) == len(each_landing)
     for live, pad in zip(each_landing, pads.of_site, strict=True):
         assert (live | always) & ~pads.live[pad] == 0
-    assert pads.parents[0] == -1
+    assert pads.parents[0] == 0
     for pad in range(1, len(pads.live)):
         assert 0 <= pads.parents[pad] < pad
         assert pads.live[pad] & ~pads.live[pads.parents[pad]] == 0
@@ -44,7 +44,7 @@ def test_pads_that_do_not_pay() -> None:
 def test_pads_build_on_each_other() -> None:
     everything, half, little = (1 << 24) - 1, (1 << 12) - 1, 0xF
     pads = group_by_live([everything] * 2 + [half] * 50 + [little] * 50, set())
-    assert (pads.live, pads.parents) == ([everything, half, little], [-1, 0, 1])
+    assert (pads.live, pads.parents) == ([everything, half, little], [0, 0, 1])
 
 
 def test_more_sets_than_are_compared() -> None:

@@ -33,9 +33,6 @@ from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
 from caesura.wasm.names import GLOBAL_NAMES, Names
 from caesura.wasm.types import I32, I64
 
-# Stands for the pointer's global where there is none, or none that is certain.
-NO_POINTER: Final = -1
-
 # LLVM's name, and that of AssemblyScript's library.
 NAMES: Final = (LINKER_STACK_POINTER, "~lib/memory/__stack_pointer")
 
@@ -62,12 +59,12 @@ _ODD: Final = 8
 class ShadowStack:
     """What is known of a module's shadow stack.
 
-    `pointer` is its pointer's global, or NO_POINTER; then `unclear` says if some global looks like it without being
+    `pointer` is its pointer's global, or None; then `unclear` says if some global looks like it without being
     certain. `is_fixed` says that the code compares the pointer with ends of the module's own stack that are constants
     in it.
     """
 
-    pointer: int
+    pointer: int | None
     unclear: bool = False
     is_fixed: bool = False
 
@@ -75,7 +72,7 @@ class ShadowStack:
 def find_shadow_stack(module: Module, *, instrumented: bool = False) -> ShadowStack:
     """Find the shadow stack of a module, which may have been `instrumented` elsewhere."""
     found = _find(module, instrumented=instrumented)
-    return shadow_stack_at(module, found.pointer) if found.pointer != NO_POINTER else found
+    return shadow_stack_at(module, found.pointer) if found.pointer is not None else found
 
 
 def shadow_stack_at(module: Module, pointer: int) -> ShadowStack:
@@ -91,10 +88,10 @@ def is_fixed(module: Module, pointer: int) -> bool:
 
 def _find(module: Module, *, instrumented: bool) -> ShadowStack:
     for index in _named(module):
-        return ShadowStack(index if _can_point(module, index) else NO_POINTER)
+        return ShadowStack(index if _can_point(module, index) else None)
     candidates = [_can_point(module, index) for index in range(len(module.globals))]
     if not module.memories or True not in candidates:
-        return ShadowStack(NO_POINTER)
+        return ShadowStack(None)
     frames = StackFrames(module, candidates, strict=not instrumented)
     _read_functions(module, candidates, frames)
     for index in _accessed(module):
@@ -104,7 +101,7 @@ def _find(module: Module, *, instrumented: bool) -> ShadowStack:
     if len(certain) == 1:
         return ShadowStack(certain[0])
     likely = [index for index in range(len(candidates)) if _is_likely(module, frames, index)]
-    return ShadowStack(NO_POINTER, unclear=len(likely) > 0)
+    return ShadowStack(None, unclear=len(likely) > 0)
 
 
 def _named(module: Module) -> list[int]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.abi import STACK_HIGH, STACK_LOW
-from caesura.analysis.shadow_stack import NO_POINTER
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
 from caesura.wasm.indices import FunctionIndex
@@ -48,10 +47,10 @@ class StackLimits:
         return exports
 
 
-def find_stack_limits(module: Module, stack_pointer: int) -> StackLimits:
-    """Return the globals with the stack's limits; none where there is no stack pointer (NO_POINTER)."""
+def find_stack_limits(module: Module, stack_pointer: int | None) -> StackLimits:
+    """Return the globals with the stack's limits; none where there is no stack pointer."""
     limits = StackLimits()
-    if stack_pointer == NO_POINTER:
+    if stack_pointer is None:
         return limits
     for index, name in _named(module, GLOBAL_KIND):
         # Names that were taken have got a number behind them.

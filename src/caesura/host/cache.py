@@ -118,13 +118,13 @@ def opened(place: Path, key: str) -> Iterator[Entry | None]:
     entry: Entry | None = None
     descriptor = _open(place, f"{key}{SUFFIX}")
     try:
-        if descriptor >= 0:
+        if descriptor is not None:
             entry = _read(place, key, descriptor)
         if entry is not None:
-            cache_limit.note_use(descriptor, entry.path)
+            cache_limit.note_use(entry.descriptor, entry.path)
         yield entry
     finally:
-        if descriptor >= 0:
+        if descriptor is not None:
             os.close(descriptor)
 
 
@@ -141,7 +141,7 @@ def write(place: Path, key: str, made: CompiledCode) -> str:
 def digest_of_file(place: Path, file: str, stamp: bytes) -> bytes | None:
     """Return the digest of what a file held that had this stamp, if it was kept by `keep_digest`."""
     descriptor = _open(place, _name_of_digest(file))
-    if descriptor < 0:
+    if descriptor is None:
         return None
     try:
         content = os.read(descriptor, len(stamp) + _DIGEST_SIZE + 1)
@@ -191,21 +191,21 @@ def _write_file(place: Path, name: str, pieces: tuple[bytes, ...], *, must_be_on
     return ""
 
 
-def _open(place: Path, name: str) -> int:
-    """Return the descriptor of an entry that only we can have written, or -1."""
+def _open(place: Path, name: str) -> int | None:
+    """Return the descriptor of an entry that only we can have written, or None."""
     try:
         with open_folder(place) as within:
             descriptor = os.open(place / name if within is None else name, _FLAGS, dir_fd=within)
     except Untrusted as error:
         warn(place, str(error))
-        return -1
+        return None
     except (OSError, ValueError):
-        return -1
+        return None
     if is_own_file(descriptor):
         return descriptor
     os.close(descriptor)
     warn(place, f"{name} belongs to somebody else, or others may write it")
-    return -1
+    return None
 
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

@@ -21,7 +21,7 @@ def describe(drivable: Drivable) -> Description:
     functions = {item.name: _shape(module, item.index) for item in module.exports if item.kind == FUNCTION_KIND}
     instrumented = drivable.abi != NONE
     memory = guest_memory(module, instrumented=instrumented)
-    has_own_memory = instrumented and exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0
+    has_own_memory = instrumented and exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) is not None
     asyncify = ASYNCIFY_MEMORY if has_own_memory else memory
     thunks = drivable.abi == THUNKS
     imports, numbers = import_shapes(module)
@@ -39,8 +39,8 @@ def describe(drivable: Drivable) -> Description:
         },
         memory=memory,
         asyncify_memory=asyncify,
-        wide=bool(asyncify) and module.memories[exported_index(module, MEMORY_KIND, asyncify)].is64,
-        wide_memory=bool(memory) and module.memories[exported_index(module, MEMORY_KIND, memory)].is64,
+        wide=_is_wide(module, asyncify),
+        wide_memory=_is_wide(module, memory),
         stack=_describe_stack(drivable),
         checked=drivable.checked,
         uninstrumented=drivable.uninstrumented,
@@ -48,14 +48,20 @@ def describe(drivable: Drivable) -> Description:
     )
 
 
+def _is_wide(module: Module, memory: str) -> bool:
+    """Tell whether the memory that is exported under a name, if there is one, has 64-bit addresses."""
+    index = exported_index(module, MEMORY_KIND, memory) if memory else None
+    return index is not None and module.memories[index].is64
+
+
 def _describe_stack(drivable: Drivable) -> StackDescription:
     module = drivable.module
     pointer = drivable.stack.pointer
     limits = find_stack_limits(module, pointer)
-    region = find_region(module, pointer) if pointer >= 0 else None
+    region = find_region(module, pointer) if pointer is not None else None
     return StackDescription(
-        pointer=export_name(module, GLOBAL_KIND, pointer) if pointer >= 0 else "",
-        wide=pointer >= 0 and module.globals[pointer].type == t.I64,
+        pointer=export_name(module, GLOBAL_KIND, pointer) if pointer is not None else "",
+        wide=pointer is not None and module.globals[pointer].type == t.I64,
         thunks_switch=drivable.thunks_switch,
         low=region.low if region is not None else 0,
         high=region.high if region is not None else 0,

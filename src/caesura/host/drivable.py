@@ -30,6 +30,7 @@ from caesura.host.description import NONE, PLAIN, THUNKS
 from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.instrument.api import instrument
 from caesura.options import Options
+from caesura.report import NO_STACK_POINTER
 from caesura.wasm import sections as sec
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_name, encode_unsigned
@@ -87,18 +88,18 @@ def make_drivable(
         drivable = _instrumented_here(module, import_list, options)
     else:
         drivable = Drivable(NONE, module, find_shadow_stack(module))
-    switches = exported_index(drivable.module, GLOBAL_KIND, STACK_POINTER) >= 0 and drivable.abi == THUNKS
+    switches = drivable.abi == THUNKS and exported_index(drivable.module, GLOBAL_KIND, STACK_POINTER) is not None
     return replace(drivable, module=_with_exports(drivable), thunks_switch=switches)
 
 
 def _instrumented_elsewhere(module: Module) -> Drivable:
     pointer = exported_index(module, GLOBAL_KIND, STACK_POINTER)
-    stack = shadow_stack_at(module, pointer) if pointer >= 0 else find_shadow_stack(module, instrumented=True)
+    stack = shadow_stack_at(module, pointer) if pointer is not None else find_shadow_stack(module, instrumented=True)
     setter = exported_index(module, FUNCTION_KIND, SET_DATA_POINTER)
-    thunks = setter >= 0 and takes_pointer(module, FunctionIndex(setter))
+    thunks = setter is not None and takes_pointer(module, FunctionIndex(setter))
     index = exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY)
-    if index < 0:
-        index = max(0, exported_index(module, MEMORY_KIND, guest_memory(module, instrumented=True)))
+    if index is None:
+        index = exported_index(module, MEMORY_KIND, guest_memory(module, instrumented=True)) or 0
     memory = module.memories[index] if index < len(module.memories) else None
     check_claims(module, asyncify_exports(module), memory, thunks=thunks)
     abi = THUNKS if thunks else PLAIN
@@ -123,7 +124,10 @@ def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Op
     options = replace(options, imports=import_list, thunks=True, in_secondary_memory=True)
     done = instrument(module.data, options)
     made = Module(done.module)
-    stack = shadow_stack_at(module, done.stack_pointer) if done.stack_pointer >= 0 else find_shadow_stack(module)
+    if done.stack_pointer == NO_STACK_POINTER:
+        stack = find_shadow_stack(module)
+    else:
+        stack = shadow_stack_at(module, done.stack_pointer)
     if not options.leaves_out_functions():
         return Drivable(THUNKS, made, stack)
     uninstrumented = tuple(item.index for item in done.functions if not item.instrumented)
@@ -142,13 +146,13 @@ def _with_exports(drivable: Drivable) -> Module:
     module = drivable.module
     exports: list[bytes] = []
     pointer = drivable.stack.pointer
-    if pointer >= 0 and not export_name(module, GLOBAL_KIND, pointer):
+    if pointer is not None and not export_name(module, GLOBAL_KIND, pointer):
         exports.append(_export(module, STACK_POINTER, GLOBAL_KIND, pointer))
     for name, index in find_stack_limits(module, pointer).exports():
         if not export_name(module, GLOBAL_KIND, index):
             exports.append(_export(module, name, GLOBAL_KIND, index))
     instrumented = drivable.abi != NONE
-    has_own_memory = instrumented and exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) >= 0
+    has_own_memory = instrumented and exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) is not None
     if len(module.memories) > has_own_memory and not guest_memory(module, instrumented=instrumented):
         exports.append(_export(module, _GUEST_MEMORY, MEMORY_KIND, 0))
     if not exports:

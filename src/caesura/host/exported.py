@@ -14,9 +14,9 @@ def guest_memory(module: Module, *, instrumented: bool) -> str:
     return "memory" if "memory" in names else names[0] if names else ""
 
 
-def exported_index(module: Module, kind: int, name: str) -> int:
-    """Return the index of what is exported under a name, or -1."""
-    return next((item.index for item in module.exports if item.kind == kind and item.name == name), -1)
+def exported_index(module: Module, kind: int, name: str) -> int | None:
+    """Return the index of what is exported under a name, or None."""
+    return next((item.index for item in module.exports if item.kind == kind and item.name == name), None)
 
 
 def export_name(module: Module, kind: int, index: int) -> str:

@@ -84,12 +84,12 @@ class Poll:
         now = time.monotonic()
         self._read(subscriptions, 0, count, now)
         earliest = min(self._deadlines)
-        available = -1
+        available: int | None = None
         if self._waits_for_input:
             available = self._source.wait_blocking(earliest - now)
         else:
             time.sleep(max(0.0, earliest - now))
-        now = max(time.monotonic(), earliest) if available < 0 else time.monotonic()
+        now = max(time.monotonic(), earliest) if available is None else time.monotonic()
         written = 0
         for first in range(0, count, _STEP):
             written += self._answer(events, written, first, now, available)
@@ -128,30 +128,30 @@ class Poll:
         error, passed = self._clocks[clock]
         return (error, now) if error else (SUCCESS, now + (timeout - passed) / _NANOSECONDS)
 
-    async def _wait(self) -> tuple[float, int]:
-        """Wait until something has come true; return the time, and how much input there is (-1: not asked)."""
+    async def _wait(self) -> tuple[float, int | None]:
+        """Wait until something has come true; return the time, and how much input there is (None: not asked)."""
         loop = asyncio.get_running_loop()
         earliest = min(self._deadlines)
         if not self._waits_for_input:
             await asyncio.sleep(max(0.0, earliest - loop.time()))
-            return max(loop.time(), earliest), -1
+            return max(loop.time(), earliest), None
         try:
             async with asyncio.timeout_at(earliest if earliest < _NO_DEADLINE else None):
                 available = await self._source.wait()
         except TimeoutError:
-            return max(loop.time(), earliest), -1
+            return max(loop.time(), earliest), None
         return loop.time(), available
 
-    def _answer(self, events: int, written: int, first: int, now: float, available: int) -> int:
+    def _answer(self, events: int, written: int, first: int, now: float, available: int | None) -> int:
         """Write the events of some subscriptions that have come true behind those that are written; return how many."""
         made = bytearray()
         for place in range(first, min(first + _STEP, len(self._kinds))):
             deadline = self._deadlines[place]
             is_input = deadline == _NO_DEADLINE
-            if deadline > now and not (is_input and available >= 0):
+            if deadline > now and not (is_input and available is not None):
                 continue
             kind = self._kinds[place]
-            size = available if is_input else int(kind != _CLOCK)
+            size = available or 0 if is_input else int(kind != _CLOCK)
             made += _EVENT.pack(self._user_data[place], self._errors[place], kind, size, 0)
         self._memory.write(events + written * _EVENT.size, made)
         return len(made) // _EVENT.size

@@ -78,8 +78,8 @@ class Input:
             chunk = self.take(size)
         return chunk
 
-    def wait_blocking(self, seconds: float = math.inf) -> int:
-        """Do what `wait` does, stopping the thread, for some time at most (-1: it is over).
+    def wait_blocking(self, seconds: float = math.inf) -> int | None:
+        """Do what `wait` does, stopping the thread, for some time at most (None: it is over).
 
         Raises UsageError where only an event loop can wait.
         """
@@ -119,15 +119,15 @@ class DescriptorInput(Input):
                 with self._changed:
                     self._waiting.discard(future)
 
-    def wait_blocking(self, seconds: float = math.inf) -> int:
-        """Do what `wait` does, stopping the thread, for some time at most (-1: it is over)."""
+    def wait_blocking(self, seconds: float = math.inf) -> int | None:
+        """Do what `wait` does, stopping the thread, for some time at most (None: it is over)."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while not self._content and not self._ended:
                 self._start_reading()
                 rest = min(deadline - time.monotonic(), threading.TIMEOUT_MAX)
                 if rest <= 0:
-                    return -1
+                    return None
                 self._changed.wait(rest)
             return len(self._content)
 
@@ -191,7 +191,7 @@ class FetchedInput(Input):
                     self._task = None
         return len(self._content)
 
-    def wait_blocking(self, seconds: float = math.inf) -> int:
+    def wait_blocking(self, seconds: float = math.inf) -> int | None:
         """Do what `wait` does, which needs an event loop here."""
         if not self._content and not self._ended:
             raise UsageError(

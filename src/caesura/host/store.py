@@ -21,6 +21,9 @@ from caesura.host.program import LinkedProgram
 from caesura.host.settings import GuestSettings
 from caesura.wasm.module import MEMORY_KIND, TABLE_KIND
 
+# What Wasmtime calls no limit.
+_UNLIMITED: Final = -1
+
 # In Wasmtime's words, what the system answers where address space is limited.
 _NO_ADDRESS_SPACE: Final = "mmap failed"
 
@@ -110,23 +113,23 @@ class GuestStore:
         """Set what the guest may take. `has_helper`: an instance of ours comes into its store, too (`forwarding`)."""
         settings = self.settings
         memories = self._remaining(MEMORY_KIND, settings.most_memories, "memories", "memory_limit")
-        if memories >= 0 and self.program.description.has_own_asyncify_memory:
+        if memories != _UNLIMITED and self.program.description.has_own_asyncify_memory:
             memories += 1
         self.wasmtime_store.set_limits(
-            memory_size=-1 if settings.memory_limit is None else settings.memory_limit,
-            table_elements=-1 if settings.table_limit is None else settings.table_limit,
-            instances=-1 if settings.instances is None else settings.instances + has_helper,
+            memory_size=_UNLIMITED if settings.memory_limit is None else settings.memory_limit,
+            table_elements=_UNLIMITED if settings.table_limit is None else settings.table_limit,
+            instances=_UNLIMITED if settings.instances is None else settings.instances + has_helper,
             tables=self._remaining(TABLE_KIND, settings.most_tables, "tables", "table_limit"),
             memories=memories,
         )
 
     def _remaining(self, kind: int, most: int | None, name: str, limit: str) -> int:
-        """Return how many memories or tables the module may define, or -1; Wasmtime does not count imported ones.
+        """Return how many memories or tables the module may define; Wasmtime does not count imported ones.
 
         Raises UsageError if it imports too many already.
         """
         if most is None:
-            return -1
+            return _UNLIMITED
         remaining = most - sum(item.kind == kind for item in self.program.description.imports)
         if remaining < 0:
             raise UsageError(f"the module cannot be instantiated: {_too_many(name, most, limit)}")

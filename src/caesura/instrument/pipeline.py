@@ -26,7 +26,7 @@ from caesura.instrument.plan.grouping import GroupRule, default_rule
 from caesura.instrument.planned_function import FunctionPlanner
 from caesura.instrument.rewriting import FunctionRewriter, Progress
 from caesura.options import Options
-from caesura.report import FunctionReport, Instrumented
+from caesura.report import NO_STACK_POINTER, FunctionReport, Instrumented
 from caesura.wasm import sections as sec
 from caesura.wasm.indices import OwnFunction
 from caesura.wasm.module import Module
@@ -93,7 +93,7 @@ def _run(
         code_before=_code_size(data),
         code_after=_code_size(output),
         seconds=time.perf_counter() - start,
-        stack_pointer=facts.shadow_stack.pointer,
+        stack_pointer=NO_STACK_POINTER if facts.shadow_stack.pointer is None else facts.shadow_stack.pointer,
         warnings=tuple(warnings),
     )
 

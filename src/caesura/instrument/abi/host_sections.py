@@ -62,7 +62,7 @@ def write_host_sections(
         facts |= Fact.CALLS_REFERENCES
     version = START_FUNCTION_VERSION if starts_late(module, suspension, options) else CONTRACT_VERSION
     contract = encode_unsigned(version) + encode_unsigned(facts)
-    region = find_region(module, shadow_stack.pointer) if shadow_stack.pointer >= 0 else None
+    region = find_region(module, shadow_stack.pointer) if shadow_stack.pointer is not None else None
     edits.custom[CONTRACT_SECTION] = contract + (encode_unsigned(region.low) if region is not None else b"")
     if functions is not None:
         edits.custom[FUNCTIONS_SECTION] = functions
@@ -100,7 +100,7 @@ def _functions(module: Module, options: Options, suspension: Suspension) -> byte
 
 def _is_hidden(module: Module, shadow_stack: ShadowStack) -> bool:
     """Tell whether there is a shadow stack whose pointer is not exported so that hosts find it."""
-    return shadow_stack.pointer >= 0 and not any(
+    return shadow_stack.pointer is not None and not any(
         item.kind == GLOBAL_KIND and item.name == LINKER_STACK_POINTER and item.index == shadow_stack.pointer
         for item in module.exports
     )

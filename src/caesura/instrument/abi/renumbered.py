@@ -20,7 +20,7 @@ from caesura.abi import (
     RUNTIME_IMPORTS,
     STATE_GLOBAL,
 )
-from caesura.errors import UnsupportedModule
+from caesura.errors import NO_OFFSET, UnsupportedModule
 from caesura.instrument.abi.memory import pointer_type
 from caesura.options import Options
 from caesura.wasm.indices import FunctionIndex
@@ -47,16 +47,16 @@ class Renumbered:
         return function + self.shift
 
     def original_offset(self, own: int, offset: int) -> int:
-        """Return where an offset in the body of an own function lies in the original (-1: nowhere).
+        """Return where an offset in the body of an own function lies in the original (NO_OFFSET: nowhere).
 
         Renumbering keeps the width of indices, so that bodies correspond byte for byte.
         """
-        if self.original is self.module or offset < 0:
+        if self.original is self.module or offset == NO_OFFSET:
             return offset
         delta = offset - self.module.body_starts[own]
         size = self.module.body_ends[own] - self.module.body_starts[own]
         if own >= len(self.original.body_starts) or delta < 0 or delta > size:
-            return -1
+            return NO_OFFSET
         start = self.original.body_starts[own]
         return start + delta if self.original.body_ends[own] - start == size else start
 

@@ -52,10 +52,12 @@ _SUSPENDED_BELOW: Final = 0
 class Thunks:
     """Generates the thunks of a module.
 
-    `stack_pointer` is the shadow stack's global, or -1. With `shares_globals` other modules have the same state.
+    `stack_pointer` is the shadow stack's global, or None. With `shares_globals` other modules have the same state.
     """
 
-    def __init__(self, module: Module, helpers: FrameHelpers, stack_pointer: int, *, shares_globals: bool) -> None:
+    def __init__(
+        self, module: Module, helpers: FrameHelpers, stack_pointer: int | None, *, shares_globals: bool
+    ) -> None:
         stack = helpers.stack
         self._module = module
         self._shares_globals = shares_globals
@@ -63,9 +65,11 @@ class Thunks:
         self._helpers = helpers
         self._stack = stack
         # The field that exchanges it has the asyncify memory's pointer type; another one cannot be exchanged.
-        if stack_pointer >= 0 and module.globals[stack_pointer].type != stack.pointer:
-            stack_pointer = -1
-        self.stack_pointer = stack_pointer
+        can_exchange = stack_pointer is not None and module.globals[stack_pointer].type == stack.pointer
+        self._stack_pointer = stack_pointer if can_exchange else None
+        pointer = b"" if self._stack_pointer is None else encode_unsigned(self._stack_pointer)
+        self._stack_get = c.GLOBAL_GET + pointer
+        self._stack_set = c.GLOBAL_SET + pointer
         # The entry thunks by function, and the functions that they share, the last ones by the results passed through.
         self._entry_thunks: dict[int, int] = {}
         self._entering = NOT_SHARED
@@ -85,10 +89,10 @@ class Thunks:
 
     def global_exports(self) -> list[tuple[str, int]]:
         """Return the globals that a host switches with the shadow stack, under their export names."""
-        if self.stack_pointer < 0:
+        if self._stack_pointer is None:
             return []
-        limits = find_stack_limits(self._module, self.stack_pointer)
-        return [(STACK_POINTER, self.stack_pointer), *limits.exports()]
+        limits = find_stack_limits(self._module, self._stack_pointer)
+        return [(STACK_POINTER, self._stack_pointer), *limits.exports()]
 
     def import_thunk(self, function: FunctionIndex, name: str) -> int:
         """Add the thunk of an imported function and return its index.
@@ -227,7 +231,7 @@ class Thunks:
             code += self._leave_stack_pointer()
             code += c.ELSE + self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + c.I32_EQ
             code += c.IF_EMPTY + self._set_status(Status.LOST) + c.END + c.END
-            code += c.LOCAL_GET + b"\0" + self._stack_set() if pointer else b""
+            code += c.LOCAL_GET + b"\0" + self._stack_set if pointer else b""
             for place in range(len(passed)):
                 code += c.LOCAL_GET + encode_unsigned(1 + place)
             name = "_".join(["asyncify_leave", *[type_name(value_type) for value_type in passed]])
@@ -236,33 +240,27 @@ class Thunks:
 
     def _saved(self) -> tuple[int, ...]:
         """Return the types of what an entry thunk keeps while it runs: the shadow stack pointer, if there is one."""
-        return (self._stack.pointer,) if self.stack_pointer >= 0 else ()
+        return () if self._stack_pointer is None else (self._stack.pointer,)
 
     def _switch_stack(self, saved: int) -> bytes:
         """Save the shadow stack pointer in a local and take the one in the control block, if there is one."""
-        if self.stack_pointer < 0:
+        if self._stack_pointer is None:
             return b""
         stack = self._stack
         given = encode_unsigned(saved + 1)
-        code = self._stack_get() + c.LOCAL_SET + encode_unsigned(saved)
+        code = self._stack_get + c.LOCAL_SET + encode_unsigned(saved)
         code += stack.data_get + c.load(stack.pointer, stack.memory, STACK_POINTER_OFFSET) + c.LOCAL_SET + given
         code += c.LOCAL_GET + given + (c.I32_EQZ if stack.pointer == I32 else c.I64_EQZ) + c.I32_EQZ + c.IF_EMPTY
-        code += c.LOCAL_GET + given + self._stack_set()
+        code += c.LOCAL_GET + given + self._stack_set
         code += stack.data_get + c.constant(stack.pointer, 0)
         code += c.store(stack.pointer, stack.memory, STACK_POINTER_OFFSET)
         return code + c.END
 
     def _leave_stack_pointer(self) -> bytes:
-        if self.stack_pointer < 0:
+        if self._stack_pointer is None:
             return b""
         stack = self._stack
-        return stack.data_get + self._stack_get() + c.store(stack.pointer, stack.memory, STACK_POINTER_OFFSET)
-
-    def _stack_get(self) -> bytes:
-        return c.GLOBAL_GET + encode_unsigned(self.stack_pointer)
-
-    def _stack_set(self) -> bytes:
-        return c.GLOBAL_SET + encode_unsigned(self.stack_pointer)
+        return stack.data_get + self._stack_get + c.store(stack.pointer, stack.memory, STACK_POINTER_OFFSET)
 
     def _state_is(self, state: int) -> bytes:
         return self._stack.state_get + c.CONST_I32 + encode_signed(state) + c.I32_EQ

@@ -20,6 +20,9 @@ from caesura.wasm import encoded as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import I32
 
+# The place of the call site number, which is on the operand stack already, among the values of a frame.
+_NUMBER: Final = -1
+
 
 class Moves(NamedTuple):
     """How a function moves its frames.
@@ -94,10 +97,10 @@ class FrameCode:
     def _push_pieces(self) -> bytes:
         code: list[bytes] = []
         values = self._frame.values
-        place = -1  # the site number, which is on the stack already
+        place = _NUMBER
         for piece in self._moves.pushed:
             for _ in piece:
-                if place >= 0:
+                if place != _NUMBER:
                     code.append(c.LOCAL_GET + encode_unsigned(values[place]))
                 place += 1
             code.append(c.CALL + encode_unsigned(self._helpers.push(piece)))

@@ -24,11 +24,14 @@ _ZERO_BYTES: Final = 4
 # interpreter is smaller, but SQLite's has more values than V8's allocator takes: see docs/measurements.md.)
 _WORTH: Final = 4
 
+# In place of a group: none has been looked at.
+_NONE: Final = -1
+
 
 class Pads(NamedTuple):
     """`of_site` is the pad of each call site, `live` the locals live at each pad, as bits, `parents` the pad behind it.
 
-    Pad 0 is the root, of which the parent is -1. Parents come before their children.
+    Pad 0 is the root, its own parent. Parents come before their children.
     """
 
     of_site: list[int]
@@ -93,14 +96,14 @@ class _Tree:
         """Return what uniting a group with the best other one costs, and the place of that one."""
         mine = self.live[active[place]]
         weight = self.totals[active[place]]
-        best = -1
+        best = _NONE
         best_cost = 0
         for other in range(len(active)):
             if other == place:
                 continue
             theirs = self.live[active[other]]
             cost = (theirs & ~mine).bit_count() * weight + (mine & ~theirs).bit_count() * self.totals[active[other]]
-            if best < 0 or cost < best_cost:
+            if best == _NONE or cost < best_cost:
                 best, best_cost = other, cost
         return best_cost, best
 
@@ -157,7 +160,7 @@ def group_by_live(each_landing: list[int], moved_locals: set[LocalIndex]) -> Pad
     tree.prune(root)
     order = tree.top_down(root)
     place_of = {order[place]: place for place in range(len(order))}
-    parents = [-1] * len(order)
+    parents = [0] * len(order)
     for group in order:
         for child in tree.children[group]:
             parents[place_of[child]] = place_of[group]

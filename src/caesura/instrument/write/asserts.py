@@ -53,7 +53,7 @@ class Asserter:
         self._names = names
         self._suspension = suspension
         self._shift = shift
-        self._left_out = -1
+        self._left_out: int | None = None
 
     def rewrite(self, function: FunctionIndex) -> bytes:
         """Return the body of a function with a check behind each call; empty where it makes no calls."""
@@ -101,7 +101,7 @@ class Asserter:
         return b"".join(out)
 
     def _shared_helper(self) -> int:
-        if self._left_out < 0:
+        if self._left_out is None:
             code = self._runtime.trap_in_normal_state()
             self._left_out = self._functions.add(LEFT_OUT_FUNCTION, (), (), [], code)
         return self._left_out
