@@ -57,8 +57,8 @@ def _check_version(module: Module, contract: bytes) -> None:
     if not CONTRACT_VERSION <= version <= NEWEST_VERSION:
         raise UnsupportedModule(
             f"the module follows version {version} of the contract with hosts, and this host knows versions "
-            f"{CONTRACT_VERSION} to {NEWEST_VERSION}: run it by a caesura that knows {version}, or instrument the original "
-            "anew by this one"
+            f"{CONTRACT_VERSION} to {NEWEST_VERSION}: run it by a caesura that knows {version}, or instrument the "
+            "original anew by this one"
         )
     begins = any(item.name == START_FUNCTION and item.kind == FUNCTION_KIND for item in module.exports)
     if begins != (version >= START_FUNCTION_VERSION):
