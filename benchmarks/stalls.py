@@ -27,7 +27,8 @@ import caesura
 from benchmarks.facts import say
 from benchmarks.programs import REAL
 from benchmarks.stall_guests import many_exports, many_imports, small_and_slow
-from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Module
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND
+from caesura.wasm.module import Module
 
 # Milliseconds that the loop may stand still.
 LIMIT: Final = 20

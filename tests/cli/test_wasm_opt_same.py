@@ -19,8 +19,9 @@ from wasmtime import wat2wasm
 
 from caesura.cli.wasm_opt.arguments import PASS, parse
 from caesura.wasm.decode import read_immediates, read_opcode
+from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.leb128 import read_u32
-from caesura.wasm.module import FUNCTION_KIND, Module
+from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, Names
 from tests.support.paths import npm_file
 

@@ -7,7 +7,8 @@ import wasmtime
 
 import caesura
 from caesura.analysis.shadow_stack import NAMES, find_shadow_stack
-from caesura.wasm.module import GLOBAL_KIND, Module
+from caesura.wasm.definitions import GLOBAL_KIND
+from caesura.wasm.module import Module
 from caesura.wasm.sections import SectionEdits, write_sections
 from tests.support.engine import assemble, engine
 from tests.support.guests import C_FLAGS, c_guest, c_text

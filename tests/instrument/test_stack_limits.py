@@ -6,7 +6,8 @@ import pytest
 import wasmtime
 
 import caesura
-from caesura.wasm.module import GLOBAL_KIND, Module
+from caesura.wasm.definitions import GLOBAL_KIND
+from caesura.wasm.module import Module
 from tests.support.engine import assemble, engine
 
 FRAME = """

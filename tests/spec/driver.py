@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from caesura.wasm import sections as sec
+from caesura.wasm.definitions import FUNCTION_KIND, FUNCTION_TYPE, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND
 from caesura.wasm.encoded import BR, CALL, CONST_I32, END, GLOBAL_GET, I32_EQZ, IF_EMPTY, LOCAL_GET, LOCAL_SET, RETURN
 from caesura.wasm.leb128 import encode_name, encode_signed, encode_unsigned, encode_vector, read_u32
-from caesura.wasm.module import FUNCTION_KIND, FUNCTION_TYPE, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND, Module
+from caesura.wasm.module import Module
 from caesura.wasm.sections import MAGIC, encode_section
 from caesura.wasm.types import (
     ABSTRACT,

@@ -10,10 +10,11 @@ from typing import Final
 
 from caesura.wasm import opcodes as op
 from caesura.wasm import sections as sec
+from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.encoded import CALL
 from caesura.wasm.immediates import read_instruction, skip_locals
 from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector
-from caesura.wasm.module import FUNCTION_KIND, Module
+from caesura.wasm.module import Module
 from caesura.wasm.renumber import _Renumbering, encode_import
 from caesura.wasm.sections import SectionEdits, write_sections
 

@@ -22,6 +22,7 @@ from typing import Final
 from caesura.errors import MalformedModule
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
+from caesura.wasm.definitions import TABLE_KIND
 from caesura.wasm.immediates import (
     FORM_BLOCK,
     FORM_BYTES_8,
@@ -42,7 +43,7 @@ from caesura.wasm.immediates import (
 )
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.leb128 import read_count, read_s32, read_u32
-from caesura.wasm.module import TABLE_KIND, Module
+from caesura.wasm.module import Module
 
 # Forms of what this pass looks at; all other instructions have the form of their immediates.
 _CONTROL: Final = 32

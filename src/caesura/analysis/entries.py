@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from caesura.analysis.calls import CallGraph
 from caesura.wasm.constant import referenced_functions
+from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.indices import FunctionIndex
-from caesura.wasm.module import FUNCTION_KIND, Module
+from caesura.wasm.module import Module
 from caesura.wasm.segments import read_element_segments
 
 

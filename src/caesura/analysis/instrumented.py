@@ -18,9 +18,10 @@ from caesura.abi import GET_STATE, START_REWIND, START_UNWIND, STOP_REWIND, STOP
 from caesura.errors import UnsupportedModule
 from caesura.wasm import types as t
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.instructions import NAMES
-from caesura.wasm.module import FUNCTION_KIND, Module
+from caesura.wasm.module import Module
 
 # The parameters that the functions may have; none has results.
 _POINTER: Final = ((t.I32,), (t.I64,))

@@ -28,8 +28,9 @@ from caesura.analysis.stack_region import find_region
 from caesura.errors import MalformedModule
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND
 from caesura.wasm.indices import FunctionIndex, OwnFunction
-from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
+from caesura.wasm.module import Module
 from caesura.wasm.names import GLOBAL_NAMES, Names
 from caesura.wasm.types import I32, I64
 

@@ -17,8 +17,9 @@ from typing import Final
 from caesura.abi import STACK_HIGH, STACK_LOW
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND
 from caesura.wasm.indices import FunctionIndex
-from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
+from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, Names
 
 # The last of each is what the transformation exports them as.

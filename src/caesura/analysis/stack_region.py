@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from caesura.wasm.constant import constant_number
-from caesura.wasm.module import GLOBAL_KIND, Module
+from caesura.wasm.definitions import GLOBAL_KIND
+from caesura.wasm.module import Module
 from caesura.wasm.segments import ACTIVE, read_data_segments
 from caesura.wasm.types import I32, I64
 

@@ -28,9 +28,10 @@ from caesura.analysis.suspension import Suspension
 from caesura.analysis.wrappers import in_rings
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm import opcodes as op
+from caesura.wasm.definitions import TypeDefinition
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.instructions import FLOW_TRY, FLOWS
-from caesura.wasm.module import Module, TypeDefinition
+from caesura.wasm.module import Module
 from caesura.wasm.types import is_saved_type
 
 

@@ -28,9 +28,10 @@ from caesura.abi import (
 from caesura.analysis.instrumented import asyncify_exports
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm import types as t
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, Limits
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import read_u32, read_u64
-from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Limits, Module
+from caesura.wasm.module import Module
 
 
 def check_contract(module: Module) -> None:

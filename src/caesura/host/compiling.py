@@ -20,7 +20,8 @@ from caesura.host.description import Description, ImportShape
 from caesura.host.engines import EngineSettings, new_engine
 from caesura.host.settings import ProgramSettings
 from caesura.host.text import one_line
-from caesura.wasm.module import Import, Module
+from caesura.wasm.definitions import Import
+from caesura.wasm.module import Module
 
 WASI: Final = "wasi_snapshot_preview1"
 

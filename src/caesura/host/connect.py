@@ -14,7 +14,7 @@ from caesura.host.description import ImportShape
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction, kind_of
 from caesura.host.values import checked_value
 from caesura.wasm import types as t
-from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, MEMORY_KIND, TABLE_KIND
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, MEMORY_KIND, TABLE_KIND
 
 Imports = Mapping[str, Mapping[str, Any]]
 

@@ -11,8 +11,9 @@ from caesura.host.drivable import Drivable
 from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.host.import_shapes import import_shapes
 from caesura.wasm import types as t
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND
 from caesura.wasm.indices import FunctionIndex
-from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Module
+from caesura.wasm.module import Module
 
 
 def describe(drivable: Drivable) -> Description:

@@ -32,9 +32,10 @@ from caesura.instrument.api import instrument
 from caesura.options import Options
 from caesura.report import NO_STACK_POINTER
 from caesura.wasm import sections as sec
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_name, encode_unsigned
-from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Module
+from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, Names
 from caesura.wasm.sections import SectionEdits, write_sections
 

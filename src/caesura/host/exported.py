@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from caesura.abi import ASYNCIFY_MEMORY
-from caesura.wasm.module import MEMORY_KIND, Module
+from caesura.wasm.definitions import MEMORY_KIND
+from caesura.wasm.module import Module
 
 
 def guest_memory(module: Module, *, instrumented: bool) -> str:

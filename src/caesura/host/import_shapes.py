@@ -11,8 +11,9 @@ from __future__ import annotations
 from caesura.errors import UnsupportedModule
 from caesura.host.description import FunctionShape, ImportShape
 from caesura.wasm import types as t
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, Import
 from caesura.wasm.indices import FunctionIndex
-from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, Import, Module
+from caesura.wasm.module import Module
 
 
 def import_shapes(module: Module) -> tuple[tuple[ImportShape, ...], list[int]]:

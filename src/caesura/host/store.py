@@ -19,7 +19,7 @@ from caesura.host.interruption import Interruptions, watch
 from caesura.host.native_stack import check_recursion
 from caesura.host.program import LinkedProgram
 from caesura.host.settings import GuestSettings
-from caesura.wasm.module import MEMORY_KIND, TABLE_KIND
+from caesura.wasm.definitions import MEMORY_KIND, TABLE_KIND
 
 # What Wasmtime calls no limit.
 _UNLIMITED: Final = -1

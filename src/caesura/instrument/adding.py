@@ -19,9 +19,10 @@ from caesura.instrument.frames.pieces import SHARED
 from caesura.instrument.given import Given
 from caesura.options import Options
 from caesura.wasm import sections as sec
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_name, encode_unsigned
-from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
+from caesura.wasm.module import Module
 from caesura.wasm.names import NewNames
 from caesura.wasm.renumber import redirect_references
 from caesura.wasm.sections import SectionEdits

@@ -13,9 +13,10 @@ from caesura.instrument.adding import Abi, Added, shares_globals
 from caesura.instrument.given import Given
 from caesura.options import Options
 from caesura.wasm import sections as sec
+from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.encoded import zero_constant
 from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
-from caesura.wasm.module import FUNCTION_KIND, Module
+from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, MEMORY_NAMES, NewNames
 from caesura.wasm.sections import write_sections
 from caesura.wasm.shortest import Shortened, shorten_body

@@ -24,8 +24,9 @@ from typing import Final
 from caesura.argument_kinds import BYTES, check_kind
 from caesura.errors import UsageError
 from caesura.wasm import sections as sec
+from caesura.wasm.definitions import FUNCTION_KIND, MEMORY_KIND, TABLE_KIND, Export, Import
 from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector
-from caesura.wasm.module import FUNCTION_KIND, MEMORY_KIND, TABLE_KIND, Export, Import, Module
+from caesura.wasm.module import Module
 from caesura.wasm.renumber import encode_import
 from caesura.wasm.sections import SectionEdits, write_sections
 from caesura.wasm.types import F64, I32, I64

@@ -1,104 +1,46 @@
 """Module: what a WebAssembly module declares, read once and kept as flat lists.
 
-Everything but code and custom sections is decoded here; function bodies stay bytes in place and are known by their
-offsets, because most of them are never touched. Index spaces follow the specification (section 2.5.1): imported
-entities come first. An object per function was rejected: a large module has tens of thousands of them, and the
-analysis wants parallel lists of ints.
+Everything but code and custom sections is decoded (`definitions` has the entries); function bodies stay bytes in place
+and are known by their offsets, because most of them are never touched. Index spaces follow the specification (section
+2.5.1): imported entities come first. An object per function was rejected: a large module has tens of thousands of them,
+and the analysis wants parallel lists of ints.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from caesura.errors import MalformedModule
 from caesura.wasm import sections as sec
 from caesura.wasm.constant import skip_constant_expression
+from caesura.wasm.definitions import (
+    FUNCTION_KIND,
+    FUNCTION_TYPE,
+    GLOBAL_KIND,
+    KIND_NAMES,
+    MEMORY_KIND,
+    TABLE_KIND,
+    TAG_KIND,
+    Export,
+    Global,
+    Import,
+    Limits,
+    Table,
+    TypeDefinition,
+    read_byte,
+    read_global_type,
+    read_limits,
+    read_recursion_group,
+    read_table_type,
+)
 from caesura.wasm.indices import ByteOffset, FunctionIndex, OwnFunction, TypeIndex
-from caesura.wasm.leb128 import read_u32, read_u64
+from caesura.wasm.leb128 import read_u32
 from caesura.wasm.sections import Section, read_name, read_sections
-from caesura.wasm.types import read_reference_type, read_value_type
-
-FUNCTION_KIND: Final = 0
-TABLE_KIND: Final = 1
-MEMORY_KIND: Final = 2
-GLOBAL_KIND: Final = 3
-TAG_KIND: Final = 4
-KIND_NAMES: Final = ["function", "table", "memory", "global", "tag"]
-
-FUNCTION_TYPE: Final = 0x60
-STRUCT_TYPE: Final = 0x5F
-ARRAY_TYPE: Final = 0x5E
 
 _EXACT_IMPORT: Final = 0x20
 _COMPACT_SHARED_MODULE: Final = 0x7F
 _COMPACT_SHARED_ALL: Final = 0x7E
-
-
-@dataclass(frozen=True)
-class TypeDefinition:
-    """One entry of the type index space.
-
-    `kind` is FUNCTION_TYPE, STRUCT_TYPE or ARRAY_TYPE. A function type has `params` and `results` (type codes); a
-    struct or array type has `fields` as (type code, mutable). `supertypes` and `final` come from `sub`.
-    """
-
-    kind: int
-    params: tuple[int, ...] = ()
-    results: tuple[int, ...] = ()
-    fields: tuple[tuple[int, bool], ...] = ()
-    supertypes: tuple[TypeIndex, ...] = ()
-    final: bool = True
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Size limits of a table or memory; `maximum` is None where there is none, `page_size_log2` 16 for plain pages."""
-
-    minimum: int
-    maximum: int | None
-    is64: bool
-    shared: bool
-    page_size_log2: int
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: the type code of its elements, its limits, and where its initializer lies (0, 0: none)."""
-
-    element: int
-    limits: Limits
-    init_start: int = 0
-    init_end: int = 0
-
-
-@dataclass(frozen=True)
-class Global:
-    """A global: its type code, mutability, and where its initializer lies (0, 0: imported)."""
-
-    type: int
-    mutable: bool
-    init_start: int = 0
-    init_end: int = 0
-
-
-@dataclass(frozen=True)
-class Import:
-    """An import: module and name, its kind, and its index in the index space of that kind."""
-
-    module: str
-    name: str
-    kind: int
-    index: int
-
-
-@dataclass(frozen=True)
-class Export:
-    """An export: its name, kind and index."""
-
-    name: str
-    kind: int
-    index: int
+_HAS_INITIALIZER: Final = 0x40
 
 
 class Module:
@@ -199,7 +141,10 @@ class Module:
             if position >= end:
                 raise MalformedModule(f"{sec.SECTION_NAMES[section_id]} section ends in mid-entry", position)
             if section_id == sec.TYPE:
-                position = self._read_recursion_group(position)
+                first = len(self.types)
+                group, position = read_recursion_group(data, position)
+                self.types += group
+                self.recursion_groups.append((first, len(group)))
             elif section_id == sec.IMPORT:
                 position = self._read_import(position, end)
             elif section_id == sec.FUNCTION:
@@ -207,12 +152,12 @@ class Module:
             elif section_id == sec.TABLE:
                 position = self._read_own_table(position)
             elif section_id == sec.MEMORY:
-                limits, position = self._read_limits(position)
+                limits, position = read_limits(data, position)
                 self.memories.append(limits)
             elif section_id == sec.TAG:
                 position = self._read_tag(position)
             elif section_id == sec.GLOBAL:
-                value_type, mutable, start = self._read_global_type(position)
+                value_type, mutable, start = read_global_type(data, position)
                 position = skip_constant_expression(data, start, end)
                 self.globals.append(Global(value_type, mutable, start, position))
             elif section_id == sec.EXPORT:
@@ -221,66 +166,11 @@ class Module:
                 position = self._read_body(position, end)
         return position
 
-    def _read_recursion_group(self, position: int) -> int:
-        data = self.data
-        first = len(self.types)
-        if data[position] != 0x4E:
-            position = self._read_subtype(position)
-        else:
-            count, position = read_u32(data, position + 1)
-            for _ in range(count):
-                position = self._read_subtype(position)
-        self.recursion_groups.append((first, len(self.types) - first))
-        return position
-
-    def _read_subtype(self, position: int) -> int:
-        data = self.data
-        supertypes: list[TypeIndex] = []
-        params: tuple[int, ...] = ()
-        results: tuple[int, ...] = ()
-        fields: list[tuple[int, bool]] = []
-        final = True
-        if self._byte(position) in (0x50, 0x4F):
-            final = data[position] == 0x4F
-            count, position = read_u32(data, position + 1)
-            for _ in range(count):
-                index, position = read_u32(data, position)
-                supertypes.append(TypeIndex(index))
-        kind = self._byte(position)
-        start = position
-        position += 1
-        if kind == FUNCTION_TYPE:
-            params, position = self._read_value_types(position)
-            results, position = self._read_value_types(position)
-        elif kind == STRUCT_TYPE:
-            count, position = read_u32(data, position)
-            for _ in range(count):
-                position = self._read_field(fields, position)
-        elif kind == ARRAY_TYPE:
-            position = self._read_field(fields, position)
-        else:
-            raise MalformedModule(f"unknown type form 0x{kind:02x}; expected func, struct or array", start)
-        self.types.append(TypeDefinition(kind, params, results, tuple(fields), tuple(supertypes), final))
-        return position
-
-    def _read_value_types(self, position: int) -> tuple[tuple[int, ...], int]:
-        count, position = read_u32(self.data, position)
-        types: list[int] = []
-        for _ in range(count):
-            value_type, position = read_value_type(self.data, position)
-            types.append(value_type)
-        return tuple(types), position
-
-    def _read_field(self, fields: list[tuple[int, bool]], position: int) -> int:
-        value_type, position = read_value_type(self.data, position)
-        fields.append((value_type, self._byte(position) == 1))
-        return position + 1
-
     def _read_import(self, position: int, end: int) -> int:
         data = self.data
         module, position = read_name(data, position, end)
         name, position = read_name(data, position, end)
-        kind = self._byte(position)
+        kind = read_byte(self.data, position)
         position += 1
         if name or kind not in (_COMPACT_SHARED_MODULE, _COMPACT_SHARED_ALL):
             return self._read_import_type(module, name, kind, position)
@@ -288,9 +178,9 @@ class Module:
             count, position = read_u32(data, position)
             for _ in range(count):
                 name, position = read_name(data, position, end)
-                position = self._read_import_type(module, name, self._byte(position), position + 1)
+                position = self._read_import_type(module, name, read_byte(self.data, position), position + 1)
             return position
-        kind = self._byte(position)
+        kind = read_byte(self.data, position)
         start = position + 1
         before = len(self.imports)
         position = self._read_import_type(module, "", kind, start)
@@ -327,16 +217,16 @@ class Module:
             self.imported_functions += 1
         elif kind == TABLE_KIND:
             index = len(self.tables)
-            element, limits, position = self._read_table_type(position)
+            element, limits, position = read_table_type(self.data, position)
             self.tables.append(Table(element, limits))
         elif kind == MEMORY_KIND:
             index = len(self.memories)
-            limits, position = self._read_limits(position)
+            limits, position = read_limits(self.data, position)
             self.memories.append(limits)
         elif kind == GLOBAL_KIND:
             index = self.imported_globals
             self.imported_globals += 1
-            value_type, mutable, position = self._read_global_type(position)
+            value_type, mutable, position = read_global_type(self.data, position)
             self.globals.append(Global(value_type, mutable))
         elif kind == TAG_KIND:
             index = len(self.tags)
@@ -355,41 +245,16 @@ class Module:
         return after
 
     def _read_own_table(self, position: int) -> int:
-        if self._byte(position) != 0x40:
-            element, limits, position = self._read_table_type(position)
+        if read_byte(self.data, position) != _HAS_INITIALIZER:
+            element, limits, position = read_table_type(self.data, position)
             self.tables.append(Table(element, limits))
             return position
-        if self._byte(position + 1) != 0:
+        if read_byte(self.data, position + 1) != 0:
             raise MalformedModule("expected a zero byte before a table type with an initializer", position + 1)
-        element, limits, start = self._read_table_type(position + 2)
+        element, limits, start = read_table_type(self.data, position + 2)
         position = skip_constant_expression(self.data, start, len(self.data))
         self.tables.append(Table(element, limits, start, position))
         return position
-
-    def _read_table_type(self, position: int) -> tuple[int, Limits, int]:
-        element, position = read_reference_type(self.data, position)
-        limits, position = self._read_limits(position)
-        return element, limits, position
-
-    def _read_limits(self, position: int) -> tuple[Limits, int]:
-        flags = self._byte(position)
-        if flags > 0x0F:
-            raise MalformedModule(f"unknown limits flags 0x{flags:02x}; expected 0x00 to 0x0f", position)
-        minimum, position = read_u64(self.data, position + 1)
-        maximum: int | None = None
-        if flags & 1:
-            maximum, position = read_u64(self.data, position)
-        page_size_log2 = 16
-        if flags & 8:
-            page_size_log2, position = read_u32(self.data, position)
-        return Limits(minimum, maximum, flags & 4 != 0, flags & 2 != 0, page_size_log2), position
-
-    def _read_global_type(self, position: int) -> tuple[int, bool, int]:
-        value_type, position = read_value_type(self.data, position)
-        mutability = self._byte(position)
-        if mutability > 3:
-            raise MalformedModule(f"unknown mutability 0x{mutability:02x}; expected 0 or 1", position)
-        return value_type, mutability & 1 == 1, position + 1
 
     def _read_tag(self, position: int) -> int:
         index, after = read_u32(self.data, position + 1)
@@ -399,7 +264,7 @@ class Module:
 
     def _read_export(self, position: int, end: int) -> int:
         name, position = read_name(self.data, position, end)
-        kind = self._byte(position)
+        kind = read_byte(self.data, position)
         start = position
         index, position = read_u32(self.data, position + 1)
         if kind > TAG_KIND:
@@ -427,8 +292,3 @@ class Module:
     def _check_index(self, index: int, count: int, kind: str, offset: int) -> None:
         if index >= count:
             raise MalformedModule(f"{kind} index {index} is out of range; the module has {count}", offset)
-
-    def _byte(self, position: int) -> int:
-        if position >= len(self.data):
-            raise MalformedModule("unexpected end of the module", len(self.data))
-        return self.data[position]

@@ -15,8 +15,7 @@ from typing import Final
 
 from caesura.errors import MalformedModule
 from caesura.wasm import sections as sec
-from caesura.wasm.indices import FunctionIndex
-from caesura.wasm.module import (
+from caesura.wasm.definitions import (
     FUNCTION_KIND,
     FUNCTION_TYPE,
     GLOBAL_KIND,
@@ -26,10 +25,11 @@ from caesura.wasm.module import (
     TAG_KIND,
     Global,
     Limits,
-    Module,
     Table,
     TypeDefinition,
 )
+from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.module import Module
 from caesura.wasm.print_code import CodePrinter, declarations, join
 from caesura.wasm.print_names import TextNames
 from caesura.wasm.print_values import name_text, string_text

@@ -13,10 +13,11 @@ from typing import Final
 from caesura.errors import MalformedModule
 from caesura.wasm import opcodes as op
 from caesura.wasm import sections as sec
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND, Import, Limits
 from caesura.wasm.immediates import read_instruction, skip_locals
 from caesura.wasm.instructions import IMMEDIATE_FUNC, IMMEDIATE_GLOBAL, IMMEDIATES
 from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, read_u32
-from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND, Import, Limits, Module
+from caesura.wasm.module import Module
 from caesura.wasm.names import renumber_names
 from caesura.wasm.sections import SectionEdits, write_sections
 from caesura.wasm.segments import ElementSegment, read_data_segments, read_element_segments

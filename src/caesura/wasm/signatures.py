@@ -14,14 +14,9 @@ from caesura.errors import MalformedModule
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import EMPTY_BLOCK
+from caesura.wasm.definitions import ARRAY_TYPE, FUNCTION_TYPE, STRUCT_TYPE, TypeDefinition
 from caesura.wasm.indices import FunctionIndex
-from caesura.wasm.module import (
-    ARRAY_TYPE,
-    FUNCTION_TYPE,
-    STRUCT_TYPE,
-    Module,
-    TypeDefinition,
-)
+from caesura.wasm.module import Module
 from caesura.wasm.types import ANY, EXTERN, I8, I16, I32, I64, is_nullable, make_reference, non_null
 
 Signature = tuple[tuple[int, ...], tuple[int, ...]]

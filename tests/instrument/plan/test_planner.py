@@ -340,5 +340,3 @@ def test_hand_off_loops() -> None:
     constructs = plan_of(code, "(param i32 i32)", handoff_loops={4}).plan.constructs
     assert (constructs.reached, constructs.regions) == ([4], set())
     assert constructs.below == {4: ({0}, {1})}
-
-

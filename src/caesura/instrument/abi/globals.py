@@ -15,9 +15,10 @@ from caesura.abi import CONTROL_BLOCK, DATA_GLOBAL, STATE_GLOBAL
 from caesura.errors import UnsupportedModule
 from caesura.options import Options
 from caesura.wasm import sections as sec
+from caesura.wasm.definitions import GLOBAL_KIND
 from caesura.wasm.encoded import ZERO, constant
 from caesura.wasm.leb128 import encode_name, encode_unsigned
-from caesura.wasm.module import GLOBAL_KIND, Module
+from caesura.wasm.module import Module
 from caesura.wasm.names import GLOBAL_NAMES, NewNames
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import I32, encode_value_type

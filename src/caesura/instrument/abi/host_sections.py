@@ -34,9 +34,10 @@ from caesura.analysis.shadow_stack import ShadowStack
 from caesura.analysis.stack_region import find_region
 from caesura.analysis.suspension import Suspension
 from caesura.options import Options
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_unsigned
-from caesura.wasm.module import FUNCTION_KIND, GLOBAL_KIND, Module
+from caesura.wasm.module import Module
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import is_reference
 

@@ -5,8 +5,9 @@ Adding at the end keeps every index in untouched code valid. A type that the mod
 
 from __future__ import annotations
 
+from caesura.wasm.definitions import FUNCTION_TYPE
 from caesura.wasm.leb128 import encode_unsigned, encode_vector
-from caesura.wasm.module import FUNCTION_TYPE, Module
+from caesura.wasm.module import Module
 from caesura.wasm.types import encode_value_type, type_name
 
 

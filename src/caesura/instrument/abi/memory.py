@@ -9,8 +9,9 @@ from caesura.abi import ASYNCIFY_MEMORY
 from caesura.errors import UnsupportedModule, UsageError
 from caesura.options import Options
 from caesura.wasm import sections as sec
+from caesura.wasm.definitions import MEMORY_KIND
 from caesura.wasm.leb128 import encode_name, encode_unsigned
-from caesura.wasm.module import MEMORY_KIND, Module
+from caesura.wasm.module import Module
 from caesura.wasm.names import MEMORY_NAMES, NewNames
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import I32, I64

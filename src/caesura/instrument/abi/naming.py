@@ -6,7 +6,8 @@ or `module.name` for an import, or else its index, so that modules without names
 
 from __future__ import annotations
 
-from caesura.wasm.module import FUNCTION_KIND, Module
+from caesura.wasm.definitions import FUNCTION_KIND
+from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, LOCAL_NAMES, Names
 
 

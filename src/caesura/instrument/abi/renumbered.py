@@ -23,8 +23,9 @@ from caesura.abi import (
 from caesura.errors import NO_OFFSET, UnsupportedModule
 from caesura.instrument.abi.memory import pointer_type
 from caesura.options import Options
+from caesura.wasm.definitions import Import
 from caesura.wasm.indices import FunctionIndex
-from caesura.wasm.module import Import, Module
+from caesura.wasm.module import Module
 from caesura.wasm.renumber import imports_to_stubs
 from caesura.wasm.types import I32
 
