@@ -16,7 +16,7 @@ def liveness_of(code: str, loops: set[int] | None = None) -> Liveness:
     sample = function_of(code, LOCALS)
     body = sample.body()
     calls = body.sites
-    return live_locals(sample.module.data, body, calls, calls, set(), loops or set())
+    return live_locals(sample.module.data, body, calls, calls, set(), {InstructionIndex(loop) for loop in loops or ()})
 
 
 def locals_in(bits: int) -> set[int]:
@@ -132,5 +132,5 @@ def test_huge_functions_keep_every_local_that_is_read() -> None:
     sample = function_of(code, f"(local {'i32 ' * count})")
     body = sample.body()
     calls = body.sites
-    found = live_locals(sample.module.data, body, calls, calls, set(), {0})
+    found = live_locals(sample.module.data, body, calls, calls, set(), {InstructionIndex(0)})
     assert (found.landings, found.each_landing, found.heads) == ([7, 9], [], {0: [7, 9]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from caesura.analysis.resumed import resumed_bytes
+from caesura.wasm.indices import InstructionIndex
 from tests.analysis.sample import function_of
 
 # Code, and the code in it that counts. `end` and `else` count where control comes to them from right before.
@@ -54,4 +55,4 @@ def test_resumed_bytes(name: str) -> None:
 def test_a_loop_that_is_handed_over_to_does_not_count_from_its_head() -> None:
     """Only what comes behind the call in it does."""
     sample = function_of("loop nop nop call $wait nop end")
-    assert resumed_bytes(sample.module.data, sample.body(), {0}) == size_of("call $wait nop end end")
+    assert resumed_bytes(sample.module.data, sample.body(), {InstructionIndex(0)}) == size_of("call $wait nop end end")

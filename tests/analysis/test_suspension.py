@@ -13,6 +13,7 @@ from caesura.analysis.suspension import (
     SUSPENDING_INDIRECT_SITES,
     find_suspending,
 )
+from caesura.wasm.indices import FunctionIndex
 from tests.analysis.sample import Sample
 
 CHAIN = """
@@ -138,7 +139,7 @@ def test_the_guest_s_own_runtime_is_set_apart() -> None:
         (func $main call $scheduler))"""
     sample = Sample(text)
     sample.lists.imports = [False] * 6
-    runtime = [("start_unwind", 0), ("stop_unwind", 1)]
+    runtime = [("start_unwind", FunctionIndex(0)), ("stop_unwind", FunctionIndex(1))]
     suspension = find_suspending(sample.module, sample.graph, sample.lists, runtime)
     assert (sample.marked(suspension.topmost), sample.marked(suspension.bottommost)) == (["pause"], ["scheduler"])
     assert suspension.reason[2:] == [RUNTIME, 2, NOT_SUSPENDING, NOT_SUSPENDING]

@@ -14,6 +14,7 @@ from caesura.instrument.frames.late_locals import NOTHING_LATE
 from caesura.instrument.plan.plan import Saved
 from caesura.instrument.plan.regions import lay_out
 from caesura.instrument.write.dispatch import br_table
+from caesura.wasm.indices import LabelDepth
 from tests.instrument.building import HEADER, assert_valid, leb, module, name, section, vector
 from tests.support.node import run_driver
 from tests.support.plain_abi import PlainGuest
@@ -43,7 +44,7 @@ def test_tables_in_several_parts(cases: int, most: int) -> None:
     body.local_count = 1
     layout = lay_out(body, [], set(), [], 0)
     added = AddedLocals(Frame(body, Saved([], set(), set()), [], layout, NOTHING_LATE, has_site_local=False))
-    code = br_table(added, list(range(cases)), cases, most)
+    code = br_table(added, [LabelDepth(depth) for depth in range(cases)], LabelDepth(cases), most)
     assert len(added.runs()) == (1 if cases > most else 0)
     starts = b"\x02\x40" * (cases + 1)
     ends = b"".join(END + b"\x41" + leb(case) + b"\x0f" for case in range(cases + 1))  # i32.const, return

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from caesura.analysis.body import Body
 from caesura.analysis.code_table import CodeTable
 from caesura.wasm import opcodes as op
+from caesura.wasm.indices import InstructionIndex
 from caesura.wasm.instructions import FLOW_BRANCH_TABLE, FLOW_LOOP, FLOW_NEXT, FLOW_TRY, FLOWS
 from caesura.wasm.leb128 import read_u32
 
@@ -41,7 +42,7 @@ class _Loop:
     many call sites it holds, and whether it directly contains a br_table with many targets.
     """
 
-    def __init__(self, start: int, parent: int, *, in_try: bool) -> None:
+    def __init__(self, start: InstructionIndex, parent: int, *, in_try: bool) -> None:
         self.start = start
         self.parent = parent
         self.in_try = in_try
@@ -74,7 +75,7 @@ def loop_facts(data: bytes, body: Body) -> LoopFacts:
     return LoopFacts(sum(loop.sites for loop in outermost), through_table, around_switch)
 
 
-def handoff_loops(data: bytes, body: Body) -> set[int]:
+def handoff_loops(data: bytes, body: Body) -> set[InstructionIndex]:
     """Return the loops at whose heads the resume body hands over to the normal body.
 
     There may be none; then it runs to the end. Loops with parameters or inside a try are never handed over to.
@@ -85,9 +86,9 @@ def handoff_loops(data: bytes, body: Body) -> set[int]:
     return _innermost_large(body, loops)
 
 
-def _outermost_large(body: Body, loops: list[_Loop]) -> set[int]:
+def _outermost_large(body: Body, loops: list[_Loop]) -> set[InstructionIndex]:
     """Return the large loops that stand in no other one."""
-    chosen: set[int] = set()
+    chosen: set[InstructionIndex] = set()
     covered: set[int] = set()  # loops that are chosen, or stand in one that is
     for place in range(len(loops)):
         if loops[place].parent in covered:
@@ -98,9 +99,9 @@ def _outermost_large(body: Body, loops: list[_Loop]) -> set[int]:
     return chosen
 
 
-def _innermost_large(body: Body, loops: list[_Loop]) -> set[int]:
+def _innermost_large(body: Body, loops: list[_Loop]) -> set[InstructionIndex]:
     """Return the large loops but those all of whose call sites stand in one inner loop that is chosen."""
-    chosen: set[int] = set()
+    chosen: set[InstructionIndex] = set()
     covered: set[int] = set()
     for place in range(len(loops) - 1, -1, -1):
         loop = loops[place]
@@ -119,15 +120,15 @@ def _can_hand_over(body: Body, loop: _Loop) -> bool:
     return loop.sites > 0 and is_large and not loop.in_try and not has_parameters
 
 
-def innermost_loops(body: Body) -> set[int]:
+def innermost_loops(body: Body) -> set[InstructionIndex]:
     """Return the loops without call sites that contain no other loop."""
     looked_at = _LOOKED_AT.of(body)
     loops = [index for index in range(len(looked_at)) if looked_at[index] == FLOW_LOOP]
-    found: set[int] = set()
+    found: set[InstructionIndex] = set()
     for place in range(len(loops)):
         is_innermost = place + 1 == len(loops) or loops[place + 1] > body.ends[loops[place]]
         if is_innermost and loops[place] not in body.with_sites:
-            found.add(loops[place])
+            found.add(InstructionIndex(loops[place]))
     return found
 
 
@@ -150,7 +151,7 @@ def _loops(data: bytes, body: Body) -> list[_Loop]:
         innermost = open_loops[-1] if open_loops else _NO_LOOP
         in_try = open_tries[-1] if open_tries else False
         if flow == FLOW_LOOP:
-            loops.append(_Loop(index, innermost, in_try=in_try))
+            loops.append(_Loop(InstructionIndex(index), innermost, in_try=in_try))
             open_ends.append(body.ends[index])
             open_loops.append(len(loops) - 1)
             open_tries.append(in_try)

@@ -67,7 +67,7 @@ class Liveness(NamedTuple):
 
     landings: list[LocalIndex]
     each_landing: list[int]
-    heads: dict[int, list[LocalIndex]]
+    heads: dict[InstructionIndex, list[LocalIndex]]
     all_heads: dict[int, int]
 
 
@@ -77,7 +77,7 @@ def live_locals(
     landings: list[InstructionIndex],
     calls: list[InstructionIndex],
     ignored: set[InstructionIndex],
-    loops: set[int],
+    loops: set[InstructionIndex],
 ) -> Liveness:
     """Return what is live just before the instructions `landings` (ascending) and at the heads of some loops.
 
@@ -107,7 +107,7 @@ def _bits(mask: int, count: int) -> list[LocalIndex]:
     return [LocalIndex(local) for local in range(count) if mask >> local & 1]
 
 
-def _all_read(body: Body, roles: bytes, loops: set[int]) -> Liveness:
+def _all_read(body: Body, roles: bytes, loops: set[InstructionIndex]) -> Liveness:
     read: set[LocalIndex] = set()
     for index in range(len(roles)):
         if roles[index] == _GET:

@@ -13,13 +13,13 @@ from caesura.analysis.body import Body
 from caesura.analysis.code_table import CodeTable
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
-from caesura.wasm.indices import LabelDepth
+from caesura.wasm.indices import InstructionIndex, LabelDepth
 from caesura.wasm.leb128 import read_u32
 
 _FLOW_TABLE: Final = CodeTable(table.FLOWS)
 
 
-def resumed_bytes(data: bytes, body: Body, handoff_loops: set[int]) -> int:
+def resumed_bytes(data: bytes, body: Body, handoff_loops: set[InstructionIndex]) -> int:
     """Return how many bytes of a function's code can be reached from its call sites.
 
     Loops with call sites that are not handed over to, and what catches exceptions, count as a whole.
@@ -32,7 +32,7 @@ class _Walk:
     comes to by a branch.
     """
 
-    def __init__(self, data: bytes, body: Body, handoff_loops: set[int]) -> None:
+    def __init__(self, data: bytes, body: Body, handoff_loops: set[InstructionIndex]) -> None:
         self._data = data
         self._body = body
         self._handoff_loops = handoff_loops

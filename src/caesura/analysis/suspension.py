@@ -97,7 +97,7 @@ class Suspension:
 
 
 def find_suspending(
-    module: Module, graph: CallGraph, lists: Lists, runtime_functions: list[tuple[str, int]]
+    module: Module, graph: CallGraph, lists: Lists, runtime_functions: list[tuple[str, FunctionIndex]]
 ) -> Suspension:
     """Return which functions may suspend, and why.
 
@@ -135,7 +135,7 @@ def find_suspending(
 
 
 def _mark_runtime(
-    module: Module, graph: CallGraph, runtime_functions: list[tuple[str, int]], result: Suspension
+    module: Module, graph: CallGraph, runtime_functions: list[tuple[str, FunctionIndex]], result: Suspension
 ) -> None:
     topmost = [function for name, function in runtime_functions if name in _TOPMOST]
     bottommost = [function for name, function in runtime_functions if name in _BOTTOMMOST]
@@ -162,7 +162,7 @@ class _Search:
         module: Module,
         graph: CallGraph,
         lists: Lists,
-        runtime_functions: list[tuple[str, int]],
+        runtime_functions: list[tuple[str, FunctionIndex]],
         result: Suspension,
     ) -> None:
         self._graph = graph

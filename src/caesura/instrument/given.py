@@ -10,6 +10,7 @@ from caesura.instrument.abi.naming import FunctionNames
 from caesura.instrument.abi.renumbered import Renumbered, renumber
 from caesura.instrument.abi.shared_calls import share_calls
 from caesura.options import Options
+from caesura.wasm.indices import OwnFunction
 from caesura.wasm.module import Module
 
 
@@ -26,9 +27,9 @@ class Given:
     shared_calls: list[int]
     names: FunctionNames
 
-    def place(self, own: int, offset: int) -> tuple[int, str]:
+    def place(self, own: OwnFunction, offset: int) -> tuple[int, str]:
         """Return the offset of code of an own function, and what to call it, as they are in the file that was given."""
-        function = self.module.imported_functions + own
+        function = self.module.function_of(own)
         description = self.names.describe(function, self.renumbered.original_function(function))
         return self.renumbered.original_offset(own, offset), description
 

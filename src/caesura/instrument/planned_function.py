@@ -27,7 +27,7 @@ from caesura.instrument.plan.planner import plan_function
 from caesura.instrument.plan.regions import Group, Layout, lay_out
 from caesura.instrument.plan.roles import Roles
 from caesura.wasm import opcodes as op
-from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.indices import FunctionIndex, InstructionIndex
 from caesura.wasm.module import Module
 
 # Values that the two bodies of a function hand over, at all loops together; interpreters have some hundreds. Without a
@@ -124,7 +124,7 @@ class FunctionPlanner:
         frame = Frame(body, plan.saved, None, layout, NOTHING_LATE, has_site_local=False)
         return PlannedFunction(function, body, plan, set(), frame, None)
 
-    def _plan_two(self, function: FunctionIndex, body: Body, loops: set[int]) -> PlannedFunction | None:
+    def _plan_two(self, function: FunctionIndex, body: Body, loops: set[InstructionIndex]) -> PlannedFunction | None:
         """Plan a function with two bodies; None where one body serves better."""
         module = self._module
         results = module.function_type(function).results

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.given import Given
+from caesura.wasm.indices import OwnFunction
 
 
 class Refusals:
@@ -17,12 +18,12 @@ class Refusals:
         self._given = given
         self._errors: list[UnsupportedModule] = []
 
-    def add(self, own: int, error: UnsupportedModule) -> None:
+    def add(self, own: OwnFunction, error: UnsupportedModule) -> None:
         """Note an own function that is refused."""
         offset, function = self._given.place(own, error.offset)
         self._errors.append(UnsupportedModule(error.reason, offset, function, error.kind))
 
-    def located(self, own: int, error: Exception) -> MalformedModule:
+    def located(self, own: OwnFunction, error: Exception) -> MalformedModule:
         """Return what is wrong with an own function, which ends the work, as an error that says where."""
         if isinstance(error, MalformedModule):
             return MalformedModule(error.reason, *self._given.place(own, error.offset))

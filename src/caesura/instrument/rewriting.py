@@ -23,7 +23,7 @@ from caesura.instrument.write.asserts import Asserter
 from caesura.instrument.write.bodies import BodyWriter
 from caesura.instrument.write.output import Output
 from caesura.options import Options
-from caesura.wasm.indices import OwnFunction
+from caesura.wasm.indices import FunctionIndex, OwnFunction
 
 # Told the step, how many functions are done, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -72,17 +72,18 @@ class FunctionRewriter:
         `moves` says how frames are moved (see `frames.pieces`), `progress` is called now and then; `shortens`
         says that padded numbers become short in bodies that are added.
         """
-        count = len(self._given.module.body_starts)
+        owns = self._given.module.own_functions()
+        count = len(owns)
         planned: list[PlannedFunction | None] = []
-        moves_of: dict[int, Moves] = {}
+        moves_of: dict[FunctionIndex, Moves] = {}
         helpers = self._abi.helpers
         if moves != SHARED:
-            planned = [self._plan(own) for own in range(count)]
+            planned = [self._plan(own) for own in owns]
             moves_of, helpers = self._choose_moves(planned, moves)
         writer = self._writer(helpers, shortens=shortens)
         bodies: list[bytes] = []
         sites: list[int] = []
-        for own in range(count):
+        for own in owns:
             if progress is not None and own % _STRIDE == 0:
                 progress("instrumenting", own, count)
             one = planned[own] if planned else self._plan(own)
@@ -98,9 +99,9 @@ class FunctionRewriter:
         self._refusals.check()
         return Rewritten(bodies, sites, helpers)
 
-    def _plan(self, own: int) -> PlannedFunction | None:
+    def _plan(self, own: OwnFunction) -> PlannedFunction | None:
         """Find out what the new body of a function needs; None where the function stays as it is, or is refused."""
-        function = self._given.module.function_of(OwnFunction(own))
+        function = self._given.module.function_of(own)
         roles = self._facts.roles
         if function in roles.wrappers or not roles.suspension.instrumented[function]:
             return None
@@ -112,12 +113,14 @@ class FunctionRewriter:
         except (MalformedModule, IndexError, KeyError) as error:
             raise self._refusals.located(own, error) from None
 
-    def _sites(self, own: int, planned: PlannedFunction | None) -> int:
+    def _sites(self, own: OwnFunction, planned: PlannedFunction | None) -> int:
         if planned is not None:
             return len(planned.plan.sites.calls)
-        return 1 if self._given.module.imported_functions + own in self._facts.roles.wrappers else 0
+        return 1 if self._given.module.function_of(own) in self._facts.roles.wrappers else 0
 
-    def _choose_moves(self, planned: list[PlannedFunction | None], moves: int) -> tuple[dict[int, Moves], FrameHelpers]:
+    def _choose_moves(
+        self, planned: list[PlannedFunction | None], moves: int
+    ) -> tuple[dict[FunctionIndex, Moves], FrameHelpers]:
         """Return how functions move their frames, by function index, and the helpers that do."""
         framed = [one for one in planned if one is not None and one.frame.is_saved]
         chosen, helpers = choose_moves(
@@ -130,7 +133,7 @@ class FunctionRewriter:
         )
         return {framed[place].function: chosen[place] for place in range(len(framed))}, helpers
 
-    def _moves(self, planned: PlannedFunction, moves_of: dict[int, Moves]) -> Moves:
+    def _moves(self, planned: PlannedFunction, moves_of: dict[FunctionIndex, Moves]) -> Moves:
         if not planned.frame.is_saved:
             return MOVED_INLINE
         if planned.function in moves_of:
@@ -140,13 +143,13 @@ class FunctionRewriter:
     def _writer(self, helpers: FrameHelpers, *, shortens: bool) -> BodyWriter:
         module = self._given.module
         output = Output(module, self._added.functions, helpers, self._abi.import_thunks, self._is_for_size)
-        referring = {module.imported_functions + own for own in self._facts.graph.referring}
+        referring = {module.function_of(own) for own in self._facts.graph.referring}
         names = self._added.names
         return BodyWriter(output, self._facts.roles.entered, referring, self._given.names, names, shortens=shortens)
 
-    def _checked(self, own: int) -> bytes:
+    def _checked(self, own: OwnFunction) -> bytes:
         """Return the body of a function that has no new one, with the checks that options ask for; empty: it stays."""
-        function = self._given.module.function_of(OwnFunction(own))
+        function = self._given.module.function_of(own)
         suspension = self._facts.roles.suspension
         if suspension.instrumented[function] or suspension.topmost[function] or suspension.bottommost[function]:
             return b""

@@ -8,7 +8,7 @@ and the analysis wants parallel lists of ints.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from caesura.errors import MalformedModule
 from caesura.wasm import sections as sec
@@ -103,6 +103,10 @@ class Module:
     def own_of(self, function: FunctionIndex) -> OwnFunction:
         """Return which of the module's own functions a function is; negative for an imported one."""
         return OwnFunction(function - self.imported_functions)
+
+    def own_functions(self) -> list[OwnFunction]:
+        """Return the numbers of the module's own functions, in order."""
+        return cast(list[OwnFunction], list(range(len(self.body_starts))))
 
     def function_imports(self) -> list[Import]:
         """Return the imported functions in index order."""

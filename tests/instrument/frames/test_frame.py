@@ -32,7 +32,7 @@ def test_temporaries_follow_the_site_local_and_only_some_are_saved() -> None:
     frame = frame_of(I64, saved=saved([F32, I32, I32], 0, 2), has_site_local=True)
     assert frame.site_local() == 1
     assert frame.added_types == [I32, I32, I32, F32]
-    assert [frame.temporary(number) for number in range(3)] == [4, 2, 3]
+    assert [frame.temporary(Temporary(number)) for number in range(3)] == [4, 2, 3]
     assert frame.values == [3, 0, 4]
     assert frame.shape == (I32, I32, I64, F32)
 
@@ -87,7 +87,8 @@ def test_the_local_with_the_number_serves_to_push_it() -> None:
 
 def test_late_locals_pass_through_globals() -> None:
     """Local 3 is needed early as well: the cold arm keeps it."""
-    late = code_of(LateLocals({2: [3, 4], 5: [4]}, [3, 4], {3}), {3: 7, 4: 8})
+    three, four = LocalIndex(3), LocalIndex(4)
+    late = code_of(LateLocals({2: [three, four], 5: [four]}, [three, four], {three}), {three: 7, four: 8})
     assert late.setters == {3: c.LOCAL_TEE + b"\3" + c.GLOBAL_SET + b"\7", 4: c.GLOBAL_SET + b"\x08"}
     set_4 = c.GLOBAL_GET + b"\x08" + c.LOCAL_SET + b"\4"
     assert late.arms == {2: c.GLOBAL_GET + b"\7" + c.LOCAL_SET + b"\3" + set_4, 5: set_4}

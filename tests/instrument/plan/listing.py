@@ -17,8 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.analysis.body import Body
-from caesura.instrument.plan.plan import SLOT, Plan, Producer, instruction_of
+from caesura.instrument.plan.plan import SLOT, Moment, Plan, Producer, instruction_of
 from caesura.instrument.plan.planner import plan_function
+from caesura.wasm.indices import InstructionIndex
 from tests.analysis.sample import Sample
 
 # What the code of these tests can call and read.
@@ -49,32 +50,33 @@ class Planned:
         """Return the plan as text."""
         out: list[str] = []
         unreachable = self._unreachable()
-        for index, line in enumerate(self.lines):
+        for place, line in enumerate(self.lines):
+            index = InstructionIndex(place)
             out += [f";; land {site}" for site, landing in enumerate(self.plan.sites.landings) if landing == index]
-            out += self._again(2 * index)
+            out += self._again(Moment(2 * index))
             comment = "unreachable" if index in unreachable else self._comment(index)
             out.append(f"{line} ;; {comment}" if comment else line)
-            out += self._again(2 * index + 1)
+            out += self._again(Moment(2 * index + 1))
         return "\n".join(out)
 
-    def _again(self, moment: int) -> list[str]:
+    def _again(self, moment: Moment) -> list[str]:
         producers = self.plan.crossing.reads.get(moment, [])
         return [f";; again {', '.join(map(self._value, producers))}"] if producers else []
 
-    def _value(self, producer: int) -> str:
+    def _value(self, producer: Producer) -> str:
         temporary = self.plan.crossing.temporaries.get(producer)
         return self.lines[producer] if temporary is None else f"t{temporary}"
 
-    def _comment(self, index: int) -> str:
+    def _comment(self, index: InstructionIndex) -> str:
         crossing = self.plan.crossing
         if index in self.plan.sites.ignored_reads:
             return "ignored"
-        if index in crossing.moved:
+        if Producer(index) in crossing.moved:
             return "moved"
         if all(instruction_of(Producer(producer)) != index for producer in crossing.temporaries):
             return ""
         slots = range(len(crossing.several.get(index, (0,))))
-        places = [crossing.temporaries.get(index + slot * SLOT) for slot in slots]
+        places = [crossing.temporaries.get(Producer(index + slot * SLOT)) for slot in slots]
         return "to " + ", ".join("stack" if place is None else f"t{place}" for place in places)
 
     def _unreachable(self) -> set[int]:
@@ -95,7 +97,7 @@ def plan_of(
         body,
         sample.module.function_type(sample.index("f")).results,
         [not instrumented for instrumented in sample.suspension.instrumented],
-        handoff_loops=handoff_loops,
+        handoff_loops=None if handoff_loops is None else {InstructionIndex(loop) for loop in handoff_loops},
         restores_nothing=restores_nothing,
     )
     return Planned(sample, body, plan, lines)

@@ -18,6 +18,7 @@ from caesura.instrument.plan.regions import (
     Layout,
     lay_out,
 )
+from caesura.wasm.indices import InstructionIndex
 from tests.instrument.plan.listing import Planned, plain, plan_of
 
 _REGIONS: Final = {FUNCTION: "function", LOOP: "loop", TRY: "try", GROUP: "group"}
@@ -236,7 +237,7 @@ def test_the_normal_body_lands_at_hand_off_loops() -> None:
         end
         """
     planned = plan_of(code, handoff_loops={7})
-    assert described(normal_layout(planned.body, [7])) == plain(
+    assert described(normal_layout(planned.body, [InstructionIndex(7)])) == plain(
         """
         function
           opens block 0
@@ -271,7 +272,7 @@ def test_the_normal_body_lands_at_hand_off_loops() -> None:
 def test_hand_off_loops_that_begin_at_the_same_place() -> None:
     """A frame for the outer one lands just behind its head, although the inner one begins there."""
     planned = plan_of("loop\nloop\ncall $wait\nbr 0\nend\nend", handoff_loops={0, 1})
-    layout = normal_layout(planned.body, [0, 1])
+    layout = normal_layout(planned.body, [InstructionIndex(0), InstructionIndex(1)])
     assert (layout.landings, layout.site_regions, layout.numbers) == ([1, 2], [1, 2], [1, 2])
 
 

@@ -7,6 +7,7 @@ or `module.name` for an import, or else its index, so that modules without names
 from __future__ import annotations
 
 from caesura.wasm.definitions import FUNCTION_KIND
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, LOCAL_NAMES, Names
 
@@ -37,12 +38,12 @@ class FunctionNames:
         for index in range(module.imported_functions, len(module.function_types)):
             self.names.append(known[index] if index in known else exported.get(index, str(index)))
 
-    def name(self, function: int, index: int) -> str:
+    def name(self, function: FunctionIndex, index: FunctionIndex) -> str:
         """Return the name of a function, or, where it has none, `index`: the one it has in the file that was given."""
         name = self.names[function]
         return str(index) if name == str(function) else name
 
-    def describe(self, function: int, index: int) -> str:
+    def describe(self, function: FunctionIndex, index: FunctionIndex) -> str:
         """Return how to speak of a function in a message: its index in the file, and its name where it has one."""
         name = self.names[function]
         return f"function {index}" if name == str(function) else f"function {index} ({name})"

@@ -24,7 +24,7 @@ from caesura.errors import NO_OFFSET, UnsupportedModule
 from caesura.instrument.abi.memory import pointer_type
 from caesura.options import Options
 from caesura.wasm.definitions import Import
-from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
 from caesura.wasm.renumber import imports_to_stubs
 from caesura.wasm.types import I32
@@ -40,14 +40,14 @@ class Renumbered:
 
     original: Module
     module: Module
-    runtime_functions: list[tuple[str, int]]
+    runtime_functions: list[tuple[str, FunctionIndex]]
     shift: int
 
-    def original_function(self, function: int) -> int:
+    def original_function(self, function: FunctionIndex) -> FunctionIndex:
         """Return the index that one of the module's own functions has in the original."""
-        return function + self.shift
+        return FunctionIndex(function + self.shift)
 
-    def original_offset(self, own: int, offset: int) -> int:
+    def original_offset(self, own: OwnFunction, offset: int) -> int:
         """Return where an offset in the body of an own function lies in the original (NO_OFFSET: nowhere).
 
         Renumbering keeps the width of indices, so that bodies correspond byte for byte.
@@ -78,7 +78,7 @@ def renumber(module: Module, options: Options, original: Module | None = None) -
     renumbered = Module(imports_to_stubs(module, [item.index for item in imports], added))
     first = len(module.function_types) - len(imports)
     names = [item.name for item in imports]
-    runtime_functions = [(names[place], first + place) for place in range(len(names))]
+    runtime_functions = [(names[place], FunctionIndex(first + place)) for place in range(len(names))]
     return Renumbered(original or module, renumbered, runtime_functions, len(imports))
 
 

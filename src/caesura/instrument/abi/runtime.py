@@ -40,6 +40,7 @@ from caesura.wasm.encoded import (
     LOCAL_GET,
     UNREACHABLE,
 )
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import I32, I64
 
@@ -67,7 +68,9 @@ class Runtime:
     overflows.
     """
 
-    def __init__(self, stack: StackCode, stubs: list[tuple[str, int]], *, guards: bool, overflows: bool) -> None:
+    def __init__(
+        self, stack: StackCode, stubs: list[tuple[str, FunctionIndex]], *, guards: bool, overflows: bool
+    ) -> None:
         self.stack = stack
         self.guards = guards
         self._overflows = overflows
@@ -76,7 +79,7 @@ class Runtime:
         self._refuse = _NONE
         self._unwinding = _NONE
         self._stubs = stubs
-        self.stub_bodies: dict[int, bytes] = {}
+        self.stub_bodies: dict[FunctionIndex, bytes] = {}
         self._begin = self._begin_function()
         self._start_unwind = self._start(START_UNWIND, State.UNWINDING)
         self._start_rewind = self._start(START_REWIND, State.REWINDING)
@@ -170,7 +173,7 @@ class Runtime:
         return self._add(_STOP, (), (), code)
 
 
-def has_scheduler(stubs: list[tuple[str, int]]) -> bool:
+def has_scheduler(stubs: list[tuple[str, FunctionIndex]]) -> bool:
     """Tell whether the guest itself rewinds, given its imports of module `asyncify`, and stops unwinding."""
     names = [name for name, _ in stubs]
     return IMPORTED_START_REWIND in names and IMPORTED_STOP_UNWIND in names

@@ -5,15 +5,11 @@ Both bodies of a function have the same ones, so that they share what they take.
 
 from __future__ import annotations
 
-from typing import Final
-
 from caesura.analysis.body import Body
 from caesura.analysis.limits import check_locals
 from caesura.instrument.frames.frame import Frame
+from caesura.wasm.indices import LocalIndex
 from caesura.wasm.types import I32
-
-# In place of a local that has not been taken.
-_NONE: Final = -1
 
 
 class AddedLocals:
@@ -22,32 +18,32 @@ class AddedLocals:
     def __init__(self, frame: Frame) -> None:
         self._first = frame.first_added
         self._types = frame.added_types.copy()
-        self._site = frame.site_local() if frame.has_site_local else _NONE
+        self._site = frame.site_local() if frame.has_site_local else None
         self._number = self._site
-        self._address = _NONE
+        self._address: LocalIndex | None = None
 
-    def scratch(self, value_type: int) -> int:
+    def scratch(self, value_type: int) -> LocalIndex:
         """Return a new local for a moment's use."""
         self._types.append(value_type)
-        return self._first + len(self._types) - 1
+        return LocalIndex(self._first + len(self._types) - 1)
 
-    def address(self, pointer: int) -> int:
+    def address(self, pointer: int) -> LocalIndex:
         """Return the local that holds the frame's address where the function moves it itself."""
-        if self._address == _NONE:
+        if self._address is None:
             self._address = self.scratch(pointer)
         return self._address
 
-    def number(self) -> int:
+    def number(self) -> LocalIndex:
         """Return a local that holds the number of the call site while the frame is pushed."""
-        if self._number == _NONE:
+        if self._number is None:
             self._number = self.scratch(I32)
         return self._number
 
-    def names(self) -> list[tuple[int, str]]:
+    def names(self) -> list[tuple[LocalIndex, str]]:
         """Return the locals with names."""
-        names: list[tuple[int, str]] = []
+        names: list[tuple[LocalIndex, str]] = []
         for place in range(len(self._types)):
-            local = self._first + place
+            local = LocalIndex(self._first + place)
             if local == self._site:
                 names.append((local, "asyncify_site"))
             elif local == self._address:

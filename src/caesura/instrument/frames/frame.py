@@ -12,7 +12,7 @@ from typing import Final
 from caesura.analysis.body import Body
 from caesura.instrument.abi.chunks import Shape
 from caesura.instrument.frames.late_locals import LateCode
-from caesura.instrument.plan.plan import Saved
+from caesura.instrument.plan.plan import Saved, Temporary
 from caesura.instrument.plan.regions import Layout
 from caesura.instrument.plan.unsaved import unsaved_value
 from caesura.wasm.decode import MAXIMUM_LOCALS
@@ -60,33 +60,33 @@ class Frame:
         self.number_bias = number_bias(len(layout.landings))
         self.first_added = body.local_count
         self.added_types: list[int] = [I32] if has_site_local else []
-        self._temporaries: list[int] = [0] * len(saved.temporary_types)
+        self._temporaries: list[LocalIndex] = [LocalIndex(0)] * len(saved.temporary_types)
         by_type = [(-saved.temporary_types[number], number) for number in range(len(saved.temporary_types))]
         by_type.sort()
         for _, number in by_type:
-            self._temporaries[number] = self.first_added + len(self.added_types)
+            self._temporaries[number] = LocalIndex(self.first_added + len(self.added_types))
             self.added_types.append(saved.temporary_types[number])
-        values: list[tuple[int, int]] = []
+        values: list[tuple[int, LocalIndex]] = []
         if live is not None:
             values += [(-_saved_type(body, local), local) for local in sorted(saved.moved_locals.union(live))]
             values += [(-saved.temporary_types[number], self._temporaries[number]) for number in saved.temporaries]
             values.sort()
-        self.values: list[int] = [pair[1] for pair in values]
+        self.values: list[LocalIndex] = [pair[1] for pair in values]
         self.shape: Shape = tuple([I32] + [-pair[0] for pair in values])
 
-    def site_local(self) -> int:
+    def site_local(self) -> LocalIndex:
         """Return the local that holds the number of the call site to land at."""
-        return self.first_added
+        return LocalIndex(self.first_added)
 
-    def temporary(self, number: int) -> int:
+    def temporary(self, number: Temporary) -> LocalIndex:
         """Return the local of a temporary of the plan."""
         return self._temporaries[number]
 
-    def type_of(self, body: Body, local: int) -> int:
+    def type_of(self, body: Body, local: LocalIndex) -> int:
         """Return the type code of a local, be it the function's own or one that the frame adds."""
         return body.local_type(local) if local < self.first_added else self.added_types[local - self.first_added]
 
-    def setter(self, local: int) -> bytes:
+    def setter(self, local: LocalIndex) -> bytes:
         """Return the code with which the cold arm takes a value from the operand stack."""
         return self.late.setters[local] if local in self.late.setters else LOCAL_SET + encode_unsigned(local)
 
@@ -95,7 +95,7 @@ class Frame:
         return self.first_added + len(self.added_types) + 2 > MAXIMUM_LOCALS
 
 
-def _saved_type(body: Body, local: int) -> int:
+def _saved_type(body: Body, local: LocalIndex) -> int:
     value_type = body.local_type(local)
     if not is_saved_type(value_type):
         raise unsaved_value(f"local {local}", value_type, body.code_start)

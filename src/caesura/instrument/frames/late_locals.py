@@ -27,7 +27,7 @@ from caesura.analysis.writes import Writes
 from caesura.instrument.plan.plan import Plan
 from caesura.instrument.plan.regions import LOOP, Layout
 from caesura.wasm import encoded as c
-from caesura.wasm.indices import LocalIndex
+from caesura.wasm.indices import InstructionIndex, LocalIndex
 from caesura.wasm.leb128 import encode_unsigned
 
 # A function with one body and more call sites sets all its locals in its cold arm.
@@ -39,9 +39,9 @@ class LateLocals(NamedTuple):
     are those that the cold arm has to set, which some of the late ones are as well.
     """
 
-    at_heads: dict[int, list[int]]
-    locals: list[int]
-    early: set[int]
+    at_heads: dict[int, list[LocalIndex]]
+    locals: list[LocalIndex]
+    early: set[LocalIndex]
 
 
 class LateCode(NamedTuple):
@@ -51,7 +51,7 @@ class LateCode(NamedTuple):
     region, the code that sets locals at its head.
     """
 
-    setters: dict[int, bytes]
+    setters: dict[LocalIndex, bytes]
     arms: dict[int, bytes]
 
 
@@ -77,7 +77,9 @@ def late_at_landings(body: Body, layout: Layout, liveness: Liveness, plan: Plan)
     return _late(body, masks)
 
 
-def late_handed_over(body: Body, normal: Layout, liveness: Liveness, plan: Plan, loops: list[int]) -> LateLocals | None:
+def late_handed_over(
+    body: Body, normal: Layout, liveness: Liveness, plan: Plan, loops: list[InstructionIndex]
+) -> LateLocals | None:
     """Return which locals the hand-off loops of a normal body get late; None where there are none."""
     masks = [0] * len(normal.regions)
     for place in range(len(loops)):
@@ -94,21 +96,21 @@ def late_handed_over(body: Body, normal: Layout, liveness: Liveness, plan: Plan,
     return _late(body, masks)
 
 
-def set_from(local: int, carrier: int) -> bytes:
+def set_from(local: LocalIndex, carrier: int) -> bytes:
     """Return the code that sets a local to the value of a global."""
     return c.GLOBAL_GET + encode_unsigned(carrier) + c.LOCAL_SET + encode_unsigned(local)
 
 
-def code_of(late: LateLocals, carriers: dict[int, int]) -> LateCode:
+def code_of(late: LateLocals, carriers: dict[LocalIndex, int]) -> LateCode:
     """Return the code for late locals in a function with one body, given the globals that carry them."""
-    setters: dict[int, bytes] = {}
+    setters: dict[LocalIndex, bytes] = {}
     for local in late.locals:
         keep = c.LOCAL_TEE + encode_unsigned(local) if local in late.early else b""
         setters[local] = keep + c.GLOBAL_SET + encode_unsigned(carriers[local])
     return LateCode(setters, arms_of(late, carriers))
 
 
-def arms_of(late: LateLocals, carriers: dict[int, int]) -> dict[int, bytes]:
+def arms_of(late: LateLocals, carriers: dict[LocalIndex, int]) -> dict[int, bytes]:
     """Return the code that sets the late locals, by region, given the globals that carry them."""
     return {
         region: b"".join([set_from(local, carriers[local]) for local in chosen])
@@ -118,7 +120,7 @@ def arms_of(late: LateLocals, carriers: dict[int, int]) -> dict[int, bytes]:
 
 def _late(body: Body, masks: list[int]) -> LateLocals | None:
     everything = 0
-    at_heads: dict[int, list[int]] = {}
+    at_heads: dict[int, list[LocalIndex]] = {}
     for region in range(1, len(masks)):
         if masks[region]:
             everything |= masks[region]
@@ -145,5 +147,5 @@ def _mask(chosen: set[LocalIndex]) -> int:
     return mask
 
 
-def _bits(mask: int, body: Body) -> list[int]:
-    return [local for local in range(body.local_count) if mask >> local & 1]
+def _bits(mask: int, body: Body) -> list[LocalIndex]:
+    return [LocalIndex(local) for local in range(body.local_count) if mask >> local & 1]

@@ -17,6 +17,7 @@ from caesura.instrument.abi.stack_code import NOT_SHARED, StackCode
 from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.frame import Frame
 from caesura.wasm import encoded as c
+from caesura.wasm.indices import LocalIndex
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import I32
 
@@ -121,7 +122,9 @@ class FrameCode:
         return b"".join(code)
 
 
-def push_inline(stack: StackCode, shape: Shape, address: bytes, number: bytes, values: list[int], room: int) -> bytes:
+def push_inline(
+    stack: StackCode, shape: Shape, address: bytes, number: bytes, values: list[LocalIndex], room: int
+) -> bytes:
     """Return the code that pushes a frame, given its locals, one for the address, and the code of its number.
 
     `room` is the shared function that makes room, or NOT_SHARED.

@@ -24,6 +24,7 @@ from caesura.instrument.abi.stack_code import NOT_SHARED
 from caesura.instrument.frames.frame import Frame
 from caesura.instrument.frames.moving import MOVED_INLINE, Moves, pop_inline, push_inline
 from caesura.wasm.encoded import LOCAL_SET, value_size
+from caesura.wasm.indices import LocalIndex
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 
@@ -254,7 +255,7 @@ class _PushCut(_Cut):
         return self._helpers.push_code(piece, self._shared)
 
     def _inline_code(self, shape: Shape) -> bytes:
-        values = list(range(len(shape) - 1))
+        values = [LocalIndex(value) for value in range(len(shape) - 1)]
         return push_inline(self._helpers.stack, shape, b"\0", b"\0\0", values, self._shared)
 
 

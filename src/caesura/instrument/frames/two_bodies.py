@@ -31,7 +31,7 @@ from caesura.instrument.frames.pads import ONE_PAD, Pads, group_by_live
 from caesura.instrument.plan.plan import Plan
 from caesura.instrument.plan.regions import Layout, lay_out
 from caesura.wasm import opcodes as op
-from caesura.wasm.indices import InstructionIndex
+from caesura.wasm.indices import InstructionIndex, LocalIndex
 
 
 class HandoffLoop(NamedTuple):
@@ -41,10 +41,10 @@ class HandoffLoop(NamedTuple):
     on the way to the loop (see `frames.late_locals`). `killed` are the saved locals that are dead at its head.
     """
 
-    start: int
-    passed: list[int]
-    entering: list[int]
-    killed: list[int]
+    start: InstructionIndex
+    passed: list[LocalIndex]
+    entering: list[LocalIndex]
+    killed: list[LocalIndex]
 
 
 class Handoff(NamedTuple):
@@ -58,7 +58,7 @@ class Handoff(NamedTuple):
     layout: Layout
     arms: dict[int, bytes]
     loops: list[HandoffLoop]
-    carriers: dict[int, int]
+    carriers: dict[LocalIndex, int]
     results: list[int]
     pads: Pads
 
@@ -80,7 +80,7 @@ def hand_over(
     carriers = dict(zip(everything, globals_, strict=True))
     results = pool.indices(list(result_types))
     late = late_handed_over(body, normal, liveness, plan, starts)
-    skipped: set[int] = set() if late is None else set(late.locals) - late.early
+    skipped: set[LocalIndex] = set() if late is None else set(late.locals) - late.early
     loops = [
         HandoffLoop(
             starts[place],
@@ -95,10 +95,10 @@ def hand_over(
     return Handoff(normal, arms, loops, carriers, results, pads)
 
 
-def _passed(plan: Plan, liveness: Liveness, frame: Frame, loop: int) -> set[int]:
+def _passed(plan: Plan, liveness: Liveness, frame: Frame, loop: InstructionIndex) -> set[LocalIndex]:
     """Return the locals with a value at the head of a hand-off loop."""
     temporaries, below = plan.constructs.below[loop]
-    live: set[int] = set(liveness.heads[loop])
+    live: set[LocalIndex] = set(liveness.heads[loop])
     live.update(below)
     live.update([frame.temporary(number) for number in temporaries])
     return live
@@ -109,14 +109,14 @@ def passed_values(plan: Plan, liveness: Liveness) -> int:
     return sum(len(liveness.heads[loop]) + len(temporaries) for loop, (temporaries, _) in plan.constructs.below.items())
 
 
-def normal_layout(body: Body, handoff_loops: list[int]) -> Layout:
+def normal_layout(body: Body, handoff_loops: list[InstructionIndex]) -> Layout:
     """Return where the normal body lands frames: at the heads of the hand-off loops (ascending)."""
     around = _around(body, handoff_loops)
     regions = {construct for construct in around if body.codes[construct] == op.LOOP}
     return lay_out(body, around, regions, [InstructionIndex(loop + 1) for loop in handoff_loops], 1)
 
 
-def _around(body: Body, loops: list[int]) -> list[InstructionIndex]:
+def _around(body: Body, loops: list[InstructionIndex]) -> list[InstructionIndex]:
     """Return the hand-off loops and all constructs around them, in code order."""
     chosen: set[InstructionIndex] = set()
     opened: list[InstructionIndex] = []

@@ -18,7 +18,7 @@ from caesura.instrument.plan.operand_stack import OperandStack
 from caesura.instrument.plan.operand_types import OperandTypes
 from caesura.instrument.plan.plan import SLOT, Constructs, Moment, Producer
 from caesura.wasm import opcodes as op
-from caesura.wasm.indices import InstructionIndex, LabelDepth
+from caesura.wasm.indices import InstructionIndex, LabelDepth, LocalIndex
 from caesura.wasm.module import Module
 
 
@@ -53,7 +53,7 @@ class Control:
         stack: OperandStack,
         types: OperandTypes,
         crossing: Crossing,
-        handoff_loops: set[int] | None,
+        handoff_loops: set[InstructionIndex] | None,
     ) -> None:
         self._module = module
         self._body = body
@@ -61,17 +61,17 @@ class Control:
         self._types = types
         self._crossing = crossing
         self._has_two_bodies = handoff_loops is not None
-        self._handoff_loops: set[int] = handoff_loops or set()
+        self._handoff_loops: set[InstructionIndex] = handoff_loops or set()
         self._actions = ACTION_TABLE.of(body)
         self._open: list[_Construct] = []
         self._reached: list[InstructionIndex] = []
         self._regions: set[InstructionIndex] = set()
         self._without_parameters: set[InstructionIndex] = set()
-        self._else_parameters: dict[int, list[Producer]] = {}
+        self._else_parameters: dict[InstructionIndex, list[Producer]] = {}
         # The operands on the stack at hand-off loops.
-        self._below: dict[int, list[int]] = {}
+        self._below: dict[InstructionIndex, list[Producer]] = {}
         # What the plan says of the same name.
-        self.dead: dict[int, InstructionIndex] = {}
+        self.dead: dict[InstructionIndex, InstructionIndex] = {}
         self.ends_live = False
 
     def is_open(self) -> bool:
@@ -83,7 +83,7 @@ class Control:
         below = {loop: self._crossing.holding(producers) for loop, producers in self._below.items()}
         return Constructs(self._reached, self._regions, self._without_parameters, self._else_parameters, below)
 
-    def label_types(self, index: int, depth: LabelDepth) -> tuple[int, ...] | None:
+    def label_types(self, index: InstructionIndex, depth: LabelDepth) -> tuple[int, ...] | None:
         """Return the types that a branch to a label carries, None for the function's own label."""
         if depth < len(self._open):
             construct = self._open[-1 - depth]
@@ -92,7 +92,7 @@ class Control:
             return None
         raise MalformedModule(f"branch to label {depth} is out of range", self._body.positions[index])
 
-    def step(self, index: int, code: int, action: int) -> int:
+    def step(self, index: InstructionIndex, code: int, action: int) -> int:
         """Walk through a control instruction and return the instruction to go on with."""
         if action == actions.CONSTRUCT:
             return self._start(InstructionIndex(index), code)
@@ -124,7 +124,7 @@ class Control:
         self._crossing.open_construct(stack.base, base, Moment(2 * body.ends[index] + 1))
         stack.base = base
         if index in self._handoff_loops:
-            self._below[index] = stack.producers.copy()
+            self._below[index] = [Producer(producer) for producer in stack.producers]
         elif code == op.BLOCK:
             self._start_block(index, params)
         elif code == op.IF:
@@ -134,7 +134,7 @@ class Control:
         stack.begin_at(index + 1)
         return index + 1
 
-    def _pass(self, index: int, params: int, results: tuple[int, ...]) -> int:
+    def _pass(self, index: InstructionIndex, params: int, results: tuple[int, ...]) -> int:
         """Pass a construct without call sites."""
         stack = self._stack
         end = self._body.ends[index]
@@ -144,7 +144,7 @@ class Control:
         self._push_results(end, index, results)
         return end + 1
 
-    def _push_results(self, end: int, construct: int, results: tuple[int, ...]) -> None:
+    def _push_results(self, end: InstructionIndex, construct: InstructionIndex, results: tuple[int, ...]) -> None:
         """Put the results of a construct on the stack behind its end."""
         stack = self._stack
         if len(results) > 1:
@@ -155,13 +155,13 @@ class Control:
         if len(stack.producers) == stack.base:
             stack.empty = end + 1
 
-    def _note_writes(self, index: int, end: int) -> None:
+    def _note_writes(self, index: InstructionIndex, end: InstructionIndex) -> None:
         """Note the locals that are written in code without call sites, which is not walked through."""
         actions_of = self._actions
         for inside in range(index + 1, end):
             action = actions_of[inside]
             if action == actions.LOCAL_SET or action == actions.LOCAL_TEE:
-                self._crossing.note_write(self._body.immediates[inside], inside)
+                self._crossing.note_write(LocalIndex(self._body.immediates[inside]), InstructionIndex(inside))
 
     def _start_block(self, index: InstructionIndex, params: tuple[int, ...]) -> None:
         if params and self._has_two_bodies:
@@ -199,7 +199,7 @@ class Control:
             self._crossing.take_over(outer, inner, Moment(2 * index + 1))
             stack.replace(stack.base + slot, inner, index)
 
-    def _else(self, index: int) -> int:
+    def _else(self, index: InstructionIndex) -> int:
         construct = self._open[-1]
         stack = self._stack
         stack.take_to(construct.base)
@@ -209,7 +209,7 @@ class Control:
         stack.begin_at(index + 1)
         return index + 1
 
-    def _end(self, index: int) -> int:
+    def _end(self, index: InstructionIndex) -> int:
         stack = self._stack
         if not self._open:
             self.ends_live = True
@@ -224,11 +224,11 @@ class Control:
             self._crossing.cross(construct.outer_base, len(stack.producers), Moment(2 * index + 1), forced=False)
         return index + 1
 
-    def _leave(self, index: int) -> int:
+    def _leave(self, index: InstructionIndex) -> int:
         body = self._body
         last = len(body.codes) - 1
         if not self._open:
-            self.dead[index + 1] = InstructionIndex(last)
+            self.dead[InstructionIndex(index + 1)] = InstructionIndex(last)
             return last + 1
         start = self._open[-1].start
         boundary = body.ends[start]
@@ -236,5 +236,5 @@ class Control:
             boundary = body.handlers[start]
         elif start in body.elses and index < body.elses[start]:
             boundary = body.elses[start]
-        self.dead[index + 1] = boundary
+        self.dead[InstructionIndex(index + 1)] = boundary
         return boundary

@@ -28,7 +28,7 @@ from caesura.instrument.plan.plan import (
 )
 from caesura.instrument.plan.unsaved import type_behind, unsaved_value
 from caesura.wasm.immediates import instruction_name
-from caesura.wasm.indices import LocalIndex
+from caesura.wasm.indices import InstructionIndex, LocalIndex
 from caesura.wasm.module import Module
 from caesura.wasm.types import I32, V128, is_saved_type
 
@@ -53,22 +53,22 @@ class Crossing:
         self._body = body
         self._stack = stack
         self._types = types
-        self._temporaries: dict[int, Temporary] = {}
+        self._temporaries: dict[Producer, Temporary] = {}
         self._temporary_types: list[int] = []
         self._saved: set[Temporary] = set()
         self._moved: set[Producer] = set()
         self._moved_locals: set[LocalIndex] = set()
-        self._last_write: dict[int, int] = {}
+        self._last_write: dict[LocalIndex, InstructionIndex] = {}
         self._last_crossing: dict[Producer, Moment] = {}
         # Temporaries by type and by place among those of this type; and the place of each producer's.
         self._pool: dict[tuple[int, int], Temporary] = {}
-        self._place: dict[int, int] = {}
+        self._place: dict[Producer, int] = {}
         # How many temporaries of each type the operands below the innermost construct use; and those around it.
         self._used = [0] * (I32 - V128 + 1)
         self._outer_used: list[list[int]] = []
         self._work = 0
 
-    def note_write(self, local: int, index: int) -> None:
+    def note_write(self, local: LocalIndex, index: InstructionIndex) -> None:
         """Note an instruction that writes a local."""
         self._last_write[local] = index
 
@@ -171,7 +171,7 @@ class Crossing:
             if is_saved:
                 self._moved_locals.add(local)
         elif action == actions.GLOBAL_GET:
-            if self._types.is_mutable_global(producer):
+            if self._types.is_mutable_global(instruction_of(producer)):
                 return False
         elif action != actions.CONSTANT:
             return False
@@ -198,7 +198,7 @@ class Crossing:
         origin = instruction_name(self._body.codes[index])
         raise unsaved_value("a value", known, self._body.positions[index], origin)
 
-    def holding(self, producers: list[int]) -> tuple[set[Temporary], set[LocalIndex]]:
+    def holding(self, producers: list[Producer]) -> tuple[set[Temporary], set[LocalIndex]]:
         """Return the temporaries and the locals that hold some operands, when it is known which could move."""
         temporaries: set[Temporary] = set()
         locals_: set[LocalIndex] = set()
@@ -217,11 +217,11 @@ class Crossing:
         """Return what frames have to hold for them."""
         return Saved(self._temporary_types, self._saved, self._moved_locals)
 
-    def _reads(self) -> dict[int, list[Producer]]:
+    def _reads(self) -> dict[Moment, list[Producer]]:
         """Return, for each moment, whose values are read again then."""
         order = [(instruction_of(producer), producer // SLOT, producer) for producer in self._last_crossing]
         order.sort()
-        reads: dict[int, list[Producer]] = {}
+        reads: dict[Moment, list[Producer]] = {}
         for _, _, producer in order:
             moment = self._last_crossing[producer]
             if moment in reads:

@@ -14,7 +14,7 @@ from caesura.instrument.plan.plan import SLOT, Producer, instruction_of
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_opcode
 from caesura.wasm.immediates import instruction_name
-from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.indices import FunctionIndex, InstructionIndex
 from caesura.wasm.instructions import RESULTS
 from caesura.wasm.module import Module
 from caesura.wasm.signatures import converted, left_by_cast, signature
@@ -32,26 +32,26 @@ class OperandTypes:
     def __init__(self, module: Module, body: Body) -> None:
         self._module = module
         self._body = body
-        self.several: dict[int, tuple[int, ...]] = {}
+        self.several: dict[InstructionIndex, tuple[int, ...]] = {}
         self._selected: dict[int, int] = {}
-        self._branch_types: dict[int, tuple[int, ...]] = {}
+        self._branch_types: dict[InstructionIndex, tuple[int, ...]] = {}
         self._converted: dict[int, int] = {}
-        self._openers: dict[int, int] = {}
+        self._openers: dict[InstructionIndex, InstructionIndex] = {}
 
-    def note_types(self, index: int, types: tuple[int, ...]) -> None:
+    def note_types(self, index: InstructionIndex, types: tuple[int, ...]) -> None:
         """Note what an instruction gives; only if that is more than one value is it looked up."""
         if len(types) > 1:
             self.several[index] = types
 
-    def note_select(self, index: int, producer: int) -> None:
+    def note_select(self, index: InstructionIndex, producer: int) -> None:
         """Note what gave the first operand of a `select`."""
         self._selected[index] = producer
 
-    def note_conversion(self, index: int, producer: int) -> None:
+    def note_conversion(self, index: InstructionIndex, producer: int) -> None:
         """Note what gave the operand of a conversion whose result has a type that depends on it."""
         self._converted[index] = converted(self._body.codes[index], self.type_of(producer))
 
-    def behind_branch_on(self, index: int, carried: tuple[int, ...], producer: int) -> tuple[int, ...]:
+    def behind_branch_on(self, index: InstructionIndex, carried: tuple[int, ...], producer: int) -> tuple[int, ...]:
         """Return what a branch by a reference gives if it is not taken; raises IndexError where the code is not valid.
 
         `carried` are the types that its label takes; `producer` gave the reference.
@@ -65,16 +65,16 @@ class OperandTypes:
             return carried[:-1]
         return (*carried[:-1], left_by_cast(code, self._immediates(index)))
 
-    def note_branch(self, index: int, types: tuple[int, ...]) -> None:
+    def note_branch(self, index: InstructionIndex, types: tuple[int, ...]) -> None:
         """Note what a branch gives if it is not taken."""
         self._branch_types[index] = types
         self.note_types(index, types)
 
-    def note_opener(self, index: int, construct: int) -> None:
+    def note_opener(self, index: InstructionIndex, construct: InstructionIndex) -> None:
         """Note the construct that an `end` or `else` belongs to."""
         self._openers[index] = construct
 
-    def is_mutable_global(self, index: int) -> bool:
+    def is_mutable_global(self, index: InstructionIndex) -> bool:
         """Tell whether a `global.get` reads a mutable global; raises MalformedModule."""
         number = self._body.immediates[index]
         if number >= len(self._module.globals):
@@ -114,17 +114,17 @@ class OperandTypes:
             raise InternalError(f"no type for the value of {instruction_name(code)}")
         return results[0] if results[0] > 0 else self._by_immediates(index, code)
 
-    def _by_immediates(self, index: int, code: int) -> int:
+    def _by_immediates(self, index: InstructionIndex, code: int) -> int:
         try:
             return signature(self._module, [], code, self._immediates(index))[1][0]
         except MalformedModule as error:
             raise MalformedModule(error.reason, self._body.positions[index]) from None
 
-    def _immediates(self, index: int) -> list[int]:
+    def _immediates(self, index: InstructionIndex) -> list[int]:
         data = self._module.data
         code, position = read_opcode(data, self._body.positions[index])
         return read_immediates(data, position, code)[0]
 
-    def _block_types(self, construct: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _block_types(self, construct: InstructionIndex) -> tuple[tuple[int, ...], tuple[int, ...]]:
         body = self._body
         return block_types(self._module, body.immediates[construct], body.positions[construct] + 1)

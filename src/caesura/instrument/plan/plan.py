@@ -62,8 +62,8 @@ class Constructs:
         reached: list[InstructionIndex],
         regions: set[InstructionIndex],
         without_parameters: set[InstructionIndex],
-        else_parameters: dict[int, list[Producer]],
-        below: dict[int, tuple[set[Temporary], set[LocalIndex]]],
+        else_parameters: dict[InstructionIndex, list[Producer]],
+        below: dict[InstructionIndex, tuple[set[Temporary], set[LocalIndex]]],
     ) -> None:
         self.reached: Final = reached
         self.regions: Final = regions
@@ -83,10 +83,10 @@ class CrossingOperands:
 
     def __init__(
         self,
-        temporaries: dict[int, Temporary],
+        temporaries: dict[Producer, Temporary],
         moved: set[Producer],
-        reads: dict[int, list[Producer]],
-        several: dict[int, tuple[int, ...]],
+        reads: dict[Moment, list[Producer]],
+        several: dict[InstructionIndex, tuple[int, ...]],
     ) -> None:
         self.temporaries: Final = temporaries
         self.moved: Final = moved
@@ -120,7 +120,7 @@ class Plan:
         constructs: Constructs,
         crossing: CrossingOperands,
         saved: Saved,
-        dead: dict[int, InstructionIndex],
+        dead: dict[InstructionIndex, InstructionIndex],
         *,
         ends_live: bool,
     ) -> None:

@@ -21,7 +21,7 @@ from caesura.instrument.plan.operand_stack import NO_READ, OperandStack
 from caesura.instrument.plan.operand_types import OperandTypes
 from caesura.instrument.plan.plan import SLOT, CallSites, Moment, Plan, Producer, Saved, instruction_of
 from caesura.wasm import opcodes as op
-from caesura.wasm.indices import FunctionIndex, InstructionIndex, LabelDepth
+from caesura.wasm.indices import FunctionIndex, InstructionIndex, LabelDepth, LocalIndex
 from caesura.wasm.instructions import RESULTS
 from caesura.wasm.module import Module
 
@@ -38,7 +38,7 @@ def plan_function(
     results: tuple[int, ...],
     exact_arguments: list[bool],
     *,
-    handoff_loops: set[int] | None = None,
+    handoff_loops: set[InstructionIndex] | None = None,
     restores_nothing: bool = False,
 ) -> Plan:
     """Plan a function with these results; raises MalformedModule and UnsupportedModule with the byte offset.
@@ -65,7 +65,7 @@ class _Walk:
         body: Body,
         results: tuple[int, ...],
         exact_arguments: list[bool],
-        handoff_loops: set[int] | None,
+        handoff_loops: set[InstructionIndex] | None,
         *,
         restores_nothing: bool,
     ) -> None:
@@ -147,7 +147,7 @@ class _Walk:
                     producers[-1] = index
                     reads[-1] = read
                 if GIVEN[code] == 2:
-                    self._give_second(index, RESULTS[code])
+                    self._give_second(InstructionIndex(index), RESULTS[code])
                 index += 1
                 continue
             if action == actions.READ_TRAPPING and TAKEN[code] == 1:
@@ -157,8 +157,9 @@ class _Walk:
                 reads[-1] = index
                 index += 1
                 continue
+            here = InstructionIndex(index)
             if action == actions.LOCAL_SET or action == actions.LOCAL_TEE:
-                self._write_local(index, immediates[index], action)
+                self._write_local(here, LocalIndex(immediates[index]), action)
             elif action == actions.EFFECT:
                 stack.take(TAKEN[code])
                 stack.fence = index + 1
@@ -167,31 +168,31 @@ class _Walk:
             elif action == actions.CALL or action == actions.CALL_INDIRECT or action == actions.CALL_REF:
                 while next_site < len(sites) and sites[next_site] < index:
                     next_site += 1
-                self._call(index, action, is_site=next_site < len(sites) and sites[next_site] == index)
+                self._call(here, action, is_site=next_site < len(sites) and sites[next_site] == index)
             elif action == actions.GLOBAL_GET:
-                stack.push(index, index if self._types.is_mutable_global(index) else NO_READ, index)
+                stack.push(index, index if self._types.is_mutable_global(here) else NO_READ, index)
             elif action == actions.TRAPPING or action == actions.READ or action == actions.READ_TRAPPING:
-                self._read_or_trap(index, code, action)
+                self._read_or_trap(here, code, action)
             elif action == actions.DROP:
                 stack.take(1)
             elif action == actions.SELECT:
-                self._select(index)
+                self._select(here)
             elif action == actions.BR_IF:
-                self._branch_if(index)
+                self._branch_if(here)
             elif action == actions.CREATION:
-                stack.take(self._created_from(index, code))
+                stack.take(self._created_from(here, code))
                 stack.fence = index + 1
                 stack.push(index, NO_READ, index)
             elif action == actions.CONVERSION or action == actions.NON_NULL:
-                self._types.note_conversion(index, producers[-1])
+                self._types.note_conversion(here, producers[-1])
                 if action == actions.CONVERSION:
                     producers[-1] = index
                 else:
-                    self._read_or_trap(index, code, actions.TRAPPING)
+                    self._read_or_trap(here, code, actions.TRAPPING)
             elif action == actions.BR_ON:
-                self._branch_on(index, code)
+                self._branch_on(here, code)
             elif action != actions.NOP:
-                index = self._control.step(index, code, action)
+                index = self._control.step(here, code, action)
                 continue
             if len(producers) == stack.base:
                 stack.empty = index + 1
@@ -203,7 +204,7 @@ class _Walk:
 
     # Instructions.
 
-    def _give_second(self, index: int, types: tuple[int, ...]) -> None:
+    def _give_second(self, index: InstructionIndex, types: tuple[int, ...]) -> None:
         """Put the second value that an instruction gives on the stack.
 
         A landing point cannot stand between the two: they are not run again.
@@ -212,7 +213,7 @@ class _Walk:
         self._stack.push(index + SLOT, NO_READ, index)
         self._stack.fence = index + 1
 
-    def _write_local(self, index: int, local: int, action: int) -> None:
+    def _write_local(self, index: InstructionIndex, local: LocalIndex, action: int) -> None:
         stack = self._stack
         if stack.reads[-1] >= stack.fence or self._last_read.get(local, _NEVER) >= stack.empty:
             stack.fence = index + 1
@@ -223,9 +224,9 @@ class _Walk:
         else:
             stack.take(1)
 
-    def _read_or_trap(self, index: int, code: int, action: int) -> None:
+    def _read_or_trap(self, index: InstructionIndex, code: int, action: int) -> None:
         stack = self._stack
-        start = index
+        start: int = index
         for _ in range(TAKEN[code]):
             read = stack.reads[-1]
             if read >= stack.fence:
@@ -235,7 +236,7 @@ class _Walk:
         runs_again = action == actions.TRAPPING and not self._restores_nothing
         stack.push(index, NO_READ if runs_again else index, start)
 
-    def _select(self, index: int) -> None:
+    def _select(self, index: InstructionIndex) -> None:
         stack = self._stack
         read = max(stack.reads[-1], stack.reads[-2], stack.reads[-3])
         start = stack.starts[-3]
@@ -244,13 +245,13 @@ class _Walk:
         stack.take(3)
         stack.push(index, read, start)
 
-    def _branch_if(self, index: int) -> None:
+    def _branch_if(self, index: InstructionIndex) -> None:
         self._stack.take(1)
         types = self._carried(index, self._body.immediates[index])
         self._stack.take(len(types))
         self._go_on(index, types)
 
-    def _branch_on(self, index: int, code: int) -> None:
+    def _branch_on(self, index: InstructionIndex, code: int) -> None:
         label = self._body.immediates[index] if code < 0x100 else label_of_cast(self._module.data, self._body, index)
         carried = self._carried(index, label)
         producer = self._stack.producers[-1]
@@ -258,19 +259,19 @@ class _Walk:
         self._stack.take(len(carried) + (1 if code == op.BR_ON_NULL else 0))
         self._go_on(index, self._types.behind_branch_on(index, carried, producer))
 
-    def _carried(self, index: int, label: int) -> tuple[int, ...]:
+    def _carried(self, index: InstructionIndex, label: int) -> tuple[int, ...]:
         """Return the types that a branch to a label carries."""
         types = self._control.label_types(index, LabelDepth(label))
         return self._results if types is None else types
 
-    def _go_on(self, index: int, types: tuple[int, ...]) -> None:
+    def _go_on(self, index: InstructionIndex, types: tuple[int, ...]) -> None:
         """Go on behind a branch that is not taken, and gives these."""
         if types:
             self._types.note_branch(index, types)
             self._stack.push_results(index, len(types))
         self._stack.fence = index + 1
 
-    def _created_from(self, index: int, code: int) -> int:
+    def _created_from(self, index: InstructionIndex, code: int) -> int:
         """Return how many operands a struct or array is made from; raises MalformedModule."""
         if code == op.ARRAY_NEW_FIXED:
             return second_immediate(self._module.data, self._body, index)
@@ -281,7 +282,7 @@ class _Walk:
 
     # Calls.
 
-    def _call(self, index: int, action: int, *, is_site: bool) -> None:
+    def _call(self, index: InstructionIndex, action: int, *, is_site: bool) -> None:
         body = self._body
         stack = self._stack
         immediate = body.immediates[index]
@@ -305,7 +306,7 @@ class _Walk:
         if is_site:
             self._operands_behind.append(len(stack.producers) - stack.base)
 
-    def _place(self, index: int, taken: int, *, exact: bool) -> None:
+    def _place(self, index: InstructionIndex, taken: int, *, exact: bool) -> None:
         """Place the landing point of a call site that takes so many operands; if `exact`, the real ones in a rewind."""
         stack = self._stack
         reads = stack.reads

@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.body import Body
+from caesura.instrument.plan.plan import Moment
 from caesura.wasm import opcodes as op
-from caesura.wasm.indices import InstructionIndex
+from caesura.wasm.indices import InstructionIndex, SiteNumber
 
 FUNCTION: Final = 0
 LOOP: Final = 1
@@ -45,7 +46,7 @@ class Destinations:
     `numbers` has those of all sites in it.
     """
 
-    def __init__(self, sites: list[int], inner: list[int], numbers: range) -> None:
+    def __init__(self, sites: list[SiteNumber], inner: list[int], numbers: range) -> None:
         self.sites: Final = sites
         self.inner: Final = inner
         self.numbers: Final = numbers
@@ -83,7 +84,7 @@ class Layout:
     def __init__(
         self,
         regions: list[Region],
-        heads: dict[int, int],
+        heads: dict[Moment, int],
         landings: list[InstructionIndex],
         site_regions: list[int],
         numbers: list[int],
@@ -152,7 +153,7 @@ class _Builder:
         self._parents = [0]
         self._firsts = [0]
         self._openings: list[list[Opening]] = [[]]
-        self._sites: list[list[int]] = [[]]
+        self._sites: list[list[SiteNumber]] = [[]]
         self._inner: list[list[int]] = [[]]
         self._dispatching = [False]
         self._site_regions: list[int] = []
@@ -224,7 +225,7 @@ class _Builder:
         landings = self._landings
         regions = self._around(landings)
         for site in range(len(landings)):
-            self._sites[regions[site]].append(site)
+            self._sites[regions[site]].append(SiteNumber(site))
             self._open(regions[site], landings[site], LANDING, site)
         self._site_regions = regions
 
@@ -265,7 +266,7 @@ class _Builder:
         """Return the finished layout."""
         return Layout(
             [self._region(place) for place in range(len(self._heads))],
-            {self._heads[place]: place for place in range(1, len(self._heads))},
+            {Moment(self._heads[place]): place for place in range(1, len(self._heads))},
             self._landings,
             self._site_regions,
             self._numbers,

@@ -21,7 +21,7 @@ class Roles:
     wrappers: dict[FunctionIndex, FunctionIndex]
     tails: dict[FunctionIndex, FunctionIndex]
     entered: list[bool]
-    two_bodies: set[int]
+    two_bodies: set[FunctionIndex]
 
     def frameless(self) -> dict[FunctionIndex, FunctionIndex]:
         """Return all functions that need no frame, and the function that each calls."""

@@ -76,13 +76,13 @@ def select_two_bodies(
     options: Options,
     names: list[str],
     decoder: Decoder,
-) -> set[int]:
+) -> set[FunctionIndex]:
     """Return which functions get two bodies, by function index; what `roles` say of that is not looked at."""
     first = module.imported_functions
     mode = options.two_bodies
     if mode == "never" or (mode == "auto" and options.optimize == "size"):
         return set()
-    functions = range(first, first + len(graph.callees))
+    functions = [module.function_of(own) for own in module.own_functions()]
     framed = roles.framed()
     candidates = [function for function in functions if framed[function]]
     if mode == "all":
@@ -98,7 +98,7 @@ class _Interpreter(NamedTuple):
 
     minus_merges: int
     cost: int
-    function: int
+    function: FunctionIndex
 
 
 class _Busy(NamedTuple):
@@ -107,7 +107,7 @@ class _Busy(NamedTuple):
     kind: int
     rank: int
     cost: int
-    function: int
+    function: FunctionIndex
 
 
 class _Selection:
@@ -127,11 +127,11 @@ class _Selection:
                 self._callers[callee] += 1
         self._interpreters: list[_Interpreter] = []
         self._busy: list[_Busy] = []
-        self._for_speed: list[int] = []
+        self._for_speed: list[FunctionIndex] = []
         # From how many places interpreters call a function, by interpreter.
-        self._calls: dict[int, dict[int, int]] = {}
+        self._calls: dict[FunctionIndex, dict[FunctionIndex, int]] = {}
 
-    def choose(self, candidates: list[int]) -> set[int]:
+    def choose(self, candidates: list[FunctionIndex]) -> set[FunctionIndex]:
         for function in candidates:
             self._look_at(function)
         if self._optimize == "speed":
@@ -150,7 +150,7 @@ class _Selection:
         chosen.update(_within(others, budget)[0])
         return chosen
 
-    def _cost_of_single_bodies(self, candidates: list[int]) -> int:
+    def _cost_of_single_bodies(self, candidates: list[FunctionIndex]) -> int:
         """Return about how many bytes instrumenting takes without second bodies.
 
         Fitted to what it takes for SQLite, QuickJS and PHP: to 5%.
@@ -159,19 +159,19 @@ class _Selection:
         size = 0
         for function in candidates:
             size += self._size(function)
-            for callee in self._graph.callees[function - self._module.imported_functions]:
+            for callee in self._graph.callees[self._module.own_of(function)]:
                 if self._suspension.may_suspend(callee):
                     edges += 1
         return 27 * edges + 11 * size // 100
 
-    def _add_helpers(self, interpreters: set[int]) -> None:
+    def _add_helpers(self, interpreters: set[FunctionIndex]) -> None:
         """Count what these interpreters call as busy: first what merges most for its bytes and is called most."""
         places: dict[FunctionIndex, int] = {}
         for interpreter in interpreters:
             if 100 * self._size(interpreter) < _MAIN_SHARE * self._code:
                 continue
             for callee, count in self._calls[interpreter].items():
-                helper = FunctionIndex(callee)
+                helper = callee
                 while helper in self._frameless:
                     helper = self._frameless[helper]
                 if self._suspension.instrumented[helper]:
@@ -183,13 +183,13 @@ class _Selection:
                 merges = len(body.sites) * body.local_count
                 self._busy.append(_Busy(_HELPING, -1_000 * count * merges // cost, cost, helper))
 
-    def _size(self, function: int) -> int:
-        own = function - self._module.imported_functions
+    def _size(self, function: FunctionIndex) -> int:
+        own = self._module.own_of(function)
         return self._module.body_ends[own] - self._module.body_starts[own]
 
-    def _look_at(self, function: int) -> None:
+    def _look_at(self, function: FunctionIndex) -> None:
         """Put a function in the lists that it belongs to."""
-        own = function - self._module.imported_functions
+        own = self._module.own_of(function)
         size = self._size(function)
         callers = self._callers[function]
         has_switch = self._graph.largest_tables[own] >= MANY_TARGETS
@@ -231,20 +231,20 @@ class _Selection:
             return _SWITCHING
         return _CALLED if callers >= _MANY_CALLERS and self._optimize == "balanced" else _NOT_BUSY
 
-    def _decode(self, function: int) -> Body | None:
+    def _decode(self, function: FunctionIndex) -> Body | None:
         """Return a function's decoded body, or None for one that is refused, with its place, when it is rewritten."""
         try:
-            return self._decoder.look_at(FunctionIndex(function))
+            return self._decoder.look_at(function)
         except (MalformedModule, UnsupportedModule, IndexError, KeyError):
             return None
 
 
-def _calls(body: Body) -> dict[int, int]:
+def _calls(body: Body) -> dict[FunctionIndex, int]:
     """Return from how many call sites a function calls others by name."""
-    calls: dict[int, int] = {}
+    calls: dict[FunctionIndex, int] = {}
     for site in body.sites:
         if body.codes[site] == op.CALL:
-            callee = body.immediates[site]
+            callee = FunctionIndex(body.immediates[site])
             calls[callee] = calls.get(callee, 0) + 1
     return calls
 
@@ -258,11 +258,11 @@ def _estimated_cost(data: bytes, body: Body) -> int:
     return 48 + 19 * len(body.sites) // 2 + resumed + 6 * body.local_count
 
 
-def _within(costs: list[tuple[int, int]], budget: int) -> tuple[set[int], int]:
+def _within(costs: list[tuple[int, FunctionIndex]], budget: int) -> tuple[set[FunctionIndex], int]:
     """Return the functions, given as (cost, function), that fit into a budget, first come first served, and the rest
     of it.
     """
-    chosen: set[int] = set()
+    chosen: set[FunctionIndex] = set()
     for cost, function in costs:
         if cost <= budget and function not in chosen:
             budget -= cost

@@ -107,7 +107,7 @@ class Asserter:
         return self._left_out
 
     def _named_helper(self, function: FunctionIndex) -> int:
-        where = self._names.describe(function, function + self._shift)
+        where = self._names.describe(function, FunctionIndex(function + self._shift))
         return self._functions.add(
             f"asyncify_assert: suspended below {where}, which is not instrumented",
             (),

@@ -13,7 +13,7 @@ from caesura.instrument.write.normal_body import NormalBody
 from caesura.instrument.write.one_body import write_one_body
 from caesura.instrument.write.output import Output
 from caesura.instrument.write.resume_body import ResumeBody
-from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.indices import FunctionIndex, InstructionIndex
 from caesura.wasm.names import LOCAL_NAMES, NewNames
 from caesura.wasm.renumber import redirect_in_code
 from caesura.wasm.shortest import shorten_body
@@ -30,7 +30,7 @@ class BodyWriter:
         self,
         output: Output,
         entered: list[bool],
-        referring: set[int],
+        referring: set[FunctionIndex],
         names: FunctionNames,
         new_names: NewNames,
         *,
@@ -69,7 +69,7 @@ class BodyWriter:
         output = self._output
         function = planned.function
         not_unrolled = innermost_loops(planned.body)
-        untargeted: set[int] = set()
+        untargeted: set[InstructionIndex] = set()
         body = b""
         for _ in range(2):
             resume = ResumeBody(output, planned, handoff, frame_code, not_unrolled, untargeted)

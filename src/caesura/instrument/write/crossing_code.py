@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from caesura.analysis.actions import ACTIONS, LOCAL_TEE
 from caesura.instrument.frames.moving import FrameCode
-from caesura.instrument.plan.plan import SLOT
+from caesura.instrument.plan.plan import SLOT, Moment, Producer
 from caesura.instrument.planned_function import PlannedFunction
 from caesura.wasm import encoded as c
+from caesura.wasm.indices import InstructionIndex, LocalIndex
 from caesura.wasm.leb128 import encode_unsigned
 
 
@@ -28,15 +29,15 @@ class CrossingCode:
         self._several = planned.plan.crossing.several
         self._else_parameters = planned.plan.constructs.else_parameters
 
-    def get(self, local: int) -> None:
+    def get(self, local: LocalIndex) -> None:
         """Put the value of a local on the operand stack."""
         self._out.append(c.LOCAL_GET + encode_unsigned(local))
 
-    def set(self, local: int) -> None:
+    def set(self, local: LocalIndex) -> None:
         """Move the operand on top to a local."""
         self._out.append(c.LOCAL_SET + encode_unsigned(local))
 
-    def read_again(self, moment: int) -> None:
+    def read_again(self, moment: Moment) -> None:
         """Put operands back on the stack that crossed something until this moment."""
         if moment not in self._reads:
             return
@@ -48,19 +49,19 @@ class CrossingCode:
             code = self._data[body.positions[producer] : body.positions[producer + 1]]
             self._out.append(c.LOCAL_GET + code[1:] if ACTIONS[body.codes[producer]] == LOCAL_TEE else code)
 
-    def spill(self, index: int) -> None:
+    def spill(self, index: InstructionIndex) -> None:
         """Move the values that an instruction gave and that cross something to their temporaries."""
         temporaries = self._temporaries
         if index not in self._several:
-            self.set(self._frame.temporary(temporaries[index]))
+            self.set(self._frame.temporary(temporaries[Producer(index)]))
             return
         types = self._several[index]
         lowest = 0
-        while index + lowest * SLOT not in temporaries:
+        while Producer(index + lowest * SLOT) not in temporaries:
             lowest += 1
-        staying: list[int] = []
+        staying: list[LocalIndex] = []
         for slot in range(len(types) - 1, lowest - 1, -1):
-            producer = index + slot * SLOT
+            producer = Producer(index + slot * SLOT)
             if producer in temporaries:
                 self.set(self._frame.temporary(temporaries[producer]))
             else:
@@ -69,16 +70,16 @@ class CrossingCode:
         for place in range(len(staying) - 1, -1, -1):
             self.get(staying[place])
 
-    def take_in_parameters(self, region: int) -> None:
+    def take_in_parameters(self, region: InstructionIndex) -> None:
         """Move the parameters of a region, which is given by the instruction that opens it, to their temporaries."""
         slot = 0
-        while region + slot * SLOT in self._temporaries:
+        while Producer(region + slot * SLOT) in self._temporaries:
             slot += 1
         while slot > 0:
             slot -= 1
-            self.set(self._frame.temporary(self._temporaries[region + slot * SLOT]))
+            self.set(self._frame.temporary(self._temporaries[Producer(region + slot * SLOT)]))
 
-    def read_else_parameters(self, index: int) -> None:
+    def read_else_parameters(self, index: InstructionIndex) -> None:
         """Put the parameters of an `if` on the stack for the arm that begins with an `else`."""
         for producer in self._else_parameters.get(index, []):
             self.get(self._frame.temporary(self._temporaries[producer]))

@@ -22,6 +22,7 @@ from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.head_labels import HeadLabels
 from caesura.instrument.write.output import Output
 from caesura.wasm import encoded as c
+from caesura.wasm.indices import LabelDepth
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.pieces import join_pieces
 from caesura.wasm.types import I32
@@ -33,6 +34,9 @@ _LARGE_REGION: Final = 8
 # A table begins at number 0, or the region's least number is subtracted first: up to this least number, entries for the
 # numbers before it are shorter.
 _PADDING: Final = 3
+
+# The label that is open last.
+_INNERMOST: Final = LabelDepth(0)
 
 # Instead of a label by which to leave: nobody enters the function while the guest unwinds, so it need not leave.
 NEVER: Final = -1
@@ -152,7 +156,7 @@ class Dispatcher:
             return
         has_else = self.open_arm(region, condition)
         out.append(arm)
-        groups = self.heads.groups(region, 0)
+        groups = self.heads.groups(region, _INNERMOST)
         if len(groups) > 1 and groups[-1][1] > _LARGE_REGION:
             target, count = groups.pop()
             bound = c.CONST_I32 + encode_signed(region.destinations.numbers.stop - count)
@@ -174,7 +178,7 @@ class Dispatcher:
         """Write the head of a region with one place to land at, and nothing to do on the way there."""
         labels = self._labels
         self.heads.open(region)
-        target = self.heads.groups(region, 0)[0][0]
+        target = self.heads.groups(region, _INNERMOST)[0][0]
         if target > 0:
             labels.out.append(condition + c.BR_IF + encode_unsigned(target))
         else:
@@ -185,19 +189,19 @@ class Dispatcher:
         if self._sees_by_number and region.kind != FUNCTION and self._frame.has_site_local:
             self._labels.out.append(c.CONST_I32 + b"\0" + c.LOCAL_SET + self._site)
 
-    def targets(self, region: Region, head: int) -> list[int]:
+    def targets(self, region: Region, head: LabelDepth) -> list[LabelDepth]:
         """Return the label index for each site number of a region, `head` for what lands at its head."""
         return _expand(self.heads.groups(region, head))
 
 
-def _expand(groups: list[tuple[int, int]]) -> list[int]:
-    targets: list[int] = []
+def _expand(groups: list[tuple[LabelDepth, int]]) -> list[LabelDepth]:
+    targets: list[LabelDepth] = []
     for target, count in groups:
         targets += [target] * count
     return targets
 
 
-def br_table(added: AddedLocals, targets: list[int], default: int, most: int = MAXIMUM_TABLE) -> bytes:
+def br_table(added: AddedLocals, targets: list[LabelDepth], default: LabelDepth, most: int = MAXIMUM_TABLE) -> bytes:
     """Return the code that branches by the number on the stack, without entries at its end that are the default anyway.
 
     Where a table would have more than `most` entries there are several; the number is kept in a new local then.
@@ -209,12 +213,12 @@ def br_table(added: AddedLocals, targets: list[int], default: int, most: int = M
         return _table(targets[:count], default)
     number = encode_unsigned(added.scratch(I32))
     bound = c.CONST_I32 + encode_signed(most)
-    first = [target + 1 for target in targets[:most]]
+    first = [LabelDepth(target + 1) for target in targets[:most]]
     code = c.LOCAL_TEE + number + bound + c.I32_LT_U + c.IF_EMPTY + c.LOCAL_GET + number
-    code += _table(first, default + 1) + c.END + c.LOCAL_GET + number + bound + c.I32_SUB
+    code += _table(first, LabelDepth(default + 1)) + c.END + c.LOCAL_GET + number + bound + c.I32_SUB
     return code + br_table(added, targets[most:], default, most)
 
 
-def _table(targets: list[int], default: int) -> bytes:
+def _table(targets: list[LabelDepth], default: LabelDepth) -> bytes:
     table = join_pieces([encode_unsigned(target) for target in targets])
     return c.BR_TABLE + encode_unsigned(len(targets)) + table + encode_unsigned(default)

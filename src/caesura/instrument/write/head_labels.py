@@ -17,6 +17,7 @@ from caesura.instrument.write.output import Output
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
+from caesura.wasm.indices import InstructionIndex, LabelDepth
 from caesura.wasm.leb128 import encode_signed
 from caesura.wasm.types import encode_value_type
 
@@ -33,16 +34,16 @@ class HeadLabels:
     """
 
     def __init__(
-        self, output: Output, planned: PlannedFunction, layout: Layout, labels: Labels, elided: set[int]
+        self, output: Output, planned: PlannedFunction, layout: Layout, labels: Labels, elided: set[InstructionIndex]
     ) -> None:
         self.layout: Final = layout
         self.labels: Final = labels
         self.elided: Final = elided
         self.sites: Final[list[int]] = [AT_HEAD] * len(layout.landings)
         self.regions: Final[list[int]] = [AT_HEAD] * len(layout.regions)
-        self.blocks: Final[dict[int, int]] = {}
-        self.elses: Final[dict[int, int]] = {}
-        self.sharing: Final[set[int]] = set()
+        self.blocks: Final[dict[InstructionIndex, int]] = {}
+        self.elses: Final[dict[InstructionIndex, int]] = {}
+        self.sharing: Final[set[InstructionIndex]] = set()
         self._module = output.module
         self._types = output.functions.types
         self._body = planned.body
@@ -59,18 +60,19 @@ class HeadLabels:
         last = _NONE
         last_moment = _NONE
         for moment, kind, what in region.openings:
-            if kind == BLOCK and what in self.elided:
-                continue
             if kind == BLOCK:
-                is_plain = self.is_plain(what)
+                block = InstructionIndex(what)
+                if block in self.elided:
+                    continue
+                is_plain = self.is_plain(block)
                 if is_plain and last != _NONE and last_moment - moment <= 2:
-                    self.blocks[what] = last
-                    self.sharing.add(what)
+                    self.blocks[block] = last
+                    self.sharing.add(block)
                 else:
-                    self.blocks[what] = labels.begin(c.BLOCK + self.result_type(what))
-                    last = self.blocks[what] if is_plain else _NONE
+                    self.blocks[block] = labels.begin(c.BLOCK + self.result_type(block))
+                    last = self.blocks[block] if is_plain else _NONE
             elif kind == ELSE_ARM:
-                self.elses[what] = labels.begin(c.BLOCK_EMPTY)
+                self.elses[InstructionIndex(what)] = labels.begin(c.BLOCK_EMPTY)
                 last = _NONE
             elif kind == LANDING:
                 last = self.sites[what] = labels.begin(c.BLOCK_EMPTY)
@@ -78,14 +80,14 @@ class HeadLabels:
                 last = self.regions[what] = labels.begin(c.BLOCK_EMPTY)
             last_moment = moment
 
-    def is_plain(self, construct: int) -> bool:
+    def is_plain(self, construct: InstructionIndex) -> bool:
         """Tell whether a construct is a block or if with nothing on the stack, nor put there, at its end."""
         body = self._body
         if body.codes[construct] == op.LOOP or 2 * body.ends[construct] + 1 in self._reads:
             return False
         return not block_types(self._module, body.immediates[construct], body.positions[construct] + 1)[1]
 
-    def result_type(self, construct: int) -> bytes:
+    def result_type(self, construct: InstructionIndex) -> bytes:
         """Return the block type with a construct's results and without its parameters."""
         body = self._body
         offset = body.positions[construct] + 1
@@ -102,7 +104,7 @@ class HeadLabels:
             return encode_value_type(results[0])
         return encode_signed(self._types.index_of((), results))
 
-    def is_opened_at_head(self, construct: int) -> bool:
+    def is_opened_at_head(self, construct: InstructionIndex) -> bool:
         """Tell whether the label of a construct is opened at the head of its region, or left out there."""
         return construct in self.blocks or construct in self.elided
 
@@ -116,13 +118,13 @@ class HeadLabels:
                 return True
         return False
 
-    def groups(self, region: Region, head: int) -> list[tuple[int, int]]:
+    def groups(self, region: Region, head: LabelDepth) -> list[tuple[LabelDepth, int]]:
         """Return (label index, how many site numbers) for each own site and each inner region, in number order.
 
         `head` is the label index for what lands at the region's head.
         """
         labels = self.labels
-        groups: list[tuple[int, int]] = []
+        groups: list[tuple[LabelDepth, int]] = []
         for site in region.destinations.sites:
             height = self.sites[site]
             groups.append((head if height == AT_HEAD else labels.depth(height), 1))

@@ -10,6 +10,7 @@ from typing import Final
 
 from caesura.errors import InternalError
 from caesura.wasm.encoded import BR, DROP, END, IF
+from caesura.wasm.indices import LabelDepth
 from caesura.wasm.leb128 import encode_unsigned
 
 # In place of the height of a label where none is needed: for a landing point that stands at the head of its region, and
@@ -95,10 +96,10 @@ class Labels:
         if self.innermost() <= self._drop_label:
             self._drop = NO_DROP
 
-    def depth(self, height: int) -> int:
+    def depth(self, height: int) -> LabelDepth:
         """Return the label index that a branch from here to a label takes."""
         self._targeted[height] = True
-        return len(self._targeted) - 1 - height
+        return LabelDepth(len(self._targeted) - 1 - height)
 
     def branch(self, opcode: bytes, height: int) -> None:
         """Write a branch to a label."""

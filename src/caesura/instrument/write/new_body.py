@@ -11,6 +11,7 @@ from typing import Final
 
 from caesura.analysis.actions import ACTIONS, LOCAL_TEE
 from caesura.instrument.frames.moving import FrameCode
+from caesura.instrument.plan.plan import Moment
 from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write import control_kinds
 from caesura.instrument.write.control_kinds import CONTROLS
@@ -25,7 +26,7 @@ from caesura.instrument.write.unwinding import Unwinding
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
-from caesura.wasm.indices import InstructionIndex, SiteNumber
+from caesura.wasm.indices import InstructionIndex, LabelDepth, SiteNumber
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.pieces import join_pieces
 
@@ -45,7 +46,7 @@ class NewBody:
         frame_code: FrameCode,
         dispatcher: Dispatcher,
         unwinding: Unwinding,
-        not_unrolled: set[int],
+        not_unrolled: set[InstructionIndex],
     ) -> None:
         heads = dispatcher.heads
         labels = heads.labels
@@ -68,18 +69,18 @@ class NewBody:
         self._marks = mark_instructions(planned, heads.layout)
         self._open_constructs = OpenConstructs(output.module.data, labels)
         # Blocks that are not written, since they end where a landing point does, which branches to them go to.
-        self._ending_at_landings: set[int] = set()
+        self._ending_at_landings: set[InstructionIndex] = set()
         # The call site that is written next.
         self._next_site = 0
-        self._site_of_landing: dict[int, int] = {
-            self._layout.landings[site]: site for site in range(len(self._layout.landings))
+        self._site_of_landing: dict[InstructionIndex, SiteNumber] = {
+            self._layout.landings[site]: SiteNumber(site) for site in range(len(self._layout.landings))
         }
         self._copied = 0
         # Whether control can reach the place that is being written.
         self._live = True
         self._not_unrolled = not_unrolled
         # Blocks opened at region heads that turned out to have nothing that branches to them.
-        self.untargeted: set[int] = set()
+        self.untargeted: set[InstructionIndex] = set()
 
     def _code_and_tail(self, leave: int) -> bytes:
         """Write the code behind the prologue and what follows it; return the encoded body.
@@ -108,7 +109,7 @@ class NewBody:
         marked = self._marks
         last = len(self._body.codes) - 1  # the final end
         self._copied = positions[0]
-        index = 0
+        index = InstructionIndex(0)
         while index < last:
             mark = marked[index]
             if not self._live and (mark & LANDING == 0 or not self._lands_at(index)):
@@ -117,10 +118,11 @@ class NewBody:
                     index = following
                     self._copied = positions[index]
                     continue
-            index += 1
+            written = index
+            index = InstructionIndex(index + 1)
             if not mark:
                 continue
-            self._write(index - 1, mark)
+            self._write(written, mark)
             if mark & LEAVING:
                 self._flush(positions[index])
                 self._labels.leave()
@@ -129,23 +131,23 @@ class NewBody:
                 self._live = False
         self._flush(positions[last])
 
-    def _lands_at(self, index: int) -> bool:
+    def _lands_at(self, index: InstructionIndex) -> bool:
         """Tell whether a landing point or a group stands before an instruction."""
-        return index in self._site_of_landing or 2 * index in self._layout.heads
+        return index in self._site_of_landing or Moment(2 * index) in self._layout.heads
 
-    def _skip_dead(self, index: int, mark: int) -> int:
+    def _skip_dead(self, index: InstructionIndex, mark: int) -> InstructionIndex:
         """Return the next instruction to look at where control cannot reach this one, which may be this one."""
         if mark & CONTROL == 0:
-            return index + 1
+            return InstructionIndex(index + 1)
         control = CONTROLS[self._body.codes[index]]
         if control == control_kinds.OPENING:
-            head = 2 * index + 1
+            head = Moment(2 * index + 1)
             if self._heads.is_opened_at_head(index) or (
                 head in self._layout.heads and self._layout.regions[self._layout.heads[head]].destinations.numbers
             ):
                 return index
-            return self._body.ends[index] + 1
-        return index if control in _ENDS_AN_ARM else index + 1
+            return InstructionIndex(self._body.ends[index] + 1)
+        return index if control in _ENDS_AN_ARM else InstructionIndex(index + 1)
 
     def _flush(self, position: int) -> None:
         """Copy the code up to a position."""
@@ -153,7 +155,7 @@ class NewBody:
             self._out.append(self._data[self._copied : position])
         self._copied = position
 
-    def _write(self, index: int, mark: int) -> None:
+    def _write(self, index: InstructionIndex, mark: int) -> None:
         positions = self._body.positions
         if mark & LANDING:
             self._flush(positions[index])
@@ -179,7 +181,7 @@ class NewBody:
             self._flush(positions[index + 1])
             self._operands.spill(index)
         if mark & CONTROL:
-            self._operands.read_again(2 * index + 1)
+            self._operands.read_again(Moment(2 * index + 1))
 
     # Call sites.
 
@@ -189,10 +191,11 @@ class NewBody:
             self._next_site += 1  # its call is in code that is left out
         return SiteNumber(self._next_site)
 
-    def _land(self, index: int) -> None:
+    def _land(self, index: InstructionIndex) -> None:
         """Write the landing point that stands before an instruction."""
-        if 2 * index in self._layout.heads:
-            group = self._layout.heads[2 * index]
+        before = Moment(2 * index)
+        if before in self._layout.heads:
+            group = self._layout.heads[before]
             self._labels.close(self._heads.regions[group])
             self._live = True
             self._dispatcher.enter(group)
@@ -201,9 +204,9 @@ class NewBody:
             self._labels.close(self._heads.sites[site])
             self._dispatcher.forget_number(self._layout.regions[self._layout.site_regions[site]])
             self._live = True
-        self._operands.read_again(2 * index)
+        self._operands.read_again(before)
 
-    def _call(self, index: int) -> None:
+    def _call(self, index: InstructionIndex) -> None:
         """Write the call of a call site; an import that may suspend is called through its thunk."""
         body = self._body
         if body.codes[index] == op.CALL and body.immediates[index] in self._import_thunks:
@@ -215,7 +218,7 @@ class NewBody:
 
     # Control instructions.
 
-    def _control(self, index: int) -> None:
+    def _control(self, index: InstructionIndex) -> None:
         """Write a control instruction; its label indices are those of the new code."""
         positions = self._body.positions
         control = CONTROLS[self._body.codes[index]]
@@ -227,7 +230,7 @@ class NewBody:
             self._end()
         elif control == control_kinds.BRANCH:
             opcode = self._data[positions[index] : positions[index] + 1]
-            self._labels.branch(opcode, self._open_constructs.height(self._body.immediates[index]))
+            self._labels.branch(opcode, self._open_constructs.height(LabelDepth(self._body.immediates[index])))
         elif control == control_kinds.ELSE:
             self._else(index)
         elif control == control_kinds.TABLE:
@@ -241,7 +244,7 @@ class NewBody:
             self._open_constructs.end()
             self._labels.end_by_delegate()
             self._live = True
-            self._labels.branch(c.DELEGATE, self._open_constructs.height(self._body.immediates[index]))
+            self._labels.branch(c.DELEGATE, self._open_constructs.height(LabelDepth(self._body.immediates[index])))
         else:
             self._out.append(self._open_constructs.cast(positions[index], positions[index + 1]))
 
@@ -269,7 +272,7 @@ class NewBody:
         """Write a return, the results being on the stack."""
         self._out.append(c.RETURN)
 
-    def _open(self, index: int) -> None:
+    def _open(self, index: InstructionIndex) -> None:
         body = self._body
         labels = self._labels
         if self._heads.is_opened_at_head(index):
@@ -281,12 +284,12 @@ class NewBody:
             self._ending_at_landings.add(index)
             self._open_constructs.open(index, landing, AT_HEAD)
             return
-        region = self._layout.heads.get(2 * index + 1)
+        region = self._layout.heads.get(Moment(2 * index + 1))
         if region is not None:
             labels.close(self._heads.regions[region])
             self._live = True
         if index in self._regions:
-            self._operands.read_again(2 * index)
+            self._operands.read_again(Moment(2 * index))
         height = labels.begin(self._construct_start(index))
         self._open_constructs.open(index, height, height)
         if index in self._not_unrolled:
@@ -296,21 +299,21 @@ class NewBody:
         if region is not None:
             self._enter_region(index, region)
 
-    def _landing_behind(self, index: int) -> int:
+    def _landing_behind(self, index: InstructionIndex) -> int:
         """Return the label of the landing point just behind a block that can do with this label, AT_HEAD else."""
         body = self._body
         if body.codes[index] != op.BLOCK or index in body.with_sites:
             return AT_HEAD
-        site = self._site_of_landing.get(body.ends[index] + 1)
+        site = self._site_of_landing.get(InstructionIndex(body.ends[index] + 1))
         if site is None or not self._heads.is_plain(index):
             return AT_HEAD
         return self._heads.sites[site]
 
-    def _enter_region(self, index: int, region: int) -> None:
+    def _enter_region(self, index: InstructionIndex, region: int) -> None:
         """Write the head of a region behind its opening instruction."""
         self._dispatcher.enter(region)
 
-    def _open_hoisted(self, index: int) -> None:
+    def _open_hoisted(self, index: InstructionIndex) -> None:
         """Write the start of a block or if whose label was opened at the region's head."""
         if not self._live:
             self._copied = self._body.positions[index + 1]
@@ -321,7 +324,7 @@ class NewBody:
         height = self._heads.blocks.get(index, AT_HEAD)
         self._open_constructs.open(index, height, height)
 
-    def _construct_start(self, index: int) -> bytes:
+    def _construct_start(self, index: InstructionIndex) -> bytes:
         """Return the opcode, block type and catch clauses of a construct that stays where it is."""
         body = self._body
         position = body.positions[index] + 1
@@ -333,7 +336,7 @@ class NewBody:
             start += self._open_constructs.catches(after)
         return start
 
-    def _branch_over(self, index: int) -> None:
+    def _branch_over(self, index: InstructionIndex) -> None:
         """Write an `if` whose label was opened at the region's head: a branch around the then arm."""
         positions = self._body.positions
         before = index - 1
@@ -348,7 +351,7 @@ class NewBody:
         heads = self._heads
         self._labels.branch(c.BR_IF, heads.elses[index] if index in heads.elses else heads.blocks[index])
 
-    def _else(self, index: int) -> None:
+    def _else(self, index: InstructionIndex) -> None:
         construct = self._open_constructs.innermost()
         labels = self._labels
         heads = self._heads

@@ -13,6 +13,7 @@ from caesura.instrument.write.new_body import NewBody
 from caesura.instrument.write.output import Output
 from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
 from caesura.wasm import encoded as c
+from caesura.wasm.indices import InstructionIndex
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 
 
@@ -25,7 +26,7 @@ class NormalBody(NewBody):
         planned: PlannedFunction,
         handoff: Handoff,
         frame_code: FrameCode,
-        not_unrolled: set[int],
+        not_unrolled: set[InstructionIndex],
     ) -> None:
         labels = Labels()
         heads = HeadLabels(output, planned, handoff.layout, labels, set())
@@ -84,7 +85,7 @@ class NormalBody(NewBody):
             targets = self._dispatcher.targets(self._layout.regions[0], labels.depth(head))
             out.append(c.BR + encode_unsigned(targets[number - 1]))
 
-    def _enter_region(self, index: int, region: int) -> None:
+    def _enter_region(self, index: InstructionIndex, region: int) -> None:
         super()._enter_region(index, region)
         for local in self._killed.get(index, []):
             self._out.append(c.zero(self._frame.type_of(self._body, local)))

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.instrument.write.labels import OWN_LABEL, Labels
+from caesura.wasm.indices import InstructionIndex, LabelDepth
 from caesura.wasm.leb128 import encode_unsigned, read_u32
 
 # In place of the instruction that opens the function body: there is none.
-_BODY: Final = -1
+_BODY: Final = InstructionIndex(-1)
 
 
 class OpenConstructs:
@@ -26,7 +27,7 @@ class OpenConstructs:
     def __init__(self, data: bytes, labels: Labels) -> None:
         self._data = data
         self._labels = labels
-        self._starts: list[int] = [_BODY]
+        self._starts: list[InstructionIndex] = [_BODY]
         self._heights: list[int] = [OWN_LABEL]
         self._closing: list[int] = [OWN_LABEL]
 
@@ -34,13 +35,13 @@ class OpenConstructs:
         """Let branches to the label of the original's body go to a label of this height."""
         self._heights[0] = height
 
-    def open(self, start: int, height: int, closing: int) -> None:
+    def open(self, start: InstructionIndex, height: int, closing: int) -> None:
         """Open a construct inside of the innermost one."""
         self._starts.append(start)
         self._heights.append(height)
         self._closing.append(closing)
 
-    def innermost(self) -> int:
+    def innermost(self) -> InstructionIndex:
         """Return the instruction that opens the innermost construct."""
         return self._starts[-1]
 
@@ -48,13 +49,13 @@ class OpenConstructs:
         """Return the height of the label that the end of the innermost construct closes."""
         return self._closing[-1]
 
-    def end(self) -> int:
+    def end(self) -> InstructionIndex:
         """Leave the innermost construct; return the instruction that opened it."""
         self._heights.pop()
         self._closing.pop()
         return self._starts.pop()
 
-    def height(self, depth: int) -> int:
+    def height(self, depth: LabelDepth) -> int:
         """Return the height of the label that the original names by a depth."""
         return self._heights[-1 - depth]
 

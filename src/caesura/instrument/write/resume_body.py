@@ -17,6 +17,7 @@ from caesura.instrument.write.new_body import NewBody
 from caesura.instrument.write.output import Output
 from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
 from caesura.wasm import encoded as c
+from caesura.wasm.indices import InstructionIndex
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 
 # What it returns: the function finished, it is unwinding again, or (from here on) it hands over.
@@ -38,8 +39,8 @@ class ResumeBody(NewBody):
         planned: PlannedFunction,
         handoff: Handoff,
         frame_code: FrameCode,
-        not_unrolled: set[int],
-        elided: set[int],
+        not_unrolled: set[InstructionIndex],
+        elided: set[InstructionIndex],
     ) -> None:
         labels = Labels()
         heads = HeadLabels(output, planned, planned.frame.layout, labels, elided)
@@ -54,7 +55,7 @@ class ResumeBody(NewBody):
         self._handoff = handoff
         self._params = output.module.function_type(planned.function).params
         # The label where it leaves instead of entering a hand-off loop.
-        self._exits: dict[int, int] = {}
+        self._exits: dict[InstructionIndex, int] = {}
 
     def write(self) -> bytes:
         """Return the encoded body of a function without parameters that returns an i32.
@@ -104,7 +105,7 @@ class ResumeBody(NewBody):
     def _return(self) -> None:
         self._labels.branch(c.BR, self._open_constructs.height_of_body())
 
-    def _open_hoisted(self, index: int) -> None:
+    def _open_hoisted(self, index: InstructionIndex) -> None:
         if index not in self._exits:
             super()._open_hoisted(index)
             return
