@@ -54,9 +54,10 @@ EXCEPTION: Final = 64
 HOSTS: Final = 256
 SLOT: Final = 16
 
-# Where the structure {current, end} lies in each instance's own memory for frames, and where the frames begin.
+# The memory for frames: its size in pages, where the structure {current, end} lies in it, and where frames begin.
+PAGES: Final = 256
 HEADER: Final = 16
-FRAMES: Final = 32
+FIRST_FRAME: Final = 32
 
 RUNTIME: Final = f"""(module
   (import "host" "identify" (func $identify (param externref) (result i32)))
@@ -66,6 +67,7 @@ RUNTIME: Final = f"""(module
   (global $next (export "next") (mut i32) (i32.const -1))
   (global $suspensions (export "suspensions") (mut i64) (i64.const 0))
   (memory (export "record") 1)
+  (memory (export "frames") {PAGES})
   (table (export "hosts") {HOSTS} externref)
   (func (export "start")
     (global.set $points (i32.const 0))

@@ -3,7 +3,7 @@
 A script is run in variants. `ORIGINAL` shows what the engine makes of the script, so that what it lacks is not taken
 for a fault of the transformation. In `INSTRUMENTED` every function may suspend, and none does. In those with points
 (see `points`) every action is suspended and resumed many times. All instances of a script share the ABI's two globals,
-so that a suspension unwinds through all of them as one stack; each keeps its frames in a memory of its own.
+so that a suspension unwinds through all of them as one stack, whose frames lie in a memory that they share.
 
 Actions are carried out by modules that `driver` makes. What is asserted about modules that are not valid is left out:
 none of it is for a module that could be instrumented.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,18 +22,17 @@ from typing import Any, Final
 
 import wasmtime
 
-from caesura.abi import ASYNCIFY_MEMORY, DATA_GLOBAL, GLOBALS_MODULE, STATE_GLOBAL
+from caesura.abi import DATA_GLOBAL, GLOBALS_MODULE, STATE_GLOBAL
 from caesura.errors import CaesuraError
 from caesura.instrument.api import instrument
 from caesura.options import Options
 from caesura.wasm.module import Module
-from tests.spec.driver import FRAMES, HEADER, HOSTS, RUNTIME, SLOT, Action, driver, is_possible
-from tests.spec.points import POINTS_MODULE, with_points
+from tests.spec.driver import FIRST_FRAME, HEADER, HOSTS, PAGES, RUNTIME, SLOT, Action, driver, is_possible
+from tests.spec.points import FRAMES, POINTS_MODULE, with_points
 from tests.spec.reading import Node, Script, in_ascii, name, string
 from tests.spec.values import Constants
 
 PAGE: Final = 65536
-PAGES_FOR_FRAMES: Final = 256
 
 _SPECTEST: Final = """(module
   (func (export "print")) (func (export "print_i32") (param i32)) (func (export "print_i64") (param i64))
@@ -60,10 +60,10 @@ class Variant:
     points: bool = False
 
 
-_SHARED: Final = Options(import_globals=True, in_secondary_memory=True, secondary_memory_size=PAGES_FOR_FRAMES)
+_SHARED: Final = Options(import_globals=True, memory=FRAMES)
 
 ORIGINAL: Final = Variant("as they are")
-INSTRUMENTED: Final = Variant("instrumented", replace(_SHARED, add_list=("*",)))
+INSTRUMENTED: Final = Variant("instrumented", Options(add_list=("*",), in_secondary_memory=True))
 SUSPENDED: Final = Variant("suspended", _SHARED, points=True)
 RESUMED: Final = Variant("suspended, two bodies", replace(_SHARED, two_bodies="all"), points=True)
 
@@ -120,7 +120,6 @@ class _Run:
         self._definitions: dict[bytes, bytes] = {}
         self._instances: dict[bytes, _Instance] = {}
         self._registered: dict[str, Mapping[str, Any]] = {}
-        self._memories: list[wasmtime.Memory] = []
         self._per_line: Counter[int] = Counter()
         self._runtime = self._start_runtime()
         self._registered["spectest"] = self._instantiate(_compiled(_SPECTEST), [])
@@ -134,6 +133,7 @@ class _Run:
         runtime = self._instantiate(_compiled(RUNTIME), [identify])
         for number in range(HOSTS):
             runtime["hosts"].set(self._store, number, number)
+        self._reset(runtime)
         return runtime
 
     def _instantiate(self, module: wasmtime.Module, imports: list[Any]) -> Mapping[str, Any]:
@@ -222,11 +222,7 @@ class _Run:
         return bytes(wasmtime.wat2wasm(in_ascii(source)))
 
     def _make(self, command: Node, binary: bytes, actions: list[Node]) -> _Instance:
-        exports = self._link(self._prepared(command, binary))
-        if ASYNCIFY_MEMORY in exports:
-            self._memories.append(exports[ASYNCIFY_MEMORY])
-            self._reset_frames(exports[ASYNCIFY_MEMORY])
-        instance = _Instance(Module(binary), exports, actions)
+        instance = _Instance(Module(binary), self._link(self._prepared(command, binary)), actions)
         if actions:
             self._make_driver(instance)
         return instance
@@ -239,7 +235,7 @@ class _Run:
         if options is None:
             return binary
         try:
-            return instrument(with_points(binary) if self._variant.points else binary, options).module
+            return instrument(with_points(binary, PAGES) if self._variant.points else binary, options).module
         except CaesuraError as error:
             self._result.refused.append((self._script.line(command), f"{type(error).__name__}: {error}"))
             return binary
@@ -289,21 +285,17 @@ class _Run:
         try:
             instance.driver[str(instance.places[id(node)])](self._store)
         except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
-            self._reset()
+            self._reset(self._runtime)
             return b"", _ending(error)
         finally:
             self._runtime["next"].set_value(self._store, -1)
         record = self._runtime["record"]
         return ctypes.string_at(record.data_ptr(self._store), 64 * SLOT), ""
 
-    def _reset(self) -> None:
-        self._runtime["state"].set_value(self._store, 0)
-        for memory in self._memories:
-            self._reset_frames(memory)
-
-    def _reset_frames(self, memory: wasmtime.Memory) -> None:
-        end = memory.data_len(self._store)
-        memory.write(self._store, FRAMES.to_bytes(4, "little") + end.to_bytes(4, "little"), HEADER)
+    def _reset(self, runtime: Mapping[str, Any]) -> None:
+        runtime["state"].set_value(self._store, 0)
+        header = struct.pack("<II", FIRST_FRAME, PAGES * PAGE)
+        runtime[FRAMES].write(self._store, header, HEADER)
 
     def _assert(self, command: Node) -> str:
         values, trouble = self._act(command.items[1])
