@@ -46,6 +46,18 @@ def test_summary_of_one_function(tmp_path: Path) -> None:
     assert done.err.startswith("caesura: 0 of 1 function instrumented, 0 call sites, ")
 
 
+def test_a_component(tmp_path: Path) -> None:
+    core = '(core module (import "env" "f" (func $f)) (memory (export "memory") 1) (func $one call $f))'
+    (tmp_path / "in.wat").write_text(f"(component {core})")
+    options = ["instrument", "in.wat", "--memory", "memory", "-o"]
+    done = caesura_command(*options, "out.wasm", folder=tmp_path)
+    assert done.err.startswith("caesura: 1 of 1 function instrumented, 1 call site, ")
+    assert (tmp_path / "out.wasm").read_bytes()[:8] == b"\0asm\x0d\0\x01\0"
+    done = caesura_command(*options, "out.wat", folder=tmp_path)
+    assert done.code == 1 and "a component cannot be written as text" in done.err
+    assert not (tmp_path / "out.wat").exists()
+
+
 ONE_MEMORY = '(module (import "env" "f" (func)) (memory {} 1))'
 TWO_MEMORIES = '(module (import "env" "f" (func)) (memory (export "a") 1) (memory {} 1))'
 

@@ -31,6 +31,15 @@ _MOST_HINTS: Final = 5
 _MOST_COMPARED: Final = 1000
 _SHOWN: Final = 3
 
+# How warnings about entries begin, and what may follow.
+_REMOVE_LIST: Final = "Asyncify removelist"
+_ADD_LIST: Final = "Asyncify addlist"
+_ONLY_LIST: Final = "Asyncify onlylist"
+_TWO_BODIES_LIST: Final = "two-bodies list"
+_IMPORT_LIST: Final = "import list"
+_HEADS: Final = (_REMOVE_LIST, _ADD_LIST, _ONLY_LIST, _TWO_BODIES_LIST, _IMPORT_LIST)
+_HINT_START: Final = " (did you mean "
+
 _BLANKS: Final = " \t\r\n\v\f\0"
 
 
@@ -202,9 +211,9 @@ def resolve_lists(options: Options, imports: list[str], names: list[str], warnin
             result.add[function] = added
             result.only[function] = only.match(name)
     missing = _resolve_imports(options, imports, result)
-    missing.extend([_nothing_matches("Asyncify removelist", entry) for entry in remove.unmatched()])
-    missing.extend([_nothing_matches("Asyncify addlist", entry) for entry in add.unmatched()])
-    missing.extend([_nothing_matches("Asyncify onlylist", entry) for entry in only.unmatched()])
+    missing.extend([_nothing_matches(_REMOVE_LIST, entry) for entry in remove.unmatched()])
+    missing.extend([_nothing_matches(_ADD_LIST, entry) for entry in add.unmatched()])
+    missing.extend([_nothing_matches(_ONLY_LIST, entry) for entry in only.unmatched()])
     missing.extend(_unmatched_second_bodies(options, names[len(imports) :]))
     if missing and options.strict:
         more = f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else ""
@@ -224,7 +233,7 @@ def _resolve_imports(options: Options, imports: list[str], result: Lists) -> lis
     missing = suspending.unmatched()
     hints = len(imports) <= _MOST_COMPARED
     return [
-        f"import list: no imported function matches '{entry}'"
+        f"{_IMPORT_LIST}: no imported function matches '{entry}'"
         + (_hint(entry, imports) if hints and place < _MOST_HINTS else "")
         for place, entry in enumerate(missing)
     ]
@@ -247,7 +256,7 @@ def _hint(entry: str, imports: list[str]) -> str:
     for name in close:
         if f"'{name}'" not in shown and len(shown) < _SHOWN:
             shown.append(f"'{name}'")
-    return f" (did you mean {' or '.join(shown)}?)" if shown else ""
+    return f"{_HINT_START}{' or '.join(shown)}?)" if shown else ""
 
 
 def _without_module(name: str) -> str:
@@ -261,7 +270,7 @@ def _unmatched_second_bodies(options: Options, names: list[str]) -> list[str]:
     chosen = PatternList(read_list(options.two_bodies), names)
     for name in names:
         chosen.match(name)
-    return [_nothing_matches("two-bodies list", entry) for entry in chosen.unmatched()]
+    return [_nothing_matches(_TWO_BODIES_LIST, entry) for entry in chosen.unmatched()]
 
 
 def _refuse_imported(entries: PatternList, designation: str, imports: list[str], names: list[str]) -> None:
@@ -272,6 +281,25 @@ def _refuse_imported(entries: PatternList, designation: str, imports: list[str],
                     f"Asyncify {designation}list contained an imported function name "
                     f"(use the import list for imports): {name}"
                 )
+
+
+def is_about_lists(warning: str) -> bool:
+    """Tell whether a warning says of a list's entry that nothing matches it."""
+    return warning.startswith(_HEADS)
+
+
+def missing_everywhere(warnings: Sequence[Sequence[str]]) -> list[str]:
+    """Return, of the warnings about each of several modules, those that say of an entry that it matches in none."""
+    counts: dict[str, int] = {}
+    hinting: dict[str, str] = {}
+    for one in warnings:
+        for warning in one:
+            if is_about_lists(warning):
+                head = warning.partition(_HINT_START)[0]
+                counts[head] = counts.get(head, 0) + 1
+                if len(warning) > len(hinting.get(head, "")):  # a hint names what one of the modules has
+                    hinting[head] = warning
+    return [hinting[head] for head in counts if counts[head] == len(warnings)]
 
 
 def _nothing_matches(list_name: str, entry: str) -> str:

@@ -29,10 +29,12 @@ from caesura.cli.summary import function_line, summary_json, summary_line
 from caesura.errors import ModuleError, UnsupportedModule, UsageError
 from caesura.instrument.abi.memory import check_memory_name
 from caesura.report import Instrumented
+from caesura.wasm.component import is_component
 from caesura.wasm.module import Module
 
 _DESCRIPTION: Final = """\
-Rewrite a WebAssembly module so that its whole call stack can be suspended and resumed. The result has the ABI of
+Rewrite a WebAssembly module so that its whole call stack can be suspended and resumed. Of a component, the core
+modules in it are rewritten. The result has the ABI of
 Binaryen's `wasm-opt --asyncify`: every runtime that knows that can drive it."""
 
 _EXAMPLES: Final = """\
@@ -78,6 +80,10 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         module = _named(read_module(arguments.input), arguments)
         with about(arguments.input), paused_collector():
+            if is_text_name(arguments.output) and is_component(module):
+                raise UsageError(
+                    "a component cannot be written as text: name a file that does not end in .wat or .wast"
+                )
             if is_given(arguments, "memory"):
                 _check_memory_name(module, options.memory)
             result = caesura.instrument(module, options, bar)
@@ -96,6 +102,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check_memory_name(module: bytes, name: str) -> None:
+    if is_component(module):
+        return  # its core modules differ
     try:
         parsed = Module(module)
     except IndexError:

@@ -25,15 +25,20 @@ def instrument(
 ) -> Instrumented:
     """Make a module's call stack pausable.
 
-    `module` is the bytes of a module in the binary format. `progress` is called now and then with a step's name, the
-    functions done and the functions to do. Raises MalformedModule, UnsupportedModule (what the transformation
-    refuses, with the function and the byte offset) and UsageError (options that do not fit the module, a module that is
-    not bytes).
+    `module` is the bytes of a module in the binary format, or of a component, whose core modules are instrumented.
+    `progress` is called now and then with a step's name, the functions done and the functions to do. Raises
+    MalformedModule, UnsupportedModule (what the transformation refuses, with the function and the byte offset) and
+    UsageError (options that do not fit the module, a module that is not bytes).
     """
     check_kind("module", module, *BYTES)
     check_kind("options", options, Options)
     # Whoever runs programs from the cache imports this, and has no use for the transformation.
+    from caesura.instrument.components import instrument_component
     from caesura.instrument.frames.pieces import AUTOMATIC
     from caesura.instrument.pipeline import instrument_as
+    from caesura.wasm.component import is_component
 
-    return instrument_as(module, options, progress, AUTOMATIC, None)
+    data = bytes(module)
+    if is_component(data):
+        return instrument_component(data, options, progress)
+    return instrument_as(data, options, progress, AUTOMATIC, None)
