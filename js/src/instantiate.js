@@ -122,7 +122,7 @@ function prepare(compiled, imports, options) {
 }
 
 /** The start function, if the engine has not called it since it may suspend. @param {WebAssembly.Instance} instance @returns {any} */
-const startOf = (instance) => exported.get(instance)?.guest.thunks && instance.exports[START_FUNCTION];
+const startOf = (instance) => (exported.get(instance)?.guest.thunks ? instance.exports[START_FUNCTION] : undefined);
 
 /**
  * @param {Promise<WebAssembly.Module>} compiling
