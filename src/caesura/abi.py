@@ -46,6 +46,7 @@ DATA_GLOBAL: Final = "__asyncify_data"
 OVERFLOW_FUNCTION: Final = "asyncify_stack_overflow"
 ENTERED_FUNCTION: Final = "asyncify_entered_while_unwinding"
 LEFT_OUT_FUNCTION: Final = "asyncify_suspended_where_left_out"
+TAIL_CALLED_FUNCTION: Final = "asyncify_suspended_in_foreign_tail_call"
 
 # The thunk ABI: exports.
 ENTRY_PREFIX: Final = "asyncify_entry:"

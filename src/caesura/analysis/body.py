@@ -41,6 +41,7 @@ class Body:
     lists. Keys of the dicts are indices of construct-opening instructions (`block`, `loop`, `if`, `try`, `try_table`):
     `ends` gives the closing instruction, `elses` the `else`, `handlers` the first `catch` or the `delegate` of an
     old-form try. `with_sites` holds the constructs that contain call sites, `sites` all call sites in code order.
+    `tail_calls` are the tail calls that may suspend, which are no call sites: the function is left by then.
     Locals are kept as runs: local x has the type of the first run whose end lies above x. The last `declarations` of
     these are declared by the body, from byte `declarations_start` to `code_start`, the last one at `last_declaration`.
     """
@@ -56,6 +57,7 @@ class Body:
         self.handlers: dict[int, InstructionIndex] = {}
         self.with_sites: set[InstructionIndex] = set()
         self.sites: list[InstructionIndex] = []
+        self.tail_calls: list[InstructionIndex] = []
         self.run_ends: list[int] = []
         self.run_types: list[int] = []
         self.local_count = 0
@@ -83,24 +85,15 @@ def decode_body(
     suspension: Suspension,
     *,
     ignore_catch_sites: bool = False,
-    allow_tail_calls: bool = False,
 ) -> Body:
     """Decode the body of a function and find its call sites.
 
-    With `ignore_catch_sites`, calls in old-form catch bodies are no call sites; with `allow_tail_calls`, a tail call
-    that may suspend is not refused. Raises MalformedModule, and UnsupportedModule for a call site that the
-    transformation cannot handle; both carry the byte offset.
+    With `ignore_catch_sites`, calls in old-form catch bodies are no call sites. Raises MalformedModule, and
+    UnsupportedModule for a call site that the transformation cannot handle; both carry the byte offset.
     """
     body = Body()
     _read_locals(module, function, body)
-    _read_code(
-        module,
-        function,
-        body,
-        suspension,
-        ignore_catch_sites=ignore_catch_sites,
-        allow_tail_calls=allow_tail_calls,
-    )
+    _read_code(module, function, body, suspension, ignore_catch_sites=ignore_catch_sites)
     return body
 
 
@@ -150,7 +143,6 @@ def _read_code(
     suspension: Suspension,
     *,
     ignore_catch_sites: bool,
-    allow_tail_calls: bool,
 ) -> None:
     data = module.data
     end = module.body_ends[module.own_of(function)]
@@ -208,12 +200,12 @@ def _read_code(
             elif code == op.CALL_REF:
                 is_site = indirect
             elif code == op.RETURN_CALL:
-                if reason[immediate] != NOT_SUSPENDING and not allow_tail_calls:
-                    raise _refuse_tail_call(opcode)
+                if reason[immediate] != NOT_SUSPENDING:
+                    body.tail_calls.append(InstructionIndex(index))
                 continue
             elif code == op.RETURN_CALL_REF:
-                if indirect and not allow_tail_calls:
-                    raise _refuse_tail_call(opcode)
+                if indirect:
+                    body.tail_calls.append(InstructionIndex(index))
                 continue
             elif code == op.CATCH:
                 if _enter_handler(body, open_constructs, open_catch, index, opcode):
@@ -269,7 +261,7 @@ def _read_code(
                 continue
             immediate, position = read_u32(data, position)
             table, position = read_u32(data, position)
-            immediates.append(0 if is_tail_call else immediate)
+            immediates.append(immediate)
             is_site = indirect
             if indirect and quiet:
                 table_index = ANY_INDEX
@@ -277,8 +269,8 @@ def _read_code(
                     table_index = constant_index(data, positions[index - 1])
                 is_site = (table, immediate, table_index) not in quiet
             if is_tail_call:
-                if is_site and not allow_tail_calls:
-                    raise _refuse_tail_call(opcode)
+                if is_site:
+                    body.tail_calls.append(InstructionIndex(index))
                 continue
         elif form == FORM_UNKNOWN:
             raise unknown_opcode(code, opcode)
@@ -325,15 +317,6 @@ def _enter_handler(
     body.handlers[open_constructs[-1]] = InstructionIndex(index)
     open_catch[-1] = True
     return True
-
-
-def _refuse_tail_call(offset: int) -> UnsupportedModule:
-    return UnsupportedModule(
-        "this tail call may suspend, which is not supported yet; compile without tail calls, or leave the function out "
-        "with --remove-list NAME if it never suspends",
-        offset,
-        kind="tail call",
-    )
 
 
 def block_types(module: Module, block_type: int, offset: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

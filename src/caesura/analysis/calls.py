@@ -102,7 +102,8 @@ class CallGraph:
     call, or ANY_INDEX; `table_callees` has, by own index, the numbers of those that a function makes.
     `changed_tables` are the tables that get references by `table.set`, `table.grow` or `table.fill`; `copies` has
     (target, source) of each `table.copy`, `inits` (table, element segment) of each `table.init`. `referring` are the
-    own functions, ascending, that make references of imported functions, also in code that cannot be reached.
+    own functions, ascending, that make references of imported functions, also in code that cannot be reached;
+    `tail_calling` those that make tail calls.
     """
 
     def __init__(self, own_functions: int, private_tables: list[bool]) -> None:
@@ -116,6 +117,12 @@ class CallGraph:
         self.copies: set[tuple[int, int]] = set()
         self.inits: set[tuple[int, int]] = set()
         self.referring: list[OwnFunction] = []
+        self.tail_calling: list[OwnFunction] = []
+
+    def add_tail_call(self, caller: OwnFunction) -> None:
+        """Note that an own function makes a tail call; functions come in their order."""
+        if not self.tail_calling or self.tail_calling[-1] != caller:
+            self.tail_calling.append(caller)
 
     def add_table_call(self, caller: OwnFunction, table: int, type_index: int, index: int) -> None:
         """Note that an own function makes a call through a table that only the module can change."""
@@ -220,6 +227,8 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
                     graph.referring.append(caller)
             if dead == _REACHABLE and flows[code] >= table.FLOW_BRANCH:
                 dead = depth
+                if code == op.RETURN_CALL or code == op.RETURN_CALL_REF:
+                    graph.add_tail_call(caller)
         elif form == _CONTROL:
             if code == op.END:
                 depth -= 1
@@ -259,6 +268,7 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
                     graph.add_table_call(caller, table_index, type_index, ANY_INDEX)
                 if code == op.RETURN_CALL_INDIRECT:
                     dead = depth
+                    graph.add_tail_call(caller)
         elif form == FORM_TRY_TABLE:
             depth += 1
             position = skip_immediates(data, position, form)

@@ -24,23 +24,9 @@ def entered_from_outside(
 
     `wrappers` are the instrumented functions that have no frame, and what each calls.
     """
-    entered = [False] * len(module.function_types)
-    for export in module.exports:
-        if export.kind == FUNCTION_KIND:
-            entered[export.index] = True
+    entered = may_be_referenced(module)
     if module.start is not None:
         entered[module.start] = True
-    expressions = [(item.init_start, item.init_end) for item in module.globals]
-    expressions += [(table.init_start, table.init_end) for table in module.tables]
-    for segment in read_element_segments(module):
-        expressions += segment.expressions
-        for function in segment.functions:
-            if function < len(entered):
-                entered[function] = True
-    for start, end in expressions:
-        for function in referenced_functions(module.data, start, end):
-            if function < len(entered):
-                entered[function] = True
     for own in range(len(graph.callees)):
         if not instrumented[module.imported_functions + own]:
             for callee in graph.callees[own]:
@@ -51,3 +37,23 @@ def entered_from_outside(
             function = wrappers[function]
             entered[function] = True
     return entered
+
+
+def may_be_referenced(module: Module) -> list[bool]:
+    """Tell for each function whether a reference of it may exist, within the module or with its host."""
+    referenced = [False] * len(module.function_types)
+    for export in module.exports:
+        if export.kind == FUNCTION_KIND:
+            referenced[export.index] = True
+    expressions = [(item.init_start, item.init_end) for item in module.globals]
+    expressions += [(table.init_start, table.init_end) for table in module.tables]
+    for segment in read_element_segments(module):
+        expressions += segment.expressions
+        for function in segment.functions:
+            if function < len(referenced):
+                referenced[function] = True
+    for start, end in expressions:
+        for function in referenced_functions(module.data, start, end):
+            if function < len(referenced):
+                referenced[function] = True
+    return referenced

@@ -16,7 +16,8 @@ out of the function, and `drop` where it has no results. A call inside of a try 
 need their locals, and one with references for arguments, which cannot always be made again.
 
 Functions with several call sites keep their frames even if all of these are in tail position: which of them a frame on
-the asyncify stack came from could not be told.
+the asyncify stack came from could not be told. So do functions that can leave or be entered by a tail call (see
+`tail_calls`), since their frames say whose they are.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from caesura.analysis.body import Body
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.decoder import Decoder
 from caesura.analysis.suspension import Suspension
+from caesura.analysis.tail_calls import TailCalls
 from caesura.analysis.wrappers import in_rings
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm import opcodes as op
@@ -40,6 +42,7 @@ def find_tail_sites(
     graph: CallGraph,
     suspension: Suspension,
     wrappers: dict[FunctionIndex, FunctionIndex],
+    tail_calls: TailCalls,
     decoder: Decoder,
 ) -> dict[FunctionIndex, FunctionIndex]:
     """Return the functions whose only call site is in tail position, and the function that each calls there.
@@ -49,7 +52,7 @@ def find_tail_sites(
     found: dict[FunctionIndex, FunctionIndex] = {}
     for own in range(len(graph.callees)):
         function = module.function_of(OwnFunction(own))
-        if not suspension.instrumented[function] or function in wrappers:
+        if not suspension.instrumented[function] or function in wrappers or tail_calls.concern(function):
             continue
         callee = _only_suspending_callee(graph.callees[own], suspension)
         if callee is None or not _fits(module.function_type(function), module.function_type(callee)):

@@ -20,6 +20,9 @@ would make four times as long. They stay as they are, byte for byte, under these
 * The wrapper's results are those of $g. Nothing comes behind the call but `return`, or, in a function without results,
   `drop`. Arithmetic and constants could be allowed, but then the wrapper would not return zeros while the guest
   unwinds, which hosts are promised (docs/abi.md), and there are few of these.
+* A function that leaves by a tail call of $g, instead of calling it at its end, is a wrapper just as well: it is never
+  on the stack. But one that calls $g, and can be entered by a tail call itself, is none: who left by that tail call must
+  find its frame (see `tail_calls`).
 * A ring of wrappers that call each other keeps its frames. It could do without, as nothing ever suspends in it; but
   whoever enters it while the guest unwinds is promised to come back.
 
@@ -37,6 +40,7 @@ from typing import Final
 
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.suspension import Suspension
+from caesura.analysis.tail_calls import TailCalls
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import read_instruction, skip_locals
 from caesura.wasm.indices import ByteOffset, FunctionIndex, OwnFunction
@@ -47,7 +51,9 @@ from caesura.wasm.module import Module
 _CAN_RUN_AGAIN: Final[list[bool]] = [effect in (PURE, READ, LOCAL) for effect in EFFECTS]
 
 
-def find_wrappers(module: Module, graph: CallGraph, suspension: Suspension) -> dict[FunctionIndex, FunctionIndex]:
+def find_wrappers(
+    module: Module, graph: CallGraph, suspension: Suspension, tail_calls: TailCalls
+) -> dict[FunctionIndex, FunctionIndex]:
     """Return the frameless wrappers, and the function that each calls.
 
     The module's code must have been read by `read_calls`, which refuses what is malformed.
@@ -57,7 +63,10 @@ def find_wrappers(module: Module, graph: CallGraph, suspension: Suspension) -> d
         function = module.function_of(OwnFunction(own))
         callees = graph.callees[own]
         if suspension.instrumented[function] and len(callees) == 1 and suspension.instrumented[callees[0]]:
-            if _only_calls(module, function, callees[0]):
+            if function in tail_calls.leaving:
+                if call_at_end(module, function, op.RETURN_CALL) is not None:
+                    found[function] = callees[0]
+            elif function not in tail_calls.entered and _only_calls(module, function, callees[0]):
                 found[function] = callees[0]
     for function in in_rings(found):
         del found[function]

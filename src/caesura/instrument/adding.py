@@ -41,7 +41,8 @@ class Added:
 @dataclass(frozen=True)
 class Abi:
     """What new bodies refer to: the memory with the asyncify stacks, the globals through which values are handed over,
-    and the helpers that move frames. `import_thunks` are the functions that stand for imports that may suspend.
+    and the helpers that move frames. `import_thunks` are the functions that stand for imports that may suspend where
+    they are called, `references` those that do where a reference is made of them.
     """
 
     memory: Memory
@@ -49,6 +50,7 @@ class Abi:
     helpers: FrameHelpers
     thunks: Thunks | None
     import_thunks: dict[int, int]
+    references: dict[int, int]
 
 
 def shares_globals(options: Options) -> bool:
@@ -88,16 +90,23 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         room=stack.room() if shares_code else NOT_SHARED,
         release=stack.release() if shares_code else NOT_SHARED,
     )
+    references: dict[int, int] = {}
+    for imported, framing in given.framing.items():
+        if imported < module.imported_functions:
+            references[imported] = framing
     if not options.thunks:
-        return Abi(memory, pool, helpers, None, {})
+        if references:
+            redirect_references(module, references, added.edits)
+        return Abi(memory, pool, helpers, None, {}, references)
     thunks = Thunks(module, helpers, facts.shadow_stack.pointer, shares_globals=shares_globals(options))
     import_thunks: dict[int, int] = {}
     for item in module.function_imports():
         function = FunctionIndex(item.index)
         if facts.roles.suspension.may_suspend(function):
             import_thunks[function] = thunks.import_thunk(function, f"{item.module}.{item.name}")
-    redirect_references(module, import_thunks, added.edits)
-    return Abi(memory, pool, helpers, thunks, import_thunks)
+    references = {**import_thunks, **references}
+    redirect_references(module, references, added.edits)
+    return Abi(memory, pool, helpers, thunks, import_thunks, references)
 
 
 def add_exports(

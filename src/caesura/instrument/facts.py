@@ -10,12 +10,15 @@ from caesura.analysis.entries import entered_from_outside
 from caesura.analysis.lists import resolve_lists
 from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack
 from caesura.analysis.suspension import Lists, find_suspending
+from caesura.analysis.tail_calls import find_tail_calls
 from caesura.analysis.tail_sites import find_tail_sites
 from caesura.analysis.wrappers import find_wrappers
+from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.given import Given
 from caesura.instrument.plan.roles import Roles
 from caesura.instrument.plan.selection import select_two_bodies
 from caesura.options import Options
+from caesura.wasm.indices import FunctionIndex
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,33 @@ def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
     graph = read_calls(module)
     imports = [f"{item.module}.{item.name}" for item in module.function_imports()]
     lists = resolve_lists(options, imports, names, warnings)
+    for function, framing in given.framing.items():
+        lists.remove[framing] = lists.add[framing] = False
+        lists.only[framing] = function >= module.imported_functions or lists.imports[function]
     suspension = find_suspending(module, graph, lists, given.renumbered.runtime_functions)
-    wrappers = find_wrappers(module, graph, suspension)
     decoder = Decoder(module, suspension, ignores_catches=options.ignore_unwind_from_catch)
-    tails = find_tail_sites(module, graph, suspension, wrappers, decoder)
+    tail_calls = find_tail_calls(module, graph, suspension, decoder)
+    for function, framing in given.framing.items():
+        if function in tail_calls.unframed:
+            tail_calls.entered.add(framing)
+    wrappers = find_wrappers(module, graph, suspension, tail_calls)
+    tails = find_tail_sites(module, graph, suspension, wrappers, tail_calls, decoder)
     frameless = {**wrappers, **tails}
     entered = entered_from_outside(module, graph, suspension.instrumented, frameless)
-    roles = Roles(suspension, wrappers, tails, entered, set())
+    roles = Roles(suspension, wrappers, tails, entered, set(), tail_calls, [])
+    identified = _identified(roles, decoder)
     two_bodies = select_two_bodies(module, graph, roles, options, names, decoder)
-    return Facts(graph, lists, decoder, replace(roles, two_bodies=two_bodies), shadow_stack)
+    return Facts(graph, lists, decoder, replace(roles, two_bodies=two_bodies, identified=identified), shadow_stack)
+
+
+def _identified(roles: Roles, decoder: Decoder) -> list[FunctionIndex]:
+    """Return the functions that can leave or be entered by tail calls that may suspend, and have frames."""
+    identified: list[FunctionIndex] = []
+    frameless = roles.frameless()
+    for function in sorted(roles.tail_calls.leaving | roles.tail_calls.entered):
+        try:
+            if function not in frameless and decoder.look_at(function).sites:
+                identified.append(function)
+        except (MalformedModule, UnsupportedModule, IndexError, KeyError):
+            continue  # refused, with its place, when it is rewritten
+    return identified

@@ -10,7 +10,7 @@ from caesura.instrument.abi.naming import FunctionNames
 from caesura.instrument.abi.renumbered import Renumbered, renumber
 from caesura.instrument.abi.shared_calls import share_calls
 from caesura.options import Options
-from caesura.wasm.indices import OwnFunction
+from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
 
 
@@ -19,13 +19,19 @@ class Given:
     """`module` is what is instrumented, `names` are those of its functions, `renumbered` says what was given.
 
     The last own functions are none of the given ones: first those in `shared_calls`, which others share calls through
-    tables by, then those that stand for imports of module `asyncify`.
+    tables by, then those that stand for imports of module `asyncify`, then those in `framing`, each by the function
+    that it gives a frame to.
     """
 
     module: Module
     renumbered: Renumbered
     shared_calls: list[int]
     names: FunctionNames
+    framing: dict[FunctionIndex, FunctionIndex]
+
+    def added_functions(self) -> int:
+        """Return how many of the module's last functions are none of the given ones."""
+        return len(self.shared_calls) + len(self.renumbered.runtime_functions) + len(self.framing)
 
     def place(self, own: OwnFunction, offset: int) -> tuple[int, str]:
         """Return the offset of code of an own function, and what to call it, as they are in the file that was given."""
@@ -46,4 +52,4 @@ def read_given(data: bytes, options: Options) -> Given:
     names = FunctionNames(module)
     for function in shared_calls:
         names.names[module.imported_functions + function - original.imported_functions] = "the call that they share"
-    return Given(module, renumbered, shared_calls, names)
+    return Given(module, renumbered, shared_calls, names, {})

@@ -15,6 +15,7 @@ import time
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.reasons import Reasons
 from caesura.errors import MalformedModule
+from caesura.instrument.abi.framing import add_framing
 from caesura.instrument.abi.outdated import drop_outdated
 from caesura.instrument.abi.runtime import Runtime
 from caesura.instrument.adding import Added, add_abi, add_exports, is_idle
@@ -59,14 +60,19 @@ def _run(
     warnings: list[str] = []
 
     given = read_given(data, options)
+    list_warnings: list[str] = []
+    facts = find_facts(given, options, list_warnings)
+    if facts.roles.tail_calls.unframed:
+        given = add_framing(given, sorted(facts.roles.tail_calls.unframed))
+        facts = find_facts(given, options, [])
     module = given.module
     shortens = not options.keep_padding and has_padding(module)
     if progress is not None:
         progress("reading", 0, len(module.body_starts))
     added = Added(module)
     drop_outdated(module, added.edits, warnings, keep_dwarf=options.keep_dwarf)
+    warnings += list_warnings
 
-    facts = find_facts(given, options, warnings)
     if moves == AUTOMATIC:
         moves = default_moves(module, facts.roles.framed())
     if group_rule is None:
@@ -78,7 +84,7 @@ def _run(
     planner = FunctionPlanner(module, facts.decoder, facts.roles, abi.pool, group_rule, is_for_size=is_for_size)
     rewriter = FunctionRewriter(given, facts, options, added, abi, planner)
     rewritten = rewriter.run(moves, progress, shortens=shortens)
-    bodies = _redirect_references(module, rewritten.bodies, facts.graph, abi.import_thunks)
+    bodies = _redirect_references(module, rewritten.bodies, facts.graph, abi.references)
     bodies = _connect_stubs(module, bodies, abi.helpers.runtime)
 
     exports = add_exports(given, facts, options, added, abi, rewritten.helpers)
@@ -99,15 +105,15 @@ def _run(
 
 
 def _redirect_references(
-    module: Module, bodies: list[bytes], graph: CallGraph, import_thunks: dict[int, int]
+    module: Module, bodies: list[bytes], graph: CallGraph, references: dict[int, int]
 ) -> list[bytes]:
-    """Return bodies in which references that code makes of imports are references to their thunks."""
-    if not import_thunks:
+    """Return bodies in which references that code makes of imports are references to what stands for them."""
+    if not references:
         return bodies
     redirected = bodies.copy()
     for own in graph.referring:
         body = bodies[own] or module.data[module.body_starts[own] : module.body_ends[own]]
-        redirected[own] = redirect_in_code(body, import_thunks)
+        redirected[own] = redirect_in_code(body, references)
     return redirected
 
 
@@ -128,8 +134,7 @@ def _report(given: Given, facts: Facts, options: Options, sites: list[int]) -> t
     )
     frameless = facts.roles.frameless()
     reports: list[FunctionReport] = []
-    not_given = len(given.shared_calls) + len(given.renumbered.runtime_functions)
-    for own in range(len(sites) - not_given):
+    for own in range(len(sites) - given.added_functions()):
         function = module.function_of(OwnFunction(own))
         index = given.renumbered.original_function(function)
         reports.append(

@@ -28,6 +28,7 @@ from caesura.instrument.plan.regions import Group, Layout, lay_out
 from caesura.instrument.plan.roles import Roles
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex, InstructionIndex
+from caesura.wasm.instructions import FLOW_TRY, FLOWS
 from caesura.wasm.module import Module
 
 # Values that the two bodies of a function hand over, at all loops together; interpreters have some hundreds. Without a
@@ -90,7 +91,7 @@ class FunctionPlanner:
             return None
         if function in self._roles.tails:
             return self._plan_frameless(function, body)
-        if function in self._roles.two_bodies:
+        if function in self._roles.two_bodies and not _leaves_try(body):
             planned = self._plan_two(function, body, handoff_loops(self._module.data, body))
             if planned is not None:
                 return planned
@@ -159,3 +160,8 @@ class FunctionPlanner:
             return NOTHING_LATE
         carriers = self._pool.indices([body.local_type(local) for local in late.locals])
         return code_of(late, dict(zip(late.locals, carriers, strict=True)))
+
+
+def _leaves_try(body: Body) -> bool:
+    """Tell whether a function contains tail calls that may suspend, and a `try` that they may stand in."""
+    return len(body.tail_calls) > 0 and any(FLOWS[body.codes[construct]] == FLOW_TRY for construct in body.ends)

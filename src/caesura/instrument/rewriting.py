@@ -12,6 +12,7 @@ from typing import Final
 
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.abi.helpers import FrameHelpers
+from caesura.instrument.abi.tail_dispatch import TailDispatch
 from caesura.instrument.adding import Abi, Added
 from caesura.instrument.facts import Facts
 from caesura.instrument.frames.moving import MOVED_INLINE, Moves, move_in_chunks
@@ -89,7 +90,13 @@ class FunctionRewriter:
             one = planned[own] if planned else self._plan(own)
             sites.append(self._sites(own, one))
             try:
-                bodies.append(self._checked(own) if one is None else writer.write(one, self._moves(one, moves_of)))
+                if one is not None:
+                    bodies.append(writer.write(one, self._moves(one, moves_of)))
+                elif self._leaves(own):
+                    function = self._given.module.function_of(own)
+                    bodies.append(writer.write_leaving(function, self._facts.decoder.take(function)))
+                else:
+                    bodies.append(self._checked(own))
             except UnsupportedModule as error:
                 self._refusals.add(own, error)
             except (MalformedModule, IndexError, KeyError) as error:
@@ -116,7 +123,14 @@ class FunctionRewriter:
     def _sites(self, own: OwnFunction, planned: PlannedFunction | None) -> int:
         if planned is not None:
             return len(planned.plan.sites.calls)
+        if self._leaves(own):
+            return len(self._facts.decoder.look_at(self._given.module.function_of(own)).tail_calls)
         return 1 if self._given.module.function_of(own) in self._facts.roles.wrappers else 0
+
+    def _leaves(self, own: OwnFunction) -> bool:
+        """Tell whether a function that has no plan is rewritten so that it leaves for what took its place."""
+        function = self._given.module.function_of(own)
+        return function in self._facts.roles.tail_calls.leaving and function not in self._facts.roles.wrappers
 
     def _choose_moves(
         self, planned: list[PlannedFunction | None], moves: int
@@ -142,10 +156,20 @@ class FunctionRewriter:
 
     def _writer(self, helpers: FrameHelpers, *, shortens: bool) -> BodyWriter:
         module = self._given.module
-        output = Output(module, self._added.functions, helpers, self._abi.import_thunks, self._is_for_size)
+        roles = self._facts.roles
+        output = Output(
+            module,
+            self._added.functions,
+            helpers,
+            TailDispatch(module, helpers, roles.identified, roles.tail_calls),
+            self._abi.import_thunks,
+            self._abi.references,
+            self._given.framing,
+            self._is_for_size,
+        )
         referring = {module.function_of(own) for own in self._facts.graph.referring}
         names = self._added.names
-        return BodyWriter(output, self._facts.roles.entered, referring, self._given.names, names, shortens=shortens)
+        return BodyWriter(output, roles.entered, referring, self._given.names, names, shortens=shortens)
 
     def _checked(self, own: OwnFunction) -> bytes:
         """Return the body of a function that has no new one, with the checks that options ask for; empty: it stays."""

@@ -1,4 +1,4 @@
-"""Which defined types are the same, and which are declared subtypes of others (specification, sections 3.3 and 4.2).
+"""Which types are the same, and which are subtypes of others (specification, sections 3.3 and 4.2).
 
 Type indices of one module may stand for one type: recursion groups of the same structure are the same group. Groups
 refer only to earlier ones and to themselves, so one pass over them in order suffices: references to earlier types
@@ -8,9 +8,36 @@ is the same.
 
 from __future__ import annotations
 
+from typing import Final
+
 from caesura.errors import MalformedModule
-from caesura.wasm.module import Module
-from caesura.wasm.types import heap_of, is_abstract, is_nullable, is_reference, make_reference
+from caesura.wasm.module import ARRAY_TYPE, FUNCTION_TYPE, STRUCT_TYPE, Module
+from caesura.wasm.types import (
+    ANY,
+    ARRAY,
+    EQ,
+    EXN,
+    EXTERN,
+    FUNC,
+    I31,
+    NOEXN,
+    NOEXTERN,
+    NOFUNC,
+    NONE,
+    STRUCT,
+    heap_of,
+    is_abstract,
+    is_nullable,
+    is_reference,
+    make_reference,
+)
+
+# Above each abstract heap type, and above the types that a module defines, by their kind.
+_ABOVE: Final = {EQ: (ANY,), I31: (EQ, ANY), STRUCT: (EQ, ANY), ARRAY: (EQ, ANY)}
+_ABOVE_DEFINED: Final = {FUNCTION_TYPE: (FUNC,), STRUCT_TYPE: (STRUCT, EQ, ANY), ARRAY_TYPE: (ARRAY, EQ, ANY)}
+
+# What lies below all others, and the abstract heap types that each lies below.
+_BELOW: Final = {NONE: (ANY, EQ, I31, STRUCT, ARRAY), NOFUNC: (FUNC,), NOEXTERN: (EXTERN,), NOEXN: (EXN,)}
 
 
 def same_types(module: Module) -> list[int]:
@@ -46,6 +73,34 @@ def with_supertypes(module: Module, same: list[int], index: int) -> list[int]:
         index = supertype
         found.append(same[index])
     return found
+
+
+def are_subtypes(module: Module, same: list[int], below: tuple[int, ...], above: tuple[int, ...]) -> bool:
+    """Tell whether values of some types can stand where values of as many others are asked for, in their order."""
+    if len(below) != len(above):
+        return False
+    for place in range(len(below)):
+        if not _is_subtype(module, same, below[place], above[place]):
+            return False
+    return True
+
+
+def _is_subtype(module: Module, same: list[int], below: int, above: int) -> bool:
+    if below == above:
+        return True
+    if not is_reference(below) or not is_reference(above) or (is_nullable(below) and not is_nullable(above)):
+        return False
+    heap = heap_of(below)
+    wanted = heap_of(above)
+    if heap == wanted:
+        return True
+    if not is_abstract(heap):
+        if is_abstract(wanted):
+            return wanted in _ABOVE_DEFINED[module.types[heap].kind]
+        return same[wanted] in with_supertypes(module, same, heap)
+    if is_abstract(wanted):
+        return wanted in _ABOVE.get(heap, ()) or wanted in _BELOW.get(heap, ())
+    return heap in _BELOW and _ABOVE_DEFINED[module.types[wanted].kind][-1] in _BELOW[heap]
 
 
 def _value(value_type: int, first: int, count: int, same: list[int], types: int) -> int:

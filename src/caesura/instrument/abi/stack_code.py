@@ -185,6 +185,10 @@ class StackCode:
         code = self.data_get + self.load_current + room + _SUB[self.pointer]
         return code + LOCAL_TEE + address + store(self.pointer, self.memory, 0)
 
+    def subtract(self, value: int) -> bytes:
+        """Return the code that subtracts a constant from a pointer."""
+        return self._constant(value) + _SUB[self.pointer]
+
     def _constant(self, value: int) -> bytes:
         """Return a constant with the width of a pointer."""
         return constant(self.pointer, value)

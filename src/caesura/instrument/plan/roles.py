@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.analysis.suspension import Suspension
+from caesura.analysis.tail_calls import TailCalls
 from caesura.wasm.indices import FunctionIndex
 
 
@@ -14,7 +15,8 @@ class Roles:
 
     Two kinds need no frame, each with the function that it calls: `wrappers` stay as they are (see
     `analysis.wrappers`), `tails` come to their only call again (see `analysis.tail_sites`). `two_bodies` are those that
-    get two bodies where that serves.
+    get two bodies where that serves. `tail_calls` are those that may suspend; `identified` are the functions that can
+    leave or be entered by these and have frames, ascending.
     """
 
     suspension: Suspension
@@ -22,6 +24,8 @@ class Roles:
     tails: dict[FunctionIndex, FunctionIndex]
     entered: list[bool]
     two_bodies: set[FunctionIndex]
+    tail_calls: TailCalls
+    identified: list[FunctionIndex]
 
     def frameless(self) -> dict[FunctionIndex, FunctionIndex]:
         """Return all functions that need no frame, and the function that each calls."""

@@ -71,7 +71,7 @@ class Asserter:
         return self._insert(body, calls, self._shared_helper())
 
     def _decode(self, function: FunctionIndex) -> Body:
-        return decode_body(self._module, function, self._suspension, ignore_catch_sites=True, allow_tail_calls=True)
+        return decode_body(self._module, function, self._suspension, ignore_catch_sites=True)
 
     def calls_suspending_import(self, callees: list[FunctionIndex]) -> bool:
         """Tell whether one of these functions is an import that may suspend."""

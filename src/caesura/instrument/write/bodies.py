@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from caesura.analysis.body import Body
 from caesura.analysis.interpreters import innermost_loops
 from caesura.analysis.limits import check_body
 from caesura.instrument.abi.naming import FunctionNames
@@ -9,6 +10,7 @@ from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.moving import FrameCode, Moves
 from caesura.instrument.frames.two_bodies import Handoff
 from caesura.instrument.planned_function import PlannedFunction
+from caesura.instrument.write.leaving_body import write_leaving_body
 from caesura.instrument.write.normal_body import NormalBody
 from caesura.instrument.write.one_body import write_one_body
 from caesura.instrument.write.output import Output
@@ -58,6 +60,12 @@ class BodyWriter:
                 self._new_names.add_inner(LOCAL_NAMES, function, local, name)
         return body
 
+    def write_leaving(self, function: FunctionIndex, body: Body) -> bytes:
+        """Return the new body, without size field, of a function that only leaves by tail calls."""
+        code = write_leaving_body(self._output, function, body, is_entered=self._entered[function])
+        self._check_size(function, code)
+        return code
+
     def _check_size(self, function: FunctionIndex, body: bytes) -> None:
         module = self._output.module
         own = function - module.imported_functions
@@ -77,8 +85,8 @@ class BodyWriter:
             untargeted = resume.untargeted
         if self._shortens:
             body = shorten_body(body).code
-        if output.import_thunks and function in self._referring:
-            body = redirect_in_code(body, output.import_thunks)
+        if output.references and function in self._referring:
+            body = redirect_in_code(body, output.references)
         self._check_size(function, body)
         name = f"asyncify_resume:{self._names.names[function]}"
         index = output.functions.add_body(name, output.functions.types.index_of((), (I32,)), body)

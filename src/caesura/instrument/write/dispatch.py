@@ -66,6 +66,8 @@ class Dispatcher:
         self._frame = planned.frame
         self._frame_code = frame_code
         self._arms = arms
+        # What finds out in a rewind whether the frame on top of the stack is the function's.
+        self._recognise = output.tail_dispatch.recognise(planned.function)
         self._site = encode_unsigned(planned.frame.site_local())
         # Whether loops see by the number that a frame comes, which is 0 at all other times, and not by the state: in a
         # normal body, since the state is normal again when the resume body hands over to it.
@@ -81,6 +83,11 @@ class Dispatcher:
             self._labels.out.append(self._runtime.is_unwinding() + c.IF_EMPTY + leaving + c.END)
         elif leave == NEVER:
             self._labels.out.append(self._runtime.refuse_entry())
+        elif self._recognise:
+            self._labels.out.append(self._runtime.is_unwinding())
+            self._labels.branch(c.BR_IF, leave)
+            leave = NEVER
+        self._labels.out.append(self._recognise)
         self.pop_and_land(leave, self._labels.innermost())
         self.close_arm(has_else=has_else)
 

@@ -20,6 +20,8 @@ MOVED: Final = 8
 SPILLED: Final = 16
 # Control does not go on behind it.
 LEAVING: Final = 64
+# A tail call that may suspend.
+TAIL_CALL: Final = 128
 
 
 def mark_instructions(planned: PlannedFunction, layout: Layout) -> bytes:
@@ -36,6 +38,8 @@ def mark_instructions(planned: PlannedFunction, layout: Layout) -> bytes:
         if planned.frame.is_saved:
             marks[call + 1 if call in planned.checked_late else call] |= CHECKED
         marks[sites.landings[site]] |= LANDING
+    for call in planned.body.tail_calls:
+        marks[call] |= TAIL_CALL
     for landing in layout.landings:
         marks[landing] |= LANDING
     for head in layout.heads:

@@ -19,7 +19,18 @@ from caesura.instrument.write.crossing_code import CrossingCode
 from caesura.instrument.write.declarations import declare
 from caesura.instrument.write.dispatch import NEVER, Dispatcher
 from caesura.instrument.write.labels import AT_HEAD
-from caesura.instrument.write.marks import CHECKED, CONTROL, LANDING, LEAVING, MOVED, SITE, SPILLED, mark_instructions
+from caesura.instrument.write.leaving_body import tail_call_of
+from caesura.instrument.write.marks import (
+    CHECKED,
+    CONTROL,
+    LANDING,
+    LEAVING,
+    MOVED,
+    SITE,
+    SPILLED,
+    TAIL_CALL,
+    mark_instructions,
+)
 from caesura.instrument.write.open_constructs import OpenConstructs
 from caesura.instrument.write.output import Output
 from caesura.instrument.write.unwinding import Unwinding
@@ -50,6 +61,7 @@ class NewBody:
     ) -> None:
         heads = dispatcher.heads
         labels = heads.labels
+        self._output = output
         self._import_thunks = output.import_thunks
         self._data = output.module.data
         self._body = planned.body
@@ -173,6 +185,8 @@ class NewBody:
                 return
         if mark & SITE:
             self._call(index)
+        if mark & TAIL_CALL:
+            self._tail_call(index)
         if mark & CHECKED:
             self._flush(positions[index + 1])
             call = InstructionIndex(index if mark & SITE else index - 1)
@@ -215,6 +229,13 @@ class NewBody:
             self._out.append(c.CALL + encode_unsigned(self._import_thunks[body.immediates[index]]))
         else:
             self._flush(body.positions[index + 1])
+
+    def _tail_call(self, index: int) -> None:
+        """Write a tail call that may suspend; what has no frame is called through a function that has one."""
+        body = self._body
+        self._flush(body.positions[index])
+        self._copied = body.positions[index + 1]
+        self._out.append(tail_call_of(self._output, body, index))
 
     # Control instructions.
 

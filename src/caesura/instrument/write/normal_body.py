@@ -40,6 +40,7 @@ class NormalBody(NewBody):
         )
         self._handoff = handoff
         self._runtime = output.helpers.runtime
+        self._recognise = output.tail_dispatch.recognise(planned.function)
         self._killed = {loop.start: loop.killed for loop in handoff.loops}
 
     def write(self, resume: int, *, is_entered: bool) -> bytes:
@@ -53,6 +54,7 @@ class NormalBody(NewBody):
             labels.branch(c.BR_IF, leave)
         else:
             self._out.append(self._runtime.refuse_entry())
+        self._out.append(self._recognise)
         self._resume(resume, leave, labels.innermost())
         self._dispatcher.close_arm(has_else=has_else)
         return self._code_and_tail(leave)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.index_spaces import AddedFunctions
+from caesura.instrument.abi.tail_dispatch import TailDispatch
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 
 
@@ -13,12 +15,16 @@ from caesura.wasm.module import Module
 class Output:
     """`module` is the given one, `functions` and `helpers` what is added to it.
 
-    `import_thunks` maps imports that may suspend to the functions through which they are called. `is_for_size` says
-    that only bytes count.
+    `import_thunks` maps imports that may suspend to the functions through which they are called, `references` to those
+    that references are made of, and `framing` what has no frame to those that tail calls are made of. `is_for_size`
+    says that only bytes count.
     """
 
     module: Module
     functions: AddedFunctions
     helpers: FrameHelpers
+    tail_dispatch: TailDispatch
     import_thunks: dict[int, int]
+    references: dict[int, int]
+    framing: dict[FunctionIndex, FunctionIndex]
     is_for_size: bool

@@ -17,6 +17,7 @@ from caesura.instrument.write.new_body import NewBody
 from caesura.instrument.write.output import Output
 from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
 from caesura.wasm import encoded as c
+from caesura.wasm import opcodes as op
 from caesura.wasm.indices import InstructionIndex
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 
@@ -24,6 +25,9 @@ from caesura.wasm.leb128 import encode_signed, encode_unsigned
 _FINISHED: Final = 0
 _UNWOUND: Final = 1
 _HANDOFF: Final = 2
+
+# The calls for tail calls, by opcode.
+_CALL_OF: Final = {op.RETURN_CALL: c.CALL, op.RETURN_CALL_INDIRECT: b"\x11", op.RETURN_CALL_REF: b"\x14"}
 
 
 class ResumeBody(NewBody):
@@ -54,6 +58,8 @@ class ResumeBody(NewBody):
         )
         self._handoff = handoff
         self._params = output.module.function_type(planned.function).params
+        # The label behind which it says that the guest unwinds again.
+        self._leave = 0
         # The label where it leaves instead of entering a hand-off loop.
         self._exits: dict[InstructionIndex, int] = {}
 
@@ -66,7 +72,7 @@ class ResumeBody(NewBody):
         labels = self._labels
         for place in range(len(handoff.loops) - 1, -1, -1):
             self._exits[handoff.loops[place].start] = labels.begin(c.BLOCK_EMPTY)
-        leave = labels.begin(c.BLOCK_EMPTY)
+        leave = self._leave = labels.begin(c.BLOCK_EMPTY)
         finish = labels.begin(c.BLOCK + self._heads.block_type(self._results))
         self._open_constructs.leave_by(finish)
         self._unwinding.open()
@@ -101,6 +107,18 @@ class ResumeBody(NewBody):
 
     def _finish(self, status: int) -> None:
         self._out.append(c.CONST_I32 + encode_signed(status) + c.RETURN)
+
+    def _tail_call(self, index: int) -> None:
+        """Write a tail call as a call: this body stays on the native stack, and returns the results another way.
+
+        It does not stand in a `try`: a function with such tail calls has one body. Where what is called is suspended,
+        nothing is left to be saved.
+        """
+        super()._tail_call(index)
+        code = self._out.pop()
+        self._out.append(_CALL_OF[code[0]] + code[1:] + self._output.helpers.stack.state_get)
+        self._labels.branch(c.BR_IF, self._leave)
+        self._return()
 
     def _return(self) -> None:
         self._labels.branch(c.BR, self._open_constructs.height_of_body())

@@ -52,6 +52,8 @@ class Unwinding:
         self._labels = labels
         self._out = labels.out
         self._form = form
+        # What is pushed on top of the frame.
+        self._identity = output.tail_dispatch.push(planned.function) if planned.frame.is_saved else b""
         # The label of each pad, the root's coming first.
         self._pad_labels: list[int] = []
 
@@ -99,15 +101,21 @@ class Unwinding:
 
     def zeros(self) -> bytes:
         """Return zeros for the function's results; raises UnsupportedModule where a type has none."""
-        for value_type in self._results:
-            if value_type not in c.ZERO and not is_nullable(value_type):
-                raise UnsupportedModule(
-                    f"a result of type {type_name(value_type)} has no default value; a function that may suspend "
-                    "cannot return it yet",
-                    self._body.code_start,
-                    kind=f"result of type {type_name(value_type)}",
-                )
-        return b"".join([c.zero(value_type) for value_type in self._results])
+        return zeros_of(self._results, self._body.code_start)
 
     def _push_frame(self) -> None:
         self._out.append(self._frame_code.push(None if self._form == WITH_NUMBERS else self._numbers[0]))
+        self._out.append(self._identity)
+
+
+def zeros_of(results: tuple[int, ...], offset: int) -> bytes:
+    """Return zeros for the results of the function at an offset; raises UnsupportedModule where a type has none."""
+    for value_type in results:
+        if value_type not in c.ZERO and not is_nullable(value_type):
+            raise UnsupportedModule(
+                f"a result of type {type_name(value_type)} has no default value; a function that may suspend "
+                "cannot return it yet",
+                offset,
+                kind=f"result of type {type_name(value_type)}",
+            )
+    return b"".join([c.zero(value_type) for value_type in results])
