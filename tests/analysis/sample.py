@@ -12,7 +12,9 @@ from functools import cached_property
 
 from caesura.analysis.body import Body, decode_body
 from caesura.analysis.calls import CallGraph, read_calls
+from caesura.analysis.decoder import Decoder
 from caesura.analysis.suspension import Lists, Suspension, find_suspending
+from caesura.analysis.tail_calls import TailCalls, find_tail_calls
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, Names
@@ -42,6 +44,16 @@ class Sample:
         """Who may suspend; `lists` must not change any more."""
         return find_suspending(self.module, self.graph, self.lists, [])
 
+    @cached_property
+    def tail_calls(self) -> TailCalls:
+        """What can leave or be entered by tail calls that may suspend."""
+        return find_tail_calls(self.module, self.graph, self.suspension, self.decoder)
+
+    @property
+    def decoder(self) -> Decoder:
+        """What decodes the bodies."""
+        return Decoder(self.module, self.suspension, ignores_catches=False)
+
     def index(self, name: str) -> FunctionIndex:
         """Return the index of a function."""
         return FunctionIndex(self.names.index(name))
@@ -65,10 +77,10 @@ def calls(callees: dict[int, int]) -> dict[FunctionIndex, FunctionIndex]:
     return {FunctionIndex(caller): FunctionIndex(callee) for caller, callee in callees.items()}
 
 
-def function_of(code: str, head: str = "") -> Sample:
+def function_of(code: str, head: str = "", others: str = "") -> Sample:
     """Return a module with one function of its own, `$f`, and `$wait`, which suspends, `$tag` and a memory.
 
-    `head` declares the function's parameters, results and locals.
+    `head` declares the function's parameters, results and locals; `others` are more of the module's fields.
     """
     return Sample(f"""
       (module
@@ -76,4 +88,5 @@ def function_of(code: str, head: str = "") -> Sample:
         (memory 1)
         (global $g (mut i32) (i32.const 0))
         (tag $tag)
+        {others}
         (func $f {head} {code}))""")

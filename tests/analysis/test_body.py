@@ -106,11 +106,20 @@ def test_sites_in_catch_bodies() -> None:
 
 
 def test_tail_calls_that_may_suspend() -> None:
-    sample = function_of("return_call $wait")
-    with pytest.raises(UnsupportedModule, match="this tail call may suspend"):
-        sample.body()
-    allowing = decode_body(sample.module, sample.index("f"), sample.suspension, allow_tail_calls=True)
-    assert allowing.sites == []
+    """They are no call sites, wherever they stand."""
+    body = function_of("""
+      call $wait
+      try
+      catch_all
+      i32.const 0
+      return_call_indirect $t
+      end
+      ref.null $n
+      return_call_ref $n
+      return_call $wait
+      return_call $quiet""", others="(type $n (func)) (table $t (export \"t\") 1 funcref) (func $quiet)").body()
+    assert body.sites == [0]
+    assert body.tail_calls == [4, 7, 8]
 
 
 MALFORMED = {

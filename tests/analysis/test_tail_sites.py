@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from caesura.analysis.decoder import Decoder
 from caesura.analysis.tail_sites import find_tail_sites
 from tests.analysis.sample import Sample
 
@@ -25,9 +24,8 @@ MODULE = """
 def tail_site(code: str) -> dict[str, str]:
     """Return what is found in the module, by the functions' names; `$wrapper` is left out, as a wrapper."""
     sample = Sample(MODULE.format(code=code))
-    decoder = Decoder(sample.module, sample.suspension, ignores_catches=False)
     wrappers = {sample.index("wrapper"): sample.index("void")}
-    found = find_tail_sites(sample.module, sample.graph, sample.suspension, wrappers, decoder)
+    found = find_tail_sites(sample.module, sample.graph, sample.suspension, wrappers, sample.tail_calls, sample.decoder)
     return {sample.names[function]: sample.names[callee] for function, callee in found.items()}
 
 
@@ -81,6 +79,5 @@ def test_rings_keep_their_frames() -> None:
     sample = Sample(text)
     sample.lists.add[sample.index("a")] = sample.lists.add[sample.index("b")] = True
     sample.lists.propagate_add = True
-    decoder = Decoder(sample.module, sample.suspension, ignores_catches=False)
-    found = find_tail_sites(sample.module, sample.graph, sample.suspension, {}, decoder)
+    found = find_tail_sites(sample.module, sample.graph, sample.suspension, {}, sample.tail_calls, sample.decoder)
     assert sample.named(found) == ["in"]

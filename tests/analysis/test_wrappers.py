@@ -22,7 +22,7 @@ MODULE = """
 
 def wrappers(code: str) -> dict[str, str]:
     sample = Sample(MODULE.format(code=code))
-    found = find_wrappers(sample.module, sample.graph, sample.suspension)
+    found = find_wrappers(sample.module, sample.graph, sample.suspension, sample.tail_calls)
     return {sample.names[function]: sample.names[callee] for function, callee in found.items()}
 
 
@@ -72,7 +72,7 @@ def test_chains_of_wrappers() -> None:
         (func $inner call $wait nop)
         (func $middle call $inner)
         (func $outer call $middle))""")
-    found = find_wrappers(sample.module, sample.graph, sample.suspension)
+    found = find_wrappers(sample.module, sample.graph, sample.suspension, sample.tail_calls)
     assert found == {2: 1, 3: 2}
 
 

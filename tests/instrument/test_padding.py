@@ -133,18 +133,19 @@ def _opcodes(binary: bytes, read: Module, own: int) -> list[int]:
 
 def test_messages_have_the_offsets_of_the_file() -> None:
     """A function that is refused is named with the byte offset that it has in the module that was given."""
-    tail_call = b"\0\x41" + signed(1, 5) + b"\x1a\x12" + leb(ASK, 5) + b"\x0b"
+    call = b"\x10" + leb(ASK, 5)
+    caught = b"\0\x41" + signed(1, 5) + b"\x1a\x06\x40\x01\x19" + call + b"\x0b\x0b"
     binary = (
         HEADER
         + section(1, vector([b"\x60\0\0"]))
         + section(2, vector([name("env") + name("ask") + b"\0\0"]))
         + section(3, vector([b"\0"]))
         + section(5, b"\x01\0\x01")
-        + section(10, vector([leb(len(tail_call)) + tail_call]))
+        + section(10, vector([leb(len(caught)) + caught]))
     )
-    with pytest.raises(caesura.UnsupportedModule, match="tail call") as refused:
+    with pytest.raises(caesura.UnsupportedModule, match="catch body") as refused:
         caesura.instrument(binary)
-    assert refused.value.offset == binary.index(b"\x12" + leb(ASK, 5))
+    assert refused.value.offset == binary.index(call)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from caesura.instrument.pipeline import instrument_as
 from tests.instrument.building import bodies
 from tests.support.engine import assemble, engine
 from tests.support.instrumenting import instrument
-from tests.support.plain_abi import HEADER, PAGE, HostFunction, PlainGuest, StackArea, always, never, some
+from tests.support.plain_abi import HEADER, HostCall, HostFunction, PlainGuest, StackArea, SuspendAt, always, never, some
 
 # Tail calls among functions of several types; `$ask` suspends. Exports take how often to go around.
 MODULE = """
@@ -217,12 +217,12 @@ def test_suspended_and_resumed(options: dict[str, object], moves: int) -> None:
     original = PlainGuest(binary, HOST, suspend_at=never)
     expected = [original.call(name, value) for name, value in runs]
     for choose in (always, some(moves, 0.4)):
+
+        def suspend_at(call: HostCall, choose: SuspendAt = choose) -> bool:
+            return call.name in suspending and choose(call)
+
         guest = PlainGuest(
-            instrumented,
-            HOST,
-            suspend_at=lambda call, choose=choose: call.name in suspending and choose(call),
-            memory=memory,
-            stacks=StackArea(4096, 8192, 1),
+            instrumented, HOST, suspend_at=suspend_at, memory=memory, stacks=StackArea(4096, 8192, 1)
         )
         for run, result in zip(runs, expected, strict=True):
             assert guest.call(*run) == result, run

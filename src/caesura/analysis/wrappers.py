@@ -21,8 +21,8 @@ would make four times as long. They stay as they are, byte for byte, under these
   `drop`. Arithmetic and constants could be allowed, but then the wrapper would not return zeros while the guest
   unwinds, which hosts are promised (docs/abi.md), and there are few of these.
 * A function that leaves by a tail call of $g, instead of calling it at its end, is a wrapper just as well: it is never
-  on the stack. But one that calls $g, and can be entered by a tail call itself, is none: who left by that tail call must
-  find its frame (see `tail_calls`).
+  on the stack. But one that calls $g, and can be entered by a tail call itself, is none: who left by that tail call
+  must find its frame (see `tail_calls`).
 * A ring of wrappers that call each other keeps its frames. It could do without, as nothing ever suspends in it; but
   whoever enters it while the guest unwinds is promised to come back.
 
