@@ -107,7 +107,8 @@ def test_sites_in_catch_bodies() -> None:
 
 def test_tail_calls_that_may_suspend() -> None:
     """They are no call sites, wherever they stand."""
-    body = function_of("""
+    body = function_of(
+        """
       call $wait
       try
       catch_all
@@ -117,7 +118,9 @@ def test_tail_calls_that_may_suspend() -> None:
       ref.null $n
       return_call_ref $n
       return_call $wait
-      return_call $quiet""", others="(type $n (func)) (table $t (export \"t\") 1 funcref) (func $quiet)").body()
+      return_call $quiet""",
+        others='(type $n (func)) (table $t (export "t") 1 funcref) (func $quiet)',
+    ).body()
     assert body.sites == [0]
     assert body.tail_calls == [4, 7, 8]
 

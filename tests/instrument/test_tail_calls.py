@@ -7,7 +7,7 @@ arguments in each rewind, and in several ways of moving frames.
 from __future__ import annotations
 
 import asyncio
-import random
+from dataclasses import replace
 
 import pytest
 import wasmtime
@@ -15,10 +15,21 @@ import wasmtime
 import caesura
 from caesura.instrument.frames.pieces import AUTOMATIC, INLINE, SHARED
 from caesura.instrument.pipeline import instrument_as
-from tests.instrument.building import bodies
+from tests.instrument.building import assert_valid, bodies
 from tests.support.engine import assemble, engine
 from tests.support.instrumenting import instrument
-from tests.support.plain_abi import HEADER, HostCall, HostFunction, PlainGuest, StackArea, SuspendAt, always, never, some
+from tests.support.plain_abi import (
+    HEADER,
+    HostCall,
+    HostFunction,
+    PlainGuest,
+    StackArea,
+    SuspendAt,
+    always,
+    every,
+    never,
+    some,
+)
 
 # Tail calls among functions of several types; `$ask` suspends. Exports take how often to go around.
 MODULE = """
@@ -221,10 +232,256 @@ def test_suspended_and_resumed(options: dict[str, object], moves: int) -> None:
         def suspend_at(call: HostCall, choose: SuspendAt = choose) -> bool:
             return call.name in suspending and choose(call)
 
-        guest = PlainGuest(
-            instrumented, HOST, suspend_at=suspend_at, memory=memory, stacks=StackArea(4096, 8192, 1)
-        )
+        guest = PlainGuest(instrumented, HOST, suspend_at=suspend_at, memory=memory, stacks=StackArea(4096, 8192, 1))
         for run, result in zip(runs, expected, strict=True):
             assert guest.call(*run) == result, run
         assert guest.log == original.log and guest.globals() == original.globals()
         assert guest.suspensions > 30
+
+
+FLAT = """
+  (module
+    (import "env" "ask" (func $ask (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (type $t (func (param i32 i32) (result i32)))
+    (table $closed 2 funcref) (elem (table $closed) (i32.const 0) func $by_reference $by_name)
+    (table $open (export "open") 2 funcref) (elem (table $open) (i32.const 0) func $through_closed $by_name)
+    (func $next (param i32 i32) (result i32)
+      (if (result i32) (i32.eqz (i32.rem_u (local.get 0) (i32.const %d)))
+        (then (i32.add (local.get 1) (call $ask (local.get 0))))
+        (else (local.get 1))))
+    (func $by_name (type $t)
+      (if (i32.eqz (local.get 0)) (then (return (local.get 1))))
+      (return_call $through_open (i32.sub (local.get 0) (i32.const 1)) (call $next (local.get 0) (local.get 1))))
+    (func $through_open (type $t)
+      (if (i32.eqz (local.get 0)) (then (return (local.get 1))))
+      (return_call_indirect $open (type $t)
+        (i32.sub (local.get 0) (i32.const 1)) (call $next (local.get 0) (local.get 1)) (i32.const 0)))
+    (func $through_closed (type $t)
+      (if (i32.eqz (local.get 0)) (then (return (local.get 1))))
+      (return_call_indirect $closed (type $t)
+        (i32.sub (local.get 0) (i32.const 1)) (call $next (local.get 0) (local.get 1)) (i32.const 0)))
+    (func $by_reference (type $t)
+      (if (i32.eqz (local.get 0)) (then (return (local.get 1))))
+      (return_call_ref $t
+        (i32.sub (local.get 0) (i32.const 1)) (call $next (local.get 0) (local.get 1)) (ref.func $by_name)))
+    (func (export "f") (param i32) (result i32) (call $by_name (local.get 0) (i32.const 0))))
+"""
+
+
+@pytest.mark.parametrize("two_bodies", ["never", "all"])
+def test_a_million_tail_calls_take_no_stack(two_bodies: str) -> None:
+    """Nor native stack: Wasmtime's is half a megabyte, and the frames of 40,000 functions would fill it.
+
+    The asyncify stack has room for the three frames that there are at each of some hundred suspensions.
+    """
+    guest = PlainGuest(
+        instrument(assemble(FLAT % 9_001), caesura.Options(two_bodies=two_bodies)),
+        {("env", "ask"): lambda value: value & 7},
+        suspend_at=always,
+        stacks=StackArea(4096, 96, 1),
+    )
+    assert guest.call("f", 1_000_000) == sum(value & 7 for value in range(9_001, 1_000_001, 9_001))
+    assert guest.suspensions == 111
+
+
+def test_a_ring_that_is_suspended_all_the_time() -> None:
+    guest = PlainGuest(
+        instrument(assemble(FLAT % 1)),
+        {("env", "ask"): lambda value: value & 7},
+        suspend_at=every(3),
+        stacks=StackArea(4096, 96, 1),
+    )
+    assert guest.call("f", 3_000) == sum(value & 7 for value in range(3_001))
+    assert guest.suspensions == 1_000
+
+
+def test_what_only_passes_on_by_a_tail_call_stays_as_it_is() -> None:
+    binary = assemble(MODULE)
+    result = caesura.instrument(binary)
+    reports = {function.name: function for function in result.functions}
+    passing = reports["passing"]
+    assert (passing.frameless, passing.instrumented, passing.sites) == (True, True, 1)
+    own = passing.index - 2
+    assert bodies(result.module)[own] == bodies(binary)[own]
+    assert not reports["framed"].frameless and not reports["at_tail"].frameless
+    assert reports["through"].instrumented and reports["through"].sites == 2  # its two tail calls
+
+
+def test_tail_calls_that_cannot_suspend_stay_as_they_are() -> None:
+    text = """
+      (module
+        (import "env" "ask" (func $ask))
+        (memory (export "memory") 1)
+        (func $quiet (param i32) (if (local.get 0) (then (return_call $quiet (i32.const 0)))))
+        (func (export "f") (call $ask) (return_call $quiet (i32.const 1))))
+    """
+    calls = """
+      (module
+        (import "env" "ask" (func $ask))
+        (memory (export "memory") 1)
+        (func $quiet (param i32) (if (local.get 0) (then (call $quiet (i32.const 0)) (return))))
+        (func (export "f") (call $ask) (call $quiet (i32.const 1)) (return)))
+    """
+    result = caesura.instrument(assemble(text))
+    assert bodies(result.module)[0] == bodies(assemble(text))[0]
+    assert result.bytes_after - result.bytes_before <= len(instrument(assemble(calls))) - len(assemble(calls))
+
+
+def test_who_is_entered_while_the_guest_unwinds_leaves_at_once() -> None:
+    """Also functions that only leave by tail calls, with and without frames, and dispatching is not tried then."""
+    for moves in (AUTOMATIC, SHARED):
+        binary = instrument_as(assemble(MODULE), caesura.Options(), None, moves, None).module
+        guest = PlainGuest(binary, HOST, stacks=StackArea(4096, 4096, 1))
+        asked: list[int] = []
+
+        def start(value: int, wide: int, asked: list[int] = asked, guest: PlainGuest = guest) -> int:
+            asked.append(value)
+            guest.set_stack_pointers(4096, 4096 + HEADER, 8192)
+            guest.function("asyncify_start_unwind")(guest.store, 4096)
+            seen = guest.globals()
+            for name in ("out", "import", "wrapped", "open_table", "reference", "busy", "alone"):
+                assert guest.function(name)(guest.store, 3) == 0, name
+            assert guest.globals() == seen and guest.stack_pointers(4096)[0] == 4096 + HEADER
+            return 99
+
+        guest.replace(("env", "ask"), start)
+        assert guest.function("import")(guest.store, 20) == 0
+        assert asked == [60] and guest.state() == 1
+
+
+def test_a_foreign_function_that_is_suspended_below_a_tail_call_traps_by_name() -> None:
+    """It is no import of the module's, so nothing of it is left when the guest is rewound."""
+    store = wasmtime.Store(engine())
+    kind = wasmtime.FuncType([wasmtime.ValType.i32(), wasmtime.ValType.i64()], [wasmtime.ValType.i64()])
+    guest = PlainGuest(instrument(assemble(MODULE)), HOST, stacks=StackArea(4096, 4096, 1), store=store)
+    asleep: list[int] = []
+
+    def sleep(value: int, wide: int) -> int:
+        asleep.append(value)
+        guest.set_stack_pointers(4096, 4096 + HEADER, 8192)
+        guest.function("asyncify_start_unwind")(store, 4096)
+        return 0
+
+    table = guest.exports["open"]
+    assert isinstance(table, wasmtime.Table)
+    table.set(store, 1, wasmtime.Func(store, kind, sleep))
+    assert guest.function("open_table")(store, 1) == 0
+    guest.function("asyncify_stop_unwind")(store)
+    guest.function("asyncify_start_rewind")(store, 4096)
+    with pytest.raises(wasmtime.Trap) as trap:
+        guest.function("open_table")(store, 1)
+    assert trap.value.frames[0].func_name == "asyncify_suspended_in_foreign_tail_call"
+    assert asleep == [1]
+    guest.function("asyncify_stop_unwind")(store)
+    assert guest.call("ring", 3) == PlainGuest(assemble(MODULE), HOST).call("ring", 3)
+
+
+def test_an_import_that_is_exported_again_can_be_put_into_a_table() -> None:
+    """What the host gets from the module's exports is a function of the module's, which has a frame."""
+    text = """
+      (module
+        (import "env" "ask" (func $ask (param i32 i64) (result i64)))
+        (export "ask" (func $ask))
+        (memory (export "memory") 1)
+        (type $t (func (param i32 i64) (result i64)))
+        (table (export "table") 1 funcref)
+        (func (export "f") (param i32) (result i64)
+          (i64.add (i64.const 1) (call $leave (local.get 0))))
+        (func $leave (param i32) (result i64)
+          (return_call_indirect (type $t) (local.get 0) (i64.const 4) (i32.const 0))))
+    """
+    results: list[object] = []
+    for binary, suspend_at in ((assemble(text), never), (instrument(assemble(text)), always)):
+        guest = PlainGuest(binary, HOST, suspend_at=suspend_at)
+        table = guest.exports["table"]
+        assert isinstance(table, wasmtime.Table)
+        table.set(guest.store, 0, guest.function("ask"))
+        results.append(guest.call("f", 5))
+    assert results == [answer(5, 4) + 1] * 2
+
+
+def test_the_guest_s_own_runtime_is_called_at_the_end() -> None:
+    """A tail call of what starts unwinding: that is called again in the rewind, with its real arguments."""
+    text = """
+      (module
+        (import "asyncify" "start_unwind" (func $start_unwind (param i32)))
+        (import "asyncify" "stop_rewind" (func $stop_rewind))
+        (import "asyncify" "get_state" (func $get_state (result i32)))
+        (memory (export "memory") 1)
+        (global $got (export "got") (mut i32) (i32.const 0))
+        (func $pause (param i32) (result i32)
+          (if (call $get_state)
+            (then (call $stop_rewind) (global.set $got (local.get 0)) (return (i32.mul (local.get 0) (i32.const 3)))))
+          (call $start_unwind (i32.const 4096))
+          (i32.const 0))
+        (func $leave (param i32) (result i32) (return_call $pause (i32.add (local.get 0) (i32.const 1))))
+        (func (export "f") (param i32) (result i32) (i32.add (call $leave (local.get 0)) (i32.const 5))))
+    """
+    store = wasmtime.Store(engine())
+    guest = PlainGuest(instrument(assemble(text)), store=store, stacks=StackArea(4096, 4096, 1))
+    guest.set_stack_pointers(4096, 4096 + HEADER, 8192)
+    assert guest.function("f")(store, 20) == 0 and guest.state() == 1
+    guest.function("asyncify_stop_unwind")(store)
+    guest.function("asyncify_start_rewind")(store, 4096)
+    assert guest.function("f")(store, -7) == 68
+    assert guest.globals()["got"] == 21 and guest.state() == 0
+
+
+@pytest.mark.parametrize("is_64", [False, True], ids=["32 bits", "64 bits"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"two_bodies": "all"}, {"in_secondary_memory": False}, {"only_list": ()}],
+    ids=["defaults", "two bodies", "in the guest's memory", "checked stack"],
+)
+def test_thunks_and_coroutines(options: dict[str, object], is_64: bool) -> None:
+    """Several suspended calls at once, through the asyncio host; with lists it looks at each function on the stack."""
+    text = MODULE.replace('(memory (export "memory") 1)', '(memory (export "memory") i64 1)') if is_64 else MODULE
+    binary = assemble(text)
+    chosen = caesura.Options(**options)  # type: ignore[arg-type]
+    if "only_list" in options:
+        reports = caesura.instrument(binary).functions
+        chosen = replace(chosen, only_list=tuple(report.name for report in reports if report.instrumented))
+    names = [name for name in EXPORTS if name != "procedure"]
+    original = PlainGuest(binary, HOST)
+    expected = [original.call(name, value) for name in names for value in (0, 1, 2, 7)]
+
+    async def ask(value: int, wide: int) -> int:
+        await asyncio.sleep(0)
+        return answer(value, wide)
+
+    async def tell(value: float) -> None:
+        await asyncio.sleep(0)
+
+    async def main() -> list[object]:
+        guest = await caesura.load(binary, {"env": {"ask": ask, "tell": tell}}, options=chosen, cache=False)
+        return list(await asyncio.gather(*[guest.call(name, value) for name in names for value in (0, 1, 2, 7)]))
+
+    results = asyncio.run(main())
+    # What is kept in a global is not each call's own.
+    several = slice(4 * names.index("several"), 4 * names.index("several") + 4)
+    assert results[: several.start] + results[several.stop :] == expected[: several.start] + expected[several.stop :]
+
+
+def test_many_functions_that_can_be_entered() -> None:
+    """More than one dispatch function chooses among; the module stays valid, and each is found."""
+    count = 2_300
+    functions = "".join(
+        f"(func $f{number} (type $t) (i32.add (call $ask (local.get 0)) (i32.const {number})))"
+        for number in range(count)
+    )
+    names = " ".join(f"$f{number}" for number in range(count))
+    text = f"""
+      (module
+        (import "env" "ask" (func $ask (param i32) (result i32)))
+        (memory (export "memory") 1)
+        (type $t (func (param i32) (result i32)))
+        (table {count} funcref) (elem (i32.const 0) func {names})
+        {functions}
+        (func (export "f") (type $t) (return_call_indirect (type $t) (i32.const 100000) (local.get 0))))
+    """
+    binary = instrument(assemble(text))
+    assert_valid(binary)
+    guest = PlainGuest(binary, {("env", "ask"): lambda value: value}, suspend_at=always)
+    for number in (0, 1, 999, 1_000, 1_001, 1_999, 2_000, count - 1):
+        assert guest.call("f", number) == 100_000 + number

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.errors import MalformedModule
-from caesura.wasm.module import ARRAY_TYPE, FUNCTION_TYPE, STRUCT_TYPE, Module
+from caesura.wasm.definitions import ARRAY_TYPE, FUNCTION_TYPE, STRUCT_TYPE
+from caesura.wasm.module import Module
 from caesura.wasm.types import (
     ANY,
     ARRAY,
