@@ -39,6 +39,7 @@ export const DATA_GLOBAL = "__asyncify_data";
 export const OVERFLOW_FUNCTION = "asyncify_stack_overflow";
 export const ENTERED_FUNCTION = "asyncify_entered_while_unwinding";
 export const LEFT_OUT_FUNCTION = "asyncify_suspended_where_left_out";
+export const TAIL_CALLED_FUNCTION = "asyncify_suspended_in_foreign_tail_call";
 export const ENTRY_PREFIX = "asyncify_entry:";
 export const DATA_POINTER = "asyncify_data_pointer";
 export const SET_DATA_POINTER = "asyncify_set_data_pointer";

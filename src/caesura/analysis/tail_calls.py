@@ -8,7 +8,7 @@ module's own a reference of the type may be of. Too many of the latter do no har
 
 Imports, and functions of the guest's own runtime, have no frames, so that nothing on the asyncify stack would tell of
 them. Those that one can reach are counted apart: for each a function is added that calls it, and has a frame (see
-`instrument.abi.framing`).
+`instrument.framing`).
 """
 
 from __future__ import annotations

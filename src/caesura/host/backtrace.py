@@ -10,7 +10,7 @@ from typing import Final
 
 import wasmtime
 
-from caesura.abi import ENTERED_FUNCTION, OVERFLOW_FUNCTION, OWN_PREFIX
+from caesura.abi import ENTERED_FUNCTION, OVERFLOW_FUNCTION, OWN_PREFIX, TAIL_CALLED_FUNCTION
 from caesura.host import native
 from caesura.host.description import Description
 from caesura.host.errors import ASYNCIFY_OVERFLOW, MEMORY_OUT_OF_BOUNDS, STACK_OVERFLOW
@@ -51,6 +51,8 @@ def kind_of_trap(trap: wasmtime.Trap, description: Description, *, unwinding: bo
         return ASYNCIFY_OVERFLOW
     if innermost == ENTERED_FUNCTION:
         return "a function that is not instrumented went on while the guest was being suspended"
+    if innermost == TAIL_CALLED_FUNCTION:
+        return "a function of another module was suspended below a tail call through a table or a reference"
     if code is None:
         cause = cause_of(trap)
         return _KINDS["UNCAUGHT_EXCEPTION"] if cause == _THROWN else cause

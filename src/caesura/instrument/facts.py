@@ -53,7 +53,15 @@ def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
     tails = find_tail_sites(module, graph, suspension, wrappers, tail_calls, decoder)
     frameless = {**wrappers, **tails}
     entered = entered_from_outside(module, graph, suspension.instrumented, frameless)
-    roles = Roles(suspension, wrappers, tails, entered, set(), tail_calls, [])
+    roles = Roles(
+        suspension=suspension,
+        wrappers=wrappers,
+        tails=tails,
+        entered=entered,
+        two_bodies=set(),
+        tail_calls=tail_calls,
+        identified=[],
+    )
     identified = _identified(roles, decoder)
     two_bodies = select_two_bodies(module, graph, roles, options, names, decoder)
     return Facts(graph, lists, decoder, replace(roles, two_bodies=two_bodies, identified=identified), shadow_stack)

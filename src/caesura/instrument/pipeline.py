@@ -1,7 +1,7 @@
 """The transformation from end to end: read, find out what may suspend, rewrite those functions, write.
 
-    module, with shared calls, renumbered -> what is outdated goes -> calls, lists, who may suspend, who needs no frame
-    for it, who gets two bodies -> how frames are moved, what is grouped -> memory, globals, runtime, import thunks ->
+    module, with shared calls, renumbered -> calls, lists, who may suspend, who needs no frame for it, who gets two
+    bodies -> frames for imports that are called at the end -> what is outdated goes -> how frames are moved, what is grouped -> memory, globals, runtime, import thunks ->
     each function: decode, plan, liveness, late checks, groups, numbers, frame, write; or only checks -> exports,
     sections for hosts, entry thunks -> sections
 
@@ -15,13 +15,13 @@ import time
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.reasons import Reasons
 from caesura.errors import MalformedModule
-from caesura.instrument.abi.framing import add_framing
 from caesura.instrument.abi.outdated import drop_outdated
 from caesura.instrument.abi.runtime import Runtime
 from caesura.instrument.adding import Added, add_abi, add_exports, is_idle
 from caesura.instrument.assembly import assemble
 from caesura.instrument.facts import Facts, find_facts
 from caesura.instrument.frames.pieces import AUTOMATIC, PIECES, default_moves
+from caesura.instrument.framing import add_framing
 from caesura.instrument.given import Given, read_given
 from caesura.instrument.plan.grouping import GroupRule, default_rule
 from caesura.instrument.planned_function import FunctionPlanner

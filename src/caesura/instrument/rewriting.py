@@ -158,14 +158,14 @@ class FunctionRewriter:
         module = self._given.module
         roles = self._facts.roles
         output = Output(
-            module,
-            self._added.functions,
-            helpers,
-            TailDispatch(module, helpers, roles.identified, roles.tail_calls),
-            self._abi.import_thunks,
-            self._abi.references,
-            self._given.framing,
-            self._is_for_size,
+            module=module,
+            functions=self._added.functions,
+            helpers=helpers,
+            tail_dispatch=TailDispatch(module, helpers, roles.identified, roles.tail_calls),
+            import_thunks=self._abi.import_thunks,
+            references=self._abi.references,
+            framing=self._given.framing,
+            is_for_size=self._is_for_size,
         )
         referring = {module.function_of(own) for own in self._facts.graph.referring}
         names = self._added.names

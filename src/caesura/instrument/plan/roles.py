@@ -9,7 +9,7 @@ from caesura.analysis.tail_calls import TailCalls
 from caesura.wasm.indices import FunctionIndex
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Roles:
     """By function index: `suspension` tells which may suspend, `entered` which can be entered from outside.
 

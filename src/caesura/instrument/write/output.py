@@ -11,7 +11,7 @@ from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Output:
     """`module` is the given one, `functions` and `helpers` what is added to it.
 
