@@ -1,9 +1,9 @@
 """The transformation from end to end: read, find out what may suspend, rewrite those functions, write.
 
     module, with shared calls, renumbered -> calls, lists, who may suspend, who needs no frame for it, who gets two
-    bodies -> frames for imports that are called at the end -> what is outdated goes -> how frames are moved, what is grouped -> memory, globals, runtime, import thunks ->
-    each function: decode, plan, liveness, late checks, groups, numbers, frame, write; or only checks -> exports,
-    sections for hosts, entry thunks -> sections
+    bodies -> functions with frames for imports that tail calls reach -> what is outdated goes -> how frames are moved,
+    what is grouped -> memory, globals, runtime, import thunks -> each function: decode, plan, liveness, late checks,
+    groups, numbers, frame, write; or only checks -> exports, sections for hosts, entry thunks -> sections
 
 Each step stands in a file of its own; this one says in which order.
 """
