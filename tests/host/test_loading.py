@@ -190,11 +190,6 @@ def test_exports_with_asyncifys_names_and_other_types_are_refused() -> None:
         asyncio.run(caesura.load(text.encode(), {"env": {"wait": wait}}))
 
 
-def test_memories_that_threads_share_are_refused() -> None:
-    with pytest.raises(caesura.UnsupportedModule, match="shared between threads"):
-        asyncio.run(caesura.load(b'(module (memory (export "memory") 1 2 shared))'))
-
-
 def test_missing_imports_are_found_before_anything_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
     def make_drivable(*_: object, **__: object) -> None:
         raise AssertionError("instrumented although an import is missing")

@@ -12,6 +12,8 @@ from caesura.argument_kinds import check_kind
 from caesura.errors import UsageError
 from caesura.host.description import ImportShape
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction, kind_of
+from caesura.host.memory import GuestMemory
+from caesura.host.native import SharedMemory
 from caesura.host.values import checked_value
 from caesura.wasm import types as t
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, MEMORY_KIND, TABLE_KIND
@@ -97,9 +99,7 @@ class Connections:
 
 def _make_item(item: ImportShape, given: Any, store: wasmtime.Store) -> AsExtern:
     if item.kind == MEMORY_KIND:
-        if not isinstance(given, wasmtime.MemoryType):
-            raise _wrong(item, given, "a wasmtime.MemoryType, of which a new memory is made")
-        return wasmtime.Memory(store, given)
+        return _make_memory(item, given, store)
     if item.kind == TABLE_KIND:
         if not isinstance(given, wasmtime.TableType):
             raise _wrong(item, given, "a wasmtime.TableType, of which a new table is made")
@@ -110,6 +110,18 @@ def _make_item(item: ImportShape, given: Any, store: wasmtime.Store) -> AsExtern
     number = checked_value(item.type, given, f"the global given for import {item.module}.{item.name}")
     kind_of_value, make_value = _NUMBERS[item.type]
     return wasmtime.Global(store, wasmtime.GlobalType(kind_of_value(), item.mutable), make_value(number))
+
+
+def _make_memory(item: ImportShape, given: Any, store: wasmtime.Store) -> AsExtern:
+    """Return a new memory, or the one that another guest has, if threads may share it."""
+    if isinstance(given, GuestMemory):
+        if not isinstance(given.item, wasmtime.SharedMemory):
+            raise UsageError(f"import {item.module}.{item.name} was given a guest's memory, which is not a shared one")
+        return SharedMemory.of(given.item)
+    if not isinstance(given, wasmtime.MemoryType):
+        expected = "a wasmtime.MemoryType, of which a new memory is made, or another guest's memory, if that is shared"
+        raise _wrong(item, given, expected)
+    return SharedMemory(store.engine, given) if given.is_shared else wasmtime.Memory(store, given)
 
 
 def _wrong(item: ImportShape, given: object, expected: str) -> UsageError:

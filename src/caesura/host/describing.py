@@ -42,6 +42,7 @@ def describe(drivable: Drivable) -> Description:
         asyncify_memory=asyncify,
         wide=_is_wide(module, asyncify),
         wide_memory=_is_wide(module, memory),
+        shared=max([(item.maximum or 0) << item.page_size_log2 for item in module.memories if item.shared], default=0),
         stack=_describe_stack(drivable),
         checked=drivable.checked,
         uninstrumented=drivable.uninstrumented,

@@ -140,7 +140,8 @@ class Description:
     exported, by their proper names. `entries` are the exports with an entry thunk, and the thunks' indices. `memory`
     is the name of the guest's own memory, `asyncify_memory` that of the memory with the asyncify stack, `wide` tells
     whether the latter has 64-bit addresses, `wide_memory` whether the former does; names are empty where there is
-    nothing. `stack` is the shadow stack.
+    nothing. `shared` is how many bytes the largest memory that threads can share may grow to (0: there is none).
+    `stack` is the shadow stack.
 
     Where the options left out functions that the analysis would have instrumented, `checked` is set: `uninstrumented`
     has the functions that a suspension cannot pass, and `names` the names of all, which the module itself has no more.
@@ -157,6 +158,7 @@ class Description:
     asyncify_memory: str
     wide: bool
     wide_memory: bool
+    shared: int
     stack: StackDescription
     checked: bool
     uninstrumented: tuple[int, ...]

@@ -72,8 +72,6 @@ def make_drivable(
     not fit the module.
     """
     check_contract(module)
-    if any(memory.shared for memory in module.memories):
-        raise UnsupportedModule("the module has a memory that is shared between threads; guests have one thread")
     if any(item.module == ASYNCIFY_MODULE for item in module.imports):
         with_runtime = Module(instrument(module.data, options).module)
         everywhere = frozenset(range(with_runtime.imported_functions))

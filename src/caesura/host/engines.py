@@ -20,6 +20,7 @@ from typing import Final
 import wasmtime
 from wasmtime import _ffi as ffi
 
+from caesura.host.native import allow_shared_memories
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 
 # With this much address space a 32-bit memory never moves, and code need not check bounds.
@@ -74,6 +75,10 @@ def new_engine(settings: EngineSettings, *, parallel: bool) -> wasmtime.Engine:
     config.wasm_exceptions = True
     config.wasm_function_references = True
     config.wasm_gc = True
+    config.wasm_threads = True
+    config.wasm_custom_page_sizes = True
+    config.wasm_wide_arithmetic = True
+    allow_shared_memories(config)
     config.epoch_interruption = settings.interruptible
     config.parallel_compilation = parallel
     config.memory_reservation = settings.memory_reservation

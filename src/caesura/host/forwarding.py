@@ -66,8 +66,9 @@ class Forwarder:
 
 
 @once
-def _module(engine: wasmtime.Engine) -> wasmtime.Module:
-    lines = ['(module (import "guest" "memory" (memory 0))']
+def _module(engine: wasmtime.Engine, *, is_shared: bool) -> wasmtime.Module:
+    limits = "0 65536 shared" if is_shared else "0"
+    lines = [f'(module (import "guest" "memory" (memory {limits}))']
     for name, kinds in _FUNCTIONS.items():
         params = f"(param {' '.join(kinds)})"
         lines.append(f'(import "wasi_snapshot_preview1" "{name}" (func ${name} {params} (result i32)))')
@@ -82,9 +83,12 @@ def _instantiate(instance: Instance) -> dict[str, wasmtime.Func]:
     store = instance.store.wasmtime_store
     linker = wasmtime.Linker(instance.program.engine)
     linker.define_wasi()
-    linker.define(store, "guest", "memory", instance.guest_memory())
+    memory = instance.guest_memory()
+    is_shared = isinstance(memory, wasmtime.SharedMemory)
+    given = native.SharedMemory.of(memory) if isinstance(memory, wasmtime.SharedMemory) else memory
+    linker.define(store, "guest", "memory", given)
     try:
-        exports = linker.instantiate(store, _module(instance.program.engine)).exports(store)
+        exports = linker.instantiate(store, _module(instance.program.engine, is_shared=is_shared)).exports(store)
     except wasmtime.WasmtimeError as error:
         raise UsageError(f"WASI's functions cannot use the guest's memory: {cause_of(error)}") from error
     functions: dict[str, wasmtime.Func] = {}

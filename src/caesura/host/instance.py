@@ -139,13 +139,13 @@ class Instance:
         assert isinstance(item, wasmtime.Func), "exports have the kinds that the module says"
         return item
 
-    def memory_item(self, name: str) -> wasmtime.Memory:
+    def memory_item(self, name: str) -> native.Memory:
         """Return an exported memory."""
         memory = self.item(name)
-        assert isinstance(memory, wasmtime.Memory), "modules with shared memories are refused"
+        assert isinstance(memory, native.Memory), "exports have the kinds that the module says"
         return memory
 
-    def guest_memory(self) -> wasmtime.Memory:
+    def guest_memory(self) -> native.Memory:
         """Return the guest's own memory."""
         if not self.description.memory:
             raise UsageError("the guest has no memory")

@@ -14,8 +14,6 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, overload
 
-import wasmtime
-
 from caesura.argument_kinds import check_kind
 from caesura.errors import UsageError
 from caesura.host import native
@@ -36,18 +34,21 @@ class GuestMemory:
     """A memory of a guest. Addresses and sizes are bytes.
 
     What lies beyond its end is a UsageError, and so are arguments of the wrong kind, and bytes of the guest's that are
-    no text where text was asked for.
+    no text where text was asked for. `item` is what wasmtime-py has for it.
     """
 
-    def __init__(self, context: int, memory: wasmtime.Memory, check: Callable[[], None]) -> None:
+    def __init__(self, context: int, memory: native.Memory, check: Callable[[], None]) -> None:
+        cell = native.MemoryCell(context, memory)
+        self.item = memory
         self._context = context
-        self._memory = memory  # keeps the structure at the address below alive
-        self._address = ctypes.addressof(memory._memory)
+        self._address = cell.address
+        self._find_base = cell.find_base
+        self._find_size = cell.find_size
         self._check = check
 
     def __len__(self) -> int:
         self._check()
-        return int(native.memory_size(self._context, self._address))
+        return int(self._find_size(self._context, self._address))
 
     def read(self, address: int, size: int) -> bytes:
         """Return a copy of `size` bytes."""
@@ -117,11 +118,10 @@ class GuestMemory:
         if type(address) is not int or type(size) is not int:
             check_kind("address", address, int)
             check_kind("size", size, int)
-        end = int(native.memory_size(self._context, self._address))
+        end = int(self._find_size(self._context, self._address))
         if address < 0 or size < 0 or address + size > end:
             raise UsageError(f"{size} bytes at address {address} of the guest's memory: it has {end} bytes")
-        base: int = native.memory_address(self._context, self._address) or 0
-        return base + address
+        return (self._find_base(self._context, self._address) or 0) + address
 
 
 def _decoded(raw: bytes, encoding: str) -> str:

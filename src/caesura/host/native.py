@@ -18,7 +18,7 @@ import dis
 import threading
 from collections.abc import Callable
 from ctypes import c_bool, c_char_p, c_size_t, c_ssize_t, c_uint32, c_void_p
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import wasmtime
 from wasmtime import _ffi as ffi
@@ -29,6 +29,9 @@ from wasmtime._trap import FrameList
 from caesura.host.native_stack import NativeStack, stack_of_this_thread
 
 _POINTER: Final = c_void_p
+
+# What a memory is for wasmtime-py; instances in several threads can have the second kind in common.
+Memory: TypeAlias = wasmtime.Memory | wasmtime.SharedMemory
 
 # Python's instruction RESUME handles signals unless its argument is at least this.
 _RESUME_AFTER_YIELD_FROM: Final = 2
@@ -49,8 +52,16 @@ FINALIZER: Final = ctypes.CFUNCTYPE(None, _POINTER)
 call_function: Final = function(
     "wasmtime_func_call_unchecked", _POINTER, _POINTER, _POINTER, _POINTER, c_size_t, _POINTER
 )
-memory_address: Final = function("wasmtime_memory_data", _POINTER, _POINTER, _POINTER)
-memory_size: Final = function("wasmtime_memory_data_size", c_size_t, _POINTER, _POINTER)
+_memory_address: Final = function("wasmtime_memory_data", _POINTER, _POINTER, _POINTER)
+_memory_size: Final = function("wasmtime_memory_data_size", c_size_t, _POINTER, _POINTER)
+_shared_address: Final = function("wasmtime_sharedmemory_data", _POINTER, _POINTER)
+_shared_size: Final = function("wasmtime_sharedmemory_data_size", c_size_t, _POINTER)
+# wasmtime-py has no name for this setting; versions of Wasmtime that lack it do not ask for it.
+_set_shared_memory: Final = (
+    function("wasmtime_config_shared_memory_set", None, _POINTER, c_bool)
+    if hasattr(ffi.dll, "wasmtime_config_shared_memory_set")
+    else None
+)
 get_global: Final = function("wasmtime_global_get", None, _POINTER, _POINTER, _POINTER)
 set_global: Final = function("wasmtime_global_set", _POINTER, _POINTER, _POINTER, _POINTER)
 externref_new: Final = function("wasmtime_externref_new", c_bool, _POINTER, _POINTER, FINALIZER, _POINTER)
@@ -259,18 +270,48 @@ class GlobalCell:
             raise error_from(error)
 
 
-class MemoryCell:
-    """A memory of an instance: where it lies and how large it is, asked without asking for its type."""
+def allow_shared_memories(config: wasmtime.Config) -> None:
+    """Let modules have memories that threads share."""
+    if _set_shared_memory is not None:
+        _set_shared_memory(ctypes.cast(config.ptr(), c_void_p), True)  # noqa: FBT003
 
-    def __init__(self, context: int, memory: wasmtime.Memory) -> None:
-        self._context = context
-        self._memory = memory  # keeps the structure at the address alive
-        self._address = ctypes.addressof(memory._memory)
+
+class SharedMemory(wasmtime.SharedMemory):
+    """A memory that threads share, which can be given to a linker: wasmtime-py's own cannot (50.0)."""
+
+    @classmethod
+    def of(cls, memory: wasmtime.SharedMemory) -> SharedMemory:
+        """Return the same memory."""
+        shared: SharedMemory = cls._from_ptr(ffi.wasmtime_sharedmemory_clone(memory.ptr()))  # type: ignore[assignment]
+        return shared
+
+    def _as_extern(self) -> ffi.wasmtime_extern_t:
+        union = ffi.wasmtime_extern_union(sharedmemory=self.ptr())
+        return ffi.wasmtime_extern_t(ffi.WASMTIME_EXTERN_SHAREDMEMORY, union)
+
+
+class MemoryCell:
+    """A memory of an instance: where it lies and how large it is, asked without asking for its type.
+
+    `find_base(context, address)` and `find_size(context, address)` are what it asks, for those who ask often.
+    """
+
+    def __init__(self, context: int, memory: Memory) -> None:
+        self.context = context
+        self.memory = memory  # keeps the structure at the address alive
+        self.find_base: Callable[[int, int], int | None] = _memory_address
+        self.find_size: Callable[[int, int], int] = _memory_size
+        if isinstance(memory, wasmtime.SharedMemory):
+            self.address = ctypes.cast(memory.ptr(), c_void_p).value or 0
+            self.find_base = lambda context, address: _shared_address(address)
+            self.find_size = lambda context, address: int(_shared_size(address))
+        else:
+            self.address = ctypes.addressof(memory._memory)
 
     def base(self) -> int:
         """Return the host's address of the memory, good until the guest runs again."""
-        return memory_address(self._context, self._address) or 0
+        return self.find_base(self.context, self.address) or 0
 
     def size(self) -> int:
         """Return the size in bytes."""
-        return int(memory_size(self._context, self._address))
+        return self.find_size(self.context, self.address)

@@ -23,7 +23,6 @@ from caesura.host.errors import GuestTrap
 from caesura.host.frames import FrameArea
 from caesura.host.imports import PLAIN_FUNCTION
 from caesura.host.instance import Instance
-from caesura.host.memory import PAGE_SIZE
 from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE, GuestSettings
 from caesura.host.stacks import ShadowStacks, StackLimits
 from caesura.host.starting import MakeItems, instantiate
@@ -33,7 +32,7 @@ from caesura.host.unwinder import PlainUnwinder, ThunkUnwinder, Unwinder
 from caesura.host.values import SLOT
 from caesura.wasm import types as t
 
-_MOST_PAGES: Final = 1 << 48
+_MOST_BYTES: Final = 1 << 64
 
 # The size of the area for frames in the guest's own memory, for modules that were instrumented elsewhere.
 _AREA_SIZE: Final = 256 * 1024
@@ -139,7 +138,8 @@ def _find_space(instance: Instance, stack_space: tuple[int, int] | int | None) -
         if memory is None:
             raise UsageError("the guest has no memory for a stack_space")
         size = len(memory)
-        start, end = (size, size + stack_space) if isinstance(stack_space, int) else stack_space
+        behind = -(-size // SLOT) * SLOT  # pages can have one byte
+        start, end = (behind, behind + stack_space) if isinstance(stack_space, int) else stack_space
         if not 0 < start < end - FRAMES_OFFSET or start % SLOT:
             raise UsageError(
                 f"stack_space {stack_space} is no place for the asyncify stack: expected a size, or (start, end) in "
@@ -164,12 +164,18 @@ def _find_space(instance: Instance, stack_space: tuple[int, int] | int | None) -
 
 def _grow(instance: Instance, end: int, stack_space: tuple[int, int] | int) -> None:
     """Let the guest's memory grow to an address."""
-    memory = instance.guest_memory()
-    pages = -(-end // PAGE_SIZE) - memory.size(instance.store.wasmtime_store)
+    assert instance.memory is not None, "who asks has looked"
+    memory = instance.memory.item
+    store = instance.store.wasmtime_store
+    page_size = (memory.type() if isinstance(memory, wasmtime.SharedMemory) else memory.type(store)).page_size
+    pages = -((len(instance.memory) - end) // page_size)
     try:
-        if pages > _MOST_PAGES:
+        if pages > _MOST_BYTES // page_size:
             raise wasmtime.WasmtimeError("no memory has so many pages")
-        memory.grow(instance.store.wasmtime_store, pages)
+        if isinstance(memory, wasmtime.SharedMemory):
+            memory.grow(pages)
+        else:
+            memory.grow(store, pages)
     except wasmtime.WasmtimeError as error:
         raise UsageError(
             f"the guest's memory cannot grow as stack_space={stack_space} wants it to: {one_line(error)}"

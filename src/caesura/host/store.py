@@ -112,6 +112,7 @@ class GuestStore:
     def _set_limits(self, *, has_helper: bool) -> None:
         """Set what the guest may take. `has_helper`: an instance of ours comes into its store, too (`forwarding`)."""
         settings = self.settings
+        self._check_shared(self.program.description.shared)
         memories = self._remaining(MEMORY_KIND, settings.most_memories, "memories", "memory_limit")
         if memories != _UNLIMITED and self.program.description.has_own_asyncify_memory:
             memories += 1
@@ -122,6 +123,22 @@ class GuestStore:
             tables=self._remaining(TABLE_KIND, settings.most_tables, "tables", "table_limit"),
             memories=memories,
         )
+
+    def _check_shared(self, size: int) -> None:
+        """Raise UsageError where a memory that threads share would break what was promised; it may grow to a size."""
+        if not size:
+            return
+        if self.program.settings.interruptible:
+            raise UsageError(
+                "the module has a memory that is shared between threads, and code that waits for another thread cannot "
+                "be interrupted: load it without interruptible"
+            )
+        limit = self.settings.memory_limit
+        if limit is not None and size > limit:
+            raise UsageError(
+                f"the module has a memory that is shared between threads and may grow to {size:,} bytes, at any time: "
+                f"with memory_limit={limit} it cannot be loaded"
+            )
 
     def _remaining(self, kind: int, most: int | None, name: str, limit: str) -> int:
         """Return how many memories or tables the module may define; Wasmtime does not count imported ones.
