@@ -18,6 +18,7 @@ import codecs
 from collections.abc import Sequence
 from typing import Final
 
+from caesura.abi import BUILTIN_MODULES
 from caesura.analysis.suspension import Lists
 from caesura.errors import UsageError
 from caesura.options import Options
@@ -228,8 +229,10 @@ def _resolve_imports(options: Options, imports: list[str], result: Lists) -> lis
     every_import = not options.imports and not options.ignore_imports
     for function in range(len(imports)):
         listed = suspending.match(imports[function])
+        # What the engine provides itself returns at once.
+        by_default = every_import and not imports[function].startswith(BUILTIN_MODULES)
         # A pattern on the remove-list takes imports out too, as it does in Binaryen.
-        result.imports[function] = (listed or every_import) and not result.remove[function]
+        result.imports[function] = (listed or by_default) and not result.remove[function]
     missing = suspending.unmatched()
     hints = len(imports) <= _MOST_COMPARED
     return [
