@@ -24,6 +24,7 @@ import wasmtime
 
 from caesura.abi import DATA_GLOBAL, GLOBALS_MODULE, STATE_GLOBAL
 from caesura.errors import CaesuraError
+from caesura.host.native import SharedMemory, allow_shared_memories
 from caesura.instrument.api import instrument
 from caesura.options import Options
 from caesura.wasm.module import Module
@@ -41,7 +42,7 @@ _SPECTEST: Final = """(module
   (global (export "global_i32") i32 (i32.const 666)) (global (export "global_i64") i64 (i64.const 666))
   (global (export "global_f32") f32 (f32.const 666.6)) (global (export "global_f64") f64 (f64.const 666.6))
   (table (export "table") 10 20 funcref) (table (export "table64") i64 10 20 funcref)
-  (memory (export "memory") 1 2))
+  (memory (export "memory") 1 2) (memory (export "shared_memory") 1 2 shared))
 """
 _PROPOSALS: Final = (
     "custom_page_sizes exceptions function_references gc memory64 multi_memory relaxed_simd tail_call threads "
@@ -84,6 +85,7 @@ def engine() -> wasmtime.Engine:
     configuration = wasmtime.Config()
     for proposal in _PROPOSALS.split():
         setattr(configuration, f"wasm_{proposal}", True)
+    allow_shared_memories(configuration)
     configuration.cranelift_opt_level = "none"
     configuration.parallel_compilation = False
     return wasmtime.Engine(configuration)
@@ -250,7 +252,8 @@ class _Run:
             return self._runtime["state" if item == STATE_GLOBAL else "data"]
         if module == POINTS_MODULE:
             return self._runtime[item]
-        return self._registered[module][item]
+        found = self._registered[module][item]
+        return SharedMemory.of(found) if isinstance(found, wasmtime.SharedMemory) else found
 
     def _assert_fails(self, command: Node) -> str:
         try:
