@@ -41,6 +41,7 @@ ONLY: Final = {
     "heap64": ("plain", "thunks"),
     "names": ("bare", "plain", "thunks"),
     "strings": ("bare", "plain", "thunks"),
+    "threads": ("bare", "plain", "thunks", "secondary"),
     "linked_main": ("bare", "plain", "thunks"),
     "linked_side": ("bare", "plain", "thunks"),
     "deep": ("bare", "plain", "thunks", "secondary", "binaryen"),
