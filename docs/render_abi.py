@@ -64,6 +64,11 @@ TABLES: Final[dict[str, Table]] = {
             ),
             (f"`{abi.STOP_REWIND}`", "() → ()", f"state {State.NORMAL}"),
             (f"`{abi.GET_STATE}`", "() → i32", "returns the state"),
+            (
+                f"`{abi.DROP_REFERENCES}`",
+                "(pointer) → ()",
+                "only where frames hold references: forgets those of the call suspended on this data structure's stack",
+            ),
         ),
     ),
     "states": Table(("state", ""), tuple([(f"{state}", state.text) for state in State])),

@@ -12,6 +12,7 @@
  * @property {any} asyncify_start_rewind
  * @property {any} asyncify_stop_rewind
  * @property {any} asyncify_get_state
+ * @property {any} asyncify_drop_references
  * @property {any} asyncify_data_pointer
  * @property {any} asyncify_set_data_pointer
  * @property {any} asyncify_stack_pointer
@@ -27,6 +28,7 @@ export const STOP_UNWIND = "asyncify_stop_unwind";
 export const START_REWIND = "asyncify_start_rewind";
 export const STOP_REWIND = "asyncify_stop_rewind";
 export const GET_STATE = "asyncify_get_state";
+export const DROP_REFERENCES = "asyncify_drop_references";
 export const ASYNCIFY_MODULE = "asyncify";
 export const IMPORTED_START_UNWIND = "start_unwind";
 export const IMPORTED_STOP_UNWIND = "stop_unwind";

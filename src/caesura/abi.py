@@ -22,6 +22,9 @@ START_REWIND: Final = "asyncify_start_rewind"
 STOP_REWIND: Final = "asyncify_stop_rewind"
 GET_STATE: Final = "asyncify_get_state"
 
+# Exported besides where frames hold references.
+DROP_REFERENCES: Final = "asyncify_drop_references"
+
 # The same as imports of the guest's own runtime.
 ASYNCIFY_MODULE: Final = "asyncify"
 IMPORTED_START_UNWIND: Final = "start_unwind"
@@ -65,6 +68,7 @@ EXPORTS: Final = (
     START_REWIND,
     STOP_REWIND,
     GET_STATE,
+    DROP_REFERENCES,
     DATA_POINTER,
     SET_DATA_POINTER,
     STACK_POINTER,

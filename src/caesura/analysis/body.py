@@ -31,7 +31,7 @@ from caesura.wasm.immediates import (
 from caesura.wasm.indices import ByteOffset, FunctionIndex, InstructionIndex
 from caesura.wasm.leb128 import read_s33, read_u32
 from caesura.wasm.module import Module
-from caesura.wasm.types import read_value_type
+from caesura.wasm.types import is_non_null, read_value_type
 
 
 class Body:
@@ -42,8 +42,9 @@ class Body:
     `ends` gives the closing instruction, `elses` the `else`, `handlers` the first `catch` or the `delegate` of an
     old-form try. `with_sites` holds the constructs that contain call sites, `sites` all call sites in code order.
     `tail_calls` are the tail calls that may suspend, which are no call sites: the function is left by then.
-    Locals are kept as runs: local x has the type of the first run whose end lies above x. The last `declarations` of
-    these are declared by the body, from byte `declarations_start` to `code_start`, the last one at `last_declaration`.
+    Locals, `param_count` parameters first, are kept as runs: local x has the type of the first run whose end lies above
+    x. The last `declarations` of these are declared by the body, from byte `declarations_start` to `code_start`, the
+    last one at `last_declaration`. `has_non_null` tells whether any is a reference that cannot be null.
     """
 
     def __init__(self) -> None:
@@ -61,6 +62,8 @@ class Body:
         self.run_ends: list[int] = []
         self.run_types: list[int] = []
         self.local_count = 0
+        self.param_count = 0
+        self.has_non_null = False
         self.declarations_start = 0
         self.declarations = 0
         self.last_declaration = 0
@@ -120,6 +123,9 @@ def _read_locals(module: Module, function: FunctionIndex, body: Body) -> None:
         else:
             body.run_ends.append(body.local_count)
             body.run_types.append(value_type)
+        if is_non_null(value_type):
+            body.has_non_null = True
+    body.param_count = body.local_count
     count, position = read_u32(data, module.body_starts[own])
     body.declarations = count
     body.declarations_start = position
@@ -133,6 +139,8 @@ def _read_locals(module: Module, function: FunctionIndex, body: Body) -> None:
         body.run_ends.append(body.local_count)
         body.run_types.append(value_type)
         body.last_declaration = start
+        if is_non_null(value_type):
+            body.has_non_null = True
     body.code_start = position
 
 

@@ -13,7 +13,8 @@ The conditions are those of frameless wrappers (see `wrappers`), but for what ma
 call of an instrumented function of the module's own, or of another function without a frame; the results are the
 callee's; rings keep their frames. *Tail position* means that from the call only `end`, `else`, `br` and `return` lead
 out of the function, and `drop` where it has no results. A call inside of a try is left out, since its handlers would
-need their locals, and one with references for arguments, which cannot always be made again.
+need their locals, and one with references for arguments, which cannot always be made again; so is a function with
+locals that cannot be null, which have no value before they are set.
 
 Functions with several call sites keep their frames even if all of these are in tail position: which of them a frame on
 the asyncify stack came from could not be told. So do functions that can leave or be entered by a tail call (see
@@ -34,7 +35,7 @@ from caesura.wasm.definitions import TypeDefinition
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.instructions import FLOW_TRY, FLOWS
 from caesura.wasm.module import Module
-from caesura.wasm.types import is_saved_type
+from caesura.wasm.types import is_number
 
 
 def find_tail_sites(
@@ -61,7 +62,7 @@ def find_tail_sites(
             body = decoder.look_at(function)
         except (MalformedModule, UnsupportedModule, IndexError, KeyError):
             continue  # refused, with its place, when it is rewritten
-        if len(body.sites) != 1 or body.codes[body.sites[0]] != op.CALL:
+        if len(body.sites) != 1 or body.codes[body.sites[0]] != op.CALL or body.has_non_null:
             continue
         has_results = bool(module.function_type(function).results)
         if body.immediates[body.sites[0]] != callee:
@@ -78,7 +79,7 @@ def _fits(caller: TypeDefinition, callee: TypeDefinition) -> bool:
     if caller.results and caller.results != callee.results:
         return False
     for value_type in callee.params:
-        if not is_saved_type(value_type):
+        if not is_number(value_type):
             return False
     return True
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from caesura.abi import ENTRY_PREFIX, START_FUNCTION
 from caesura.errors import UnsupportedModule
+from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.abi.globals import Globals
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.host_sections import starts_late, write_host_sections
 from caesura.instrument.abi.index_spaces import AddedFunctions, AddedTypes, GlobalPool
 from caesura.instrument.abi.memory import Memory, choose_memory
+from caesura.instrument.abi.references import References
 from caesura.instrument.abi.runtime import Runtime
 from caesura.instrument.abi.stack_code import NOT_SHARED, Places, StackCode
 from caesura.instrument.abi.thunks import Thunks
@@ -30,12 +32,15 @@ from caesura.wasm.types import I64
 
 
 class Added:
-    """What is added to a module, until its sections are put together: functions, entries of sections, names."""
+    """What is added to a module, until its sections are put together: functions, entries of sections, names, and what
+    stands for results.
+    """
 
     def __init__(self, module: Module) -> None:
         self.functions = AddedFunctions(module, AddedTypes(module))
         self.edits = SectionEdits()
         self.names = NewNames()
+        self.dummies = Dummies(module, self.functions, self.edits)
 
 
 @dataclass(frozen=True)
@@ -81,9 +86,11 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
     stack = StackCode(added.functions, places)
     stubs = given.renumbered.runtime_functions
     runtime = Runtime(stack, stubs, guards=options.leaves_out(), overflows=not is_idle(options, facts))
+    held = References(module, stack, pool, added.edits, added.names, shares_globals=shares_globals(options))
     shares_code = moves == SHARED and options.optimize == "size"
     helpers = FrameHelpers(
         runtime,
+        held,
         # Where pieces are popped one value at a time, pairs of 4-byte values in 8 bytes cannot be.
         loads_inline=options.no_multivalue and (moves == SHARED or memory.pointer == I64),
         pops_check=moves == SHARED and not options.no_multivalue,
@@ -98,7 +105,8 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         if references:
             redirect_references(module, references, added.edits)
         return Abi(memory, pool, helpers, None, {}, references)
-    thunks = Thunks(module, helpers, facts.shadow_stack.pointer, shares_globals=shares_globals(options))
+    pointer = facts.shadow_stack.pointer
+    thunks = Thunks(module, helpers, added.dummies, pointer, shares_globals=shares_globals(options))
     import_thunks: dict[int, int] = {}
     for item in module.function_imports():
         function = FunctionIndex(item.index)
@@ -117,7 +125,7 @@ def add_exports(
     `helpers` are those with which the module's frames are moved.
     """
     module = given.module
-    exports = helpers.runtime.exports()
+    exports = helpers.runtime.exports() + helpers.runtime.keep(helpers.references)
     if options.thunks or not given.renumbered.runtime_functions:
         adds_memory = not module.memories and not options.in_secondary_memory
         write_host_sections(
@@ -130,6 +138,7 @@ def add_exports(
             adds_memory=adds_memory,
         )
     if abi.thunks is not None:
+        abi.thunks.keep_references()
         _export_stack(module, abi.thunks, added.edits)
         if starts_late(module, facts.roles.suspension, options):
             exports += _start_function(module, abi.thunks, abi.import_thunks, helpers, added.edits)

@@ -17,7 +17,7 @@ from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.encoded import zero_constant
 from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
 from caesura.wasm.module import Module
-from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, MEMORY_NAMES, NewNames
+from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, MEMORY_NAMES, TABLE_NAMES, NewNames
 from caesura.wasm.sections import write_sections
 from caesura.wasm.shortest import Shortened, shorten_body
 from caesura.wasm.types import encode_value_type
@@ -90,15 +90,17 @@ def _features(options: Options, abi: Abi) -> list[str]:
         features.append("mutable-globals")
     if abi.memory.index > 0:
         features.append("multimemory")
+    if abi.helpers.references.is_used():
+        features += ["reference-types", "bulk-memory"]
     return features
 
 
 def _new_names(given: Given, options: Options, added: Added, exported: set[int], *, names_functions: bool) -> NewNames:
     """Return the names of what is added, but for the functions that exports name already.
 
-    Functions have some only if they can be on the stack while the guest runs. Globals and memories have names where the
-    module names others. In small modules all these names would be half of what is added; in those of TinyGo's shape,
-    which no host drives, there are none at all.
+    Functions have some only if they can be on the stack while the guest runs. Globals, memories and tables have names
+    where the module names others. In small modules all these names would be half of what is added; in those of TinyGo's
+    shape, which no host drives, there are none at all.
     """
     names = added.names
     stubs = given.renumbered.runtime_functions
@@ -109,7 +111,7 @@ def _new_names(given: Given, options: Options, added: Added, exported: set[int],
         names.nameless.update([function for _, function in stubs])
         return names
     else:
-        for subsection in (GLOBAL_NAMES, MEMORY_NAMES):
+        for subsection in (GLOBAL_NAMES, MEMORY_NAMES, TABLE_NAMES):
             if subsection not in given.names.named:
                 names.maps.pop(subsection, None)
     if names_functions:

@@ -85,9 +85,9 @@ def _run(
     rewriter = FunctionRewriter(given, facts, options, added, abi, planner)
     rewritten = rewriter.run(moves, progress, shortens=shortens)
     bodies = _redirect_references(module, rewritten.bodies, facts.graph, abi.references)
-    bodies = _connect_stubs(module, bodies, abi.helpers.runtime)
 
     exports = add_exports(given, facts, options, added, abi, rewritten.helpers)
+    bodies = _connect_stubs(module, bodies, abi.helpers.runtime)
     idle = is_idle(options, facts)
     output = assemble(given, options, added, abi, bodies, exports, is_idle=idle, shortens=shortens)
     functions = _report(given, facts, options, rewritten.sites)

@@ -121,6 +121,8 @@ class FunctionPlanner:
         plan = plan_function(self._module, body, results, self._all_exact, restores_nothing=True)
         if not plan.sites.calls:
             return None
+        if plan.crossing.non_null:  # they must be restored
+            return self._plan_one(function, body)
         layout = self._layout(body, plan, [], may_leave=self._roles.entered[function])
         frame = Frame(body, plan.saved, None, layout, NOTHING_LATE, has_site_local=False)
         return PlannedFunction(function, body, plan, set(), frame, None)
@@ -141,6 +143,7 @@ class FunctionPlanner:
         normal = normal_layout(body, sorted(plan.constructs.below))
         has_site_local = layout.needs_site_local() or normal.dispatches()
         frame = Frame(body, plan.saved, liveness.landings, layout, NOTHING_LATE, has_site_local=has_site_local)
+        frame.widen_parameters()
         handoff = hand_over(body, plan, normal, liveness, frame, results, self._pool)
         return PlannedFunction(function, body, plan, late_calls, frame, handoff)
 

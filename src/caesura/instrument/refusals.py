@@ -12,16 +12,16 @@ from caesura.wasm.indices import OwnFunction
 
 
 class Refusals:
-    """The functions of a module that were refused, in order; errors say where in the file that was given."""
+    """The functions of a module that were refused; errors say where in the file that was given."""
 
     def __init__(self, given: Given) -> None:
         self._given = given
-        self._errors: list[UnsupportedModule] = []
+        self._errors: dict[int, UnsupportedModule] = {}
 
     def add(self, own: OwnFunction, error: UnsupportedModule) -> None:
         """Note an own function that is refused."""
         offset, function = self._given.place(own, error.offset)
-        self._errors.append(UnsupportedModule(error.reason, offset, function, error.kind))
+        self._errors[own] = UnsupportedModule(error.reason, offset, function, error.kind)
 
     def located(self, own: OwnFunction, error: Exception) -> MalformedModule:
         """Return what is wrong with an own function, which ends the work, as an error that says where."""
@@ -31,7 +31,7 @@ class Refusals:
 
     def check(self) -> None:
         """Raise UnsupportedModule, for the first function and with what there is besides, if any was refused."""
-        errors = self._errors
+        errors = [self._errors[own] for own in sorted(self._errors)]
         if not errors:
             return
         first = errors[0]

@@ -157,11 +157,13 @@ class FunctionRewriter:
     def _writer(self, helpers: FrameHelpers, *, shortens: bool) -> BodyWriter:
         module = self._given.module
         roles = self._facts.roles
+        dummies = self._added.dummies
         output = Output(
             module=module,
             functions=self._added.functions,
+            dummies=dummies,
             helpers=helpers,
-            tail_dispatch=TailDispatch(module, helpers, roles.identified, roles.tail_calls),
+            tail_dispatch=TailDispatch(module, helpers, dummies, roles.identified, roles.tail_calls),
             import_thunks=self._abi.import_thunks,
             references=self._abi.references,
             framing=self._given.framing,

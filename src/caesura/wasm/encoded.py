@@ -13,6 +13,7 @@ BLOCK: Final = b"\x02"
 BLOCK_EMPTY: Final = b"\x02\x40"
 BLOCK_I32: Final = b"\x02\x7f"
 EMPTY_LOOP: Final = b"\x03\x40\x0b"
+LOOP_EMPTY: Final = b"\x03\x40"
 IF: Final = b"\x04"
 IF_EMPTY: Final = b"\x04\x40"
 ELSE: Final = b"\x05"
@@ -25,6 +26,7 @@ RETURN: Final = b"\x0f"
 CALL: Final = b"\x10"
 RETURN_CALL: Final = b"\x12"
 DROP: Final = b"\x1a"
+SELECT: Final = b"\x1b"
 LOCAL_GET: Final = b"\x20"
 LOCAL_SET: Final = b"\x21"
 LOCAL_TEE: Final = b"\x22"
@@ -40,6 +42,15 @@ I32_LT_U: Final = b"\x49"
 I32_GE_U: Final = b"\x4f"
 I32_ADD: Final = b"\x6a"
 I32_SUB: Final = b"\x6b"
+TABLE_GET: Final = b"\x25"
+TABLE_SET: Final = b"\x26"
+TABLE_COPY: Final = b"\xfc\x0e"
+TABLE_GROW: Final = b"\xfc\x0f"
+TABLE_SIZE: Final = b"\xfc\x10"
+TABLE_FILL: Final = b"\xfc\x11"
+REF_IS_NULL: Final = b"\xd1"
+REF_FUNC: Final = b"\xd2"
+REF_AS_NON_NULL: Final = b"\xd4"
 
 # Comparisons and their opposites, which hold just where these do not: of integers, and equality of floats.
 _PAIRS: Final = [
@@ -80,7 +91,17 @@ def zero(value_type: int) -> bytes:
     """Return the shortest code for a zero, or null of a nullable reference type."""
     if value_type in ZERO:
         return ZERO[value_type]
-    return b"\xd0" + encode_heap_type(heap_of(value_type))
+    return ref_null(heap_of(value_type))
+
+
+def ref_null(heap: int) -> bytes:
+    """Return the code for the null of a heap type."""
+    return b"\xd0" + encode_heap_type(heap)
+
+
+def ref_cast(heap: int, *, nullable: bool) -> bytes:
+    """Return a cast to references of a heap type, null among them or not."""
+    return (b"\xfb\x17" if nullable else b"\xfb\x16") + encode_heap_type(heap)
 
 
 def zero_constant(value_type: int) -> bytes:

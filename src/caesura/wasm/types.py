@@ -105,14 +105,19 @@ def is_reference(value_type: int) -> bool:
     return value_type >= REFERENCE
 
 
-def is_saved_type(value_type: int) -> bool:
-    """Tell whether frames hold values of a type: they hold numbers and vectors, not references."""
+def is_number(value_type: int) -> bool:
+    """Tell whether a type is one of numbers or vectors."""
     return V128 <= value_type <= I32
 
 
 def is_nullable(value_type: int) -> bool:
     """Tell whether a reference type is nullable; False for other types."""
     return value_type >= REFERENCE and value_type & _NULLABLE != 0
+
+
+def is_non_null(value_type: int) -> bool:
+    """Tell whether a type is a reference type without null."""
+    return value_type >= REFERENCE and value_type & _NULLABLE == 0
 
 
 def heap_of(value_type: int) -> int:
@@ -133,6 +138,11 @@ def nullable(value_type: int) -> int:
 def non_null(value_type: int) -> int:
     """Return a reference type with null excluded."""
     return value_type & ~_NULLABLE
+
+
+def defaultable(value_type: int) -> int:
+    """Return a type with null allowed, if it is a reference type: a type that locals have a value of from the start."""
+    return nullable(value_type) if value_type >= REFERENCE else value_type
 
 
 def read_heap_type(data: bytes, position: int) -> tuple[int, int]:

@@ -7,7 +7,8 @@ from typing import Final
 from caesura.analysis.body import Body
 from caesura.instrument.abi.globals import NO_BASE
 from caesura.instrument.abi.helpers import FrameHelpers
-from caesura.instrument.abi.index_spaces import AddedFunctions, AddedTypes
+from caesura.instrument.abi.index_spaces import AddedFunctions, AddedTypes, GlobalPool
+from caesura.instrument.abi.references import References
 from caesura.instrument.abi.runtime import Runtime
 from caesura.instrument.abi.stack_code import Places, StackCode
 from caesura.instrument.frames.frame import Frame
@@ -16,6 +17,8 @@ from caesura.instrument.plan.plan import Saved
 from caesura.instrument.plan.regions import lay_out
 from caesura.wasm.indices import LocalIndex
 from caesura.wasm.module import Module
+from caesura.wasm.names import NewNames
+from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import I32
 
 # What a frame saves besides the locals that are live.
@@ -50,4 +53,6 @@ def helpers_of(pointer: int = I32, *, grows: bool = False, loads_inline: bool = 
     module = Module(b"\0asm\1\0\0\0")
     places = Places(state=0, data=1, base=NO_BASE, memory=0, pointer=pointer, grows=grows)
     runtime = Runtime(StackCode(AddedFunctions(module, AddedTypes(module)), places), [], guards=False, overflows=True)
-    return FrameHelpers(runtime, loads_inline=loads_inline, pops_check=False)
+    names = NewNames()
+    references = References(module, runtime.stack, GlobalPool(2), SectionEdits(), names, shares_globals=False)
+    return FrameHelpers(runtime, references, loads_inline=loads_inline, pops_check=False)

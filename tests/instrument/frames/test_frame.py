@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from caesura.errors import UnsupportedModule
 from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.frame import Frame, number_bias
 from caesura.instrument.frames.late_locals import NOTHING_LATE, LateLocals, code_of
@@ -12,7 +9,7 @@ from caesura.instrument.plan.plan import Saved, Temporary
 from caesura.instrument.plan.regions import lay_out
 from caesura.wasm import encoded as c
 from caesura.wasm.indices import LocalIndex
-from caesura.wasm.types import F32, F64, FUNCREF, I32, I64
+from caesura.wasm.types import EXTERN, EXTERNREF, F32, F64, FUNCREF, I32, I64, make_reference
 from tests.instrument.frames.making import body_with, frame_of
 
 
@@ -54,9 +51,11 @@ def test_without_a_frame_nothing_is_saved() -> None:
     assert frame.added_types == [I32]
 
 
-def test_references_are_refused() -> None:
-    with pytest.raises(UnsupportedModule, match="local 1 of type funcref must be saved"):
-        frame_of(I32, FUNCREF)
+def test_a_reference_is_a_number_in_the_frame() -> None:
+    """What is put back can be null, but for parameters, which there are none of."""
+    frame = frame_of(I64, FUNCREF, make_reference(EXTERN, nullable=False), I32)
+    assert (frame.values, frame.shape) == ([1, 2, 3, 0], (I32, I32, I32, I32, I64))
+    assert frame.references == {1: FUNCREF, 2: EXTERNREF}
 
 
 def test_numbers_of_many_call_sites_begin_below_0() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import caesura
+from caesura.wasm.types import FUNCREF, I32
 from tests.instrument.plan.listing import plain, plan_of
 
 LISTINGS: dict[str, tuple[str, str]] = {
@@ -404,7 +404,7 @@ def test_parameters_of_else_arms() -> None:
     assert plan_of(code).plan.constructs.else_parameters == {7: [0, 1]}
 
 
-def test_what_no_temporary_holds() -> None:
+def test_temporaries_of_references_can_be_null() -> None:
     """The type of this reference follows from what it was made from."""
     code = """
         ref.null func
@@ -415,6 +415,6 @@ def test_what_no_temporary_holds() -> None:
         drop
         drop
         """
-    with pytest.raises(caesura.UnsupportedModule, match=r"it comes from ref\.as_non_null") as error:
-        plan_of(code)
-    assert error.value.kind == "value of type (ref func)"
+    plan = plan_of(code).plan
+    assert (plan.saved.temporary_types, plan.saved.temporaries) == ([FUNCREF, I32], {0, 1})
+    assert (plan.crossing.temporaries, plan.crossing.non_null) == ({1: 0, 3: 1}, {1})

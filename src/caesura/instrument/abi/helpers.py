@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.instrument.abi.chunks import Shape, chunk_places
+from caesura.instrument.abi.references import References
 from caesura.instrument.abi.runtime import Runtime
 from caesura.instrument.abi.stack_code import NOT_SHARED
 from caesura.wasm.encoded import END, IF_EMPTY, LOCAL_GET, RETURN, load, zero
@@ -32,6 +33,7 @@ class FrameHelpers:
     def __init__(
         self,
         runtime: Runtime,
+        references: References,
         *,
         loads_inline: bool,
         pops_check: bool,
@@ -39,6 +41,7 @@ class FrameHelpers:
         release: int = NOT_SHARED,
     ) -> None:
         self.runtime = runtime
+        self.references = references
         self.stack = runtime.stack
         self.loads_inline = loads_inline
         self.pops_check = pops_check
@@ -50,7 +53,12 @@ class FrameHelpers:
     def sharing(self, room: int, release: int) -> FrameHelpers:
         """Return helpers that share these functions, but for those that are there already."""
         helpers = FrameHelpers(
-            self.runtime, loads_inline=self.loads_inline, pops_check=self.pops_check, room=room, release=release
+            self.runtime,
+            self.references,
+            loads_inline=self.loads_inline,
+            pops_check=self.pops_check,
+            room=room,
+            release=release,
         )
         helpers._pushes.update(self._pushes)
         helpers._pops.update(self._pops)

@@ -12,7 +12,7 @@ from caesura.wasm.types import encode_value_type, type_name
 
 
 class AddedTypes:
-    """Function types that are added to the module's own, and which of these serve as they are."""
+    """Types that are added to the module's own, and which function types of these serve as they are."""
 
     def __init__(self, module: Module) -> None:
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
@@ -30,10 +30,14 @@ class AddedTypes:
         """Return the index of a function type, adding it where the module has none."""
         key = (params, results)
         if key not in self._known:
-            self._known[key] = self._count
-            self._count += 1
-            self.added.append(b"\x60" + _encode_types(params) + _encode_types(results))
+            self._known[key] = self.add(b"\x60" + _encode_types(params) + _encode_types(results))
         return self._known[key]
+
+    def add(self, definition: bytes) -> int:
+        """Add a type, in its encoding, and return its index."""
+        self.added.append(definition)
+        self._count += 1
+        return self._count - 1
 
 
 def _encode_types(types: tuple[int, ...]) -> bytes:
@@ -61,6 +65,11 @@ class AddedFunctions:
         declarations = [b"\x01" + encode_value_type(local_type) for local_type in local_types]
         return self.add_body(name, type_index, encode_vector(declarations) + code + b"\x0b")
 
+    def replace(self, index: int, code: bytes) -> None:
+        """Give an added function without locals other code (without the final `end`)."""
+        body = encode_vector([]) + code + b"\x0b"
+        self.bodies[index - self._next] = encode_unsigned(len(body)) + body
+
     def add_body(self, name: str, type_index: int, body: bytes) -> int:
         """Add a function with a whole body: locals, code and final `end`."""
         index = self._next
@@ -82,6 +91,13 @@ class GlobalPool:
         self.types: list[int] = []
         self.names: list[tuple[int, str]] = []
 
+    def add(self, value_type: int, name: str) -> int:
+        """Return a new global of its own, which nothing else is handed over in."""
+        self.types.append(value_type)
+        self.names.append((self._next, name))
+        self._next += 1
+        return self._next - 1
+
     def indices(self, types: list[int]) -> list[int]:
         """Return a global for each of some values, given their types."""
         used: dict[int, int] = {}
@@ -91,9 +107,6 @@ class GlobalPool:
             used[value_type] = place + 1
             key = (value_type, place)
             if key not in self._known:
-                self._known[key] = self._next
-                self.types.append(value_type)
-                self.names.append((self._next, f"asyncify_handoff_{type_name(value_type)}_{place}"))
-                self._next += 1
+                self._known[key] = self.add(value_type, f"asyncify_handoff_{type_name(value_type)}_{place}")
             result.append(self._known[key])
         return result

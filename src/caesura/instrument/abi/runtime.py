@@ -27,6 +27,7 @@ from caesura.abi import (
 )
 from caesura.instrument.abi.chunks import Shape
 from caesura.instrument.abi.globals import NO_BASE
+from caesura.instrument.abi.references import References
 from caesura.instrument.abi.stack_code import StackCode
 from caesura.wasm.encoded import (
     CALL,
@@ -81,11 +82,21 @@ class Runtime:
         self._stubs = stubs
         self.stub_bodies: dict[FunctionIndex, bytes] = {}
         self._begin = self._begin_function()
-        self._start_unwind = self._start(START_UNWIND, State.UNWINDING)
-        self._start_rewind = self._start(START_REWIND, State.REWINDING)
-        self._stop = self._stop_function()
+        pointer = (stack.pointer,)
+        self._start_unwind = self._add(START_UNWIND, pointer, (), self._start(State.UNWINDING))
+        self._start_rewind = self._add(START_REWIND, pointer, (), self._start(State.REWINDING))
+        self._stop = self._add(_STOP, (), (), self._stop_code())
         self._get_state = self._add(GET_STATE, (), (I32,), stack.state_get)
         self._forward_other_stubs()
+
+    def keep(self, references: References) -> list[tuple[str, int]]:
+        """Let the functions do what there is to do for references, and return what is exported for them, by name."""
+        if not references.has_runs():
+            return []
+        self._replace(self._start_unwind, self._start(State.UNWINDING) + references.unwinding_starts())
+        self._replace(self._start_rewind, self._start(State.REWINDING) + references.rewinding_starts())
+        self._replace(self._stop, references.stops() + self._stop_code())
+        return references.exports(self._begin)
 
     def exports(self) -> list[tuple[str, int]]:
         """Return the functions to export, by name."""
@@ -136,6 +147,13 @@ class Runtime:
                 return stub
         return self.stack.functions.add(name, params, results, [], code)
 
+    def _replace(self, index: int, code: bytes) -> None:
+        """Give a function of the ABI other code."""
+        if FunctionIndex(index) in self.stub_bodies:
+            self.stub_bodies[FunctionIndex(index)] = b"\x00" + code + END
+        else:
+            self.stack.functions.replace(index, code)
+
     def _forward_other_stubs(self) -> None:
         """Let the functions that stand for an import that another one stands for already call that one."""
         targets = dict(self.exports())
@@ -155,13 +173,12 @@ class Runtime:
         code += IF_EMPTY + (CALL + encode_unsigned(stack.overflow()) if self._overflows else UNREACHABLE) + END
         return stack.functions.add("asyncify_begin", (stack.pointer,), (), [], code)
 
-    def _start(self, name: str, state: int) -> int:
+    def _start(self, state: int) -> bytes:
         code = CONST_I32 + encode_signed(state) + self.stack.state_set
-        code += LOCAL_GET + b"\0" + CALL + encode_unsigned(self._begin)
-        return self._add(name, (self.stack.pointer,), (), code)
+        return code + LOCAL_GET + b"\0" + CALL + encode_unsigned(self._begin)
 
-    def _stop_function(self) -> int:
-        """Add the function that makes the state normal.
+    def _stop_code(self) -> bytes:
+        """Return the code of the function that makes the state normal.
 
         It traps if the state was that of an overflow: hosts report the error from there (Emscripten's does).
         """
@@ -169,8 +186,7 @@ class Runtime:
         code = stack.state_get + CONST_I32 + encode_signed(State.OVERFLOWED) + I32_EQ if self._repeats_trap else b""
         code += CONST_I32 + encode_signed(State.NORMAL) + stack.state_set
         code += IF_EMPTY + UNREACHABLE + END if self._repeats_trap else b""
-        code += stack.data_get + CALL + encode_unsigned(self._begin)
-        return self._add(_STOP, (), (), code)
+        return code + stack.data_get + CALL + encode_unsigned(self._begin)
 
 
 def has_scheduler(stubs: list[tuple[str, FunctionIndex]]) -> bool:

@@ -28,8 +28,8 @@ from typing import Final
 
 from caesura.abi import TAIL_CALLED_FUNCTION
 from caesura.analysis.tail_calls import TailCalls
-from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.chunks import chunk_places
+from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.wasm import encoded as c
 from caesura.wasm.indices import FunctionIndex
@@ -37,7 +37,7 @@ from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.pieces import join_pieces
 from caesura.wasm.type_matching import are_subtypes, same_types
-from caesura.wasm.types import I32, is_nullable, is_reference, type_name
+from caesura.wasm.types import I32, type_name
 
 # Identities lie from here on, in a range that is as likely as any other, but for small numbers, positive and negative.
 _LEAST_IDENTITY: Final = 0x8000_0000
@@ -59,8 +59,14 @@ class TailDispatch:
     """
 
     def __init__(
-        self, module: Module, helpers: FrameHelpers, framed: list[FunctionIndex], tail_calls: TailCalls
+        self,
+        module: Module,
+        helpers: FrameHelpers,
+        dummies: Dummies,
+        framed: list[FunctionIndex],
+        tail_calls: TailCalls,
     ) -> None:
+        self._dummies = dummies
         self._module = module
         self._helpers = helpers
         self._tail_calls = tail_calls
@@ -177,22 +183,14 @@ class TailDispatch:
         out = [c.BLOCK_EMPTY * (count + 1), self._top(), self._first_identity(low), c.I32_SUB]
         out += [c.BR_TABLE, table, encode_unsigned(count), c.END]
         for target in targets:
-            out += [self._zeros(target), c.RETURN_CALL, encode_unsigned(target), c.END]
+            out += [
+                self._dummies.arguments(self._module.function_type(target).params),
+                c.RETURN_CALL,
+                encode_unsigned(target),
+                c.END,
+            ]
         out.append(otherwise)
         return join_pieces(out)
-
-    def _zeros(self, function: FunctionIndex) -> bytes:
-        """Return zeros for the arguments of a function; raises UnsupportedModule where a type has none."""
-        code = b""
-        for value_type in self._module.function_type(function).params:
-            if is_reference(value_type) and not is_nullable(value_type):
-                raise UnsupportedModule(
-                    f"function {function} can be entered by a tail call that may suspend, and has a parameter of type "
-                    f"{type_name(value_type)}, for which there is no default value",
-                    kind="parameter that cannot be null of a function that is entered by a tail call",
-                )
-            code += c.zero(value_type)
-        return code
 
     def _add(self, name: str, params: tuple[int, ...], results: tuple[int, ...], code: bytes) -> int:
         return self._helpers.stack.functions.add(name, params, results, [], code)

@@ -35,13 +35,14 @@ from caesura.abi import (
 )
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.errors import UnsupportedModule
+from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.stack_code import NOT_SHARED
 from caesura.wasm import encoded as c
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.module import Module
-from caesura.wasm.types import I32, is_nullable, type_name
+from caesura.wasm.types import I32, type_name
 
 # What an import thunk leaves among the frames where modules share the globals: the suspension came from the host's
 # function that it called, or from farther down, in another module.
@@ -56,13 +57,21 @@ class Thunks:
     """
 
     def __init__(
-        self, module: Module, helpers: FrameHelpers, stack_pointer: int | None, *, shares_globals: bool
+        self,
+        module: Module,
+        helpers: FrameHelpers,
+        dummies: Dummies,
+        stack_pointer: int | None,
+        *,
+        shares_globals: bool,
     ) -> None:
         stack = helpers.stack
+        self._dummies = dummies
         self._module = module
         self._shares_globals = shares_globals
         self._functions = stack.functions
         self._helpers = helpers
+        self._references = helpers.references
         self._stack = stack
         # The field that exchanges it has the asyncify memory's pointer type; another one cannot be exchanged.
         can_exchange = stack_pointer is not None and module.globals[stack_pointer].type == stack.pointer
@@ -78,6 +87,12 @@ class Thunks:
         self._rejoining = NOT_SHARED
         self._parting = NOT_SHARED
         self._results: dict[tuple[int, ...], int] = {}
+
+    def keep_references(self) -> None:
+        """Let import thunks do what there is to do for references; it is known when all frames are."""
+        if self._references.has_runs() and self._rejoining != NOT_SHARED:
+            self._functions.replace(self._rejoining, self._rejoin_code())
+            self._functions.replace(self._parting, self._part_code())
 
     def accessors(self) -> list[tuple[str, int]]:
         """Add the functions that read and set the control block's address; return (export name, function)."""
@@ -120,27 +135,35 @@ class Thunks:
         to be called: again, for the host, or to go on with the rewinding in another module.
         """
         if self._rejoining == NOT_SHARED:
-            code = self._state_is(State.UNWINDING) + c.IF_EMPTY + c.CONST_I32 + b"\1" + c.RETURN + c.END
-            if self._shares_globals:
-                code += self._pop_marker() + c.I32_EQZ + c.IF_EMPTY + c.CONST_I32 + b"\0" + c.RETURN + c.END
-            code += self._set_state(State.NORMAL)
-            code += (
-                self._status() + c.CONST_I32 + encode_signed(Status.RESUME) + c.I32_EQ + self._set_status(Status.RUN)
-            )
-            self._rejoining = self._functions.add("asyncify_rejoin", (), (I32,), [], code)
+            self._rejoining = self._functions.add("asyncify_rejoin", (), (I32,), [], self._rejoin_code())
         return self._rejoining
+
+    def _rejoin_code(self) -> bytes:
+        code = self._state_is(State.UNWINDING) + c.IF_EMPTY + c.CONST_I32 + b"\1" + c.RETURN + c.END
+        if self._shares_globals:
+            code += self._pop_marker() + c.I32_EQZ + c.IF_EMPTY + c.CONST_I32 + b"\0" + c.RETURN + c.END
+        if self._references.has_runs():
+            code += self._references.stops()
+        code += self._set_state(State.NORMAL)
+        return code + (
+            self._status() + c.CONST_I32 + encode_signed(Status.RESUME) + c.I32_EQ + self._set_status(Status.RUN)
+        )
 
     def _part(self) -> int:
         """Return what import thunks call behind the import: it begins to unwind if the host asked for that."""
         if self._parting == NOT_SHARED:
-            code = self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + c.I32_EQ
-            code += c.IF_EMPTY + self._set_state(State.UNWINDING)
-            if self._shares_globals:
-                below = self._stack.state_get + c.IF_EMPTY + self._push_marker(_SUSPENDED_BELOW) + c.ELSE
-                code = below + code + self._push_marker(_SUSPENDED_BY_HOST) + c.END
-            code += c.END
-            self._parting = self._functions.add("asyncify_part", (), (), [], code)
+            self._parting = self._functions.add("asyncify_part", (), (), [], self._part_code())
         return self._parting
+
+    def _part_code(self) -> bytes:
+        code = self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + c.I32_EQ
+        code += c.IF_EMPTY + self._set_state(State.UNWINDING)
+        if self._references.has_runs():
+            code += self._references.unwinding_starts()
+        if self._shares_globals:
+            below = self._stack.state_get + c.IF_EMPTY + self._push_marker(_SUSPENDED_BELOW) + c.ELSE
+            code = below + code + self._push_marker(_SUSPENDED_BY_HOST) + c.END
+        return code + c.END
 
     def _take_results(self, results: tuple[int, ...]) -> bytes:
         """Return the call of what gives results of these types: those in the block, or, while unwinding, zeros."""
@@ -216,7 +239,10 @@ class Thunks:
         if self._entering == NOT_SHARED:
             code = self._switch_stack(0)
             code += self._status() + c.CONST_I32 + encode_signed(Status.RESUME) + c.I32_GE_U
-            code += c.IF_EMPTY + self._set_state(State.REWINDING) + c.END
+            code += c.IF_EMPTY + self._set_state(State.REWINDING)
+            if self._references.has_runs():
+                code += self._references.rewinding_starts()
+            code += c.END
             pointer = self._saved()
             code += c.LOCAL_GET + b"\0" if pointer else b""
             self._entering = self._functions.add("asyncify_enter", (), pointer, [*pointer, *pointer], code)
@@ -227,7 +253,10 @@ class Thunks:
         pointer = self._saved()
         passed = results if pointer else ()
         if passed not in self._leaving:
-            code = self._state_is(State.UNWINDING) + c.IF_EMPTY + self._set_state(State.NORMAL)
+            code = self._state_is(State.UNWINDING) + c.IF_EMPTY
+            if self._references.has_runs():
+                code += self._references.stops()
+            code += self._set_state(State.NORMAL)
             code += self._leave_stack_pointer()
             code += c.ELSE + self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + c.I32_EQ
             code += c.IF_EMPTY + self._set_status(Status.LOST) + c.END + c.END
@@ -276,11 +305,7 @@ class Thunks:
         return self._stack.data_get + constant + c.store(I32, self._stack.memory, STATUS_OFFSET)
 
     def _zeros(self, types: tuple[int, ...], name: str) -> bytes:
-        code = b""
-        for value_type in types:
-            if value_type not in c.ZERO and not is_nullable(value_type):
-                raise UnsupportedModule(
-                    f"import {name} returns a reference that cannot be null; it has nothing to return while unwinding"
-                )
-            code += c.zero(value_type)
-        return code
+        try:
+            return self._dummies.values(types)
+        except UnsupportedModule as error:
+            raise UnsupportedModule(f"import {name}: {error.reason}", kind=error.kind) from None

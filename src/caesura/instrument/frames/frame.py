@@ -14,12 +14,9 @@ from caesura.instrument.abi.chunks import Shape
 from caesura.instrument.frames.late_locals import LateCode
 from caesura.instrument.plan.plan import Saved, Temporary
 from caesura.instrument.plan.regions import Layout
-from caesura.instrument.plan.unsaved import unsaved_value
 from caesura.wasm.decode import MAXIMUM_LOCALS
-from caesura.wasm.encoded import LOCAL_SET
 from caesura.wasm.indices import LocalIndex
-from caesura.wasm.leb128 import encode_unsigned
-from caesura.wasm.types import I32, is_saved_type
+from caesura.wasm.types import I32, defaultable, is_non_null, is_reference
 
 # Constants from -64 to 63 take one byte. So from so many call sites on, the numbers in frames begin below 0; to make up
 # for it, and to look whether to leave, takes nine bytes.
@@ -34,7 +31,8 @@ def number_bias(sites: int) -> int:
 
 class Frame:
     """`values` are the locals saved, in their order in the frame; `shape` the types of the whole frame, the call site
-    number's i32 coming first. `added_types` are the types of the locals that it adds to the function, behind the
+    number's i32 coming first. `references` has the types with which references are put back, by local: they are i32s in
+    the frame (see `abi.references`). `added_types` are the types of the locals that it adds to the function, behind the
     `first_added` own ones: `has_site_local` tells whether the first of them holds the number while landing, the others
     are the plan's temporaries. `layout` says where frames land in the body that pops them, `late` is the code for
     values that are set late.
@@ -66,10 +64,21 @@ class Frame:
         for _, number in by_type:
             self._temporaries[number] = LocalIndex(self.first_added + len(self.added_types))
             self.added_types.append(saved.temporary_types[number])
+        self.references: dict[LocalIndex, int] = {}
         values: list[tuple[int, LocalIndex]] = []
         if live is not None:
-            values += [(-_saved_type(body, local), local) for local in sorted(saved.moved_locals.union(live))]
-            values += [(-saved.temporary_types[number], self._temporaries[number]) for number in saved.temporaries]
+            for local in sorted(saved.moved_locals.union(live)):
+                value_type = body.local_type(local)
+                if is_reference(value_type):
+                    self.references[local] = self.held_type(body, local)
+                    value_type = I32
+                values.append((-value_type, local))
+            for number in saved.temporaries:
+                value_type = saved.temporary_types[number]
+                if is_reference(value_type):
+                    self.references[self._temporaries[number]] = value_type
+                    value_type = I32
+                values.append((-value_type, self._temporaries[number]))
             values.sort()
         self.values: list[LocalIndex] = [pair[1] for pair in values]
         self.shape: Shape = tuple([I32] + [-pair[0] for pair in values])
@@ -86,17 +95,27 @@ class Frame:
         """Return the type code of a local, be it the function's own or one that the frame adds."""
         return body.local_type(local) if local < self.first_added else self.added_types[local - self.first_added]
 
-    def setter(self, local: LocalIndex) -> bytes:
-        """Return the code with which the cold arm takes a value from the operand stack."""
-        return self.late.setters[local] if local in self.late.setters else LOCAL_SET + encode_unsigned(local)
+    def widen_parameters(self) -> None:
+        """Let parameters be put back into a body in which they are plain locals, which can be null."""
+        for local in self.references:
+            self.references[local] = defaultable(self.references[local])
+
+    def held_type(self, body: Body, local: LocalIndex) -> int:
+        """Return the type that a local has in bodies with the original's parameters: others can be null there."""
+        value_type = self.type_of(body, local)
+        return value_type if local < body.param_count else defaultable(value_type)
+
+    def can_be_zero(self, body: Body, local: LocalIndex) -> bool:
+        """Tell whether a local can be set to zero, or null, in every body."""
+        return not is_non_null(self.held_type(body, local))
+
+    def has_non_null(self) -> bool:
+        """Tell whether a reference is put back that cannot be null: zeros cannot be popped then."""
+        for value_type in self.references.values():
+            if is_non_null(value_type):
+                return True
+        return False
 
     def is_full(self) -> bool:
         """Tell whether the function has no room for the locals that moving the frame inline takes."""
         return self.first_added + len(self.added_types) + 2 > MAXIMUM_LOCALS
-
-
-def _saved_type(body: Body, local: LocalIndex) -> int:
-    value_type = body.local_type(local)
-    if not is_saved_type(value_type):
-        raise unsaved_value(f"local {local}", value_type, body.code_start)
-    return value_type

@@ -29,6 +29,7 @@ from caesura.instrument.plan.regions import LOOP, Layout
 from caesura.wasm import encoded as c
 from caesura.wasm.indices import InstructionIndex, LocalIndex
 from caesura.wasm.leb128 import encode_unsigned
+from caesura.wasm.types import is_non_null, is_reference
 
 # A function with one body and more call sites sets all its locals in its cold arm.
 _FEW_SITES: Final = 8
@@ -64,6 +65,7 @@ def late_at_landings(body: Body, layout: Layout, liveness: Liveness, plan: Plan)
     if not 0 < sites <= _FEW_SITES:
         return None
     masks = [0] * len(layout.regions)
+    numbers = ~_references(body)
     writes = Writes(body)
     for site in range(sites):
         live = liveness.each_landing[site]
@@ -71,7 +73,7 @@ def late_at_landings(body: Body, layout: Layout, liveness: Liveness, plan: Plan)
         if _sets_late(layout, region) and _is_in_loop(layout, layout.regions[region].parent):
             loop = layout.regions[region].start
             passed_through = liveness.all_heads.get(loop, 0) & ~writes.between(loop, layout.landings[site])
-            masks[region] |= live & ~passed_through & ~_mask(plan.saved.moved_locals)
+            masks[region] |= live & ~passed_through & ~_mask(plan.saved.moved_locals) & numbers
             live &= ~masks[region]
         masks[0] |= live
     return _late(body, masks)
@@ -82,13 +84,14 @@ def late_handed_over(
 ) -> LateLocals | None:
     """Return which locals the hand-off loops of a normal body get late; None where there are none."""
     masks = [0] * len(normal.regions)
+    references = _references(body)
     for place in range(len(loops)):
         _, below = plan.constructs.below[loops[place]]
         live = liveness.all_heads.get(loops[place], 0) & ~_mask(below)
         region = normal.regions[normal.site_regions[place]].parent
         while region > 0:
             if _sets_late(normal, region):
-                passed_through = liveness.all_heads.get(normal.regions[region].start, 0)
+                passed_through = liveness.all_heads.get(normal.regions[region].start, 0) | references
                 masks[region] |= live & ~passed_through
                 live &= passed_through
             region = normal.regions[region].parent
@@ -96,8 +99,15 @@ def late_handed_over(
     return _late(body, masks)
 
 
-def set_from(local: LocalIndex, carrier: int) -> bytes:
-    """Return the code that sets a local to the value of a global."""
+def take_from(carrier: int, value_type: int) -> bytes:
+    """Return the code that gives the value of a global, of a type; of a reference the global keeps nothing."""
+    code = c.GLOBAL_GET + encode_unsigned(carrier)
+    if is_reference(value_type):
+        code += c.zero(value_type) + c.GLOBAL_SET + encode_unsigned(carrier)
+    return code + c.REF_AS_NON_NULL if is_non_null(value_type) else code
+
+
+def _set_from(local: LocalIndex, carrier: int) -> bytes:
     return c.GLOBAL_GET + encode_unsigned(carrier) + c.LOCAL_SET + encode_unsigned(local)
 
 
@@ -113,7 +123,7 @@ def code_of(late: LateLocals, carriers: dict[LocalIndex, int]) -> LateCode:
 def arms_of(late: LateLocals, carriers: dict[LocalIndex, int]) -> dict[int, bytes]:
     """Return the code that sets the late locals, by region, given the globals that carry them."""
     return {
-        region: b"".join([set_from(local, carriers[local]) for local in chosen])
+        region: b"".join([_set_from(local, carriers[local]) for local in chosen])
         for region, chosen in late.at_heads.items()
     }
 
@@ -138,6 +148,19 @@ def _is_in_loop(layout: Layout, region: int) -> bool:
     while region > 0 and layout.regions[region].kind != LOOP:
         region = layout.regions[region].parent
     return region > 0
+
+
+def _references(body: Body) -> int:
+    """Return the locals that are references, as bits.
+
+    They are never set late: a global that carries one has to forget it when it is read, so only one may read it.
+    """
+    mask = 0
+    for place in range(len(body.run_ends)):
+        if is_reference(body.run_types[place]):
+            start = body.run_ends[place - 1] if place else 0
+            mask |= (1 << body.run_ends[place]) - (1 << start)
+    return mask
 
 
 def _mask(chosen: set[LocalIndex]) -> int:

@@ -76,7 +76,8 @@ class FrameCode:
             constant = c.LOCAL_GET + place
         address = encode_unsigned(self.added.address(self._stack.pointer))
         frame = self._frame
-        return code + push_inline(self._stack, frame.shape, address, constant, frame.values, self._moves.room)
+        getters = [self._getter(local) for local in frame.values]
+        return code + push_inline(self._stack, frame.shape, address, constant, getters, self._moves.room)
 
     def pop(self, *, wants_number: bool) -> bytes:
         """Return the code that pops a frame, sets the locals, and leaves the call site number on the operand stack.
@@ -87,13 +88,27 @@ class FrameCode:
             return self._pop_pieces()
         frame = self._frame
         address = encode_unsigned(self.added.address(self._stack.pointer))
-        setters = [frame.setter(local) for local in frame.values]
+        setters = [self._setter(local) for local in frame.values]
         release = self._stack.release() if self._helpers.loads_inline else self._moves.release
         return pop_inline(self._stack, frame.shape, address, setters, release, wants_number=wants_number)
 
     def leaves_number(self, *, wants_number: bool) -> bool:
         """Tell whether `pop` leaves the number of the call site on the operand stack."""
         return wants_number or bool(self._moves.popped)
+
+    def _getter(self, local: LocalIndex) -> bytes:
+        """Return the code that gives what a frame holds for a local."""
+        code = c.LOCAL_GET + encode_unsigned(local)
+        references = self._frame.references
+        return code + self._helpers.references.saved(references[local]) if local in references else code
+
+    def _setter(self, local: LocalIndex) -> bytes:
+        """Return the code with which the cold arm takes a local's value from the operand stack."""
+        frame = self._frame
+        if local in frame.late.setters:
+            return frame.late.setters[local]
+        code = c.LOCAL_SET + encode_unsigned(local)
+        return self._helpers.references.loaded(frame.references[local]) + code if local in frame.references else code
 
     def _push_pieces(self) -> bytes:
         code: list[bytes] = []
@@ -102,7 +117,7 @@ class FrameCode:
         for piece in self._moves.pushed:
             for _ in piece:
                 if place != _NUMBER:
-                    code.append(c.LOCAL_GET + encode_unsigned(values[place]))
+                    code.append(self._getter(values[place]))
                 place += 1
             code.append(c.CALL + encode_unsigned(self._helpers.push(piece)))
         return b"".join(code)
@@ -117,21 +132,18 @@ class FrameCode:
             code.append(c.CALL + encode_unsigned(self._helpers.pop(pieces[number])))
             start = end - len(pieces[number])
             for place in range(end - 1, max(start, 1) - 1, -1):
-                code.append(frame.setter(frame.values[place - 1]))
+                code.append(self._setter(frame.values[place - 1]))
             end = start
         return b"".join(code)
 
 
-def push_inline(
-    stack: StackCode, shape: Shape, address: bytes, number: bytes, values: list[LocalIndex], room: int
-) -> bytes:
-    """Return the code that pushes a frame, given its locals, one for the address, and the code of its number.
+def push_inline(stack: StackCode, shape: Shape, address: bytes, number: bytes, values: list[bytes], room: int) -> bytes:
+    """Return the code that pushes a frame, given what gives its values, a local for the address, and its number's code.
 
     `room` is the shared function that makes room, or NOT_SHARED.
     """
     offsets, size = frame_places(shape, stack.pointer_size)
-    getters = [number] + [c.LOCAL_GET + encode_unsigned(value) for value in values]
-    return stack.push_values(shape, offsets, size, address, getters, room)
+    return stack.push_values(shape, offsets, size, address, [number, *values], room)
 
 
 def pop_inline(

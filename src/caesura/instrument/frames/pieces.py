@@ -23,8 +23,7 @@ from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.stack_code import NOT_SHARED
 from caesura.instrument.frames.frame import Frame
 from caesura.instrument.frames.moving import MOVED_INLINE, Moves, pop_inline, push_inline
-from caesura.wasm.encoded import LOCAL_SET, value_size
-from caesura.wasm.indices import LocalIndex
+from caesura.wasm.encoded import LOCAL_GET, LOCAL_SET, value_size
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 
@@ -255,7 +254,7 @@ class _PushCut(_Cut):
         return self._helpers.push_code(piece, self._shared)
 
     def _inline_code(self, shape: Shape) -> bytes:
-        values = [LocalIndex(value) for value in range(len(shape) - 1)]
+        values = [LOCAL_GET + encode_unsigned(value) for value in range(len(shape) - 1)]
         return push_inline(self._helpers.stack, shape, b"\0", b"\0\0", values, self._shared)
 
 

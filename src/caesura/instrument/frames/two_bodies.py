@@ -32,6 +32,7 @@ from caesura.instrument.plan.plan import Plan
 from caesura.instrument.plan.regions import Layout, lay_out
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import InstructionIndex, LocalIndex
+from caesura.wasm.types import defaultable
 
 
 class HandoffLoop(NamedTuple):
@@ -76,9 +77,9 @@ def hand_over(
     starts = sorted(plan.constructs.below)
     passed = [_passed(plan, liveness, frame, start) for start in starts]
     everything = sorted(set().union(*passed))
-    globals_ = pool.indices([frame.type_of(body, local) for local in everything])
+    globals_ = pool.indices([defaultable(frame.type_of(body, local)) for local in everything])
     carriers = dict(zip(everything, globals_, strict=True))
-    results = pool.indices(list(result_types))
+    results = pool.indices([defaultable(value_type) for value_type in result_types])
     late = late_handed_over(body, normal, liveness, plan, starts)
     skipped: set[LocalIndex] = set() if late is None else set(late.locals) - late.early
     loops = [

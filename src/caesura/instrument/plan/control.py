@@ -196,7 +196,7 @@ class Control:
         for slot in range(len(params)):
             outer = Producer(stack.producers[stack.base + slot])
             inner = Producer(index + slot * SLOT)
-            self._crossing.take_over(outer, inner, Moment(2 * index + 1))
+            self._crossing.take_over(outer, inner, params[slot], Moment(2 * index + 1))
             stack.replace(stack.base + slot, inner, index)
 
     def _else(self, index: InstructionIndex) -> int:

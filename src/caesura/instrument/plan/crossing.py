@@ -5,6 +5,10 @@ sites. It goes to a temporary local right after the instruction that produced it
 crossing. A constant, or a read of a local that does not change meanwhile, needs no temporary: its instruction moves
 to where the value is read again; `local.tee` becomes `local.set`, and the local is read again. Temporaries are shared
 like a stack, by type and by how many operands below use one, since operands are.
+
+A temporary for references can be null, whatever its operands are: it has a value only while one of them crosses. Those
+that cannot be null are told apart, since the code that reads them again has to say so; and since it would trap in a
+rewind on what was not restored, frames save them wherever they cross, even if a call ignores them.
 """
 
 from __future__ import annotations
@@ -26,11 +30,8 @@ from caesura.instrument.plan.plan import (
     Temporary,
     instruction_of,
 )
-from caesura.instrument.plan.unsaved import type_behind, unsaved_value
-from caesura.wasm.immediates import instruction_name
 from caesura.wasm.indices import InstructionIndex, LocalIndex
-from caesura.wasm.module import Module
-from caesura.wasm.types import I32, V128, is_saved_type
+from caesura.wasm.types import I32, V128, is_non_null, is_number, is_reference, nullable
 
 # Operands that cross, counted at every crossing; beyond this the time would be quadratic. SQLite has 6,000 in all.
 _MAXIMUM_WORK: Final = 5_000_000
@@ -41,15 +42,14 @@ _UNSHARED: Final = -1
 # In place of the instruction that wrote a local last: none has.
 _NEVER: Final = -1
 
+# The types of numbers and vectors, each with a place in lists by type.
+_NUMBER_TYPES: Final = I32 - V128 + 1
+
 
 class Crossing:
-    """Keeps track of crossing operands during the planner's walk; `results` are the function's."""
+    """Keeps track of crossing operands during the planner's walk."""
 
-    def __init__(
-        self, module: Module, body: Body, results: tuple[int, ...], stack: OperandStack, types: OperandTypes
-    ) -> None:
-        self._module = module
-        self._results = results
+    def __init__(self, body: Body, stack: OperandStack, types: OperandTypes) -> None:
         self._body = body
         self._stack = stack
         self._types = types
@@ -64,7 +64,10 @@ class Crossing:
         self._pool: dict[tuple[int, int], Temporary] = {}
         self._place: dict[Producer, int] = {}
         # How many temporaries of each type the operands below the innermost construct use; and those around it.
-        self._used = [0] * (I32 - V128 + 1)
+        self._used = [0] * _NUMBER_TYPES
+        # The places of reference types in such lists, which grow with them.
+        self._reference_places: dict[int, int] = {}
+        self._non_null: set[Producer] = set()
         self._outer_used: list[list[int]] = []
         self._work = 0
 
@@ -97,7 +100,7 @@ class Crossing:
             self._last_crossing[producer] = moment
             if producer in self._temporaries or not self._move(producer, is_saved=operand < ignored):
                 temporary = self._use(producer, used)
-                if operand < ignored:
+                if operand < ignored or producer in self._non_null:
                     self._saved.add(temporary)
 
     def open_construct(self, low: int, high: int, end_moment: Moment) -> None:
@@ -136,8 +139,11 @@ class Crossing:
 
     def _choose(self, producer: Producer, used: list[int]) -> None:
         """Choose a temporary for an operand."""
-        value_type = self._saved_type(producer)
-        place = used[I32 - value_type]
+        value_type = self._types.type_of(producer)
+        if is_non_null(value_type):
+            self._non_null.add(producer)
+            value_type = nullable(value_type)
+        place = used[self._place_of_type(value_type, used)]
         if producer in self._moved:
             # It could move until now; others may have taken its place meanwhile, and a landing point may have been
             # among what it moved across.
@@ -153,7 +159,7 @@ class Crossing:
 
     def _count(self, producer: Producer, used: list[int]) -> None:
         """Count an operand's temporary as used."""
-        number = I32 - self._temporary_types[self._temporaries[producer]]
+        number = self._place_of_type(self._temporary_types[self._temporaries[producer]], used)
         if self._place[producer] >= used[number]:
             used[number] = self._place[producer] + 1
 
@@ -168,7 +174,7 @@ class Crossing:
             local = LocalIndex(body.immediates[producer])
             if self._last_write.get(local, _NEVER) > producer:
                 return False
-            if is_saved:
+            if is_saved or (body.has_non_null and is_non_null(body.local_type(local))):
                 self._moved_locals.add(local)
         elif action == actions.GLOBAL_GET:
             if self._types.is_mutable_global(instruction_of(producer)):
@@ -182,21 +188,40 @@ class Crossing:
         self._temporary_types.append(value_type)
         return Temporary(len(self._temporary_types) - 1)
 
-    def take_over(self, outer: Producer, inner: Producer, moment: Moment) -> None:
-        """Let a producer inside a construct use the temporary of the one outside that it goes on from."""
+    def take_over(self, outer: Producer, inner: Producer, value_type: int, moment: Moment) -> None:
+        """Let a producer inside a construct use the temporary of the one outside that it goes on from.
+
+        `value_type` is that of the parameter.
+        """
+        if is_reference(value_type):
+            self._widen(outer, inner, value_type)
         self._temporaries[inner] = self._temporaries[outer]
         self._place[inner] = self._place[outer]
         self._last_crossing[inner] = moment
 
-    def _saved_type(self, producer: Producer) -> int:
-        """Return the type of an operand; raises UnsupportedModule where frames cannot hold it."""
-        value_type = self._types.type_of(producer)
-        if is_saved_type(value_type):
-            return value_type
-        index = instruction_of(producer)
-        known = value_type if value_type > 0 else type_behind(self._module, self._body, self._results, index)
-        origin = instruction_name(self._body.codes[index])
-        raise unsaved_value("a value", known, self._body.positions[index], origin)
+    def _widen(self, outer: Producer, inner: Producer, value_type: int) -> None:
+        """Give a reference that becomes a parameter a temporary of the parameter's type: others come into it later.
+
+        If that cannot be null frames save it: a frame that lands inside of the construct comes by its beginning.
+        """
+        before = self._temporaries[outer]
+        widened = self._new_temporary(nullable(value_type))
+        if before in self._saved or is_non_null(value_type):
+            self._saved.add(widened)
+        self._temporaries[outer] = widened
+        self._place[outer] = _UNSHARED
+        self._non_null.discard(outer)
+        if is_non_null(value_type):
+            self._non_null.update((outer, inner))
+
+    def _place_of_type(self, value_type: int, used: list[int]) -> int:
+        """Return where a list by types has what belongs to a type, which it may get now."""
+        if is_number(value_type):
+            return I32 - value_type
+        place = self._reference_places.setdefault(value_type, _NUMBER_TYPES + len(self._reference_places))
+        while len(used) <= place:
+            used.append(0)
+        return place
 
     def holding(self, producers: list[Producer]) -> tuple[set[Temporary], set[LocalIndex]]:
         """Return the temporaries and the locals that hold some operands, when it is known which could move."""
@@ -211,7 +236,7 @@ class Crossing:
 
     def operands(self) -> CrossingOperands:
         """Return how the operands cross, when the walk is over."""
-        return CrossingOperands(self._temporaries, self._moved, self._reads(), self._types.several)
+        return CrossingOperands(self._temporaries, self._moved, self._reads(), self._types.several, self._non_null)
 
     def saved(self) -> Saved:
         """Return what frames have to hold for them."""

@@ -79,6 +79,7 @@ class CrossingOperands:
     * `moved`: producers that are not executed where they stand but where their value is read again.
     * `reads`: moment → producers whose values are read again then, lowest operand first.
     * `several`: the types of what an instruction gives, where it gives more than one value.
+    * `non_null`: producers of references that cannot be null, which their temporaries can.
     """
 
     def __init__(
@@ -87,11 +88,13 @@ class CrossingOperands:
         moved: set[Producer],
         reads: dict[Moment, list[Producer]],
         several: dict[InstructionIndex, tuple[int, ...]],
+        non_null: set[Producer],
     ) -> None:
         self.temporaries: Final = temporaries
         self.moved: Final = moved
         self.reads: Final = reads
         self.several: Final = several
+        self.non_null: Final = non_null
 
 
 class Saved:

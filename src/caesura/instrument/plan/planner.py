@@ -24,6 +24,7 @@ from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex, InstructionIndex, LabelDepth, LocalIndex
 from caesura.wasm.instructions import RESULTS
 from caesura.wasm.module import Module
+from caesura.wasm.types import is_non_null
 
 # Call sites between two looks at their number, less one.
 _SITES_UNCHECKED: Final = 0xFFFF
@@ -76,7 +77,7 @@ class _Walk:
         self._restores_nothing = restores_nothing
         self._stack = OperandStack()
         self._types = OperandTypes(module, body)
-        self._crossing = Crossing(module, body, results, self._stack, self._types)
+        self._crossing = Crossing(body, self._stack, self._types)
         self._control = Control(module, body, self._stack, self._types, self._crossing, handoff_loops)
         # What each instruction does to the operand stack.
         self._actions = ACTION_TABLE.of(body)
@@ -340,6 +341,8 @@ class _Walk:
         for index in range(start, instruction_of(producer) + 1):
             action = actions_of[index]
             if action == actions.LOCAL_GET:
+                if self._body.has_non_null and is_non_null(self._body.local_type(self._body.immediates[index])):
+                    return  # what reads it would trap if it were not restored
                 reads.append(InstructionIndex(index))
             elif action != actions.CONSTANT and action != actions.PURE and action != actions.SELECT:
                 return

@@ -10,15 +10,19 @@ from caesura.analysis.actions import ACTIONS, LOCAL_TEE
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.plan.plan import SLOT, Moment, Producer
 from caesura.instrument.planned_function import PlannedFunction
+from caesura.instrument.write.marks import NARROWED
 from caesura.wasm import encoded as c
 from caesura.wasm.indices import InstructionIndex, LocalIndex
 from caesura.wasm.leb128 import encode_unsigned
+from caesura.wasm.types import defaultable, is_non_null
 
 
 class CrossingCode:
-    """Writes this code for one body, to `out`; `data` is the module's."""
+    """Writes this code for one body, to `out`; `data` is the module's, `marks` those of its instructions."""
 
-    def __init__(self, data: bytes, planned: PlannedFunction, frame_code: FrameCode, out: list[bytes]) -> None:
+    def __init__(
+        self, data: bytes, planned: PlannedFunction, frame_code: FrameCode, marks: bytes, out: list[bytes]
+    ) -> None:
         self._data = data
         self._body = planned.body
         self._frame = planned.frame
@@ -27,6 +31,8 @@ class CrossingCode:
         self._temporaries = planned.plan.crossing.temporaries
         self._reads = planned.plan.crossing.reads
         self._several = planned.plan.crossing.several
+        self._non_null = planned.plan.crossing.non_null
+        self._marks = marks
         self._else_parameters = planned.plan.constructs.else_parameters
 
     def get(self, local: LocalIndex) -> None:
@@ -44,10 +50,17 @@ class CrossingCode:
         body = self._body
         for producer in self._reads[moment]:
             if producer in self._temporaries:
-                self.get(self._frame.temporary(self._temporaries[producer]))
+                self._get_operand(producer)
                 continue
             code = self._data[body.positions[producer] : body.positions[producer + 1]]
             self._out.append(c.LOCAL_GET + code[1:] if ACTIONS[body.codes[producer]] == LOCAL_TEE else code)
+            if self._marks[producer] & NARROWED:
+                self._out.append(c.REF_AS_NON_NULL)
+
+    def _get_operand(self, producer: Producer) -> None:
+        self.get(self._frame.temporary(self._temporaries[producer]))
+        if producer in self._non_null:
+            self._out.append(c.REF_AS_NON_NULL)
 
     def spill(self, index: InstructionIndex) -> None:
         """Move the values that an instruction gave and that cross something to their temporaries."""
@@ -59,16 +72,20 @@ class CrossingCode:
         lowest = 0
         while Producer(index + lowest * SLOT) not in temporaries:
             lowest += 1
-        staying: list[LocalIndex] = []
+        staying: list[tuple[LocalIndex, int]] = []
         for slot in range(len(types) - 1, lowest - 1, -1):
             producer = Producer(index + slot * SLOT)
             if producer in temporaries:
                 self.set(self._frame.temporary(temporaries[producer]))
             else:
-                staying.append(self._added.scratch(types[slot]))
-                self.set(staying[-1])
+                local = self._added.scratch(defaultable(types[slot]))
+                staying.append((local, types[slot]))
+                self.set(local)
         for place in range(len(staying) - 1, -1, -1):
-            self.get(staying[place])
+            local, value_type = staying[place]
+            self.get(local)
+            if is_non_null(value_type):
+                self._out.append(c.REF_AS_NON_NULL)
 
     def take_in_parameters(self, region: InstructionIndex) -> None:
         """Move the parameters of a region, which is given by the instruction that opens it, to their temporaries."""
@@ -82,4 +99,4 @@ class CrossingCode:
     def read_else_parameters(self, index: InstructionIndex) -> None:
         """Put the parameters of an `if` on the stack for the arm that begins with an `else`."""
         for producer in self._else_parameters.get(index, []):
-            self.get(self._frame.temporary(self._temporaries[producer]))
+            self._get_operand(producer)

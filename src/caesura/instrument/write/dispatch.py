@@ -127,7 +127,10 @@ class Dispatcher:
         """
         labels = self._labels
         region = self._layout.regions[0]
-        if leave != NEVER and (not self._helpers.pops_check or region.destinations.numbers.start == 0):
+        pops_tell = (
+            self._helpers.pops_check and region.destinations.numbers.start > 0 and not self._frame.has_non_null()
+        )
+        if leave != NEVER and not pops_tell:
             labels.out.append(self._runtime.is_unwinding())
             labels.branch(c.BR_IF, leave)
             leave = NEVER

@@ -19,7 +19,7 @@ from caesura.wasm.pieces import join_pieces
 def write_leaving_body(output: Output, function: FunctionIndex, body: Body, *, is_entered: bool) -> bytes:
     """Return the encoded body without its size field; `is_entered`: others than instrumented functions can enter it.
 
-    Raises UnsupportedModule where a result has no default value.
+    Raises UnsupportedModule where a result has no value at all.
     """
     data = output.module.data
     runtime = output.helpers.runtime
@@ -27,7 +27,9 @@ def write_leaving_body(output: Output, function: FunctionIndex, body: Body, *, i
     out = [data[output.module.body_starts[output.module.own_of(function)] : body.code_start]]
     out.append(output.helpers.stack.state_get + c.IF_EMPTY)
     if is_entered:
-        out.append(runtime.is_unwinding() + c.IF_EMPTY + zeros_of(results, body.code_start) + c.RETURN + c.END)
+        out.append(
+            runtime.is_unwinding() + c.IF_EMPTY + zeros_of(results, output.dummies, body.code_start) + c.RETURN + c.END
+        )
     else:
         out.append(runtime.refuse_entry())
     out.append(output.tail_dispatch.leave(results) + c.END)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.analysis.body import Body
 from caesura.instrument.plan.plan import Producer, instruction_of
 from caesura.instrument.plan.regions import Layout
 from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.control_kinds import IS_CONTROL
+from caesura.wasm import opcodes as op
+from caesura.wasm.types import is_non_null
 
 CONTROL: Final = 1
 # A call that may suspend; and the instruction behind which that is checked, which can be the next one.
@@ -20,14 +23,16 @@ MOVED: Final = 8
 SPILLED: Final = 16
 # Control does not go on behind it.
 LEAVING: Final = 64
-# A tail call that may suspend.
+# A tail call that may suspend; or it reads a local that can be null here and could not in the original. These are few,
+# and never the same instruction.
 TAIL_CALL: Final = 128
+NARROWED: Final = 128
 
 
-def mark_instructions(planned: PlannedFunction, layout: Layout) -> bytes:
+def mark_instructions(planned: PlannedFunction, layout: Layout, first_widened: int) -> bytes:
     """Return the marks of each instruction, and 0 behind the last one; bytes, which compiled code reads fastest.
 
-    `layout` says where frames land in the body that is written.
+    `layout` says where frames land in the body that is written; there, locals from `first_widened` on can be null.
     """
     plan = planned.plan
     sites = plan.sites
@@ -53,4 +58,16 @@ def mark_instructions(planned: PlannedFunction, layout: Layout) -> bytes:
             marks[index] |= SPILLED
     for behind in plan.dead:
         marks[behind - 1] |= LEAVING
+    if planned.body.has_non_null:
+        _mark_narrowed(planned.body, marks, first_widened)
     return bytes(marks)
+
+
+def _mark_narrowed(body: Body, marks: bytearray, first: int) -> None:
+    """Mark the reads of locals, from `first` on, that cannot be null in the original."""
+    codes = body.codes
+    non_null = [local >= first and is_non_null(body.local_type(local)) for local in range(body.local_count)]
+    for index in range(len(codes)):
+        if codes[index] == op.LOCAL_GET or codes[index] == op.LOCAL_TEE:
+            if non_null[body.immediates[index]]:
+                marks[index] |= NARROWED

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.actions import ACTIONS, LOCAL_TEE
+from caesura.analysis.actions import ACTIONS, LOCAL_GET, LOCAL_TEE
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.plan.plan import Moment
 from caesura.instrument.planned_function import PlannedFunction
@@ -26,6 +26,7 @@ from caesura.instrument.write.marks import (
     LANDING,
     LEAVING,
     MOVED,
+    NARROWED,
     SITE,
     SPILLED,
     TAIL_CALL,
@@ -77,8 +78,8 @@ class NewBody:
         self._out = labels.out
         self._dispatcher = dispatcher
         self._unwinding = unwinding
-        self._operands = CrossingCode(output.module.data, planned, frame_code, labels.out)
-        self._marks = mark_instructions(planned, heads.layout)
+        self._marks = mark_instructions(planned, heads.layout, self._own_parameters())
+        self._operands = CrossingCode(output.module.data, planned, frame_code, self._marks, labels.out)
         self._open_constructs = OpenConstructs(output.module.data, labels)
         # Blocks that are not written, since they end where a landing point does, which branches to them go to.
         self._ending_at_landings: set[InstructionIndex] = set()
@@ -93,6 +94,10 @@ class NewBody:
         self._not_unrolled = not_unrolled
         # Blocks opened at region heads that turned out to have nothing that branches to them.
         self.untargeted: set[InstructionIndex] = set()
+
+    def _own_parameters(self) -> int:
+        """Return how many parameters of the original the body has as its own; others are plain locals in it."""
+        return self._body.param_count
 
     def _code_and_tail(self, leave: int) -> bytes:
         """Write the code behind the prologue and what follows it; return the encoded body.
@@ -185,7 +190,10 @@ class NewBody:
                 return
         if mark & SITE:
             self._call(index)
-        if mark & TAIL_CALL:
+        if mark & NARROWED and ACTIONS[self._body.codes[index]] in (LOCAL_GET, LOCAL_TEE):
+            self._flush(positions[index + 1])
+            self._out.append(c.REF_AS_NON_NULL)
+        elif mark & TAIL_CALL:
             self._tail_call(index)
         if mark & CHECKED:
             self._flush(positions[index + 1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caesura.instrument.frames.late_locals import set_from
+from caesura.instrument.frames.late_locals import take_from
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.frames.two_bodies import Handoff
 from caesura.instrument.planned_function import PlannedFunction
@@ -73,13 +73,14 @@ class NormalBody(NewBody):
         targets = [labels.depth(finished), labels.depth(leave)] + [labels.depth(arm) for arm in arms]
         out.append(br_table(self._added, targets[:-1], targets[-1]))
         labels.close(finished)
-        for carrier in handoff.results:
-            out.append(c.GLOBAL_GET + encode_unsigned(carrier))
+        for carrier, value_type in zip(handoff.results, self._results, strict=True):
+            out.append(take_from(carrier, value_type))
         out.append(c.RETURN)
         for place in range(places):
             labels.close(arms[place])
             for local in handoff.loops[place].entering:
-                out.append(set_from(local, handoff.carriers[local]))
+                out.append(take_from(handoff.carriers[local], self._frame.held_type(self._body, local)))
+                self._operands.set(local)
             number = self._layout.numbers[place]
             if self._layout.dispatches():
                 out.append(c.CONST_I32 + encode_signed(number))
@@ -90,5 +91,7 @@ class NormalBody(NewBody):
     def _enter_region(self, index: InstructionIndex, region: int) -> None:
         super()._enter_region(index, region)
         for local in self._killed.get(index, []):
+            if not self._frame.can_be_zero(self._body, local):
+                continue
             self._out.append(c.zero(self._frame.type_of(self._body, local)))
             self._operands.set(local)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.index_spaces import AddedFunctions
 from caesura.instrument.abi.tail_dispatch import TailDispatch
@@ -13,7 +14,7 @@ from caesura.wasm.module import Module
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """`module` is the given one, `functions` and `helpers` what is added to it.
+    """`module` is the given one, `functions`, `dummies` and `helpers` what is added to it.
 
     `import_thunks` maps imports that may suspend to the functions through which they are called, `references` to those
     that references are made of, and `framing` what has no frame to those that tail calls are made of. `is_for_size`
@@ -22,6 +23,7 @@ class Output:
 
     module: Module
     functions: AddedFunctions
+    dummies: Dummies
     helpers: FrameHelpers
     tail_dispatch: TailDispatch
     import_thunks: dict[int, int]

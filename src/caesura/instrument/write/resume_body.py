@@ -63,6 +63,9 @@ class ResumeBody(NewBody):
         # The label where it leaves instead of entering a hand-off loop.
         self._exits: dict[InstructionIndex, int] = {}
 
+    def _own_parameters(self) -> int:
+        return 0
+
     def write(self) -> bytes:
         """Return the encoded body of a function without parameters that returns an i32.
 

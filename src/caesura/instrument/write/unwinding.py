@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.errors import UnsupportedModule
+from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.frames.pads import Pads
 from caesura.instrument.planned_function import PlannedFunction
@@ -19,7 +20,6 @@ from caesura.instrument.write.output import Output
 from caesura.wasm import encoded as c
 from caesura.wasm.indices import InstructionIndex, SiteNumber
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
-from caesura.wasm.types import is_nullable, type_name
 
 # What a check does: it branches to a pad with the number of its call site; with one call site there is none to bring
 # along; or the only check does all of it in place.
@@ -48,6 +48,7 @@ class Unwinding:
         self._frame_code = frame_code
         self._pads = pads
         self._state_get = output.helpers.stack.state_get
+        self._dummies = output.dummies
         self._results = output.module.function_type(planned.function).results
         self._labels = labels
         self._out = labels.out
@@ -76,6 +77,7 @@ class Unwinding:
                     local < self._body.local_count
                     and pads.live[parent] >> local & 1
                     and not pads.live[pad] >> local & 1
+                    and self._frame.can_be_zero(self._body, local)
                 ):
                     self._out.append(c.zero(self._frame.type_of(self._body, local)))
                     self._out.append(c.LOCAL_SET + encode_unsigned(local))
@@ -100,22 +102,17 @@ class Unwinding:
             self._labels.drop(may_go=self._operands_behind[site] == taken)
 
     def zeros(self) -> bytes:
-        """Return zeros for the function's results; raises UnsupportedModule where a type has none."""
-        return zeros_of(self._results, self._body.code_start)
+        """Return zeros, or what stands for them, for the function's results; raises UnsupportedModule."""
+        return zeros_of(self._results, self._dummies, self._body.code_start)
 
     def _push_frame(self) -> None:
         self._out.append(self._frame_code.push(None if self._form == WITH_NUMBERS else self._numbers[0]))
         self._out.append(self._identity)
 
 
-def zeros_of(results: tuple[int, ...], offset: int) -> bytes:
-    """Return zeros for the results of the function at an offset; raises UnsupportedModule where a type has none."""
-    for value_type in results:
-        if value_type not in c.ZERO and not is_nullable(value_type):
-            raise UnsupportedModule(
-                f"a result of type {type_name(value_type)} has no default value; a function that may suspend "
-                "cannot return it yet",
-                offset,
-                kind=f"result of type {type_name(value_type)}",
-            )
-    return b"".join([c.zero(value_type) for value_type in results])
+def zeros_of(results: tuple[int, ...], dummies: Dummies, offset: int) -> bytes:
+    """Return zeros, or dummies, for the results of the function at an offset; raises UnsupportedModule."""
+    try:
+        return dummies.values(results)
+    except UnsupportedModule as error:
+        raise UnsupportedModule(error.reason, offset, kind=error.kind) from None

@@ -1,0 +1,108 @@
+"""References in frames under the plain ABI: any number of suspended calls, whose frames are moved about as bytes.
+
+Objects of the host's tell whether something holds them: where no call is suspended any more, none may be left.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+
+import pytest
+
+import caesura
+from caesura.instrument.frames.pieces import AUTOMATIC, INLINE, PIECES, SHARED
+from caesura.instrument.pipeline import instrument_as
+from tests.support.engine import assemble
+from tests.support.plain_calls import PlainCalls
+
+STACK = range(4096, 65536)
+
+DEEP = assemble("""
+  (module
+    (import "env" "ask" (func $ask (param i32) (result externref)))
+    (import "env" "see" (func $see (param externref externref)))
+    (memory (export "memory") 1)
+    (func $deep (param $n i32) (param $kept externref) (result externref)
+      (local $inner externref)
+      (if (i32.eqz (local.get $n)) (then (return (call $ask (i32.const 0)))))
+      (local.set $inner (call $deep (i32.sub (local.get $n) (i32.const 1)) (local.get $kept)))
+      (call $see (local.get $kept) (call $ask (local.get $n)))
+      (local.get $inner))
+    (func (export "run") (param $n i32) (param $kept externref) (result externref externref)
+      (call $deep (local.get $n) (local.get $kept)) (local.get $kept)))
+""")
+
+
+class Thing:
+    """An object of the host's, whose `count` says how many there are."""
+
+    count = 0
+
+    def __init__(self, name: object) -> None:
+        self.name = name
+        Thing.count += 1
+
+    def __del__(self) -> None:
+        Thing.count -= 1
+
+
+def kept_in(call: int) -> str | None:
+    """Return the name of what a call holds in each frame."""
+    return f"of {call}" if call % 7 else None
+
+
+def name_of(value: object) -> object:
+    return value.name if isinstance(value, Thing) else value
+
+
+WAYS = {
+    "as small modules do": (caesura.Options(), AUTOMATIC),
+    "for size": (caesura.Options(optimize="size"), AUTOMATIC),
+    "as large modules do": (caesura.Options(), SHARED),
+    "in pieces": (caesura.Options(), PIECES),
+    "inline": (caesura.Options(), INLINE),
+    "with two bodies": (caesura.Options(two_bodies="all"), AUTOMATIC),
+    "with shared globals": (caesura.Options(export_globals=True), AUTOMATIC),
+    "without results of several values": (caesura.Options(no_multivalue=True), SHARED),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_many_calls_in_any_order(way: str) -> None:
+    options, moves = WAYS[way]
+    choose = random.Random(way)
+    seen: list[object] = []
+    guest = PlainCalls(
+        instrument_as(DEEP, options, None, moves, None).module,
+        ("env", "ask"),
+        lambda number: Thing(("asked", number)),
+        {("env", "see"): lambda kept, got: seen.extend((name_of(kept), name_of(got)))},
+        STACK,
+    )
+
+    def resume(call: int) -> bool:
+        """Resume a call, look at what it holds, and tell whether it has ended."""
+        seen.clear()
+        result = guest.resume(call, "run", -1, None)
+        if result is not None:
+            assert [name_of(value) for value in result] == [("asked", 0), kept_in(call)]
+        assert seen[::2] in ([], [kept_in(call)])
+        return result is not None
+
+    ended = 0
+    for call in range(40):
+        guest.start(call, "run", choose.randrange(1, 40), None if kept_in(call) is None else Thing(kept_in(call)))
+        while len(guest.frames) > choose.randrange(12):
+            chosen = choose.choice(list(guest.frames))
+            if choose.random() < 0.02 and not options.export_globals:
+                guest.give_up(chosen)
+            else:
+                ended += resume(chosen)
+    while guest.frames:
+        ended += resume(next(iter(guest.frames)))
+    assert ended > 10
+    seen.clear()
+    guest.store.gc()
+    gc.collect()
+    assert Thing.count == 0
