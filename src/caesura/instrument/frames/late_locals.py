@@ -66,11 +66,13 @@ def late_at_landings(body: Body, layout: Layout, liveness: Liveness, plan: Plan)
         return None
     masks = [0] * len(layout.regions)
     numbers = ~_references(body)
-    writes = Writes(body)
+    writes: Writes | None = None
     for site in range(sites):
         live = liveness.each_landing[site]
         region = layout.site_regions[site]
         if _sets_late(layout, region) and _is_in_loop(layout, layout.regions[region].parent):
+            if writes is None:
+                writes = Writes(body)
             loop = layout.regions[region].start
             passed_through = liveness.all_heads.get(loop, 0) & ~writes.between(loop, layout.landings[site])
             masks[region] |= live & ~passed_through & ~_mask(plan.saved.moved_locals) & numbers

@@ -54,7 +54,8 @@ NO_GROUPS: Final[GroupRule] = (1 << 62, 0)
 # For tests: whatever can be a group.
 EVERYWHERE: Final[GroupRule] = (0, -(1 << 30))
 
-# Where a frame lands: the instruction, the locals live there as bits, and how many of them are merged there.
+# Where a frame lands: the place there among what writes locals (see `analysis.writes`), the locals live there as bits,
+# and how many of them are merged there.
 _Landing = tuple[int, int, int]
 
 
@@ -87,7 +88,7 @@ class _Search:
         # The open constructs with call sites, and what was found in each; the function's own children come first.
         self._constructs: list[int] = []
         self._children: list[list[_Child]] = [[]]
-        # The heads of the open loops and tries.
+        # The heads of the open loops and tries, as places among what writes locals.
         self._heads: list[int] = []
 
     def run(self) -> None:
@@ -118,20 +119,21 @@ class _Search:
         self._group(self._children[0], len(body.codes))
 
     def _landing(self, index: int, live: int) -> _Landing:
-        return index, live, (live & self._written_before(index)).bit_count()
+        place = self._writes.place_of(index)
+        return place, live, (live & self._written_before(place)).bit_count()
 
-    def _written_before(self, index: int) -> int:
-        """Return the locals that must be merged where frames land before an instruction, if they are live, as bits.
+    def _written_before(self, place: int) -> int:
+        """Return the locals that must be merged where frames land at a place, if they are live there, as bits.
 
         These are all where frames come from the head of the function.
         """
-        return self._writes.between(self._heads[-1], index) if self._heads else _ALL_LOCALS
+        return self._writes.between_places(self._heads[-1], place) if self._heads else _ALL_LOCALS
 
     def _open(self, index: int) -> None:
         self._constructs.append(index)
         self._children.append([])
         if index in self._regions:
-            self._heads.append(index)
+            self._heads.append(self._writes.place_of(index))
 
     def _else(self, index: int) -> None:
         """Group the children of a construct's arm, and keep only where frames land in it."""
@@ -189,10 +191,10 @@ class _Search:
 
     def _extend(self, children: list[_Child], first: int, saved: list[int], begins: list[int]) -> None:
         """Look at all groups that begin with a child."""
-        start = children[first].start
-        outer = self._written_before(start)
+        writes = self._writes
+        reached = writes.place_of(children[first].start)
+        outer = self._written_before(reached)
         head = children[first].landings[0][1]
-        position = start
         written = 0
         union = 0
         gain = 0
@@ -201,9 +203,10 @@ class _Search:
             count += len(children[last].landings)
             if count > _MAXIMUM_LANDINGS:
                 break
-            for index, live, merged in children[last].landings:
-                written |= self._writes.between(position, index)
-                position = index
+            for place, live, merged in children[last].landings:
+                if place != reached:
+                    written |= writes.between_places(reached, place)
+                    reached = place
                 union |= live
                 gain += merged - (live & written).bit_count()
             if count > 1:
