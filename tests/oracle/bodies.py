@@ -60,11 +60,23 @@ class BodyGenerator(Wrappers):
             self.guarded((), self.function.results, 4)
         else:
             self.sequence((), self.function.results, 1 + decisions.below(24), 4)
+        self.tail_call_at_end()
         self.code.append(END)
         params = len(self.function.params)
         groups = b"".join(b"\x01" + bytes((t,)) for t in self.local_types[params:])
         body = unsigned(len(self.local_types) - params) + groups + bytes(self.code)
         return unsigned(len(body)) + body
+
+    def tail_call_at_end(self) -> None:
+        """Perhaps give other results: those of a tail call."""
+        callees = self.tail_callees()
+        if self.function.wrapper or not callees or self.decisions.below(4) < 3:
+            return
+        self.code += bytes((DROP,)) * len(self.function.results)
+        callee = self.decisions.choose(callees)
+        for valtype in callee.params:
+            self.value(valtype, 2)
+        self.call(callee, tail=True)
 
     def construct(self, params: Types, results: Types, depth: int) -> None:
         """A structured instruction with these parameters (on the stack) and results."""

@@ -63,6 +63,7 @@ class Features(NamedTuple):
     references: bool = True
     """Whether the engine knows typed references and casts; they appear where they need not be saved."""
     wide_arithmetic: bool = True
+    tail_calls: bool = True
     options: bool = True
     """Whether to draw options; without, always the worst case: every import and every indirect call may suspend."""
 
@@ -94,6 +95,7 @@ def generate(data: bytes, features: Features) -> Guest:
     plan.throwing = plan.exceptions or plan.legacy_exceptions
     plan.references = features.references and not add
     plan.wide_arithmetic = features.wide_arithmetic
+    plan.tail_calls = features.tail_calls and decisions.below(2) == 1
     plan.operators = _ALL_OPERATORS if features.canonical_nans else _EXACT_OPERATORS
     plan.trapping = _TRAPPING_OPERATORS
     plan.own_table = decisions.below(2) == 1

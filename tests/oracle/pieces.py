@@ -10,7 +10,18 @@ from abc import ABC, abstractmethod
 
 from tests.oracle.decisions import Decisions
 from tests.oracle.encoder import signed, unsigned
-from tests.oracle.instructions import CALL, CALL_INDIRECT, CALL_REF, GLOBAL_GET, LOCAL_GET, LOCAL_TEE, REF_FUNC
+from tests.oracle.instructions import (
+    CALL,
+    CALL_INDIRECT,
+    CALL_REF,
+    GLOBAL_GET,
+    LOCAL_GET,
+    LOCAL_TEE,
+    REF_FUNC,
+    RETURN_CALL,
+    RETURN_CALL_INDIRECT,
+    RETURN_CALL_REF,
+)
 from tests.oracle.operators import INTERESTING, LOADS
 from tests.oracle.plan import Callee, FunctionPlan, ModulePlan, Types
 from tests.oracle.world import ALL_TYPES, F32, F64, I32, I64, TABLE_SIZE
@@ -141,20 +152,30 @@ class Pieces(ABC):
         candidates = self.by_type[valtype]
         return self.decisions.choose(candidates) if candidates else self.add_local(valtype, assignable=True)
 
-    def call(self, callee: Callee) -> None:
-        """The call instruction; the arguments are on the stack."""
+    def call(self, callee: Callee, *, tail: bool = False) -> None:
+        """The call instruction, or that of a tail call; the arguments are on the stack."""
         if callee.slots == 0:
             self.called.add(callee.target)
             if callee.by_reference and self.plan.references and self.decisions.below(6) == 5:
                 self.op(REF_FUNC, callee.target)
-                self.op(CALL_REF, self.plan.type_index(callee.params, callee.results))
+                self.op(RETURN_CALL_REF if tail else CALL_REF, self.plan.type_index(callee.params, callee.results))
             else:
-                self.op(CALL, callee.target)
+                self.op(RETURN_CALL if tail else CALL, callee.target)
         else:
             self.calls_indirectly = True
             self.table_index(callee)
-            self.code.append(CALL_INDIRECT)
+            self.code.append(RETURN_CALL_INDIRECT if tail else CALL_INDIRECT)
             self.code += unsigned(self.plan.type_index(callee.params, callee.results)) + b"\x00"
+
+    def tail_callees(self) -> list[Callee]:
+        """What the function may leave by a tail call of: what it may call, and also in an old-form catch.
+
+        It is left by then, so that nothing suspends there.
+        """
+        if not self.plan.tail_calls:
+            return []
+        callees = self.plan.any_callees(not self.function.may_suspend, self.function)
+        return [callee for callee in callees if callee.results == self.function.results]
 
     def table_index(self, callee: Callee) -> None:
         """An index among the table's slots that hold functions of the callee's type."""

@@ -71,6 +71,7 @@ class ModulePlan:
         self.throwing = False
         self.references = False
         self.wide_arithmetic = False
+        self.tail_calls = False
         self.tags: list[Types] = []
         self.globals_by_type: dict[int, list[int]] = {t: [] for t in ALL_TYPES}
         self.operators: dict[int, list[Operator]] = {}

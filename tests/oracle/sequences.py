@@ -38,7 +38,7 @@ class Sequences(Expressions):
             if self.budget <= 0 or decisions.exhausted:
                 break
             self.budget -= 1
-            kind = decisions.below(40)
+            kind = decisions.below(42)
             if kind == 0:
                 break
             if kind < 5:
@@ -93,6 +93,8 @@ class Sequences(Expressions):
                 stack.clear()
             elif kind == 38:
                 self.rarity(stack, depth, dead)
+            elif kind > 39:
+                self.conditional_tail_call(depth)
             else:
                 self.value(I32, depth)
                 stack.append(I32)
@@ -209,10 +211,30 @@ class Sequences(Expressions):
         self.labels.pop()
         self.code.append(END)
 
+    def conditional_tail_call(self, depth: int) -> None:
+        """`if` a condition holds, leave by a tail call."""
+        callees = self.tail_callees()
+        if not callees:
+            return
+        self.value(I32, depth - 1)
+        self.code += b"\x41\x03\x71\x45\x04\x40"  # i32.const 3; i32.and; i32.eqz; if
+        self.labels.append(Label(()))
+        callee = self.decisions.choose(callees)
+        for valtype in callee.params:
+            self.value(valtype, depth - 1)
+        self.call(callee, tail=True)
+        self.labels.pop()
+        self.code.append(END)
+
     def leave(self, stack: list[int], depth: int) -> None:
         """An unconditional exit from the sequence."""
-        kind = self.decisions.below(8)
-        if kind < 3:
+        kind = self.decisions.below(11)
+        callees = self.tail_callees() if kind > 7 else []
+        if callees:
+            callee = self.decisions.choose(callees)
+            self.want(stack, callee.params, depth, dead=False)
+            self.call(callee, tail=True)
+        elif kind < 3:
             target = self.branch_target()
             self.want(stack, self.labels[target].types, depth, dead=False)
             self.op(BR, self.depth_of(target))

@@ -42,7 +42,10 @@ class Wrappers(Sequences):
                     self.value(param, 2)
                 else:
                     self.harmless(param, 2)
-            self.call(callee)
+            tail = self.plan.tail_calls and callee.results == results and decisions.below(3) == 2
+            self.call(callee, tail=tail)
+            if tail:
+                return
             if not results:
                 self.code += bytes((DROP,)) * len(callee.results)
         kind = decisions.below(8)

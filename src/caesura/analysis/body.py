@@ -41,7 +41,8 @@ class Body:
     lists. Keys of the dicts are indices of construct-opening instructions (`block`, `loop`, `if`, `try`, `try_table`):
     `ends` gives the closing instruction, `elses` the `else`, `handlers` the first `catch` or the `delegate` of an
     old-form try. `with_sites` holds the constructs that contain call sites, `sites` all call sites in code order.
-    `tail_calls` are the tail calls that may suspend, which are no call sites: the function is left by then.
+    `tail_calls` are the tail calls that may suspend, which are no call sites, as the function is left by then;
+    `quiet_tail_calls` are the others.
     Locals, `param_count` parameters first, are kept as runs: local x has the type of the first run whose end lies above
     x. The last `declarations` of these are declared by the body, from byte `declarations_start` to `code_start`, the
     last one at `last_declaration`. `has_non_null` tells whether any is a reference that cannot be null.
@@ -59,6 +60,7 @@ class Body:
         self.with_sites: set[InstructionIndex] = set()
         self.sites: list[InstructionIndex] = []
         self.tail_calls: list[InstructionIndex] = []
+        self.quiet_tail_calls: list[InstructionIndex] = []
         self.run_ends: list[int] = []
         self.run_types: list[int] = []
         self.local_count = 0
@@ -208,12 +210,12 @@ def _read_code(
             elif code == op.CALL_REF:
                 is_site = indirect
             elif code == op.RETURN_CALL:
-                if reason[immediate] != NOT_SUSPENDING:
-                    body.tail_calls.append(InstructionIndex(index))
+                calls = body.tail_calls if reason[immediate] != NOT_SUSPENDING else body.quiet_tail_calls
+                calls.append(InstructionIndex(index))
                 continue
             elif code == op.RETURN_CALL_REF:
-                if indirect:
-                    body.tail_calls.append(InstructionIndex(index))
+                calls = body.tail_calls if indirect else body.quiet_tail_calls
+                calls.append(InstructionIndex(index))
                 continue
             elif code == op.CATCH:
                 if _enter_handler(body, open_constructs, open_catch, index, opcode):
@@ -277,8 +279,8 @@ def _read_code(
                     table_index = constant_index(data, positions[index - 1])
                 is_site = (table, immediate, table_index) not in quiet
             if is_tail_call:
-                if is_site:
-                    body.tail_calls.append(InstructionIndex(index))
+                calls = body.tail_calls if is_site else body.quiet_tail_calls
+                calls.append(InstructionIndex(index))
                 continue
         elif form == FORM_UNKNOWN:
             raise unknown_opcode(code, opcode)

@@ -166,5 +166,6 @@ class FunctionPlanner:
 
 
 def _leaves_try(body: Body) -> bool:
-    """Tell whether a function contains tail calls that may suspend, and a `try` that they may stand in."""
-    return len(body.tail_calls) > 0 and any(FLOWS[body.codes[construct]] == FLOW_TRY for construct in body.ends)
+    """Tell whether a function contains tail calls, and a `try` that they may stand in."""
+    has_tail_calls = len(body.tail_calls) > 0 or len(body.quiet_tail_calls) > 0
+    return has_tail_calls and any(FLOWS[body.codes[construct]] == FLOW_TRY for construct in body.ends)

@@ -43,7 +43,7 @@ def write_leaving_body(output: Output, function: FunctionIndex, body: Body, *, i
 
 
 def tail_call_of(output: Output, body: Body, call: int) -> bytes:
-    """Return a tail call that may suspend; what has no frame is called through a function that has one."""
+    """Return a tail call; what may suspend and has no frame is called through a function that has one."""
     if body.codes[call] == op.RETURN_CALL and body.immediates[call] in output.framing:
         return c.RETURN_CALL + encode_unsigned(output.framing[FunctionIndex(body.immediates[call])])
     return output.module.data[body.positions[call] : body.positions[call + 1]]

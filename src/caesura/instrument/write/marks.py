@@ -23,7 +23,7 @@ MOVED: Final = 8
 SPILLED: Final = 16
 # Control does not go on behind it.
 LEAVING: Final = 64
-# A tail call that may suspend; or it reads a local that can be null here and could not in the original. These are few,
+# A tail call; or it reads a local that can be null here and could not in the original. These are few,
 # and never the same instruction.
 TAIL_CALL: Final = 128
 NARROWED: Final = 128
@@ -43,7 +43,7 @@ def mark_instructions(planned: PlannedFunction, layout: Layout, first_widened: i
         if planned.frame.is_saved:
             marks[call + 1 if call in planned.checked_late else call] |= CHECKED
         marks[sites.landings[site]] |= LANDING
-    for call in planned.body.tail_calls:
+    for call in planned.body.tail_calls + planned.body.quiet_tail_calls:
         marks[call] |= TAIL_CALL
     for landing in layout.landings:
         marks[landing] |= LANDING

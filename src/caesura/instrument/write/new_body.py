@@ -239,7 +239,7 @@ class NewBody:
             self._flush(body.positions[index + 1])
 
     def _tail_call(self, index: int) -> None:
-        """Write a tail call that may suspend; what has no frame is called through a function that has one."""
+        """Write a tail call; what may suspend and has no frame is called through a function that has one."""
         body = self._body
         self._flush(body.positions[index])
         self._copied = body.positions[index + 1]
