@@ -37,6 +37,7 @@ ONLY: Final = {
     "unclear": ("plain", "thunks"),
     "values": ("bare", "plain", "thunks"),  # Binaryen has no value for some of these types
     "start": ("thunks",),
+    "tail": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify knows no tail calls
     "nothing": ("bare", "plain", "thunks"),
     "heap64": ("plain", "thunks"),
     "names": ("bare", "plain", "thunks"),

@@ -328,6 +328,33 @@ def test_tail_calls_that_cannot_suspend_stay_as_they_are() -> None:
     assert result.bytes_after - result.bytes_before <= len(instrument(assemble(calls))) - len(assemble(calls))
 
 
+def test_tail_calls_that_cannot_suspend_from_two_bodies() -> None:
+    """The resume body returns something else than the function: it calls them."""
+    text = """
+      (module
+        (import "env" "ask" (func $ask (param i32) (result i32)))
+        (memory (export "memory") 1)
+        (type $t (func (param i32) (result i32)))
+        (table 2 funcref) (elem (i32.const 0) func $quiet)
+        (func $quiet (type $t) (i32.add (local.get 0) (i32.const 100)))
+        (func $loud (param i32) (result i32) (i32.mul (call $ask (local.get 0)) (i32.const 2)))
+        (func (export "f") (param i32) (result i32)
+          (loop $again
+            (local.set 0 (call $ask (local.get 0)))
+            (if (i32.lt_s (local.get 0) (i32.const 10)) (then (return_call $quiet (local.get 0))))
+            (if (i32.lt_s (local.get 0) (i32.const 20))
+              (then (return_call_indirect (type $t) (local.get 0) (i32.const 0))))
+            (if (i32.lt_s (local.get 0) (i32.const 30)) (then (return_call $loud (local.get 0))))
+            (br $again))
+          (unreachable)))
+    """
+    host: dict[tuple[str, str], HostFunction] = {("env", "ask"): lambda value: value - 9}
+    for value in (7, 15, 29, 38, 70):
+        expected = PlainGuest(assemble(text), host).call("f", value)
+        guest = PlainGuest(instrument(assemble(text), caesura.Options(two_bodies="all")), host, suspend_at=always)
+        assert guest.call("f", value) == expected
+
+
 def test_who_is_entered_while_the_guest_unwinds_leaves_at_once() -> None:
     """Also functions that only leave by tail calls, with and without frames, and dispatching is not tried then."""
     for moves in (AUTOMATIC, SHARED):
