@@ -2,7 +2,7 @@
 
 The library takes an `Options`; the command line (`caesura.cli.options`) and the table in `docs/options.md`
 (`render_table`) are derived from its fields, so that neither can drift. Every field carries metadata: its kind, the
-name of Binaryen's pass argument with the same meaning, and a help text. Meaning follows Binaryen's Asyncify pass
+name of Binaryen's pass argument with the same meaning (or of the pass, where that is one of its own), and a help text. Meaning follows Binaryen's Asyncify pass
 throughout, including that an empty list is one that was not given: an empty import list means that every import may
 suspend, and "no import suspends" is `ignore_imports`. Telling `None` from an empty tuple was rejected: the pass
 cannot, and two kinds of empty invite mistakes that only show when a guest fails to resume.
@@ -99,6 +99,12 @@ class Options:
         FLAG,
         "silently ignore a suspension that starts inside an old-form catch body (unsafe in general)",
         pass_argument="asyncify-ignore-unwind-from-catch",
+    )
+    translate_to_exnref: bool = _option(
+        FLAG,
+        "rewrite exceptions in the old form (try, catch, delegate, rethrow) in the new one (try_table, throw_ref) "
+        "before anything else, as engines with the new form alone need it",
+        pass_name="translate-to-exnref",
     )
     memory: str = _option(
         TEXT,
@@ -262,6 +268,7 @@ def render_table() -> str:
         argument = item.metadata["pass_argument"]
         default = "" if kind == FLAG or kind == LIST else f" (default: `{item.default}`)"
         flag = f"{flag_of(item.name)} {placeholder_of(item.metadata)}".rstrip()
-        spelling = f"`{argument}`" if argument else "none"
+        pass_name = item.metadata.get("pass_name", "")
+        spelling = f"`{argument}`" if argument else f"the pass `--{pass_name}`" if pass_name else "none"
         lines.append(f"| `{item.name}` | `{flag}` | {spelling} | {item.metadata['help']}{default} |")
     return "\n".join(lines) + "\n"

@@ -116,7 +116,7 @@ def compile_guest_module(guest: GuestModule, recipe: Recipe, *, parallel: bool) 
         if _NO_MEMORY in str(error):
             raise MemoryError from error
         try:
-            wasmtime.Module(engine, guest.original)
+            wasmtime.Module(engine, _uninstrumented(guest.original))
         except wasmtime.WasmtimeError as original:
             raise UnsupportedModule(f"Wasmtime refuses the module: {one_line(original)}") from error
         if any(words in str(error) for words in _LIMIT_WORDS):
@@ -125,3 +125,10 @@ def compile_guest_module(guest: GuestModule, recipe: Recipe, *, parallel: bool) 
             ) from error
         raise InternalError(f"Wasmtime refuses the instrumented module: {one_line(error)}") from error
     return CompiledCode(guest.description.to_json(), bytes(compiled.serialize()))
+
+
+def _uninstrumented(data: bytes) -> bytes:
+    """Return a module as it would run here if it were not instrumented: with exceptions in their new form."""
+    from caesura.instrument.exceptions.translate import translate_to_exnref
+
+    return translate_to_exnref(Module(data)).module.data

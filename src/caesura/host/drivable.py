@@ -4,6 +4,9 @@ A module that is instrumented already is taken as it is, if it has what it claim
 coroutine functions now than were on its import list: only its author knows, and a suspension that gets lost is noticed
 when it happens.
 
+Exceptions in their old form, which Wasmtime does not know, become new ones: a module that is to be instrumented gets
+that on the way, any other here.
+
 Things are exported that a module keeps to itself, because no host could get at them otherwise: the shadow stack
 pointer, the globals with the stack's limits, and the memory of a module that exports none.
 """
@@ -29,6 +32,7 @@ from caesura.host.claims import check_claims, check_contract
 from caesura.host.description import NONE, PLAIN, THUNKS
 from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.instrument.api import instrument
+from caesura.instrument.exceptions.translate import translate_to_exnref
 from caesura.options import Options
 from caesura.report import NO_STACK_POINTER
 from caesura.wasm import sections as sec
@@ -72,6 +76,7 @@ def make_drivable(
     not fit the module.
     """
     check_contract(module)
+    options = replace(options, translate_to_exnref=True)
     if any(item.module == ASYNCIFY_MODULE for item in module.imports):
         with_runtime = Module(instrument(module.data, options).module)
         everywhere = frozenset(range(with_runtime.imported_functions))
@@ -82,11 +87,12 @@ def make_drivable(
                 "the module is instrumented already, and with accept_instrumented=False only modules that are not are "
                 "taken: give it as it was before that"
             )
-        drivable = _instrumented_elsewhere(module)
+        drivable = _instrumented_elsewhere(translate_to_exnref(module).module)
     elif import_list:
         drivable = _instrumented_here(module, import_list, options)
     else:
-        drivable = Drivable(NONE, module, find_shadow_stack(module))
+        translated = translate_to_exnref(module).module
+        drivable = Drivable(NONE, translated, find_shadow_stack(translated))
     switches = drivable.abi == THUNKS and exported_index(drivable.module, GLOBAL_KIND, STACK_POINTER) is not None
     return replace(drivable, module=_with_exports(drivable), thunks_switch=switches)
 

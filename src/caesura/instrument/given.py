@@ -1,4 +1,7 @@
-"""The module that was given, and the one that is instrumented: not the same where index spaces have to change first."""
+"""The module that was given, and the one that is instrumented: not the same where something has to change first.
+
+That is the form of its exceptions, if that is asked for; calls that functions share; and its index spaces.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.naming import FunctionNames
 from caesura.instrument.abi.renumbered import Renumbered, renumber
 from caesura.instrument.abi.shared_calls import share_calls
+from caesura.instrument.exceptions.translate import Translated, translate_to_exnref, unchanged
 from caesura.options import Options
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
@@ -16,7 +20,8 @@ from caesura.wasm.module import Module
 
 @dataclass(frozen=True)
 class Given:
-    """`module` is what is instrumented, `names` are those of its functions, `renumbered` says what was given.
+    """`module` is what is instrumented, `names` are those of its functions. `renumbered` and `translated` say what was
+    given: the former, before it was renumbered; the latter, before its exceptions were translated, too.
 
     The last own functions are none of the given ones: first those in `shared_calls`, which others share calls through
     tables by, then those that stand for imports of module `asyncify`, then those in `framing`, each by the function
@@ -28,6 +33,7 @@ class Given:
     shared_calls: list[int]
     names: FunctionNames
     framing: dict[FunctionIndex, FunctionIndex]
+    translated: Translated
 
     def added_functions(self) -> int:
         """Return how many of the module's last functions are none of the given ones."""
@@ -37,7 +43,8 @@ class Given:
         """Return the offset of code of an own function, and what to call it, as they are in the file that was given."""
         function = self.module.function_of(own)
         description = self.names.describe(function, self.renumbered.original_function(function))
-        return self.renumbered.original_offset(own, offset), description
+        offset = self.renumbered.original_offset(own, offset)
+        return self.translated.original_offset(own, offset), description
 
 
 def read_given(data: bytes, options: Options) -> Given:
@@ -46,10 +53,12 @@ def read_given(data: bytes, options: Options) -> Given:
     if original.custom_section("linking") is not None:
         raise UnsupportedModule("this is a relocatable object file; link it first, then instrument the result")
     refuse_instrumented(original)
+    translated = translate_to_exnref(original) if options.translate_to_exnref else unchanged(original)
+    original = translated.module
     sharing, shared_calls = share_calls(original, options)
     renumbered = renumber(sharing, options, original)
     module = renumbered.module
     names = FunctionNames(module)
     for function in shared_calls:
         names.names[module.imported_functions + function - original.imported_functions] = "the call that they share"
-    return Given(module, renumbered, shared_calls, names, {})
+    return Given(module, renumbered, shared_calls, names, {}, translated)

@@ -31,13 +31,14 @@ from caesura.wasm.immediates import (
 from caesura.wasm.instructions import IMMEDIATE_HEAP, IMMEDIATE_I32, IMMEDIATES
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
+from caesura.wasm.moved import Moved
 
 # The end of most padded numbers, and the part of a module's functions that have it if a linker padded them.
 _END_OF_PADDED: Final = b"\x80\0"
 _PADDED_PART: Final = 16
 
 
-class Shortened:
+class Shortened(Moved):
     """Code with the shortest numbers: `code`, and what became of places in it.
 
     `ends` are the places behind numbers that became shorter, ascending, `removed` how many bytes that took off up to

@@ -86,6 +86,10 @@ def _help() -> int:
     for item in fields(Options):
         if item.metadata["pass_argument"]:
             say_result(f"  {item.metadata['pass_argument']}\n      {item.metadata['help']}")
+    say_result("\nOther passes that are done by caesura, if --asyncify is on the line, too:\n")
+    for item in fields(Options):
+        if "pass_name" in item.metadata:
+            say_result(f"  --{item.metadata['pass_name']}\n      {item.metadata['help']}")
     path = real.find()
     if path:
         say_result(f"\nAll other options are those of {path}:\n\n{real.help_text(path)}", end="")

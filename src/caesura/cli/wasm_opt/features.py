@@ -17,6 +17,7 @@ from caesura.wasm.leb128 import read_u32
 from caesura.wasm.sections import CUSTOM, read_sections
 
 MULTIVALUE: Final = "multivalue"
+REFERENCE_TYPES: Final = "reference-types"
 MULTIMEMORY: Final = "multimemory"
 MUTABLE_GLOBALS: Final = "mutable-globals"
 

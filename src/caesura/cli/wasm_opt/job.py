@@ -21,7 +21,7 @@ from caesura.cli.wasm_opt import arguments, features, sections, source_map
 from caesura.cli.wasm_opt.arguments import CommandLine
 from caesura.cli.wasm_opt.asyncify import in_words_of_pass_arguments, read_options
 from caesura.cli.wasm_opt.runs import Job, Mapped, first_run, read_map, second_run, warn
-from caesura.cli.wasm_opt.steps import Steps, divide, optimize_choice
+from caesura.cli.wasm_opt.steps import Steps, divide, optimize_choice, wants_translation
 from caesura.cli.wasm_opt.verbose import decisions
 from caesura.errors import MalformedModule, UnsupportedModule, UsageError
 from caesura.options import Options
@@ -35,7 +35,11 @@ def run(line: CommandLine, folder: Path) -> None:
     Raises `real.Failed` where the real wasm-opt fails, and what the transformation raises.
     """
     pass_arguments = [item.value for item in line.arguments if item.kind == arguments.PASS_ARGUMENT]
-    options = replace(read_options(pass_arguments, warn), optimize=optimize_choice(line))
+    options = replace(
+        read_options(pass_arguments, warn),
+        optimize=optimize_choice(line),
+        translate_to_exnref=wants_translation(line),
+    )
     job = Job(line, folder, read_file(line.input or STANDARD_STREAM))
     steps = divide(line, options, is_text=job.is_text, has_own_runtime=_has_own_runtime(job))
     options = replace(options, no_multivalue=not _has_multivalue(job, steps))

@@ -94,12 +94,14 @@ def _second_run_of_real(job: Job, run: Run, instrumented: Mapped, options: Optio
 
 
 def _new_features(options: Options) -> list[str]:
-    """Return options for what the output uses because pass arguments ask for it; they must come last."""
+    """Return options for what the output uses because the line asks for it; they must come last."""
     needed = []
     if options.in_secondary_memory:
         needed.append(features.MULTIMEMORY)
     if options.import_globals or options.export_globals:
         needed.append(features.MUTABLE_GLOBALS)
+    if options.translate_to_exnref:
+        needed += [features.REFERENCE_TYPES, features.MULTIVALUE]
     return [f"--enable-{feature}" for feature in needed]
 
 

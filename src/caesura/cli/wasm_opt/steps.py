@@ -10,6 +10,10 @@ Binaryen rewrites a whole module even for the smallest pass, and its optimizer m
   inline, or where the guest has its own runtime (imports of module `asyncify`), which must not be inlined; nor where
   other passes stand behind `--asyncify` too, since their order may matter.
 
+Old-form exceptions are translated (`--translate-to-exnref`, and `--emit-exnref`, which means the end of the line) before
+`--asyncify` wherever the line says so, since a guest can be suspended in more places then: by the first run if that does
+other passes besides, else by the transformation.
+
 Settings go to both runs. So does the level that counts for passes without one of their own, which in Binaryen is the
 last on the whole line. A pass argument with the name of a pass belongs to the closest such pass before it; all others
 are global.
@@ -27,6 +31,7 @@ from caesura.errors import UsageError
 from caesura.options import Options
 
 ASYNCIFY: Final = "asyncify"
+TRANSLATE: Final = "translate-to-exnref"
 
 STRIP_PASSES: Final = frozenset(["strip", "strip-debug", "strip-dwarf", "strip-producers", "strip-target-features"])
 
@@ -65,8 +70,17 @@ class Steps:
 
 def wants_asyncify(line: CommandLine) -> bool:
     """Tell whether the line asks for Asyncify at all."""
-    skipped = any(item.name == arguments.SKIP_PASS and item.value == ASYNCIFY for item in line.arguments)
-    return not skipped and any(_is_asyncify(item) for item in line.arguments)
+    return not _is_skipped(line, ASYNCIFY) and any(_is_asyncify(item) for item in line.arguments)
+
+
+def wants_translation(line: CommandLine) -> bool:
+    """Tell whether the line asks for new-form exceptions in the place of old-form ones."""
+    translates = not _is_skipped(line, TRANSLATE) and any(_is_translation(item) for item in line.arguments)
+    return translates or line.has(arguments.EMIT_EXNREF)
+
+
+def _is_skipped(line: CommandLine, name: str) -> bool:
+    return any(item.name == arguments.SKIP_PASS and item.value == name for item in line.arguments)
 
 
 def divide(line: CommandLine, options: Options, *, is_text: bool, has_own_runtime: bool) -> Steps:
@@ -80,7 +94,7 @@ def divide(line: CommandLine, options: Options, *, is_text: bool, has_own_runtim
     steps = [item for item in line.arguments if item.kind in (arguments.PASS, arguments.LEVEL)]
     place = next(index for index, item in enumerate(steps) if _is_asyncify(item))
     before = steps[:place]
-    after = steps[place + 1 :]
+    after = [item for item in steps[place + 1 :] if not _is_translation(item)]
     movable = all(item.kind == arguments.LEVEL or item.pass_name in STRIP_PASSES for item in after)
     if movable and not has_own_runtime and not (options.add_list or options.remove_list or options.only_list):
         before = before + [item for item in after if item.kind == arguments.LEVEL]
@@ -89,13 +103,17 @@ def divide(line: CommandLine, options: Options, *, is_text: bool, has_own_runtim
     text = line.has(arguments.EMIT_TEXT) or line.has(arguments.PRINT_STACK_IR)
     first_words = ["--emit-exnref", *level] if exnref else level
     return Steps(
-        first=_run(line, before, first_words, needed=is_text or exnref),
+        first=_run(line, before, first_words, needed=is_text),
         second=_run(line, after, level, needed=text, kinds=(arguments.SETTING, arguments.LAST_RUN)),
     )
 
 
 def _is_asyncify(item: Argument) -> bool:
     return item.kind == arguments.PASS and item.pass_name == ASYNCIFY
+
+
+def _is_translation(item: Argument) -> bool:
+    return item.kind == arguments.PASS and item.pass_name == TRANSLATE
 
 
 def _refuse(line: CommandLine) -> None:
@@ -120,7 +138,7 @@ def _run(
     """
     works = any(not _is_free(item) for item in steps)
     if not works and not needed:
-        strips = tuple(item.pass_name for item in steps if item.kind == arguments.PASS)
+        strips = tuple(item.pass_name for item in steps if item.kind == arguments.PASS and not _is_translation(item))
         return Run(needed=False, words=(), strips=strips)
     words: list[str] = []
     for index, item in enumerate(line.arguments):
@@ -139,8 +157,8 @@ def _run(
 
 
 def _is_free(item: Argument) -> bool:
-    """Tell whether a step needs no real wasm-opt: `-O0` does nothing, and sections can be dropped here."""
-    return item.name == "-O0" if item.kind == arguments.LEVEL else item.pass_name in STRIP_PASSES
+    """Tell whether a step needs no real wasm-opt: `-O0` does nothing, others can be done here."""
+    return item.name == "-O0" if item.kind == arguments.LEVEL else item.pass_name in (*STRIP_PASSES, TRANSLATE)
 
 
 def _is_for(line: CommandLine, index: int, steps: list[Argument]) -> bool:

@@ -7,16 +7,18 @@ stays. All sections of code metadata have one format (WebAssembly tool conventio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from caesura.errors import MalformedModule
 from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, read_u32
 from caesura.wasm.module import Module
+from caesura.wasm.moved import Moved
 from caesura.wasm.names import NewNames, drop_labels, extend_names
 from caesura.wasm.sections import CODE_METADATA, CUSTOM, SectionEdits, read_name
 from caesura.wasm.shortest import Shortened
 
-_FEATURES: Final = "target_features"
+FEATURES: Final = "target_features"
 _USED: Final = 0x2B
 
 # Where metadata of a function as a whole stands.
@@ -45,15 +47,15 @@ def write_metadata(
         rewritten = {module.imported_functions + own for own in range(len(bodies)) if bodies[own]}
         payload = drop_labels(payload, rewritten)
         edits.custom["name"] = extend_names(payload, new_names)
-    section = module.custom_section(_FEATURES)
+    section = module.custom_section(FEATURES)
     if section is not None:
-        edits.custom[_FEATURES] = _add_features(module.data[section.payload : section.end], features)
+        edits.custom[FEATURES] = add_features(module.data[section.payload : section.end], features)
     for section in module.sections:
         if section.id == CUSTOM and section.name.startswith(CODE_METADATA):
-            edits.custom[section.name] = _keep_hints(module, section.payload, section.end, bodies, shortened)
+            edits.custom[section.name] = keep_hints(module, section.payload, section.end, bodies, shortened)
 
 
-def _add_features(payload: bytes, features: list[str]) -> bytes:
+def add_features(payload: bytes, features: list[str]) -> bytes:
     """Return the features with those that are used now; one of these that was forbidden is no longer."""
     entries: list[bytes] = []
     missing = features.copy()
@@ -73,8 +75,11 @@ def _add_features(payload: bytes, features: list[str]) -> bytes:
     return encode_vector(entries) + payload[position:]
 
 
-def _keep_hints(module: Module, start: int, end: int, bodies: list[bytes], shortened: dict[int, Shortened]) -> bytes:
-    """Return metadata of code without that of instructions in rewritten functions."""
+def keep_hints(module: Module, start: int, end: int, bodies: list[bytes], moved: Mapping[int, Moved]) -> bytes:
+    """Return a section of code metadata, data[start:end], without that of instructions in rewritten functions.
+
+    These have a new body in `bodies`, by own index. In those in `moved`, instructions are the same in other places.
+    """
     data = module.data
     kept: list[bytes] = []
     try:
@@ -93,9 +98,9 @@ def _keep_hints(module: Module, start: int, end: int, bodies: list[bytes], short
                 if position > end:
                     return encode_unsigned(0)
                 if not is_rewritten or offset == _WHOLE_FUNCTION:
-                    moved = shortened[own].place(offset) if own in shortened else offset
-                    place = data[hint:behind] if moved == offset else encode_unsigned(moved)
-                    hints.append(place + data[behind:position])
+                    place = moved[own].place(offset) if own in moved and offset != _WHOLE_FUNCTION else offset
+                    number_of_place = data[hint:behind] if place == offset else encode_unsigned(place)
+                    hints.append(number_of_place + data[behind:position])
             if hints:
                 kept.append(encode_unsigned(function) + encode_vector(hints))
     except MalformedModule:

@@ -1,0 +1,1 @@
+"""Tests of the translation of old-form exceptions into new ones."""
