@@ -2,10 +2,11 @@
 
 The library takes an `Options`; the command line (`caesura.cli.options`) and the table in `docs/options.md`
 (`render_table`) are derived from its fields, so that neither can drift. Every field carries metadata: its kind, the
-name of Binaryen's pass argument with the same meaning (or of the pass, where that is one of its own), and a help text. Meaning follows Binaryen's Asyncify pass
-throughout, including that an empty list is one that was not given: an empty import list means that every import may
-suspend, and "no import suspends" is `ignore_imports`. Telling `None` from an empty tuple was rejected: the pass
-cannot, and two kinds of empty invite mistakes that only show when a guest fails to resume.
+name of Binaryen's pass argument with the same meaning (or of the pass, if it is one of its own), and a help text.
+Meaning follows Binaryen's Asyncify pass throughout, including that an empty list is one that was not given: an empty
+import list means that every import may suspend, and "no import suspends" is `ignore_imports`. Telling `None` from an
+empty tuple was rejected: the pass cannot, and two kinds of empty invite mistakes that only show when a guest fails to
+resume.
 
 This file is not compiled: what people read in `help` and in editors, signatures and docstrings, does not survive that.
 The kinds of values are therefore checked here, as compiled code would.

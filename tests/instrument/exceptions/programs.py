@@ -55,9 +55,9 @@ class _Program:
         self.random = source
         self.types: list[tuple[Types, Types]] = []
         stacks = [source.choice(_STACKS) for _ in range(4)]
-        self.signatures = [((I32,), (I32,))] + [
-            (source.choice(stacks), source.choice(stacks)) for _ in range(source.randrange(1, 4))
-        ]
+        self.signatures: list[tuple[Types, Types]] = [((I32,), (I32,))]
+        for _ in range(source.randrange(1, 4)):
+            self.signatures.append((source.choice(stacks), source.choice(stacks)))
 
     def type_index(self, params: Types, results: Types) -> int:
         if (params, results) not in self.types:
@@ -201,7 +201,7 @@ class _Function:
         elif kind < 40:
             self.call(stack)
         elif kind < 52:
-            self.unlikely(lambda: self.leave())
+            self.unlikely_leave()
         elif kind < 58:
             self.branch_if(stack)
         elif kind < 63:
@@ -219,13 +219,12 @@ class _Function:
             self.code.append(_CALL + unsigned(_FIRST + callee))
             stack += results
 
-    def unlikely(self, write: object) -> None:
-        """An `if` around something."""
-        assert callable(write)
+    def unlikely_leave(self) -> None:
+        """An `if` around an instruction that never goes on."""
         self.chance(self.random.choice((2, 3, 6)))
         self.code.append(_IF + b"\x40")
         self.labels.append(Label(()))
-        write()
+        self.leave()
         self.labels.pop()
         self.code.append(_END)
 

@@ -10,9 +10,9 @@ Binaryen rewrites a whole module even for the smallest pass, and its optimizer m
   inline, or where the guest has its own runtime (imports of module `asyncify`), which must not be inlined; nor where
   other passes stand behind `--asyncify` too, since their order may matter.
 
-Old-form exceptions are translated (`--translate-to-exnref`, and `--emit-exnref`, which means the end of the line) before
-`--asyncify` wherever the line says so, since a guest can be suspended in more places then: by the first run if that does
-other passes besides, else by the transformation.
+Old-form exceptions are translated (`--translate-to-exnref`, and `--emit-exnref`, which means the end of the line)
+before `--asyncify`, wherever the line says so: in Binaryen a guest then can be suspended in more places. The first run
+does it if it does other passes besides, else the transformation.
 
 Settings go to both runs. So does the level that counts for passes without one of their own, which in Binaryen is the
 last on the whole line. A pass argument with the name of a pass belongs to the closest such pass before it; all others

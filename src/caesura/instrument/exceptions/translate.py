@@ -11,9 +11,9 @@ from typing import Final
 
 from caesura.analysis.calls import read_calls
 from caesura.analysis.limits import check_entries
-from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.errors import NO_OFFSET, MalformedModule, UnsupportedModule
+from caesura.instrument.abi.index_spaces import AddedTypes
 from caesura.instrument.abi.metadata import FEATURES, add_features, keep_hints
-from caesura.instrument.abi.tables import TypeTable
 from caesura.instrument.exceptions.constructs import find_constructs, has_old_form
 from caesura.instrument.exceptions.places import Places
 from caesura.instrument.exceptions.translation import Translation
@@ -39,8 +39,8 @@ class Translated:
         self.places = places
 
     def original_offset(self, own: int, offset: int) -> int:
-        """Return where an offset in the body of an own function lies in the original (-1: nowhere)."""
-        if self.original is self.module or offset < 0 or own >= len(self.original.body_starts):
+        """Return where an offset in the body of an own function lies in the original (NO_OFFSET: nowhere)."""
+        if self.original is self.module or offset == NO_OFFSET or own >= len(self.original.body_starts):
             return offset
         place = offset - self.module.body_starts[own]
         if own in self.places:
@@ -70,14 +70,14 @@ def translate_to_exnref(module: Module) -> Translated:
     if not with_old_form:
         return unchanged(module)
     read_calls(module)  # what is malformed is refused before anything is made of it
-    types = TypeTable(module)
+    types = AddedTypes(module)
     translations: dict[int, Translation] = {}
     for own in with_old_form:
         translations[own] = _translate(module, own, types)
     return _assemble(module, translations, types)
 
 
-def _translate(module: Module, own: OwnFunction, types: TypeTable) -> Translation:
+def _translate(module: Module, own: OwnFunction, types: AddedTypes) -> Translation:
     function = f"function {module.function_of(own)}"
     try:
         translation = Translation(module, own, find_constructs(module, own), types)
@@ -91,7 +91,7 @@ def _translate(module: Module, own: OwnFunction, types: TypeTable) -> Translatio
     return translation
 
 
-def _assemble(module: Module, translations: dict[int, Translation], types: TypeTable) -> Translated:
+def _assemble(module: Module, translations: dict[int, Translation], types: AddedTypes) -> Translated:
     edits = SectionEdits()
     check_entries(len(module.types) + len(types.added), len(module.types), "types")
     for definition in types.added:

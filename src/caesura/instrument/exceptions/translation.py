@@ -29,10 +29,10 @@ from typing import Final
 
 from caesura.analysis.limits import check_body, check_locals
 from caesura.errors import MalformedModule
-from caesura.instrument.abi.tables import TypeTable
+from caesura.instrument.abi.index_spaces import AddedTypes
 from caesura.instrument.exceptions.constructs import CATCH_ALL, FUNCTION, Clause, Constructs
 from caesura.instrument.exceptions.places import Places
-from caesura.wasm import code as c
+from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_block_type
 from caesura.wasm.immediates import read_instruction, skip_block_type, skip_leb, skip_locals
@@ -64,6 +64,9 @@ _THROW_REF: Final = b"\x0a"
 _BY_REFERENCE: Final = 1
 _FOR_ALL: Final = 2
 
+# Stands for a clause where we are in the body.
+_IN_BODY: Final = -1
+
 # What catches all exceptions that go past it, but for the label.
 _CATCH_ALL_REF: Final = b"\x01\x03"
 
@@ -71,7 +74,7 @@ _CATCH_ALL_REF: Final = b"\x01\x03"
 class Translation:
     """The translation of one function: `body` (without size field), and where its instructions are. Made by `run`."""
 
-    def __init__(self, module: Module, own: OwnFunction, constructs: Constructs, types: TypeTable) -> None:
+    def __init__(self, module: Module, own: OwnFunction, constructs: Constructs, types: AddedTypes) -> None:
         self.body = b""
         self.places = Places()
         self.is_multivalue = False
@@ -87,10 +90,10 @@ class Translation:
         # How many constructs are open in the new code, the function included.
         self._height = 1
         # The constructs of the old code that are open; how many of the new are around each one's label; and which of
-        # its clauses we are in (-1: none).
+        # its clauses we are in.
         self._open: list[int] = [FUNCTION]
         self._labels: list[int] = [0]
-        self._clauses: list[int] = [-1]
+        self._clauses: list[int] = [_IN_BODY]
         self._opened = 0
         # Where the exceptions land that a `delegate` sends to a construct, as labels.
         self._landings: dict[int, int] = {}
@@ -158,7 +161,7 @@ class Translation:
         self._opened += 1
         self._open.append(self._opened)
         self._labels.append(label)
-        self._clauses.append(-1)
+        self._clauses.append(_IN_BODY)
         return self._opened
 
     def _leave(self) -> None:
@@ -212,13 +215,13 @@ class Translation:
         self._height += 1
         if construct in self._constructs.landings:
             params = block_signature(self._module, read_block_type(self._data, immediates)[0])[0]
-            self._put(c.BLOCK + self._block_type(params, (EXNREF,)), behind)
+            self._replace(behind, c.BLOCK + self._block_type(params, (EXNREF,)), behind)
             self._land(construct)
 
     def _next_clause(self, opcode: int, behind: int) -> None:
         construct = self._open[-1]
         clauses = self._constructs.clauses[construct]
-        place = self._clauses[-1] + 1
+        place = 0 if self._clauses[-1] == _IN_BODY else self._clauses[-1] + 1
         to_end = encode_unsigned(len(clauses) - place)  # the blocks of this clause and of those behind it
         code = b""
         if place > 0:
@@ -248,7 +251,7 @@ class Translation:
 
     def _end(self, opcode: int) -> None:
         construct = self._open[-1]
-        if self._clauses[-1] >= 0:
+        if self._clauses[-1] != _IN_BODY:
             self._leave_handler()
         elif construct in self._landings:
             code = b""
