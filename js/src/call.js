@@ -31,6 +31,9 @@ export const REWINDING = 2;
  * @property {(value: any) => void} resolve
  * @property {(reason: any) => void} reject
  * @property {() => void} [ended] Called once the call has ended.
+ * @property {Part[]} [parts] What other guests, whose functions are on the stack, have of it.
+ * @property {Part} [whole] For such a part: the call.
+ * @property {any} [outer] For such a part: what is to be restored.
  * @property {number} state
  * @property {Site} [site] The import that suspended the call.
  * @property {any} [promise] What the call waits for.
@@ -44,6 +47,8 @@ export const REWINDING = 2;
  * @property {number} [size] How many bytes its frames have.
  * @property {ArrayLike<number>} [frames] The frames where another call needed their place.
  */
+
+/** @typedef {Call & { guest: Guest }} Part What a guest has of a call. */
 
 /**
  * An imported function.
@@ -91,8 +96,7 @@ export function importStub(site) {
     try {
       const result = f(...args);
       if (suspends && (guest.suspendAlways || typeof result?.then == "function")) {
-        // A module that is not instrumented may only pass its import on, into a table of the guest that runs.
-        return ((!guest.instrumented && call?.guest) || guest).suspend(call, site, result);
+        return (call?.guest ?? guest).suspend(call, site, result);
       }
       if (call && isObject(result)) call.converts = true;
       return checkResult(site, result);

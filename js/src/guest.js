@@ -5,6 +5,9 @@
  * Modules that are linked dynamically share the two globals of the ABI, and are one guest: the state of one is the state
  * of all, so are the frames, and a suspension counts for the call that runs, whichever of them asked for it.
  *
+ * Functions of other guests may stand between a guest's own. Each of these guests unwinds and rewinds its part of the call,
+ * by its own state and in its own area; for that it is entered and left like the call itself.
+ *
  * Plain ABI: five exported functions. Thunk ABI: a control block in memory; there, functions without an entry thunk (out
  * of a table) are driven with both. A factory and not a class: minifiers shorten variables, but not properties.
  */
@@ -14,6 +17,7 @@ import {
   FACT_CALLS_REFERENCES,
   FACT_FIXED_STACK,
   FACT_HIDDEN_STACK,
+  FACT_LINKED,
   FACT_UNCLEAR_STACK,
   STATUS_RESUME_CALL,
   STATUS_RUN,
@@ -23,11 +27,12 @@ import { makeArea } from "./area.js";
 import { checkResult, isObject, REWINDING, RUNNING, UNWINDING } from "./call.js";
 import { isStranger } from "./description.js";
 import { fail, isExported, SuspendError } from "./errors.js";
-import { findObstacle, lost } from "./obstacles.js";
+import { findObstacle, known, lost } from "./obstacles.js";
 import { noRoom, take } from "./room.js";
 import { makeStacks } from "./stacks.js";
 
 /** @typedef {import("./call.js").Call} Call */
+/** @typedef {import("./call.js").Part} Part */
 /** @typedef {import("./call.js").Site} Site */
 /** @typedef {import("./description.js").Description} Description */
 /** @typedef {ReturnType<typeof makeGuest>} Guest */
@@ -74,8 +79,10 @@ export function makeGuest(description, options) {
   /** All calls that have not ended. @type {Set<Call>} */
   const calls = new Set();
   let closed = false;
-  /** Its instances: several share the globals where modules are linked dynamically. @type {Map<unknown, Description>} */
-  const instances = new Map();
+  /** How many instances it has: several share the globals where modules are linked dynamically. */
+  let instances = 0;
+  /** The parts that other guests have in a call. @param {Call} call */
+  const partsOf = ({ parts }) => parts ?? [];
   /** Whether to look at the stack at every suspension. @type {unknown} */
   let wary = false;
   // What is made once there is an instance.
@@ -93,17 +100,22 @@ export function makeGuest(description, options) {
    * Why the functions on the stack cannot be unwound; nothing if they can.
    * @param {Call} call
    * @param {Site} site
+   * @param {Guest[]} runs Takes the guests on the stack, each as often as control came to it from another, if it is looked at.
    */
-  const findRefusal = (call, site) => {
+  const findRefusal = (call, site, runs) => {
     if (!call.entry) return "across JavaScript";
-    if ((call.guest ?? guest) != guest) return `across another instance, whose export ${call.name} was called`;
     if (!instrumented && !call.direct) return "the module is not instrumented, and the engine has no JSPI";
     if (isStranger(site.module, site.index)) return "not on the import list (--imports)";
-    if (wary || call.converts || !call.guest || site.guest != guest) return findObstacle(call, site, instances);
+    if (wary || call.converts || !call.guest || site.guest != guest) {
+      const obstacle = findObstacle(call, site, instances > 1, runs);
+      const twice = runs.find((one, at) => one.once && runs.indexOf(one) < at);
+      return obstacle || (twice && "an instance with thunks is on the stack twice: instrument it with --linked");
+    }
   };
 
   /** Why there is no place for what a call has on its stacks; nothing if there is. @param {Call} call */
   const findShortage = (call) => {
+    if (closed) return CLOSED;
     if (calls.size > 1 && singleStack == undefined && (unclear || (hidden && !stacks.known))) {
       const way = unclear ? "export its pointer as" : "instrument with --thunks, or export";
       const why = `nobody knows where the guest's C stack is: ${way} __stack_pointer (singleStack: false allows it)`;
@@ -119,6 +131,7 @@ export function makeGuest(description, options) {
    * @param {any} [error]
    */
   const recover = (call, error) => {
+    for (const part of partsOf(call)) error = part.guest.recover(part, error);
     if (call.state && !call.direct) {
       if (call.state == UNWINDS) error = area.overflow(call) ?? error;
       area.give(call, TO_RUN);
@@ -135,16 +148,42 @@ export function makeGuest(description, options) {
 
   /** @param {Call} call @param {boolean} [idle] Whether nothing of the guest runs. */
   const finish = (call, idle) => {
-    calls.delete(call);
-    stacks.finish(call, idle);
+    for (const part of partsOf(call)) part.guest.finish(part, idle);
+    if (calls.delete(call)) stacks.finish(call, idle);
+  };
+
+  /** All parts of a call, this guest's first. @param {Call} call */
+  const allOf = (call) => [/** @type {Part} */ (call), ...partsOf(call)];
+
+  /** Begin to unwind a call's frames of this guest. @param {Call} call @param {Site} site */
+  const unwind = (call, site) => {
+    call.state = UNWINDS;
+    area.give(call, byThunk(site) ? TO_SUSPEND : TO_RUN);
+    if (!byThunk(site)) area.tell(exports.asyncify_start_unwind);
+  };
+
+  /**
+   * Take the parts that other guests have in a call. Those that had one and have it still keep it.
+   * @param {Part} call
+   * @param {Guest[]} others
+   */
+  const takeParts = (call, others) => {
+    const before = partsOf(call);
+    call.parts = others.map((other) => before.find((part) => part.guest == other) ?? other.join(call));
+    for (const part of before) if (!others.includes(part.guest)) part.guest.finish(part);
   };
 
   const guest = {
     instrumented,
     thunks,
+    /** Whether its functions may be on the stack only once, with none of others between them. */
+    once: thunks && !(facts & FACT_LINKED),
     suspendAlways,
     recover,
     finish,
+    unwind,
+    findShortage,
+    check: (/** @type {Call} */ call) => stacks.check(call),
     rest: () => stacks.rest(),
     settle: () => area.settle(),
 
@@ -153,9 +192,11 @@ export function makeGuest(description, options) {
      * @param {WebAssembly.Instance} instance
      * @param {Description} description
      * @param {boolean} foreign
+     * @param {import("./obstacles.js").Known["unlisted"]} unlisted
      */
-    add(instance, description, foreign) {
-      instances.set(instance, description);
+    add(instance, description, foreign, unlisted) {
+      instances++;
+      known.set(instance, { guest, description, unlisted });
       wary ||= description.facts & FACT_BY_LISTS || (checkStack && (foreign || description.facts & FACT_CALLS_REFERENCES));
     },
 
@@ -187,6 +228,11 @@ export function makeGuest(description, options) {
         if (!call.direct) stacks.start(call, idle);
       }
       if (call.direct) return;
+      for (const part of partsOf(call)) {
+        part.state = call.state;
+        part.promise = undefined;
+        part.outer = part.guest.enter(part, idle);
+      }
       const outer = stacks.enter(call);
       if (call.state) {
         area.give(call, TO_RESUME, call.size);
@@ -203,7 +249,9 @@ export function makeGuest(description, options) {
      */
     suspend(call, site, result) {
       if (!call) return refuse(site, "outside of a promising call");
-      const refusal = findRefusal(call, site);
+      /** @type {Guest[]} */
+      const runs = [];
+      const refusal = findRefusal(call, site, runs);
       if (refusal) refuse(site, refusal);
       if (!call.guest) {
         call.guest = guest;
@@ -211,9 +259,11 @@ export function makeGuest(description, options) {
         if (!call.direct) stacks.adopt(call);
       }
       if (!call.direct) {
-        const shortage = findShortage(call);
+        takeParts(/** @type {Part} */ (call), [...new Set(runs)].filter((other) => other != guest));
+        const all = allOf(call);
+        const shortage = all.map((part) => part.guest.findShortage(part)).find(Boolean);
         if (shortage) refuse(site, shortage);
-        stacks.check(call);
+        for (const part of all) part.guest.check(part);
       }
       if (call.converts) {
         // That is done. When the call is resumed the engine converts its arguments again, to no effect.
@@ -221,11 +271,13 @@ export function makeGuest(description, options) {
         call.args = call.args.map((value) => (isObject(value) && "valueOf" in value && !isExported(value) ? "0" : value));
       }
       call.site = site;
-      call.promise = suspendAlways ? Promise.resolve(result) : result;
+      call.promise = site.guest.suspendAlways ? Promise.resolve(result) : result;
       call.state = UNWINDS;
       if (!call.direct) {
-        area.give(call, byThunk(site) ? TO_SUSPEND : TO_RUN);
-        if (!byThunk(site)) area.tell(exports.asyncify_start_unwind);
+        for (const part of allOf(call)) {
+          part.promise = call.promise;
+          part.guest.unwind(part, site);
+        }
       }
       return site.blank;
     },
@@ -237,14 +289,33 @@ export function makeGuest(description, options) {
      */
     land(call, site) {
       if (call.state != REWINDS || call.site != site) throw lost(call);
+      for (const part of allOf(call)) part.guest.run(part, site);
+      const value = checkResult(site, /** @type {Function} */ (call.answer)());
+      call.converts = isObject(value);
+      return value;
+    },
+
+    /** Take a part of a call that began in another guest: its functions are on the stack, too. */
+    join(/** @type {Part} */ call) {
+      const reject = (/** @type {any} */ reason) => {
+        call.promise = undefined;
+        call.reject(reason);
+        call.guest.finish(call);
+      };
+      /** @type {Part} */
+      const part = { guest, entry: call.entry, name: call.name, args: [], whole: call, state: RUNS, resolve() {}, reject };
+      calls.add(part);
+      stacks.adopt(part);
+      return part;
+    },
+
+    /** A call has been rewound. @param {Call} call @param {Site} site */
+    run(call, site) {
       call.state = RUNS;
       if (!call.direct && !byThunk(site)) {
         if (thunks) area.run();
         exports.asyncify_stop_rewind();
       }
-      const value = checkResult(site, /** @type {Function} */ (call.answer)());
-      call.converts = isObject(value);
-      return value;
     },
 
     /**
@@ -256,15 +327,17 @@ export function makeGuest(description, options) {
       if (call.direct) return;
       // Entry thunks have put the pointer back, if they know it.
       stacks.leave(call, outer, call.state == UNWINDS ? area.stackPointer() : 0);
+      for (const part of partsOf(call)) part.guest.leave(part, part.outer);
+      const all = allOf(call.whole ?? call);
       if (call.state == UNWINDS) {
         const fits = area.keep(call);
         if (!call.thunk) {
           // Binaryen's modules write first, and trap here.
-          if (!fits) throw recover(call);
+          if (!fits) throw all[0].guest.recover(all[0]);
           exports.asyncify_stop_unwind();
         }
       }
-      if (call.state == REWINDS || (call.state && !call.size)) throw recover(call, lost(call));
+      if (!call.whole && (call.state == REWINDS || (call.state && !all.some(({ size }) => size)))) throw recover(call, lost(call));
     },
 
     /** Reject all calls. What was allocated goes with the instance. */

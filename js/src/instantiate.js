@@ -7,7 +7,7 @@ import { BUILTIN_MODULES, BUILTIN_RESULTS, ENTRY_PREFIX, START_FUNCTION, STATE_G
 import { importStub, isObject } from "./call.js";
 import { EngineInstance, engineInstantiate, enginePromising, EngineSuspending, isExported } from "./errors.js";
 import { makeGuest } from "./guest.js";
-import { describe } from "./description.js";
+import { describe, isStranger } from "./description.js";
 import { checkOptions } from "./options.js";
 import { exported, promising, Suspending } from "./promising.js";
 
@@ -74,6 +74,8 @@ function prepare(compiled, imports, options) {
   /** What is imported, by function index, and what of it stays as it is. @type {any[]} */
   const originals = [];
   const passed = new Set();
+  /** @type {import("./obstacles.js").Known["unlisted"]} */
+  const unlisted = [];
   /** @type {any} */
   let memory;
   for (const { module, name, kind } of wanted) {
@@ -95,6 +97,8 @@ function prepare(compiled, imports, options) {
         value = importStub(site);
       } else {
         passed.add(value);
+        const other = exported.get(value)?.guest;
+        if (other && isStranger(description, index)) unlisted.push([other, +value.name]);
       }
     }
     ((lists[module] ??= Object.create(null))[name] ??= []).push(value);
@@ -105,7 +109,7 @@ function prepare(compiled, imports, options) {
     if (!group) guest.link(exports, memory);
     if (exports[STATE_GLOBAL]) groups.set(exports[STATE_GLOBAL], guest);
     exported.set(instance, { guest });
-    guest.add(instance, description, [...passed].some((value) => exported.get(value)?.guest != guest));
+    guest.add(instance, description, [...passed].some((value) => exported.get(value)?.guest != guest), unlisted);
     WebAssembly.Module.exports(compiled).forEach(({ name }, number) => {
       const value = /** @type {any} */ (exports[name]);
       if (typeof value == "function" && !exported.has(value) && !passed.has(value)) {

@@ -1,6 +1,6 @@
 /**
- * What on the engine's stack keeps a call from being unwound: JavaScript, other instances, functions that are not
- * instrumented.
+ * What stands on the engine's stack in a call: other guests, which are unwound with it, and what keeps it from being
+ * unwound: JavaScript, instances and functions that are not instrumented.
  */
 
 import { isEntry } from "./call.js";
@@ -9,6 +9,7 @@ import { EngineInstance, SuspendError } from "./errors.js";
 import { guestFrames, moduleOf } from "./trace.js";
 
 /** @typedef {import("./call.js").Call} Call */
+/** @typedef {import("./guest.js").Guest} Guest */
 /** @typedef {import("./call.js").Site} Site */
 /** @typedef {import("./description.js").Description} Description */
 
@@ -19,25 +20,43 @@ const NAMED = 20;
 const where = (frame) => String(frame).trim();
 
 /**
+ * What is known of an instance that the package made; `unlisted` are functions of other guests, with their indices there,
+ * that it imports without their being on its import list.
+ * @typedef {{ guest: Guest, description: Description, unlisted: [guest: object, index: number][] }} Known
+ */
+
+/** What is known of instances. @type {WeakMap<any, Known>} */
+export const known = new WeakMap();
+
+/**
  * Look at the functions between an import and the call that it would suspend. Returns why they cannot be unwound; nothing
  * if they can. A call without any is marked as direct.
  * @param {Call} call
  * @param {Site} site
- * @param {Map<unknown, Description>} instances The guest's.
+ * @param {boolean} several Whether the guest has several instances.
+ * @param {Guest[]} runs Takes the guests, each as often as control came to it from another, innermost first.
  */
-export function findObstacle(call, { stub, module }, instances) {
+export function findObstacle(call, { stub, module, guest }, several, runs) {
   const { frames, below } = guestFrames(stub);
   if (below && !isEntry(below)) return `across JavaScript: ${where(below)}`;
   if (below && !frames.length) call.direct = true;
   /** By function, as recursion has many frames of one. @type {Map<string, string>} */
   const strangers = new Map();
+  /** The frame above, and its function. @type {any} */
+  let above;
+  let called = -1;
   for (const [index, frame] of frames) {
     const instance = frame.getThis?.();
     // Where frames are text, functions of modules that are linked dynamically cannot be told apart.
-    let description = instances.get(instance);
-    if (!description && !(instance instanceof EngineInstance) && moduleOf(frame) == moduleOf(frames[0][1])) description = module;
-    if (description) isStranger(description, index) && strangers.set(`${moduleOf(frame)} ${index}`, where(frame));
-    else if (instance || instances.size < 2) return `across another instance: ${where(frame)}`;
+    let found = known.get(instance);
+    if (!found && !(instance instanceof EngineInstance) && moduleOf(frame) == moduleOf(frames[0][1])) found = { guest, description: module, unlisted: [] };
+    if (found?.guest.instrumented) {
+      const inner = runs.at(-1);
+      if (found.guest != inner) runs.push(found.guest);
+      if (found.unlisted.some(([other, at]) => other == inner && at == called)) return `not on the import list: ${where(above)}`;
+      [called, above] = [index, frame];
+      if (isStranger(found.description, index)) strangers.set(`${moduleOf(frame)} ${index}`, where(frame));
+    } else if (instance || !several) return `across another instance: ${where(frame)}`;
   }
   const more = strangers.size > NAMED ? `, and ${strangers.size - NAMED} more` : "";
   return strangers.size ? `not instrumented: ${[...strangers.values()].slice(0, NAMED).join(", ")}${more}` : "";

@@ -2,8 +2,8 @@
 
 Writes `build/js/<guest>.<build>.wasm`. The builds are `bare` (not instrumented, for engines with JSPI), `plain`
 (caesura, Asyncify's own five functions), `thunks` (caesura, thunk ABI), `secondary` (the same with the asyncify stack
-in a memory of its own) and `binaryen` (`wasm-opt --asyncify`, where npm's binaryen has been installed). What is up to
-date stays.
+in a memory of its own), `linked` (thunks between which other instances may stand) and `binaryen` (`wasm-opt
+--asyncify`, where npm's binaryen has been installed). What is up to date stays.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ ONLY: Final = {
     "values": ("bare", "plain", "thunks"),  # Binaryen has no value for some of these types
     "start": ("thunks",),
     "tail": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify knows no tail calls
+    "across_a": ("bare", "plain", "thunks", "linked"),
+    "walk": ("plain", "linked"),
+    "walk_first": ("plain", "linked"),
+    "across_b": ("bare", "plain", "thunks", "linked"),
     "nothing": ("bare", "plain", "thunks"),
     "heap64": ("plain", "thunks"),
     "names": ("bare", "plain", "thunks"),
@@ -99,6 +103,7 @@ def build(source: Path, kind: str, target: Path) -> None:
             remove_list=lists.get("remove_list", ()),
             thunks=kind != "plain",
             in_secondary_memory=kind == "secondary",
+            linked=kind == "linked",
             export_globals=source.stem == "linked_main",
             import_globals=source.stem == "linked_side",
         )

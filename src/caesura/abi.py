@@ -93,10 +93,10 @@ MOST_RESULTS: Final = 16
 FRAMES_OFFSET: Final = RESULTS_OFFSET + RESULT_SIZE * MOST_RESULTS
 
 # The versions of all this: instrumented modules carry the lowest that describes them, and hosts refuse those that they
-# do not know. docs/abi.md says what raises it: the second has start functions that hosts call.
+# do not know. docs/abi.md says what raises it: the second has start functions that hosts call, and `Fact.LINKED`.
 CONTRACT_VERSION: Final = 1
-START_FUNCTION_VERSION: Final = 2
-NEWEST_VERSION: Final = START_FUNCTION_VERSION
+SECOND_VERSION: Final = 2
+NEWEST_VERSION: Final = SECOND_VERSION
 
 # Custom sections. Modules from before there were versions have another one in place of the first.
 CONTRACT_SECTION: Final = "asyncify.contract"
@@ -180,4 +180,9 @@ class Fact(_Described):
         "there is a shadow stack, and its pointer is not exported as `__stack_pointer`, nor by thunks, so a host "
         "that has no other way to it (such as exported functions that read and set it) should not let another call "
         "suspend while one has not ended",
+    )
+    LINKED = (
+        64,
+        "import thunks leave a frame that says whether the host's function suspended the call, as in modules that "
+        "share the globals, so that functions of other instances may stand between the module's own",
     )

@@ -163,6 +163,11 @@ class Options:
         "export these two globals (dynamic linking)",
         pass_argument="asyncify-export-globals",
     )
+    linked: bool = _option(
+        FLAG,
+        "with thunks: functions of other instances, with globals of their own, may stand between the module's own when "
+        "it is suspended; each import that suspends leaves a frame more",
+    )
     keep_dwarf: bool = _option(
         FLAG,
         "keep debug information (DWARF, where a source map lies, the build id), though it describes the code as "
@@ -225,6 +230,8 @@ def _check_exclusions(options: Options) -> None:
         raise UsageError("It makes no sense to use both an asyncify only-list together with another list.")
     if options.import_globals and options.export_globals:
         raise UsageError("import_globals and export_globals exclude each other: choose one")
+    if options.linked and not options.thunks:
+        raise UsageError("linked belongs to thunks: modules of the plain ABI can be linked as they are")
     if options.thunks and options.import_globals and options.in_secondary_memory:
         raise UsageError(
             "import_globals excludes in_secondary_memory: modules that share the globals keep their frames "

@@ -58,10 +58,11 @@ def test_every_field_has_its_argument(item: dataclasses.Field[Any]) -> None:
     arguments, value = (
         EXAMPLES[kind] if kind != CHOICE else ([item.metadata["choices"][0]], item.metadata["choices"][0])
     )
-    # Those about a new memory are refused where there is none, or where it cannot grow.
-    memory = {"in_secondary_memory": True, "thunks": True} if item.name.startswith("secondary_memory") else {}
-    flags = [flag_of(name) for name in memory]
-    assert parse(flag_of(item.name), *arguments, *flags) == Options(**{item.name: value, **memory})
+    # Those about a new memory are refused where there is none, or where it cannot grow, those about thunks without any.
+    needed = {"in_secondary_memory": True, "thunks": True} if item.name.startswith("secondary_memory") else {}
+    needed = {"thunks": True} if item.name == "linked" else needed
+    flags = [flag_of(name) for name in needed]
+    assert parse(flag_of(item.name), *arguments, *flags) == Options(**{item.name: value, **needed})
 
 
 def test_options_are_frozen() -> None:

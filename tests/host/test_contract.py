@@ -12,7 +12,6 @@ from caesura.abi import (
     CONTRACT_SECTION,
     CONTRACT_VERSION,
     NEWEST_VERSION,
-    START_FUNCTION_VERSION,
     UNVERSIONED_SECTION,
 )
 from caesura.wasm.leb128 import encode_name, encode_unsigned
@@ -70,6 +69,14 @@ def test_only_versions_that_this_host_knows_are_driven(options: caesura.Options)
         refused(known, instrumented(options, encode_unsigned(version) + b"\0"))
 
 
+def test_a_module_that_may_be_linked_with_others_runs_alone() -> None:
+    linked = caesura.instrument(GUEST, caesura.Options(thunks=True, in_secondary_memory=True, linked=True)).module
+    driven(linked)
+    assert Module(linked).custom_section(CONTRACT_SECTION) is not None
+    with pytest.raises(caesura.UsageError, match="linked belongs to thunks"):
+        caesura.Options(linked=True)
+
+
 def test_modules_from_before_there_were_versions_are_recognised() -> None:
     anew = f"an older caesura instrumented it.* knows versions 1 to {NEWEST_VERSION}: instrument the original anew"
     assert UNVERSIONED_SECTION == "asyncify.facts"
@@ -94,8 +101,8 @@ def test_the_plain_abi_has_no_version() -> None:
         (b"\x01\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "cut off"),
         (b"\x01\x40", "more than version 1 has"),
         (b"\x01\x80\x08", "more than version 1 has"),
+        (b"\x02\x80\x08", "more than version 2 has"),
         (b"\x01\0\0\0", "more than version 1 has"),
-        (encode_unsigned(START_FUNCTION_VERSION) + b"\0", "exports no function asyncify_start_function"),
     ],
 )
 def test_numbers_that_are_wrong(contract: bytes, why: str) -> None:

@@ -16,10 +16,10 @@ from caesura.abi import (
     CONTRACT_VERSION,
     ENTRY_PREFIX,
     NEWEST_VERSION,
+    SECOND_VERSION,
     SET_DATA_POINTER,
     STACK_POINTER,
     START_FUNCTION,
-    START_FUNCTION_VERSION,
     START_REWIND,
     START_UNWIND,
     UNVERSIONED_SECTION,
@@ -62,10 +62,10 @@ def _check_version(module: Module, contract: bytes) -> None:
             "original anew by this one"
         )
     begins = any(item.name == START_FUNCTION and item.kind == FUNCTION_KIND for item in module.exports)
-    if begins != (version >= START_FUNCTION_VERSION):
+    if begins and version < SECOND_VERSION:
         raise UnsupportedModule(
-            f"the module follows version {version} of the contract with hosts and exports "
-            f"{'a' if begins else 'no'} function {START_FUNCTION}: the module is not instrumented as it says"
+            f"the module follows version {version} of the contract with hosts and exports a function {START_FUNCTION}: "
+            "the module is not instrumented as it says"
         )
     try:
         facts, position = read_u32(contract, position)
@@ -73,7 +73,8 @@ def _check_version(module: Module, contract: bytes) -> None:
             _, position = read_u64(contract, position)
     except MalformedModule as error:
         raise UnsupportedModule(f"the section {CONTRACT_SECTION} of the module is cut off or no numbers") from error
-    if position != len(contract) or facts & ~sum(Fact):
+    known = sum(Fact) - (Fact.LINKED if version < SECOND_VERSION else 0)
+    if position != len(contract) or facts & ~known:
         raise UnsupportedModule(
             f"the section {CONTRACT_SECTION} of the module tells more than version {version} has: the module is not "
             "instrumented as it says"

@@ -106,7 +106,7 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
             redirect_references(module, references, added.edits)
         return Abi(memory, pool, helpers, None, {}, references)
     pointer = facts.shadow_stack.pointer
-    thunks = Thunks(module, helpers, added.dummies, pointer, shares_globals=shares_globals(options))
+    thunks = Thunks(module, helpers, added.dummies, pointer, is_linked=shares_globals(options) or options.linked)
     import_thunks: dict[int, int] = {}
     for item in module.function_imports():
         function = FunctionIndex(item.index)

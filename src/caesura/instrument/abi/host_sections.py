@@ -26,7 +26,7 @@ from caesura.abi import (
     NUMBER_RESULT,
     REFERENCE_RESULT,
     RESULTS_SECTION,
-    START_FUNCTION_VERSION,
+    SECOND_VERSION,
     Fact,
 )
 from caesura.analysis.calls import CallGraph
@@ -61,7 +61,8 @@ def write_host_sections(
         return
     if any(graph.indirect) or graph.changed_tables:
         facts |= Fact.CALLS_REFERENCES
-    version = START_FUNCTION_VERSION if starts_late(module, suspension, options) else CONTRACT_VERSION
+    is_second = options.linked or starts_late(module, suspension, options)
+    version = SECOND_VERSION if is_second else CONTRACT_VERSION
     contract = encode_unsigned(version) + encode_unsigned(facts)
     region = find_region(module, shadow_stack.pointer) if shadow_stack.pointer is not None else None
     edits.custom[CONTRACT_SECTION] = contract + (encode_unsigned(region.low) if region is not None else b"")
@@ -85,6 +86,8 @@ def _facts(module: Module, options: Options, shadow_stack: ShadowStack, *, adds_
         facts |= Fact.UNCLEAR_STACK
     if shadow_stack.is_fixed:
         facts |= Fact.FIXED_STACK
+    if options.linked:
+        facts |= Fact.LINKED
     if not options.thunks and _is_hidden(module, shadow_stack):
         facts |= Fact.HIDDEN_STACK
     return facts

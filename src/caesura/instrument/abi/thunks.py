@@ -11,10 +11,9 @@ do before and behind the import, and, for each list of results, the reading of t
 where it is normal, ordinary runs make one more call for each call of an import, not two. One body for each type, with a
 `call_indirect` or a `br_table` to the import, was rejected: its branches would take what the thunks save.
 
-Where modules share the two globals, an import may be another module's function, which unwinds and rewinds itself. So
-import thunks look at the state after the call too, and leave a marker among the frames: whether the call itself was
-what suspended. Telling it from the place where the frames begin was rejected: the other module's functions may have
-none.
+Where modules are linked, an import may be another module's function, which unwinds and rewinds itself. So import thunks
+look at the state after the call too, and leave a marker among the frames: whether the call itself was what suspended.
+Telling it from the place where the frames begin was rejected: the other module's functions may have none.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.types import I32, type_name
 
-# What an import thunk leaves among the frames where modules share the globals: the suspension came from the host's
+# What an import thunk leaves among the frames where modules are linked: the suspension came from the host's
 # function that it called, or from farther down, in another module.
 _SUSPENDED_BY_HOST: Final = 1
 _SUSPENDED_BELOW: Final = 0
@@ -53,7 +52,8 @@ _SUSPENDED_BELOW: Final = 0
 class Thunks:
     """Generates the thunks of a module.
 
-    `stack_pointer` is the shadow stack's global, or None. With `shares_globals` other modules have the same state.
+    `stack_pointer` is the shadow stack's global, or None. With `is_linked` imports may be functions of other instances
+    that suspend.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class Thunks:
         dummies: Dummies,
         stack_pointer: int | None,
         *,
-        shares_globals: bool,
+        is_linked: bool,
     ) -> None:
         stack = helpers.stack
         self._dummies = dummies
         self._module = module
-        self._shares_globals = shares_globals
+        self._is_linked = is_linked
         self._functions = stack.functions
         self._helpers = helpers
         self._references = helpers.references
@@ -140,7 +140,7 @@ class Thunks:
 
     def _rejoin_code(self) -> bytes:
         code = self._state_is(State.UNWINDING) + c.IF_EMPTY + c.CONST_I32 + b"\1" + c.RETURN + c.END
-        if self._shares_globals:
+        if self._is_linked:
             code += self._pop_marker() + c.I32_EQZ + c.IF_EMPTY + c.CONST_I32 + b"\0" + c.RETURN + c.END
         if self._references.has_runs():
             code += self._references.stops()
@@ -160,7 +160,7 @@ class Thunks:
         code += c.IF_EMPTY + self._set_state(State.UNWINDING)
         if self._references.has_runs():
             code += self._references.unwinding_starts()
-        if self._shares_globals:
+        if self._is_linked:
             below = self._stack.state_get + c.IF_EMPTY + self._push_marker(_SUSPENDED_BELOW) + c.ELSE
             code = below + code + self._push_marker(_SUSPENDED_BY_HOST) + c.END
         return code + c.END
