@@ -30,9 +30,14 @@ class Sample:
         assert section is not None
         names = Names(self.module.data[section.payload : section.end]).maps[FUNCTION_NAMES]
         self.names = [names[index] for index in range(len(self.module.function_types))]
-        self.lists = Lists(len(self.names))
-        for function in range(self.module.imported_functions):
-            self.lists.imports[function] = True
+        count = len(self.names)
+        imported = self.module.imported_functions
+        self.lists = Lists(
+            imports=[function < imported for function in range(count)],
+            remove=[False] * count,
+            add=[False] * count,
+            only=[False] * count,
+        )
 
     @cached_property
     def graph(self) -> CallGraph:

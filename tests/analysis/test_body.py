@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from caesura.analysis.body import decode_body
@@ -87,7 +89,7 @@ def test_only_some_calls_through_tables_are_sites() -> None:
     listed.lists.add[listed.index("f")] = True
     assert listed.body().sites == [1, 3]
     ignored = Sample(text)
-    ignored.lists.ignore_indirect = True
+    ignored.lists = replace(ignored.lists, ignore_indirect=True)
     assert ignored.body().sites == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from caesura.analysis.suspension import (
     ALL_INDIRECT_SITES,
     INDIRECT_CALL,
@@ -63,13 +65,14 @@ def test_the_add_list_adds_one_function_or_with_its_callers() -> None:
     assert alone.suspension.reason == [LISTED, NOT_SUSPENDING, NOT_SUSPENDING]
     assert alone.suspension.indirect_sites == [ALL_INDIRECT_SITES, SUSPENDING_INDIRECT_SITES, SUSPENDING_INDIRECT_SITES]
     propagated = Sample(text)
-    propagated.lists.add[0] = propagated.lists.propagate_add = True
+    propagated.lists.add[0] = True
+    propagated.lists = replace(propagated.lists, propagate_add=True)
     assert propagated.suspension.reason == [LISTED, 0, NOT_SUSPENDING]
 
 
 def test_the_only_list_decides_alone() -> None:
     sample = chain()
-    sample.lists.has_only = True
+    sample.lists = replace(sample.lists, has_only=True)
     sample.lists.only[sample.index("far")] = sample.lists.only[sample.index("quiet")] = True
     assert sample.marked(sample.suspension.instrumented) == ["far", "quiet"]
 
@@ -101,7 +104,7 @@ def test_a_call_through_a_closed_table_suspends_if_what_it_reaches_does() -> Non
 
 def test_calls_through_tables_can_be_ignored() -> None:
     sample = Sample(TABLES)
-    sample.lists.ignore_indirect = True
+    sample.lists = replace(sample.lists, ignore_indirect=True)
     assert sample.marked(sample.suspension.instrumented) == ["waits"]
     assert set(sample.suspension.indirect_sites) == {NO_INDIRECT_SITES}
 
@@ -138,7 +141,7 @@ def test_the_guest_s_own_runtime_is_set_apart() -> None:
         (func $scheduler call $work call $stop_unwind)
         (func $main call $scheduler))"""
     sample = Sample(text)
-    sample.lists.imports = [False] * 6
+    sample.lists = replace(sample.lists, imports=[False] * 6)
     runtime = [("start_unwind", FunctionIndex(0)), ("stop_unwind", FunctionIndex(1))]
     suspension = find_suspending(sample.module, sample.graph, sample.lists, runtime)
     assert (sample.marked(suspension.topmost), sample.marked(suspension.bottommost)) == (["pause"], ["scheduler"])

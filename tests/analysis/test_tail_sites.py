@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from caesura.analysis.tail_sites import find_tail_sites
@@ -78,6 +80,6 @@ def test_rings_keep_their_frames() -> None:
         (func $start call $wait call $a))"""
     sample = Sample(text)
     sample.lists.add[sample.index("a")] = sample.lists.add[sample.index("b")] = True
-    sample.lists.propagate_add = True
+    sample.lists = replace(sample.lists, propagate_add=True)
     found = find_tail_sites(sample.module, sample.graph, sample.suspension, {}, sample.tail_calls, sample.decoder)
     assert sample.named(found) == ["in"]

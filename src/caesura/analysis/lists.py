@@ -191,27 +191,26 @@ def resolve_lists(options: Options, imports: list[str], names: list[str], warnin
     `imports` has `module.name` for every imported function, `names` the name of every function, imported ones first.
     Entries that match nothing are added to `warnings`, or raise a `UsageError` if the options are strict.
     """
-    result = Lists(len(names))
-    result.has_only = len(options.only_list) > 0
-    result.propagate_add = options.propagate_addlist
-    result.ignore_indirect = options.ignore_indirect
     remove = PatternList(options.remove_list, names)
     add = PatternList(options.add_list, names)
     only = PatternList(options.only_list, names)
     _refuse_imported(remove, "remove", imports, names)
     _refuse_imported(add, "add", imports, names)
     _refuse_imported(only, "only", imports, names)
+    removed: list[bool] = []
+    added: list[bool] = []
+    only_these: list[bool] = []
     for function in range(len(names)):
         name = names[function]
-        removed = remove.match(name)
-        added = add.match(name)
-        if removed and added:
+        is_own = function >= len(imports)
+        is_removed = remove.match(name)
+        is_added = add.match(name)
+        if is_removed and is_added:
             raise UsageError(f"{name} is found in the add-list and in the remove-list")
-        result.remove[function] = removed
-        if function >= len(imports):
-            result.add[function] = added
-            result.only[function] = only.match(name)
-    missing = _resolve_imports(options, imports, result)
+        removed.append(is_removed)
+        added.append(is_added and is_own)
+        only_these.append(is_own and only.match(name))
+    suspending, missing = _resolve_imports(options, imports, removed)
     missing.extend([_nothing_matches(_REMOVE_LIST, entry) for entry in remove.unmatched()])
     missing.extend([_nothing_matches(_ADD_LIST, entry) for entry in add.unmatched()])
     missing.extend([_nothing_matches(_ONLY_LIST, entry) for entry in only.unmatched()])
@@ -220,22 +219,31 @@ def resolve_lists(options: Options, imports: list[str], names: list[str], warnin
         more = f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else ""
         raise UsageError(missing[0] + more)
     warnings.extend(missing)
-    return result
+    return Lists(
+        imports=suspending + [False] * (len(names) - len(imports)),
+        remove=removed,
+        add=added,
+        only=only_these,
+        has_only=len(options.only_list) > 0,
+        propagate_add=options.propagate_addlist,
+        ignore_indirect=options.ignore_indirect,
+    )
 
 
-def _resolve_imports(options: Options, imports: list[str], result: Lists) -> list[str]:
-    """Mark the imports that may suspend; return warnings for the entries of the import list that match none."""
-    suspending = PatternList(options.imports, imports)
+def _resolve_imports(options: Options, imports: list[str], removed: list[bool]) -> tuple[list[bool], list[str]]:
+    """Return which imports may suspend, and warnings for the entries of the import list that match none."""
+    patterns = PatternList(options.imports, imports)
     every_import = not options.imports and not options.ignore_imports
+    suspending: list[bool] = []
     for function in range(len(imports)):
-        listed = suspending.match(imports[function])
+        listed = patterns.match(imports[function])
         # What the engine provides itself returns at once.
         by_default = every_import and not imports[function].startswith(BUILTIN_MODULES)
         # A pattern on the remove-list takes imports out too, as it does in Binaryen.
-        result.imports[function] = (listed or by_default) and not result.remove[function]
-    missing = suspending.unmatched()
+        suspending.append((listed or by_default) and not removed[function])
+    missing = patterns.unmatched()
     hints = len(imports) <= _MOST_COMPARED
-    return [
+    return suspending, [
         f"{_IMPORT_LIST}: no imported function matches '{entry}'"
         + (_hint(entry, imports) if hints and place < _MOST_HINTS else "")
         for place, entry in enumerate(missing)

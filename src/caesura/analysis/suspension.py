@@ -15,6 +15,7 @@ and those that only the remove-list keeps from suspending, make calls through ta
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from caesura.abi import (
@@ -43,6 +44,7 @@ _TOPMOST: Final = (IMPORTED_START_UNWIND, IMPORTED_STOP_REWIND)
 _BOTTOMMOST: Final = (IMPORTED_STOP_UNWIND, IMPORTED_START_REWIND)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Lists:
     """The user's lists, resolved: one flag for each function of the module (imported ones first).
 
@@ -50,14 +52,13 @@ class Lists:
     tells whether there is an only-list at all.
     """
 
-    def __init__(self, functions: int) -> None:
-        self.imports = [False] * functions
-        self.remove = [False] * functions
-        self.add = [False] * functions
-        self.only = [False] * functions
-        self.has_only = False
-        self.propagate_add = False
-        self.ignore_indirect = False
+    imports: list[bool]
+    remove: list[bool]
+    add: list[bool]
+    only: list[bool]
+    has_only: bool = False
+    propagate_add: bool = False
+    ignore_indirect: bool = False
 
 
 class Suspension:

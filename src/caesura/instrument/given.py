@@ -58,7 +58,6 @@ def read_given(data: bytes, options: Options) -> Given:
     sharing, shared_calls = share_calls(original, options)
     renumbered = renumber(sharing, options, original)
     module = renumbered.module
-    names = FunctionNames(module)
-    for function in shared_calls:
-        names.names[module.imported_functions + function - original.imported_functions] = "the call that they share"
+    added = {module.imported_functions + function - original.imported_functions for function in shared_calls}
+    names = FunctionNames(module, dict.fromkeys(added, "the call that they share"))
     return Given(module, renumbered, shared_calls, names, {}, translated)

@@ -14,10 +14,11 @@ from caesura.wasm.names import FUNCTION_NAMES, LOCAL_NAMES, Names
 
 class FunctionNames:
     """`names[f]` is the name of function f; `has_section` tells whether the module has a name section at all, and
-    `has_locals` whether that names any locals. `named` are the subsections in which it names anything.
+    `has_locals` whether that names any locals. `named` are the subsections in which it names anything. Functions that
+    were added to the module that was given go by the names in `added`.
     """
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, added: dict[int, str] | None = None) -> None:
         section = module.custom_section("name")
         self.has_section = section is not None
         self.has_locals = False
@@ -28,6 +29,8 @@ class FunctionNames:
             known = names.maps[FUNCTION_NAMES]
             self.has_locals = names.has(LOCAL_NAMES)
             self.named = [subsection for subsection in range(len(names.maps)) if names.has(subsection)]
+        if added:
+            known = {**known, **added}
         exported: dict[int, str] = {}
         for export in module.exports:
             if export.kind == FUNCTION_KIND and export.index not in exported:
