@@ -6,6 +6,9 @@ while it is suspended. What it returns must be what it returns without.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 import caesura
@@ -13,6 +16,7 @@ from caesura.instrument.frames.pieces import AUTOMATIC, INLINE, SHARED
 from caesura.instrument.pipeline import instrument_as
 from caesura.instrument.plan.grouping import EVERYWHERE
 from tests.support.engine import assemble
+from tests.support.node import newer_node, run_driver
 from tests.support.plain_abi import PlainGuest, always, never, some
 
 # Of each type: how the number in local $n becomes a value, and a value on the stack a number.
@@ -75,7 +79,7 @@ TEXT = """
     (table $numbers 2 funcref)
     (table $kept 4 {null})
     (elem (table $numbers) (i32.const 0) func $one $two)
-    (global $calls (export "calls") (mut i32) (i32.const 0))
+    (global $calls (export "depth") (mut i32) (i32.const 0))
     (func $one (type $number) (i32.const 1))
     (func $two (type $number) (i32.const 2))
 
@@ -205,3 +209,43 @@ def test_values_of_a_type_are_held(value_type: str, way: str) -> None:
 def number_of_way(way: str) -> int:
     """Return a number that is another one for each way."""
     return list(WAYS).index(way)
+
+
+@pytest.mark.parametrize("value_type", [*MADE, *NON_NULL])
+def test_values_of_a_type_are_held_in_node(value_type: str, tmp_path: Path) -> None:
+    original = guest_of(value_type)
+    module = tmp_path / "guest.wasm"
+    module.write_bytes(caesura.instrument(original).module)
+    calls = [(export, number) for export in EXPORTS for number in (1, 4)]
+    guest = PlainGuest(original, {("env", "ask"): lambda number: (number * 31 + 7) & 0xFFFF})
+    results = [guest.call(export, number) for export, number in calls]
+    told = run_driver("plain.mjs", module, "1", json.dumps(calls), node=newer_node())
+    assert told["results"] == results
+    assert told["suspensions"] == len(guest.log)
+    assert told["depth"] == guest.globals()["depth"]
+
+
+def test_a_module_with_old_types_alone_needs_no_new_engine(tmp_path: Path) -> None:
+    """Modules that only hold externref and funcref run in engines that know no other references."""
+    original = assemble("""
+      (module
+        (type $number (func (result i32)))
+        (import "env" "ask" (func $ask (param i32) (result i32)))
+        (memory (export "memory") 1) (table $functions 2 funcref) (global (export "depth") (mut i32) (i32.const 0))
+        (elem (table $functions) (i32.const 0) func $one $two)
+        (func $one (type $number) (call $ask (i32.const 1))) (func $two (type $number) (i32.const 2))
+        (func $call (param $f funcref) (result i32)
+          (table.set $functions (i32.const 1) (local.get $f))
+          (call_indirect $functions (type $number) (i32.const 1)))
+        (func (export "run") (param $n i32) (result i32) (local $f funcref) (local $nothing externref)
+          (local.set $f (table.get $functions (local.get $n)))
+          (i32.add
+            (call $ask (local.get $n))
+            (i32.add (call $call (local.get $f)) (ref.is_null (local.get $nothing))))))
+    """)
+    module = tmp_path / "guest.wasm"
+    module.write_bytes(caesura.instrument(original).module)
+    guest = PlainGuest(original, {("env", "ask"): lambda number: (number * 31 + 7) & 0xFFFF})
+    results = [guest.call("run", number) for number in (0, 1)]
+    told = run_driver("plain.mjs", module, "1", json.dumps([["run", 0], ["run", 1]]))
+    assert (told["results"], told["suspensions"]) == (results, len(guest.log))

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import gc
 import random
+from pathlib import Path
 
 import pytest
+import wasmtime
 
 import caesura
 from caesura.instrument.frames.pieces import AUTOMATIC, INLINE, PIECES, SHARED
 from caesura.instrument.pipeline import instrument_as
 from tests.support.engine import assemble
+from tests.support.node import newer_node, run_driver
 from tests.support.plain_calls import PlainCalls
 
 STACK = range(4096, 65536)
+OVERFLOWED = 3
 
 DEEP = assemble("""
   (module
@@ -103,6 +107,99 @@ def test_many_calls_in_any_order(way: str) -> None:
         ended += resume(next(iter(guest.frames)))
     assert ended > 10
     seen.clear()
+    guest.store.gc()
+    gc.collect()
+    assert Thing.count == 0
+
+
+@pytest.mark.parametrize("is_newer", [False, True], ids=["on the path", "newer"])
+@pytest.mark.parametrize("way", ["as small modules do", "as large modules do"])
+def test_a_hundred_thousand_suspensions_hold_nothing(way: str, is_newer: bool, tmp_path: Path) -> None:
+    options, moves = WAYS[way]
+    (tmp_path / "guest.wasm").write_bytes(instrument_as(DEEP, options, None, moves, None).module)
+    node = newer_node() if is_newer else None
+    told = run_driver("references.mjs", tmp_path / "guest.wasm", "100000", "50", flags=("--expose-gc",), node=node)
+    assert told["suspensions"] >= 100_000
+    assert told["calls"] > 1_000
+    assert told["alive"] == 0
+
+
+LEFT = assemble("""
+  (module
+    (import "env" "ask" (func $ask (param i32) (result externref)))
+    (import "env" "see" (func $see (param externref externref)))
+    (memory (export "memory") 1)
+    (func (export "run") (param $n i32) (param $kept externref) (result externref)
+      (local $got externref)
+      (if (local.get $n) (then
+        (call $see (local.get $kept) (local.get $kept))
+        (local.set $got (call $other (i32.sub (local.get $n) (i32.const 1)) (local.get $kept))))
+      (else (local.set $got (call $ask (local.get $n)))))
+      (call $see (local.get $kept) (local.get $got))
+      (local.get $got))
+    (func $other (param $n i32) (param $kept externref) (result externref)
+      (local $got externref)
+      (local.set $got (call $run (local.get $n) (local.get $kept)))
+      (call $see (local.get $kept) (local.get $got))
+      (local.get $got))
+    (func $run (param $n i32) (param $kept externref) (result externref)
+      (local $got externref)
+      (if (local.get $n)
+        (then (local.set $got (call $other (i32.sub (local.get $n) (i32.const 1)) (local.get $kept))))
+        (else (local.set $got (call $ask (local.get $n)))))
+      (call $see (local.get $kept) (local.get $got))
+      (local.get $got)))
+""")
+
+
+def test_an_overflow_holds_nothing_once_something_else_begins() -> None:
+    """The frames that were pushed before it are given up."""
+    answers: list[object] = []
+    guest = PlainCalls(
+        caesura.instrument(LEFT).module,
+        ("env", "ask"),
+        lambda number: answers.append(number),
+        {("env", "see"): lambda kept, got: None},
+        range(4096, 4096 + 8 + 120),
+    )
+    with pytest.raises(wasmtime.Trap):
+        guest.start(0, "run", 40, Thing("lost"))
+    assert guest.abi("get_state") == OVERFLOWED
+    guest.put_back(b"")
+    with pytest.raises(wasmtime.Trap):
+        guest.abi("stop_unwind")
+    guest.store.gc()
+    gc.collect()
+    assert Thing.count == 0
+    assert guest.start(1, "run", 1, Thing("kept")) is None
+    guest.store.gc()
+    assert Thing.count == 1
+    guest.resume(1, "run", 0, None)
+    guest.store.gc()
+    gc.collect()
+    assert Thing.count == 0
+
+
+def test_a_table_that_cannot_grow_is_an_overflow() -> None:
+    """Nothing is written beyond what there is room for, and the guest goes on as before."""
+    guest = PlainCalls(
+        caesura.instrument(DEEP).module,
+        ("env", "ask"),
+        lambda number: None,
+        {("env", "see"): lambda kept, got: None},
+        range(4096, 65536),
+    )
+    guest.store.set_limits(table_elements=64)
+    with pytest.raises(wasmtime.Trap, match="asyncify_stack_overflow"):
+        guest.start(0, "run", 200, Thing("lost"))
+    guest.put_back(b"")
+    with pytest.raises(wasmtime.Trap):
+        guest.abi("stop_unwind")
+    assert guest.start(1, "run", 8, Thing("kept")) is None
+    while (result := guest.resume(1, "run", 0, None)) is None:
+        pass
+    assert name_of(result[1]) == "kept"
+    result = None
     guest.store.gc()
     gc.collect()
     assert Thing.count == 0

@@ -51,12 +51,14 @@ _SPARE: Final = 8
 
 _SHL: Final = b"\x74"
 _GT_U: Final = b"\x4b"
+_OR: Final = b"\x72"
 
 
 class _Hierarchy:
     """The table of one hierarchy, the globals that say where its run is, and the functions that use them.
 
-    The current run lies from `base` to before `next`; `live` are the places that suspended calls use.
+    The current run lies from `base` to before `next`, and the places from there to before `limit` are free; `live` are
+    those that suspended calls use.
     """
 
     def __init__(self, top: int, table: int, pool: GlobalPool) -> None:
@@ -67,6 +69,7 @@ class _Hierarchy:
         self.table: Final = encode_unsigned(table)
         self.base: Final = encode_unsigned(pool.add(I32, f"asyncify_{self.name}_base"))
         self.next: Final = encode_unsigned(pool.add(I32, f"asyncify_{self.name}_next"))
+        self.limit: Final = encode_unsigned(pool.add(I32, f"asyncify_{self.name}_limit"))
         self.live: Final = encode_unsigned(pool.add(I32, f"asyncify_{self.name}_live"))
         self.save = NOT_SHARED
         self.load = NOT_SHARED
@@ -84,10 +87,27 @@ class _Hierarchy:
         return _global(self.live) + count + sign + _set_global(self.live)
 
     def clear(self) -> bytes:
-        """Return the code that clears what is left of the current run, so that it is empty."""
-        code = _global(self.next) + _global(self.base) + c.I32_NE + c.IF_EMPTY
-        code += _global(self.base) + self.null + self.count() + c.TABLE_FILL + self.table
-        return code + _global(self.base) + _set_global(self.next) + c.END
+        """Return the code that makes the current run empty.
+
+        It is cleared if that has not been done by loading all of it. The first reference is the last to be loaded,
+        with the innermost frame that has any.
+        """
+        base = _global(self.base)
+        code = _global(self.next) + base + c.I32_NE + c.IF_EMPTY + self.is_null(base) + c.I32_EQZ + c.IF_EMPTY
+        code += base + self.null + self.count() + c.TABLE_FILL + self.table + c.END
+        return code + base + _set_global(self.next) + c.END
+
+    def take(self, count: bytes) -> bytes:
+        """Return the code that makes a run from `base` on, whose length some code gives, the current one.
+
+        What lies in memory may be wrong; then it traps, and there is no current run.
+        """
+        base, end = _global(self.base), _global(self.next)
+        code = base + count + c.I32_ADD + _set_global(self.next)
+        code += end + base + c.I32_LT_U + end + c.TABLE_SIZE + self.table + _GT_U + _OR + c.IF_EMPTY
+        code += c.CONST_I32 + b"\0" + _set_global(self.base) + c.CONST_I32 + b"\0" + _set_global(self.next)
+        code += c.CONST_I32 + b"\0" + _set_global(self.limit) + c.UNREACHABLE + c.END
+        return code + end + _set_global(self.limit) + self.add_live(self.count(), c.I32_SUB)
 
     def grow(self, needed: bytes) -> bytes:
         """Return the code that makes the table twice as large, if that is `needed` at least, and gives its old size,
@@ -140,8 +160,8 @@ class References:
             code = handle + c.I32_EQZ + c.IF_EMPTY + one.null + c.RETURN + c.END
             code += handle + _ONE + c.I32_SUB + base + c.LOCAL_TEE + b"\0" + c.TABLE_GET + one.table
             code += handle + one.null + c.TABLE_SET + one.table
-            counted = one.live if self._shares_globals else one.next
-            code += _global(counted) + _ONE + c.I32_SUB + _set_global(counted)
+            if self._shares_globals:
+                code += one.add_live(_ONE, c.I32_SUB)
             one.load = self._stack.functions.add(f"asyncify_load_{one.name}", (I32,), (one.type,), [], code)
         return one.load
 
@@ -173,13 +193,16 @@ class References:
         if self._taking_back == NOT_SHARED:
             stack = self._stack
             loads: list[bytes] = []
+            taken = b""
             for one in self._hierarchies.values():
+                counted = encode_unsigned(1 + len(loads) // 2)
                 offset = 4 * len(loads)
                 loads.append(c.load(I32, stack.memory, offset) + _set_global(one.base))
-                count = _global(one.base) + c.I32_ADD + _set_global(one.next) + one.add_live(one.count(), c.I32_SUB)
-                loads.append(c.load(I32, stack.memory, offset + 4) + count)
-            code = self.unwinding_starts() + stack.pop_values(loads, 4 * len(loads), b"\0", NOT_SHARED)
-            self._taking_back = stack.functions.add("asyncify_take_runs", (), (), [stack.pointer], code)
+                loads.append(c.load(I32, stack.memory, offset + 4) + c.LOCAL_SET + counted)
+                taken += one.take(c.LOCAL_GET + counted)
+            code = self.unwinding_starts() + stack.pop_values(loads, 4 * len(loads), b"\0", NOT_SHARED) + taken
+            locals_ = [stack.pointer, *[I32] * len(self._hierarchies)]
+            self._taking_back = stack.functions.add("asyncify_take_runs", (), (), locals_, code)
         return c.CALL + encode_unsigned(self._taking_back)
 
     def stops(self) -> bytes:
@@ -223,12 +246,11 @@ class References:
 
     def _save_in_run(self, one: _Hierarchy) -> bytes:
         """Return the code that puts a reference that is not null behind the current run."""
-        place = c.LOCAL_GET + b"\1"
-        code = _global(one.next) + c.LOCAL_TEE + b"\1" + c.TABLE_SIZE + one.table + c.I32_LT_U + c.IF + _I32
-        code += one.is_null(place) + c.ELSE + c.CONST_I32 + b"\0" + c.END + c.I32_EQZ
-        code += c.IF_EMPTY + c.CALL + encode_unsigned(self._move(one)) + c.LOCAL_SET + b"\1" + c.END
-        code += place + c.LOCAL_GET + b"\0" + c.TABLE_SET + one.table
-        return code + place + _ONE + c.I32_ADD + c.LOCAL_TEE + b"\1" + _set_global(one.next) + one.count()
+        code = _global(one.next) + _global(one.limit) + c.I32_EQ
+        code += c.IF_EMPTY + c.CALL + encode_unsigned(self._room(one)) + c.END
+        code += _global(one.next) + c.LOCAL_TEE + b"\1" + c.LOCAL_GET + b"\0" + c.TABLE_SET + one.table
+        code += c.LOCAL_GET + b"\1" + _ONE + c.I32_ADD + c.LOCAL_TEE + b"\1" + _set_global(one.next)
+        return code + c.LOCAL_GET + b"\1" + _global(one.base) + c.I32_SUB
 
     def _save_anywhere(self, one: _Hierarchy) -> bytes:
         """Return the code that puts a reference that is not null in the next free place."""
@@ -249,31 +271,33 @@ class References:
         """
         failed = c.LOCAL_TEE + b"\1" + c.CONST_I32 + encode_signed(-1) + c.I32_EQ + c.IF_EMPTY
         code = one.grow(needed) + failed + one.null + needed + c.TABLE_GROW + one.table + failed
-        return (
-            code
-            + c.CALL
-            + encode_unsigned(self._stack.overflow())
-            + c.UNREACHABLE
-            + c.END
-            + c.END
-            + c.LOCAL_GET
-            + b"\1"
-        )
+        code += c.CALL + encode_unsigned(self._stack.overflow()) + c.UNREACHABLE
+        return code + c.END + c.END + c.LOCAL_GET + b"\1"
 
-    def _move(self, one: _Hierarchy) -> int:
-        """Add the function that moves the current run to where it can go on, and returns the next place."""
-        old, count = c.LOCAL_GET + b"\2", c.LOCAL_GET + b"\3"
+    def _room(self, one: _Hierarchy) -> int:
+        """Add the function that makes room for another reference of the current run: behind it, or elsewhere."""
+        base, count, size = c.LOCAL_GET + b"\4", c.LOCAL_GET + b"\3", c.TABLE_SIZE + one.table
         code = _global(one.base) + c.LOCAL_SET + b"\2" + one.count() + c.LOCAL_TEE + b"\3"
-        code += _ONE + _SHL + _constant(_SPARE) + c.I32_ADD + c.LOCAL_SET + b"\0"
-        code += (
-            c.BLOCK_EMPTY + self._find_gap(one) + self._grown(one, c.LOCAL_GET + b"\0") + c.LOCAL_SET + b"\4" + c.END
-        )
-        base = c.LOCAL_GET + b"\4"
-        code += base + old + count + c.TABLE_COPY + one.table + one.table
-        code += old + one.null + count + c.TABLE_FILL + one.table
-        code += base + _set_global(one.base)
-        code += base + count + c.I32_ADD + c.LOCAL_TEE + b"\0" + _set_global(one.next) + c.LOCAL_GET + b"\0"
-        return self._stack.functions.add(f"asyncify_move_{one.name}", (), (I32,), [I32] * 7, code)
+        code += _ONE + _SHL + _constant(_SPARE) + c.I32_ADD + c.LOCAL_SET + b"\0" + self._extend(one)
+        code += c.BLOCK_EMPTY + self._find_gap(one)
+        code += self._grown(one, c.LOCAL_GET + b"\0") + c.LOCAL_SET + b"\4" + size + _set_global(one.limit) + c.END
+        code += base + c.LOCAL_GET + b"\2" + count + c.TABLE_COPY + one.table + one.table
+        code += c.LOCAL_GET + b"\2" + one.null + count + c.TABLE_FILL + one.table
+        code += base + _set_global(one.base) + base + count + c.I32_ADD + _set_global(one.next)
+        return self._stack.functions.add(f"asyncify_room_{one.name}", (), (), [I32] * 7, code)
+
+    def _extend(self, one: _Hierarchy) -> bytes:
+        """Return the code that looks how many places behind the current run are free, up to the number in local 0.
+
+        If there are any it returns from the function.
+        """
+        limit = _global(one.limit)
+        step = limit + c.TABLE_SIZE + one.table + c.I32_GE_U + c.BR_IF + b"\1"
+        step += one.is_null(limit) + c.I32_EQZ + c.BR_IF + b"\1"
+        step += limit + _ONE + c.I32_ADD + _set_global(one.limit)
+        step += limit + _global(one.next) + c.I32_SUB + c.LOCAL_GET + b"\0" + c.I32_LT_U + c.BR_IF + b"\0"
+        code = c.BLOCK_EMPTY + c.LOOP_EMPTY + step + c.END + c.END
+        return code + limit + _global(one.next) + c.I32_NE + c.IF_EMPTY + c.RETURN + c.END
 
     def _find_gap(self, one: _Hierarchy) -> bytes:
         """Return the code that looks for a gap, once around; if there is one it sets local 4 to it and leaves a block.
@@ -287,10 +311,9 @@ class References:
         step += c.CONST_I32 + b"\0" + c.LOCAL_SET + b"\4" + c.CONST_I32 + b"\0" + c.LOCAL_SET + b"\5" + c.END
         step += gap + _ONE + c.I32_ADD + c.CONST_I32 + b"\0" + one.is_null(place) + c.SELECT + c.LOCAL_SET + b"\5"
         step += place + _ONE + c.I32_ADD + c.LOCAL_SET + b"\4"
-        found = (
-            gap + need + c.I32_EQ + c.IF_EMPTY + place + need + c.I32_SUB + c.LOCAL_SET + b"\4" + c.BR + b"\3" + c.END
-        )
-        step += found + steps + _ONE + c.I32_SUB + c.LOCAL_TEE + b"\6" + c.BR_IF + b"\0"
+        step += gap + need + c.I32_EQ + c.IF_EMPTY
+        step += place + _set_global(one.limit) + place + need + c.I32_SUB + c.LOCAL_SET + b"\4" + c.BR + b"\3" + c.END
+        step += steps + _ONE + c.I32_SUB + c.LOCAL_TEE + b"\6" + c.BR_IF + b"\0"
         start = _global(one.next) + c.LOCAL_SET + b"\4" + size + need + c.I32_ADD + c.LOCAL_SET + b"\6"
         return half + c.IF_EMPTY + start + c.LOOP_EMPTY + step + c.END + c.END
 
@@ -308,4 +331,3 @@ def _constant(value: int) -> bytes:
 
 
 _ONE: Final = c.CONST_I32 + b"\1"
-_I32: Final = bytes([I32])
