@@ -20,6 +20,7 @@
  * @property {any} asyncify_stack_high
  * @property {any} asyncify_memory
  * @property {any} asyncify_start_function
+ * @property {any} asyncify_foreign_handler
  */
 
 export const OWN_PREFIX = "asyncify_";
@@ -42,6 +43,8 @@ export const OVERFLOW_FUNCTION = "asyncify_stack_overflow";
 export const ENTERED_FUNCTION = "asyncify_entered_while_unwinding";
 export const LEFT_OUT_FUNCTION = "asyncify_suspended_where_left_out";
 export const TAIL_CALLED_FUNCTION = "asyncify_suspended_in_foreign_tail_call";
+export const FOREIGN_FUNCTION = "asyncify_suspended_in_foreign_handler";
+export const FOREIGN_HANDLER = "asyncify_foreign_handler";
 export const ENTRY_PREFIX = "asyncify_entry:";
 export const DATA_POINTER = "asyncify_data_pointer";
 export const SET_DATA_POINTER = "asyncify_set_data_pointer";

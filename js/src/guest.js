@@ -85,6 +85,8 @@ export function makeGuest(description, options) {
   const partsOf = ({ parts }) => parts ?? [];
   /** Whether to look at the stack at every suspension. @type {unknown} */
   let wary = false;
+  /** What its instances set while they call from a handler that throws an exception of JavaScript on. @type {{ value: number }[]} */
+  const handlers = [];
   // What is made once there is an instance.
   /** @type {Exports} */
   let exports;
@@ -109,8 +111,9 @@ export function makeGuest(description, options) {
     if (wary || call.converts || !call.guest || site.guest != guest) {
       const obstacle = findObstacle(call, site, instances > 1, runs);
       const twice = runs.find((one, at) => one.once && runs.indexOf(one) < at);
-      return obstacle || (twice && "an instance with thunks is on the stack twice: instrument it with --linked");
+      if (obstacle || twice) return obstacle || "an instance with thunks is on the stack twice: instrument it with --linked";
     }
+    if ([guest, ...runs].some((one) => one.handles())) return "a handler that throws an exception of JavaScript on";
   };
 
   /** Why there is no place for what a call has on its stacks; nothing if there is. @param {Call} call */
@@ -185,6 +188,8 @@ export function makeGuest(description, options) {
     findShortage,
     check: (/** @type {Call} */ call) => stacks.check(call),
     rest: () => stacks.rest(),
+    /** Whether a call in a handler that throws an exception of JavaScript on is on the stack. */
+    handles: () => handlers.some(({ value }) => value),
     settle: () => area.settle(),
 
     /**
@@ -197,6 +202,7 @@ export function makeGuest(description, options) {
     add(instance, description, foreign, unlisted) {
       instances++;
       known.set(instance, { guest, description, unlisted });
+      handlers.push(/** @type {Exports} */ (instance.exports).asyncify_foreign_handler ?? {});
       wary ||= description.facts & FACT_BY_LISTS || (checkStack && (foreign || description.facts & FACT_CALLS_REFERENCES));
     },
 
@@ -218,7 +224,11 @@ export function makeGuest(description, options) {
      */
     enter(call, idle) {
       if (closed) fail(CLOSED);
-      if (idle) stacks.wake(call);
+      if (idle) {
+        stacks.wake(call);
+        // It is left set by a trap.
+        for (const handler of handlers) handler.value = 0;
+      }
       if (!call.state) {
         if (alone && calls.size) {
           const why = singleStack ? "singleStack" : "the guest compares its C stack pointer with constants; singleStack: false allows it";

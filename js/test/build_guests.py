@@ -25,6 +25,7 @@ BINARYEN: Final = REPOSITORY / "node_modules" / "binaryen" / "bin" / "wasm-opt"
 # Guests that cannot be built in every way, with the builds that they are tested in.
 ONLY: Final = {
     "catch": ("bare", "plain", "thunks"),  # Binaryen cannot read this form of exceptions as it is
+    "foreign": ("plain", "thunks"),
     "lists": ("plain", "thunks"),
     "recursive": ("plain", "thunks"),
     "example": ("bare", "thunks"),
@@ -68,6 +69,7 @@ FEATURES: Final = ("--enable-multivalue", "--enable-bulk-memory", "--enable-muta
 LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "jspi": {"imports": ("env.ask", "env.wide", "env.pair", "env.wait")},
     "stacks": {"imports": ("env.ask",)},
+    "foreign": {"imports": ("env.ask",)},
     "lists": {"imports": ("env.ask",), "remove_list": ("forgotten",)},
     "example": {"imports": ("env.fetch_length",)},
     "recursive": {"imports": ("env.ask",), "remove_list": ("f*", "down")},

@@ -240,3 +240,45 @@ for (const { way, module, api } of waysToRun("catch")) {
     });
   });
 }
+
+for (const { way, module, api } of waysToRun("foreign")) {
+  const { Suspending, promising } = api;
+  describe(`standard, exceptions of JavaScript: ${way}`, () => {
+    const failure = new Error("no");
+    const start = (ask) => {
+      const fail = () => {
+        throw failure;
+      };
+      return new api.Instance(module, { env: { ask: new Suspending(ask), fail } }).exports;
+    };
+
+    it("lets them pass through handlers", async () => {
+      const exports = start((number) => number + 4);
+      await assert.rejects(promising(exports.run)(1), failure);
+      assert.equal(exports.cleaned.value, 5);
+      assert.equal(await promising(exports.run)(0), 6);
+    });
+
+    it("refuses to suspend a handler that throws one on, and the guest goes on", async () => {
+      const exports = start((number) => sleep(1, number + 4));
+      await assert.rejects(promising(exports.run)(1), (error) => {
+        assert.ok(error instanceof SuspendError);
+        assert.equal(error.message, "env.ask cannot suspend: a handler that throws an exception of JavaScript on");
+        return true;
+      });
+      assert.equal(exports.cleaned.value, 0);
+      assert.equal(await promising(exports.run)(0), 6);
+    });
+
+    it("suspends a handler that throws nothing on", async () => {
+      const exports = start((number) => sleep(1, number + 4));
+      assert.equal(await promising(exports.swallow)(), 12);
+    });
+
+    it("suspends after a trap in such a handler", async () => {
+      const exports = start((number) => (number == 1 ? 0 : sleep(1, 8)));
+      await assert.rejects(promising(exports.run)(1), WebAssembly.RuntimeError);
+      assert.equal(await promising(exports.run)(0), 8);
+    });
+  });
+}

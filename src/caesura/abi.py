@@ -50,6 +50,10 @@ OVERFLOW_FUNCTION: Final = "asyncify_stack_overflow"
 ENTERED_FUNCTION: Final = "asyncify_entered_while_unwinding"
 LEFT_OUT_FUNCTION: Final = "asyncify_suspended_where_left_out"
 TAIL_CALLED_FUNCTION: Final = "asyncify_suspended_in_foreign_tail_call"
+FOREIGN_FUNCTION: Final = "asyncify_suspended_in_foreign_handler"
+
+# An exported global: whether a call in a handler of a foreign exception is on the stack, so that nothing can suspend.
+FOREIGN_HANDLER: Final = "asyncify_foreign_handler"
 
 # The thunk ABI: exports.
 ENTRY_PREFIX: Final = "asyncify_entry:"
@@ -76,6 +80,7 @@ EXPORTS: Final = (
     STACK_HIGH,
     ASYNCIFY_MEMORY,
     START_FUNCTION,
+    FOREIGN_HANDLER,
 )
 
 # What linkers call the shadow stack pointer: hosts look for it among exports.

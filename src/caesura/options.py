@@ -98,7 +98,7 @@ class Options:
     )
     ignore_unwind_from_catch: bool = _option(
         FLAG,
-        "silently ignore a suspension that starts inside an old-form catch body (unsafe in general)",
+        "take it that nothing suspends inside an old-form catch body (unsafe: a suspension there goes wrong)",
         pass_argument="asyncify-ignore-unwind-from-catch",
     )
     translate_to_exnref: bool = _option(

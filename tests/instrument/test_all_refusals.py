@@ -19,9 +19,9 @@ TEXT = """
     (func $fine call $f)
     (func $first (result (ref none)) call $f unreachable)
     (func $second (result (ref none)) call $f unreachable)
-    (func $third try call $fine catch_all call $fine end)
+    (func $third (result (ref none)) call $fine unreachable)
     (func $fourth (result (ref nofunc)) call $f unreachable)
-    (func $fifth (local i32) try call $f catch $e call $f end)
+    (func $fifth (result (ref nofunc)) call $f unreachable)
     (func $sixth (param i32) (result (ref none)) call $f unreachable)
     (func $also_fine (local i32) call $f))
 """
@@ -29,9 +29,9 @@ OPTIONS = caesura.Options(imports=("env.f",))
 REFUSED = {
     "first": "result of type (ref none)",
     "second": "result of type (ref none)",
-    "third": "call in a catch body of an old-form try",
+    "third": "result of type (ref none)",
     "fourth": "result of type (ref nofunc)",
-    "fifth": "call in a catch body of an old-form try",
+    "fifth": "result of type (ref nofunc)",
     "sixth": "result of type (ref none)",
 }
 
@@ -47,8 +47,7 @@ def test_all_are_told_at_once() -> None:
     error = error_of(TEXT)
     assert error.function == "function 3 (first)"
     assert str(error).startswith(f"{error.refusals[0]}. Of 5 more functions ")
-    none = "result of type (ref none) (3)"
-    kinds = f"{none}, call in a catch body of an old-form try (2), result of type (ref nofunc) (1)"
+    kinds = "result of type (ref none) (4), result of type (ref nofunc) (2)"
     assert f"all are: {kinds} (--verbose lists them)" in str(error)
     assert [refusal.kind for refusal in error.refusals] == list(REFUSED.values())
     for refusal, name in zip(error.refusals, REFUSED, strict=True):
@@ -65,12 +64,9 @@ def test_one_is_told_as_it_is() -> None:
 
 def test_what_the_message_advises_helps() -> None:
     error = error_of(TEXT)
-    lists = caesura.Options(imports=("env.f",), remove_list=tuple(name for name in REFUSED if name != "fifth"))
-    (catch,) = error_of(TEXT, lists).refusals
-    assert "--ignore-unwind-from-catch" in str(catch)
-    assert all("--remove-list" in str(refusal) for refusal in error.refusals if refusal.kind != catch.kind)
-    lists = caesura.Options(imports=("env.f",), remove_list=lists.remove_list, ignore_unwind_from_catch=True)
-    assert caesura.instrument(assemble(TEXT), lists).instrumented == 3
+    assert all("--remove-list" in str(refusal) for refusal in error.refusals)
+    lists = caesura.Options(imports=("env.f",), remove_list=tuple(REFUSED))
+    assert caesura.instrument(assemble(TEXT), lists).instrumented == 2
 
 
 @pytest.mark.parametrize("verbose", [False, True])

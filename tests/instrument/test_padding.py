@@ -133,17 +133,17 @@ def _opcodes(binary: bytes, read: Module, own: int) -> list[int]:
 
 def test_messages_have_the_offsets_of_the_file() -> None:
     """A function that is refused is named with the byte offset that it has in the module that was given."""
-    call = b"\x10" + leb(ASK, 5)
-    caught = b"\0\x41" + signed(1, 5) + b"\x1a\x06\x40\x01\x19" + call + b"\x0b\x0b"
+    call = b"\x10" + leb(7, 5)
+    code = b"\0\x41" + signed(1, 5) + b"\x1a" + call + b"\x0b"
     binary = (
         HEADER
         + section(1, vector([b"\x60\0\0"]))
         + section(2, vector([name("env") + name("ask") + b"\0\0"]))
         + section(3, vector([b"\0"]))
         + section(5, b"\x01\0\x01")
-        + section(10, vector([leb(len(caught)) + caught]))
+        + section(10, vector([leb(len(code)) + code]))
     )
-    with pytest.raises(caesura.UnsupportedModule, match="catch body") as refused:
+    with pytest.raises(caesura.MalformedModule, match="call of function 7") as refused:
         caesura.instrument(binary)
     assert refused.value.offset == binary.index(call)
 

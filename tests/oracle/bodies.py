@@ -27,6 +27,7 @@ from tests.oracle.instructions import (
     LEGACY_CATCH,
     LEGACY_CATCH_ALL,
     LEGACY_DELEGATE,
+    LEGACY_RETHROW,
     LEGACY_TRY,
     LOCAL_GET,
     LOCAL_SET,
@@ -294,7 +295,7 @@ class BodyGenerator(Wrappers):
             self.op(GLOBAL_SET, self.decisions.choose(self.plan.globals_by_type[self.local_types[local]]))
 
     def legacy_try(self, params: Types, results: Types, depth: int) -> None:
-        """An old-form `try`: catches that call nothing that may suspend, or a `delegate`."""
+        """An old-form `try`: clauses, one in four without calls that may suspend, or a `delegate`."""
         decisions = self.decisions
         watched = self.watched()
         self.code.append(LEGACY_TRY)
@@ -307,16 +308,28 @@ class BodyGenerator(Wrappers):
             self.op(LEGACY_DELEGATE, decisions.below(len(self.labels)))
             return
         tags = [decisions.below(len(self.plan.tags)) for _ in range(decisions.below(3))]
-        self.quiet += 1
         self.labels.append(Label(results, catching=True))
         for tag in tags:
             self.op(LEGACY_CATCH, tag)
-            self.witness(watched)
-            self.sequence(self.plan.tags[tag], results, self.inner_steps(), depth)
+            self.clause(self.plan.tags[tag], results, watched, depth)
         if not tags or decisions.below(2):
             self.code.append(LEGACY_CATCH_ALL)
-            self.witness(watched)
-            self.sequence((), results, self.inner_steps(), depth)
+            self.clause((), results, watched, depth)
         self.labels.pop()
-        self.quiet -= 1
         self.code.append(END)
+
+    def clause(self, payload: Types, results: Types, watched: int, depth: int) -> None:
+        """The body of an old-form clause, perhaps with a `rethrow` at its end."""
+        decisions = self.decisions
+        quiet = decisions.below(4) == 0
+        self.quiet += quiet
+        self.witness(watched)
+        if decisions.below(2):
+            self.call_for(self.local_types[watched], depth)
+            self.op(LOCAL_SET, watched)
+        if decisions.below(4) == 3:
+            self.sequence(payload, (), self.inner_steps(), depth)
+            self.op(LEGACY_RETHROW, 0)
+        else:
+            self.sequence(payload, results, self.inner_steps(), depth)
+        self.quiet -= quiet

@@ -198,16 +198,20 @@ class Sequences(Expressions):
             self.op(LOCAL_SET, self.local_of(I32))
 
     def conditional_throw(self, depth: int) -> None:
-        """`if` a condition holds, `throw`."""
+        """`if` a condition holds, `throw`, or, in an old-form clause, perhaps `rethrow`."""
         if not self.plan.throwing:
             return
         tag = self.decisions.below(len(self.plan.tags))
+        caught = [i for i, label in enumerate(self.labels) if label.catching]
         self.value(I32, depth - 1)
         self.code += b"\x41\x07\x71\x45\x04\x40"  # i32.const 7; i32.and; i32.eqz; if
         self.labels.append(Label(()))
-        for valtype in self.plan.tags[tag]:
-            self.value(valtype, 1)
-        self.op(THROW, tag)
+        if caught and self.decisions.below(2):
+            self.op(LEGACY_RETHROW, self.depth_of(self.decisions.choose(caught)))
+        else:
+            for valtype in self.plan.tags[tag]:
+                self.value(valtype, 1)
+            self.op(THROW, tag)
         self.labels.pop()
         self.code.append(END)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import caesura
 from tests.support.engine import assemble
-from tests.support.guests import text_guest
+from tests.support.guests import cpp_guest, text_guest
 from tests.support.instrumenting import instrument
 from tests.support.node import run_driver
 from tests.support.plain_abi import HostFunction, PlainGuest, SuspendAt, always, every, never, some
@@ -72,21 +73,108 @@ def test_old_form(tmp_path: Path, step: int) -> None:
     assert dict(zip(CALLS, wanted["results"], strict=True))["unwound", 2] == 3 * 31 + 7
 
 
-def test_suspension_in_an_old_catch_body_is_refused() -> None:
-    """There the exception lives on the engine's stack only: the refusal names the function and the place."""
-    text = """
-      (module
-        (import "env" "ask" (func $ask (param i32) (result i32)))
-        (memory (export "memory") 1)
-        (func $innocent (result i32) (call $ask (i32.const 1)))
-        (func $handler (export "run") (result i32)
-          try (result i32)
-            (call $innocent)
-          catch_all
-            (call $ask (i32.const 2))
-          end))
+CATCHING: list[tuple[str, int]] = [
+    (name, what)
+    for name in (
+        *("caught", "all", "clean", "cleaned", "rethrown", "all_rethrown", "delegated", "several", "nested"),
+        "all_nested",
+    )
+    for what in range(8)
+] + [("looped", count) for count in range(9)]
+OPTIONS: dict[str, dict[str, Any]] = {
+    "balanced": {},
+    "size": {"optimize": "size"},
+    "two bodies": {"two_bodies": "all"},
+    "no multivalue": {"no_multivalue": True},
+    "asserts": {"asserts": True},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_old_form_in_catch_clauses(tmp_path: Path, step: int, options: str) -> None:
+    """catch, catch_all, rethrow and delegate, in Node: everything is as in the original.
+
+    What could not be suspended are the calls in handlers that throw an exception of JavaScript on.
     """
-    with pytest.raises(caesura.UnsupportedModule, match="handler") as refusal:
-        caesura.instrument(assemble(text))
-    assert refusal.value.offset > 0
-    assert "catch" in refusal.value.reason
+    original, instrumented = tmp_path / "catching.wasm", tmp_path / "instrumented.wasm"
+    original.write_bytes(text_guest("catching"))
+    instrumented.write_bytes(instrument(text_guest("catching"), caesura.Options(**OPTIONS[options])))
+    calls = json.dumps(CATCHING)
+    wanted = run_driver("plain.mjs", original, "0", calls)
+    got = run_driver("plain.mjs", instrumented, str(step), calls)
+    assert got["suspensions"] + got["refused"] == (len(wanted["log"]) // step if step else 0)
+    assert (got["refused"] > 0) == (step > 0)
+    assert {**got, "suspensions": 0, "refused": 0} == wanted
+
+
+def test_old_form_is_caught(tmp_path: Path) -> None:
+    """The guest does throw, catch and throw on: some of the calls for which it does, by hand."""
+    asked = [(value * 31 + 7) & 0xFFFF for value in range(64)]
+    original = tmp_path / "catching.wasm"
+    original.write_bytes(text_guest("catching"))
+    results = run_driver("plain.mjs", original, "0", json.dumps(CATCHING))["results"]
+    by_call = dict(zip(CATCHING, results, strict=True))
+    assert by_call["caught", 1] == asked[1] * 3 - (41 + asked[2])
+    assert by_call["all", 6] == asked[6] * asked[9]
+    assert by_call["cleaned", 1] == 41 + asked[12]
+    assert by_call["clean", 5] == by_call["nested", 3] == "an exception"
+    assert by_call["clean", 6].endswith("by 6")
+    assert by_call["all_nested", 6] == asked[40]
+
+
+@pytest.mark.parametrize("level", ["-O2", "-Oz"])
+def test_old_form_from_cpp(tmp_path: Path, level: str) -> None:
+    """Destructors and handlers that suspend, exceptions that go on, and one of JavaScript that passes through them."""
+    original, instrumented = tmp_path / "throwing.wasm", tmp_path / "instrumented.wasm"
+    binary = cpp_guest("throwing", level)
+    original.write_bytes(binary)
+    instrumented.write_bytes(instrument(binary))
+    calls = json.dumps([("run", n) for n in range(16)] + [("pass", n) for n in range(8)])
+    wanted = run_driver("plain.mjs", original, "0", calls)
+    assert "failure 0 by 6" in wanted["results"] and "an exception" in wanted["results"]
+    for step in (1, 2, 3):
+        got = run_driver("plain.mjs", instrumented, str(step), calls)
+        assert got["suspensions"] + got["refused"] == len(wanted["log"]) // step
+        assert 0 < got["refused"] < got["suspensions"] // 4
+        assert {**got, "suspensions": 0, "refused": 0} == wanted
+
+
+# A guest that cleans up after an exception of JavaScript and throws it on, by calls of every kind.
+CLEANING = """
+  (module
+    (import "env" "ask" (func $ask (param i32) (result i32)))
+    (import "env" "fail" (func $fail (param i32)))
+    (type $cleaning (func (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (table 1 funcref)
+    (elem (i32.const 0) $cleaning)
+    (func $cleaning (type $cleaning) (call $ask (local.get 0)))
+    (func (export "run") (param i32) (result i32)
+      try (result i32)
+        (if (local.get 0) (then (call $fail (local.get 0))))
+        (call $ask (i32.const 3))
+      catch_all
+        (drop CALL)
+        rethrow 0
+      end))
+"""
+CLEANING_CALLS = {
+    "import": "(call $ask (i32.const 1))",
+    "call": "(call $cleaning (i32.const 1))",
+    "call_indirect": "(call_indirect (type $cleaning) (i32.const 1) (i32.const 0))",
+}
+
+
+@pytest.mark.parametrize("call", CLEANING_CALLS)
+def test_a_suspension_below_a_foreign_handler_traps_before_anything_unwinds(tmp_path: Path, call: str) -> None:
+    """For a host that does not look: the function's name says what is wrong, and the guest goes on."""
+    guest = tmp_path / "guest.wasm"
+    guest.write_bytes(instrument(assemble(CLEANING.replace("CALL", CLEANING_CALLS[call]))))
+    assert run_driver("foreign.mjs", guest) == {
+        "trapped in": "asyncify_suspended_in_foreign_handler",
+        "state": 0,
+        "thrown": "the host's",
+        "suspended": True,
+        "result": 3,
+    }

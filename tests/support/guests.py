@@ -33,6 +33,14 @@ def c_guest_file(name: str, *flags: str) -> Path:
     return compiled(GUESTS / "c" / f"{name}.c", ["cc", *C_FLAGS, *flags], BUILD / "guests", headers)
 
 
+def cpp_guest(name: str, *flags: str) -> bytes:
+    """Return tests/guests/cpp/<name>.cpp compiled without libraries, with exceptions in the old form."""
+    command = ["cc", "-target", "wasm32-freestanding", "-Wall", "-Werror", "-nostdlib", "-Wl,--no-entry", "-s"]
+    exceptions = ["-fwasm-exceptions", "-fno-rtti", "-mexception-handling"]
+    exceptions += [flag for one in ("-wasm-enable-eh", "-wasm-use-legacy-eh") for flag in ("-mllvm", one)]
+    return compiled(GUESTS / "cpp" / f"{name}.cpp", [*command, *exceptions, *flags], BUILD / "guests").read_bytes()
+
+
 def zig_guest(name: str) -> bytes:
     """Return tests/guests/zig/<name>.zig compiled for WASI."""
     command = ["build-exe", "-target", "wasm32-wasi", "-O", "ReleaseSmall"]

@@ -12,7 +12,7 @@ from typing import cast
 
 from caesura.analysis.calls import ANY_INDEX, constant_index
 from caesura.analysis.suspension import ALL_INDIRECT_SITES, NO_INDIRECT_SITES, NOT_SUSPENDING, Suspension
-from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.errors import MalformedModule
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import EMPTY_BLOCK, MAXIMUM_LOCALS
 from caesura.wasm.immediates import (
@@ -40,9 +40,9 @@ class Body:
     `byte_codes` are the codes as bytes (see `code_table`), with 0xFF for instructions with a prefix, which `prefixed`
     lists. Keys of the dicts are indices of construct-opening instructions (`block`, `loop`, `if`, `try`, `try_table`):
     `ends` gives the closing instruction, `elses` the `else`, `handlers` the first `catch` or the `delegate` of an
-    old-form try. `with_sites` holds the constructs that contain call sites, `sites` all call sites in code order.
-    `tail_calls` are the tail calls that may suspend, which are no call sites, as the function is left by then;
-    `quiet_tail_calls` are the others.
+    old-form try. `with_sites` holds the constructs that contain call sites, `sites` all call sites in code order, but
+    for those in catch bodies of old-form tries, which are in `catch_sites`. `tail_calls` are the tail calls that may
+    suspend, which are no call sites, as the function is left by then; `quiet_tail_calls` are the others.
     Locals, `param_count` parameters first, are kept as runs: local x has the type of the first run whose end lies above
     x. The last `declarations` of these are declared by the body, from byte `declarations_start` to `code_start`, the
     last one at `last_declaration`. `has_non_null` tells whether any is a reference that cannot be null.
@@ -61,6 +61,7 @@ class Body:
         self.sites: list[InstructionIndex] = []
         self.tail_calls: list[InstructionIndex] = []
         self.quiet_tail_calls: list[InstructionIndex] = []
+        self.catch_sites: list[InstructionIndex] = []
         self.run_ends: list[int] = []
         self.run_types: list[int] = []
         self.local_count = 0
@@ -93,7 +94,7 @@ def decode_body(
 ) -> Body:
     """Decode the body of a function and find its call sites.
 
-    With `ignore_catch_sites`, calls in old-form catch bodies are no call sites. Raises MalformedModule, and
+    With `ignore_catch_sites`, calls in old-form catch bodies are not looked at. Raises MalformedModule, and
     UnsupportedModule for a call site that the transformation cannot handle; both carry the byte offset.
     """
     body = Body()
@@ -291,14 +292,9 @@ def _read_code(
         if not is_site:
             continue
         if catch_depth:
-            if ignore_catch_sites:
-                continue
-            raise UnsupportedModule(
-                "this call may suspend inside a catch body of an old-form try, which is not supported yet; if it "
-                "never does, leave the callee out with a list, or all such calls with --ignore-unwind-from-catch",
-                opcode,
-                kind="call in a catch body of an old-form try",
-            )
+            if not ignore_catch_sites:
+                body.catch_sites.append(InstructionIndex(index))
+            continue
         body.sites.append(InstructionIndex(index))
         if open_sites:
             open_sites[-1] = True

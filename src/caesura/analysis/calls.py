@@ -103,7 +103,7 @@ class CallGraph:
     `changed_tables` are the tables that get references by `table.set`, `table.grow` or `table.fill`; `copies` has
     (target, source) of each `table.copy`, `inits` (table, element segment) of each `table.init`. `referring` are the
     own functions, ascending, that make references of imported functions, also in code that cannot be reached;
-    `tail_calling` those that make tail calls.
+    `tail_calling` those that make tail calls, and `catching` those with catch clauses of old-form tries.
     """
 
     def __init__(self, own_functions: int, private_tables: list[bool]) -> None:
@@ -118,6 +118,7 @@ class CallGraph:
         self.inits: set[tuple[int, int]] = set()
         self.referring: list[OwnFunction] = []
         self.tail_calling: list[OwnFunction] = []
+        self.catching: list[OwnFunction] = []
 
     def add_tail_call(self, caller: OwnFunction) -> None:
         """Note that an own function makes a tail call; functions come in their order."""
@@ -220,11 +221,12 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
                     raise _bad_label(value, depth, opcode)
                 if depth < dead:
                     dead = _REACHABLE
-            elif code == op.CATCH and depth == dead:
-                dead = _REACHABLE
+            elif code == op.CATCH:
+                _note_last(graph.catching, caller)
+                if depth == dead:
+                    dead = _REACHABLE
             elif code == op.REF_FUNC and value < module.imported_functions:
-                if not graph.referring or graph.referring[-1] != caller:
-                    graph.referring.append(caller)
+                _note_last(graph.referring, caller)
             if dead == _REACHABLE and flows[code] >= table.FLOW_BRANCH:
                 dead = depth
                 if code == op.RETURN_CALL or code == op.RETURN_CALL_REF:
@@ -237,6 +239,8 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
                 if depth < 0:
                     break
             elif code == op.ELSE or code == op.CATCH_ALL:
+                if code == op.CATCH_ALL:
+                    _note_last(graph.catching, caller)
                 if depth == dead:
                     dead = _REACHABLE
             elif dead == _REACHABLE:
@@ -282,6 +286,12 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
         raise MalformedModule(f"function body should end at byte offset {end} with its final `end`", min(position, end))
     if perhaps_constant:
         _read_constant_calls(data, module.body_starts[caller], perhaps_constant, caller, graph)
+
+
+def _note_last(functions: list[OwnFunction], function: OwnFunction) -> None:
+    """Add a function to those that were noted before it, once."""
+    if not functions or functions[-1] != function:
+        functions.append(function)
 
 
 def _read_change(data: bytes, position: int, form: int, graph: CallGraph) -> int:

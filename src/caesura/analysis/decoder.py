@@ -11,6 +11,7 @@ from typing import Final
 
 from caesura.analysis.body import Body, decode_body
 from caesura.analysis.suspension import Suspension
+from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 
@@ -27,6 +28,7 @@ class Decoder:
         self._ignores_catches = ignores_catches
         self._kept: dict[int, Body] = {}
         self._instructions = 0
+        self._refused: dict[int, MalformedModule | UnsupportedModule] = {}
 
     def look_at(self, function: FunctionIndex) -> Body:
         """Return a function's body, which is not to be changed, and keep it; raises what `decode_body` raises."""
@@ -42,9 +44,29 @@ class Decoder:
         """Return a function's body for the last time; raises what `decode_body` raises."""
         if function not in self._kept:
             return self._decode(function)
-        body = self._kept.pop(function)
-        self._instructions -= len(body.codes)
+        body = self._kept[function]
+        self._forget(function)
         return body
 
+    def refuse(self, function: FunctionIndex, error: MalformedModule | UnsupportedModule) -> None:
+        """Raise an error whenever a function is asked for."""
+        self._forget(function)
+        self._refused[function] = error
+
+    def replace(self, module: Module, functions: list[FunctionIndex]) -> None:
+        """Decode what is asked for from now on in another module, in which some functions have other bodies.
+
+        The others have the same bytes at the same offsets there.
+        """
+        self._module = module
+        for function in functions:
+            self._forget(function)
+
+    def _forget(self, function: FunctionIndex) -> None:
+        if function in self._kept:
+            self._instructions -= len(self._kept.pop(function).codes)
+
     def _decode(self, function: FunctionIndex) -> Body:
+        if function in self._refused:
+            raise self._refused[function]
         return decode_body(self._module, function, self._suspension, ignore_catch_sites=self._ignores_catches)

@@ -73,12 +73,16 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
     """Add all that does not depend on frames; `moves` says how these are moved (see `frames.pieces`)."""
     module = given.module
     memory = choose_memory(module, options, added.edits, added.names)
-    state_globals = Globals(module, options, memory.pointer, added.edits, added.names)
+    has_foreign_handlers = facts.catches.has_foreign_handlers()
+    state_globals = Globals(
+        module, options, memory.pointer, added.edits, added.names, has_foreign_handlers=has_foreign_handlers
+    )
     pool = GlobalPool(len(module.globals) + state_globals.count)
     places = Places(
         state=state_globals.state,
         data=state_globals.data,
         base=state_globals.base,
+        foreign=state_globals.foreign,
         memory=memory.index,
         pointer=memory.pointer,
         grows=options.thunks and options.in_secondary_memory,

@@ -14,6 +14,7 @@ from caesura.analysis.tail_calls import find_tail_calls
 from caesura.analysis.tail_sites import find_tail_sites
 from caesura.analysis.wrappers import find_wrappers
 from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.instrument.catches.moved import MovedCatches, move_catches
 from caesura.instrument.given import Given
 from caesura.instrument.plan.roles import Roles
 from caesura.instrument.plan.selection import select_two_bodies
@@ -23,10 +24,13 @@ from caesura.wasm.indices import FunctionIndex
 
 @dataclass(frozen=True)
 class Facts:
-    """`decoder` keeps bodies that were decoded to find this out, for those who decode them next."""
+    """`decoder` keeps bodies that were decoded to find this out, for those who decode them next. They are those of
+    `catches.module`, where no catch clause contains a call site.
+    """
 
     graph: CallGraph
     lists: Lists
+    catches: MovedCatches
     decoder: Decoder
     roles: Roles
     shadow_stack: ShadowStack
@@ -44,7 +48,10 @@ def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
         lists.remove[framing] = lists.add[framing] = False
         lists.only[framing] = function >= module.imported_functions or lists.imports[function]
     suspension = find_suspending(module, graph, lists, given.renumbered.runtime_functions)
-    decoder = Decoder(module, suspension, ignores_catches=options.ignore_unwind_from_catch)
+    ignores_catches = options.ignore_unwind_from_catch
+    decoder = Decoder(module, suspension, ignores_catches=ignores_catches)
+    catches = move_catches(module, graph, suspension, decoder, ignores_catches=ignores_catches)
+    module = catches.module
     tail_calls = find_tail_calls(module, graph, suspension, decoder)
     for function, framing in given.framing.items():
         if function in tail_calls.unframed:
@@ -64,7 +71,8 @@ def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
     )
     identified = _identified(roles, decoder)
     two_bodies = select_two_bodies(module, graph, roles, options, names, decoder)
-    return Facts(graph, lists, decoder, replace(roles, two_bodies=two_bodies, identified=identified), shadow_stack)
+    roles = replace(roles, two_bodies=two_bodies, identified=identified)
+    return Facts(graph, lists, catches, decoder, roles, shadow_stack)
 
 
 def _identified(roles: Roles, decoder: Decoder) -> list[FunctionIndex]:

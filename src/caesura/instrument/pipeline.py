@@ -81,7 +81,9 @@ def _run(
     abi = add_abi(given, facts, options, added, moves)
 
     is_for_size = options.optimize == "size"
-    planner = FunctionPlanner(module, facts.decoder, facts.roles, abi.pool, group_rule, is_for_size=is_for_size)
+    planner = FunctionPlanner(
+        facts.catches.module, facts.decoder, facts.roles, abi.pool, group_rule, is_for_size=is_for_size
+    )
     rewriter = FunctionRewriter(given, facts, options, added, abi, planner)
     rewritten = rewriter.run(moves, progress, shortens=shortens)
     bodies = _redirect_references(module, rewritten.bodies, facts.graph, abi.references)

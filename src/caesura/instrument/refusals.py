@@ -7,6 +7,7 @@ other. So a function that is refused does not end the work; only when all have b
 from __future__ import annotations
 
 from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.instrument.catches.moved import MovedCatches
 from caesura.instrument.given import Given
 from caesura.wasm.indices import OwnFunction
 
@@ -14,20 +15,25 @@ from caesura.wasm.indices import OwnFunction
 class Refusals:
     """The functions of a module that were refused; errors say where in the file that was given."""
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, given: Given, catches: MovedCatches) -> None:
         self._given = given
+        self._catches = catches
         self._errors: dict[int, UnsupportedModule] = {}
 
     def add(self, own: OwnFunction, error: UnsupportedModule) -> None:
         """Note an own function that is refused."""
-        offset, function = self._given.place(own, error.offset)
+        offset, function = self._place(own, error.offset)
         self._errors[own] = UnsupportedModule(error.reason, offset, function, error.kind)
 
     def located(self, own: OwnFunction, error: Exception) -> MalformedModule:
         """Return what is wrong with an own function, which ends the work, as an error that says where."""
         if isinstance(error, MalformedModule):
-            return MalformedModule(error.reason, *self._given.place(own, error.offset))
-        return MalformedModule("this is not valid code", *self._given.place(own, self._given.module.body_starts[own]))
+            return MalformedModule(error.reason, *self._place(own, error.offset))
+        return MalformedModule("this is not valid code", *self._place(own, self._given.module.body_starts[own]))
+
+    def _place(self, own: OwnFunction, offset: int) -> tuple[int, str]:
+        function = self._given.module.function_of(own)
+        return self._given.place(own, self._catches.original_offset(function, offset))
 
     def check(self) -> None:
         """Raise UnsupportedModule, for the first function and with what there is besides, if any was refused."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.instrument.abi.foreign_handlers import ForeignHandlers
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.tail_dispatch import TailDispatch
 from caesura.instrument.adding import Abi, Added
@@ -57,7 +58,7 @@ class FunctionRewriter:
         self._abi = abi
         self._planner = planner
         self._is_for_size = options.optimize == "size"
-        self._refusals = Refusals(given)
+        self._refusals = Refusals(given, facts.catches)
         self._asserter = Asserter(
             given.module,
             abi.helpers.runtime,
@@ -95,6 +96,9 @@ class FunctionRewriter:
                 elif self._leaves(own):
                     function = self._given.module.function_of(own)
                     bodies.append(writer.write_leaving(function, self._facts.decoder.take(function)))
+                elif self._given.module.function_of(own) in self._facts.catches.functions:
+                    function = self._given.module.function_of(own)
+                    bodies.append(writer.write_other_calls(function, self._facts.decoder.take(function)))
                 else:
                     bodies.append(self._checked(own))
             except UnsupportedModule as error:
@@ -159,12 +163,13 @@ class FunctionRewriter:
         roles = self._facts.roles
         dummies = self._added.dummies
         output = Output(
-            module=module,
+            module=self._facts.catches.module,
             functions=self._added.functions,
             dummies=dummies,
             helpers=helpers,
             tail_dispatch=TailDispatch(module, helpers, dummies, roles.identified, roles.tail_calls),
             import_thunks=self._abi.import_thunks,
+            foreign_handlers=ForeignHandlers(module, helpers.stack, self._abi.import_thunks),
             references=self._abi.references,
             framing=self._given.framing,
             is_for_size=self._is_for_size,

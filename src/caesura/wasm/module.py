@@ -37,6 +37,9 @@ from caesura.wasm.indices import ByteOffset, FunctionIndex, OwnFunction, TypeInd
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.sections import Section, read_name, read_sections
 
+# Bytes before the first section.
+_PREAMBLE: Final = 8
+
 _EXACT_IMPORT: Final = 0x20
 _COMPACT_SHARED_MODULE: Final = 0x7F
 _COMPACT_SHARED_ALL: Final = 0x7E
@@ -107,6 +110,35 @@ class Module:
     def own_functions(self) -> list[OwnFunction]:
         """Return the numbers of the module's own functions, in order."""
         return cast(list[OwnFunction], list(range(len(self.body_starts))))
+
+    def with_bodies(self, bodies: dict[OwnFunction, bytes]) -> Module:
+        """Return the module with other bodies for some functions, without size fields.
+
+        They lie behind the bytes of the file, which stay where they are.
+        """
+        result = Module(self.data[:_PREAMBLE])
+        result.sections = self.sections
+        result.types = self.types
+        result.recursion_groups = self.recursion_groups
+        result.imports = self.imports
+        result.function_types = self.function_types
+        result.tables = self.tables
+        result.memories = self.memories
+        result.globals = self.globals
+        result.tags = self.tags
+        result.exports = self.exports
+        result.start = self.start
+        result.imported_functions = self.imported_functions
+        result.imported_globals = self.imported_globals
+        result.body_starts = self.body_starts.copy()
+        result.body_ends = self.body_ends.copy()
+        end = len(self.data)
+        for own, body in bodies.items():
+            result.body_starts[own] = ByteOffset(end)
+            end += len(body)
+            result.body_ends[own] = ByteOffset(end)
+        result.data = b"".join([self.data, *bodies.values()])
+        return result
 
     def function_imports(self) -> list[Import]:
         """Return the imported functions in index order."""

@@ -62,12 +62,9 @@ def build_all(kinds: list[str]) -> None:
     """Build the main module and its extensions in each of these ways."""
     for kind in kinds:
         thunks = kind == "thunks"
-        # PHP suspends inside catch bodies of the old form nowhere; the analysis cannot know.
-        main_module = caesura.Options(
-            imports=IMPORTS, thunks=thunks, export_globals=True, ignore_unwind_from_catch=True
-        )
+        main_module = caesura.Options(imports=IMPORTS, thunks=thunks, export_globals=True)
         build(SOURCE, BUILD / f"php_8_3.{kind}.wasm", main_module)
-        side_module = caesura.Options(thunks=thunks, import_globals=True, ignore_unwind_from_catch=True)
+        side_module = caesura.Options(thunks=thunks, import_globals=True)
         for name in EXTENSIONS:
             build(PACKAGE / "extensions" / name / f"{name}.so", BUILD / f"{name}.{kind}.so", side_module)
 

@@ -4,14 +4,15 @@ They are the module's own, appended to its globals; with `import_globals` they w
 indices were renumbered, with `export_globals` they are exported (dynamic linking shares them between modules).
 
 Where lists say what may suspend there is a third one: where the frames begin (see `Runtime.is_unwinding`). Modules that
-share the state do without, since each would know only the suspensions that it began itself.
+share the state do without, since each would know only the suspensions that it began itself. Another one, which hosts
+may read and set, is the flag of `foreign_handlers`.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from caesura.abi import CONTROL_BLOCK, DATA_GLOBAL, STATE_GLOBAL
+from caesura.abi import CONTROL_BLOCK, DATA_GLOBAL, FOREIGN_HANDLER, STATE_GLOBAL
 from caesura.errors import UnsupportedModule
 from caesura.options import Options
 from caesura.wasm import sections as sec
@@ -25,15 +26,25 @@ from caesura.wasm.types import I32, encode_value_type
 
 _BASE: Final = "__asyncify_base"
 
-# In place of the third global where there is none.
+# In place of the other globals where there are none.
 NO_BASE: Final = -1
+NO_FLAG: Final = -1
 
 
 class Globals:
-    """The indices of the globals; `base` is NO_BASE where there is none, `count` how many were appended."""
+    """The indices of the globals; `base` is NO_BASE and `foreign` NO_FLAG where there is none, `count` how many were
+    appended. With `has_foreign_handlers` there is a flag.
+    """
 
     def __init__(
-        self, module: Module, options: Options, pointer: int, edits: SectionEdits, new_names: NewNames
+        self,
+        module: Module,
+        options: Options,
+        pointer: int,
+        edits: SectionEdits,
+        new_names: NewNames,
+        *,
+        has_foreign_handlers: bool,
     ) -> None:
         if options.import_globals:
             self.state = module.imported_globals - 2
@@ -50,10 +61,18 @@ class Globals:
             edits.append(sec.GLOBAL, encode_value_type(pointer) + b"\x01" + ZERO[pointer] + b"\x0b")
             new_names.add(GLOBAL_NAMES, self.base, _BASE)
         self.count = (0 if options.import_globals else 2) + (0 if self.base == NO_BASE else 1)
+        self.foreign = NO_FLAG
+        exported: list[tuple[str, int]] = []
+        if has_foreign_handlers:
+            self.foreign = len(module.globals) + self.count
+            self.count += 1
+            edits.append(sec.GLOBAL, encode_value_type(I32) + b"\x01" + ZERO[I32] + b"\x0b")
+            exported.append((FOREIGN_HANDLER, self.foreign))
         new_names.add(GLOBAL_NAMES, self.state, STATE_GLOBAL)
         new_names.add(GLOBAL_NAMES, self.data, DATA_GLOBAL)
         if options.export_globals:
-            for name, index in ((STATE_GLOBAL, self.state), (DATA_GLOBAL, self.data)):
-                if any(export.name == name for export in module.exports):
-                    raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
-                edits.append(sec.EXPORT, encode_name(name) + bytes([GLOBAL_KIND]) + encode_unsigned(index))
+            exported += [(STATE_GLOBAL, self.state), (DATA_GLOBAL, self.data)]
+        for name, index in exported:
+            if any(export.name == name for export in module.exports):
+                raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
+            edits.append(sec.EXPORT, encode_name(name) + bytes([GLOBAL_KIND]) + encode_unsigned(index))

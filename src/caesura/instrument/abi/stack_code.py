@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from caesura.abi import OVERFLOW_FUNCTION, State
+from caesura.abi import FOREIGN_FUNCTION, OVERFLOW_FUNCTION, State
 from caesura.instrument.abi.chunks import Shape
+from caesura.instrument.abi.globals import NO_FLAG
 from caesura.instrument.abi.index_spaces import AddedFunctions
 from caesura.wasm.encoded import (
     CALL,
@@ -45,18 +46,20 @@ _ADD: Final = {I32: b"\x6a", I64: b"\x7c"}
 _LT_U: Final = {I32: b"\x49", I64: b"\x54"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Places:
     """Where the state and the asyncify stacks are.
 
     `state` and `data` are the indices of the two globals, `base` that of the one with the place where frames begin, or
-    NO_BASE; `memory` is the memory with the asyncify stacks, `pointer` the type code of its addresses. With `grows` the
-    asyncify stack is the last thing in its memory, and a push that finds too little room grows the memory.
+    NO_BASE, `foreign` that of the flag of `foreign_handlers`, or NO_FLAG; `memory` is the memory with the asyncify
+    stacks, `pointer` the type code of its addresses. With `grows` the asyncify stack is the last thing in its memory,
+    and a push that finds too little room grows the memory.
     """
 
     state: int
     data: int
     base: int
+    foreign: int
     memory: int
     pointer: int
     grows: bool
@@ -72,6 +75,7 @@ class StackCode:
         self.functions = functions
         self.grows = places.grows
         self.base = places.base
+        self.foreign = places.foreign
         self.memory = places.memory
         self.pointer = places.pointer
         self.pointer_size = 4 if places.pointer == I32 else 8
@@ -85,6 +89,7 @@ class StackCode:
         self._release = NOT_SHARED
         self._room = NOT_SHARED
         self._overflow = NOT_SHARED
+        self._suspended_in_foreign = NOT_SHARED
         self._grow = NOT_SHARED
 
     def release(self) -> int:
@@ -116,6 +121,23 @@ class StackCode:
             code = CONST_I32 + encode_signed(State.OVERFLOWED) + self.state_set + UNREACHABLE
             self._overflow = self.functions.add(OVERFLOW_FUNCTION, (), (), [], code)
         return self._overflow
+
+    def suspended_in_foreign(self) -> int:
+        """Return the index of the function that traps because a handler of a foreign exception cannot be unwound.
+
+        The state is normal then, whatever it was: else hosts would take it for an overflow.
+        """
+        if self._suspended_in_foreign == NOT_SHARED:
+            code = CONST_I32 + encode_signed(State.NORMAL) + self.state_set + UNREACHABLE
+            self._suspended_in_foreign = self.functions.add(FOREIGN_FUNCTION, (), (), [], code)
+        return self._suspended_in_foreign
+
+    def refuse_in_foreign(self) -> bytes:
+        """Return the code that traps if a call in a handler of a foreign exception is on the stack."""
+        if self.foreign == NO_FLAG:
+            return b""
+        code = GLOBAL_GET + encode_unsigned(self.foreign) + IF_EMPTY
+        return code + CALL + encode_unsigned(self.suspended_in_foreign()) + END
 
     def push_values(
         self, types: Shape, offsets: list[int], size: int, address: bytes, values: list[bytes], room: int

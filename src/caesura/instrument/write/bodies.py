@@ -10,7 +10,7 @@ from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.moving import FrameCode, Moves
 from caesura.instrument.frames.two_bodies import Handoff
 from caesura.instrument.planned_function import PlannedFunction
-from caesura.instrument.write.leaving_body import write_leaving_body
+from caesura.instrument.write.leaving_body import write_leaving_body, write_other_calls
 from caesura.instrument.write.normal_body import NormalBody
 from caesura.instrument.write.one_body import write_one_body
 from caesura.instrument.write.output import Output
@@ -63,6 +63,17 @@ class BodyWriter:
     def write_leaving(self, function: FunctionIndex, body: Body) -> bytes:
         """Return the new body, without size field, of a function that only leaves by tail calls."""
         code = write_leaving_body(self._output, function, body, is_entered=self._entered[function])
+        self._check_size(function, code)
+        return code
+
+    def write_other_calls(self, function: FunctionIndex, body: Body) -> bytes:
+        """Return the new body, without size field, of a function whose only calls that may suspend are in handlers of
+        foreign exceptions, and may not; empty if there are none, and it stays as it was given.
+        """
+        if not body.catch_sites:
+            return b""
+        module = self._output.module
+        code = write_other_calls(self._output, body, module.body_starts[module.own_of(function)])
         self._check_size(function, code)
         return code
 

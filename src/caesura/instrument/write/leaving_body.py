@@ -12,6 +12,7 @@ from caesura.instrument.write.unwinding import zeros_of
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.instructions import FLOW_RETURN, FLOWS
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.pieces import join_pieces
 
@@ -33,17 +34,30 @@ def write_leaving_body(output: Output, function: FunctionIndex, body: Body, *, i
     else:
         out.append(runtime.refuse_entry())
     out.append(output.tail_dispatch.leave(results) + c.END)
-    copied = body.code_start
-    for call in body.tail_calls:
+    out.append(write_other_calls(output, body, body.code_start))
+    return join_pieces(out)
+
+
+def write_other_calls(output: Output, body: Body, start: int) -> bytes:
+    """Return the code of a body from a byte on; of what may suspend it must have only what `other_call` knows."""
+    data = output.module.data
+    out: list[bytes] = []
+    copied = start
+    for call in sorted([*body.tail_calls, *body.catch_sites]):
         out.append(data[copied : body.positions[call]])
-        out.append(tail_call_of(output, body, call))
+        out.append(other_call(output, body, call))
         copied = body.positions[call + 1]
     out.append(data[copied : body.positions[-1]])
     return join_pieces(out)
 
 
-def tail_call_of(output: Output, body: Body, call: int) -> bytes:
-    """Return a tail call; what may suspend and has no frame is called through a function that has one."""
+def other_call(output: Output, body: Body, call: int) -> bytes:
+    """Return a tail call, or a call in a handler of a foreign exception, which may not suspend.
+
+    What may suspend and has no frame is tail-called through a function that has one.
+    """
+    if FLOWS[body.codes[call]] != FLOW_RETURN:
+        return output.foreign_handlers.call_instead(output.module.data, body.positions[call])
     if body.codes[call] == op.RETURN_CALL and body.immediates[call] in output.framing:
         return c.RETURN_CALL + encode_unsigned(output.framing[FunctionIndex(body.immediates[call])])
     return output.module.data[body.positions[call] : body.positions[call + 1]]

@@ -23,10 +23,11 @@ MOVED: Final = 8
 SPILLED: Final = 16
 # Control does not go on behind it.
 LEAVING: Final = 64
-# A tail call; or it reads a local that can be null here and could not in the original. These are few,
-# and never the same instruction.
+# A tail call; or it reads a local that can be null here and could not in the original; or a call in a
+# handler of a foreign exception (see `abi.foreign_handlers`). These are few, and never the same instruction.
 TAIL_CALL: Final = 128
 NARROWED: Final = 128
+FOREIGN: Final = 128
 
 
 def mark_instructions(planned: PlannedFunction, layout: Layout, first_widened: int) -> bytes:
@@ -56,6 +57,8 @@ def mark_instructions(planned: PlannedFunction, layout: Layout, first_widened: i
         index = instruction_of(Producer(given))
         if index not in plan.constructs.regions:  # parameters of regions are taken in at the region's head
             marks[index] |= SPILLED
+    for call in planned.body.catch_sites:
+        marks[call] |= FOREIGN
     for behind in plan.dead:
         marks[behind - 1] |= LEAVING
     if planned.body.has_non_null:

@@ -19,10 +19,11 @@ from caesura.instrument.write.crossing_code import CrossingCode
 from caesura.instrument.write.declarations import declare
 from caesura.instrument.write.dispatch import NEVER, Dispatcher
 from caesura.instrument.write.labels import AT_HEAD
-from caesura.instrument.write.leaving_body import tail_call_of
+from caesura.instrument.write.leaving_body import other_call
 from caesura.instrument.write.marks import (
     CHECKED,
     CONTROL,
+    FOREIGN,
     LANDING,
     LEAVING,
     MOVED,
@@ -193,8 +194,8 @@ class NewBody:
         if mark & NARROWED and ACTIONS[self._body.codes[index]] in (LOCAL_GET, LOCAL_TEE):
             self._flush(positions[index + 1])
             self._out.append(c.REF_AS_NON_NULL)
-        elif mark & TAIL_CALL:
-            self._tail_call(index)
+        elif mark & (TAIL_CALL | FOREIGN):
+            self._other_call(index)
         if mark & CHECKED:
             self._flush(positions[index + 1])
             call = InstructionIndex(index if mark & SITE else index - 1)
@@ -238,12 +239,12 @@ class NewBody:
         else:
             self._flush(body.positions[index + 1])
 
-    def _tail_call(self, index: int) -> None:
-        """Write a tail call; what may suspend and has no frame is called through a function that has one."""
+    def _other_call(self, index: int) -> None:
+        """Write a tail call, or a call in a handler of a foreign exception."""
         body = self._body
         self._flush(body.positions[index])
         self._copied = body.positions[index + 1]
-        self._out.append(tail_call_of(self._output, body, index))
+        self._out.append(other_call(self._output, body, index))
 
     # Control instructions.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.instrument.abi.dummies import Dummies
+from caesura.instrument.abi.foreign_handlers import ForeignHandlers
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.index_spaces import AddedFunctions
 from caesura.instrument.abi.tail_dispatch import TailDispatch
@@ -17,8 +18,8 @@ class Output:
     """`module` is the given one, `functions`, `dummies` and `helpers` what is added to it.
 
     `import_thunks` maps imports that may suspend to the functions through which they are called, `references` to those
-    that references are made of, and `framing` what has no frame to those that tail calls are made of. `is_for_size`
-    says that only bytes count.
+    that references are made of, and `framing` what has no frame to those that tail calls are made of;
+    `foreign_handlers` makes calls in handlers of foreign exceptions. `is_for_size` says that only bytes count.
     """
 
     module: Module
@@ -29,4 +30,5 @@ class Output:
     import_thunks: dict[int, int]
     references: dict[int, int]
     framing: dict[FunctionIndex, FunctionIndex]
+    foreign_handlers: ForeignHandlers
     is_for_size: bool

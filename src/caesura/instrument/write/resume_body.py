@@ -19,6 +19,7 @@ from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import InstructionIndex
+from caesura.wasm.instructions import FLOW_RETURN, FLOWS
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 
 # What it returns: the function finished, it is unwinding again, or (from here on) it hands over.
@@ -111,13 +112,15 @@ class ResumeBody(NewBody):
     def _finish(self, status: int) -> None:
         self._out.append(c.CONST_I32 + encode_signed(status) + c.RETURN)
 
-    def _tail_call(self, index: int) -> None:
+    def _other_call(self, index: int) -> None:
         """Write a tail call as a call: this body stays on the native stack, and returns the results another way.
 
         It does not stand in a `try`: a function with such tail calls has one body. Where what is called is suspended,
         nothing is left to be saved.
         """
-        super()._tail_call(index)
+        super()._other_call(index)
+        if FLOWS[self._body.codes[index]] != FLOW_RETURN:
+            return
         code = self._out.pop()
         self._out.append(_CALL_OF[code[0]] + code[1:] + self._output.helpers.stack.state_get)
         self._labels.branch(c.BR_IF, self._leave)
