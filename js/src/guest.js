@@ -113,7 +113,7 @@ export function makeGuest(description, options) {
       const twice = runs.find((one, at) => one.once && runs.indexOf(one) < at);
       if (obstacle || twice) return obstacle || "an instance with thunks is on the stack twice: instrument it with --linked";
     }
-    if ([guest, ...runs].some((one) => one.handles())) return "a handler that throws an exception of JavaScript on";
+    if (runs.concat(guest).some(({ handlers }) => handlers.some(({ value }) => value))) return "across a handler of an exception of JavaScript";
   };
 
   /** Why there is no place for what a call has on its stacks; nothing if there is. @param {Call} call */
@@ -182,14 +182,13 @@ export function makeGuest(description, options) {
     /** Whether its functions may be on the stack only once, with none of others between them. */
     once: thunks && !(facts & FACT_LINKED),
     suspendAlways,
+    handlers,
     recover,
     finish,
     unwind,
     findShortage,
     check: (/** @type {Call} */ call) => stacks.check(call),
     rest: () => stacks.rest(),
-    /** Whether a call in a handler that throws an exception of JavaScript on is on the stack. */
-    handles: () => handlers.some(({ value }) => value),
     settle: () => area.settle(),
 
     /**

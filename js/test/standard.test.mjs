@@ -263,7 +263,7 @@ for (const { way, module, api } of waysToRun("foreign")) {
       const exports = start((number) => sleep(1, number + 4));
       await assert.rejects(promising(exports.run)(1), (error) => {
         assert.ok(error instanceof SuspendError);
-        assert.equal(error.message, "env.ask cannot suspend: a handler that throws an exception of JavaScript on");
+        assert.equal(error.message, "env.ask cannot suspend: across a handler of an exception of JavaScript");
         return true;
       });
       assert.equal(exports.cleaned.value, 0);
