@@ -1,4 +1,4 @@
-"""A long search by hand: `python -m tests.oracle --seconds 600 [--seed N] [--node] [--keep]`.
+"""A long search by hand: `python -m tests.oracle --seconds 600 [--seed N] [--node | --translated] [--keep]`.
 
 Draws modules at random until the time is over, shrinks each distinct failure, and prints it; with `--keep` it is
 written to the regressions, which the tests replay.
@@ -19,7 +19,8 @@ from tests.oracle.generator import Features
 from tests.oracle.minimise import Parts, draw_parts, failure, minimise
 from tests.oracle.node_engine import NodeEngine
 from tests.oracle.property import RunAll, check
-from tests.oracle.test_oracle import NODE_FEATURES, instrument
+from tests.oracle.test_oracle import NODE_FEATURES, TRANSLATED_FEATURES, instrument
+from tests.oracle.translated_engine import TranslatedEngine
 
 
 def main() -> int:
@@ -29,11 +30,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=time.time_ns() & 0xFFFFFFFF, help="the random seed (the time)")
     parser.add_argument("--node", action="store_true", help="old-form exceptions under Node instead of Wasmtime")
     parser.add_argument(
+        "--translated", action="store_true", help="old-form exceptions under Node against new ones under Wasmtime"
+    )
+    parser.add_argument(
         "--keep", type=Path, nargs="?", const=REGRESSIONS, help="write failures to the regressions, or to a folder"
     )
     parser.add_argument("--distinct", type=int, default=5, help="end after so many distinct failures (5)")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
+    if arguments.translated:
+        with NodeEngine() as engine:
+            return search(arguments, TRANSLATED_FEATURES, TranslatedEngine(engine).run_all)
     if arguments.node:
         with NodeEngine() as engine:
             return search(arguments, NODE_FEATURES, engine.run_all)

@@ -58,6 +58,8 @@ class Features(NamedTuple):
     """Whether the engine makes NaNs canonical, so that float arithmetic is deterministic."""
     exceptions: bool = True
     legacy_exceptions: bool = False
+    translated: bool = False
+    """Whether exceptions are translated into the new form when the module is instrumented."""
     memory64: bool = True
     multiple_memories: bool = True
     references: bool = True
@@ -88,6 +90,8 @@ def generate(data: bytes, features: Features) -> Guest:
     only = remove = add = False
     if features.options:
         only, remove, add = _choose_options(plan, decisions, features, options)
+    if features.translated:
+        options["translate_to_exnref"] = True
     extra_memory = "memory" in options
     entries = 1 + decisions.below(3)
     plan.exceptions = features.exceptions and decisions.below(2) == 1

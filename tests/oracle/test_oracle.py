@@ -1,6 +1,7 @@
 """Suspended and resumed at any subset of its call sites, a program gives the same results as one that never was.
 
-Two thousand generated modules under Wasmtime and some hundreds with old-form exceptions under Node, from a fixed seed.
+Two thousand generated modules under Wasmtime and some hundreds with old-form exceptions under Node, or translated under
+Wasmtime, from a fixed seed.
 More: `pytest tests/oracle --oracle-examples=20000 --oracle-seed=1`, or `python -m tests.oracle`. What fails is shrunk
 and kept in `tests/oracle/regressions`, which every run replays.
 """
@@ -27,6 +28,7 @@ from tests.oracle.generator import Features, Option
 from tests.oracle.minimise import draw_parts, failure, minimise
 from tests.oracle.node_engine import NodeEngine
 from tests.oracle.property import RunAll, check
+from tests.oracle.translated_engine import TranslatedEngine
 from tests.support.instrumenting import transform
 
 PORTIONS = 10
@@ -45,6 +47,7 @@ NODE_FEATURES = Features(
     references=False,
     wide_arithmetic=False,
 )
+TRANSLATED_FEATURES = NODE_FEATURES._replace(translated=True)
 
 
 def instrument(module: bytes, options: dict[str, Option]) -> bytes:
@@ -123,11 +126,22 @@ def test_suspending_changes_nothing_with_old_exceptions(
     search(NODE_FEATURES, node.run_all, examples, _seed(pytestconfig, portion))
 
 
+@pytest.mark.parametrize("portion", range(2))
+def test_suspending_changes_nothing_when_exceptions_are_translated(
+    pytestconfig: pytest.Config, node: NodeEngine, portion: int
+) -> None:
+    """The property, with the original under Node, and what has the new form instead under Wasmtime."""
+    examples = int(pytestconfig.getoption("--oracle-examples")) // PORTIONS // 2
+    search(TRANSLATED_FEATURES, TranslatedEngine(node).run_all, examples, _seed(pytestconfig, portion))
+
+
 @pytest.mark.parametrize("path", sorted(REGRESSIONS.glob("*.json")), ids=lambda p: p.stem)
 def test_regressions(path: Path, request: pytest.FixtureRequest) -> None:
     """What failed once does not fail again."""
     case = Case.from_json(path.read_text())
     run_all: Callable[..., object] = wasmtime_engine.run_all
-    if case.legacy_exceptions:
+    if case.options.get("translate_to_exnref"):
+        run_all = TranslatedEngine(request.getfixturevalue("node")).run_all
+    elif case.legacy_exceptions:
         run_all = request.getfixturevalue("node").run_all
     check(case, instrument, run_all)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Building the guests of the tests: C programs with zig's compiler, modules from the text format."""
+"""Building the guests of the tests: C and C++ programs with zig's compiler, modules from the text format."""
 
 from __future__ import annotations
 
@@ -33,12 +33,20 @@ def c_guest_file(name: str, *flags: str) -> Path:
     return compiled(GUESTS / "c" / f"{name}.c", ["cc", *C_FLAGS, *flags], BUILD / "guests", headers)
 
 
-def cpp_guest(name: str, *flags: str) -> bytes:
-    """Return tests/guests/cpp/<name>.cpp compiled without libraries, with exceptions in the old form."""
-    command = ["cc", "-target", "wasm32-freestanding", "-Wall", "-Werror", "-nostdlib", "-Wl,--no-entry", "-s"]
-    exceptions = ["-fwasm-exceptions", "-fno-rtti", "-mexception-handling"]
-    exceptions += [flag for one in ("-wasm-enable-eh", "-wasm-use-legacy-eh") for flag in ("-mllvm", one)]
-    return compiled(GUESTS / "cpp" / f"{name}.cpp", [*command, *exceptions, *flags], BUILD / "guests").read_bytes()
+# Freestanding, since zig would build the libraries of WASI anew for a processor with exceptions.
+CPP_FLAGS: Final = (
+    *("-target", "wasm32-freestanding", "-Wall", "-Werror", "-nostdlib", "-Wl,--no-entry", "-s"),
+    "-mcpu=generic+exception_handling+bulk_memory+reference_types+multivalue",
+    *("-fwasm-exceptions", "-mllvm", "-wasm-enable-eh"),
+)
+
+
+def cpp_guest(name: str, *flags: str, old_form: bool = True) -> bytes:
+    """Return tests/guests/cpp/<name>.cpp compiled without libraries, with exceptions in the old or in the new form."""
+    form = ("-mllvm", f"-wasm-use-legacy-eh={int(old_form)}")
+    headers = sorted((GUESTS / "cpp").glob("*.h"))
+    command = ["cc", *CPP_FLAGS, *form, *flags]
+    return compiled(GUESTS / "cpp" / f"{name}.cpp", command, BUILD / "guests", headers).read_bytes()
 
 
 def zig_guest(name: str) -> bytes:

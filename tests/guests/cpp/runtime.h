@@ -60,6 +60,14 @@ struct Exception {
   alignas(16) unsigned char object[kLargest];
 };
 
+// A piece of memory that is free.
+struct Piece {
+  Piece* next;
+};
+
+Piece* pieces;
+size_t piece_size;
+
 Exception exceptions[kMost];
 Exception* handled;
 
@@ -181,6 +189,29 @@ void __cxa_end_catch() {
 [[noreturn]] void __cxa_rethrow() {
   handled->handlers = -handled->handlers;
   __builtin_wasm_throw(0, handled->object);
+}
+
+// For hosts, which keep the stacks of further calls here: all pieces are as large as the first one.
+void* malloc(size_t size) __attribute__((export_name("malloc")));
+void free(void* piece) __attribute__((export_name("free")));
+
+void* malloc(size_t size) {
+  if (!piece_size) piece_size = size;
+  if (size > piece_size) return nullptr;
+  if (Piece* piece = pieces) {
+    pieces = piece->next;
+    return piece;
+  }
+  constexpr size_t kPage = 65536;
+  size_t page = __builtin_wasm_memory_grow(0, (piece_size + kPage - 1) / kPage);
+  return page == SIZE_MAX ? nullptr : reinterpret_cast<void*>(page * kPage);
+}
+
+void free(void* piece) {
+  auto freed = static_cast<Piece*>(piece);
+  if (!freed) return;
+  freed->next = pieces;
+  pieces = freed;
 }
 
 int exceptions_left() __attribute__((export_name("exceptions_left")));
