@@ -103,8 +103,8 @@ class Options:
     )
     translate_to_exnref: bool = _option(
         FLAG,
-        "rewrite exceptions in the old form (try, catch, delegate, rethrow) in the new one (try_table, throw_ref) "
-        "before anything else, as engines with the new form alone need it",
+        "first write exceptions of the old form (try, catch, delegate, rethrow) in the new one (try_table, throw_ref), "
+        "for engines that know no other; then handlers of foreign exceptions can suspend, too",
         pass_name="translate-to-exnref",
     )
     memory: str = _option(

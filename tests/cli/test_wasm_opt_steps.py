@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pytest
+from wasmtime import wat2wasm
 
 from caesura import Options
 from caesura.cli.wasm_opt.arguments import parse
 from caesura.cli.wasm_opt.steps import divide, optimize_choice
 from caesura.wasm.module import Module
+from caesura.wasm.print_module import print_module
 from tests.cli.wasm_opt_folder import Folder
 
 
@@ -68,3 +72,48 @@ def test_pass_arguments_belong_to_the_closest_pass_before() -> None:
     steps = divide(parse(words), Options(), is_text=False, has_own_runtime=False)
     assert steps.first.words == ("--a", "--pass-arg=a@1", "--pass-arg=global@3")
     assert steps.second.words == ("--a", "-pa", "a@2", "--pass-arg=global@3")
+
+
+_TRIES: Final = """(module (import "env" "f" (func $f)) (tag $t (param i32))
+  (func (export "run") (result i32) try (result i32) call $f i32.const 1 catch $t drop rethrow 0 end))"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--translate-to-exnref", "--asyncify"],
+        ["--asyncify", "--translate-to-exnref"],
+        ["--asyncify", "--emit-exnref"],
+        ["--asyncify", "--experimental-new-eh", "--strip-debug"],
+    ],
+)
+def test_exceptions_are_translated_without_binaryen(folder: Folder, words: list[str]) -> None:
+    (folder.path / "in.wasm").write_bytes(wat2wasm(_TRIES))
+    text = print_module(folder.module(*words, real=""))
+    assert "try_table" in text
+    assert "rethrow" not in text
+
+
+def test_exceptions_stay_where_the_pass_is_skipped(folder: Folder) -> None:
+    (folder.path / "in.wasm").write_bytes(wat2wasm(_TRIES))
+    module = folder.module("--translate-to-exnref", "--asyncify", "--skip-pass=translate-to-exnref", real="")
+    assert "rethrow" in print_module(module)
+
+
+def test_exceptions_are_translated_in_the_order_of_the_other_passes(folder: Folder) -> None:
+    """Where Binaryen works before anyway, it translates, too; behind `--asyncify` it gets new-form exceptions."""
+    (folder.path / "in.wasm").write_bytes(wat2wasm(_TRIES))
+    words = ["--enable-exception-handling", "--enable-reference-types", "--enable-multivalue", "-o", "out.wasm"]
+    done = folder.run("in.wasm", "--dce", "--translate-to-exnref", "--asyncify", *words)
+    assert done.code == 0, done.err
+    assert [line[:2] for line in done.handed] == [["--dce", "--translate-to-exnref"]]
+    assert "try_table" in print_module((folder.path / "out.wasm").read_bytes())
+    words = ["--enable-exception-handling", "-o", "out.wasm"]
+    done = folder.run("in.wasm", "--asyncify", "--translate-to-exnref", "--dce", *words)
+    assert done.code == 0, done.err
+    assert [line[0] for line in done.handed] == ["--dce"]
+    assert "try_table" in print_module((folder.path / "out.wasm").read_bytes())
+
+
+def test_help_names_the_pass(folder: Folder) -> None:
+    assert "--translate-to-exnref" in folder.run("--help", real="").out.decode()
