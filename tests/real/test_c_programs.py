@@ -30,7 +30,8 @@ from tests.support.plain_abi import (
 )
 from tests.support.wasi import Wasi
 
-PROGRAMS = ("recursion", "pointers", "varargs", "machine", "numbers", "chains", "heap")
+PROGRAMS = ("recursion", "pointers", "varargs", "machine", "numbers", "chains", "heap", "threaded")
+FLAGS = {"threaded": ("-mtail-call",)}
 PLANS = {"always": always, "every third": every(3), "random": some(7, 0.3)}
 CODE_STYLES = (("-O0", "-fno-sanitize=undefined"), ("-Oz",))
 LIBRARY = ("-mexec-model=reactor", "-Wl,--export=calls")
@@ -75,7 +76,7 @@ def host_functions() -> dict[tuple[str, str], HostFunction]:
 @functools.cache
 def program(name: str, *flags: str) -> bytes:
     """Return a compiled guest."""
-    return c_guest(name, "-Wl,--export=__stack_pointer", *flags)
+    return c_guest(name, "-Wl,--export=__stack_pointer", *FLAGS.get(name, ()), *flags)
 
 
 @functools.cache
