@@ -120,6 +120,24 @@ def test_a_function_that_calls_the_import_itself(shape: str, lists: dict[str, An
     assert never.call("run", 4) == (104 + 204 + 520) + (104 + 20)
 
 
+@pytest.mark.parametrize("asserts", [False, True])
+def test_a_function_that_leaves_by_a_tail_call_of_the_import(asserts: bool) -> None:
+    """It is not on the stack any more; what it returns to is not known to suspend."""
+    text = DIRECT.replace("(local.set $sum (call $ask (local.get $n)))", "(return_call $ask (local.get $n))")
+    options = caesura.Options(remove_list=("direct",), imports=("env.ask",), asserts=asserts)
+    module = caesura.instrument(assemble(text), options).module
+    for export in ("run", "direct"):
+        guest = PlainGuest(module, {("env", "ask"): ask}, suspend_at=always)
+        with pytest.raises(wasmtime.Trap) as trap:
+            guest.call(export, 4)
+        wanted = "suspended below function 2 (direct)" if asserts else "asyncify_suspended_where_left_out"
+        assert wanted in str(trap.value)
+        assert len(guest.log) == 1, "it has gone on"
+    assert PlainGuest(module, {("env", "ask"): ask}).call("run", 4) == PlainGuest(
+        assemble(text), {("env", "ask"): ask}
+    ).call("run", 4)
+
+
 def test_where_nothing_is_left_out_there_is_no_check() -> None:
     plain = caesura.instrument(assemble(DIRECT), caesura.Options(imports=("env.ask",))).module
     assert b"asyncify_suspended_where_left_out" not in plain

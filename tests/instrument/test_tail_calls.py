@@ -490,6 +490,62 @@ def test_thunks_and_coroutines(options: dict[str, object], is_64: bool) -> None:
     assert results[: several.start] + results[several.stop :] == expected[: several.start] + expected[several.stop :]
 
 
+REFERENCES = """
+  (module
+    (import "env" "ask" (func $ask (param i32) (result i32)))
+    (import "env" "give" (func $give (param externref) (result externref)))
+    (memory (export "memory") 1)
+    (type $pair (sub (struct (field (mut i32)) (field (mut i32)))))
+    (type $triple (sub $pair (struct (field (mut i32)) (field (mut i32)) (field (ref $pair)))))
+    (type $step (func (param i32 (ref $pair) externref (ref func)) (result (ref $pair))))
+    (type $finish (func (param i32 (ref $pair) externref (ref func)) (result (ref $triple))))
+    (table $steps 4 (ref null $step))
+    (elem (table $steps) (i32.const 0) (ref null $step) (ref.func $first) (ref.func $second))
+    (func $first (type $step)
+      (if (i32.eqz (local.get 0)) (then (return (local.get 1))))
+      (struct.set $pair 0 (local.get 1) (i32.add (call $ask (local.get 0)) (struct.get $pair 0 (local.get 1))))
+      (return_call_indirect $steps (type $step)
+        (i32.sub (local.get 0) (i32.const 1)) (local.get 1) (local.get 2) (local.get 3) (i32.const 1)))
+    (func $second (type $step) (local $kept externref)
+      (local.set $kept (call $give (local.get 2)))
+      (struct.set $pair 1 (local.get 1)
+        (i32.add
+          (ref.is_null (local.get $kept))
+          (i32.add (call $ask (local.get 0)) (i32.mul (i32.const 3) (struct.get $pair 1 (local.get 1))))))
+      (if (i32.lt_s (local.get 0) (i32.const 3))
+        (then (return_call $last (local.get 0) (local.get 1) (local.get $kept) (local.get 3))))
+      (return_call_ref $step (i32.sub (local.get 0) (i32.const 1)) (local.get 1) (local.get $kept) (local.get 3)
+        (ref.cast (ref $step) (local.get 3))))
+    ;; a subtype of the results that are asked for
+    (func $last (type $finish)
+      (struct.set $pair 0 (local.get 1) (i32.add (call $ask (i32.const 77)) (struct.get $pair 0 (local.get 1))))
+      (struct.new $triple (call $ask (local.get 0)) (struct.get $pair 0 (local.get 1)) (local.get 1)))
+    (func $sum (param (ref $pair)) (result i32)
+      (i32.add (i32.mul (i32.const 10) (struct.get $pair 0 (local.get 0))) (struct.get $pair 1 (local.get 0))))
+    (func (export "f") (param i32 externref) (result i32)
+      (call $sum
+        (call $first
+          (local.get 0) (struct.new $pair (i32.const 1) (i32.const 2)) (local.get 1) (ref.func $first))))
+  )
+"""
+
+
+@pytest.mark.parametrize("options", [{}, {"two_bodies": "all"}, {"optimize": "size"}], ids=str)
+def test_references_are_passed_on(options: dict[str, object]) -> None:
+    """Parameters and results that cannot be null, and results of a subtype."""
+    binary = assemble(REFERENCES)
+    host: dict[tuple[str, str], HostFunction] = {
+        ("env", "ask"): lambda value: value * 2 + 1,
+        ("env", "give"): lambda value: value,
+    }
+    original = PlainGuest(binary, host)
+    expected = [original.call("f", times, "kept") for times in (0, 1, 2, 5, 10, 11)]  # type: ignore[arg-type]
+    chosen = caesura.Options(**options)  # type: ignore[arg-type]
+    guest = PlainGuest(instrument(binary, chosen), host, suspend_at=always, stacks=StackArea(4096, 4096, 1))
+    assert [guest.call("f", times, "kept") for times in (0, 1, 2, 5, 10, 11)] == expected  # type: ignore[arg-type]
+    assert guest.suspensions == len(original.log) == 52
+
+
 def test_many_functions_that_can_be_entered() -> None:
     """More than one dispatch function chooses among; the module stays valid, and each is found."""
     count = 2_300

@@ -26,6 +26,7 @@ from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
+from caesura.wasm.types import I32
 
 _CALLS: Final = (op.CALL, 0x11, 0x14)
 
@@ -33,8 +34,9 @@ _CALLS: Final = (op.CALL, 0x11, 0x14)
 class Asserter:
     """Adds the checks to functions that are not instrumented.
 
-    A tail call needs none: the function's frame is gone. `shift` is what to add to a function's index to get the one
-    in the file that was given.
+    Behind a tail call there is no place for one. That of an import that may suspend becomes one of a function that
+    calls the import and has the check; others need none, since what they return to goes on, and what that calls traps.
+    `shift` is what to add to a function's index to get the one in the file that was given.
     """
 
     def __init__(
@@ -58,7 +60,11 @@ class Asserter:
     def rewrite(self, function: FunctionIndex) -> bytes:
         """Return the body of a function with a check behind each call; empty where it makes no calls."""
         body = self._decode(function)
-        calls = [index for index in range(len(body.codes)) if body.codes[index] in _CALLS]
+        calls = [
+            index
+            for index in range(len(body.codes))
+            if body.codes[index] in _CALLS or self._is_tail_call_of_import(body, index)
+        ]
         return self._insert(body, calls, self._named_helper(function)) if calls else b""
 
     def rewrite_left_out(self, function: FunctionIndex) -> bytes:
@@ -66,7 +72,8 @@ class Asserter:
         body = self._decode(function)
         calls: list[int] = []
         for index in range(len(body.codes)):
-            if body.codes[index] == op.CALL and self._is_suspending_import(FunctionIndex(body.immediates[index])):
+            is_call = body.codes[index] == op.CALL and self._is_suspending_import(FunctionIndex(body.immediates[index]))
+            if is_call or self._is_tail_call_of_import(body, index):
                 calls.append(index)
         return self._insert(body, calls, self._shared_helper())
 
@@ -83,6 +90,10 @@ class Asserter:
     def _is_suspending_import(self, function: FunctionIndex) -> bool:
         return function < self._module.imported_functions and self._suspension.may_suspend(function)
 
+    def _is_tail_call_of_import(self, body: Body, index: int) -> bool:
+        """Tell whether an instruction is a tail call of an import that may suspend."""
+        return body.codes[index] == op.RETURN_CALL and self._is_suspending_import(FunctionIndex(body.immediates[index]))
+
     def _insert(self, body: Body, calls: list[int], helper: int) -> bytes:
         """Return a body with a check behind some instructions: if the state has changed a helper is called."""
         check_locals(body.local_count + 1, body.code_start)
@@ -90,15 +101,33 @@ class Asserter:
         out = [encode_unsigned(body.declarations + 1), data[body.declarations_start : body.code_start], b"\x01\x7f"]
         state = encode_unsigned(body.local_count)
         out.append(self._state_get + c.LOCAL_SET + state)
-        check = self._state_get + c.LOCAL_GET + state + c.I32_NE
-        check += c.IF_EMPTY + c.CALL + encode_unsigned(helper) + c.END
+        check = self._check(state, helper)
         copied = body.code_start
         for index in calls:
-            out.append(data[copied : body.positions[index + 1]])
-            out.append(check)
+            if body.codes[index] == op.RETURN_CALL:
+                checked = self._checked_import(FunctionIndex(body.immediates[index]), helper)
+                out.append(data[copied : body.positions[index]] + c.RETURN_CALL + encode_unsigned(checked))
+            else:
+                out.append(data[copied : body.positions[index + 1]])
+                out.append(check)
             copied = body.positions[index + 1]
         out.append(data[copied : body.positions[-1]])
         return b"".join(out)
+
+    def _check(self, state: bytes, helper: int) -> bytes:
+        """Return the code that calls a helper if the state is not the one in a local."""
+        changed = self._state_get + c.LOCAL_GET + state + c.I32_NE
+        return changed + c.IF_EMPTY + c.CALL + encode_unsigned(helper) + c.END
+
+    def _checked_import(self, imported: FunctionIndex, helper: int) -> int:
+        """Add a function that calls an import, with a check behind that."""
+        params = len(self._module.function_type(imported).params)
+        state = encode_unsigned(params)
+        code = self._state_get + c.LOCAL_SET + state
+        for place in range(params):
+            code += c.LOCAL_GET + encode_unsigned(place)
+        code += c.CALL + encode_unsigned(imported) + self._check(state, helper)
+        return self._functions.add_of_type("asyncify_checked", self._module.function_types[imported], [I32], code)
 
     def _shared_helper(self) -> int:
         if self._left_out is None:
