@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,41 @@ def test_the_option_of_a_run(folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert b"--cache-limit is 'lots'" in done.stderr
     assert len(entries(folder)) == 1
+
+
+# Gives its privileges up when everything is imported: the interpreter may lie where nobody else can read.
+CLEAR_AS_SOMEBODY_ELSE = """
+import os, sys
+from caesura.cli import main
+main(["cache", "--limit", "1"])  # is refused, in the words of an error
+main(["cache"])
+if os.geteuid() == 0:
+    os.setuid(54321)
+sys.exit(main(["cache", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("arguments", [["clear"], ["trim", "--limit", "0"]])
+def test_entries_that_cannot_be_removed_are_said(arguments: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)  # the way there, which tests' own folders are not for others
+        folder = Path(name) / "cache"
+        folder.mkdir()
+        for entry in ("a", "b"):
+            (folder / f"{entry}{cache_limit.SUFFIX}").write_bytes(bytes(1000))
+        folder.chmod(0o555)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", CLEAR_AS_SOMEBODY_ELSE, *arguments],
+                env={**os.environ, "CAESURA_CACHE_DIR": str(folder)},
+                capture_output=True,
+                text=True,
+            )
+        finally:
+            folder.chmod(0o755)
+        assert entries(folder) == {f"a{cache_limit.SUFFIX}", f"b{cache_limit.SUFFIX}"}
+    assert done.returncode == 1
+    assert "\nremoved 0 entries, 0 bytes, from " in done.stdout
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith(f"caesura: error: cannot remove {folder}{os.sep}")
+    assert said.endswith(f"{cache_limit.SUFFIX} (nor 1 other): Permission denied")

@@ -299,13 +299,37 @@ def test_a_program_with_wasi_is_kept() -> None:
     run(main())
 
 
-def test_guests_are_neither_copied_nor_pickled() -> None:
+def test_what_belongs_to_a_process_is_neither_copied_nor_pickled() -> None:
     async def main() -> None:
         guest = await load_waiter(wait)
-        for use in (copy.copy, copy.deepcopy, pickle.dumps, lambda guest: copy.deepcopy({"guest": [guest]})):
-            with pytest.raises(TypeError, match=r"a caesura guest cannot be (copied|pickled)"):
-                use(guest)
+        memory = (await caesura.load(GROWER, IMPORTS)).memory
+        things = {
+            "a caesura guest": guest,
+            "the memory of a caesura guest": memory,
+            "a window into the memory of a caesura guest": memory.view(0, 4),
+            "a compiled caesura program": await caesura.compile(GROWER, IMPORTS),
+            "a caesura.Wasi object": caesura.Wasi(),
+            "a caesura.Interruptions object": caesura.Interruptions(),
+        }
+        for what, thing in things.items():
+            for use in (copy.copy, copy.deepcopy, lambda thing: copy.deepcopy({"it": [thing]})):
+                with pytest.raises(TypeError, match=f"^{what} cannot be copied: "):
+                    use(thing)
+            with pytest.raises(TypeError, match=f"^{what} cannot be pickled: "):
+                pickle.dumps([thing])
         assert await guest.call("outer", 1) == 101
+
+    run(main())
+
+
+def test_a_reference_to_a_function_is_its_own_copy() -> None:
+    async def main() -> None:
+        guest = await load_waiter(wait)
+        reference = guest.function("outer")
+        assert copy.copy(reference) is reference
+        assert copy.deepcopy([reference]) == [reference]
+        with pytest.raises(TypeError, match=r"^a function of a caesura guest cannot be pickled: "):
+            pickle.dumps(reference)
 
     run(main())
 

@@ -41,13 +41,16 @@ def _run(arguments: argparse.Namespace) -> int:
         raise WrongUsage(f"--limit is for `caesura cache trim`; {cache_limit.VARIABLE} sets the limit of the cache")
     place = cache.folder()
     _check_folder(place)
+    failures: list[OSError] = []
     if arguments.action == "clear":
-        say_result(f"removed {_amount(*cache_limit.clear(place))}, from {place}")
+        say_result(f"removed {_amount(*cache_limit.clear(place, failures))}, from {place}")
+        _check_removed(failures)
         return 0
     most = cache_limit.limit() if arguments.limit is None else size_of(arguments.limit, "--limit")
     if arguments.action == "trim":
-        removed = cache_limit.trim(place, most)
+        removed = cache_limit.trim(place, most, failures=failures)
         say_result(f"removed {_amount(*removed)}, from {place}; {_amount(*cache_limit.contents(place))} left")
+        _check_removed(failures)
         return 0
     say_result(f"folder: {place}\nholds:  {_amount(*cache_limit.contents(place))}\nlimit:  {counted(most, 'byte')}")
     return 0
@@ -64,6 +67,13 @@ def _check_folder(place: Path) -> None:
         raise UsageError(
             f"cannot read the cache folder {place}: {error.strerror}; CAESURA_CACHE_DIR names another"
         ) from error
+
+
+def _check_removed(failures: list[OSError]) -> None:
+    """Raise UsageError if an entry could not be removed."""
+    if failures:
+        others = f" (nor {counted(len(failures) - 1, 'other')})" if len(failures) > 1 else ""
+        raise UsageError(f"cannot remove {failures[0].filename}{others}: {failures[0].strerror}")
 
 
 def size_of(text: str, option: str) -> int:

@@ -63,10 +63,11 @@ def note_use(descriptor: int, path: str) -> None:
         os.utime(descriptor if os.utime in os.supports_fd else path)
 
 
-def trim(place: Path, most: int, keep: str = "") -> tuple[int, int]:
+def trim(place: Path, most: int, keep: str = "", failures: list[OSError] | None = None) -> tuple[int, int]:
     """Remove entries, the least recently used ones first, until a folder holds `most` bytes at most.
 
-    The entry with the file name `keep` stays in any case. Returns how many went, and their bytes.
+    The entry with the file name `keep` stays in any case. Returns how many went, and their bytes. Why entries cannot be
+    removed is added to `failures`.
     """
     now = time.time()
     for path, found in _files(place, UNFINISHED):
@@ -81,18 +82,24 @@ def trim(place: Path, most: int, keep: str = "") -> tuple[int, int]:
     for path, found in files:
         if total - size <= most:
             break
-        if os.path.basename(path) != keep and _remove(path):
+        if os.path.basename(path) != keep and _remove(path, failures):
             count += 1
             size += found.st_size
     return count, size
 
 
-def clear(place: Path) -> tuple[int, int]:
-    """Remove all entries; return how many there were and their bytes. Other files in the folder stay."""
+def clear(place: Path, failures: list[OSError] | None = None) -> tuple[int, int]:
+    """Remove all entries; return how many went and their bytes. Other files in the folder stay.
+
+    Why entries cannot be removed is added to `failures`.
+    """
     for path, _ in _files(place, FILE_SUFFIX):
-        _remove(path)
+        _remove(path, failures)
     removed = [
-        found.st_size for ending in (SUFFIX, UNFINISHED) for path, found in _files(place, ending) if _remove(path)
+        found.st_size
+        for ending in (SUFFIX, UNFINISHED)
+        for path, found in _files(place, ending)
+        if _remove(path, failures)
     ]
     return len(removed), sum(removed)
 
@@ -107,9 +114,11 @@ def _files(place: Path, ending: str) -> list[tuple[str, os.stat_result]]:
     return files
 
 
-def _remove(path: str) -> bool:
+def _remove(path: str, failures: list[OSError] | None = None) -> bool:
     try:
         os.unlink(path)
-    except OSError:
+    except OSError as error:
+        if failures is not None and not isinstance(error, FileNotFoundError):  # another process removed that one
+            failures.append(error)
         return False
     return True

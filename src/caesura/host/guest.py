@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
 
 from caesura.errors import UsageError
 from caesura.host.call import AGENERATE, AWAIT, GENERATE, NOWAIT, Call
@@ -33,12 +33,17 @@ from caesura.host.references import FunctionReference
 from caesura.host.settings import GuestSettings
 from caesura.host.setup import set_up
 from caesura.host.store import GuestStore
+from caesura.host.uncopied import Uncopied
 from caesura.host.wasi import Wasi
 from caesura.wasm.types import type_name
 
 
-class Guest:
+class Guest(Uncopied):
     """An instance of a module. Made by `load`; `async with` closes it."""
+
+    WHAT = "a caesura guest"
+    INSTEAD_OF_COPY = "load another one (a compiled program is shared anyway)"
+    INSTEAD_OF_PICKLE = "it runs in this process; load one where it is needed"
 
     def __init__(
         self,
@@ -171,15 +176,6 @@ class Guest:
         self.close()
         if tasks:
             await asyncio.wait(tasks)
-
-    def __copy__(self) -> NoReturn:
-        raise TypeError("a caesura guest cannot be copied: load another one (a compiled program is shared anyway)")
-
-    def __deepcopy__(self, memo: object) -> NoReturn:
-        self.__copy__()
-
-    def __reduce_ex__(self, version: object) -> NoReturn:
-        raise TypeError("a caesura guest cannot be pickled: it runs in this process; load one where it is needed")
 
     async def __aenter__(self) -> Guest:
         return self

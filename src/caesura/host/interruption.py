@@ -20,6 +20,7 @@ from wasmtime import _ffi as ffi
 
 from caesura.errors import UsageError
 from caesura.host import native
+from caesura.host.uncopied import Uncopied
 
 # Wasmtime's message for a call that was interrupted; `Instance.fail` knows why from the call itself.
 _MESSAGE: Final = b"interrupted"
@@ -33,12 +34,16 @@ _set_callback: Final = native.function(
 )
 
 
-class Interruptions:
+class Interruptions(Uncopied):
     """Stops what a guest computes, from any thread; one for each guest.
 
     Given to `load`, it stops what runs before there is a guest as well: a start function, `_initialize`, `malloc`. A
     guest that was interrupted before it began does not begin.
     """
+
+    WHAT = "a caesura.Interruptions object"
+    INSTEAD_OF_COPY = "it serves one guest; make one for each"
+    INSTEAD_OF_PICKLE = "it interrupts a guest of this process"
 
     __slots__ = ("_engine", "count")
 

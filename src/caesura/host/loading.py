@@ -21,6 +21,7 @@ from caesura.host.obtaining import link
 from caesura.host.program import CompiledModule, LinkedProgram
 from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.sources import Source
+from caesura.host.uncopied import Uncopied
 from caesura.host.wasi import Wasi
 from caesura.options import Options
 
@@ -146,8 +147,12 @@ async def compile(  # noqa: A001 - users write `caesura.compile`
     return Program(compiled, linked, imports or {}, connections)
 
 
-class Program:
+class Program(Uncopied):
     """A compiled module from which any number of guests are made, in any thread. Made by `compile`."""
+
+    WHAT = "a compiled caesura program"
+    INSTEAD_OF_COPY = "any number of guests and threads share it"
+    INSTEAD_OF_PICKLE = "it belongs to this process; compile the module where it is needed, which the cache makes quick"
 
     def __init__(
         self, compiled: CompiledModule, linked: LinkedProgram, imports: Imports, connections: Connections

@@ -17,6 +17,7 @@ from typing import Any, Final, overload
 from caesura.argument_kinds import check_kind
 from caesura.errors import UsageError
 from caesura.host import native
+from caesura.host.uncopied import Uncopied
 
 PAGE_SIZE: Final = 65536
 
@@ -30,12 +31,15 @@ _NO_STRUCTURE: Final = (struct.error, TypeError, ValueError, OverflowError)
 _STRING_CHUNK: Final = 256
 
 
-class GuestMemory:
+class GuestMemory(Uncopied):
     """A memory of a guest. Addresses and sizes are bytes.
 
     What lies beyond its end is a UsageError, and so are arguments of the wrong kind, and bytes of the guest's that are
     no text where text was asked for. `item` is what wasmtime-py has for it.
     """
+
+    WHAT = "the memory of a caesura guest"
+    INSTEAD_OF_COPY = INSTEAD_OF_PICKLE = "`read` copies bytes out of it"
 
     def __init__(self, context: int, memory: native.Memory, check: Callable[[], None]) -> None:
         cell = native.MemoryCell(context, memory)
@@ -145,8 +149,11 @@ def _wrong_structure(layout: object, error: Exception) -> UsageError:
     return UsageError(f"the structure {reprlib.repr(layout)}: {error}")
 
 
-class MemoryView:
+class MemoryView(Uncopied):
     """A window into a guest's memory: indexing and slices read and write the guest's bytes."""
+
+    WHAT = "a window into the memory of a caesura guest"
+    INSTEAD_OF_COPY = INSTEAD_OF_PICKLE = "`bytes(view)` copies what it shows"
 
     def __init__(self, memory: GuestMemory, address: int, size: int) -> None:
         self._memory = memory

@@ -24,6 +24,7 @@ from wasmtime import _ffi as ffi
 from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.errors import GuestTrap
+from caesura.host.uncopied import Uncopied
 from caesura.wasm import types as t
 
 # The guests that hold objects, by number. Objects belong to their guest and not to the module, so that a guest and an
@@ -50,11 +51,15 @@ def _release(number: int | None) -> None:
 _finalizer: Final = native.FINALIZER(_release)
 
 
-class FunctionReference:
+class FunctionReference(Uncopied):
     """A function of a guest, as a value: what a funcref is in Python. It can be given back to the same guest only.
 
-    References to one function are equal. It is not called from Python: exports are, by their names.
+    References to one function are equal, and a copy is the reference itself. It is not called from Python: exports are,
+    by their names.
     """
+
+    WHAT = "a function of a caesura guest"
+    INSTEAD_OF_PICKLE = "the guest runs in this process"
 
     __slots__ = ("_handle", "_holder")
 
@@ -69,6 +74,9 @@ class FunctionReference:
 
     def __hash__(self) -> int:
         return hash(self._handle)
+
+    def __copy__(self) -> FunctionReference:
+        return self
 
     def handle_for(self, holder: References, what: str) -> bytes:
         """Return Wasmtime's structure; not for users. Raises UsageError for another guest."""

@@ -33,6 +33,7 @@ from caesura.host.imports import COROUTINE_FUNCTION, kind_of
 from caesura.host.instance import Instance
 from caesura.host.polling import SUCCESS, Poll
 from caesura.host.stdin import Source, input_from, standard_input
+from caesura.host.uncopied import Uncopied
 from caesura.host.wasi_buffers import Buffer, WasiMemory, total_size
 
 _STANDARD_INPUT: Final = 0
@@ -45,7 +46,7 @@ _PRECISION: Final = 1
 Folder = str | os.PathLike[str]
 
 
-class Wasi:
+class Wasi(Uncopied):
     """What a WASI program sees of the world: by default nothing but the standard streams. One for each guest.
 
     `arguments` begin with the program's name. `directories` maps the guest's paths to the host's;
@@ -58,6 +59,10 @@ class Wasi:
     Raises UsageError for what is of the wrong kind or no C program could get, and when it is used, for folders that
     cannot be opened.
     """
+
+    WHAT = "a caesura.Wasi object"
+    INSTEAD_OF_COPY = "it serves one guest; make one for each"
+    INSTEAD_OF_PICKLE = "it stands for streams of this process"
 
     def __init__(
         self,
