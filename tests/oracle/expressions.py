@@ -5,11 +5,12 @@ from __future__ import annotations
 from tests.oracle.encoder import signed
 from tests.oracle.instructions import BR_IF, DROP, END, GLOBAL_GET, GLOBAL_SET, LOCAL_GET, LOCAL_SET, LOCAL_TEE, SELECT
 from tests.oracle.operators import LOADS, STORES, Operator
-from tests.oracle.pieces import Label, Pieces
-from tests.oracle.world import I31REF, I32, I64
+from tests.oracle.pieces import Label
+from tests.oracle.structures import Structures
+from tests.oracle.world import I32, I64
 
 
-class Expressions(Pieces):
+class Expressions(Structures):
     """Adds expressions."""
 
     def value(self, valtype: int, depth: int) -> None:
@@ -49,23 +50,14 @@ class Expressions(Pieces):
             self.construct((), (valtype,), depth - 1)
         elif kind == 21:
             self.branch_carrying(valtype, depth)
-        elif kind == 22 and valtype == I32 and self.reference_branches and self.decisions.below(2):
+        elif kind == 22 and valtype == I32 and self.plan.references and self.decisions.below(2):
             self.cast(depth)
+        elif kind == 23 and self.plan.references and self.decisions.below(2):
+            self.through_reference(valtype, depth)
         elif kind == 22 and self.plan.trapping[valtype] and self.decisions.chance(60):
             self.operate(self.decisions.choose(self.plan.trapping[valtype]), depth)
         else:
             self.call_for(valtype, depth)
-
-    def cast(self, depth: int) -> None:
-        """An i32 through a reference: `br_on_cast` out of a block whose code comes before it."""
-        self.code += b"\x02\x6c"  # block (result i31ref)
-        self.labels.append(Label((I31REF,), private=True))
-        self.construct((), (), depth - 1)
-        self.value(I32, depth - 1)
-        self.code += b"\xfb\x1c\xfb\x18\x03\x00\x6e\x6c\x1a"  # ref.i31; br_on_cast 0 anyref i31ref; drop
-        self.value(I32, depth - 1)
-        self.code += b"\xfb\x1c\x0b\xfb\x1d"  # ref.i31; end; i31.get_s
-        self.labels.pop()
 
     def operate(self, operator: Operator, depth: int) -> None:
         """An operator with its operands."""

@@ -15,6 +15,7 @@ from tests.oracle.decisions import Decisions
 from tests.oracle.encoder import function_type, limits, name, section, signed, unsigned, vector
 from tests.oracle.operators import EXACT, ROUNDING, STORES, TRAPPING, by_result
 from tests.oracle.plan import FunctionPlan, ModulePlan, Types
+from tests.oracle.structures import STRUCTURE_TYPES
 from tests.oracle.world import (
     ALL_TYPES,
     ENTRY_TYPES,
@@ -63,7 +64,7 @@ class Features(NamedTuple):
     memory64: bool = True
     multiple_memories: bool = True
     references: bool = True
-    """Whether the engine knows typed references and casts; they appear where they need not be saved."""
+    """Whether the engine knows typed references, structs, arrays and casts."""
     wide_arithmetic: bool = True
     tail_calls: bool = True
     options: bool = True
@@ -97,7 +98,8 @@ def generate(data: bytes, features: Features) -> Guest:
     plan.exceptions = features.exceptions and decisions.below(2) == 1
     plan.legacy_exceptions = features.legacy_exceptions
     plan.throwing = plan.exceptions or plan.legacy_exceptions
-    plan.references = features.references and not add
+    plan.references = features.references
+    plan.first_function_type = len(STRUCTURE_TYPES) if plan.references else 0
     plan.wide_arithmetic = features.wide_arithmetic
     plan.tail_calls = features.tail_calls and decisions.below(2) == 1
     plan.operators = _ALL_OPERATORS if features.canonical_nans else _EXACT_OPERATORS
@@ -261,7 +263,8 @@ def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> byte
     )
     element_count = sum(function is not None for function in plan.slots)
     parts = [b"\0asm\1\0\0\0"]
-    parts.append(section(1, vector(function_type(p, r) for p, r in plan.types)))
+    structures = STRUCTURE_TYPES if plan.references else ()
+    parts.append(section(1, vector([*structures, *[function_type(p, r) for p, r in plan.types]])))
     parts.append(section(2, vector(imports)))
     parts.append(section(3, vector(unsigned(t) for t in (*function_types, dump_type))))
     if plan.own_table:

@@ -37,3 +37,4 @@ CALL_REF: Final = 0x14
 REF_FUNC: Final = 0xD2
 NOP: Final = 0x01
 BR_ON_NULL: Final = 0xD5
+BR_ON_NON_NULL: Final = 0xD6

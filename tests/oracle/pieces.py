@@ -58,8 +58,8 @@ class Pieces(ABC):
         self.budget = function.budget
         self.loop_depth = 0
         self.quiet = 0 if function.may_suspend else 1
-        # Not supported yet where a function may suspend.
-        self.reference_branches = plan.references and not function.may_suspend
+        self.keeping = -1
+        """The local that keeps a struct, or -1."""
         self.called: set[int] = set()
         self.calls_indirectly = False
 

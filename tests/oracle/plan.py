@@ -61,6 +61,8 @@ class ModulePlan:
 
     def __init__(self) -> None:
         self.types: dict[tuple[Types, Types], int] = {}
+        self.first_function_type = 0
+        """How many types of structs and arrays stand before these."""
         self.functions: list[FunctionPlan] = []
         self.suspending_mask = (1 << len(IMPORTS)) - 1
         self.indirect_may_suspend = True
@@ -83,11 +85,9 @@ class ModulePlan:
     def type_index(self, params: Types, results: Types) -> int:
         """The index of a function type, new if need be."""
         key = (params, results)
-        index = self.types.get(key)
-        if index is None:
-            index = len(self.types)
-            self.types[key] = index
-        return index
+        if key not in self.types:
+            self.types[key] = self.first_function_type + len(self.types)
+        return self.types[key]
 
     def set_slots(self, slots: list[FunctionPlan | None]) -> None:
         """Fill the table; neighbours of one type become one callee."""

@@ -168,15 +168,15 @@ class Sequences(Expressions):
         self.op(GLOBAL_SET, self.decisions.choose(self.plan.globals_by_type[valtype]))
 
     def rarity(self, stack: list[int], depth: int, dead: bool) -> None:
-        """`nop`, an operator with two results, `br_on_null`, bulk memory."""
-        kind = self.decisions.below(6)
+        """`nop`, an operator with two results, `br_on_null`, a struct, bulk memory."""
+        kind = self.decisions.below(8)
         if kind == 1:
             self.code.append(NOP)
         elif kind == 2 and self.plan.wide_arithmetic:
             self.want(stack, (I64, I64, I64, I64), depth, dead)
             self.code += b"\xfc\x13"  # i64.add128
             stack.extend((I64, I64))
-        elif kind == 3 and self.reference_branches:
+        elif kind == 3 and self.plan.references:
             target = self.branch_target()
             types = self.labels[target].types
             self.want(stack, types, depth, dead)
@@ -184,6 +184,8 @@ class Sequences(Expressions):
             self.op(BR_ON_NULL, self.depth_of(target))
             self.code.append(DROP)
             stack.extend(types)
+        elif kind > 5 and self.plan.references:
+            self.change_reference(depth)
         else:
             self.bulk(depth)
 

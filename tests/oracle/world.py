@@ -15,6 +15,8 @@ F32: Final = 0x7D
 F64: Final = 0x7C
 V128: Final = 0x7B
 I31REF: Final = 0x6C
+STRUCTREF: Final = 0x6B
+ANYREF: Final = 0x6E
 
 TYPE_NAMES: Final = {I32: "i32", I64: "i64", F32: "f32", F64: "f64", V128: "v128"}
 ALL_TYPES: Final = (I32, I64, F32, F64, V128)
