@@ -105,6 +105,11 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
     tell,
     give,
 
+    /** Know nothing more of a call, which has ended: what it was called with may go. @param {Call} call */
+    forget(call) {
+      if (owner == call) owner = undefined;
+    },
+
     /** Return where the guest has left its shadow stack pointer in the block; 0: it has not. */
     stackPointer: () => (thunks ? Number(block()[AT_STACK_POINTER / width]) : 0),
 

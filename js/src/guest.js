@@ -153,6 +153,7 @@ export function makeGuest(description, options) {
   const finish = (call, idle) => {
     for (const part of partsOf(call)) part.guest.finish(part, idle);
     if (calls.delete(call)) stacks.finish(call, idle);
+    area?.forget(call);
   };
 
   /** All parts of a call, this guest's first. @param {Call} call */
@@ -344,6 +345,7 @@ export function makeGuest(description, options) {
           // Binaryen's modules write first, and trap here.
           if (!fits) throw all[0].guest.recover(all[0]);
           exports.asyncify_stop_unwind();
+          area.keep(call); // what belongs to references in frames has been added
         }
       }
       if (!call.whole && (call.state == REWINDS || (call.state && !all.some(({ size }) => size)))) throw recover(call, lost(call));

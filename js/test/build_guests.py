@@ -40,6 +40,7 @@ ONLY: Final = {
     "start": ("thunks",),
     "tail": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify knows no tail calls
     "across_a": ("bare", "plain", "thunks", "linked"),
+    "references": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify cannot save references
     "walk": ("plain", "linked"),
     "walk_first": ("plain", "linked"),
     "across_b": ("bare", "plain", "thunks", "linked"),

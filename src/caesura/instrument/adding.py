@@ -140,6 +140,7 @@ def add_exports(
             facts.shadow_stack,
             added.edits,
             adds_memory=adds_memory,
+            has_runs=helpers.references.has_runs(),
         )
     if abi.thunks is not None:
         abi.thunks.keep_references()

@@ -1,0 +1,87 @@
+/** Objects that suspended calls hold: the right ones come back, and none is held when no call is suspended any more. */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
+import { sleep, waysToRun } from "./support/guests.mjs";
+
+setFlagsFromString("--expose-gc");
+const gc = runInNewContext("gc");
+
+/** Objects that say whether they are alive. */
+class Things {
+  #all = new Set();
+
+  make(name) {
+    const thing = { name };
+    this.#all.add(new WeakRef(thing));
+    return thing;
+  }
+
+  async alive() {
+    for (let round = 0; round < 20; round++) {
+      await sleep(1);
+      gc();
+      for (const one of this.#all) if (!one.deref()) this.#all.delete(one);
+      if (!this.#all.size) break;
+    }
+    return this.#all.size;
+  }
+}
+
+for (const { way, module, api } of waysToRun("references")) {
+  const start = (things, wait) => {
+    const env = {
+      exchange: new api.Suspending(async (kept) => {
+        await wait();
+        return things.make(`for ${kept?.name}`);
+      }),
+      ask: new api.Suspending(async (number) => {
+        await wait();
+        return number;
+      }),
+      check(kept, got) {
+        assert.equal(got.name, `for ${kept?.name}`);
+        return 100;
+      },
+    };
+    return new api.Instance(module, { env }).exports;
+  };
+
+  describe(`references: ${way}`, () => {
+    it("are those of their call, however many are suspended", async () => {
+      const things = new Things();
+      const exports = start(things, () => sleep(Math.random() * 4));
+      const hold = api.promising(exports.hold);
+      const one = async (number) => {
+        const kept = number % 5 ? things.make(`call ${number}`) : null;
+        const depth = number % 7;
+        const [got, sum] = await hold(depth, kept);
+        assert.equal(got.name, `for ${kept?.name}`);
+        assert.equal(sum, depth * 100 + 4 * (depth + 1));
+      };
+      await Promise.all(Array.from({ length: 60 }, (_, number) => one(number)));
+      assert.equal(await things.alive(), 0);
+    });
+
+    it("are let go when a call is aborted or fails", { skip: way.startsWith("native") && "it takes no signal" }, async () => {
+      const things = new Things();
+      let fails = false;
+      const exports = start(things, async () => {
+        await sleep(1);
+        if (fails) throw new Error("enough");
+      });
+      for (let number = 0; number < 20; number++) {
+        const controller = new AbortController();
+        const done = api.promising(exports.hold, { signal: controller.signal })(5, things.make(`call ${number}`));
+        if (number % 2) setTimeout(() => controller.abort(new Error("enough")), number);
+        else setTimeout(() => (fails = true), number);
+        await assert.rejects(done, /enough/);
+        fails = false;
+      }
+      assert.equal(await things.alive(), 0);
+    });
+  });
+}
