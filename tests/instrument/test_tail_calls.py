@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import wasmtime
@@ -568,3 +569,74 @@ def test_many_functions_that_can_be_entered() -> None:
     guest = PlainGuest(binary, {("env", "ask"): lambda value: value}, suspend_at=always)
     for number in (0, 1, 999, 1_000, 1_001, 1_999, 2_000, count - 1):
         assert guest.call("f", number) == 100_000 + number
+
+
+LINKED = (
+    """
+      (module
+        (import "env" "ask" (func $ask (param i32) (result i32)))
+        (memory (export "memory") 1)
+        (table (export "table") 4 funcref) (elem (i32.const 0) func $own $leave)
+        (type $t (func (param i32) (result i32)))
+        (func $own (type $t) (i32.add (i32.const 10) (call $ask (local.get 0))))
+        (func $leave (export "leave") (type $t)
+          (if (i32.and (local.get 0) (i32.const 1)) (then (return_call $own (local.get 0))))
+          (return_call $ask (i32.add (local.get 0) (i32.const 1)))))
+    """,
+    """
+      (module
+        (import "main" "leave" (func $theirs (param i32) (result i32)))
+        (import "main" "memory" (memory 1))
+        (import "main" "table" (table $table 4 funcref))
+        (type $t (func (param i32) (result i32)))
+        (elem (table $table) (i32.const 2) func $mine)
+        (func $mine (type $t) (i32.mul (i32.const 3) (call $theirs (local.get 0))))
+        (func $through (type $t) (return_call_indirect $table (type $t) (i32.const 6) (local.get 0)))
+        (func (export "f") (type $t) (i32.sub (call $mine (local.get 0)) (i32.const 1)))
+        (func (export "g") (type $t) (return_call $theirs (i32.add (local.get 0) (i32.const 2))))
+        (func (export "table") (type $t) (i32.add (call $through (local.get 0)) (i32.const 1))))
+    """,
+)
+
+
+def test_modules_that_share_a_state() -> None:
+    """One leaves by a tail call of an import that is a function of the other, which leaves by one as well.
+
+    Through a table that both share only their own functions can be resumed: identities are each module's own.
+    """
+    store = wasmtime.Store(engine())
+    state: list[int] = []
+
+    def ask(value: int) -> int:
+        if state and state[-1] == 1:
+            main["asyncify_stop_rewind"](store)
+            state.append(0)
+            return value * 2
+        main["asyncify_start_unwind"](store, 4096)
+        state.append(1)
+        return 0
+
+    number = wasmtime.ValType.i32()
+    options = (caesura.Options(export_globals=True), caesura.Options(import_globals=True))
+    modules = [wasmtime.Module(engine(), instrument(assemble(LINKED[place]), options[place])) for place in (0, 1)]
+    imported = wasmtime.Func(store, wasmtime.FuncType([number], [number]), ask)
+    main: dict[str, Any] = dict(wasmtime.Instance(store, modules[0], [imported]).exports(store))
+    shared = {"__asyncify_state": "env", "__asyncify_data": "env", "leave": "main", "memory": "main", "table": "main"}
+    assert {item.name for item in modules[1].imports} == set(shared)
+    externs = [main[item.name] for item in modules[1].imports]
+    side: dict[str, Any] = dict(wasmtime.Instance(store, modules[1], externs).exports(store))
+
+    def suspended_and_resumed(name: str, value: int) -> object:
+        main["memory"].write(store, (4104).to_bytes(4, "little") + (4200).to_bytes(4, "little"), 4096)
+        side[name](store, value)
+        main["asyncify_stop_unwind"](store)
+        main["asyncify_start_rewind"](store, 4096)
+        return side[name](store, -9)
+
+    assert suspended_and_resumed("f", 4) == 3 * (2 * 5) - 1
+    assert suspended_and_resumed("f", 5) == 3 * (10 + 2 * 5) - 1
+    assert suspended_and_resumed("g", 4) == 2 * 7
+    # Entry 2 is the module's own, which calls the other's: 6 is even.
+    assert suspended_and_resumed("table", 2) == 3 * (2 * 7) + 1
+    with pytest.raises(wasmtime.Trap, match="asyncify_suspended_in_foreign_tail_call"):
+        suspended_and_resumed("table", 0)
