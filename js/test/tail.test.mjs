@@ -62,4 +62,24 @@ for (const { way, module, api } of waysToRun("tail")) {
   });
 }
 
+const withReferences = waysToRun("tail_references");
+for (const { way, module, api } of withReferences) {
+  it(`tail calls of references, which pass references on, take no stack: ${way}`, async () => {
+    const depths = new Set();
+    const ask = new api.Suspending(async (value) => {
+      depths.add(depth());
+      return value & 15;
+    });
+    const pass = new api.Suspending((value) => sleep(0, value));
+    const { ring } = new api.Instance(module, { env: { ask, pass } }).exports;
+    let expected = 0;
+    for (let value = 3000; value <= 300_000; value += 3000) if (value % 2 == 0) expected += value & 15;
+    const kept = { kept: true };
+    assert.deepEqual(await api.promising(ring)(300_000, kept), [kept, expected]);
+    assert.ok(Math.max(...depths) <= 6, `${[...depths]} frames of WebAssembly`);
+  });
+}
+
+it("tail calls of references", { skip: withReferences.length == 0 && "this engine has no typed references" }, () => {});
+
 it("is run by the ponyfill here", () => assert.ok(waysToRun("tail").some(({ api }) => api === ponyfill)));

@@ -1,0 +1,26 @@
+;; Functions that leave by tail calls of references, and pass references on; needs an engine with typed references.
+(module
+  (import "env" "ask" (func $ask (param i32) (result i32)))
+  (import "env" "pass" (func $pass (param externref) (result externref)))
+  (type $step (func (param i32 i32 externref (ref null func)) (result externref i32)))
+  (memory (export "memory") 16)
+  (elem declare func $there $back)
+  (global $heap (mut i32) (i32.const 65536))
+  (func (export "malloc") (param i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (local.get 0))))
+  (func $there (type $step)
+    (if (i32.eqz (local.get 0)) (then (return (local.get 2) (local.get 1))))
+    (if (i32.eqz (i32.rem_u (local.get 0) (i32.const 3000)))
+      (then (local.set 1 (i32.add (local.get 1) (call $ask (local.get 0))))))
+    (return_call_ref $step
+      (i32.sub (local.get 0) (i32.const 1)) (local.get 1) (local.get 2) (local.get 3)
+      (ref.cast (ref $step) (local.get 3))))
+  (func $back (type $step)
+    (if (i32.eqz (i32.rem_u (local.get 0) (i32.const 3001)))
+      (then (local.set 2 (call $pass (local.get 2)))))
+    (if (i32.eqz (local.get 0)) (then (return (local.get 2) (local.get 1))))
+    (return_call_ref $step
+      (i32.sub (local.get 0) (i32.const 1)) (local.get 1) (local.get 2) (local.get 3) (ref.func $there)))
+  (func (export "ring") (param i32 externref) (result externref i32)
+    (call $there (local.get 0) (i32.const 0) (local.get 1) (ref.func $back))))
