@@ -623,7 +623,7 @@ def test_modules_that_share_a_state() -> None:
     main: dict[str, Any] = dict(wasmtime.Instance(store, modules[0], [imported]).exports(store))
     shared = {"__asyncify_state": "env", "__asyncify_data": "env", "leave": "main", "memory": "main", "table": "main"}
     assert {item.name for item in modules[1].imports} == set(shared)
-    externs = [main[item.name] for item in modules[1].imports]
+    externs = [main[item.name or ""] for item in modules[1].imports]
     side: dict[str, Any] = dict(wasmtime.Instance(store, modules[1], externs).exports(store))
 
     def suspended_and_resumed(name: str, value: int) -> object:
