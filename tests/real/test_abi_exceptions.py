@@ -198,3 +198,19 @@ def test_a_suspension_below_a_foreign_handler_traps_before_anything_unwinds(tmp_
         "suspended": True,
         "result": 3,
     }
+
+
+@pytest.mark.parametrize("level", ["-O2", "-Oz"])
+def test_new_form_from_cpp(tmp_path: Path, level: str) -> None:
+    """The same program from the compiler's new form: every destructor and every handler can be suspended."""
+    original, instrumented = tmp_path / "throwing.wasm", tmp_path / "instrumented.wasm"
+    binary = cpp_guest("throwing", level, old_form=False)
+    original.write_bytes(binary)
+    instrumented.write_bytes(instrument(binary))
+    calls = json.dumps([("run", n) for n in range(16)] + [("pass", n) for n in range(8)])
+    wanted = run_driver("plain.mjs", original, "0", calls, node=newer_node())
+    assert "failure 0 by 6" in wanted["results"] and "an exception" in wanted["results"]
+    for step in (1, 2, 3):
+        got = run_driver("plain.mjs", instrumented, str(step), calls, node=newer_node())
+        assert (got["refused"], got["suspensions"]) == (0, len(wanted["log"]) // step)
+        assert {**got, "suspensions": 0} == wanted

@@ -51,7 +51,7 @@ def build(source: Path, target: Path, options: caesura.Options) -> None:
 
 
 def main() -> None:
-    """Build what the arguments name: `plain`, `thunks`."""
+    """Build what the arguments name: `plain`, `thunks`, `translated` (thunks, with new-form exceptions)."""
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test files run side by side
@@ -61,10 +61,13 @@ def main() -> None:
 def build_all(kinds: list[str]) -> None:
     """Build the main module and its extensions in each of these ways."""
     for kind in kinds:
-        thunks = kind == "thunks"
-        main_module = caesura.Options(imports=IMPORTS, thunks=thunks, export_globals=True)
+        thunks = kind != "plain"
+        translated = kind == "translated"
+        main_module = caesura.Options(
+            imports=IMPORTS, thunks=thunks, export_globals=True, translate_to_exnref=translated
+        )
         build(SOURCE, BUILD / f"php_8_3.{kind}.wasm", main_module)
-        side_module = caesura.Options(thunks=thunks, import_globals=True)
+        side_module = caesura.Options(thunks=thunks, import_globals=True, translate_to_exnref=translated)
         for name in EXTENSIONS:
             build(PACKAGE / "extensions" / name / f"{name}.so", BUILD / f"{name}.{kind}.so", side_module)
 

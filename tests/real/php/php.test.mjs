@@ -2,7 +2,7 @@
  * PHP 8.3 as npm ships it for engines with JSPI, with its own glue untouched.
  *
  * Where the engine has JSPI it runs as it is; else `build.py` has instrumented it, and the ponyfill drives it. Run by
- * `node --test`; CAESURA_PHP_BUILD chooses `plain`, `thunks` or `native`.
+ * `node --test`; CAESURA_PHP_BUILD chooses `plain`, `thunks`, `native` or `translated` (new-form exceptions).
  */
 
 import assert from "node:assert/strict";

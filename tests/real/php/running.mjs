@@ -1,8 +1,8 @@
 /**
  * Loads PHP 8.3 as npm ships it, in one of its builds, and gives it something to wait for.
  *
- * `native` is the build for engines with JSPI as it is, `thunks` and `plain` are the same build as `build.py` has
- * instrumented it, driven by the ponyfill, and `packaged` is npm's own build with Asyncify. The glue is npm's in all cases.
+ * `native` is the build for engines with JSPI as it is, `thunks`, `plain` and `translated` are the same build as `build.py`
+ * has instrumented it, driven by the ponyfill, and `packaged` is npm's own build with Asyncify. The glue is npm's in all cases.
  */
 
 import { execFileSync } from "node:child_process";
@@ -62,7 +62,7 @@ export function instrument(build) {
 export async function load(build, names = []) {
   let wasmBinary;
   let extensions = names;
-  if (build == "thunks" || build == "plain") {
+  if (build != "native" && build != "packaged") {
     wasmBinary = readFileSync(new URL(`build/php/php_8_3.${build}.wasm`, repository));
     install(); // before anything looks for JSPI
     extensions = names.map((name) => ({
