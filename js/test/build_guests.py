@@ -38,7 +38,7 @@ ONLY: Final = {
     "unclear": ("plain", "thunks"),
     "values": ("bare", "plain", "thunks"),  # Binaryen has no value for some of these types
     "start": ("thunks",),
-    "tail_references": ("bare", "thunks"),
+    "tail_references": ("bare", "plain", "thunks"),
     "tail": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify knows no tail calls
     "across_a": ("bare", "plain", "thunks", "linked"),
     "references": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify cannot save references
