@@ -64,6 +64,9 @@ REAL: Final = {
 }
 REAL_BUILDS: Final = ("bare", "plain", "thunks")
 
+# A guest of the other tests, in the same builds.
+CATCHING: Final = REPOSITORY / "tests" / "guests" / "wat" / "catching.wat"
+
 # What the guests use. (With all features on, wasm-opt writes what only the newest engines read.)
 FEATURES: Final = ("--enable-multivalue", "--enable-bulk-memory", "--enable-mutable-globals", "--enable-memory64")
 
@@ -123,6 +126,7 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test files run side by side
         guests = {source: (source.stem, ONLY.get(source.stem, BUILDS)) for source in (HERE / "guests").glob("*.wat")}
         guests |= {source: (name, REAL_BUILDS) for source, name in REAL.items() if source.is_file()}
+        guests[CATCHING] = (CATCHING.stem, REAL_BUILDS)
         for source, (name, kinds) in guests.items():
             newest = max(tools, source.stat().st_mtime)
             for kind in kinds:

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { SuspendError } from "../src/index.js";
-import { sleep, waysToRun } from "./support/guests.mjs";
+import { bytes, sleep, waysToRun } from "./support/guests.mjs";
 
 const never = () => assert.fail("this import is not called");
 
@@ -237,6 +237,50 @@ for (const { way, module, api } of waysToRun("catch")) {
       const { exports } = new api.Instance(module, { env: { ask: new Suspending(ask) } });
       assert.equal(await promising(exports.run)(0), 5);
       assert.equal(await promising(exports.run)(1), 1005);
+    });
+  });
+}
+
+for (const { way, module, api } of waysToRun("catching")) {
+  const { Suspending, promising } = api;
+  const handling = ["clean", "cleaned", "rethrown", "all_rethrown", "nested", "all_nested"];
+  const others = ["caught", "all", "delegated", "several", "looped"];
+  describe(`standard, handlers in their old form: ${way}`, () => {
+    const bare = new WebAssembly.Module(bytes("catching", "bare"));
+    const start = (instantiate, wrap) => {
+      const log = [];
+      const ask = (value) => (log.push(value), (value * 31 + 7) & 0xffff);
+      const fail = (value) => {
+        throw new Error(`no ${value}`);
+      };
+      const env = { ask: wrap(ask), tell: wrap((value) => log.push(-value)), fail };
+      return { exports: instantiate({ env }).exports, log };
+    };
+    // What it returns, or what comes out of it.
+    const tell = (error) => (error instanceof WebAssembly.Exception ? "an exception" : error.message);
+
+    it("suspends anywhere in them", async () => {
+      const original = start(
+        (imports) => new WebAssembly.Instance(bare, imports),
+        (f) => f,
+      );
+      const guest = start(
+        (imports) => new api.Instance(module, imports, { region: [32768, 65536] }),
+        (f) => new Suspending(async (value) => f(value)),
+      );
+      for (const name of [...handling, ...others]) {
+        for (let what = 0; what < 8; what++) {
+          if (what == 6 && handling.includes(name)) continue; // it throws an exception of JavaScript on
+          let wanted;
+          try {
+            wanted = original.exports[name](what);
+          } catch (error) {
+            wanted = tell(error);
+          }
+          assert.equal(await promising(guest.exports[name])(what).catch(tell), wanted, `${name}(${what})`);
+        }
+      }
+      assert.deepEqual(guest.log, original.log);
     });
   });
 }

@@ -138,6 +138,21 @@ def test_old_form_is_caught(tmp_path: Path) -> None:
     assert by_call["all_nested", 6] == asked[40]
 
 
+@pytest.mark.parametrize("plan", [never, always, every(3)], ids=["never", "always", "every 3rd"])
+def test_handlers_of_try_table(tmp_path: Path, plan: SuspendAt) -> None:
+    """The same guest in the new form, in Wasmtime: what throws nothing out of it, and nothing of the host's."""
+    original = tmp_path / "catching.wasm"
+    original.write_bytes(text_guest("catching"))
+    calls = [call for call in CATCHING if call[1] != 6 and call[0] != "looped"] + [("looped", 5)]
+    wanted = run_driver("plain.mjs", original, "0", json.dumps(calls))["results"]
+    staying = [place for place in range(len(calls)) if wanted[place] != "an exception"]
+    assert len(staying) > 50
+    binary = instrument(text_guest("catching"), caesura.Options(translate_to_exnref=True))
+    guest = PlainGuest(binary, {**host(), ("env", "fail"): lambda value: None}, suspend_at=plan)
+    assert [guest.call(*calls[place]) for place in staying] == [wanted[place] for place in staying]
+    assert guest.suspensions == sum(plan(call) for call in guest.log)
+
+
 @pytest.mark.parametrize("level", ["-O2", "-Oz"])
 def test_old_form_from_cpp(tmp_path: Path, level: str) -> None:
     """Destructors and handlers that suspend, exceptions that go on, and one of JavaScript that passes through them."""
