@@ -65,7 +65,7 @@ def translate_to_exnref(module: Module) -> Translated:
         for number in range(len(module.body_starts)):
             if has_old_form(module, OwnFunction(number)):
                 with_old_form.append(OwnFunction(number))
-    except (MalformedModule, IndexError):
+    except (MalformedModule, IndexError, KeyError):
         return unchanged(module)
     if not with_old_form:
         return unchanged(module)
@@ -86,7 +86,7 @@ def _translate(module: Module, own: OwnFunction, types: AddedTypes) -> Translati
         raise MalformedModule(error.reason, error.offset, function) from None
     except UnsupportedModule as error:
         raise UnsupportedModule(error.reason, error.offset, function, error.kind) from None
-    except IndexError:
+    except (IndexError, KeyError):
         raise MalformedModule("this is not valid code", module.body_starts[own], function) from None
     return translation
 
