@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.oracle.encoder import signed, unsigned
+from tests.oracle.encoder import signed, unsigned, value_type
 from tests.oracle.instructions import (
     BLOCK,
     BR,
@@ -37,7 +37,7 @@ from tests.oracle.instructions import (
 )
 from tests.oracle.pieces import Label
 from tests.oracle.plan import Types
-from tests.oracle.world import ALL_TYPES, I32
+from tests.oracle.world import I32, is_reference
 from tests.oracle.wrappers import Wrappers
 
 MAXIMUM_LOOP_DEPTH: Final = 3
@@ -50,7 +50,7 @@ class BodyGenerator(Wrappers):
         """The encoded body: locals and code."""
         decisions = self.decisions
         for _ in range(decisions.below(7)):
-            self.add_local(decisions.choose(ALL_TYPES), assignable=True)
+            self.add_local(decisions.choose(self.plan.value_types), assignable=True)
         if self.function.burns_fuel:
             self.burn_fuel()
         if self.function.interpreter:
@@ -64,8 +64,8 @@ class BodyGenerator(Wrappers):
         self.tail_call_at_end()
         self.code.append(END)
         params = len(self.function.params)
-        groups = b"".join(b"\x01" + bytes((t,)) for t in self.local_types[params:])
-        body = unsigned(len(self.local_types) - params) + groups + bytes(self.code)
+        groups = b"".join(b"\x01" + value_type(t) for t in self.local_types[params:])
+        body = unsigned(len(self.local_types) - params) + groups + bytes(self.prologue + self.code)
         return unsigned(len(body)) + body
 
     def tail_call_at_end(self) -> None:
@@ -271,7 +271,7 @@ class BodyGenerator(Wrappers):
 
     def watched(self) -> int:
         """A local that a try body writes between calls and its handlers show."""
-        return self.local_of(self.decisions.choose(ALL_TYPES))
+        return self.local_of(self.decisions.choose(self.plan.value_types))
 
     def watched_body(self, local: int, depth: int) -> None:
         """At the head of a try body, write a local, call, and write it again or leave the body."""
@@ -292,7 +292,11 @@ class BodyGenerator(Wrappers):
         """At the head of a handler, show a local that may be live for the handler's sake only."""
         if self.decisions.below(4):
             self.op(LOCAL_GET, local)
-            self.op(GLOBAL_SET, self.decisions.choose(self.plan.globals_by_type[self.local_types[local]]))
+            valtype = self.local_types[local]
+            if is_reference(valtype):
+                self.show(valtype)
+            else:
+                self.op(GLOBAL_SET, self.decisions.choose(self.plan.globals_by_type[valtype]))
 
     def legacy_try(self, params: Types, results: Types, depth: int) -> None:
         """An old-form `try`: clauses, one in four without calls that may suspend, or a `delegate`."""

@@ -49,9 +49,21 @@ def section(number: int, payload: bytes) -> bytes:
     return bytes((number,)) + unsigned(len(payload)) + payload
 
 
+def value_type(valtype: int) -> bytes:
+    """A value type: its byte, or, for larger numbers, a reference to what the low byte says, null or not."""
+    if valtype < 0x100:
+        return bytes((valtype,))
+    return (b"\x63" if valtype >= 0x300 else b"\x64") + bytes((valtype & 0xFF,))
+
+
+def value_types(types: tuple[int, ...]) -> bytes:
+    """A vector of value types."""
+    return vector(value_type(one) for one in types)
+
+
 def function_type(params: tuple[int, ...], results: tuple[int, ...]) -> bytes:
     """A function type."""
-    return b"\x60" + unsigned(len(params)) + bytes(params) + unsigned(len(results)) + bytes(results)
+    return b"\x60" + value_types(params) + value_types(results)
 
 
 def limits(minimum: int, maximum: int, is_64: bool) -> bytes:

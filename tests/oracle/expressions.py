@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tests.oracle.encoder import signed
-from tests.oracle.instructions import BR_IF, DROP, END, GLOBAL_GET, GLOBAL_SET, LOCAL_GET, LOCAL_SET, LOCAL_TEE, SELECT
+from tests.oracle.held_references import HeldReferences
+from tests.oracle.instructions import BR_IF, END, GLOBAL_GET, GLOBAL_SET, LOCAL_GET, LOCAL_SET, LOCAL_TEE
 from tests.oracle.operators import LOADS, STORES, Operator
 from tests.oracle.pieces import Label
-from tests.oracle.structures import Structures
-from tests.oracle.world import I32, I64
+from tests.oracle.world import I32, I64, is_reference
 
 
-class Expressions(Structures):
+class Expressions(HeldReferences):
     """Adds expressions."""
 
     def value(self, valtype: int, depth: int) -> None:
@@ -19,7 +19,10 @@ class Expressions(Structures):
         if depth <= 0 or self.budget <= 0 or self.decisions.exhausted:
             self.leaf(valtype)
             return
-        kind = self.decisions.below(24)
+        if is_reference(valtype):
+            self.reference(valtype, depth)
+            return
+        kind = self.decisions.below(26)
         if kind < 3:
             self.leaf(valtype)
         elif kind < 8:
@@ -39,7 +42,7 @@ class Expressions(Structures):
             self.value(valtype, depth - 1)
             self.value(valtype, depth - 1)
             self.value(I32, depth - 1)
-            self.code.append(SELECT)
+            self.select(valtype)
         elif kind == 18:
             # An effect above an operand: code with the operand's value in it must not run twice.
             self.value(valtype, depth - 1)
@@ -50,6 +53,10 @@ class Expressions(Structures):
             self.construct((), (valtype,), depth - 1)
         elif kind == 21:
             self.branch_carrying(valtype, depth)
+        elif kind > 23 and valtype == I32 and self.plan.held:
+            held = self.decisions.choose(self.plan.held)
+            self.value(held, depth - 1)
+            self.number_of(held)
         elif kind == 22 and valtype == I32 and self.plan.references and self.decisions.below(2):
             self.cast(depth)
         elif kind == 23 and self.plan.references and self.decisions.below(2):
@@ -160,7 +167,7 @@ class Expressions(Structures):
             if self.decisions.below(2):
                 self.op(LOCAL_SET, self.local_of(result))
             else:
-                self.code.append(DROP)
+                self.show(result)
 
     def conditional_branch(self, target: int, depth: int) -> None:
         """`br_if`; the label's operands are on the stack and stay there."""

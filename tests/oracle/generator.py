@@ -13,20 +13,24 @@ from typing import Final, NamedTuple
 from tests.oracle.bodies import BodyGenerator
 from tests.oracle.decisions import Decisions
 from tests.oracle.encoder import function_type, limits, name, section, signed, unsigned, vector
+from tests.oracle.held_references import HEAPS_ABOVE, looking_functions
 from tests.oracle.operators import EXACT, ROUNDING, STORES, TRAPPING, by_result
 from tests.oracle.plan import FunctionPlan, ModulePlan, Types
 from tests.oracle.structures import STRUCTURE_TYPES
 from tests.oracle.world import (
     ALL_TYPES,
     ENTRY_TYPES,
+    EXNREF,
     F32,
     F64,
     GLOBALS,
     GROUND_PAGES,
     GROUND_PAGES_MAXIMUM,
+    HELD_TYPES,
     I32,
     I64,
     IMPORTS,
+    OLD_HELD_TYPES,
     SECONDARY_PAGES,
     TABLE_SIZE,
     TAGS,
@@ -106,12 +110,21 @@ def generate(data: bytes, features: Features) -> Guest:
     plan.trapping = _TRAPPING_OPERATORS
     plan.own_table = decisions.below(2) == 1
     plan.tags = [*TAGS, (I64,)]
+    if decisions.below(3):
+        plan.held = HELD_TYPES if plan.references else OLD_HELD_TYPES
+        if plan.references and plan.exceptions:
+            plan.held += (EXNREF,)
+        plan.value_types = (*ALL_TYPES, *ALL_TYPES, *plan.held)
     for index, valtype in enumerate(GLOBALS):
         plan.globals_by_type[valtype] += [1 + index, _FIRST_OWN_GLOBAL + index]
     for function in IMPORTS:
         plan.type_index(function.params, function.results)
     _plan_functions(plan, decisions)
     _fill_table(plan, decisions)
+    plan.referable = sorted({f.index for f in plan.slots if f is not None})
+    first = _FIRST_FUNCTION + len(plan.functions) + 1
+    tops = sorted({HEAPS_ABOVE[held] for held in plan.held})
+    plan.looking = {top: first + place for place, top in enumerate(tops)}
     bodies = []
     for planned in plan.functions:
         body = BodyGenerator(plan, planned, decisions)
@@ -185,8 +198,8 @@ def _in_secondary_memory(options: dict[str, Option]) -> None:
 def _plan_functions(plan: ModulePlan, decisions: Decisions) -> None:
     signatures: list[tuple[Types, Types]] = []
     for _ in range(2 + decisions.below(3)):
-        params = tuple(decisions.choose(ALL_TYPES) for _ in range(decisions.below(5)))
-        results = tuple(decisions.choose(ALL_TYPES) for _ in range(decisions.choose((0, 1, 1, 1, 2, 3))))
+        params = tuple(decisions.choose(plan.value_types) for _ in range(decisions.below(5)))
+        results = tuple(decisions.choose(plan.value_types) for _ in range(decisions.choose((0, 1, 1, 1, 2, 3))))
         signatures.append((params, results))
     for index in range(2 + decisions.below(9)):
         if index < 2:
@@ -239,6 +252,7 @@ def _truly_suspending(plan: ModulePlan) -> set[int]:
 
 def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> bytes:
     dump_type = plan.type_index((), ())
+    looking = looking_functions(plan)
     function_types = [plan.type_index(f.params, f.results) for f in plan.functions]
     tag_types = [plan.type_index(payload, ()) for payload in plan.tags]
     imports = [name("env") + name(f.name) + b"\x00" + unsigned(plan.type_index(f.params, f.results)) for f in IMPORTS]
@@ -266,7 +280,7 @@ def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> byte
     structures = STRUCTURE_TYPES if plan.references else ()
     parts.append(section(1, vector([*structures, *[function_type(p, r) for p, r in plan.types]])))
     parts.append(section(2, vector(imports)))
-    parts.append(section(3, vector(unsigned(t) for t in (*function_types, dump_type))))
+    parts.append(section(3, vector(unsigned(t) for t in (*function_types, dump_type, *[one for one, _ in looking]))))
     if plan.own_table:
         parts.append(section(4, vector([table])))
     if extra_memory:
@@ -276,7 +290,7 @@ def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> byte
     parts.append(section(6, vector(own_globals)))
     parts.append(section(7, vector(exports)))
     parts.append(section(9, unsigned(element_count) + elements))
-    parts.append(section(10, vector([*bodies, _dump_body(plan)])))
+    parts.append(section(10, vector([*bodies, _dump_body(plan), *[body for _, body in looking]])))
     parts.append(section(0, name("name") + _name_section(plan, dump_index)))
     return b"".join(parts)
 

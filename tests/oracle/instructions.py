@@ -20,6 +20,7 @@ RETURN_CALL_INDIRECT: Final = 0x13
 RETURN_CALL_REF: Final = 0x15
 DROP: Final = 0x1A
 SELECT: Final = 0x1B
+SELECT_TYPED: Final = 0x1C
 LOCAL_GET: Final = 0x20
 LOCAL_SET: Final = 0x21
 LOCAL_TEE: Final = 0x22

@@ -9,13 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from tests.oracle.decisions import Decisions
-from tests.oracle.encoder import signed, unsigned
+from tests.oracle.encoder import signed, unsigned, value_type
 from tests.oracle.instructions import (
     CALL,
     CALL_INDIRECT,
     CALL_REF,
     GLOBAL_GET,
     LOCAL_GET,
+    LOCAL_SET,
     LOCAL_TEE,
     REF_FUNC,
     RETURN_CALL,
@@ -24,7 +25,7 @@ from tests.oracle.instructions import (
 )
 from tests.oracle.operators import INTERESTING, LOADS
 from tests.oracle.plan import Callee, FunctionPlan, ModulePlan, Types
-from tests.oracle.world import ALL_TYPES, F32, F64, I32, I64, TABLE_SIZE
+from tests.oracle.world import ALL_TYPES, F32, F64, I32, I64, NON_NULL, TABLE_SIZE, is_reference
 
 
 class Label:
@@ -52,7 +53,9 @@ class Pieces(ABC):
         self.code = bytearray()
         self.labels: list[Label] = [Label(function.results)]
         self.local_types: list[int] = list(function.params)
-        self.by_type: dict[int, list[int]] = {t: [] for t in ALL_TYPES}
+        self.by_type: dict[int, list[int]] = {t: [] for t in (*ALL_TYPES, *plan.held)}
+        self.prologue = bytearray()
+        """What gives locals a value that must have one."""
         for index, valtype in enumerate(function.params):
             self.by_type[valtype].append(index)
         self.budget = function.budget
@@ -77,6 +80,10 @@ class Pieces(ABC):
         self.local_types.append(valtype)
         if assignable:
             self.by_type[valtype].append(index)
+        if valtype in NON_NULL:
+            self.prologue += self.simple(valtype)
+            self.prologue.append(LOCAL_SET)
+            self.prologue += unsigned(index)
         return index
 
     def op(self, opcode: int, index: int) -> None:
@@ -99,6 +106,9 @@ class Pieces(ABC):
 
     def leaf(self, valtype: int) -> None:
         """A value without operands."""
+        if is_reference(valtype):
+            self.reference_leaf(valtype)
+            return
         kind = self.decisions.below(8)
         if kind >= 4 and self.by_type[valtype]:
             self.op(LOCAL_GET, self.decisions.choose(self.by_type[valtype]))
@@ -124,7 +134,7 @@ class Pieces(ABC):
         if not params and not results:
             return b"\x40"
         if not params and len(results) == 1:
-            return bytes(results)
+            return value_type(results[0])
         return signed(self.plan.type_index(params, results))
 
     def address(self, depth: int) -> None:
@@ -211,6 +221,26 @@ class Pieces(ABC):
         """A label that can be branched to without a guard."""
         free = [i for i, label in enumerate(self.labels) if label.counter < 0 and not label.private]
         return self.decisions.choose(free)
+
+    @abstractmethod
+    def simple(self, valtype: int) -> bytes:
+        """The code of a reference that is always there."""
+
+    @abstractmethod
+    def reference_leaf(self, valtype: int) -> None:
+        """A reference without operands."""
+
+    @abstractmethod
+    def call_for(self, valtype: int, depth: int) -> None:
+        """A call whose first result has the type."""
+
+    @abstractmethod
+    def effect(self, depth: int) -> None:
+        """Something that leaves the operand stack as it is."""
+
+    @abstractmethod
+    def overwritten(self, valtype: int, depth: int) -> None:
+        """A local's value, and the local is written afterwards."""
 
     @abstractmethod
     def value(self, valtype: int, depth: int) -> None:

@@ -72,6 +72,14 @@ class ModulePlan:
         self.legacy_exceptions = False
         self.throwing = False
         self.references = False
+        self.held: Types = ()
+        """The types of references that functions hold."""
+        self.value_types: Types = ALL_TYPES
+        """The types of locals, parameters, results and operands."""
+        self.looking: dict[int, int] = {}
+        """For the types above all of these, the functions that make a number of one."""
+        self.referable: list[int] = []
+        """The functions that references are made of."""
         self.wide_arithmetic = False
         self.tail_calls = False
         self.tags: list[Types] = []

@@ -42,7 +42,7 @@ class Sequences(Expressions):
             if kind == 0:
                 break
             if kind < 5:
-                valtype = decisions.choose(ALL_TYPES)
+                valtype = decisions.choose(self.plan.value_types)
                 self.value(valtype, depth)
                 stack.append(valtype)
             elif kind < 9:
@@ -54,8 +54,7 @@ class Sequences(Expressions):
                 self.assign(stack, depth, dead)
             elif kind == 13:
                 if stack:
-                    stack.pop()
-                    self.code.append(DROP)
+                    self.show(stack.pop())
                 elif dead:
                     self.code.append(DROP)
             elif kind < 20:
@@ -81,9 +80,9 @@ class Sequences(Expressions):
                 self.conditional_branch(target, depth - 1)
                 stack.extend(types)
             elif kind == 35:
-                valtype = stack[-1] if stack else decisions.choose(ALL_TYPES)
+                valtype = stack[-1] if stack else decisions.choose(self.plan.value_types)
                 self.want(stack, (valtype, valtype, I32), depth, dead)
-                self.code.append(SELECT)
+                self.select(valtype)
                 stack.append(valtype)
             elif kind == 36:
                 self.conditional_throw(depth)
@@ -127,8 +126,8 @@ class Sequences(Expressions):
         keep = 0
         while keep < len(results) and keep < len(stack) and stack[keep] == results[keep]:
             keep += 1
-        for _ in range(len(stack) - keep):
-            self.code.append(DROP)
+        for valtype in reversed(stack[keep:]):
+            self.show(valtype)
         if dead and keep == 0 and self.decisions.below(2):
             return
         for valtype in results[keep:]:
@@ -139,12 +138,12 @@ class Sequences(Expressions):
         decisions = self.decisions
         count = min(len(stack), decisions.choose((0, 0, 0, 1, 1, 2, 3)))
         params = tuple(stack[len(stack) - count :])
-        results = tuple(decisions.choose(ALL_TYPES) for _ in range(decisions.choose((0, 0, 0, 1, 1, 2, 3))))
+        results = tuple(decisions.choose(self.plan.value_types) for _ in range(decisions.choose((0, 0, 0, 1, 1, 2, 3))))
         return params, params if decisions.below(4) == 3 else results
 
     def assign(self, stack: list[int], depth: int, dead: bool) -> None:
         """`local.set` or `local.tee` of the top of the stack, or of a new value."""
-        valtype = stack[-1] if stack and self.decisions.below(3) else self.decisions.choose(ALL_TYPES)
+        valtype = stack[-1] if stack and self.decisions.below(3) else self.decisions.choose(self.plan.value_types)
         self.want(stack, (valtype,), depth, dead)
         local = self.local_of(valtype)
         if self.decisions.below(4) == 3:

@@ -18,6 +18,38 @@ I31REF: Final = 0x6C
 STRUCTREF: Final = 0x6B
 ANYREF: Final = 0x6E
 
+EXTERNREF: Final = 0x6F
+FUNCREF: Final = 0x70
+EXNREF: Final = 0x69
+# Types that take several bytes: references that cannot be null, and those of the struct that modules begin with.
+REF_ANY: Final = 0x16E
+REF_EXTERN: Final = 0x16F
+REF_CELL: Final = 0x200
+CELL_OR_NULL: Final = 0x300
+
+NON_NULL: Final = (REF_ANY, REF_EXTERN, REF_CELL)
+# What references are to, encoded.
+HEAPS: Final = {
+    ANYREF: b"\x6e",
+    REF_ANY: b"\x6e",
+    STRUCTREF: b"\x6b",
+    EXTERNREF: b"\x6f",
+    REF_EXTERN: b"\x6f",
+    FUNCREF: b"\x70",
+    EXNREF: b"\x69",
+    REF_CELL: b"\x00",
+    CELL_OR_NULL: b"\x00",
+}
+# References that functions can hold: where the engine knows garbage collection, and everywhere.
+HELD_TYPES: Final = (ANYREF, REF_ANY, STRUCTREF, CELL_OR_NULL, REF_CELL, EXTERNREF, REF_EXTERN, FUNCREF)
+OLD_HELD_TYPES: Final = (FUNCREF,)
+
+
+def is_reference(valtype: int) -> bool:
+    """Whether a type is one of references."""
+    return valtype in HEAPS
+
+
 TYPE_NAMES: Final = {I32: "i32", I64: "i64", F32: "f32", F64: "f64", V128: "v128"}
 ALL_TYPES: Final = (I32, I64, F32, F64, V128)
 

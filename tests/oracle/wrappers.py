@@ -6,7 +6,7 @@ from tests.oracle.instructions import BLOCK, DROP, ELSE, END, IF, LOCAL_SET, RET
 from tests.oracle.pieces import Label
 from tests.oracle.plan import Callee
 from tests.oracle.sequences import Sequences
-from tests.oracle.world import ALL_TYPES, I32, IMPORTS
+from tests.oracle.world import I32, IMPORTS, is_reference
 
 
 class Wrappers(Sequences):
@@ -32,7 +32,7 @@ class Wrappers(Sequences):
             self.quiet -= 1
         else:
             if decisions.below(4) == 3:
-                valtype = decisions.choose(ALL_TYPES)
+                valtype = decisions.choose(self.plan.value_types)
                 self.harmless(valtype, 1)
                 self.op(LOCAL_SET, self.local_of(valtype))
             if decisions.below(8) == 7:
@@ -87,7 +87,7 @@ class Wrappers(Sequences):
     def harmless(self, valtype: int, depth: int) -> None:
         """A value from code that has no effect and cannot trap."""
         decisions = self.decisions
-        if depth <= 0 or decisions.below(2):
+        if depth <= 0 or is_reference(valtype) or decisions.below(2):
             self.leaf(valtype)
         else:
             operator = decisions.choose(self.plan.operators[valtype])
