@@ -54,6 +54,18 @@ for (const { way, module, api } of waysToRun("tail")) {
       assert.equal(await api.promising(tableLeave)(20), 44);
     });
 
+    it("leave a try", async () => {
+      let asked = 0;
+      const answer = async (value) => {
+        if (++asked % 2) throw new RangeError("caught");
+        if (value > 105) throw new RangeError("not caught");
+        return value * 2;
+      };
+      const { leave_try: leaveTry } = start(answer);
+      assert.equal(await api.promising(leaveTry)(5), 210);
+      await assert.rejects(api.promising(leaveTry)(6), { message: "not caught" });
+    });
+
     it("pass on what is thrown at them", async () => {
       const { leave, ring } = start(async () => Promise.reject(new RangeError("no")));
       await assert.rejects(api.promising(leave)(1), { name: "RangeError", message: "no" });

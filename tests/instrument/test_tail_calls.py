@@ -16,6 +16,7 @@ import wasmtime
 import caesura
 from caesura.instrument.frames.pieces import AUTOMATIC, INLINE, SHARED
 from caesura.instrument.pipeline import instrument_as
+from caesura.instrument.plan.grouping import EVERYWHERE, LARGE_FUNCTIONS, GroupRule
 from tests.instrument.building import assert_valid, bodies
 from tests.support.engine import assemble, engine
 from tests.support.instrumenting import instrument
@@ -212,12 +213,16 @@ OPTIONS: list[dict[str, object]] = [
 ]
 
 
-@pytest.mark.parametrize("moves", [AUTOMATIC, SHARED, INLINE], ids=["pieces", "shared", "inline"])
+@pytest.mark.parametrize(
+    ("moves", "group_rule"),
+    [(AUTOMATIC, None), (SHARED, EVERYWHERE), (INLINE, LARGE_FUNCTIONS)],
+    ids=["pieces", "shared, all groups", "inline"],
+)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_suspended_and_resumed(options: dict[str, object], moves: int) -> None:
+def test_suspended_and_resumed(options: dict[str, object], moves: int, group_rule: GroupRule | None) -> None:
     binary = assemble(MODULE)
     chosen = caesura.Options(**options)  # type: ignore[arg-type]
-    instrumented = instrument_as(binary, chosen, None, moves, None).module
+    instrumented = instrument_as(binary, chosen, None, moves, group_rule).module
     memory = "asyncify_memory" if "in_secondary_memory" in options else "memory"
     suspending = {entry.rpartition(".")[2] for entry in chosen.imports or ("ask", "tell")}
     runs = [

@@ -26,6 +26,19 @@
     (return_call $odd (i32.sub (local.get 0) (i32.const 1)) (local.get 1) (local.get 2)))
   (func (export "ring") (param i32 i32) (result i32)
     (i32.add (call $odd (local.get 0) (local.get 1) (i32.const 0)) (i32.const 1)))
+  ;; What is thrown by what took the function's place is not caught by it.
+  (func (export "leave_try") (param i32) (result i32)
+    (local $caught i32)
+    try
+      try
+        (drop (call $ask (i32.const 1)))
+      catch_all
+        (local.set $caught (i32.const 100))
+      end
+      (return_call $ask (i32.add (local.get 0) (local.get $caught)))
+    catch_all
+    end
+    (i32.const -1))
   (func (export "leave") (param i32) (result i32) (return_call $ask (i32.add (local.get 0) (i32.const 1))))
   (func (export "table_leave") (param i32) (result i32)
     (return_call_indirect $table (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)) (i32.const 1))))
