@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from tests.spec.engines import Engine, WasmtimeEngine
+from tests.spec.node_engine import NodeEngine
 from tests.spec.running import INSTRUMENTED, ORIGINAL, RESUMED, SUSPENDED, Result, Variant, run
 
 _VARIANTS: Final = (INSTRUMENTED, SUSPENDED, RESUMED)
@@ -21,6 +24,7 @@ def main(arguments: list[str]) -> int:
     """Run the scripts of a folder; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.spec", description="Run scripts of the specification.")
     parser.add_argument("folder", type=Path, help="a folder with scripts, such as a checkout of the suite")
+    parser.add_argument("--node", action="store_true", help="run them under Node 24 instead of Wasmtime")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="run the scripts of this name")
     options = parser.parse_args(arguments)
     scripts = sorted(options.folder.glob("*.wast"))
@@ -29,12 +33,13 @@ def main(arguments: list[str]) -> int:
     if not scripts:
         print(f"{options.folder} has no such scripts", file=sys.stderr)
         return 2
+    engine: Callable[[], Engine] = NodeEngine if options.node else WasmtimeEngine
     totals = {variant.label: Total(variant) for variant in (ORIGINAL, *_VARIANTS)}
     for script in scripts:
-        original = run(script, ORIGINAL)
+        original = run(script, ORIGINAL, engine())
         totals[ORIGINAL.label].add(script, original, original)
         for variant in _VARIANTS:
-            totals[variant.label].add(script, original, run(script, variant))
+            totals[variant.label].add(script, original, run(script, variant, engine()))
     for total in totals.values():
         print(total.summary())
     return 1 if any(totals[variant.label].is_wrong() for variant in _VARIANTS) else 0
@@ -63,6 +68,10 @@ class Total:
             if lacking and result is not original:
                 continue
             self._assertions += 1
+            ending = result.endings.get((line, place), "")
+            usual = original.endings.get((line, place), "")
+            if not trouble and ending != usual:
+                trouble = f"ended with '{ending}'; with modules as they are: '{usual}'"
             if trouble:
                 self._wrong += 1
                 print(f"{script.name}:{line}: {self._variant.label}: {trouble}")

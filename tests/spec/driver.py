@@ -67,8 +67,15 @@ RUNTIME: Final = f"""(module
   (global $next (export "next") (mut i32) (i32.const -1))
   (global $suspensions (export "suspensions") (mut i64) (i64.const 0))
   (memory (export "record") 1)
-  (memory (export "frames") {PAGES})
+  (memory $frames (export "frames") {PAGES})
   (table (export "hosts") {HOSTS} externref)
+  (func (export "stop")
+    (global.set $next (i32.const -1)))
+  (func (export "reset")
+    (global.set $state (i32.const 0))
+    (global.set $next (i32.const -1))
+    (i32.store $frames (i32.const {HEADER}) (i32.const {FIRST_FRAME}))
+    (i32.store $frames (i32.const {HEADER + 4}) (i32.const {PAGES << 16})))
   (func (export "start")
     (global.set $points (i32.const 0))
     (global.set $next (i32.const 0)))
@@ -104,8 +111,9 @@ _HELPERS: Final = (
     ("any", b"\x60\x01\x6e\x01\x7e"),
     ("func", b"\x60\x01\x70\x01\x7e"),
     ("exn", b"\x60\x01\x69\x01\x7e"),
+    ("stop", b"\x60\x00\x00"),
 )
-_START, _ANY, _FUNC, _EXN = range(4)
+_START, _ANY, _FUNC, _EXN, _STOP = range(5)
 _STATE: Final = 0
 
 # Arguments that no guest expects: when an export is called to be rewound, they do not count.
@@ -231,7 +239,7 @@ class _Driver:
                 *[LOCAL_SET + encode_unsigned(place) for place in range(len(results) - 1, -1, -1)],
                 GLOBAL_GET + bytes([_STATE]) + I32_EQZ + IF_EMPTY,
                 self._stores(results),
-                RETURN + END,
+                CALL + bytes([_STOP]) + RETURN + END,
                 CONST_I32 + b"\x02\x24" + bytes([_STATE]),
                 *garbage,
                 call,

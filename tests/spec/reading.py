@@ -59,10 +59,10 @@ class Script:
     """A script and its top-level expressions."""
 
     def __init__(self, text: bytes) -> None:
-        if _read(text)[0].head in _FIELDS:
+        if read(text)[0].head in _FIELDS:
             text = b"(module " + text + b")"  # a script may be the fields of a module and nothing else
         self.text = text
-        self.commands = _read(text)
+        self.commands = read(text)
 
     def line(self, node: Node) -> int:
         """Return the number of the line that an expression starts in."""
@@ -101,7 +101,8 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     return bytes([int(escape, 16)])
 
 
-def _read(text: bytes) -> list[Node]:
+def read(text: bytes) -> list[Node]:
+    """Return the expressions of a text."""
     position = 0
     top = Node(0)
     open_nodes = [top]

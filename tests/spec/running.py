@@ -11,43 +11,35 @@ none of it is for a module that could be instrumented.
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import struct
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import wasmtime
 
 from caesura.abi import DATA_GLOBAL, GLOBALS_MODULE, STATE_GLOBAL
 from caesura.errors import CaesuraError
-from caesura.host.native import SharedMemory, allow_shared_memories
 from caesura.instrument.api import instrument
 from caesura.options import Options
 from caesura.wasm.module import Module
-from tests.spec.driver import FIRST_FRAME, HEADER, HOSTS, PAGES, RUNTIME, SLOT, Action, driver, is_possible
+from tests.spec.driver import PAGES, SLOT, Action, driver, is_possible
+from tests.spec.engines import (
+    EXCEPTION,
+    RUNTIME_INSTANCE,
+    SPECTEST_INSTANCE,
+    CannotInstantiateError,
+    Engine,
+    Import,
+    WasmtimeEngine,
+)
+from tests.spec.old_exceptions import with_flat_tries
 from tests.spec.points import FRAMES, POINTS_MODULE, with_points
 from tests.spec.reading import Node, Script, in_ascii, name, string
 from tests.spec.values import Constants
 
 PAGE: Final = 65536
 
-_SPECTEST: Final = """(module
-  (func (export "print")) (func (export "print_i32") (param i32)) (func (export "print_i64") (param i64))
-  (func (export "print_f32") (param f32)) (func (export "print_f64") (param f64))
-  (func (export "print_i32_f32") (param i32 f32)) (func (export "print_f64_f64") (param f64 f64))
-  (global (export "global_i32") i32 (i32.const 666)) (global (export "global_i64") i64 (i64.const 666))
-  (global (export "global_f32") f32 (f32.const 666.6)) (global (export "global_f64") f64 (f64.const 666.6))
-  (table (export "table") 10 20 funcref) (table (export "table64") i64 10 20 funcref)
-  (memory (export "memory") 1 2) (memory (export "shared_memory") 1 2 shared))
-"""
-_PROPOSALS: Final = (
-    "custom_page_sizes exceptions function_references gc memory64 multi_memory relaxed_simd tail_call threads "
-    "wide_arithmetic"
-)
 _ASSERTED_ACTIONS: Final = (b"assert_return", b"assert_trap", b"assert_exhaustion", b"assert_exception")
 _INVALID: Final = (b"assert_invalid", b"assert_malformed", b"assert_invalid_custom", b"assert_malformed_custom")
 
@@ -77,76 +69,49 @@ class Result:
     modules: int = 0
     refused: list[tuple[int, str]] = field(default_factory=list)
     suspensions: int = 0
-
-
-@functools.cache
-def engine() -> wasmtime.Engine:
-    """The engine, with every proposal that it knows."""
-    configuration = wasmtime.Config()
-    for proposal in _PROPOSALS.split():
-        setattr(configuration, f"wasm_{proposal}", True)
-    allow_shared_memories(configuration)
-    configuration.cranelift_opt_level = "none"
-    configuration.parallel_compilation = False
-    return wasmtime.Engine(configuration)
-
-
-@functools.cache
-def _compiled(text: str) -> wasmtime.Module:
-    return wasmtime.Module(engine(), bytes(wasmtime.wat2wasm(text)))
+    endings: dict[tuple[int, int], str] = field(default_factory=dict)
+    """What actions ended with that did not return."""
 
 
 @dataclass
 class _Instance:
     """An instance, the module it was made from as the script has it, and its actions."""
 
+    number: int
     module: Module
-    exports: Mapping[str, Any]
     actions: list[Node]
-    driver: Mapping[str, Any] | None = None
+    driver: int | None = None
     places: dict[int, int] = field(default_factory=dict)
 
 
-def run(path: Path, variant: Variant) -> Result:
-    """Run a script."""
-    return _Run(Script(path.read_bytes()), variant).run()
+def run(path: Path, variant: Variant, engine: Engine | None = None) -> Result:
+    """Run a script, in Wasmtime if nothing else is said."""
+    engine = engine or WasmtimeEngine()
+    try:
+        return _Run(Script(path.read_bytes()), variant, engine).run()
+    finally:
+        engine.close()
 
 
 class _Run:
-    def __init__(self, script: Script, variant: Variant) -> None:
+    def __init__(self, script: Script, variant: Variant, engine: Engine) -> None:
         self._script = script
         self._variant = variant
         self._constants = Constants(script)
         self._result = Result()
-        self._store = wasmtime.Store(engine())
+        self._engine = engine
         self._definitions: dict[bytes, bytes] = {}
         self._instances: dict[bytes, _Instance] = {}
-        self._registered: dict[str, Mapping[str, Any]] = {}
+        self._registered: dict[str, int] = {"spectest": SPECTEST_INSTANCE}
         self._per_line: Counter[int] = Counter()
-        self._runtime = self._start_runtime()
-        self._registered["spectest"] = self._instantiate(_compiled(_SPECTEST), [])
-
-    def _start_runtime(self) -> Mapping[str, Any]:
-        identify = wasmtime.Func(
-            self._store,
-            wasmtime.FuncType([wasmtime.ValType.externref()], [wasmtime.ValType.i32()]),
-            lambda value: value,
-        )
-        runtime = self._instantiate(_compiled(RUNTIME), [identify])
-        for number in range(HOSTS):
-            runtime["hosts"].set(self._store, number, number)
-        self._reset(runtime)
-        return runtime
-
-    def _instantiate(self, module: wasmtime.Module, imports: list[Any]) -> Mapping[str, Any]:
-        return wasmtime.Instance(self._store, module, imports).exports(self._store)
+        self._reset()
 
     def run(self) -> Result:
         """Run all commands, one after the other."""
         plan = self._plan()
         for place, command in enumerate(self._script.commands):
             self._command(command, plan.get(place, []))
-        self._result.suspensions = self._runtime["suspensions"].value(self._store)
+        self._result.suspensions = self._engine.suspensions()
         return self._result
 
     def _plan(self) -> dict[int, list[Node]]:
@@ -173,7 +138,7 @@ class _Run:
         elif head == b"register":
             identifier = command.items[2].atom if len(command.items) > 2 else b""
             if identifier in self._instances:
-                self._registered[name(command.items[1])] = self._instances[identifier].exports
+                self._registered[name(command.items[1])] = self._instances[identifier].number
         elif head in (b"invoke", b"get"):
             trouble = self._act(command)[1]
             self._note(command, f"action failed: {trouble}" if trouble else "")
@@ -203,10 +168,10 @@ class _Run:
             binary = self._binary(command)
         try:
             instance = self._make(command, binary, actions)
-        except (wasmtime.WasmtimeError, wasmtime.Trap, KeyError) as error:
+        except CannotInstantiateError as error:
             self._instances.pop(b"", None)
             self._instances.pop(identifier, None)
-            self._note(command, f"module cannot be instantiated: {_first_line(error)}")
+            self._note(command, f"module cannot be instantiated: {error}")
             return
         self._instances[b""] = self._instances[identifier] = instance
 
@@ -221,17 +186,16 @@ class _Run:
             source = b" ".join(string(item) for item in items if item.is_string)
             if not source.lstrip().startswith(b"(module"):
                 source = b"(module " + source + b")"
-        return bytes(wasmtime.wat2wasm(in_ascii(source)))
+        return bytes(wasmtime.wat2wasm(in_ascii(with_flat_tries(source))))
 
     def _make(self, command: Node, binary: bytes, actions: list[Node]) -> _Instance:
-        instance = _Instance(Module(binary), self._link(self._prepared(command, binary)), actions)
+        instance = _Instance(self._link(self._prepared(command, binary)), Module(binary), actions)
         if actions:
             self._make_driver(instance)
         return instance
 
     def _prepared(self, command: Node, binary: bytes) -> bytes:
         """Return what is instantiated for a module of the script: in most variants, it instrumented."""
-        wasmtime.Module.validate(engine(), binary)
         self._result.modules += 1
         options = self._variant.options
         if options is None:
@@ -242,25 +206,25 @@ class _Run:
             self._result.refused.append((self._script.line(command), f"{type(error).__name__}: {error}"))
             return binary
 
-    def _link(self, binary: bytes) -> Mapping[str, Any]:
-        module = wasmtime.Module(engine(), binary)
-        imports = [self._imported(item.module, item.name or "") for item in module.imports]
-        return self._instantiate(module, imports)
+    def _link(self, binary: bytes) -> int:
+        imports = [self._imported(item.module, item.name) for item in Module(binary).imports]
+        return self._engine.instantiate(binary, imports)
 
-    def _imported(self, module: str, item: str) -> Any:
-        if module == GLOBALS_MODULE and item in (STATE_GLOBAL, DATA_GLOBAL):
-            return self._runtime["state" if item == STATE_GLOBAL else "data"]
+    def _imported(self, module: str, item: str) -> Import:
         if module == POINTS_MODULE:
-            return self._runtime[item]
-        found = self._registered[module][item]
-        return SharedMemory.of(found) if isinstance(found, wasmtime.SharedMemory) else found
+            return Import(module, item, RUNTIME_INSTANCE, item)
+        if module == GLOBALS_MODULE and item in (STATE_GLOBAL, DATA_GLOBAL):
+            return Import(module, item, RUNTIME_INSTANCE, "state" if item == STATE_GLOBAL else "data")
+        if module not in self._registered:
+            raise CannotInstantiateError(f"there is no module '{module}'")
+        return Import(module, item, self._registered[module], item)
 
     def _assert_fails(self, command: Node) -> str:
         try:
-            exports = self._link(self._prepared(command, self._binary(command)))
-        except (wasmtime.WasmtimeError, wasmtime.Trap, KeyError):
+            self._link(self._prepared(command, self._binary(command)))
+        except CannotInstantiateError:
             return ""
-        return f"the module was instantiated, with {len(exports)} exports"
+        return "the module was instantiated"
 
     # Actions.
 
@@ -273,35 +237,31 @@ class _Run:
             if is_possible(instance.module, action):
                 instance.places[id(node)] = len(actions)
                 actions.append(action)
-        module = wasmtime.Module(engine(), driver(instance.module, actions))
+        binary = driver(instance.module, actions)
         imports = [
-            self._runtime[item.name or ""] if item.module == "runtime" else instance.exports[item.name or ""]
-            for item in module.imports
+            Import(item.module, item.name, RUNTIME_INSTANCE if item.module == "runtime" else instance.number, item.name)
+            for item in Module(binary).imports
         ]
-        instance.driver = self._instantiate(module, imports)
+        instance.driver = self._engine.instantiate(binary, imports)
 
     def _act(self, node: Node) -> tuple[bytes, str]:
         """Carry out an action; return the results as stored, and what it ended with if not with results."""
         instance = self._instances.get(_identifier(node))
         if instance is None or instance.driver is None or id(node) not in instance.places:
-            return b"", "no such export"
-        try:
-            instance.driver[str(instance.places[id(node)])](self._store)
-        except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
-            self._reset(self._runtime)
-            return b"", _ending(error)
-        finally:
-            self._runtime["next"].set_value(self._store, -1)
-        record = self._runtime["record"]
-        return ctypes.string_at(record.data_ptr(self._store), 64 * SLOT), ""
+            return b"", _NO_EXPORT
+        trouble = self._engine.call(instance.driver, str(instance.places[id(node)]))
+        values = self._engine.record()
+        if trouble:
+            self._reset()
+        return values, trouble
 
-    def _reset(self, runtime: Mapping[str, Any]) -> None:
-        runtime["state"].set_value(self._store, 0)
-        header = struct.pack("<II", FIRST_FRAME, PAGES * PAGE)
-        runtime[FRAMES].write(self._store, header, HEADER)
+    def _reset(self) -> None:
+        self._engine.call(RUNTIME_INSTANCE, "reset")
 
     def _assert(self, command: Node) -> str:
         values, trouble = self._act(command.items[1])
+        line = self._script.line(command)
+        self._result.endings[line, self._per_line[line]] = trouble
         if command.head == b"assert_return":
             if trouble:
                 return trouble
@@ -313,12 +273,10 @@ class _Run:
         if not trouble:
             return f"returned; expected {command.head.decode().removeprefix('assert_')}"
         if command.head == b"assert_exception":
-            return "" if trouble == _EXCEPTION else trouble
+            return "" if trouble == EXCEPTION else trouble
         expected_text = string(command.items[2]).decode()
         return "" if _is_trap(trouble, expected_text) else f"{trouble}; expected {expected_text}"
 
-
-_EXCEPTION: Final = "exception"
 
 # Words of the engine for traps, where they are not those of the specification.
 _TRAPS: Final = {
@@ -340,22 +298,18 @@ _TRAPS: Final = {
 }
 
 
+_CODES: Final = frozenset(" ".join(_TRAPS.values()).split())
+_NO_EXPORT: Final = "no such export"
+
+
 def _is_trap(trouble: str, expected: str) -> bool:
+    """Tell whether an action ended with a trap; with the expected one, if it is told in the words that are known."""
+    if trouble not in _CODES:
+        return trouble not in (EXCEPTION, _NO_EXPORT)
     for words, codes in _TRAPS.items():
         if expected.startswith(words):
             return trouble in codes.split()
-    return trouble != _EXCEPTION
-
-
-def _ending(error: Exception) -> str:
-    if isinstance(error, wasmtime.Trap) and error.trap_code is not None:
-        code = error.trap_code.name.lower()
-        return _EXCEPTION if code == "uncaught_exception" else code
-    return _EXCEPTION if "exception" in str(error) else _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).split("\n")[0]
+    return True
 
 
 def _keyword(command: Node) -> bytes:
