@@ -9,8 +9,8 @@ let size = 0;
 
 function begin({ runtime, spectest, hosts, size: bytes }) {
   size = bytes;
-  instances.push(new WebAssembly.Instance(decode(runtime), { host: { identify: (value) => value } }).exports);
-  for (let number = 0; number < hosts; number++) instances[0].hosts.set(number, number);
+  instances.push(new WebAssembly.Instance(decode(runtime), { host: { identify: ({ number }) => number } }).exports);
+  for (let number = 0; number < hosts; number++) instances[0].hosts.set(number, { number });
   instances.push(new WebAssembly.Instance(decode(spectest)).exports);
   return {};
 }
