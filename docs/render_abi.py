@@ -65,6 +65,12 @@ TABLES: Final[dict[str, Table]] = {
             (f"`{abi.STOP_REWIND}`", "() → ()", f"state {State.NORMAL}"),
             (f"`{abi.GET_STATE}`", "() → i32", "returns the state"),
             (
+                f"`{abi.RESULTS_PREFIX}i`",
+                "() → as import *i*",
+                "only for imported functions that may suspend and have a result that cannot be null, by function index: "
+                "gives what such an import can return when it suspends",
+            ),
+            (
                 f"`{abi.DROP_REFERENCES}`",
                 "(pointer) → ()",
                 "only where frames hold references: forgets those of the call suspended on this data structure's stack",

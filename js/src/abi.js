@@ -30,6 +30,7 @@ export const START_REWIND = "asyncify_start_rewind";
 export const STOP_REWIND = "asyncify_stop_rewind";
 export const GET_STATE = "asyncify_get_state";
 export const DROP_REFERENCES = "asyncify_drop_references";
+export const RESULTS_PREFIX = "asyncify_results:";
 export const ASYNCIFY_MODULE = "asyncify";
 export const IMPORTED_START_UNWIND = "start_unwind";
 export const IMPORTED_STOP_UNWIND = "stop_unwind";

@@ -60,6 +60,7 @@ export const REWINDING = 2;
  * @property {number} index Its function index.
  * @property {string} name
  * @property {any} blank What it returns where its results do not matter: it converts to whatever types they have.
+ * @property {() => any} [made] Gives that, or what the guest makes where it must be of its own types; known when it suspends.
  * @property {Function} [stub] What the guest calls.
  */
 

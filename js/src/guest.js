@@ -19,6 +19,7 @@ import {
   FACT_HIDDEN_STACK,
   FACT_LINKED,
   FACT_UNCLEAR_STACK,
+  RESULTS_PREFIX,
   STATUS_RESUME_CALL,
   STATUS_RUN,
   STATUS_SUSPEND,
@@ -206,6 +207,9 @@ export function makeGuest(description, options) {
       wary ||= description.facts & FACT_BY_LISTS || (checkStack && (foreign || description.facts & FACT_CALLS_REFERENCES));
     },
 
+    /** Return the module's function that gives results of an import whose results cannot be null. @param {Site} site */
+    maker: ({ index }) => exports[`${RESULTS_PREFIX}${index}`],
+
     /** Take the instance's exports, and the first memory that it imports. @param {WebAssembly.Exports} given @param {unknown} imported */
     link(given, imported) {
       exports = /** @type {any} */ (given);
@@ -289,7 +293,9 @@ export function makeGuest(description, options) {
           part.guest.unwind(part, site);
         }
       }
-      return site.blank;
+      // Null is no reference that cannot be null: what stands for those the module makes.
+      site.made ??= site.guest.maker(site) ?? (() => site.blank);
+      return site.made();
     },
 
     /**

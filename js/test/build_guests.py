@@ -41,6 +41,7 @@ ONLY: Final = {
     "tail_references": ("bare", "plain", "thunks"),
     "tail": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify knows no tail calls
     "across_a": ("bare", "plain", "thunks", "linked"),
+    "boxes": ("bare", "plain", "thunks", "secondary"),
     "references": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify cannot save references
     "walk": ("plain", "linked"),
     "walk_first": ("plain", "linked"),

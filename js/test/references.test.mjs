@@ -85,3 +85,37 @@ for (const { way, module, api } of waysToRun("references")) {
     });
   });
 }
+
+for (const { way, module, api } of waysToRun("boxes")) {
+  describe(`references of the guest's own types: ${way}`, () => {
+    it("are passed to what waits and come back, null or not", async () => {
+      let exports;
+      const env = {
+        async swap(box) {
+          await sleep(Math.random() * 3);
+          return box === exports.kept ? box : exports.box(40);
+        },
+        async several(number) {
+          await sleep(Math.random() * 3);
+          return [number + 1, exports.row(number), {}, number % 2 ? exports.box(1) : null];
+        },
+        async choose() {
+          await sleep(Math.random() * 3);
+          return exports.seven;
+        },
+        async ask(number) {
+          await sleep(Math.random() * 3);
+          return number;
+        },
+      };
+      for (const name of Object.keys(env)) env[name] = new api.Suspending(env[name]);
+      exports = new api.Instance(module, { env }).exports;
+      const run = api.promising(exports.run);
+      const results = await Promise.all(Array.from({ length: 20 }, (_, number) => run(number)));
+      assert.deepEqual(
+        results,
+        results.map((_, number) => (40 + number + 1 + 7) * 1000 + number + number),
+      );
+    });
+  });
+}

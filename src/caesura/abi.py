@@ -25,6 +25,9 @@ GET_STATE: Final = "asyncify_get_state"
 # Exported besides where frames hold references.
 DROP_REFERENCES: Final = "asyncify_drop_references"
 
+# How the exports begin that give what imports return while unwinding whose results cannot be null, by function index.
+RESULTS_PREFIX: Final = "asyncify_results:"
+
 # The same as imports of the guest's own runtime.
 ASYNCIFY_MODULE: Final = "asyncify"
 IMPORTED_START_UNWIND: Final = "start_unwind"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from caesura.abi import ENTRY_PREFIX, START_FUNCTION
+from caesura.abi import ENTRY_PREFIX, RESULTS_PREFIX, START_FUNCTION
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.abi.globals import Globals
@@ -28,7 +28,7 @@ from caesura.wasm.module import Module
 from caesura.wasm.names import NewNames
 from caesura.wasm.renumber import redirect_references
 from caesura.wasm.sections import SectionEdits
-from caesura.wasm.types import I64
+from caesura.wasm.types import I64, is_non_null
 
 
 class Added:
@@ -142,6 +142,7 @@ def add_exports(
             adds_memory=adds_memory,
             has_runs=helpers.references.has_runs(),
         )
+    exports += _dummy_results(module, facts, added)
     if abi.thunks is not None:
         abi.thunks.keep_references()
         _export_stack(module, abi.thunks, added.edits)
@@ -149,6 +150,19 @@ def add_exports(
             exports += _start_function(module, abi.thunks, abi.import_thunks, helpers, added.edits)
         exports += abi.thunks.accessors()
         exports += _entry_thunks(module, facts, abi.thunks, abi.import_thunks, helpers)
+    return exports
+
+
+def _dummy_results(module: Module, facts: Facts, added: Added) -> list[tuple[str, int]]:
+    """Add the functions that give what imports return while unwinding, where null is not enough, and return them."""
+    exports: list[tuple[str, int]] = []
+    for item in module.function_imports():
+        function = FunctionIndex(item.index)
+        results = module.function_type(function).results
+        if facts.roles.suspension.may_suspend(function) and any(is_non_null(result) for result in results):
+            code = added.dummies.values(results)
+            name = f"{RESULTS_PREFIX}{function}"
+            exports.append((name, added.functions.add(name, (), results, [], code)))
     return exports
 
 
