@@ -39,11 +39,11 @@ export const REWINDING = 2;
  * @property {any} [promise] What the call waits for.
  * @property {() => any} [answer] Returns or throws what became of it.
  * @property {AbortSignal} [aborted] The signal, once it is aborted and until its reason was thrown.
- * @property {any} [pointer] The shadow stack pointer to run with.
- * @property {any} [stack] A shadow stack of its own.
- * @property {import("./stacks.js").Kept} [kept] What was allocated for it on the guest's own stack, where it runs on another.
- * @property {any} [home] The shadow stack pointer to leave behind, where it runs on the guest's own stack.
- * @property {[low: any, high: any]} [limits] Those of the stack that it was entered from, where it runs on another.
+ * @property {number} [pointer] The shadow stack pointer to run with.
+ * @property {import("./stacks.js").Place} [place] The shadow stack that it runs on.
+ * @property {import("./stacks.js").Kept} [kept] What was allocated for it on another's.
+ * @property {boolean} [lost] Whether others have overwritten what it has there.
+ * @property {{ low: number, high: number }} [limits] Those of the stack that it was entered from, where it runs on another.
  * @property {number} [size] How many bytes its frames have.
  * @property {ArrayLike<number>} [frames] The frames where another call needed their place.
  */
@@ -94,6 +94,8 @@ export function importStub(site) {
     const call = current;
     if (call?.state) return (call.guest ?? guest).land(call, site);
     current = HOST;
+    const outer = guest.pointer;
+    guest.pointer = guest.position();
     try {
       const result = f(...args);
       if (suspends && (guest.suspendAlways || typeof result?.then == "function")) {
@@ -103,6 +105,7 @@ export function importStub(site) {
       return checkResult(site, result);
     } finally {
       current = call;
+      guest.pointer = outer;
     }
   };
   return site.stub;

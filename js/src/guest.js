@@ -191,6 +191,9 @@ export function makeGuest(description, options) {
     findShortage,
     check: (/** @type {Call} */ call) => stacks.check(call),
     rest: () => stacks.rest(),
+    position: () => stacks?.position(),
+    /** Where the shadow stack pointer was when the innermost import was called, or a call had begun there. @type {number | undefined} */
+    pointer: undefined,
     settle: () => area.settle(),
 
     /**
@@ -239,7 +242,10 @@ export function makeGuest(description, options) {
           fail(`export ${call.name}: another call has not ended (${why})`);
         }
         calls.add(call);
-        if (!call.direct) stacks.start(call, idle);
+        if (!call.direct) {
+          stacks.start(call, idle, guest.pointer);
+          if (!idle) guest.pointer = stacks.position();
+        }
       }
       if (call.direct) return;
       for (const part of partsOf(call)) {

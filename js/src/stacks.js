@@ -5,14 +5,17 @@
  * leaves the pointer below its frames while it is suspended, and calls that start meanwhile get stacks from the allocator, as
  * large as the guest's own.
  *
- * While the first call and others wait, and nothing runs, the pointer is on a stack for the host: what imports allocate there
- * after they have waited, to return its address, could be for any of these calls, and stays until all of them have ended. On
- * the first call's stack that call would overwrite it, and to refuse instead was rejected: it would end calls that have
- * allocated nothing.
+ * While several calls wait, and nothing runs, the pointer rests on a stack that none of them has. What is allocated there is
+ * an argument of the call that begins next, which then gets that stack and runs below, or belongs to a call that waits, and
+ * stays until all that waited then have ended: nobody knows, and to refuse instead was rejected, since it would end calls that
+ * have allocated nothing. So each stack has at most one caller who will put the pointer back to a place on it (Emscripten's
+ * `ccall` does, when its call has ended), and whatever others have by then is elsewhere. Until those who wait for the
+ * call's promise have run, nobody else gets its stack.
  *
  * While the first call waits alone the pointer stays below its frames, since a guest may scan its stack. What is allocated
- * there then may be an argument of the call that begins next, which nothing protects once the function that waits has
- * returned. So these bytes are put back whenever the first call has run on and does not use their place.
+ * there then may be an argument of the call that begins next, as may be what an import allocates that begins a call while its
+ * own runs. These bytes are put back whenever the call on that stack has run on and does not use their place. And what may be
+ * overwritten where the pointer is put back at the end of a call, before the host gets to see it, is put back too.
  *
  * A guest that compares the pointer with the limits of its stack finds those of the stack that it runs on, if it keeps them
  * where they can be set. Nothing keeps a guest from running over a stack's end, but when it suspends, and before it is
@@ -20,21 +23,31 @@
  */
 
 import { STACK_HIGH, STACK_LOW } from "./abi.js";
-import { REWINDING, UNWINDING } from "./call.js";
+import { UNWINDING } from "./call.js";
 
 /** @typedef {import("./call.js").Call} Call */
 /** @typedef {"emscripten_stack_get_current" | "stackSave" | "_emscripten_stack_restore" | "stackRestore"} Accessors */
 /** @typedef {"emscripten_stack_get_end" | "emscripten_stack_get_base" | "emscripten_stack_set_limits" | "__set_stack_limits"} Limits */
-/** @typedef {"__stack_pointer" | "__stack_low" | "__stack_high"} Symbols */
+/** @typedef {"__stack_pointer" | "__stack_low" | "__stack_high" | "stackAlloc" | "_emscripten_stack_alloc"} Symbols */
 /** @typedef {import("./guest.js").Exports & Partial<Record<Accessors | Limits | Symbols, any>>} Exports */
 /** @typedef {ReturnType<typeof makeStacks>} Stacks */
 
 /**
- * What was allocated on a stack for a call that runs on another.
+ * A stack, from its lowest address to its highest.
+ * @typedef {object} Place
+ * @property {number} low
+ * @property {number} high
+ * @property {number} floor Below all that has to stay there.
+ * @property {Call} [user] The call that runs on it, or has just ended.
+ */
+
+/**
+ * Bytes in the guest's memory that stay.
  * @typedef {object} Kept
  * @property {number} low
  * @property {number} high
- * @property {ArrayLike<number>} [bytes] What was there before the stack's own call ran on.
+ * @property {Call} [on] The call on whose stack they are.
+ * @property {Uint8Array} [bytes] What was there before that call ran on.
  * @property {boolean} [lost] Whether that call has overwritten it, and still uses the place.
  */
 
@@ -62,8 +75,13 @@ export function makeStacks(exports, take, wanted, told, memory) {
     exports.asyncify_stack_pointer ??
     exports.__stack_pointer ??
     (get && set ? Object.defineProperty({}, "value", { get, set }) : {});
-  /** The pointer where nothing runs; undefined where there is none. */
-  const top = register.value;
+  /** The pointer's type: where it is at first; undefined where there is none. */
+  const first = register.value;
+  const now = () => unsigned(register.value);
+  /** @param {number} at */
+  const put = (at) => (register.value = like(first, at));
+  /** The pointer where nothing runs; 0 where there is none. */
+  const top = now();
 
   /** The globals in which the guest keeps the limits of its stack, if it does. @type {{ value: any }[][]} */
   const [lows, highs] = [STACK_LOW, STACK_HIGH].map((prefix) =>
@@ -71,13 +89,13 @@ export function makeStacks(exports, take, wanted, told, memory) {
   );
   const readLow = exports.emscripten_stack_get_end ?? (() => (lows[0] ?? exports.__stack_low)?.value);
   const readHigh = exports.emscripten_stack_get_base ?? (() => (highs[0] ?? exports.__stack_high)?.value);
-  /** Set the limits, and return what they were. @param {any} low @param {any} high @returns {[low: any, high: any]} */
-  const limit = (low, high) => {
-    /** @type {[any, any]} */
-    const before = [readLow(), readHigh()];
+  /** Set the limits, and return what they were. @param {{ low: number, high: number }} to @returns {{ low: number, high: number }} */
+  const limit = (to) => {
+    const [low, high] = [to.low, to.high].map((at) => like(first, at));
+    const before = { low: unsigned(readLow() ?? 0), high: unsigned(readHigh() ?? 0) };
     for (const global of lows) global.value = low;
     for (const global of highs) global.value = high;
-    if (!lows[0] && before[1]) {
+    if (!lows[0] && before.high) {
       exports.emscripten_stack_set_limits?.(high, low);
       exports.__set_stack_limits?.(high, low);
     }
@@ -86,193 +104,233 @@ export function makeStacks(exports, take, wanted, told, memory) {
 
   /** The lowest address of the guest's own stack; undefined as long as nobody knows. @type {number | undefined} */
   let lowest = told;
-  const findLowest = () => (lowest ??= top && unsigned(readHigh() ?? 0) >= unsigned(top) ? unsigned(readLow()) : undefined);
+  const findLowest = () => (lowest ??= top && unsigned(readHigh() ?? 0) >= top ? unsigned(readLow()) : undefined);
 
-  /** The call on the guest's own stack. @type {Call | undefined} */
-  let main;
-  /** Further stacks that nobody uses, and the size of all. @type {any[]} */
-  const spare = [];
+  /** @type {Place} */
+  const own = { low: 0, high: Infinity, floor: Infinity };
+  /** Further stacks, and the size of each. @type {Place[]} */
+  const places = [];
   let size = 0;
-  /** How many calls have one. */
-  let others = 0;
-  /** The pointer before any call began; undefined while there is none. @type {any} */
-  let home;
+  /** The calls that have not ended. @type {Set<Call>} */
+  const live = new Set();
+  /** How many have, and those who wait for them may not have put the pointer back. */
+  let ending = 0;
+  /** Where the pointer was before any call began. */
+  let home = top;
+  /** Where the pointer is while several calls wait. @type {Pick<Call, "place" | "pointer" | "limits">} */
+  let host = {};
 
-  /** The stacks for the host. They stay, since it may put the pointer back there at any time. @type {any[]} */
-  const hosts = [];
-  /** How many of them are in use, and where the pointer is on the last of these. */
-  let used = 0;
-  /** @type {any} */
-  let hostPointer;
-  /** While the pointer is there: where else it would be, and the limits. @type {[pointer: any, low: any, high: any] | undefined} */
-  let away;
+  /** The call that uses a stack and has not ended. @param {Place} place */
+  const inUse = ({ user }) => (user && live.has(user) ? user : undefined);
 
-  /** What was allocated below the first call while that waited alone, for the call that began then. @type {Kept | undefined} */
-  let kept;
-  /** Its bytes, as they are. @param {Kept} place */
+  /** What was allocated on stacks for calls that run on others. @type {Kept[]} */
+  let keeps = [];
+  /** What those may overwrite who put the pointer back now. @type {Kept[]} */
+  let guards = [];
+  /** The bytes, as they are. @param {Kept} kept */
   const bytesOf = ({ low, high }) => new Uint8Array(memory.buffer, low, high - low);
-  /** Put them back. @param {Kept} place */
-  const putBack = (place) => {
-    if (place.bytes) bytesOf(place).set(place.bytes);
-    place.lost = false;
+  /** Whether they are other than they were. @param {Kept} kept */
+  const differs = (kept) => kept.bytes && bytesOf(kept).some((byte, at) => byte != kept.bytes?.[at]);
+  /** @param {Kept} kept */
+  const note = (kept) => (kept.bytes = bytesOf(kept).slice());
+  /** @param {Kept} kept */
+  const putBack = (kept) => {
+    if (kept.bytes) bytesOf(kept).set(kept.bytes);
+    kept.bytes = kept.lost = undefined;
   };
 
-  /** The highest address of a further stack. @param {any} stack */
-  const topOf = (stack) => (stack + like(top, size)) & like(top, -16);
-  /** On which of the host's stacks a pointer is; -1: on none. @param {any} pointer */
-  const findHost = (pointer) => hosts.findIndex((stack) => pointer >= unsigned(stack) && pointer < unsigned(topOf(stack)));
-  /** The error for a stack whose end was run over. @param {Call} call @param {number} bytes @param {string} [whose] */
-  const overflow = ({ name, stack }, bytes, whose) => {
-    const option = stack || whose ? " (option shadowStackSize)" : "";
-    return new RangeError(`export ${name}: ${whose ?? "the"} C stack of ${bytes} bytes has overflowed${option}`);
+  /** The stack that an address is on. @param {number} at */
+  const find = (at) => places.find(({ low, high }) => at > low && at <= high) ?? own;
+  /** What lies there from an address on may be of any call. @param {Place} place @param {number} at */
+  const hold = (place, at) => (place.floor = Math.min(place.floor, at));
+  /** @param {Call} call @param {Place} place @param {number} at Where it begins. */
+  const occupy = (call, place, at) => {
+    call.place = place;
+    call.pointer = hold(place, at);
+    place.user = call;
   };
 
-  /** See that the host has a stack with room for more. Returns nothing if there is none to be had. */
-  const provideHost = () => {
-    if (used && unsigned(hostPointer) - unsigned(hosts[used - 1]) > size / 2) return hostPointer;
-    const stack = hosts[used] ?? spare.pop() ?? take(size);
-    if (!stack) return;
-    hosts[used++] = stack;
-    // Below its highest address, since that may be the next stack's lowest.
-    return (hostPointer = topOf(stack) - like(top, 16));
+  /** Find a stack that nobody uses. Returns nothing if there is none to be had. @param {Place} [but] Neither this nor the guest's own. */
+  const provide = (but) => {
+    if (!but && !own.user && own.floor == Infinity) return own;
+    let place = places.find((one) => one != but && !one.user && one.floor - one.low > size / 2);
+    if (!place) {
+      size ||= wanted ?? top - (findLowest() ?? top - DEFAULT_SIZE);
+      const stack = take(size);
+      if (!stack) return;
+      const low = unsigned(stack);
+      const high = low + size - ((low + size) % 16);
+      places.push((place = { low, high, floor: high }));
+    }
+    return place;
   };
+
+  /** The error for a call that has something where others have. @param {Call} call */
+  const clash = ({ name }) => new RangeError(`export ${name}: others need its place on the C stack: take arguments from malloc`);
 
   /**
    * See that a call has not run over the end of its stack. (Above it, it may: guests switch stacks themselves, too.)
    * @param {Call} call
-   * @param {any} [pointer]
    */
-  const check = (call, pointer = register.value) => {
-    if (!top) return;
-    const end = call.stack ?? (main == call ? findLowest() : undefined);
-    if (end === undefined || unsigned(pointer) >= unsigned(end)) return;
-    throw overflow(call, call.stack ? size : unsigned(top) - unsigned(end));
+  const check = ({ name, place }, at = now()) => {
+    const isOwn = place == own;
+    const end = (isOwn ? findLowest() : place?.low) ?? 0;
+    const option = isOwn ? "" : " (option shadowStackSize)";
+    if (at < end) throw new RangeError(`export ${name}: the C stack of ${isOwn ? top - end : size} bytes has overflowed${option}`);
+  };
+
+  /** Be on a stack. @param {typeof host} call */
+  const arrive = (call) => {
+    const { place, pointer } = call;
+    if (place && place != own) call.limits = limit(place);
+    if (pointer) put(pointer);
+  };
+  /** Be where one was before, but for the pointer. @param {typeof host} call */
+  const depart = (call) => {
+    if (call.limits) limit(call.limits);
+    call.limits = undefined;
+  };
+
+  /** Put back what was overwritten. Returns whether something was allocated in its place. */
+  const heal = () => {
+    const at = now();
+    const harmed = [...guards, ...keeps.filter(({ on }) => !on)].filter((kept) => find(at) == find(kept.high) && differs(kept));
+    const inTheWay = harmed.some(({ high }) => at < high);
+    for (const kept of harmed) bytesOf(kept).set(/** @type {Uint8Array} */ (kept.bytes));
+    return inTheWay;
+  };
+  /** Note what may be overwritten before the host gets to see it. */
+  const guard = () => {
+    guards = ending ? keeps.map(({ low, high, on }) => ({ low: Math.min(low, on?.pointer ?? low), high })) : [];
+    guards.forEach(note);
   };
 
   return {
     check,
     known: !!top,
 
+    /** The pointer, where somebody can allocate below. */
+    position: exports.stackAlloc ?? exports._emscripten_stack_alloc ?? exports.__stack_pointer ? now : () => 0,
+
     /**
      * Find a stack for a call that starts. Where no other can be had, it runs below what is on the guest's own.
      * @param {Call} call
      * @param {boolean} idle Whether nothing else of the guest runs.
+     * @param {number} [entry] The pointer when the import was called that starts it.
      */
-    start(call, idle) {
+    start(call, idle, entry) {
       if (!top) return;
-      if (!main && !others) {
-        used = findHost(unsigned(register.value)) + 1;
-        if (used) {
-          // The host has put it back to where it was when there were other calls.
-          hostPointer = register.value;
-          register.value = top;
-        }
-        if (idle) home = register.value;
+      const at = now();
+      const place = find(at);
+      const user = inUse(place);
+      if (!live.size && idle && place == own) home = at;
+      live.add(call);
+      if (idle && !user) {
+        // Who waits for the one that has just ended puts the pointer back to above.
+        const high = place.user?.pointer ?? 0;
+        if (at < high && memory) keeps.push((call.kept = { low: at, high, on: call }));
+        return occupy(call, place, place != own && at == host.pointer ? place.floor : at);
       }
-      const low = unsigned(register.value);
-      if (idle && main && !others && memory && low < unsigned(main.pointer)) {
-        call.kept = kept = { low, high: unsigned(main.pointer) };
+      // Its arguments are where another call runs or waits.
+      const end = (idle ? user?.pointer : entry) || at;
+      if (idle && user && at > end && at != home && at != top) {
+        user.lost ||= !ending;
+        throw clash(call);
       }
-      if (main || kept || register.value != top) {
-        size ||= wanted ?? unsigned(top) - (findLowest() ?? unsigned(top) - DEFAULT_SIZE);
-        call.stack = spare.pop() ?? take(size);
-        // Its arguments may be there, also when somebody has put the pointer back.
-        if (idle && !main && low < unsigned(top)) kept ??= { low, high: low };
+      if (at < end && memory) {
+        if (keeps.some((kept) => kept.low < end && at < kept.high && differs(kept))) throw clash(call);
+        keeps.push((call.kept = { low: at, high: end, on: user }));
+        hold(place, at);
       }
-      if (call.stack) {
-        call.pointer = topOf(call.stack);
-        others++;
-      } else if (!main) {
-        main = call;
-        call.home = top;
-        home ??= top;
-      }
+      const other = provide(place);
+      if (other) occupy(call, other, other.floor);
+      else if (!own.user) occupy(call, own, at);
     },
 
     /** Leave the guest's own stack to a call of which nobody knew whose it is, if it is free. @param {Call} call */
     adopt(call) {
-      main ??= call;
+      live.add(call);
+      if (own.user) return;
+      own.user = call;
+      call.place = own;
     },
 
     /** The size of the stack that a call would need to suspend, and has not; 0 if it has what it needs. @param {Call} call */
-    lacking: (call) => (!top || ((main == call || call.stack) && (!main || !others || provideHost())) ? 0 : size),
+    lacking: (call) => (!top || (call.place && (live.size < 2 || provide())) ? 0 : size),
 
-    /** Let the host have a stack of its own, if nobody knows for which call it allocates. Nothing of the guest runs. */
+    /** Let the pointer rest on a stack that nobody has, if nobody knows for which call is allocated. Nothing of the guest runs. */
     rest() {
-      if (away || !others) return;
-      if (!main) {
-        // Where the first call was started by a function of the guest, that has returned.
-        home ??= register.value;
-        return;
-      }
-      provideHost();
-      const last = hosts[used - 1];
-      away = [register.value, ...limit(last, topOf(last))];
-      register.value = hostPointer;
+      heal();
+      for (const kept of keeps) if (!kept.on) putBack(kept);
+      if (!guards[0]) guard();
+      if (host.place || !live.size || (live.size < 2 && inUse(own)) || !top) return;
+      const place = provide();
+      // Below its highest address, since that may be the next stack's lowest.
+      if (place) arrive((host = { place, pointer: place == own ? home : place.floor - 16 }));
     },
 
-    /** Take the host's stack from it before a call runs. What was allocated there stays. @param {Call} call */
+    /** The pointer is where it is found. What was allocated for a call that goes on stays. @param {Call} call */
     wake(call) {
-      if (!away) return;
-      const found = register.value;
-      const at = unsigned(found);
-      const host = findHost(at) + 1;
-      const [pointer, ...limits] = away;
-      away = undefined;
-      limit(...limits);
-      register.value = pointer;
-      if (host) {
-        // Who puts it up again may have been overtaken by others, whose part is below.
-        if (host == used && at < unsigned(hostPointer)) hostPointer = found;
-      } else if (at <= unsigned(top)) {
-        // Somebody has put it back to where it was before.
-        if (at < unsigned(pointer)) register.value = found;
-      } else if (at < unsigned(hostPointer)) {
-        hostPointer = hosts[used - 1];
-        throw overflow(call, size, "the host's");
+      depart(host);
+      const at = now();
+      const place = find(at);
+      const { place: before, pointer: left = 0 } = host;
+      const user = inUse(place);
+      host = { pointer: before && left };
+      const inTheWay = heal();
+      guards = [];
+      if (inTheWay && !call.state) throw clash(call);
+      if (!before || (place == before && at >= left)) return;
+      // Where nobody may have put it back any more, frames were overwritten, or so much was allocated at once.
+      if (!ending && user && at > (user.pointer ?? 0)) user.lost = true;
+      if (!ending && place != before && at < left && (place != own || at > top)) {
+        put(left);
+        check({ ...call, place: before }, 0);
       }
+      if (call.state && !user) hold(place, at);
     },
 
     /** Let a call run on its stack. Returns what is to be restored. @param {Call} call */
     enter(call) {
       if (!top) return;
-      const outer = register.value;
-      // What was allocated on the guest's own stack while the call waited stays: the import may return its address.
-      if (main == call && call.state && unsigned(outer) < unsigned(call.pointer)) call.pointer = outer;
-      if (call.state) check(call, call.pointer);
-      if (call.state && call.kept) {
-        if (call.kept.lost) throw new RangeError(`export ${call.name}: the first call has overwritten its arguments on the C stack: take them from malloc`);
-        // Somebody has put the pointer back above them, when that call had ended.
-        if (!main && unsigned(outer) > call.kept.low) putBack(call.kept);
+      const outer = now();
+      const { place, kept } = call;
+      if (call.state && place) {
+        // What was allocated on the guest's own stack while the call waited stays: the import may return its address.
+        const found = place == own && find(outer) == own ? outer : place.floor;
+        call.pointer = Math.min(/** @type {number} */ (call.pointer), place.floor, found);
+        check(call, call.pointer);
+        if (call.lost || kept?.lost) throw clash(call);
       }
-      if (main == call && kept && !kept.lost) kept.bytes = bytesOf(kept).slice();
-      if (call.stack) call.limits = limit(call.stack, topOf(call.stack));
-      if (call.pointer) register.value = call.pointer;
+      for (const kept of keeps) if (kept.on == call && !kept.lost) note(kept);
+      arrive(call);
       return outer;
     },
 
     /**
      * A call has suspended or ended.
      * @param {Call} call
-     * @param {any} outer What `enter` returned; undefined for a call that has been adopted.
-     * @param {number} left Where a thunk has left the pointer of a call that is suspended; 0: it is still set.
+     * @param {number | undefined} outer What `enter` returned; undefined for a call that has been adopted.
+     * @param {number} thunk Where a thunk has left the pointer of a call that is suspended; 0: it is still set.
      */
-    leave(call, outer, left) {
+    leave(call, outer, thunk) {
       if (!top) return;
-      let next = main == call ? call.home : outer;
-      if (call.state == UNWINDING) {
-        call.pointer = like(top, left) || register.value;
-        if (main == call) next = call.pointer;
+      const { kept } = call;
+      const suspended = call.state == UNWINDING;
+      if (suspended) {
+        call.pointer = thunk || now();
+        if (call.place == own) outer = call.pointer;
+        // Whoever runs on now may need the place.
+        if (kept && !kept.lost) note(kept);
       }
-      if (main == call && kept?.bytes) {
-        const { low, high, bytes } = kept;
-        if (call.state != UNWINDING || unsigned(call.pointer) >= high) putBack(kept);
-        else kept.lost ||= bytesOf(kept).some((byte, at) => byte != bytes[at]);
-        if (call.state != UNWINDING && others && low < unsigned(next)) next = like(top, low);
+      for (const kept of keeps) {
+        if (kept.on != call || kept == call.kept) continue;
+        if (!suspended || /** @type {number} */ (call.pointer) >= kept.high) putBack(kept);
+        else kept.lost ||= differs(kept);
+        if (!suspended) kept.on = undefined;
       }
-      if (next) register.value = next;
-      if (call.limits) limit(...call.limits);
-      call.limits = undefined;
+      if (outer) put(outer);
+      depart(call);
     },
 
     /**
@@ -281,21 +339,29 @@ export function makeStacks(exports, take, wanted, told, memory) {
      * @param {boolean} [idle] Whether nothing of the guest runs.
      */
     finish(call, idle) {
-      if (call.stack) {
-        spare.push(call.stack);
-        others--;
-      }
-      if (main == call) {
-        main = undefined;
-        // It could not be resumed.
-        if (call.state == REWINDING && call.home) register.value = call.home;
-      }
-      if (main || others) return;
-      // What was allocated for any of them is no longer used.
-      used = 0;
-      kept = undefined;
-      if (idle && unsigned(register.value) < unsigned(home)) register.value = home;
-      home = undefined;
+      const { kept } = call;
+      if (!top) return;
+      live.delete(call);
+      if (kept) kept.bytes = undefined;
+      ending++;
+      if (idle && !live.size) put(home);
+      const close = () => {
+        ending--;
+        for (const place of [own, ...places]) {
+          if (place.user == call) place.user = undefined;
+          if (!live.size) place.floor = place.high;
+        }
+        keeps = keeps.filter((one) => one != kept);
+        heal();
+        if (!ending) guards = [];
+        const at = now();
+        const place = find(at);
+        if (place == own && at <= top) home = Math.max(home, at);
+        const rest = (host.place && host.pointer) || Math.min(inUse(own)?.pointer ?? home, own.floor);
+        if (place != (host.place ?? own) || (live.size ? at > rest : at == kept?.high)) put(rest);
+      };
+      // Behind whoever puts the pointer back when the call has ended, which they could not wait for if it was never suspended.
+      queueMicrotask(call.site ? close : () => queueMicrotask(close));
     },
   };
 }

@@ -107,7 +107,7 @@ for (const { way, module } of waysToRun("stacks").filter(({ way }) => !way.start
       const calls = [1, 2, 3].map((id) => promising(exports.hold)(id, 1));
       exports.stackAlloc(70000);
       const [{ reason }, ...rest] = await Promise.allSettled(calls);
-      assert.match(String(reason), /^RangeError: export hold: the host's C stack of 65536 bytes has overflowed/);
+      assert.match(String(reason), /^RangeError: export hold: the C stack of 65536 bytes has overflowed/);
       assert.deepEqual(rest.map(({ value }) => value), [sums[2], sums[3]]);
       assert.equal(exports.__stack_pointer.value, top);
       assert.equal(await promising(exports.hold)(4, 1), sums[4]);
@@ -214,7 +214,7 @@ for (const { way, module } of waysToRun("stacks").filter(({ way }) => !way.start
       it("where the first one needs the place it is refused to go on, unless that was in vain", async () => {
         const outcomes = await run(["grow", 3, 256], [1, 2, 1, 1]);
         assert.deepEqual(outcomes.map(({ status }) => status), ["fulfilled", "rejected"]);
-        assert.match(String(outcomes[1].reason), /^RangeError: export late: the first call has overwritten its arguments/);
+        assert.match(String(outcomes[1].reason), /^RangeError: export late: others need its place on the C stack/);
         const later = await run(["grow", 3, 256], [1, 1, 1, 2, 2]);
         assert.deepEqual(later.map(({ value }) => value), [undefined, 2468]);
       });

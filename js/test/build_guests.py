@@ -76,6 +76,7 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "jspi": {"imports": ("env.ask", "env.wide", "env.pair", "env.wait")},
     "stacks": {"imports": ("env.ask",)},
     "foreign": {"imports": ("env.ask",)},
+    "ccalls": {"imports": ("env.ask",)},
     "lists": {"imports": ("env.ask",), "remove_list": ("forgotten",)},
     "example": {"imports": ("env.fetch_length",)},
     "recursive": {"imports": ("env.ask",), "remove_list": ("f*", "down")},

@@ -137,7 +137,7 @@ def test_arguments_whose_place_the_first_call_needs(abi: str) -> None:
             if order[1] == 2:
                 assert await second == 2468
             else:
-                with pytest.raises(caesura.UsageError, match=r"arguments on the guest's own C stack were overwritten"):
+                with pytest.raises(caesura.UsageError, match=r"arguments on a C stack were overwritten"):
                     await second
             assert guest.call_nowait("position") == OWN
             assert guest.suspended == 0
@@ -153,7 +153,7 @@ def test_more_is_allocated_on_a_suspended_stack_than_it_has() -> None:
             return 0
 
         guest = await load_program("load", wait)
-        with pytest.raises(caesura.UsageError, match="the guest's own stack"):
+        with pytest.raises(caesura.UsageError, match="the guest's own C stack is full"):
             await guest.call("run", 64, 64600)
         assert await guest.call("run", 64, 64) == 64
 

@@ -21,8 +21,10 @@ from caesura.host.instance import Instance
 from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
 from caesura.host.state import CallState
+from caesura.host.switching import StackSwitch
 from caesura.host.unwinder import Lost, Overflowed, Unwinder
 from caesura.host.values import result_of
+from caesura.wasm import types as t
 
 # How a call may suspend.
 NOWAIT: Final = "call_nowait"
@@ -67,7 +69,7 @@ class Call(CallState):
         self._check_depth()
         self._begin()
         if self.export.may_suspend:
-            self.instance.stacks.take(self)
+            self.instance.stacks.take(self, self._integers)
         self._enter()
 
     def resume(self) -> None:
@@ -127,6 +129,8 @@ class Call(CallState):
         suspension = function.run(instance.guest, instance.objects, values)
         if suspension is not None:
             self._suspend(function, suspension)
+        elif instance.stacks.put:
+            instance.stacks.put.pop(self, None)  # what was allocated there is the guest's now
 
     def _begin(self) -> None:
         interruptions = self._store.interruptions
@@ -266,15 +270,28 @@ class Call(CallState):
                 self._forget_suspension()
                 instance.fail(self, error, trap)
             if instance.unwinder is None or not self.export.may_suspend:
-                if self.served is not None:
-                    stacks.after_return(self)
+                self._has_returned(stacks, outer)
             elif self._is_suspended(instance.unwinder):
                 instance.suspended.add(self)
                 stacks.after_suspension(self)
             else:
-                stacks.after_return(self)
+                self._has_returned(stacks, outer)
         finally:
             instance.moving = None
+
+    def _has_returned(self, stacks: StackSwitch, outer: object) -> None:
+        if self.served is not None or self.stack or stacks.is_main(self):
+            stacks.after_return(self)
+        elif stacks.pointer is not None:
+            running = outer if isinstance(outer, Call) and outer.instance is self.instance else None
+            stacks.after_others(self, running, self._integers)
+
+    def _integers(self) -> list[int]:
+        """Return the arguments that can be addresses, as the guest sees them."""
+        params, written = self.export.params, self._arguments
+        values = written if written is not None else params.read(self._buffer, 0, self.instance.objects)
+        bits = {t.I32: 0xFFFF_FFFF, t.I64: 0xFFFF_FFFF_FFFF_FFFF}
+        return [value & bits[kind] for kind, value in zip(params.types, values, strict=True) if kind in bits]
 
     def _write_arguments(self, arguments: list[Any]) -> None:
         """Write arguments with references among them, which are good until the guest runs next."""

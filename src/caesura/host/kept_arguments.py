@@ -1,8 +1,9 @@
-"""What a host puts onto the guest's own C stack for a call that runs on another one.
+"""What a host puts onto a call's C stack for another call, which runs on another one.
 
 While a call on the guest's own stack is suspended the stack pointer is below its frames, and that is where the guest's
 `stackAlloc` allocates: an argument, say, of a call that begins next. That call gets a stack of its own, and nothing
-protects the argument once the function in which the first call waits has returned.
+protects the argument once the function in which the first call waits has returned. The same goes for what a host
+function allocates on the stack of its own call, and then begins another one.
 
 So these bytes are noted before the first call goes on, and put back when it has left their place. Where it is suspended
 with frames there, they are lost until it has left those, and who would read them is refused. To allocate somewhere
@@ -14,12 +15,15 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from caesura.errors import UsageError
 
+if TYPE_CHECKING:
+    from caesura.host.state import CallState  # which has some of these
+
 OVERWRITTEN: Final = (
-    "a call's arguments on the guest's own C stack were overwritten by the call that was suspended there before, which "
+    "a call's arguments on a C stack were overwritten by the call that was suspended there before, which "
     "still uses their place: allocate them with malloc"
 )
 
@@ -27,28 +31,37 @@ OVERWRITTEN: Final = (
 class KeptArguments:
     """The bytes from `low` to below `high` in the guest's memory, which a call finds when it reads them.
 
+    They lie on the stack of `neighbour` (None: of no call that has not ended), which is `stack` (0: the guest's own).
     `locate` returns the host's address of a range, good until the guest runs.
     """
 
-    def __init__(self, locate: Callable[[int, int], int], low: int, high: int) -> None:
+    def __init__(
+        self, locate: Callable[[int, int], int], low: int, high: int, neighbour: CallState | None = None, stack: int = 0
+    ) -> None:
         self._locate = locate
         self.low = low
         self.high = high
+        self.neighbour = neighbour
+        self.stack = stack
         self._noted: bytes | None = None
 
     def note(self) -> None:
-        """Note the bytes before the call on the guest's own stack goes on, unless its frames are in their place."""
+        """Note the bytes before the neighbour goes on, unless its frames are in their place."""
         if self._noted is None:
             self._noted = self._read()
 
+    def is_away(self) -> bool:
+        """Tell whether the place may be used by the neighbour."""
+        return self._noted is not None
+
     def put_back(self) -> None:
-        """The call on the guest's own stack has left the place."""
+        """The neighbour has left the place."""
         if self._noted is not None:
             ctypes.memmove(self._locate(self.low, len(self._noted)), self._noted, len(self._noted))
             self._noted = None
 
     def leave(self, found: int) -> None:
-        """The call on the guest's own stack is suspended with its pointer there."""
+        """The neighbour is suspended with its pointer there."""
         if found >= self.high:
             self.put_back()
         elif self._noted == self._read():

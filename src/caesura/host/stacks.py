@@ -121,6 +121,10 @@ class ShadowStacks:
         """Return the stack pointer to begin with: stacks grow down."""
         return (address + self._size) & -_ALIGNMENT
 
+    def find(self, address: int) -> int:
+        """Return the stack that an address is on, or 0."""
+        return next((stack for stack in self._canaries if stack < address <= stack + self._size), 0)
+
     def overflowed(self, address: int) -> bool:
         """Tell whether a call has used more than its stack."""
         return self._known(address).value != _CANARY

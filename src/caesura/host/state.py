@@ -35,6 +35,7 @@ class CallState:
     __slots__ = (
         "answer",
         "arriving",
+        "bottom",
         "coroutine",
         "depth",
         "error",
@@ -75,11 +76,12 @@ class CallState:
         self.unwinding = False
         # Where frames are that are not in the guest: `FrameArea`'s.
         self.frames = b""
-        # `StackSwitch`'s: the shadow stack (0: none of its own) and where its pointer stands; where it stood, and the
-        # stack in use, when the guest was entered; whether that is known already; what may be arguments of the call, on
-        # the guest's own stack; the suspended call whose stack this one uses.
+        # `StackSwitch`'s: the shadow stack (0: none of its own) and where its pointer stands, and stood at the last
+        # suspension; where it stood, and the stack in use, when the guest was entered; whether that is known already;
+        # what may be arguments of the call, on another's stack; the suspended call whose stack this one uses.
         self.stack = 0
         self.stack_pointer = 0
+        self.bottom = 0
         self.resting_pointer = 0
         self.outer_stack = 0
         self.is_prepared = False

@@ -1,0 +1,172 @@
+/**
+ * Calls with arguments on the C stack that overlap, as Emscripten's `ccall` makes them: right, or refused.
+ *
+ * Each puts its argument there, begins, and puts the stack pointer back to where it was when it has ended, whoever has allocated
+ * there meanwhile. Seeds are the same in every run; CAESURA_RANDOM_ROUNDS=N does N times as much.
+ */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import * as ponyfill from "../src/index.js";
+import { waysToRun } from "./support/guests.mjs";
+
+const { promising, Suspending } = ponyfill;
+
+const TOP = 65536;
+const SEEDS = 20 * Number(process.env.CAESURA_RANDOM_ROUNDS ?? 1);
+const REFUSED = /C stack/;
+
+const sumOf = (bytes) => bytes.reduce((sum, byte) => sum + byte, 0);
+const turn = () => new Promise(setImmediate);
+
+/** An instance whose functions are called with arguments on the C stack. */
+function start(module, ask, host) {
+  const { exports } = new ponyfill.Instance(module, { env: { ask: new Suspending(ask), host } });
+  const { stackSave, stackAlloc, stackRestore, memory, sum } = exports;
+  const put = (bytes) => {
+    const address = stackAlloc(bytes.length);
+    new Uint8Array(memory.buffer).set(bytes, address);
+    return address;
+  };
+  return {
+    exports,
+    put,
+    /** What Emscripten's `ccall` does, where it waits. */
+    async ccall(id, bytes, rounds, frame = 64) {
+      const before = stackSave();
+      const address = put(bytes);
+      try {
+        return await promising(exports.work)(id, address, bytes.length, rounds, frame);
+      } finally {
+        stackRestore(before);
+      }
+    },
+    ccallNow(bytes) {
+      const before = stackSave();
+      const result = sum(put(bytes), bytes.length);
+      stackRestore(before);
+      return result;
+    },
+  };
+}
+
+/** Calls of one guest that begin, wait, go on and end in an order that a seed says. Returns how they ended. */
+async function turmoil(module, seed) {
+  let state = seed + 1;
+  const random = (limit) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * limit);
+  };
+  const pick = (list) => list[random(list.length)];
+  const counts = { right: 0, refused: 0, wrong: [] };
+  const expect = (found, wanted) => (found === wanted ? counts.right++ : counts.wrong.push([found, wanted]));
+  const running = new Set();
+  let left = 60;
+
+  const newBytes = () => Array.from({ length: pick([1, 4, 16, 40, 120]) }, () => random(256));
+  const meanwhile = () => {
+    const bytes = newBytes();
+    expect(guest.ccallNow(bytes), sumOf(bytes));
+    guest.exports.scribble(pick([16, 64, 256]));
+  };
+  const work = async () => {
+    for (let left = pick([1, 1, 2, 4]); left; left--) {
+      const [id, rounds, bytes] = [1 + random(126), pick([1, 1, 2, 4]), newBytes()];
+      try {
+        if (!random(5)) expect(await promising(guest.exports.nest)(id, id % 2), id);
+        else expect(await guest.ccall(id, bytes, rounds, pick([32, 64, 200])), rounds * sumOf(bytes));
+      } catch (error) {
+        if (!REFUSED.test(error)) throw error;
+        counts.refused++;
+      }
+      if (!random(3)) meanwhile();
+      if (!random(4)) await turn();
+    }
+  };
+  const begin = () => {
+    if (left-- <= 0) return;
+    const call = work();
+    running.add(call);
+    call.finally(() => running.delete(call)).catch(() => {});
+  };
+  const ask = (id, rounds) => {
+    if (!random(5)) meanwhile();
+    if (!random(10)) begin();
+    return random(5) ? wait(rounds) : rounds;
+  };
+  const wait = async (rounds) => {
+    for (let waits = pick([0, 1, 1, 2, 5]); waits; waits--) await (random(2) ? turn() : undefined);
+    if (!random(10)) meanwhile();
+    if (!random(6)) guest.put([1, 2, 3]);
+    return rounds;
+  };
+  const guest = start(module, ask, (id) => {
+    for (let more = random(3); more; more--) begin();
+    return id;
+  });
+  while (left > 0) {
+    begin();
+    if (!random(3)) await turn();
+  }
+  while (running.size) await Promise.all(running);
+  return counts;
+}
+
+for (const { way, module } of waysToRun("ccalls").filter(({ way }) => !way.startsWith("native"))) {
+  describe(`arguments on the C stack of calls that overlap: ${way}`, () => {
+    it("stay in whatever order the pointer is put back", async () => {
+      for (const order of [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]) {
+        const waiting = {};
+        const guest = start(module, (id) => new Promise((resolve) => (waiting[id] = () => resolve(0))), () => 0);
+        for (let round = 0; round < 3; round++) {
+          const calls = [1, 2, 3].map((id) => guest.ccall(id, Array(100).fill(id), 1));
+          for (const at of order) {
+            waiting[at + 1]();
+            assert.equal(await calls[at], 100 * (at + 1));
+            assert.equal(guest.ccallNow(Array(200).fill(7)), 1400);
+            guest.exports.scribble(256);
+          }
+          assert.equal(guest.exports.stackSave(), TOP);
+        }
+      }
+    });
+
+    it("stay where an import begins the call, and its own runs on over them and ends", async () => {
+      for (const waits of [0, 1]) {
+        for (const promised of [false, true]) {
+          const waiting = {};
+          const started = [];
+          const ask = (id) => new Promise((resolve) => (waiting[id] = () => resolve(0)));
+          const guest = start(module, ask, () => started.push(guest.ccall(9, [1, 2, 3, 4], 1)));
+          if (promised) {
+            const first = promising(guest.exports.nest)(5, waits);
+            if (waits) waiting[5]();
+            assert.equal(await first, 5);
+          } else {
+            assert.equal(guest.exports.nest(5, 0), 5);
+            await assert.rejects(guest.ccall(8, Array(100).fill(8), 1, 200), REFUSED);
+          }
+          const another = guest.ccall(7, Array(100).fill(7), 1, 200);
+          waiting[9]();
+          assert.equal(await started[0], 10);
+          waiting[7]();
+          assert.equal(await another, 700);
+          assert.equal(guest.exports.stackSave(), TOP);
+        }
+      }
+    });
+
+    it("are right or refused at random", async () => {
+      const total = { right: 0, refused: 0 };
+      for (let seed = 0; seed < SEEDS; seed++) {
+        const { right, refused, wrong } = await turmoil(module, seed);
+        assert.deepEqual(wrong, [], `seed ${seed}`);
+        total.right += right;
+        total.refused += refused;
+      }
+      console.log(`# ${total.right} right, ${total.refused} refused`);
+      assert.ok(total.right > 50 * SEEDS && 5 * total.refused < total.right);
+    });
+  });
+}
