@@ -231,21 +231,21 @@ export function makeGuest(description, options) {
      */
     enter(call, idle) {
       if (closed) fail(CLOSED);
-      if (idle) {
-        stacks.wake(call);
-        // It is left set by a trap.
-        for (const handler of handlers) handler.value = 0;
-      }
       if (!call.state) {
         if (alone && calls.size) {
           const why = singleStack ? "singleStack" : "the guest compares its C stack pointer with constants; singleStack: false allows it";
           fail(`export ${call.name}: another call has not ended (${why})`);
         }
         calls.add(call);
-        if (!call.direct) {
-          stacks.start(call, idle, guest.pointer);
-          if (!idle) guest.pointer = stacks.position();
-        }
+      }
+      if (idle) {
+        stacks.wake(call);
+        // It is left set by a trap.
+        for (const handler of handlers) handler.value = 0;
+      }
+      if (!call.state && !call.direct) {
+        stacks.start(call, idle, guest.pointer);
+        if (!idle) guest.pointer = stacks.position();
       }
       if (call.direct) return;
       for (const part of partsOf(call)) {
