@@ -8,6 +8,7 @@ import pytest
 
 from caesura.analysis.body import decode_body
 from caesura.errors import MalformedModule
+from caesura.wasm.indices import LocalIndex
 from caesura.wasm.module import Module
 from caesura.wasm.types import F32, F64, I32, I64
 from tests.analysis.sample import Sample, function_of
@@ -68,7 +69,15 @@ def test_instructions_with_a_prefix() -> None:
 
 def test_types_of_locals() -> None:
     body = function_of("", "(param i32 i32 i64) (local i64 f32 f32 f64)").body()
-    assert [body.local_type(local) for local in range(body.local_count)] == [I32, I32, I64, I64, F32, F32, F64]
+    assert [body.local_type(LocalIndex(local)) for local in range(body.local_count)] == [
+        I32,
+        I32,
+        I64,
+        I64,
+        F32,
+        F32,
+        F64,
+    ]
 
 
 def test_only_some_calls_through_tables_are_sites() -> None:

@@ -28,7 +28,7 @@ from caesura.wasm.immediates import (
     skip_immediates,
     unknown_opcode,
 )
-from caesura.wasm.indices import ByteOffset, FunctionIndex, InstructionIndex
+from caesura.wasm.indices import ByteOffset, FunctionIndex, InstructionIndex, LocalIndex
 from caesura.wasm.leb128 import read_s33, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.types import is_non_null, read_value_type
@@ -54,9 +54,9 @@ class Body:
         self.prefixed: list[InstructionIndex] = []
         self.positions: list[ByteOffset] = []
         self.immediates: list[int] = []
-        self.ends: dict[int, InstructionIndex] = {}
-        self.elses: dict[int, InstructionIndex] = {}
-        self.handlers: dict[int, InstructionIndex] = {}
+        self.ends: dict[InstructionIndex, InstructionIndex] = {}
+        self.elses: dict[InstructionIndex, InstructionIndex] = {}
+        self.handlers: dict[InstructionIndex, InstructionIndex] = {}
         self.with_sites: set[InstructionIndex] = set()
         self.sites: list[InstructionIndex] = []
         self.tail_calls: list[InstructionIndex] = []
@@ -72,7 +72,7 @@ class Body:
         self.last_declaration = 0
         self.code_start = 0
 
-    def local_type(self, local: int) -> int:
+    def local_type(self, local: LocalIndex) -> int:
         """Return the type code of a local or parameter."""
         low = 0
         high = len(self.run_ends)
@@ -103,13 +103,13 @@ def decode_body(
     return body
 
 
-def label_of_cast(data: bytes, body: Body, index: int) -> int:
+def label_of_cast(data: bytes, body: Body, index: InstructionIndex) -> int:
     """Return the label of a br_on_cast or br_on_cast_fail: it stands behind the opcode and a byte of flags."""
     _, position = read_u32(data, body.positions[index] + 1)
     return read_u32(data, position + 1)[0]
 
 
-def second_immediate(data: bytes, body: Body, index: int) -> int:
+def second_immediate(data: bytes, body: Body, index: InstructionIndex) -> int:
     """Return the second index or number of an instruction that has a prefix and two of them."""
     _, position = read_u32(data, body.positions[index] + 1)
     _, position = read_u32(data, position)

@@ -41,7 +41,7 @@ from caesura.wasm.immediates import (
     skip_locals,
     unknown_opcode,
 )
-from caesura.wasm.indices import FunctionIndex, OwnFunction
+from caesura.wasm.indices import FunctionIndex, OwnFunction, TypeIndex
 from caesura.wasm.leb128 import read_count, read_s32, read_u32
 from caesura.wasm.module import Module
 
@@ -125,7 +125,7 @@ class CallGraph:
         if not self.tail_calling or self.tail_calling[-1] != caller:
             self.tail_calling.append(caller)
 
-    def add_table_call(self, caller: OwnFunction, table: int, type_index: int, index: int) -> None:
+    def add_table_call(self, caller: OwnFunction, table: int, type_index: TypeIndex, index: int) -> None:
         """Note that an own function makes a call through a table that only the module can change."""
         key = (table, type_index, index)
         number = self.table_calls.setdefault(key, len(self.table_calls))
@@ -269,7 +269,7 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
                 elif _may_follow_constant(data, opcode):
                     perhaps_constant.append(opcode)
                 else:
-                    graph.add_table_call(caller, table_index, type_index, ANY_INDEX)
+                    graph.add_table_call(caller, table_index, TypeIndex(type_index), ANY_INDEX)
                 if code == op.RETURN_CALL_INDIRECT:
                     dead = depth
                     graph.add_tail_call(caller)
@@ -330,7 +330,7 @@ def _read_constant_calls(data: bytes, start: int, calls: list[int], caller: OwnF
             position = read_instruction(data, before)[2]
         index = constant_index(data, before) if data[before] == op.I32_CONST else ANY_INDEX
         type_index, after = read_u32(data, call + 1)
-        graph.add_table_call(caller, read_u32(data, after)[0], type_index, index)
+        graph.add_table_call(caller, read_u32(data, after)[0], TypeIndex(type_index), index)
 
 
 def constant_index(data: bytes, position: int) -> int:

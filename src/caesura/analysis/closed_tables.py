@@ -18,7 +18,7 @@ from typing import Final
 from caesura.analysis.calls import ANY_INDEX, CallGraph
 from caesura.wasm import opcodes as op
 from caesura.wasm.constant import constant_number
-from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.indices import FunctionIndex, TypeIndex
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.segments import ACTIVE, PASSIVE, ElementSegment, read_element_segments
@@ -53,11 +53,11 @@ def find_table_callees(module: Module, graph: CallGraph) -> TableCallees:
     numbers: dict[tuple[int, int, int], int] = {}
     for table, type_index, index in graph.table_calls:
         is_open = contents.is_open[table] or type_index >= len(module.types)
-        key = (table, _ANYTHING, ANY_INDEX) if is_open else contents.simplify(table, type_index, index)
+        key = (table, _ANYTHING, ANY_INDEX) if is_open else contents.simplify(table, TypeIndex(type_index), index)
         if key not in numbers:
             numbers[key] = len(numbers)
             result.tables.append(table)
-            result.functions.append([] if is_open else contents.reached(key[0], key[1], key[2]))
+            result.functions.append([] if is_open else contents.reached(key[0], TypeIndex(key[1]), key[2]))
             result.is_open.append(is_open)
         result.number_of.append(numbers[key])
     return result
@@ -100,13 +100,13 @@ class _Contents:
         self._by_type: list[dict[int, list[FunctionIndex]]] = [self._divide(functions) for functions in self._functions]
         self._by_index: dict[int, dict[int, set[int]]] = {}
 
-    def simplify(self, table: int, type_index: int, index: int) -> tuple[int, int, int]:
+    def simplify(self, table: int, type_index: TypeIndex, index: int) -> tuple[int, int, int]:
         """Return table, type and index of a call through a closed table, the same for calls that reach the same."""
         if index != ANY_INDEX and self._is_fixed[table] and table not in self._by_index:
             self._by_index[table] = self._place(table)
         return table, self._same[type_index], index if self._is_fixed[table] else ANY_INDEX
 
-    def reached(self, table: int, type_index: int, index: int) -> list[FunctionIndex]:
+    def reached(self, table: int, type_index: TypeIndex, index: int) -> list[FunctionIndex]:
         """Return the functions that a call can reach, given what `simplify` returns."""
         if index == ANY_INDEX:
             return self._by_type[table].get(type_index, [])

@@ -26,9 +26,9 @@ class Decoder:
         self._module = module
         self._suspension = suspension
         self._ignores_catches = ignores_catches
-        self._kept: dict[int, Body] = {}
+        self._kept: dict[FunctionIndex, Body] = {}
         self._instructions = 0
-        self._refused: dict[int, MalformedModule | UnsupportedModule] = {}
+        self._refused: dict[FunctionIndex, MalformedModule | UnsupportedModule] = {}
 
     def look_at(self, function: FunctionIndex) -> Body:
         """Return a function's body, which is not to be changed, and keep it; raises what `decode_body` raises."""

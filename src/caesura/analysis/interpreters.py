@@ -123,12 +123,12 @@ def _can_hand_over(body: Body, loop: _Loop) -> bool:
 def innermost_loops(body: Body) -> set[InstructionIndex]:
     """Return the loops without call sites that contain no other loop."""
     looked_at = _LOOKED_AT.of(body)
-    loops = [index for index in range(len(looked_at)) if looked_at[index] == FLOW_LOOP]
+    loops = [InstructionIndex(index) for index in range(len(looked_at)) if looked_at[index] == FLOW_LOOP]
     found: set[InstructionIndex] = set()
     for place in range(len(loops)):
         is_innermost = place + 1 == len(loops) or loops[place + 1] > body.ends[loops[place]]
         if is_innermost and loops[place] not in body.with_sites:
-            found.add(InstructionIndex(loops[place]))
+            found.add(loops[place])
     return found
 
 
@@ -152,11 +152,11 @@ def _loops(data: bytes, body: Body) -> list[_Loop]:
         in_try = open_tries[-1] if open_tries else False
         if flow == FLOW_LOOP:
             loops.append(_Loop(InstructionIndex(index), innermost, in_try=in_try))
-            open_ends.append(body.ends[index])
+            open_ends.append(body.ends[InstructionIndex(index)])
             open_loops.append(len(loops) - 1)
             open_tries.append(in_try)
         elif flow == FLOW_TRY:
-            open_ends.append(body.ends[index])
+            open_ends.append(body.ends[InstructionIndex(index)])
             open_loops.append(innermost)
             open_tries.append(True)
         elif flow == FLOW_BRANCH_TABLE and innermost != _NO_LOOP:

@@ -132,7 +132,7 @@ class _Pass:
         self.changed = False
         # For each open construct: its opening instruction, what is live at its label, behind its end, and in its
         # handlers or else arm; and what is live in the handlers around it.
-        self._starts: list[int] = []
+        self._starts: list[InstructionIndex] = []
         self._labels: list[int] = [0]
         self._behind: list[int] = [0]
         self._arms: list[int] = [0]
@@ -181,18 +181,18 @@ class _Pass:
                     live ^= bit
                     live |= self._handlers
             elif role <= FLOW_TRY:
-                live = self._open(index, live)
+                live = self._open(InstructionIndex(index), live)
             elif role == FLOW_END or role == FLOW_DELEGATE:
                 start = openers.get(index, _WHOLE_BODY)
-                live = self._end(start, live) if start != _WHOLE_BODY else 0
+                live = self._end(InstructionIndex(start), live) if start != _WHOLE_BODY else 0
             elif role == FLOW_BRANCH_IF or role == FLOW_BRANCH_ON:
-                live |= self._labels[-1 - self._label(index)]
+                live |= self._labels[-1 - self._label(InstructionIndex(index))]
             elif role == FLOW_BRANCH:
                 live = self._labels[-1 - immediates[index]] | self._handlers
             elif role == FLOW_RETURN or role == FLOW_RAISE:
                 live = self._handlers
             elif role == FLOW_BRANCH_TABLE:
-                live = self._table_targets(index) | self._handlers
+                live = self._table_targets(InstructionIndex(index)) | self._handlers
             elif role == FLOW_ELSE:
                 self._arms[-1] = live
                 live = self._behind[-1]
@@ -208,7 +208,7 @@ class _Pass:
                 call -= 1
             landing -= 1
 
-    def _end(self, start: int, live: int) -> int:
+    def _end(self, start: InstructionIndex, live: int) -> int:
         code = self._body.codes[start]
         self._starts.append(start)
         self._behind.append(live)
@@ -223,7 +223,7 @@ class _Pass:
             live |= self._handlers
         return live
 
-    def _open(self, index: int, live: int) -> int:
+    def _open(self, index: InstructionIndex, live: int) -> int:
         code = self._body.codes[index]
         self._starts.pop()
         self._labels.pop()
@@ -238,12 +238,12 @@ class _Pass:
             live |= arm
         return live
 
-    def _label(self, index: int) -> int:
+    def _label(self, index: InstructionIndex) -> int:
         if self._body.codes[index] >= 0x100:
             return label_of_cast(self._data, self._body, index)
         return self._body.immediates[index]
 
-    def _table_targets(self, index: int) -> int:
+    def _table_targets(self, index: InstructionIndex) -> int:
         count, position = read_u32(self._data, self._body.positions[index] + 1)
         live = 0
         seen: set[int] = set()
@@ -254,7 +254,7 @@ class _Pass:
                 live |= self._labels[-1 - label]
         return live
 
-    def _catch_targets(self, start: int) -> int:
+    def _catch_targets(self, start: InstructionIndex) -> int:
         """Return what is live at the targets of a try_table's clauses; the try_table's own label is on top."""
         position = skip_block_type(self._data, self._body.positions[start] + 1)
         count, position = read_u32(self._data, position)

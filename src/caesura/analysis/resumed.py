@@ -60,7 +60,7 @@ class _Walk:
             if flow == table.FLOW_NEXT:
                 continue
             if flow <= table.FLOW_TRY:
-                self._enter(index)
+                self._enter(InstructionIndex(index))
             elif flow == table.FLOW_END and self._open:
                 construct = self._open.pop()
                 entered = self._entered.pop()
@@ -75,10 +75,10 @@ class _Walk:
                     self._targeted.add(self._open[-1])
                 self._live = True
             elif self._live:
-                self._branch(index, flow)
+                self._branch(InstructionIndex(index), flow)
         return total
 
-    def _enter(self, index: int) -> None:
+    def _enter(self, index: InstructionIndex) -> None:
         body = self._body
         self._open.append(index)
         self._entered.append(self._live)
@@ -88,7 +88,7 @@ class _Walk:
             elif index in body.with_sites:
                 self._live = True
 
-    def _branch(self, index: int, flow: int) -> None:
+    def _branch(self, index: InstructionIndex, flow: int) -> None:
         """Note where a branch goes to."""
         if flow == table.FLOW_BRANCH_TABLE:
             count, position = read_u32(self._data, self._body.positions[index] + 1)

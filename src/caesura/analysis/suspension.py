@@ -77,7 +77,7 @@ class Suspension:
         self.instrumented = [False] * functions
         self.indirect_sites = [NO_INDIRECT_SITES] * functions
         self.quiet_table_calls: set[tuple[int, int, int]] = set()
-        self.through_table: dict[int, int] = {}
+        self.through_table: dict[FunctionIndex, int] = {}
         self.root = [FunctionIndex(function) for function in range(functions)]
         self.topmost = [False] * functions
         self.bottommost = [False] * functions

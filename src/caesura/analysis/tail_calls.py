@@ -21,7 +21,7 @@ from caesura.analysis.entries import may_be_referenced
 from caesura.analysis.suspension import Suspension
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm import opcodes as op
-from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.indices import FunctionIndex, TypeIndex
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.type_matching import same_types, with_supertypes
@@ -80,14 +80,14 @@ class _Search:
             if code == op.RETURN_CALL:
                 self._enter([FunctionIndex(body.immediates[call])])
             elif code == op.RETURN_CALL_REF:
-                self._enter(self._of_type(body.immediates[call]))
+                self._enter(self._of_type(TypeIndex(body.immediates[call])))
             else:
                 _, position = read_u32(data, body.positions[call] + 1)
                 table = read_u32(data, position)[0]
                 index = ANY_INDEX
                 if call > 0 and body.codes[call - 1] == op.I32_CONST:
                     index = constant_index(data, body.positions[call - 1])
-                self._enter_through(table, body.immediates[call], index)
+                self._enter_through(table, TypeIndex(body.immediates[call]), index)
 
     def _enter(self, functions: list[FunctionIndex]) -> None:
         for function in functions:
@@ -96,7 +96,7 @@ class _Search:
             elif self._suspension.may_suspend(function):
                 self.result.unframed.add(function)
 
-    def _enter_through(self, table: int, type_index: int, index: int) -> None:
+    def _enter_through(self, table: int, type_index: TypeIndex, index: int) -> None:
         key = (table, type_index, index)
         if key in self._known:
             return
@@ -111,7 +111,7 @@ class _Search:
                 return
         self._enter(self._of_type(type_index))
 
-    def _of_type(self, type_index: int) -> list[FunctionIndex]:
+    def _of_type(self, type_index: TypeIndex) -> list[FunctionIndex]:
         """Return the functions of a type, or of one below it, that references may be of."""
         module = self._module
         if not self._same:

@@ -32,7 +32,7 @@ from caesura.analysis.wrappers import in_rings
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm import opcodes as op
 from caesura.wasm.definitions import TypeDefinition
-from caesura.wasm.indices import FunctionIndex, OwnFunction
+from caesura.wasm.indices import FunctionIndex, InstructionIndex, OwnFunction
 from caesura.wasm.instructions import FLOW_TRY, FLOWS
 from caesura.wasm.module import Module
 from caesura.wasm.types import is_number
@@ -95,11 +95,12 @@ def _only_suspending_callee(callees: list[FunctionIndex], suspension: Suspension
     return found
 
 
-def _is_in_tail_position(body: Body, call: int, *, has_results: bool) -> bool:
+def _is_in_tail_position(body: Body, call: InstructionIndex, *, has_results: bool) -> bool:
     """Tell whether all that a function does behind a call is to return what that gave, or nothing."""
     codes = body.codes
-    around: list[int] = []  # the constructs that the call stands in
-    for index in range(call):
+    around: list[InstructionIndex] = []  # the constructs that the call stands in
+    for place in range(call):
+        index = InstructionIndex(place)
         while around and body.ends[around[-1]] <= index:
             around.pop()
         if index in body.ends:
@@ -109,16 +110,16 @@ def _is_in_tail_position(body: Body, call: int, *, has_results: bool) -> bool:
     while around and body.ends[around[-1]] < call:
         around.pop()
     last = len(codes) - 1
-    index = call + 1
+    index = InstructionIndex(call + 1)
     while index < last:
         code = codes[index]
         if code == op.RETURN:
             return True
         if code == op.END:
             around.pop()
-            index += 1
+            index = InstructionIndex(index + 1)
         elif code == op.DROP and not has_results:
-            index += 1
+            index = InstructionIndex(index + 1)
         elif code == op.ELSE:
             index = body.ends[around[-1]]
         elif code == op.BR:
@@ -129,7 +130,7 @@ def _is_in_tail_position(body: Body, call: int, *, has_results: bool) -> bool:
             if codes[target] == op.LOOP:
                 return False
             del around[len(around) - 1 - depth :]
-            index = body.ends[target] + 1
+            index = InstructionIndex(body.ends[target] + 1)
         else:
             return False
     return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from caesura.analysis.actions import ACTION_TABLE, LOCAL_SET, LOCAL_TEE
 from caesura.analysis.body import Body
+from caesura.wasm.indices import InstructionIndex
 
 
 class Writes:
@@ -26,7 +27,7 @@ class Writes:
         for node in range(count - 1, 0, -1):
             self._nodes[node] = self._nodes[2 * node] | self._nodes[2 * node + 1]
 
-    def between(self, start: int, end: int) -> int:
+    def between(self, start: InstructionIndex, end: InstructionIndex) -> int:
         """Return the locals that instructions from `start` and before `end` write, as bits."""
         return self.between_places(self.place_of(start), self.place_of(end))
 
@@ -47,7 +48,7 @@ class Writes:
             high >>= 1
         return written
 
-    def place_of(self, index: int) -> int:
+    def place_of(self, index: InstructionIndex) -> int:
         """Return how many of these instructions stand before an instruction.
 
         This is `bisect_left`, which compiled code could only call by way of Python's objects.

@@ -43,7 +43,7 @@ from caesura.instrument.write.declarations import declare
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
-from caesura.wasm.indices import ByteOffset, FunctionIndex
+from caesura.wasm.indices import ByteOffset, FunctionIndex, InstructionIndex
 from caesura.wasm.leb128 import encode_signed, encode_unsigned, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.pieces import join_pieces
@@ -301,7 +301,7 @@ class _Mover:
             if control == control_kinds.OPENING:
                 if index in self._tries and not self._staying:
                     self._flush(positions[index])
-                    self._steps.append((_CODE, body.ends[index] + 1, last))
+                    self._steps.append((_CODE, body.ends[InstructionIndex(index)] + 1, last))
                     self._open_try(index)
                     return
                 if codes[index] == op.TRY_TABLE:

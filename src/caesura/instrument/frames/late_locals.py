@@ -73,7 +73,7 @@ def late_at_landings(body: Body, layout: Layout, liveness: Liveness, plan: Plan)
         if _sets_late(layout, region) and _is_in_loop(layout, layout.regions[region].parent):
             if writes is None:
                 writes = Writes(body)
-            loop = layout.regions[region].start
+            loop = InstructionIndex(layout.regions[region].start)
             passed_through = liveness.all_heads.get(loop, 0) & ~writes.between(loop, layout.landings[site])
             masks[region] |= live & ~passed_through & ~_mask(plan.saved.moved_locals) & numbers
             live &= ~masks[region]

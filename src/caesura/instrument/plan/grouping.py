@@ -21,6 +21,7 @@ from caesura.analysis.writes import Writes
 from caesura.instrument.plan.plan import Plan
 from caesura.instrument.plan.regions import Group
 from caesura.wasm import opcodes as op
+from caesura.wasm.indices import InstructionIndex
 from caesura.wasm.module import Module
 
 # Landing points in one group. More would save little, and finding them takes long.
@@ -66,7 +67,7 @@ class _Child:
     are the locals live at any. `may_begin` tells whether a group may begin with it.
     """
 
-    def __init__(self, *, start: int, may_begin: bool, live: int, landings: list[_Landing]) -> None:
+    def __init__(self, *, start: InstructionIndex, may_begin: bool, live: int, landings: list[_Landing]) -> None:
         self.start: Final = start
         self.may_begin: Final = may_begin
         self.live: Final = live
@@ -86,7 +87,7 @@ class _Search:
         self._worth = worth
         self._writes = Writes(body)
         # The open constructs with call sites, and what was found in each; the function's own children come first.
-        self._constructs: list[int] = []
+        self._constructs: list[InstructionIndex] = []
         self._children: list[list[_Child]] = [[]]
         # The heads of the open loops and tries, as places among what writes locals.
         self._heads: list[int] = []
@@ -104,7 +105,7 @@ class _Search:
             events.append((2 * self._landings[site] - 1, site))
         events.sort()
         for moment, event in events:
-            index = (moment + 1) >> 1
+            index = InstructionIndex((moment + 1) >> 1)
             if event == _OPEN:
                 self._open(index)
             elif event == _CLOSE:
@@ -118,7 +119,7 @@ class _Search:
                 )
         self._group(self._children[0], len(body.codes))
 
-    def _landing(self, index: int, live: int) -> _Landing:
+    def _landing(self, index: InstructionIndex, live: int) -> _Landing:
         place = self._writes.place_of(index)
         return place, live, (live & self._written_before(place)).bit_count()
 
@@ -129,13 +130,13 @@ class _Search:
         """
         return self._writes.between_places(self._heads[-1], place) if self._heads else _ALL_LOCALS
 
-    def _open(self, index: int) -> None:
+    def _open(self, index: InstructionIndex) -> None:
         self._constructs.append(index)
         self._children.append([])
         if index in self._regions:
             self._heads.append(self._writes.place_of(index))
 
-    def _else(self, index: int) -> None:
+    def _else(self, index: InstructionIndex) -> None:
         """Group the children of a construct's arm, and keep only where frames land in it."""
         children = self._children[-1]
         if children:
@@ -144,7 +145,7 @@ class _Search:
                 _Child(start=self._constructs[-1], may_begin=False, live=_live_in(children), landings=landings)
             ]
 
-    def _close(self, index: int) -> None:
+    def _close(self, index: InstructionIndex) -> None:
         construct = self._constructs.pop()
         children = self._children.pop()
         is_region = construct in self._regions
@@ -159,7 +160,7 @@ class _Search:
         may_begin = self._body.codes[construct] != op.IF and not self._has_parameters(construct)
         self._children[-1].append(_Child(start=construct, may_begin=may_begin, live=live, landings=landings))
 
-    def _has_parameters(self, construct: int) -> bool:
+    def _has_parameters(self, construct: InstructionIndex) -> bool:
         body = self._body
         return len(block_types(self._module, body.immediates[construct], body.positions[construct] + 1)[0]) > 0
 

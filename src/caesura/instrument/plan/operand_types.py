@@ -14,7 +14,7 @@ from caesura.instrument.plan.plan import SLOT, Producer, instruction_of
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates, read_opcode
 from caesura.wasm.immediates import instruction_name
-from caesura.wasm.indices import FunctionIndex, InstructionIndex
+from caesura.wasm.indices import FunctionIndex, InstructionIndex, LocalIndex
 from caesura.wasm.instructions import RESULTS
 from caesura.wasm.module import Module
 from caesura.wasm.signatures import converted, left_by_cast, signature
@@ -92,7 +92,7 @@ class OperandTypes:
         code = body.codes[index]
         action = ACTIONS[code]
         if action == actions.LOCAL_GET or action == actions.LOCAL_TEE:
-            return body.local_type(body.immediates[index])
+            return body.local_type(LocalIndex(body.immediates[index]))
         if action == actions.GLOBAL_GET:
             return self._module.globals[body.immediates[index]].type
         if action == actions.CALL:

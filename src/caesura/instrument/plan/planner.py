@@ -341,7 +341,9 @@ class _Walk:
         for index in range(start, instruction_of(producer) + 1):
             action = actions_of[index]
             if action == actions.LOCAL_GET:
-                if self._body.has_non_null and is_non_null(self._body.local_type(self._body.immediates[index])):
+                if self._body.has_non_null and is_non_null(
+                    self._body.local_type(LocalIndex(self._body.immediates[index]))
+                ):
                     return  # what reads it would trap if it were not restored
                 reads.append(InstructionIndex(index))
             elif action != actions.CONSTANT and action != actions.PURE and action != actions.SELECT:

@@ -10,6 +10,7 @@ from caesura.instrument.plan.regions import Layout
 from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.control_kinds import IS_CONTROL
 from caesura.wasm import opcodes as op
+from caesura.wasm.indices import LocalIndex
 from caesura.wasm.types import is_non_null
 
 CONTROL: Final = 1
@@ -69,7 +70,7 @@ def mark_instructions(planned: PlannedFunction, layout: Layout, first_widened: i
 def _mark_narrowed(body: Body, marks: bytearray, first: int) -> None:
     """Mark the reads of locals, from `first` on, that cannot be null in the original."""
     codes = body.codes
-    non_null = [local >= first and is_non_null(body.local_type(local)) for local in range(body.local_count)]
+    non_null = [local >= first and is_non_null(body.local_type(LocalIndex(local))) for local in range(body.local_count)]
     for index in range(len(codes)):
         if codes[index] == op.LOCAL_GET or codes[index] == op.LOCAL_TEE:
             if non_null[body.immediates[index]]:
