@@ -67,8 +67,8 @@ TABLES: Final[dict[str, Table]] = {
             (
                 f"`{abi.RESULTS_PREFIX}i`",
                 "() → as import *i*",
-                "only for imported functions that may suspend and have a result that cannot be null, by function index: "
-                "gives what such an import can return when it suspends",
+                "only for imported functions that may suspend and have a result that cannot be null, by function "
+                "index: gives what such an import can return when it suspends",
             ),
             (
                 f"`{abi.DROP_REFERENCES}`",

@@ -211,7 +211,7 @@ export function makeGuest(description, options) {
     },
 
     /** Return the module's function that gives results of an import whose results cannot be null. @param {Site} site */
-    maker: ({ index }) => exports[`${RESULTS_PREFIX}${index}`],
+    maker: ({ index }) => /** @type {any} */ (exports)[`${RESULTS_PREFIX}${index}`],
 
     /** Take the instance's exports, and the first memory that it imports. @param {WebAssembly.Exports} given @param {unknown} imported */
     link(given, imported) {
@@ -300,8 +300,8 @@ export function makeGuest(description, options) {
         }
       }
       // Null is no reference that cannot be null: what stands for those the module makes.
-      site.made ??= site.guest.maker(site) ?? (() => site.blank);
-      return site.made();
+      const made = (site.made ??= site.guest.maker(site) ?? (() => site.blank));
+      return made();
     },
 
     /**
