@@ -6,6 +6,7 @@ from typing import Final
 
 from caesura.analysis.limits import check_entries
 from caesura.errors import UnsupportedModule
+from caesura.instrument.abi.globals import NO_FLAG
 from caesura.instrument.abi.index_spaces import GlobalPool
 from caesura.instrument.abi.metadata import write_metadata
 from caesura.instrument.abi.runtime import has_scheduler
@@ -86,7 +87,7 @@ def _check_entries(module: Module, exports: int, added: Added) -> None:
 def _features(options: Options, abi: Abi) -> list[str]:
     """Return the features that the output may use newly, as the target features section calls them."""
     features: list[str] = [] if options.no_multivalue else ["multivalue"]
-    if shares_globals(options):
+    if shares_globals(options) or abi.helpers.stack.foreign != NO_FLAG:
         features.append("mutable-globals")
     if abi.memory.index > 0:
         features.append("multimemory")

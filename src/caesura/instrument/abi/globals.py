@@ -68,6 +68,7 @@ class Globals:
             self.count += 1
             edits.append(sec.GLOBAL, encode_value_type(I32) + b"\x01" + ZERO[I32] + b"\x0b")
             exported.append((FOREIGN_HANDLER, self.foreign))
+            new_names.add(GLOBAL_NAMES, self.foreign, FOREIGN_HANDLER)
         new_names.add(GLOBAL_NAMES, self.state, STATE_GLOBAL)
         new_names.add(GLOBAL_NAMES, self.data, DATA_GLOBAL)
         if options.export_globals:
