@@ -15,7 +15,7 @@ from caesura.errors import NO_OFFSET, MalformedModule, UnsupportedModule
 from caesura.instrument.abi.index_spaces import AddedTypes
 from caesura.instrument.abi.metadata import FEATURES, add_features, keep_hints
 from caesura.instrument.exceptions.constructs import find_constructs, has_old_form
-from caesura.instrument.exceptions.places import Places
+from caesura.instrument.exceptions.copied import Places
 from caesura.instrument.exceptions.translation import Translation
 from caesura.wasm import sections as sec
 from caesura.wasm.indices import OwnFunction

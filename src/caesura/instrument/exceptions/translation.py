@@ -31,7 +31,7 @@ from caesura.analysis.limits import check_body, check_locals
 from caesura.errors import MalformedModule
 from caesura.instrument.abi.index_spaces import AddedTypes
 from caesura.instrument.exceptions.constructs import CATCH_ALL, FUNCTION, Clause, Constructs
-from caesura.instrument.exceptions.places import Places
+from caesura.instrument.exceptions.copied import CopiedCode
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_block_type
@@ -52,7 +52,6 @@ from caesura.wasm.instructions import (
 )
 from caesura.wasm.leb128 import encode_signed, encode_unsigned, encode_vector, read_u32
 from caesura.wasm.module import Module
-from caesura.wasm.pieces import join_pieces
 from caesura.wasm.signatures import block_signature, tag_params
 from caesura.wasm.types import EXNREF, encode_value_type
 
@@ -72,11 +71,10 @@ _CATCH_ALL_REF: Final = b"\x01\x03"
 
 
 class Translation:
-    """The translation of one function: `body` (without size field), and where its instructions are. Made by `run`."""
+    """The translation of one function; `run` makes it: `body`, without size field, and `places` of its instructions."""
 
     def __init__(self, module: Module, own: OwnFunction, constructs: Constructs, types: AddedTypes) -> None:
         self.body = b""
-        self.places = Places()
         self.is_multivalue = False
         self._module = module
         self._data = module.data
@@ -84,9 +82,9 @@ class Translation:
         self._start = module.body_starts[own]
         self._constructs = constructs
         self._types = types
-        self._out: list[bytes] = []
-        self._size = 0
-        self._copied = skip_locals(module.data, self._start)
+        self._code_start = skip_locals(module.data, self._start)
+        self._out = CopiedCode(module.data, self._start, self._code_start)
+        self.places = self._out.places
         # How many constructs are open in the new code, the function included.
         self._height = 1
         # The constructs of the old code that are open; how many of the new are around each one's label; and which of
@@ -106,12 +104,11 @@ class Translation:
 
     def run(self) -> None:
         """Translate the function; raises MalformedModule, or UnsupportedModule where the new body is too large."""
-        code_start = self._copied
         end = self._module.body_ends[self._own]
         if FUNCTION in self._constructs.landings:
-            self._put(c.BLOCK + encode_value_type(EXNREF), code_start)
+            self._out.replace(self._code_start, c.BLOCK + encode_value_type(EXNREF), self._code_start)
             self._land(FUNCTION)
-        position = code_start
+        position = self._code_start
         while position < end and self._open:
             opcode = position
             code, immediates, position = read_instruction(self._data, opcode)
@@ -124,10 +121,7 @@ class Translation:
             self._goes_on = flow < FLOW_BRANCH
         if position != end or self._open:
             raise MalformedModule("function body does not stop where its size says", end)
-        self._copy(end)
-        head = self._head(code_start)
-        self.places.shift(len(head))
-        self.body = head + join_pieces(self._out)
+        self.body = self._out.finish(end, self._declarations())
         check_body(len(self.body), end - self._start, self._start)
 
     def _control(self, code: int, flow: int, opcode: int, immediates: int, behind: int) -> None:
@@ -142,7 +136,7 @@ class Translation:
         elif flow == FLOW_CATCH:
             self._next_clause(opcode, behind)
         elif flow == FLOW_DELEGATE:
-            self._replace(opcode, c.END, behind)
+            self._out.replace(opcode, c.END, behind)
             self._leave()
         elif flow == FLOW_END:
             self._end(opcode)
@@ -182,10 +176,10 @@ class Translation:
         elif construct in self._constructs.redirects:
             landing = self._landings[self._constructs.redirects[construct]]
             label = encode_unsigned(height - 1 - landing)
-            self._replace(opcode, _TRY_TABLE + self._data[immediates:behind] + _CATCH_ALL_REF + label, behind)
+            self._out.replace(opcode, _TRY_TABLE + self._data[immediates:behind] + _CATCH_ALL_REF + label, behind)
             self._height += 1
         else:
-            self._replace(opcode, c.BLOCK, opcode + 1)
+            self._out.replace(opcode, c.BLOCK, opcode + 1)
             self._height += 1
 
     def _open_with_clauses(self, construct: int, opcode: int, immediates: int, behind: int) -> None:
@@ -199,7 +193,7 @@ class Translation:
         out += [_TRY_TABLE, block_type, encode_vector(table)]
         if construct in self._constructs.landings:
             out += [c.BLOCK, self._block_type(params, (EXNREF,))]
-        self._replace(opcode, b"".join(out), behind)
+        self._out.replace(opcode, b"".join(out), behind)
         self._height += len(clauses) + 2
         if construct in self._constructs.landings:
             self._land(construct)
@@ -215,7 +209,7 @@ class Translation:
         self._height += 1
         if construct in self._constructs.landings:
             params = block_signature(self._module, read_block_type(self._data, immediates)[0])[0]
-            self._replace(behind, c.BLOCK + self._block_type(params, (EXNREF,)), behind)
+            self._out.replace(behind, c.BLOCK + self._block_type(params, (EXNREF,)), behind)
             self._land(construct)
 
     def _next_clause(self, opcode: int, behind: int) -> None:
@@ -242,7 +236,7 @@ class Translation:
             self._references[construct] = local
             self._most_references = max(self._most_references, len(self._references))
             code += c.LOCAL_SET + encode_unsigned(local)
-        self._replace(opcode, code, behind)
+        self._out.replace(opcode, code, behind)
 
     def _leave_handler(self) -> None:
         """Forget what was caught by the handler that we are in; those inside of it have forgotten theirs."""
@@ -257,12 +251,12 @@ class Translation:
             code = b""
             if self._goes_on:
                 code = c.RETURN if construct == FUNCTION else c.BR + encode_unsigned(1)
-            self._replace(opcode, code + c.END + _THROW_REF, opcode)
+            self._out.replace(opcode, code + c.END + _THROW_REF, opcode)
         self._leave()
 
     def _rethrow(self, depth: int, opcode: int, behind: int) -> None:
         local = self._references[self._open[len(self._open) - 1 - depth]]
-        self._replace(opcode, c.LOCAL_GET + encode_unsigned(local) + _THROW_REF, behind)
+        self._out.replace(opcode, c.LOCAL_GET + encode_unsigned(local) + _THROW_REF, behind)
 
     # Types.
 
@@ -293,7 +287,7 @@ class Translation:
         depth, behind = read_u32(self._data, position)
         label = self._label(depth)
         if label != depth:
-            self._replace(position, encode_unsigned(label), behind)
+            self._out.replace(position, encode_unsigned(label), behind)
         return behind
 
     def _relabel_table(self, immediates: int, behind: int) -> None:
@@ -308,35 +302,17 @@ class Translation:
             is_other = is_other or label != depth
             out.append(encode_unsigned(label))
         if is_other:
-            self._replace(immediates, b"".join(out), behind)
+            self._out.replace(immediates, b"".join(out), behind)
 
-    # Bytes.
-
-    def _replace(self, position: int, code: bytes, behind: int) -> None:
-        """Write code in the place of what stands between two positions, behind a copy of all up to there."""
-        self._copy(position)
-        self._put(code, behind)
-
-    def _copy(self, position: int) -> None:
-        if position > self._copied:
-            self.places.add(self._copied - self._start, self._size)
-            self._out.append(self._data[self._copied : position])
-            self._size += position - self._copied
-
-    def _put(self, code: bytes, behind: int) -> None:
-        self._out.append(code)
-        self._size += len(code)
-        self._copied = behind
-
-    def _head(self, code_start: int) -> bytes:
+    def _declarations(self) -> bytes:
         """Return the declarations of locals, those for references behind the function's own."""
         data = self._data
         count, position = read_u32(data, self._start)
         if self._most_references == 0:
-            return data[self._start : code_start]
-        check_locals(self._first_reference + self._most_references, code_start)
+            return data[self._start : self._code_start]
+        check_locals(self._first_reference + self._most_references, self._code_start)
         added = encode_unsigned(self._most_references) + encode_value_type(EXNREF)
-        return encode_unsigned(count + 1) + data[position:code_start] + added
+        return encode_unsigned(count + 1) + data[position : self._code_start] + added
 
 
 def _encode_clause(clause: Clause, label: int) -> bytes:
