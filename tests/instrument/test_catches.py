@@ -165,6 +165,19 @@ def test_deep_nests(depth: int) -> None:
     assert result.functions[-1].sites == depth + 1
 
 
+def test_many_clauses() -> None:
+    clauses = "catch $a call $g drop catch $b drop drop call $g drop catch $c call $f " * 3_000
+    result = caesura.instrument(assemble(f"(module {IMPORTS} (func $moved try call $f {clauses} end))"))
+    assert result.functions[-1].sites == 9_001
+
+
+def test_nested_copies() -> None:
+    """The innermost body stands in the copy of each one around it, for foreign exceptions."""
+    opening = "try call $f catch_all call $f " * 60
+    result = instrumented(assemble(f"(module {IMPORTS} (func $moved {opening} {'rethrow 0 end ' * 60}))"))
+    assert result.functions[-1].sites == 2 * 60
+
+
 def test_what_would_take_too_many_bytes_is_refused() -> None:
     """A clause for each tag in each of very many clauses: a small module would become one of hundreds of megabytes."""
     tags = " ".join(["(tag (param i32 i32 i32 i32 i64))"] * 3_000)

@@ -116,21 +116,16 @@ class _Moved:
 class _Try:
     """A try some of whose clauses move.
 
-    `end` is the label that branches to the try go to, `handler` the one of the new try.
+    `moved_from` gives the moved clauses by the instruction of each. `end` is the label that branches to the try go to,
+    `handler` the one of the new try.
     """
 
     def __init__(self, clauses: list[Clause], moved: list[_Moved]) -> None:
         self.clauses: Final = clauses
         self.moved: Final = moved
+        self.moved_from: Final = {one.clause.start: one for one in moved}
         self.end = 0
         self.handler = 0
-
-    def place(self, clause: Clause) -> int:
-        """Return which of the moved clauses this is, -1 for none."""
-        for place in range(len(self.moved)):
-            if self.moved[place].clause is clause:
-                return place
-        return -1
 
 
 class _Label:
@@ -406,9 +401,8 @@ class _Mover:
     def _write_clause(self, one: _Try, clause: Clause) -> None:
         """Write a clause of the new try; what stays of its body comes next."""
         body = self._body
-        place = one.place(clause)
-        if place >= 0:
-            moved = one.moved[place]
+        moved = one.moved_from.get(clause.start)
+        if moved is not None:
             for number in range(len(moved.tags)):
                 self._catch(moved, number)
             if clause.tag != NO_TAG:
@@ -416,8 +410,8 @@ class _Mover:
         start = body.positions[clause.start]
         self._copied = start
         self._flush(body.positions[clause.start + 1])
-        if place >= 0 and not clause.is_rethrown:
-            self._branch(one.moved[place].height)
+        if moved is not None and not clause.is_rethrown:
+            self._branch(moved.height)
             return
         self._has_foreign_handlers = self._has_foreign_handlers or clause.has_sites
         self._staying += 1
