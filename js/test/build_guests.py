@@ -53,6 +53,7 @@ ONLY: Final = {
     "threads": ("bare", "plain", "thunks", "secondary"),
     "linked_main": ("bare", "plain", "thunks"),
     "linked_side": ("bare", "plain", "thunks"),
+    "linked_handler": ("plain", "thunks"),
     "deep": ("bare", "plain", "thunks", "secondary", "binaryen"),
 }
 BUILDS: Final = ("bare", "plain", "thunks", "secondary", "binaryen")
@@ -114,7 +115,7 @@ def build(source: Path, kind: str, target: Path) -> None:
             in_secondary_memory=kind == "secondary",
             linked=kind == "linked",
             export_globals=source.stem == "linked_main",
-            import_globals=source.stem == "linked_side",
+            import_globals=source.stem in ("linked_side", "linked_handler"),
         )
         target.write_bytes(caesura.instrument(bare, chosen).module)
 

@@ -8,6 +8,7 @@ import { sleep, waysToRun } from "./support/guests.mjs";
 
 const mains = waysToRun("linked_main");
 const sides = waysToRun("linked_side");
+const handlers = waysToRun("linked_handler");
 
 /** The exports of both modules; the imports of the side module are those of the main one and its exports. */
 function link(main, side, ask, tell = (number) => number, options = {}) {
@@ -33,6 +34,21 @@ for (const main of mains) {
       }
       assert.equal(asked, 3 * (8 + 6));
       assert.equal(exports.__stack_pointer.value, 65536);
+    });
+
+    it("are not suspended across a handler of either that throws an exception of JavaScript on", async () => {
+      const handler = handlers.find(({ way }) => way == main.way);
+      if (!handler) return; // built where this package drives them
+      let answer = (number) => number;
+      const fail = () => {
+        throw new Error("no");
+      };
+      const { main: exports } = link(main, side, (number) => answer(number));
+      const { handle } = new main.api.Instance(handler.module, { main: exports, env: { fail, ...exports } }).exports;
+      await assert.rejects(promising(handle)(1), { message: "no" });
+      answer = (number) => sleep(0, number);
+      await assert.rejects(promising(handle)(1), SuspendError);
+      assert.equal(await promising(handle)(0), 4);
     });
 
     it("have the options of the main one, also where the side module could not", async () => {
