@@ -115,6 +115,8 @@ def generate(data: bytes, features: Features) -> Guest:
         if plan.references and plan.exceptions:
             plan.held += (EXNREF,)
         plan.value_types = (*ALL_TYPES, *ALL_TYPES, *plan.held)
+        if decisions.below(2):
+            plan.tags[-1] = (I64, decisions.choose(plan.held))
     for index, valtype in enumerate(GLOBALS):
         plan.globals_by_type[valtype] += [1 + index, _FIRST_OWN_GLOBAL + index]
     for function in IMPORTS:

@@ -249,3 +249,44 @@ def test_a_module_with_old_types_alone_needs_no_new_engine(tmp_path: Path) -> No
     results = [guest.call("run", number) for number in (0, 1)]
     told = run_driver("plain.mjs", module, "1", json.dumps([["run", 0], ["run", 1]]))
     assert (told["results"], told["suspensions"]) == (results, len(guest.log))
+
+
+@pytest.mark.parametrize("translate", [False, True], ids=["old form", "translated"])
+def test_references_that_old_exceptions_carry(translate: bool, tmp_path: Path) -> None:
+    """They are held while a handler is suspended, and thrown again."""
+    original = assemble("""
+      (module
+        (import "env" "ask" (func $ask (param i32) (result i32)))
+        (tag $e (param funcref i32)) (tag $g (param funcref))
+        (type $n (func (result i32)))
+        (memory (export "memory") 1) (table $t 3 funcref) (global (export "depth") (mut i32) (i32.const 0))
+        (elem (table $t) (i32.const 0) func $one $two)
+        (func $one (type $n) (i32.const 1)) (func $two (type $n) (i32.const 2))
+        (func $apply (param funcref) (result i32)
+          (table.set $t (i32.const 2) (local.get 0))
+          (call_indirect $t (type $n) (i32.const 2)))
+        (func (export "run") (param $n i32) (result i32)
+          (local $kept funcref)
+          (local.set $kept (table.get $t (i32.const 0)))
+          try (result i32)
+            try (result i32)
+              (table.get $t (local.get $n)) (call $ask (local.get $n)) throw $e
+            catch $e
+              (call $ask) drop (call $apply) (i32.add (call $apply (local.get $kept)))
+              (global.set 0)
+              (table.get $t (i32.const 1)) throw $g
+            end
+          catch $g
+            (drop (call $ask (i32.const 3)))
+            (call $apply)
+            (i32.add (call $ask (i32.const 9)))
+          end))
+    """)
+    plain, module = tmp_path / "plain.wasm", tmp_path / "guest.wasm"
+    plain.write_bytes(original)
+    module.write_bytes(caesura.instrument(original, caesura.Options(translate_to_exnref=translate)).module)
+    calls = json.dumps([["run", 0], ["run", 1]])
+    wanted = run_driver("plain.mjs", plain, "0", calls)
+    told = run_driver("plain.mjs", module, "1", calls, node=newer_node())
+    assert told["suspensions"] == len(told["log"]) == 8
+    assert {**told, "suspensions": 0} == wanted
