@@ -228,7 +228,11 @@ class BodyGenerator(Wrappers):
         for _ in range(1 + decisions.below(3)):
             tag = decisions.below(len(self.plan.tags) + 1) - 1
             payload = self.plan.tags[tag] if tag >= 0 else ()
-            fitting = [i for i, label in enumerate(self.labels) if label.types == payload and label.counter < 0]
+            fitting = [
+                i
+                for i, label in enumerate(self.labels)
+                if label.types == payload and label.counter < 0 and not label.private
+            ]
             if fitting and decisions.below(3) == 0:
                 clauses.append((tag, payload, decisions.choose(fitting)))
             else:

@@ -148,7 +148,7 @@ class Expressions(HeldReferences):
 
     def branch_carrying(self, valtype: int, depth: int) -> None:
         """`br_if` to a label that takes one such value: it consumes and reproduces it."""
-        candidates = [i for i, label in enumerate(self.labels) if label.types == (valtype,)]
+        candidates = [i for i, label in enumerate(self.labels) if label.types == (valtype,) and not label.private]
         self.value(valtype, depth - 1)
         if candidates:
             self.conditional_branch(self.decisions.choose(candidates), depth - 1)

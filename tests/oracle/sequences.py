@@ -266,7 +266,7 @@ class Sequences(Expressions):
         """A `br_table` over labels that take the same types; back edges are guarded through the index."""
         default = self.branch_target()
         types = self.labels[default].types
-        fitting = [i for i, label in enumerate(self.labels) if label.types == types]
+        fitting = [i for i, label in enumerate(self.labels) if label.types == types and not label.private]
         targets = [self.decisions.choose(fitting) for _ in range(self.decisions.below(5))]
         self.want(stack, types, depth, dead=False)
         self.value(I32, depth - 1)
