@@ -73,7 +73,19 @@ EVERYTHING = """
     (func $wide (param i64) (result i64) (i64.load $wide (local.get 0)) (return_call $more))
     (func $more (param i64) (result i64) (i64.add128 (local.get 0) (i64.const 1) (i64.const 2) (i64.const 3)) drop)
     (func $tail (type $none) (drop (call $ask (i32.const 1))) (call $last))
-    (func $last (drop (call $ask (i32.const 2)))))
+    (func $last (drop (call $ask (i32.const 2))))
+    (func $branches (param anyref) (result i32) (local $kept (ref null $node))
+      (block $leaf (result i32 (ref $leaf))
+        (call $ask (i32.const 1))
+        (block $other (result i32 anyref)
+          (call $ask (i32.const 8)) (br_on_cast_fail $other anyref (ref $leaf) (local.get 0)) (br $leaf))
+        (br_on_cast $leaf anyref (ref $leaf)) (drop) (drop)
+        (local.set $kept (struct.new $leaf (ref.null $node) (call $ask (i32.const 2)) (f64.const 3)))
+        (return (i32.add (block $null (result i32) (call $ask (i32.const 4)) (br_on_null $null (local.get $kept))
+          (i32.add (struct.get_s $node 1 (call $node)))))))
+      (drop) (array.len (array.new_fixed $bytes 2 (call $ask (i32.const 5)) (call $ask (i32.const 6)))) (i32.add))
+    (func $node (param (ref $node)) (result (ref $node)) (drop (call $ask (i32.const 7)))
+      (block $found (result (ref $node)) (br_on_non_null $found (struct.get $node 0 (local.get 0))) (local.get 0))))
 """
 CUSTOM = (
     custom("producers", b"\0"),
