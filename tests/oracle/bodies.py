@@ -71,7 +71,7 @@ class BodyGenerator(Wrappers):
     def tail_call_at_end(self) -> None:
         """Perhaps give other results: those of a tail call."""
         callees = self.tail_callees()
-        if self.function.wrapper or not callees or self.decisions.below(4) < 3:
+        if self.function.wrapper or not callees or self.decisions.below(3) < 2:
             return
         self.code += bytes((DROP,)) * len(self.function.results)
         callee = self.decisions.choose(callees)

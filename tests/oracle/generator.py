@@ -105,7 +105,7 @@ def generate(data: bytes, features: Features) -> Guest:
     plan.references = features.references
     plan.first_function_type = len(STRUCTURE_TYPES) if plan.references else 0
     plan.wide_arithmetic = features.wide_arithmetic
-    plan.tail_calls = features.tail_calls and decisions.below(2) == 1
+    plan.tail_calls = features.tail_calls and decisions.below(3) > 0
     plan.operators = _ALL_OPERATORS if features.canonical_nans else _EXACT_OPERATORS
     plan.trapping = _TRAPPING_OPERATORS
     plan.own_table = decisions.below(2) == 1
@@ -199,9 +199,13 @@ def _in_secondary_memory(options: dict[str, Option]) -> None:
 
 def _plan_functions(plan: ModulePlan, decisions: Decisions) -> None:
     signatures: list[tuple[Types, Types]] = []
+    # A function can leave by a tail call only of what has its results.
+    same_results = plan.tail_calls and decisions.below(3) > 0
     for _ in range(2 + decisions.below(3)):
         params = tuple(decisions.choose(plan.value_types) for _ in range(decisions.below(5)))
         results = tuple(decisions.choose(plan.value_types) for _ in range(decisions.choose((0, 1, 1, 1, 2, 3))))
+        if same_results and signatures:
+            results = signatures[0][1]
         signatures.append((params, results))
     for index in range(2 + decisions.below(9)):
         if index < 2:

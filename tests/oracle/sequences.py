@@ -222,7 +222,7 @@ class Sequences(Expressions):
         if not callees:
             return
         self.value(I32, depth - 1)
-        self.code += b"\x41\x03\x71\x45\x04\x40"  # i32.const 3; i32.and; i32.eqz; if
+        self.code += b"\x41\x01\x71\x45\x04\x40"  # i32.const 1; i32.and; i32.eqz; if
         self.labels.append(Label(()))
         callee = self.decisions.choose(callees)
         for valtype in callee.params:
