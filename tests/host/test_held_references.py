@@ -70,11 +70,11 @@ class Holder:
         self.things.append(weakref.ref(thing))
         return thing
 
-    async def load(self, abi: str, end: int = 262_144) -> caesura.Guest:
+    async def load(self, abi: str, end: int = 262_144, **limits: Any) -> caesura.Guest:
         """Load the guest; its asyncify stack ends at an address where the guest does not say."""
         imports = {"exchange": self.exchange, "ask": self.ask, "check": self.check}
         where: dict[str, Any] = {"stack_space": (1024, end)} if abi in ("thunks", "plain") else {}
-        return await caesura.load(instrumented(HOLDER, abi), {"env": imports}, cache=False, **where)
+        return await caesura.load(instrumented(HOLDER, abi), {"env": imports}, cache=False, **where, **limits)
 
     async def exchange(self, kept: Thing | None) -> Thing:
         """Return an object for one, later."""
@@ -168,5 +168,20 @@ def test_a_call_that_traps_holds_nothing(abi: str) -> None:
                 with pytest.raises(caesura.GuestTrap):
                     await guest.call("hold", 60, holder.make(f"call {number}"))
             assert holder.alive(guest) == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_limits_on_tables_are_on_each_and_do_not_count_those_of_frames(abi: str) -> None:
+    async def main() -> None:
+        holder = Holder(random.Random(abi))
+        async with await holder.load(abi, tables=1, table_limit=40) as guest:
+            got, _ = await guest.call("hold", 5, holder.make("few"))
+            assert got.name == "for few"
+            with pytest.raises(caesura.GuestTrap, match="asyncify stack overflow"):
+                await guest.call("hold", 60, holder.make("many"))
+            got, _ = await guest.call("hold", 5, holder.make("few again"))
+            assert got.name == "for few again"
 
     run(main())

@@ -11,6 +11,7 @@ from typing import Final
 
 import wasmtime
 
+from caesura.abi import DROP_REFERENCES
 from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.backtrace import cause_of
@@ -23,6 +24,9 @@ from caesura.wasm.definitions import MEMORY_KIND, TABLE_KIND
 
 # What Wasmtime calls no limit.
 _UNLIMITED: Final = -1
+
+# The most tables that a module may have for the references in frames: one for each hierarchy of types.
+_TABLES_OF_FRAMES: Final = 4
 
 # In Wasmtime's words, what the system answers where address space is limited.
 _NO_ADDRESS_SPACE: Final = "mmap failed"
@@ -116,11 +120,14 @@ class GuestStore:
         memories = self._remaining(MEMORY_KIND, settings.most_memories, "memories", "memory_limit")
         if memories != _UNLIMITED and self.program.description.has_own_asyncify_memory:
             memories += 1
+        tables = self._remaining(TABLE_KIND, settings.most_tables, "tables", "table_limit")
+        if tables != _UNLIMITED and DROP_REFERENCES in self.program.description.functions:
+            tables += _TABLES_OF_FRAMES
         self.wasmtime_store.set_limits(
             memory_size=_UNLIMITED if settings.memory_limit is None else settings.memory_limit,
             table_elements=_UNLIMITED if settings.table_limit is None else settings.table_limit,
             instances=_UNLIMITED if settings.instances is None else settings.instances + has_helper,
-            tables=self._remaining(TABLE_KIND, settings.most_tables, "tables", "table_limit"),
+            tables=tables,
             memories=memories,
         )
 

@@ -45,8 +45,7 @@ from caesura.wasm.names import TABLE_NAMES, NewNames
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import I32, encode_value_type, make_reference, type_name
 
-# Places of a new table, and how many a run that moves finds besides twice those that it has.
-_PLACES: Final = 32
+# How many places a run that moves finds besides twice those that it has; and the table when it is used first.
 _SPARE: Final = 8
 
 _SHL: Final = b"\x74"
@@ -239,7 +238,7 @@ class References:
         if top not in self._hierarchies:
             table = len(self._module.tables) + len(self._hierarchies)
             one = _Hierarchy(top, table, self._pool)
-            self._edits.append(sec.TABLE, encode_value_type(one.type) + b"\0" + encode_unsigned(_PLACES))
+            self._edits.append(sec.TABLE, encode_value_type(one.type) + b"\0\0")
             self._names.add(TABLE_NAMES, table, f"asyncify_{one.name}")
             self._hierarchies[top] = one
         return self._hierarchies[top]
