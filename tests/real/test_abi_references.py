@@ -15,7 +15,7 @@ import wasmtime
 import caesura
 from caesura.instrument.frames.pieces import AUTOMATIC, INLINE, PIECES, SHARED
 from caesura.instrument.pipeline import instrument_as
-from tests.support.engine import assemble
+from tests.support.engine import assemble, engine
 from tests.support.node import newer_node, run_driver
 from tests.support.plain_calls import PlainCalls
 
@@ -201,5 +201,57 @@ def test_a_table_that_cannot_grow_is_an_overflow() -> None:
     assert name_of(result[1]) == "kept"
     result = None
     guest.store.gc()
+    gc.collect()
+    assert Thing.count == 0
+
+
+SCHEDULER = """
+  (module
+    (import "asyncify" "start_unwind" (func $start_unwind (param i32)))
+    (import "asyncify" "stop_unwind" (func $stop_unwind))
+    (import "asyncify" "start_rewind" (func $start_rewind (param i32)))
+    (import "asyncify" "stop_rewind" (func $stop_rewind))
+    (import "asyncify" "get_state" (func $state (result i32)))
+    (memory (export "memory") 1)
+    (global $rounds (mut i32) (i32.const 0))
+    (func $pause
+      (if (i32.eq (call $state) (i32.const 2))
+        (then (call $stop_rewind))
+        (else
+          (i32.store (i32.const 16) (i32.const 32))
+          (i32.store (i32.const 20) (i32.const 1024))
+          (call $start_unwind (i32.const 16)))))
+    (func $work (param $n i32) (param $kept externref) (result externref)
+      (loop $again
+        (call $pause)
+        (global.set $rounds (i32.add (global.get $rounds) (i32.const 1)))
+        (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+      (local.get $kept))
+    (func (export "run") (param $n i32) (param $kept externref) (result externref i32)
+      (local $result externref)
+      (local.set $result (call $work (local.get $n) (local.get $kept)))
+      (loop $again
+        (if (call $state)
+          (then
+            (call $stop_unwind)
+            (call $start_rewind (i32.const 16))
+            (local.set $result (call $work (i32.const 0) (ref.null extern)))
+            (br $again))))
+      (local.get $result) (global.get $rounds)))
+"""
+
+
+def test_a_guest_that_suspends_itself_keeps_its_references() -> None:
+    """Its imports of module asyncify are the functions that see to them."""
+    module = wasmtime.Module(
+        engine(), instrument_as(assemble(SCHEDULER), caesura.Options(), None, AUTOMATIC, None).module
+    )
+    store = wasmtime.Store(engine())
+    run = wasmtime.Instance(store, module, []).exports(store)["run"]
+    assert isinstance(run, wasmtime.Func)
+    result, rounds = run(store, 500, Thing("kept"))
+    assert (name_of(result), rounds) == ("kept", 500)
+    result = None
+    store.gc()
     gc.collect()
     assert Thing.count == 0
