@@ -44,10 +44,10 @@ test-all: $(PACKAGE) $(NPM)
 	@sh tests/real/php/setup.sh
 	@$(RUN) -m tests compiled interpreted javascript native php_plain
 
-# The suite is in no registry: CONTRIBUTING.md says how to get it. ONLY=NAME runs one script.
-spec: $(PACKAGE)
+# The suite is in no registry: CONTRIBUTING.md says how to get it. ONLY=NAME runs one script, NODE=1 runs them in Node.
+spec: $(PACKAGE) $(NPM)
 	$(if $(SUITE),,$(error make spec SUITE=folder: where is the checkout of the suite?))
-	@$(RUN) -m tests.spec $(SUITE) $(foreach name,$(ONLY),--only $(name))
+	@$(RUN) -m tests.spec $(SUITE) $(if $(NODE),--node) $(foreach name,$(ONLY),--only $(name))
 
 lint: $(TOOLS) $(NPM)
 	$(RUN) -m ruff check $(CHECKED)
