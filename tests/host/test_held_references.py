@@ -185,3 +185,28 @@ def test_limits_on_tables_are_on_each_and_do_not_count_those_of_frames(abi: str)
             assert got.name == "for few again"
 
     run(main())
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_calls_that_are_abandoned_hold_nothing(abi: str) -> None:
+    """Their coroutines are closed in the middle, which rewinds nothing; others go on."""
+
+    async def main() -> None:
+        holder = Holder(random.Random(abi))
+        async with await holder.load(abi) as guest:
+            others = [asyncio.create_task(guest.call("hold", 6, holder.make(f"other {number}"))) for number in range(4)]
+            await asyncio.sleep(0)
+            for number in range(30):
+                call = guest.call("hold", 3, holder.make(f"call {number}"))
+                for _ in range(1 + number % 12):
+                    call.send(None)
+                await asyncio.sleep(0)
+                call.close()
+            for number, (got, _) in enumerate(await asyncio.gather(*others)):
+                assert got.name == f"for other {number}"
+            del others, got, call
+            await guest.call("hold", 0, None)
+            assert guest.suspended == 0
+            assert holder.alive(guest) == 0
+
+    run(main())

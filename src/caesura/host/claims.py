@@ -14,6 +14,7 @@ from __future__ import annotations
 from caesura.abi import (
     CONTRACT_SECTION,
     CONTRACT_VERSION,
+    DROP_REFERENCES,
     ENTRY_PREFIX,
     NEWEST_VERSION,
     SECOND_VERSION,
@@ -94,6 +95,7 @@ def check_claims(module: Module, state_changes: dict[str, str], memory: Limits |
     functions = {item.name: FunctionIndex(item.index) for item in module.exports if item.kind == FUNCTION_KIND}
     if memory is not None:
         takers = [state_changes[START_UNWIND], state_changes[START_REWIND], *([SET_DATA_POINTER] if thunks else [])]
+        takers += [DROP_REFERENCES] if DROP_REFERENCES in functions else []
         for name in takers:
             _check_pointer(module, name, functions[name], wide=memory.is64)
     if START_FUNCTION in functions and any(_signature(module, functions[START_FUNCTION])):

@@ -171,9 +171,9 @@ class Instance:
         if call.pending is not None:
             call.pending = None
             self.suspended.discard(call)
-            call.frames = b""
             if self.unwinder is not None:
-                self.unwinder.area.forget(call)
+                self.unwinder.abandon(call)
+            call.frames = b""
         if coroutine is not None:
             call.coroutine = None
             coroutine.close()

@@ -8,6 +8,7 @@ import wasmtime
 
 from caesura.abi import (
     CONTROL_BLOCK,
+    DROP_REFERENCES,
     FRAMES_OFFSET,
     SET_DATA_POINTER,
     START_REWIND,
@@ -119,12 +120,14 @@ def _make_unwinder(instance: Instance, settings: GuestSettings) -> Unwinder:
     )
     changes = description.state_changes
     stop_unwind = instance.abi_function(changes[STOP_UNWIND])
+    drop = instance.abi_function(DROP_REFERENCES, start) if DROP_REFERENCES in description.functions else None
     if description.abi == THUNKS:
         instance.abi_function(SET_DATA_POINTER, start)()
-        return ThunkUnwinder(area, stop_unwind)
+        return ThunkUnwinder(area, stop_unwind, drop)
     return PlainUnwinder(
         area,
         stop_unwind,
+        drop,
         instance.abi_function(changes[START_UNWIND], start),
         instance.abi_function(changes[START_REWIND], start),
         instance.abi_function(changes[STOP_REWIND]),

@@ -39,9 +39,17 @@ class Overflowed(Exception):
 class Unwinder:
     """What a `Call` asks of the way in which its guest unwinds and rewinds."""
 
-    def __init__(self, area: FrameArea, stop_unwind: AbiFunction) -> None:
+    def __init__(self, area: FrameArea, stop_unwind: AbiFunction, drop_references: AbiFunction | None) -> None:
         self.area = area
         self._stop_unwind = stop_unwind
+        self._drop_references = drop_references
+
+    def abandon(self, call: CallState) -> None:
+        """Drop what a suspended call has in the guest: it will not be resumed."""
+        if self._drop_references is not None:
+            self.area.prepare_rewind(call)
+            self._drop_references.attempt()
+        self.area.forget(call)
 
     def start_unwind(self) -> None:
         """Make the guest unwind when the running host function returns."""
@@ -117,11 +125,12 @@ class PlainUnwinder(Unwinder):
         self,
         area: FrameArea,
         stop_unwind: AbiFunction,
+        drop_references: AbiFunction | None,
         start_unwind: AbiFunction,
         start_rewind: AbiFunction,
         stop_rewind: AbiFunction,
     ) -> None:
-        super().__init__(area, stop_unwind)
+        super().__init__(area, stop_unwind, drop_references)
         self._start_unwind = start_unwind
         self._start_rewind = start_rewind
         self._stop_rewind = stop_rewind
