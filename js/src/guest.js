@@ -367,6 +367,7 @@ export function makeGuest(description, options) {
     close() {
       closed = true;
       for (const call of calls) {
+        if (call.promise && call.size) area.drop(call);
         call.promise = undefined;
         call.reject(new SuspendError(CLOSED));
         finish(call);

@@ -83,6 +83,22 @@ for (const { way, module, api } of waysToRun("references")) {
       }
       assert.equal(await things.alive(), 0);
     });
+
+    it("are let go when the instance is closed", { skip: !api.close && "engines close nothing" }, async () => {
+      const things = new Things();
+      const env = { exchange: new api.Suspending(() => sleep(9)), ask: new api.Suspending(() => sleep(9)), check: () => 0 };
+      const instance = new api.Instance(module, { env });
+      const hold = api.promising(instance.exports.hold);
+      const calls = Array.from({ length: 9 }, (_, number) => hold(number, things.make(`call ${number}`)));
+      const done = Promise.allSettled(calls);
+      await sleep(1);
+      if (way.startsWith("native")) await done;
+      else api.close(instance);
+      calls.length = 0;
+      assert.equal((await done).length, 9);
+      assert.equal(await things.alive(), 0);
+      assert.ok(instance.exports.hold);
+    });
   });
 }
 
