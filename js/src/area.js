@@ -123,9 +123,8 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
 
     /** Let the guest forget the references in a suspended call's frames, which will not be rewound. @param {Call} call */
     drop(call) {
-      if (!exports.asyncify_drop_references) return;
       give(call, NO_CHANGE, call.size);
-      exports.asyncify_drop_references(pointer);
+      exports.asyncify_drop_references?.(pointer);
     },
 
     /** Find a place, once. Returns why there is none. */
