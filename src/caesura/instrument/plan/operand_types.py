@@ -6,6 +6,8 @@ immediates and the module (see `wasm.signatures`), but for a few where it follow
 
 from __future__ import annotations
 
+from typing import Final
+
 from caesura.analysis import actions
 from caesura.analysis.actions import ACTIONS
 from caesura.analysis.body import Body, block_types
@@ -18,7 +20,9 @@ from caesura.wasm.indices import FunctionIndex, InstructionIndex, LocalIndex
 from caesura.wasm.instructions import RESULTS
 from caesura.wasm.module import Module
 from caesura.wasm.signatures import converted, left_by_cast, signature
-from caesura.wasm.types import non_null
+from caesura.wasm.types import FUNCREF, heap_of, is_abstract, is_reference, non_null
+
+_CALLS_REFERENCES: Final = (op.CALL_REF, op.RETURN_CALL_REF)
 
 
 class OperandTypes:
@@ -37,6 +41,7 @@ class OperandTypes:
         self._branch_types: dict[InstructionIndex, tuple[int, ...]] = {}
         self._converted: dict[int, int] = {}
         self._openers: dict[InstructionIndex, InstructionIndex] = {}
+        self._declares_function_types: bool | None = None
 
     def note_types(self, index: InstructionIndex, types: tuple[int, ...]) -> None:
         """Note what an instruction gives; only if that is more than one value is it looked up."""
@@ -109,10 +114,33 @@ class OperandTypes:
             return self._block_types(self._openers[index])[1][0]
         if action == actions.ELSE:
             return self._block_types(self._openers[index])[0][0]
+        if code == op.REF_FUNC and not self._has_function_types():
+            return FUNCREF
         results = RESULTS[code]
         if not results:
             raise InternalError(f"no type for the value of {instruction_name(code)}")
         return results[0] if results[0] > 0 else self._by_immediates(index, code)
+
+    def _has_function_types(self) -> bool:
+        """Tell whether references to functions of one type are anything else here than references to functions.
+
+        Where nothing is declared with such a type and nothing is called through one, the module need not run in an
+        engine that knows them.
+        """
+        if self._declares_function_types is None:
+            body = self._body
+            declared = [definition.type for definition in self._module.globals]
+            declared += [table.element for table in self._module.tables]
+            for definition in self._module.types:
+                declared += [*definition.params, *definition.results, *[field[0] for field in definition.fields]]
+            declared += body.run_types
+            for construct in body.ends:
+                params, results = self._block_types(construct)
+                declared += [*params, *results]
+            concrete = [one for one in declared if is_reference(one) and not is_abstract(heap_of(one))]
+            calls = [code for code in body.codes if code in _CALLS_REFERENCES]
+            self._declares_function_types = len(concrete) + len(calls) > 0
+        return self._declares_function_types
 
     def _by_immediates(self, index: InstructionIndex, code: int) -> int:
         try:
