@@ -5,6 +5,7 @@ from __future__ import annotations
 from caesura.wasm import encoded, opcodes
 from caesura.wasm import instructions as table
 from caesura.wasm.alignment import NATURAL_ALIGNMENT, NO_ACCESS
+from caesura.wasm.decode import read_opcode
 from caesura.wasm.types import I32, I64, V128
 
 
@@ -93,7 +94,7 @@ def test_encoded_instructions_agree_with_the_table() -> None:
         if constant.startswith("_") or not isinstance(code, bytes):
             continue
         type_first = constant.replace("CONST_I", "I").replace("_EMPTY", "").replace("EMPTY_", "")
-        name = table.NAMES[code[0]].replace(".", "_").removesuffix("_const").upper()
+        name = table.NAMES[read_opcode(code, 0)[0]].replace(".", "_").removesuffix("_const").upper()
         assert type_first in (name, f"{name}_I32"), constant
 
 
