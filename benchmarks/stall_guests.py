@@ -9,6 +9,11 @@ from typing import Final
 
 import wasmtime
 
+from caesura.wasm.leb128 import encode_unsigned
+
+_DATA_SECTION: Final = 11
+_PAGE_SIZE: Final = 1 << 16
+
 # As many values as functions may take, and as many as they may return.
 _MOST_VALUES: Final = 1_000
 
@@ -26,6 +31,18 @@ def many_imports(count: int) -> bytes:
     """Return a module that imports the same function so many times."""
     imports = '(import "env" "wait" (func (param i32) (result i32)))' * count
     return _assemble(f'{imports} (func (export "f") (param i32) (result i32) (call {count - 1} (local.get 0)))')
+
+
+def much_data(size: int) -> bytes:
+    """Return a module that puts so many bytes into its memory, from address 0 on: 0 to 255, again and again."""
+    pages = -(-size // _PAGE_SIZE)
+    module = _assemble(
+        f'(import "env" "wait" (func (param i32) (result i32))) (memory (export "memory") {pages})'
+        '(func (export "f") (param i32) (result i32) (call 0 (local.get 0)))'
+    )
+    data = (bytes(range(256)) * (size // 256 + 1))[:size]
+    segments = b"\x01\x00\x41\x00\x0b" + encode_unsigned(size) + data  # one, active, at `i32.const 0`
+    return module + bytes([_DATA_SECTION]) + encode_unsigned(len(segments)) + segments
 
 
 def small_and_slow() -> dict[str, bytes]:

@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 import caesura
+from caesura import Program  # now, since it imports what runs guests: not when the first one asks
 
 LARGEST_PROGRAM: Final = 10 << 20
 LARGEST_INPUT: Final = 1 << 20
@@ -38,14 +39,14 @@ PROGRAMS: Final = 50
 # Pieces of output that wait for a slow client before its program has to.
 _PIECES: Final = 8
 
-programs: dict[str, caesura.Program] = {}
+programs: dict[str, Program] = {}
 threads: Final = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="guest")
 
 
 class Run:
     """One program at work, in a thread of its own; its output is iterated in the server's loop."""
 
-    def __init__(self, program: caesura.Program, given: bytes) -> None:
+    def __init__(self, program: Program, given: bytes) -> None:
         self._program = program
         self._given = given
         self._loop = asyncio.get_running_loop()

@@ -19,7 +19,11 @@ from caesura.host.compiling import CompiledCode, Recipe
 from caesura.host.description import Description
 from caesura.host.engines import EngineSettings, engine_of
 from caesura.host.fork_locks import inside
+from caesura.host.memory_file import memory_file
 from caesura.host.program import CompiledModule
+
+# Code that is mapped although it is in memory already, bytes: making a file of less costs more than a copy.
+_MAPPED: Final = 1 << 20
 
 # A module's digest and how it was compiled.
 Key = tuple[bytes, Recipe]
@@ -56,13 +60,29 @@ def find_cached(place: Path, key: Key) -> CompiledModule | None:
 
 def load_code(made: CompiledCode, settings: EngineSettings) -> CompiledModule:
     """Make a module of compiled code in memory. Raises WasmtimeError for code of another Wasmtime."""
+    engine = engine_of(settings)
+    module = _map_code(engine, made.code) if len(made.code) >= _MAPPED else None
+    return CompiledModule(module or _copy_code(engine, made.code), Description.from_json(made.description), settings)
+
+
+def _map_code(engine: wasmtime.Engine, code: bytes) -> wasmtime.Module | None:
+    """Return a module whose code and data are mapped; None where that is not possible."""
+    with memory_file(code) as path:
+        if path is None:
+            return None
+        try:
+            return wasmtime.Module.deserialize_file(engine, path)
+        except wasmtime.WasmtimeError:
+            return None  # whether it is the file or the code shows when it is copied
+
+
+def _copy_code(engine: wasmtime.Engine, code: bytes) -> wasmtime.Module:
     pointer = ctypes.POINTER(ffi.wasmtime_module_t)()
-    engine = native.address_of(engine_of(settings).ptr())
-    error = native.deserialize(engine, made.code, len(made.code), ctypes.addressof(pointer))
+    error = native.deserialize(native.address_of(engine.ptr()), code, len(code), ctypes.addressof(pointer))
     if error:
         raise native.error_from(error)
-    module = wasmtime.Module._from_ptr(pointer)
-    return CompiledModule(module, Description.from_json(made.description), settings)
+    module: wasmtime.Module = wasmtime.Module._from_ptr(pointer)
+    return module
 
 
 def entry_name(key: Key) -> str:
