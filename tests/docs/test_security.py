@@ -75,6 +75,9 @@ TESTS: Final = {
         "host/test_calls.py::test_deep_stacks_grow_their_memory",
         "host/test_security.py::test_suspended_calls_take_no_more_than_the_limit",
     ),
+    "References in frames": (
+        "host/test_held_references.py::test_limits_on_tables_are_on_each_and_do_not_count_those_of_frames",
+    ),
     "It can hold objects": ("host/test_references.py::test_objects_that_a_guest_lets_go_do_not_pile_up_in_a_call",),
     "What it has let go": ("host/test_references.py::test_objects_that_a_guest_lets_go_do_not_pile_up_in_a_call",),
     "It can recurse": (
