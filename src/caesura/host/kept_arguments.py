@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Generic, TypeVar
 
 from caesura.errors import UsageError
 
-if TYPE_CHECKING:
-    from caesura.host.state import CallState  # which has some of these
+_Call = TypeVar("_Call")  # calls have some of these, and stand above
 
 OVERWRITTEN: Final = (
     "a call's arguments on a C stack were overwritten by the call that was suspended there before, which "
@@ -28,7 +27,7 @@ OVERWRITTEN: Final = (
 )
 
 
-class KeptArguments:
+class KeptArguments(Generic[_Call]):
     """The bytes from `low` to below `high` in the guest's memory, which a call finds when it reads them.
 
     They lie on the stack of `neighbour` (None: of no call that has not ended), which is `stack` (0: the guest's own).
@@ -36,7 +35,7 @@ class KeptArguments:
     """
 
     def __init__(
-        self, locate: Callable[[int, int], int], low: int, high: int, neighbour: CallState | None = None, stack: int = 0
+        self, locate: Callable[[int, int], int], low: int, high: int, neighbour: _Call | None = None, stack: int = 0
     ) -> None:
         self._locate = locate
         self.low = low

@@ -85,7 +85,7 @@ class CallState:
         self.resting_pointer = 0
         self.outer_stack = 0
         self.is_prepared = False
-        self.kept: KeptArguments | None = None
+        self.kept: KeptArguments[CallState] | None = None
         self.served: CallState | None = None
         # How many calls of guests the innermost entry is inside of.
         self.depth = 0

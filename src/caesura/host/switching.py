@@ -76,7 +76,7 @@ class StackSwitch:
         self._area = area
         self._main: CallState | None = None  # the call on the guest's own stack
         self._home: int | None = None  # the pointer without it, once it was suspended
-        self._kept: list[KeptArguments] = []  # what calls on stacks of their own have on other stacks
+        self._kept: list[KeptArguments[CallState]] = []  # what calls on stacks of their own have on other stacks
         self._held: set[int] = set()  # the stacks of calls that have ended, where such things are
         self._unclaimed = 0  # where the pointer was before what was allocated since a call began; 0: nothing was
         self._late: list[int] = []  # where the pointer was before the arguments of calls that have ended since
