@@ -15,7 +15,10 @@ from typing import Any
 import pytest
 
 import caesura
-from caesura.host import compile_queue, messages, obtaining, worker_memory, workers
+from caesura.host import compile_queue, messages, obtaining, worker, worker_memory, workers
+from caesura.host.compiling import Provided, Recipe
+from caesura.host.engines import EngineSettings, default_reservation
+from caesura.host.settings import ProgramSettings
 from tests.host.support import WAITER, run
 from tests.support.engine import assemble
 from tests.support.paths import REPOSITORY
@@ -439,3 +442,17 @@ def test_errors_survive_being_sent() -> None:
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is type(error) and str(again) == str(error)
         assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize("has_cache", [False, True])
+def test_what_is_in_the_cache_is_not_sent(has_cache: bool, tmp_path: Path) -> None:
+    recipe = Recipe(
+        ("env.wait",), ProgramSettings(), EngineSettings(interruptible=False, memory_reservation=default_reservation())
+    )
+    provided = Provided(frozenset({"env.wait"}), wasi=False)
+    place = tmp_path if has_cache else None
+    answer, code = worker._answer(messages.Request(recipe, provided, place, "entry", 0), large())
+    assert not answer.not_kept
+    assert bool(answer.description) is not has_cache
+    assert bool(code) is not has_cache
+    assert len(list(tmp_path.iterdir())) == has_cache

@@ -40,7 +40,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was made. The code follows, unless it is in the cache; `not_kept` is why it is not there."""
+    """What was made: a description; the code follows. Both are empty if they are in the cache.
+
+    `not_kept` is why they are not there.
+    """
 
     description: bytes
     not_kept: str

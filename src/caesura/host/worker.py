@@ -69,7 +69,9 @@ def _answer(request: messages.Request, data: bytes) -> tuple[messages.Answer, by
     if request.place is None:
         return messages.Answer(made.description, ""), made.code
     reason = cache.write(request.place, request.key, made)
-    return messages.Answer(made.description, reason), made.code if reason else b""
+    if reason:
+        return messages.Answer(made.description, reason), made.code
+    return messages.Answer(b"", ""), b""  # a description can be long, and unpacking one stops whoever asked
 
 
 def _sendable(error: Exception) -> Exception:
