@@ -241,7 +241,7 @@ def test_tables_beyond_what_engines_take_are_read_once() -> None:
 @interpreted_only
 def test_groups_are_not_searched_for_where_sets_of_locals_are_large() -> None:
     """A line of the search looks at all locals, for 64 groups that begin at each call site."""
-    within, beyond = locals_live_at_call_sites(2_500), locals_live_at_call_sites(5_000)
+    within, beyond = locals_live_at_call_sites(3_500), locals_live_at_call_sites(5_000)
     assert executed_lines(lambda: caesura.instrument(beyond)) < executed_lines(lambda: caesura.instrument(within))
 
 
