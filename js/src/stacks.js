@@ -113,8 +113,8 @@ export function makeStacks(exports, take, wanted, told, memory) {
   let size = 0;
   /** The calls that have not ended. @type {Set<Call>} */
   const live = new Set();
-  /** How many have, and those who wait for them may not have put the pointer back. */
-  let ending = 0;
+  /** The stacks on which those may still put the pointer back who wait for calls that have ended. @type {Place[]} */
+  const endings = [];
   /** Where the pointer was before any call began. */
   let home = top;
   /** Where the pointer is while several calls wait. @type {Pick<Call, "place" | "pointer" | "limits">} */
@@ -194,14 +194,17 @@ export function makeStacks(exports, take, wanted, told, memory) {
   /** Put back what was overwritten. Returns whether something was allocated in its place. */
   const heal = () => {
     const at = now();
-    const harmed = [...guards, ...keeps.filter(({ on }) => !on)].filter((kept) => find(at) == find(kept.high) && differs(kept));
-    const inTheWay = harmed.some(({ high }) => at < high);
+    const here = find(at);
+    // The pointer may have been put back more than once since anybody looked at it.
+    const reached = [here, ...endings];
+    const harmed = [...guards, ...keeps.filter(({ on }) => !on)].filter((kept) => reached.includes(find(kept.high)) && differs(kept));
+    const inTheWay = harmed.some(({ high }) => at < high && find(high) == here);
     for (const kept of harmed) bytesOf(kept).set(/** @type {Uint8Array} */ (kept.bytes));
     return inTheWay;
   };
   /** Note what may be overwritten before the host gets to see it. */
   const guard = () => {
-    guards = ending ? keeps.map(({ low, high, on }) => ({ low: Math.min(low, on?.pointer ?? low), high })) : [];
+    guards = endings[0] ? keeps.map(({ low, high, on }) => ({ low: Math.min(low, on?.pointer ?? low), high })) : [];
     guards.forEach(note);
   };
 
@@ -234,7 +237,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
       // Its arguments are where another call runs or waits.
       const end = (idle ? user?.pointer : entry) || at;
       if (idle && user && at > end && at != home && at != top) {
-        user.lost ||= !ending;
+        user.lost ||= !endings[0];
         throw clash(call);
       }
       if (at < end && memory) {
@@ -282,8 +285,8 @@ export function makeStacks(exports, take, wanted, told, memory) {
       if (inTheWay && !call.state) throw clash(call);
       if (!before || (place == before && at >= left)) return;
       // Where nobody may have put it back any more, frames were overwritten, or so much was allocated at once.
-      if (!ending && user && at > (user.pointer ?? 0)) user.lost = true;
-      if (!ending && place != before && at < left && (place != own || at > top)) {
+      if (!endings[0] && user && at > (user.pointer ?? 0)) user.lost = true;
+      if (!endings[0] && place != before && at < left && (place != own || at > top)) {
         put(left);
         check({ ...call, place: before }, 0);
       }
@@ -343,17 +346,18 @@ export function makeStacks(exports, take, wanted, told, memory) {
       if (!top) return;
       live.delete(call);
       if (kept) kept.bytes = undefined;
-      ending++;
+      const there = kept ? find(kept.high) : call.place ?? own;
+      endings.push(there);
       if (idle && !live.size) put(home);
       const close = () => {
-        ending--;
         for (const place of [own, ...places]) {
           if (place.user == call) place.user = undefined;
           if (!live.size) place.floor = place.high;
         }
         keeps = keeps.filter((one) => one != kept);
         heal();
-        if (!ending) guards = [];
+        endings.splice(endings.indexOf(there), 1);
+        if (!endings[0]) guards = [];
         const at = now();
         const place = find(at);
         if (place == own && at <= top) home = Math.max(home, at);
