@@ -129,8 +129,8 @@ class Call(CallState):
         suspension = function.run(instance.guest, instance.objects, values)
         if suspension is not None:
             self._suspend(function, suspension)
-        elif instance.stacks.put:
-            instance.stacks.put.pop(self, None)  # what was allocated there is the guest's now
+        elif instance.stacks.resting.put:
+            instance.stacks.resting.put.pop(self, None)  # what was allocated there is the guest's now
 
     def _begin(self) -> None:
         interruptions = self._store.interruptions
@@ -284,7 +284,7 @@ class Call(CallState):
             stacks.after_return(self)
         elif stacks.pointer is not None:
             running = outer if isinstance(outer, Call) and outer.instance is self.instance else None
-            stacks.after_others(self, running, self._integers)
+            stacks.resting.after_others(self, running, self._integers)
 
     def _integers(self) -> list[int]:
         """Return the arguments that can be addresses, as the guest sees them."""
