@@ -15,7 +15,9 @@
  * While the first call waits alone the pointer stays below its frames, since a guest may scan its stack. What is allocated
  * there then may be an argument of the call that begins next, as may be what an import allocates that begins a call while its
  * own runs. These bytes are put back whenever the call on that stack has run on and does not use their place. And what may be
- * overwritten where the pointer is put back at the end of a call, before the host gets to see it, is put back too.
+ * overwritten where the pointer is put back at the end of a call, before the host gets to see it, is put back too. Later than
+ * that nobody may put it back: whose arguments or frames are below where it is found then is refused. To put bytes back there
+ * was rejected, too, since by then they may be an import's, which may write to the arguments and frames of its own call.
  *
  * A guest that compares the pointer with the limits of its stack finds those of the stack that it runs on, if it keeps them
  * where they can be set. Nothing keeps a guest from running over a stack's end, but when it suspends, and before it is
@@ -44,10 +46,11 @@ import { UNWINDING } from "./call.js";
 /**
  * Bytes in the guest's memory that stay.
  * @typedef {object} Kept
+ * @property {Place} place The stack that they are on.
  * @property {number} low
  * @property {number} high
  * @property {Call} [on] The call on whose stack they are.
- * @property {Uint8Array} [bytes] What was there before that call ran on.
+ * @property {ArrayLike<number>} [bytes] What was there before that call ran on.
  * @property {boolean} [lost] Whether that call has overwritten it, and still uses the place.
  */
 
@@ -150,6 +153,14 @@ export function makeStacks(exports, take, wanted, told, memory) {
     place.user = call;
   };
 
+  /** Those are lost on whose arguments or frames others may have written, since the pointer is above them. @param {Place} place @param {number} at */
+  const lose = (place, at) => {
+    for (const call of live) {
+      const { kept, pointer = at } = call;
+      if ((call.place == place && pointer < at) || (kept?.place == place && kept.low < at)) call.lost = true;
+    }
+  };
+
   /** Find a stack that nobody uses. Returns nothing if there is none to be had. @param {Place} [but] Neither this nor the guest's own. */
   const provide = (but) => {
     if (!but && !own.user && own.floor == Infinity) return own;
@@ -197,14 +208,14 @@ export function makeStacks(exports, take, wanted, told, memory) {
     const here = find(at);
     // The pointer may have been put back more than once since anybody looked at it.
     const reached = [here, ...endings];
-    const harmed = [...guards, ...keeps.filter(({ on }) => !on)].filter((kept) => reached.includes(find(kept.high)) && differs(kept));
-    const inTheWay = harmed.some(({ high }) => at < high && find(high) == here);
-    for (const kept of harmed) bytesOf(kept).set(/** @type {Uint8Array} */ (kept.bytes));
+    const harmed = [...guards, ...keeps.filter(({ on }) => !on)].filter((kept) => reached.includes(kept.place) && differs(kept));
+    const inTheWay = harmed.some(({ place, high }) => place == here && at < high);
+    for (const kept of harmed) bytesOf(kept).set(kept.bytes ?? []);
     return inTheWay;
   };
   /** Note what may be overwritten before the host gets to see it. */
   const guard = () => {
-    guards = endings[0] ? keeps.map(({ low, high, on }) => ({ low: Math.min(low, on?.pointer ?? low), high })) : [];
+    guards = endings[0] ? keeps.map((kept) => ({ ...kept, low: Math.min(kept.low, kept.on?.pointer ?? kept.low) })) : [];
     guards.forEach(note);
   };
 
@@ -231,18 +242,18 @@ export function makeStacks(exports, take, wanted, told, memory) {
       if (idle && !user) {
         // Who waits for the one that has just ended puts the pointer back to above.
         const high = place.user?.pointer ?? 0;
-        if (at < high && memory) keeps.push((call.kept = { low: at, high, on: call }));
+        if (at < high && memory) keeps.push((call.kept = { place, low: at, high, on: call }));
         return occupy(call, place, place != own && at == host.pointer ? place.floor : at);
       }
       // Its arguments are where another call runs or waits.
       const end = (idle ? user?.pointer : entry) || at;
       if (idle && user && at > end && at != home && at != top) {
-        user.lost ||= !endings[0];
+        if (!endings[0]) lose(place, at);
         throw clash(call);
       }
       if (at < end && memory) {
         if (keeps.some((kept) => kept.low < end && at < kept.high && differs(kept))) throw clash(call);
-        keeps.push((call.kept = { low: at, high: end, on: user }));
+        keeps.push((call.kept = { place, low: at, high: end, on: user }));
         hold(place, at);
       }
       const other = provide(place);
@@ -283,9 +294,10 @@ export function makeStacks(exports, take, wanted, told, memory) {
       const inTheWay = heal();
       guards = [];
       if (inTheWay && !call.state) throw clash(call);
-      if (!before || (place == before && at >= left)) return;
-      // Where nobody may have put it back any more, frames were overwritten, or so much was allocated at once.
-      if (!endings[0] && user && at > (user.pointer ?? 0)) user.lost = true;
+      if (!before) return;
+      // Where nobody may have put it back any more, it was put back too late, or so much was allocated at once.
+      if (!endings[0]) lose(place, at);
+      if (place == before && at >= left) return;
       if (!endings[0] && place != before && at < left && (place != own || at > top)) {
         put(left);
         check({ ...call, place: before }, 0);
@@ -346,14 +358,12 @@ export function makeStacks(exports, take, wanted, told, memory) {
       if (!top) return;
       live.delete(call);
       if (kept) kept.bytes = undefined;
-      const there = kept ? find(kept.high) : call.place ?? own;
+      const there = kept?.place ?? call.place ?? own;
       endings.push(there);
       if (idle && !live.size) put(home);
       const close = () => {
-        for (const place of [own, ...places]) {
-          if (place.user == call) place.user = undefined;
-          if (!live.size) place.floor = place.high;
-        }
+        if (call.place?.user == call) call.place.user = undefined;
+        if (!live.size) for (const place of [own, ...places]) place.floor = place.high;
         keeps = keeps.filter((one) => one != kept);
         heal();
         endings.splice(endings.indexOf(there), 1);

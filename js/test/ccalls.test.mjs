@@ -14,7 +14,8 @@ import { waysToRun } from "./support/guests.mjs";
 const { promising, Suspending } = ponyfill;
 
 const TOP = 65536;
-const SEEDS = 20 * Number(process.env.CAESURA_RANDOM_ROUNDS ?? 1);
+// In the last two, two calls end at once, and what was overwritten for one is on another stack than the pointer is then.
+const SEEDS = [...Array(20 * Number(process.env.CAESURA_RANDOM_ROUNDS ?? 1)).keys(), 123, 332];
 const REFUSED = /C stack/;
 
 const sumOf = (bytes) => bytes.reduce((sum, byte) => sum + byte, 0);
@@ -32,13 +33,14 @@ function start(module, ask, host) {
   return {
     exports,
     put,
-    /** What Emscripten's `ccall` does, where it waits. */
-    async ccall(id, bytes, rounds, frame = 64) {
+    /** What Emscripten's `ccall` does, where it waits; `later`: waits for that, too, before it puts the pointer back. */
+    async ccall(id, bytes, rounds, frame = 64, later = undefined) {
       const before = stackSave();
       const address = put(bytes);
       try {
         return await promising(exports.work)(id, address, bytes.length, rounds, frame);
       } finally {
+        if (later) await later;
         stackRestore(before);
       }
     },
@@ -157,16 +159,44 @@ for (const { way, module } of waysToRun("ccalls").filter(({ way }) => !way.start
       }
     });
 
+    it("are refused where another has put the pointer back later, above them", async () => {
+      for (const order of [[8, 9], [9, 8]]) {
+        const waiting = {};
+        const put = {};
+        const started = {};
+        const begin = (id) => {
+          const later = new Promise((resolve) => (put[id] = resolve));
+          started[id] = guest.ccall(id, Array(100).fill(id), 1, 64, later);
+        };
+        const guest = start(module, (id) => new Promise((resolve) => (waiting[id] = () => resolve(0))), () => [8, 9].forEach(begin));
+        const keep = guest.ccall(7, [7], 1);
+        assert.equal(await promising(guest.exports.nest)(5, 0), 5);
+        const [first, second] = order;
+        waiting[first]();
+        await turn();
+        put[first]();
+        assert.equal(await started[first], 100 * first);
+        guest.exports.scribble(256);
+        waiting[second]();
+        put[second]();
+        if (second == 9) await assert.rejects(started[9], REFUSED);
+        else assert.equal(await started[8], 800);
+        waiting[7]();
+        assert.equal(await keep, 7);
+        assert.equal(guest.exports.stackSave(), TOP);
+      }
+    });
+
     it("are right or refused at random", async () => {
       const total = { right: 0, refused: 0 };
-      for (let seed = 0; seed < SEEDS; seed++) {
+      for (const seed of SEEDS) {
         const { right, refused, wrong } = await turmoil(module, seed);
         assert.deepEqual(wrong, [], `seed ${seed}`);
         total.right += right;
         total.refused += refused;
       }
       console.log(`# ${total.right} right, ${total.refused} refused`);
-      assert.ok(total.right > 50 * SEEDS && 5 * total.refused < total.right);
+      assert.ok(total.right > 50 * SEEDS.length && 5 * total.refused < total.right);
     });
   });
 }
