@@ -94,7 +94,8 @@ export function makeStacks(exports, take, wanted, told, memory) {
   const readHigh = exports.emscripten_stack_get_base ?? (() => (highs[0] ?? exports.__stack_high)?.value);
   /** Set the limits, and return what they were. @param {{ low: number, high: number }} to @returns {{ low: number, high: number }} */
   const limit = (to) => {
-    const [low, high] = [to.low, to.high].map((at) => like(first, at));
+    const low = like(first, to.low);
+    const high = like(first, to.high);
     const before = { low: unsigned(readLow() ?? 0), high: unsigned(readHigh() ?? 0) };
     for (const global of lows) global.value = low;
     for (const global of highs) global.value = high;
@@ -137,8 +138,10 @@ export function makeStacks(exports, take, wanted, told, memory) {
   /** @param {Kept} kept */
   const note = (kept) => (kept.bytes = bytesOf(kept).slice());
   /** @param {Kept} kept */
+  const restore = (kept) => kept.bytes && bytesOf(kept).set(kept.bytes);
+  /** @param {Kept} kept */
   const putBack = (kept) => {
-    if (kept.bytes) bytesOf(kept).set(kept.bytes);
+    restore(kept);
     kept.bytes = kept.lost = undefined;
   };
 
@@ -157,7 +160,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
   const lose = (place, at) => {
     for (const call of live) {
       const { kept, pointer = at } = call;
-      if ((call.place == place && pointer < at) || (kept?.place == place && kept.low < at)) call.lost = true;
+      call.lost ||= (call.place == place && pointer < at) || (kept?.place == place && kept.low < at);
     }
   };
 
@@ -207,10 +210,9 @@ export function makeStacks(exports, take, wanted, told, memory) {
     const at = now();
     const here = find(at);
     // The pointer may have been put back more than once since anybody looked at it.
-    const reached = [here, ...endings];
-    const harmed = [...guards, ...keeps.filter(({ on }) => !on)].filter((kept) => reached.includes(kept.place) && differs(kept));
+    const harmed = [...guards, ...keeps.filter(({ on }) => !on)].filter((kept) => [here, ...endings].includes(kept.place) && differs(kept));
     const inTheWay = harmed.some(({ place, high }) => place == here && at < high);
-    for (const kept of harmed) bytesOf(kept).set(kept.bytes ?? []);
+    harmed.forEach(restore);
     return inTheWay;
   };
   /** Note what may be overwritten before the host gets to see it. */

