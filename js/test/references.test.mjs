@@ -31,6 +31,10 @@ class Things {
   }
 }
 
+const raise = (reason) => {
+  throw reason;
+};
+
 for (const { way, module, api } of waysToRun("references")) {
   const start = (things, wait) => {
     const env = {
@@ -68,18 +72,19 @@ for (const { way, module, api } of waysToRun("references")) {
 
     it("are let go when a call is aborted or fails", { skip: way.startsWith("native") && "it takes no signal" }, async () => {
       const things = new Things();
-      let fails = false;
+      let asked = 0;
+      let end;
       const exports = start(things, async () => {
         await sleep(1);
-        if (fails) throw new Error("enough");
+        if (asked++ == 3) end();
       });
       for (let number = 0; number < 20; number++) {
+        asked = number % 4;
         const controller = new AbortController();
         const done = api.promising(exports.hold, { signal: controller.signal })(5, things.make(`call ${number}`));
-        if (number % 2) setTimeout(() => controller.abort(new Error("enough")), number);
-        else setTimeout(() => (fails = true), number);
+        const reason = new Error("enough");
+        end = () => (number % 2 ? controller.abort(reason) : raise(reason));
         await assert.rejects(done, /enough/);
-        fails = false;
       }
       assert.equal(await things.alive(), 0);
     });
