@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import caesura
@@ -14,6 +16,7 @@ from caesura.wasm.module import Module
 from caesura.wasm.stack_typing import check_function
 from tests.support.engine import assemble
 from tests.support.guests import text_guest
+from tests.support.node import newer_node, run_driver
 
 IMPORTS = """
   (import "env" "f" (func $f)) (import "env" "g" (func $g (param i32) (result i32)))
@@ -185,3 +188,29 @@ def test_what_would_take_too_many_bytes_is_refused() -> None:
     with pytest.raises(caesura.UnsupportedModule) as refused:
         caesura.instrument(assemble(f"(module {IMPORTS} {tags} (func {clauses}))"))
     assert refused.value.kind == "too many bytes"
+
+
+def test_locals_that_cannot_be_null_are_read_as_such(tmp_path: Path) -> None:
+    """A function whose clause moves reads such locals in the clauses that stay, and where moved code lies, too."""
+    result = instrumented(
+        text_of("""
+        (local $held (ref i31))
+        (block $out (result (ref i31))
+          try
+            call $f
+          catch $a
+            ref.i31
+            local.set $held
+            local.get $held
+            br $out
+          catch_all
+            call $f
+            (local.set $held (ref.i31 (i32.const 3)))
+            (br $out (local.get $held))
+          end
+          (ref.i31 (i32.const 5)))
+        i31.get_s""")
+    )
+    file = tmp_path / "moved.wasm"
+    file.write_bytes(result.module)
+    assert run_driver("valid.mjs", file, node=newer_node()) is True

@@ -155,11 +155,11 @@ def _read_functions(module: Module, candidates: list[bool], frames: StackFrames)
         step = max(1, len(begin_so) // _SAMPLE)
         for own in begin_so[::step]:
             _read(frames, own)
-        if max(frames.addressed) >= 2:
+        if frames.most_addressed >= 2:
             return
     for number in range(len(module.body_starts)):
         _read(frames, OwnFunction(number))
-        if max(frames.addressed) >= _ENOUGH:
+        if frames.most_addressed >= _ENOUGH:
             return
 
 

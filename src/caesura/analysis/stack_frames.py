@@ -59,7 +59,7 @@ class StackFrames:
     the frame as an address, `broken` those that end with a frame of fixed size open (to leave one of any size is what
     functions do that allocate for their callers), and `raised` those that move the global the other way. `crooked`
     counts frames whose size is no multiple of 16. `compared` has the constants that values from such globals were
-    compared with.
+    compared with, `most_addressed` is the largest of `addressed`.
     """
 
     def __init__(self, module: Module, candidates: list[bool], *, strict: bool) -> None:
@@ -68,6 +68,7 @@ class StackFrames:
         self.broken = [0] * len(module.globals)
         self.raised = [0] * len(module.globals)
         self.crooked = [0] * len(module.globals)
+        self.most_addressed = 0
         self.compared: set[int] = set()
         self._module = module
         self._candidates = candidates
@@ -84,6 +85,7 @@ class StackFrames:
             elif index in walk.closed:
                 self.closed[index] += 1
                 self.addressed[index] += index in walk.addressed
+                self.most_addressed = max(self.most_addressed, self.addressed[index])
         for index in walk.raised:
             self.raised[index] += 1
         for index in walk.crooked:

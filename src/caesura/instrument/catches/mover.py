@@ -39,7 +39,7 @@ from caesura.analysis.limits import check_body, check_locals
 from caesura.instrument.catches.clauses import NO_TAG, Clause, clauses_with_sites
 from caesura.instrument.write import control_kinds
 from caesura.instrument.write.control_kinds import CONTROLS
-from caesura.instrument.write.declarations import declare
+from caesura.instrument.write.declarations import declare_as_given
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import skip_block_type
@@ -48,7 +48,7 @@ from caesura.wasm.leb128 import encode_signed, encode_unsigned, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.pieces import join_pieces
 from caesura.wasm.signatures import tag_params
-from caesura.wasm.types import I32, encode_value_type, is_nullable, is_reference, nullable
+from caesura.wasm.types import I32, defaultable, encode_value_type, is_nullable, is_reference, nullable
 
 # Steps: what is written next. Those behind the first have the instruction that opens the try, and perhaps the number of
 # the clause or, for bodies, of the moved clause.
@@ -206,7 +206,7 @@ class _Mover:
         self._write(c.END)
         types = self._locals.types
         check_locals(body.local_count + len(types), body.code_start)
-        declarations = declare(self._data, body, (), [(value_type, 1) for value_type in types])
+        declarations = declare_as_given(self._data, body, (), [(defaultable(value_type), 1) for value_type in types])
         starts = [0] + [place + len(declarations) for place in self._starts]
         return MovedBody(
             declarations + join_pieces(self._out),

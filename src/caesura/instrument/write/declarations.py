@@ -16,6 +16,13 @@ def declare(data: bytes, body: Body, params: tuple[int, ...], new: list[tuple[in
     """
     if body.has_non_null:
         return _declare_widened(body, params, new)
+    return declare_as_given(data, body, params, new)
+
+
+def declare_as_given(data: bytes, body: Body, params: tuple[int, ...], new: list[tuple[int, int]]) -> bytes:
+    """Return the same, but let references that cannot be null stay what they are: for code that is still to be planned,
+    since the plan marks where such locals are read.
+    """
     end = body.code_start
     count = len(params) + body.declarations + len(new)
     if new and body.declarations and body.run_types[-1] == new[0][0]:
