@@ -145,9 +145,10 @@ def test_malformed_modules_fail_in_one_line(folder: Folder, data: bytes) -> None
 
 
 def test_advice_is_given_in_pass_arguments(folder: Folder) -> None:
-    text = '(module (import "env" "f" (func $f)) (memory 1) (func $tail (export "run") return_call $f))'
+    never = "(result (ref none)) (call $f) (unreachable)"
+    text = f'(module (import "env" "f" (func $f)) (memory 1) (func (export "run") {never}))'
     (folder.path / "in.wasm").write_bytes(wat2wasm(text))
-    done = folder.run("in.wasm", "--asyncify", "--enable-tail-call", "-o", "out.wasm", real="")
+    done = folder.run("in.wasm", "--asyncify", "--enable-reference-types", "--enable-gc", "-o", "out.wasm", real="")
     assert done.code == 1
     assert "leave the function out with --pass-arg=asyncify-removelist@NAME if it never suspends" in done.err
 

@@ -41,9 +41,9 @@ from caesura.wasm.types import type_name
 class Guest(Uncopied):
     """An instance of a module. Made by `load`; `async with` closes it."""
 
-    WHAT = "a caesura guest"
-    INSTEAD_OF_COPY = "load another one (a compiled program is shared anyway)"
-    INSTEAD_OF_PICKLE = "it runs in this process; load one where it is needed"
+    _what = "a caesura guest"
+    _instead_of_copy = "load another one (a compiled program is shared anyway)"
+    _instead_of_pickle = "it runs in this process; load one where it is needed"
 
     def __init__(
         self,

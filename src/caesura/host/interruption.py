@@ -41,9 +41,9 @@ class Interruptions(Uncopied):
     guest that was interrupted before it began does not begin.
     """
 
-    WHAT = "a caesura.Interruptions object"
-    INSTEAD_OF_COPY = "it serves one guest; make one for each"
-    INSTEAD_OF_PICKLE = "it interrupts a guest of this process"
+    _what = "a caesura.Interruptions object"
+    _instead_of_copy = "it serves one guest; make one for each"
+    _instead_of_pickle = "it interrupts a guest of this process"
 
     __slots__ = ("_engine", "count")
 

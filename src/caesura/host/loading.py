@@ -150,9 +150,11 @@ async def compile(  # noqa: A001 - users write `caesura.compile`
 class Program(Uncopied):
     """A compiled module from which any number of guests are made, in any thread. Made by `compile`."""
 
-    WHAT = "a compiled caesura program"
-    INSTEAD_OF_COPY = "any number of guests and threads share it"
-    INSTEAD_OF_PICKLE = "it belongs to this process; compile the module where it is needed, which the cache makes quick"
+    _what = "a compiled caesura program"
+    _instead_of_copy = "any number of guests and threads share it"
+    _instead_of_pickle = (
+        "it belongs to this process; compile the module where it is needed, which the cache makes quick"
+    )
 
     def __init__(
         self, compiled: CompiledModule, linked: LinkedProgram, imports: Imports, connections: Connections

@@ -38,8 +38,8 @@ class GuestMemory(Uncopied):
     no text where text was asked for. `item` is what wasmtime-py has for it.
     """
 
-    WHAT = "the memory of a caesura guest"
-    INSTEAD_OF_COPY = INSTEAD_OF_PICKLE = "`read` copies bytes out of it"
+    _what = "the memory of a caesura guest"
+    _instead_of_copy = _instead_of_pickle = "`read` copies bytes out of it"
 
     def __init__(self, context: int, memory: native.Memory, check: Callable[[], None]) -> None:
         cell = native.MemoryCell(context, memory)
@@ -152,8 +152,8 @@ def _wrong_structure(layout: object, error: Exception) -> UsageError:
 class MemoryView(Uncopied):
     """A window into a guest's memory: indexing and slices read and write the guest's bytes."""
 
-    WHAT = "a window into the memory of a caesura guest"
-    INSTEAD_OF_COPY = INSTEAD_OF_PICKLE = "`bytes(view)` copies what it shows"
+    _what = "a window into the memory of a caesura guest"
+    _instead_of_copy = _instead_of_pickle = "`bytes(view)` copies what it shows"
 
     def __init__(self, memory: GuestMemory, address: int, size: int) -> None:
         self._memory = memory

@@ -58,8 +58,8 @@ class FunctionReference(Uncopied):
     by their names.
     """
 
-    WHAT = "a function of a caesura guest"
-    INSTEAD_OF_PICKLE = "the guest runs in this process"
+    _what = "a function of a caesura guest"
+    _instead_of_pickle = "the guest runs in this process"
 
     __slots__ = ("_handle", "_holder")
 

@@ -15,15 +15,15 @@ class Uncopied:
 
     __slots__ = ()
 
-    WHAT: ClassVar[str]  # what it is, for messages
-    INSTEAD_OF_COPY: ClassVar[str]
-    INSTEAD_OF_PICKLE: ClassVar[str]
+    _what: ClassVar[str]  # what it is, for messages
+    _instead_of_copy: ClassVar[str]
+    _instead_of_pickle: ClassVar[str]
 
     def __copy__(self) -> Any:  # of a class that has a better answer, what it says
-        raise TypeError(f"{self.WHAT} cannot be copied: {self.INSTEAD_OF_COPY}")
+        raise TypeError(f"{self._what} cannot be copied: {self._instead_of_copy}")
 
     def __deepcopy__(self, memo: object) -> Any:
         return self.__copy__()
 
     def __reduce_ex__(self, version: object) -> NoReturn:
-        raise TypeError(f"{self.WHAT} cannot be pickled: {self.INSTEAD_OF_PICKLE}")
+        raise TypeError(f"{self._what} cannot be pickled: {self._instead_of_pickle}")

@@ -60,9 +60,9 @@ class Wasi(Uncopied):
     cannot be opened.
     """
 
-    WHAT = "a caesura.Wasi object"
-    INSTEAD_OF_COPY = "it serves one guest; make one for each"
-    INSTEAD_OF_PICKLE = "it stands for streams of this process"
+    _what = "a caesura.Wasi object"
+    _instead_of_copy = "it serves one guest; make one for each"
+    _instead_of_pickle = "it stands for streams of this process"
 
     def __init__(
         self,
