@@ -37,11 +37,19 @@ STEPS: Final = {
         "entries.entered_from_outside",
         "lists.resolve_lists",
     ),
+    "find the shadow stack": ("shadow_stack.find_shadow_stack", "shadow_stack.shadow_stack_at"),
     "decode functions": ("body.decode_body",),
     "choose functions for two bodies": ("selection.select_two_bodies", "interpreters.handoff_loops"),
     "plan landing points, crossing operands": ("planner.plan_function",),
+    "group call sites": ("grouping.group_sites",),
     "regions, numbers": ("regions.lay_out",),
-    "liveness, frames, pads": ("liveness.live_locals", "frame.Frame.__init__", "pads.group_by_live"),
+    "liveness, frames, pads": (
+        "liveness.live_locals",
+        "late_checks.checked_late",
+        "frame.Frame.__init__",
+        "moving.move_in_chunks",
+        "pads.group_by_live",
+    ),
     "write code": (
         "one_body.write_one_body",
         "resume_body.ResumeBody.__init__",
@@ -49,7 +57,7 @@ STEPS: Final = {
         "normal_body.NormalBody.__init__",
         "normal_body.NormalBody.write",
     ),
-    "put sections together, report": ("assembly.assemble", "pipeline._report"),
+    "put sections together, report": ("assembly.assemble", "pipeline._report", "shortest.has_padding"),
     "the rest": (_ROOT,),
 }
 _PROGRAMS: Final = [program for program in REAL if program.name in ("PHP", "SQLite")]
