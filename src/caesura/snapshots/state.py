@@ -187,8 +187,10 @@ class WasiState:
 class State:
     """Everything of a guest. `objects` are what its externrefs refer to, as the user's codec wrote them.
 
-    `dropped_data` and `dropped_elements` are the passive segments that were dropped. `embedded` is the instrumented
-    module, if it was asked for. There is no date in it: the same state gives the same bytes.
+    `dropped_data` and `dropped_elements` are the passive segments that were dropped. `area` is where the asyncify stack
+    lies, first address and the one behind it, if that is in a memory of the guest's own (modules that were instrumented
+    elsewhere). `embedded` is the instrumented module, if it was asked for. There is no date in it: the same state gives
+    the same bytes.
     """
 
     module: ModuleIdentity
@@ -198,6 +200,7 @@ class State:
     dropped_data: tuple[int, ...] = ()
     dropped_elements: tuple[int, ...] = ()
     calls: tuple[CallRecord, ...] = ()
+    area: tuple[int, int] | None = None
     stacks: StacksState = StacksState()
     wasi: WasiState | None = None
     objects: tuple[bytes, ...] = ()
