@@ -40,9 +40,41 @@ def much_data(size: int) -> bytes:
         f'(import "env" "wait" (func (param i32) (result i32))) (memory (export "memory") {pages})'
         '(func (export "f") (param i32) (result i32) (call 0 (local.get 0)))'
     )
+    return module + _data(size)
+
+
+def copied_data(size: int) -> bytes:
+    """Return a module with such data for a memory that it imports, which must be copied for each guest."""
+    pages = -(-size // _PAGE_SIZE)
+    module = _assemble(
+        f'(import "env" "wait" (func (param i32) (result i32))) (import "env" "memory" (memory {pages}))'
+        '(func (export "f") (param i32) (result i32) (call 0 (local.get 0)))'
+    )
+    return module + _data(size)
+
+
+def large_array(size: int) -> bytes:
+    """Return a module that begins with an array of so many bytes."""
+    return _assemble(
+        '(import "env" "wait" (func (param i32) (result i32))) (type $bytes (array (mut i8)))'
+        f"(global (ref $bytes) (array.new $bytes (i32.const 1) (i32.const {size})))"
+        '(func (export "f") (param i32) (result i32) (call 0 (local.get 0)))'
+    )
+
+
+def filled_table(size: int) -> bytes:
+    """Return a module that begins with a table of so many elements, none of which is null."""
+    return _assemble(
+        f'(import "env" "wait" (func $wait (param i32) (result i32))) (table {size} funcref (ref.func $wait))'
+        '(func (export "f") (param i32) (result i32) (call 0 (local.get 0)))'
+    )
+
+
+def _data(size: int) -> bytes:
+    """Return a section with one active segment, at address 0: 0 to 255, again and again."""
     data = (bytes(range(256)) * (size // 256 + 1))[:size]
-    segments = b"\x01\x00\x41\x00\x0b" + encode_unsigned(size) + data  # one, active, at `i32.const 0`
-    return module + bytes([_DATA_SECTION]) + encode_unsigned(len(segments)) + segments
+    segments = b"\x01\x00\x41\x00\x0b" + encode_unsigned(size) + data
+    return bytes([_DATA_SECTION]) + encode_unsigned(len(segments)) + segments
 
 
 def small_and_slow() -> dict[str, bytes]:

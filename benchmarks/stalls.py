@@ -6,7 +6,8 @@ A task that wakes up every millisecond notes how late it is, without the time in
 processor was free (Linux tells), and how much CPU time this process took meanwhile: the smaller of the two, so that a
 machine that is busy with other things does not count. Each module is loaded anew (instrumented and compiled), then from
 the cache on the disk, and then from memory; it is given functions that do nothing for its imports. One with much data
-is loaded without the cache, too. Then modules that are small and take long (`stall_guests`), for some seconds each.
+is loaded without the cache, too; others have data, an array or a table that are written for each guest. Then modules
+that are small and take long (`stall_guests`), for some seconds each.
 
 What runs guests is imported before the loop begins, as docs/host.md advises.
 """
@@ -30,7 +31,15 @@ import wasmtime
 import caesura
 from benchmarks.facts import say
 from benchmarks.programs import REAL
-from benchmarks.stall_guests import many_exports, many_imports, much_data, small_and_slow
+from benchmarks.stall_guests import (
+    copied_data,
+    filled_table,
+    large_array,
+    many_exports,
+    many_imports,
+    much_data,
+    small_and_slow,
+)
 from caesura import compile as compile_program
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND
 from caesura.wasm.module import Module
@@ -41,6 +50,9 @@ LIMIT: Final = 20
 # What is loaded without the cache, too: bytes of a module's data.
 _MUCH_DATA: Final = 100_000_000
 _UNCACHED: Final = "100 MB of data"
+
+# As many elements as Wasmtime takes in a table.
+_MOST_ELEMENTS: Final = 10_000_000
 
 # For a module of 4 MB with 75,000 exports Wasmtime's compiler takes 2 GB, more than workers may for one of that size.
 _WORKER_MEMORY: Final = "4G"
@@ -113,6 +125,9 @@ def inputs() -> dict[str, tuple[bytes, tuple[str, ...]]]:
     found["75,000 exports"] = (many_exports(75_000), ("env.wait",))
     found["100,000 imports"] = (many_imports(100_000), ("env.wait",))
     found[_UNCACHED] = (much_data(_MUCH_DATA), ("env.wait",))
+    found["100 MB, copied"] = (copied_data(_MUCH_DATA), ("env.wait",))
+    found["an array"] = (large_array(_MUCH_DATA), ("env.wait",))
+    found["a filled table"] = (filled_table(_MOST_ELEMENTS), ("env.wait",))
     for program in REAL:
         if program.ignore_unwind_from_catch:
             continue  # PHP has exceptions of the old form, which Wasmtime does not run

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from caesura.errors import UsageError
 from caesura.host.errors import GuestExit, GuestTrap
-from caesura.host.guest import Guest, make_guest
+from caesura.host.guest import Guest, make_guest, make_guest_now
 from caesura.host.interruption import Interruptions
 from caesura.host.linking import obtain_program, obtain_program_now
 from caesura.host.settings import GuestSettings, ProgramSettings
@@ -73,9 +73,7 @@ def _run_blocking(source: Source, wasi: Wasi, call_of: _ChooseCall, stopper: Sto
     program, connections = obtain_program_now(source, spectest(), wasi, settings)
     stopper.wake_and_give_up()  # before anything of the guest runs: its start function may never end
     with _as_other_programs_end():
-        guest = Guest(program, connections, wasi, GuestSettings())
-        for beginning in program.description.beginning():
-            guest.call_nowait(beginning)
+        guest = make_guest_now(program, connections, wasi, GuestSettings())
         name, values = call_of(guest)
         try:
             return guest.call_nowait(name, *values)

@@ -7,6 +7,7 @@ a module costs an instantiation (60 us), not a compilation.
 from __future__ import annotations
 
 import ctypes
+import sys
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -24,6 +25,9 @@ from caesura.host.program import CompiledModule
 
 # Code that is mapped although it is in memory already, bytes: making a file of less costs more than a copy.
 _MAPPED: Final = 1 << 20
+
+# Whether Wasmtime maps code, and a guest's data with it, where it lies in a file.
+_MAPS_FILES: Final = sys.platform != "win32"
 
 # A module's digest and how it was compiled.
 Key = tuple[bytes, Recipe]
@@ -52,7 +56,7 @@ def find_cached(place: Path, key: Key) -> CompiledModule | None:
             with inside.mapping:
                 engine = engine_of(recipe.engine)
                 module = wasmtime.Module.deserialize_file(engine, entry.path)
-            made = CompiledModule(module, description, recipe.engine)
+            made = CompiledModule(module, description, recipe.engine, mapped=_MAPS_FILES)
         except (wasmtime.WasmtimeError, ValueError, KeyError, TypeError):
             return None  # damaged, or another Wasmtime's
     return keep_compiled(key, made)
@@ -61,8 +65,9 @@ def find_cached(place: Path, key: Key) -> CompiledModule | None:
 def load_code(made: CompiledCode, settings: EngineSettings) -> CompiledModule:
     """Make a module of compiled code in memory. Raises WasmtimeError for code of another Wasmtime."""
     engine = engine_of(settings)
-    module = _map_code(engine, made.code) if len(made.code) >= _MAPPED else None
-    return CompiledModule(module or _copy_code(engine, made.code), Description.from_json(made.description), settings)
+    mapped = _map_code(engine, made.code) if len(made.code) >= _MAPPED else None
+    module = mapped or _copy_code(engine, made.code)
+    return CompiledModule(module, Description.from_json(made.description), settings, mapped=mapped is not None)
 
 
 def _map_code(engine: wasmtime.Engine, code: bytes) -> wasmtime.Module | None:

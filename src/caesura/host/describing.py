@@ -10,6 +10,7 @@ from caesura.host.description import NONE, THUNKS, Description, FunctionShape, S
 from caesura.host.drivable import Drivable
 from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.host.import_shapes import import_shapes
+from caesura.host.instantiation import instantiation_of
 from caesura.wasm import types as t
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND
 from caesura.wasm.indices import FunctionIndex
@@ -19,7 +20,11 @@ from caesura.wasm.module import Module
 def describe(drivable: Drivable) -> Description:
     """Return the description of a drivable module. Raises UnsupportedModule for imports that contradict each other."""
     module = drivable.module
-    functions = {item.name: _shape(module, item.index) for item in module.exports if item.kind == FUNCTION_KIND}
+    functions = {
+        item.name: _shape(module, item.index)
+        for item in module.exports
+        if item.kind == FUNCTION_KIND and item.name != drivable.held_start
+    }
     instrumented = drivable.abi != NONE
     memory = guest_memory(module, instrumented=instrumented)
     has_own_memory = instrumented and exported_index(module, MEMORY_KIND, ASYNCIFY_MEMORY) is not None
@@ -44,6 +49,8 @@ def describe(drivable: Drivable) -> Description:
         wide_memory=_is_wide(module, memory),
         shared=max([(item.maximum or 0) << item.page_size_log2 for item in module.memories if item.shared], default=0),
         stack=_describe_stack(drivable),
+        instantiation=instantiation_of(module),
+        held_start=drivable.held_start,
         checked=drivable.checked,
         uninstrumented=drivable.uninstrumented,
         names=drivable.names,

@@ -30,6 +30,9 @@ THUNKS: Final = "thunks"
 PLAIN: Final = "plain"
 NONE: Final = "none"
 
+# Nanoseconds for which an event loop may well stand still.
+_QUICK: Final = 3_000_000
+
 # What there can be many of, and how many are written in a line: reading one takes a fraction of a millisecond.
 _MANY: Final = ("functions", "entries", "names")
 _PIECE: Final = 500
@@ -130,6 +133,21 @@ class StackDescription:
     is_fixed: bool
 
 
+@dataclass(frozen=True)
+class Instantiation:
+    """How long making an instance takes, in nanoseconds: `effort`, and `unmapped` more where the code is not mapped.
+
+    The latter is for data that are mapped together with the code, and copied where that lies in memory.
+    """
+
+    effort: int
+    unmapped: int
+
+    def is_quick(self, *, mapped: bool) -> bool:
+        """Tell whether an event loop may well stand still for so long."""
+        return self.effort + (0 if mapped else self.unmapped) <= _QUICK
+
+
 @dataclass(frozen=True, kw_only=True)
 class Description:
     """A module as the host sees it. `abi` is THUNKS, PLAIN or NONE.
@@ -142,6 +160,9 @@ class Description:
     whether the latter has 64-bit addresses, `wide_memory` whether the former does; names are empty where there is
     nothing. `shared` is how many bytes the largest memory that threads can share may grow to (0: there is none).
     `stack` is the shadow stack.
+
+    `instantiation` says what making an instance takes. The start function of a module where that may be long is not the
+    engine's affair: it is exported, as `held_start` ("": there is none, or the engine calls it), for the host to call.
 
     Where the options left out functions that the analysis would have instrumented, `checked` is set: `uninstrumented`
     has the functions that a suspension cannot pass, and `names` the names of all, which the module itself has no more.
@@ -160,6 +181,8 @@ class Description:
     wide_memory: bool
     shared: int
     stack: StackDescription
+    instantiation: Instantiation
+    held_start: str
     checked: bool
     uninstrumented: tuple[int, ...]
     names: dict[int, str]
@@ -196,6 +219,7 @@ class Description:
         whole = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _MANY}
         whole["imports"] = [_import_fields(item) for item in self.imports]
         whole["stack"] = asdict(self.stack)
+        whole["instantiation"] = asdict(self.instantiation)
         whole["types"] = table.types
         lines = [json.dumps(whole)]
         for name, many in (("functions", table.places()), ("entries", self.entries), ("names", self.names)):
@@ -221,6 +245,7 @@ class Description:
         whole["names"] = many["names"]
         whole["imports"] = tuple(_import(item) for item in whole["imports"])
         whole["stack"] = _stack(whole["stack"])
+        whole["instantiation"] = Instantiation(**whole["instantiation"])
         for name in ("uninstrumented", "unsuspended"):
             whole[name] = tuple(whole[name])
         return Description(**whole)

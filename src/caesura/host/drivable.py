@@ -8,7 +8,8 @@ Exceptions in their old form, which Wasmtime does not know, become new ones: a m
 that on the way, any other here.
 
 Things are exported that a module keeps to itself, because no host could get at them otherwise: the shadow stack
-pointer, the globals with the stack's limits, and the memory of a module that exports none.
+pointer, the globals with the stack's limits, and the memory of a module that exports none. So is a start function where
+making an instance may take long: that is then done in a thread, in which nothing of the guest may run (see `starting`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from caesura.errors import UnsupportedModule
 from caesura.host.claims import check_claims, check_contract
 from caesura.host.description import NONE, PLAIN, THUNKS
 from caesura.host.exported import export_name, exported_index, guest_memory
+from caesura.host.instantiation import instantiation_of
 from caesura.instrument.api import instrument
 from caesura.instrument.exceptions.translate import translate_to_exnref
 from caesura.options import Options
@@ -44,6 +46,7 @@ from caesura.wasm.names import FUNCTION_NAMES, Names
 from caesura.wasm.sections import SectionEdits, write_sections
 
 _GUEST_MEMORY: Final = "asyncify_guest_memory"
+_HELD_START: Final = "asyncify_held_start"
 _NAME_SECTION: Final = "name"
 
 
@@ -61,6 +64,7 @@ class Drivable:
     _: KW_ONLY
     unsuspended: frozenset[int] = frozenset()
     thunks_switch: bool = False
+    held_start: str = ""
     checked: bool = False
     uninstrumented: tuple[int, ...] = ()
     names: dict[int, str] = field(default_factory=dict)
@@ -94,7 +98,9 @@ def make_drivable(
         translated = translate_to_exnref(module).module
         drivable = Drivable(NONE, translated, find_shadow_stack(translated))
     switches = drivable.abi == THUNKS and exported_index(drivable.module, GLOBAL_KIND, STACK_POINTER) is not None
-    return replace(drivable, module=_with_exports(drivable), thunks_switch=switches)
+    exported = _with_exports(drivable)
+    held, held_start = _with_held_start(exported)
+    return replace(drivable, module=held, held_start=held_start, thunks_switch=switches)
 
 
 def _instrumented_elsewhere(module: Module) -> Drivable:
@@ -168,9 +174,28 @@ def _with_exports(drivable: Drivable) -> Module:
     return Module(write_sections(module.data, module.sections, edits))
 
 
+def _with_held_start(module: Module) -> tuple[Module, str]:
+    """Return the module without a start function that engines call, and the export by which the host does; or as it is.
+
+    That is where making an instance may take long.
+    """
+    if module.start is None or instantiation_of(module).is_quick(mapped=False):
+        return module, ""
+    name = _free_name(module, _HELD_START)
+    edits = SectionEdits()
+    edits.dropped.add(sec.START)
+    edits.append(sec.EXPORT, encode_name(name) + bytes([FUNCTION_KIND]) + encode_unsigned(module.start))
+    return Module(write_sections(module.data, module.sections, edits)), name
+
+
 def _export(module: Module, name: str, kind: int, index: int) -> bytes:
     """Return an export of an item that has none, under a name that is free."""
+    return encode_name(_free_name(module, name)) + bytes([kind]) + encode_unsigned(index)
+
+
+def _free_name(module: Module, name: str) -> str:
+    """Return a name that no export has yet, which begins with another."""
     taken = {item.name for item in module.exports}
     while name in taken:
         name += "_"
-    return encode_name(name) + bytes([kind]) + encode_unsigned(index)
+    return name

@@ -12,7 +12,10 @@ from typing import Final
 
 
 class _Locks:
-    """`mapping` is for compiled code that is mapped, read or linked, `compiling` for what is compiled."""
+    """`mapping` is for compiled code that is mapped, read or linked, `compiling` for what is compiled.
+
+    `instantiating` is for instances that are made in a thread of ours.
+    """
 
     def __init__(self) -> None:
         self.renew()
@@ -21,16 +24,19 @@ class _Locks:
         """Begin with locks that nobody holds."""
         self.mapping = threading.Lock()
         self.compiling = threading.Lock()
+        self.instantiating = threading.Lock()
 
     def acquire(self) -> None:
         """Wait until no thread is inside."""
         self.mapping.acquire()
         self.compiling.acquire()
+        self.instantiating.acquire()
 
     def release(self) -> None:
         """Let threads go in again."""
         self.mapping.release()
         self.compiling.release()
+        self.instantiating.release()
 
 
 inside: Final = _Locks()

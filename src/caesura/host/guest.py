@@ -20,6 +20,8 @@ from collections.abc import AsyncGenerator, Generator
 from types import TracebackType
 from typing import Any
 
+import wasmtime
+
 from caesura.errors import UsageError
 from caesura.host.call import AGENERATE, AWAIT, GENERATE, NOWAIT, Call
 from caesura.host.connect import Connections
@@ -32,6 +34,7 @@ from caesura.host.program import LinkedProgram
 from caesura.host.references import FunctionReference
 from caesura.host.settings import GuestSettings
 from caesura.host.setup import set_up
+from caesura.host.starting import instantiate, instantiate_in_thread
 from caesura.host.store import GuestStore
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi import Wasi
@@ -39,7 +42,10 @@ from caesura.wasm.types import type_name
 
 
 class Guest(Uncopied):
-    """An instance of a module. Made by `load`; `async with` closes it."""
+    """An instance of a module. Made by `load`; `async with` closes it.
+
+    It is there before its module is instantiated, since the start function's host functions get it.
+    """
 
     _what = "a caesura guest"
     _instead_of_copy = "load another one (a compiled program is shared anyway)"
@@ -49,18 +55,22 @@ class Guest(Uncopied):
         self,
         program: LinkedProgram,
         connections: Connections,
-        wasi: Wasi | None,
         settings: GuestSettings,
+        wasi: Wasi | None,
         interruptions: Interruptions | None = None,
     ) -> None:
-        wanted = program.description.imports
-        functions = connections.host_functions(wanted, program.description.unsuspended)
+        description = program.description
+        functions = connections.host_functions(description.imports, description.unsuspended)
         store = GuestStore(program, settings, wasi.configuration() if wasi is not None else None, interruptions)
-        self._instance = Instance(store, self, functions)  # before it is set up: host functions get the guest then
-        set_up(self._instance, lambda within: connections.items(wanted, within))
-        self._wasi = wasi
+        self._instance = Instance(store, self, functions)
+        self._wasi: Wasi | None = None
+
+    def _begin(self, exported: wasmtime.Instance, wasi: Wasi | None) -> None:
+        """Take what Wasmtime has made of the module. Raises what `set_up` does, and UsageError for a used `wasi`."""
+        set_up(self._instance, exported)
         if wasi is not None:
             wasi.attach(self._instance)
+            self._wasi = wasi
 
     async def call(self, name: str, *arguments: Any) -> Any:
         """Call an export; while a host coroutine waits the guest is suspended, and other tasks run.
@@ -157,10 +167,14 @@ class Guest(Uncopied):
 
         Its memory is free at once; if a host function of the guest itself closes it, when that has returned.
         """
+        if not self._instance.closed:
+            self._instance.check()
+            self._end()
+
+    def _end(self) -> None:
         instance = self._instance
         if instance.closed:
             return
-        instance.check()
         tasks = {call.task for call in instance.suspended if call.task is not None}
         instance.closed = True
         if self._wasi is not None:
@@ -194,11 +208,29 @@ async def make_guest(
     interruptions: Interruptions | None = None,
 ) -> Guest:
     """Make a guest and let it initialize itself."""
-    guest = Guest(program, connections, wasi, settings, interruptions)
+    guest = Guest(program, connections, settings, wasi, interruptions)
     try:
+        if program.is_instantiated_quickly:
+            exported = instantiate(guest._instance, connections)
+        else:
+            exported = await instantiate_in_thread(guest._instance, connections)
+        guest._begin(exported, wasi)
         for name in program.description.beginning():
             await guest.call(name)
     except BaseException:
-        guest.close()
+        guest._end()
+        raise
+    return guest
+
+
+def make_guest_now(program: LinkedProgram, connections: Connections, wasi: Wasi, settings: GuestSettings) -> Guest:
+    """Do what `make_guest` does, but stop the thread: for programs that have nothing else to do."""
+    guest = Guest(program, connections, settings, wasi)
+    try:
+        guest._begin(instantiate(guest._instance, connections), wasi)
+        for name in program.description.beginning():
+            guest.call_nowait(name)
+    except BaseException:
+        guest._end()
         raise
     return guest

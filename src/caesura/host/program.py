@@ -28,11 +28,14 @@ _FEW_IMPORTS: Final = 10_000
 
 
 class CompiledModule:
-    """A module that was compiled for an engine, and its description."""
+    """A module that was compiled for an engine, and its description; `mapped` is whether its code is from a file."""
 
-    def __init__(self, module: wasmtime.Module, description: Description, settings: EngineSettings) -> None:
+    def __init__(
+        self, module: wasmtime.Module, description: Description, settings: EngineSettings, *, mapped: bool
+    ) -> None:
         self.module = module
         self.description = description
+        self.is_instantiated_quickly = description.instantiation.is_quick(mapped=mapped)
         self.settings = settings
         self.engine = engine_of(settings)
         self.function_types, self._imports = _function_types(module, description)
@@ -61,6 +64,7 @@ class LinkedProgram:
         self.module = compiled.module
         self.engine = compiled.engine
         self.settings = compiled.settings
+        self.is_instantiated_quickly = compiled.is_instantiated_quickly
         self.provided = provided
         self._linked: wasmtime.InstancePre | None = None
         if all(item.kind == FUNCTION_KIND for item in self.description.imports):

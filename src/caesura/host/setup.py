@@ -1,4 +1,4 @@
-"""Setting an instance up: its module is instantiated, then its calls get a place for frames, and shadow stacks."""
+"""Setting an instance up: when its module is instantiated, its calls get a place for frames, and shadow stacks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from caesura.host.imports import PLAIN_FUNCTION
 from caesura.host.instance import Instance
 from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE, GuestSettings
 from caesura.host.stacks import ShadowStacks, StackLimits
-from caesura.host.starting import MakeItems, instantiate
 from caesura.host.switching import FIXED, NO_MALLOC, SINGLE_STACK, UNCLEAR, StackSwitch
 from caesura.host.text import one_line
 from caesura.host.unwinder import PlainUnwinder, ThunkUnwinder, Unwinder
@@ -39,9 +38,9 @@ _MOST_BYTES: Final = 1 << 64
 _AREA_SIZE: Final = 256 * 1024
 
 
-def set_up(instance: Instance, make_items: MakeItems) -> None:
-    """Make an instance's parts. Raises UsageError where it cannot have them, and what its start function raises."""
-    instance.has_begun(instantiate(instance, make_items))
+def set_up(instance: Instance, exported: wasmtime.Instance) -> None:
+    """Make the parts of an instance that Wasmtime has made. Raises UsageError where it cannot have them, GuestTrap."""
+    instance.has_begun(exported)
     settings = instance.store.settings
     unwinder = None
     if instance.description.abi != NONE and any(item and item.kind != PLAIN_FUNCTION for item in instance.imports):

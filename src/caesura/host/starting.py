@@ -1,21 +1,31 @@
-"""Instantiating a guest's module: its start function runs, and may call host functions, but cannot be suspended."""
+"""Instantiating a guest's module: its start function runs, and may call host functions, but cannot be suspended.
+
+Where that may take long (`instantiation`), a thread makes the instance, while the guest's event loop runs on: Wasmtime
+lets go of Python's lock. Nothing of the guest runs in that thread, since it belongs to another: the start function has
+been taken from the engine (`drivable`), and is called when the thread is done. Nobody else has the guest meanwhile. Who
+is cancelled waits until the thread is done, since a store must not be closed under it.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import wasmtime
-from wasmtime._exportable import AsExtern
 
 from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
+from caesura.host.connect import Connections
 from caesura.host.errors import GuestTrap, note_backtrace
+from caesura.host.fork_locks import inside
 from caesura.host.imports import give_up
 from caesura.host.instance import Instance
+from caesura.host.lanes import Lane, Waiter, outcome
 
-# Makes what a module imports besides functions, in a store.
-MakeItems = Callable[[wasmtime.Store], list[tuple[str, str, AsExtern]]]
+_T = TypeVar("_T")
 
 
 class _Start:
@@ -50,15 +60,76 @@ class _Start:
         )
 
 
-def instantiate(instance: Instance, make_items: MakeItems) -> wasmtime.Instance:
+def instantiate(instance: Instance, connections: Connections) -> wasmtime.Instance:
     """Make the instance in its store. Raises UsageError if there can be none, and what the start function raises."""
+    store = instance.store.wasmtime_store
+    program = instance.store.program
+    imports = instance.description.imports
+    exported = _run(instance, lambda: program.instantiate(store, connections.items(imports, store)))
+    _call_held_start(instance, exported)
+    return exported
+
+
+async def instantiate_in_thread(instance: Instance, connections: Connections) -> wasmtime.Instance:
+    """Do what `instantiate` does, while the event loop runs on. Raises the same, and CancelledError when it is over."""
+    store = instance.store.wasmtime_store
+    program = instance.store.program
+    items = _run(instance, lambda: connections.items(instance.description.imports, store))
+
+    def work() -> wasmtime.Instance:
+        with inside.instantiating:
+            return program.instantiate(store, items)
+
+    waiter = Waiter[wasmtime.Instance]()
+    instance.store.depth += 1  # so that nobody closes the store
+    _instantiating.put(lambda: waiter.tell(*outcome(work)))
+    try:
+        await _end_of(waiter.future)
+    finally:
+        if waiter.future.done():  # else the loop has gone before, and the thread goes on
+            instance.store.depth -= 1
+    instance.store.check_interruptions()
+    exported = _run(instance, waiter.future.result)
+    _call_held_start(instance, exported)
+    return exported
+
+
+async def _end_of(future: asyncio.Future[Any]) -> None:
+    """Wait for a future, and do not cancel it: who is cancelled meanwhile raises CancelledError afterwards."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait((future,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return
+    future.exception()  # which nobody will look at
+    try:
+        raise cancelled
+    finally:
+        del cancelled  # it refers to this frame
+
+
+def _call_held_start(instance: Instance, exported: wasmtime.Instance) -> None:
+    """Call the start function where the engine does not."""
+    name = instance.description.held_start
+    if name:
+        store = instance.store.wasmtime_store
+        start = native.export_of(store, exported, name)
+        assert isinstance(start, wasmtime.Func), "it was exported by `drivable`"
+        _run(instance, lambda: start(store))
+
+
+def _run(instance: Instance, step: Callable[[], _T]) -> _T:
+    """Do a step in which the start function may run; raises what `instantiate` does."""
     store = instance.store
     thread = native.thread
     outer = thread.call
     start = _Start(instance, outer)
     thread.call = start
     try:
-        return store.program.instantiate(store.wasmtime_store, make_items(store.wasmtime_store))
+        return step()
     except (wasmtime.Trap, wasmtime.WasmtimeError) as failure:
         names = describe_frames(failure, instance.description)
         if start.error is not None:
@@ -71,3 +142,16 @@ def instantiate(instance: Instance, make_items: MakeItems) -> wasmtime.Instance:
         raise UsageError(f"the module cannot be instantiated: {store.why_no_instance(failure)}") from failure
     finally:
         thread.call = outer
+
+
+_instantiating = Lane("instantiating", 1)
+
+
+def _begin_anew() -> None:
+    """Begin anew in a process that was forked."""
+    global _instantiating
+    _instantiating = Lane("instantiating", 1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -84,12 +84,16 @@ class GuestStore:
         if program.settings.interruptible:
             self.interruptions = interruptions or Interruptions()
             self.interruptions.attach(program.engine)
-            if self.interruptions.count:
-                raise GuestTrap("interrupted", ())
+            self.check_interruptions()
             watch(self.wasmtime_store)
         if wasi is not None:
             self.wasmtime_store.set_wasi(wasi)
         self.context = native.address_of(self.wasmtime_store._context())
+
+    def check_interruptions(self) -> None:
+        """Raise GuestTrap if the guest was interrupted before it began."""
+        if self.interruptions is not None and self.interruptions.count:
+            raise GuestTrap("interrupted", ())
 
     def why_no_instance(self, failure: wasmtime.WasmtimeError) -> str:
         """Return why there can be no instance, and what to do."""
