@@ -11,28 +11,24 @@ import pytest
 import caesura
 from tests.support.engine import assemble
 
-TEXT = """
+# One operand crosses a call, which takes a local.
+MOST_LOCALS = f"(local {'i32 ' * 50_000}) (i32.load (i32.const 0)) (call $fine) (drop)"
+MANY_OPERANDS = "(i32.load (i32.const 0)) " * 1600 + "(block (call $f)) " * 3200 + "(drop) " * 1600
+TEXT = f"""
   (module
     (import "env" "f" (func $f)) (import "env" "make" (func $make (result externref)))
-    (type $s (struct (field i32))) (tag $e)
     (memory 1) (table 1 externref)
     (func $fine call $f)
-    (func $first (result (ref none)) call $f unreachable)
-    (func $second (result (ref none)) call $f unreachable)
-    (func $third (result (ref none)) call $fine unreachable)
-    (func $fourth (result (ref nofunc)) call $f unreachable)
-    (func $fifth (result (ref nofunc)) call $f unreachable)
-    (func $sixth (param i32) (result (ref none)) call $f unreachable)
+    (func $first {MOST_LOCALS})
+    (func $second {MOST_LOCALS})
+    (func $third {MOST_LOCALS})
     (func $also_fine (local i32) call $f))
 """
 OPTIONS = caesura.Options(imports=("env.f",))
 REFUSED = {
-    "first": "result of type (ref none)",
-    "second": "result of type (ref none)",
-    "third": "result of type (ref none)",
-    "fourth": "result of type (ref nofunc)",
-    "fifth": "result of type (ref nofunc)",
-    "sixth": "result of type (ref none)",
+    "first": "too many locals",
+    "second": "too many locals",
+    "third": "too many locals",
 }
 
 
@@ -44,13 +40,14 @@ def error_of(text: str, options: caesura.Options = OPTIONS) -> caesura.Unsupport
 
 
 def test_all_are_told_at_once() -> None:
-    error = error_of(TEXT)
+    error = error_of(TEXT.replace("(func $also_fine", f"(func $fourth {MANY_OPERANDS}) (func $also_fine"))
     assert error.function == "function 3 (first)"
-    assert str(error).startswith(f"{error.refusals[0]}. Of 5 more functions ")
-    kinds = "result of type (ref none) (4), result of type (ref nofunc) (2)"
+    assert str(error).startswith(f"{error.refusals[0]}. Of 3 more functions ")
+    kinds = "too many locals (3), too many operands across calls (1)"
     assert f"all are: {kinds} (--verbose lists them)" in str(error)
-    assert [refusal.kind for refusal in error.refusals] == list(REFUSED.values())
-    for refusal, name in zip(error.refusals, REFUSED, strict=True):
+    refused = {**REFUSED, "fourth": "too many operands across calls"}
+    assert [refusal.kind for refusal in error.refusals] == list(refused.values())
+    for refusal, name in zip(error.refusals, refused, strict=True):
         assert f"({name})" in refusal.function and f"in {refusal.function} at byte offset " in str(refusal)
         assert not refusal.refusals
 
@@ -58,7 +55,7 @@ def test_all_are_told_at_once() -> None:
 def test_one_is_told_as_it_is() -> None:
     options = caesura.Options(imports=("env.f",), remove_list=tuple(name for name in REFUSED if name != "second"))
     error = error_of(TEXT, options)
-    assert [refusal.kind for refusal in error.refusals] == ["result of type (ref none)"]
+    assert [refusal.kind for refusal in error.refusals] == ["too many locals"]
     assert str(error) == str(error.refusals[0])
 
 
@@ -89,5 +86,5 @@ def test_the_command_lists_all(verbose: bool, tmp_path: Path) -> None:
             assert lines == [f"refused: {refusal}" for refusal in error.refusals][: len(lines)]
         else:
             assert "--remove-list" not in done.stderr and "--pass-arg=asyncify-removelist" in done.stderr
-        assert "Of 5 more functions something is refused too" in done.stderr
+        assert "Of 2 more functions something is refused too" in done.stderr
         assert not (tmp_path / "out.wasm").exists()

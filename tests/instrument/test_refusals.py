@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 import caesura
+from caesura.wasm.immediates import skip_locals
 from caesura.wasm.module import Module
 from tests.instrument.building import assert_valid, bodies, leb, module
 from tests.support.engine import assemble
@@ -28,15 +29,16 @@ ASYNCIFY = '(import "asyncify" "stop_unwind" (func $stop)) (import "asyncify" "s
 
 
 @pytest.mark.parametrize("imports", [0, 2], ids=["as it is", "renumbered"])
-def test_results_without_any_value(imports: int) -> None:
-    """While unwinding there is nothing to return. There is no instruction to point at: the offset is the code's."""
-    code = "(result (ref nofunc)) call $f unreachable"
+def test_more_locals_than_engines_allow(imports: int) -> None:
+    """An operand that crosses a call takes one more. There is no instruction to point at: the offset is the body's."""
+    code = f"(local {'i32 ' * 50_000}) (i32.load (i32.const 0)) call $f drop"
     binary = assemble(TEXT.format(imports=ASYNCIFY if imports else "", code=code))
     assert_valid(binary)
-    with pytest.raises(caesura.UnsupportedModule, match=r"no value of type \(ref nofunc\)") as error:
+    with pytest.raises(caesura.UnsupportedModule, match="this function would have 50,001 locals") as error:
         caesura.instrument(binary, caesura.Options(imports=("env.f",)))
     assert error.value.function == f"function {4 + imports} (refused)"
-    assert error.value.offset == Module(binary).body_starts[2] + 1
+    start = Module(binary).body_starts[2]
+    assert start <= error.value.offset <= skip_locals(binary, start)
     assert f"at byte offset {error.value.offset} " in str(error.value)
 
 

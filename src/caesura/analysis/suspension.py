@@ -86,6 +86,10 @@ class Suspension:
         """Tell whether a function may be on the stack at a suspension."""
         return self.reason[function] != NOT_SUSPENDING
 
+    def suspends_anything(self) -> bool:
+        """Tell whether any function, an import included, may be on the stack at a suspension."""
+        return any(reason != NOT_SUSPENDING for reason in self.reason)
+
     def path(self, function: FunctionIndex, longest: int) -> list[FunctionIndex]:
         """Return the chain of functions from this one towards where a suspension starts, `longest` at most.
 

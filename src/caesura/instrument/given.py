@@ -1,6 +1,7 @@
 """The module that was given, and the one that is instrumented: not the same where something has to change first.
 
-That is the form of its exceptions, if that is asked for; calls that functions share; and its index spaces.
+That is the form of its exceptions, if that is asked for; results that have no values; calls that functions share; and
+its index spaces.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.naming import FunctionNames
 from caesura.instrument.abi.renumbered import Renumbered, renumber
 from caesura.instrument.abi.shared_calls import share_calls
-from caesura.instrument.exceptions.translate import Translated, translate_to_exnref, unchanged
+from caesura.instrument.copied_module import CopiedModule, unchanged
+from caesura.instrument.exceptions.translate import translate_to_exnref
+from caesura.instrument.valueless import give_results_values
 from caesura.options import Options
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
@@ -20,8 +23,9 @@ from caesura.wasm.module import Module
 
 @dataclass(frozen=True)
 class Given:
-    """`module` is what is instrumented, `names` are those of its functions. `renumbered` and `translated` say what was
-    given: the former, before it was renumbered; the latter, before its exceptions were translated, too.
+    """`module` is what is instrumented, `names` are those of its functions. `renumbered`, `retyped` and `translated`
+    say what was given: before it was renumbered; before its results were given values, too; and before its exceptions
+    were translated.
 
     The last own functions are none of the given ones: first those in `shared_calls`, which others share calls through
     tables by, then those that stand for imports of module `asyncify`, then those in `framing`, each by the function
@@ -33,7 +37,8 @@ class Given:
     shared_calls: list[int]
     names: FunctionNames
     framing: dict[FunctionIndex, FunctionIndex]
-    translated: Translated
+    retyped: CopiedModule
+    translated: CopiedModule
 
     def added_functions(self) -> int:
         """Return how many of the module's last functions are none of the given ones."""
@@ -43,7 +48,7 @@ class Given:
         """Return the offset of code of an own function, and what to call it, as they are in the file that was given."""
         function = self.module.function_of(own)
         description = self.names.describe(function, self.renumbered.original_function(function))
-        offset = self.renumbered.original_offset(own, offset)
+        offset = self.retyped.original_offset(own, self.renumbered.original_offset(own, offset))
         return self.translated.original_offset(own, offset), description
 
 
@@ -54,10 +59,27 @@ def read_given(data: bytes, options: Options) -> Given:
         raise UnsupportedModule("this is a relocatable object file; link it first, then instrument the result")
     refuse_instrumented(original)
     translated = translate_to_exnref(original) if options.translate_to_exnref else unchanged(original)
-    original = translated.module
+    return _prepare(unchanged(translated.module), translated, options)
+
+
+def retype(given: Given, options: Options) -> Given:
+    """Return what `read_given` returned, but with values of all types that functions have as results."""
+    return _prepare(give_results_values(given.translated.module), given.translated, options)
+
+
+def _prepare(retyped: CopiedModule, translated: CopiedModule, options: Options) -> Given:
+    original = retyped.module
     sharing, shared_calls = share_calls(original, options)
     renumbered = renumber(sharing, options, original)
     module = renumbered.module
     added = {module.imported_functions + function - original.imported_functions for function in shared_calls}
     names = FunctionNames(module, dict.fromkeys(added, "the call that they share"))
-    return Given(module, renumbered, shared_calls, names, {}, translated)
+    return Given(
+        module=module,
+        renumbered=renumbered,
+        shared_calls=shared_calls,
+        names=names,
+        framing={},
+        retyped=retyped,
+        translated=translated,
+    )

@@ -1,9 +1,10 @@
 """The transformation from end to end: read, find out what may suspend, rewrite those functions, write.
 
     module, with shared calls, renumbered -> calls, lists, who may suspend, who needs no frame for it, who gets two
-    bodies -> functions with frames for imports that tail calls reach -> what is outdated goes -> how frames are moved,
-    what is grouped -> memory, globals, runtime, import thunks -> each function: decode, plan, liveness, late checks,
-    groups, numbers, frame, write; or only checks -> exports, sections for hosts, entry thunks -> sections
+    bodies -> results get values -> functions with frames for imports that tail calls reach -> what is outdated goes ->
+    how frames are moved, what is grouped -> memory, globals, runtime, import thunks -> each function: decode, plan,
+    liveness, late checks, groups, numbers, frame, write; or only checks -> exports, sections for hosts, entry thunks ->
+    sections
 
 Each step stands in a file of its own; this one says in which order.
 """
@@ -22,10 +23,11 @@ from caesura.instrument.assembly import assemble
 from caesura.instrument.facts import Facts, find_facts
 from caesura.instrument.frames.pieces import AUTOMATIC, PIECES, default_moves
 from caesura.instrument.framing import add_framing
-from caesura.instrument.given import Given, read_given
+from caesura.instrument.given import Given, read_given, retype
 from caesura.instrument.plan.grouping import GroupRule, default_rule
 from caesura.instrument.planned_function import FunctionPlanner
 from caesura.instrument.rewriting import FunctionRewriter, Progress
+from caesura.instrument.valueless import has_valueless_results
 from caesura.options import Options
 from caesura.report import NO_STACK_POINTER, FunctionReport, Instrumented
 from caesura.wasm import sections as sec
@@ -62,6 +64,9 @@ def _run(
     given = read_given(data, options)
     list_warnings: list[str] = []
     facts = find_facts(given, options, list_warnings)
+    if facts.roles.suspension.suspends_anything() and has_valueless_results(given.module):
+        given = retype(given, options)
+        facts = find_facts(given, options, [])
     if facts.roles.tail_calls.unframed:
         given = add_framing(given, sorted(facts.roles.tail_calls.unframed))
         facts = find_facts(given, options, [])

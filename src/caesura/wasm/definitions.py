@@ -12,8 +12,8 @@ from typing import Final
 
 from caesura.errors import MalformedModule
 from caesura.wasm.indices import TypeIndex
-from caesura.wasm.leb128 import read_u32, read_u64
-from caesura.wasm.types import read_reference_type, read_value_type
+from caesura.wasm.leb128 import encode_unsigned, encode_vector, read_u32, read_u64
+from caesura.wasm.types import encode_value_type, read_reference_type, read_value_type
 
 FUNCTION_KIND: Final = 0
 TABLE_KIND: Final = 1
@@ -26,7 +26,7 @@ FUNCTION_TYPE: Final = 0x60
 STRUCT_TYPE: Final = 0x5F
 ARRAY_TYPE: Final = 0x5E
 
-_RECURSION_GROUP: Final = 0x4E
+RECURSION_GROUP: Final = 0x4E
 _SUBTYPE: Final = 0x50
 _FINAL_SUBTYPE: Final = 0x4F
 
@@ -99,18 +99,19 @@ class Export:
 
 def read_recursion_group(data: bytes, position: int) -> tuple[list[TypeDefinition], int]:
     """Return the types of a recursion group, a plain type being a group of one."""
-    if data[position] != _RECURSION_GROUP:
-        definition, position = _read_subtype(data, position)
+    if data[position] != RECURSION_GROUP:
+        definition, position = read_subtype(data, position)
         return [definition], position
     group: list[TypeDefinition] = []
     count, position = read_u32(data, position + 1)
     for _ in range(count):
-        definition, position = _read_subtype(data, position)
+        definition, position = read_subtype(data, position)
         group.append(definition)
     return group, position
 
 
-def _read_subtype(data: bytes, position: int) -> tuple[TypeDefinition, int]:
+def read_subtype(data: bytes, position: int) -> tuple[TypeDefinition, int]:
+    """Return one type of a recursion group, or a plain one."""
     supertypes: list[TypeIndex] = []
     params: tuple[int, ...] = ()
     results: tuple[int, ...] = ()
@@ -139,6 +140,16 @@ def _read_subtype(data: bytes, position: int) -> tuple[TypeDefinition, int]:
     else:
         raise MalformedModule(f"unknown type form 0x{kind:02x}; expected func, struct or array", start)
     return TypeDefinition(kind, params, results, tuple(fields), tuple(supertypes), final), position
+
+
+def encode_function_type(definition: TypeDefinition) -> bytes:
+    """Return the encoding of a function type, with what it is a subtype of."""
+    sub = b""
+    if definition.supertypes or not definition.final:
+        supertypes = encode_vector([encode_unsigned(index) for index in definition.supertypes])
+        sub = bytes([_FINAL_SUBTYPE if definition.final else _SUBTYPE]) + supertypes
+    params = encode_vector([encode_value_type(one) for one in definition.params])
+    return sub + bytes([FUNCTION_TYPE]) + params + encode_vector([encode_value_type(one) for one in definition.results])
 
 
 def _read_value_types(data: bytes, position: int) -> tuple[tuple[int, ...], int]:

@@ -3,7 +3,8 @@
 For numbers and vectors that is zero, and null for references that can be null. For others some value is made: the
 caller drops it at once, but validation wants one. A small integer stands for what is above it, an array without
 elements for arrays, a structure whose fields are such values for structures, a function that nobody calls for
-functions, and an exception that was just thrown for exceptions.
+functions, and an exception that was just thrown for exceptions. Results of types without any value are gone by now (see
+`valueless`).
 
 Rejected: functions that return null instead, called by such as have the original's type. These would need a value all
 the same, where hosts call them, or tables hold them.
@@ -13,12 +14,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.index_spaces import AddedFunctions
 from caesura.wasm import encoded as c
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import ARRAY_TYPE, FUNCTION_TYPE
-from caesura.wasm.hierarchies import is_bottom
+from caesura.wasm.inhabited import Inhabited, held_structures
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.sections import SectionEdits
@@ -34,7 +34,6 @@ from caesura.wasm.types import (
     is_abstract,
     is_non_null,
     make_reference,
-    type_name,
 )
 
 _SMALL_INTEGER: Final = b"\x41\x00\xfb\x1c"
@@ -49,9 +48,6 @@ _TRY_CATCHING_ALL: Final = b"\x1f\x40\x01\x03\x00"
 _TAG_ENTRY: Final = b"\x00"
 _DECLARED_FUNCTION: Final = b"\x03\x00\x01"
 
-# In place of the code for a type that is being found.
-_UNKNOWN: Final = b""
-
 
 class Dummies:
     """Returns this code, and adds the types, functions and tags that it uses to a module."""
@@ -60,11 +56,12 @@ class Dummies:
         self._module = module
         self._functions = functions
         self._edits = edits
+        self._inhabited = Inhabited(module)
         # The code for each heap type that was asked for.
         self._known: dict[int, bytes] = {}
 
     def values(self, types: tuple[int, ...]) -> bytes:
-        """Return the code that gives a value of each type; raises UnsupportedModule for a type that has none at all."""
+        """Return the code that gives a value of each type; there must be values of all of them."""
         return b"".join([self._value(value_type) for value_type in types])
 
     def arguments(self, types: tuple[int, ...]) -> bytes:
@@ -72,25 +69,29 @@ class Dummies:
 
         One that takes what has no value at all is never called.
         """
-        try:
-            return self.values(types)
-        except UnsupportedModule:
-            return c.UNREACHABLE
+        return self.values(types) if self._inhabited.have_values(types) else c.UNREACHABLE
 
     def _value(self, value_type: int) -> bytes:
         if not is_non_null(value_type):
             return c.zero(value_type)
-        heap = heap_of(value_type)
-        if heap not in self._known:
-            self._known[heap] = _UNKNOWN
-            self._known[heap] = self._made(heap)
-        if is_bottom(value_type) or self._known[heap] == _UNKNOWN:
-            raise UnsupportedModule(
-                f"there is no value of type {type_name(value_type)}, so a function that may suspend has nothing to "
-                "return while unwinding; leave the function out with --remove-list NAME if it never suspends",
-                kind=f"result of type {type_name(value_type)}",
-            )
-        return self._known[heap]
+        assert self._inhabited.has_value(value_type), "results have values, and arguments were asked for theirs"
+        self._make(heap_of(value_type))
+        return self._known[heap_of(value_type)]
+
+    def _make(self, heap: int) -> None:
+        """Find the code for a heap type, that for the structures which one of it has to hold before."""
+        pending = [heap]
+        while pending:
+            heap = pending[-1]
+            held: list[int] = []
+            if heap not in self._known and not is_abstract(heap):
+                held = [one for one in held_structures(self._module, heap) if one not in self._known]
+            if held:
+                pending += reversed(held)
+                continue
+            pending.pop()
+            if heap not in self._known:
+                self._known[heap] = self._made(heap)
 
     def _made(self, heap: int) -> bytes:
         if not is_abstract(heap):

@@ -33,7 +33,6 @@ from caesura.abi import (
     Status,
 )
 from caesura.analysis.stack_limits import find_stack_limits
-from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.stack_code import NOT_SHARED
@@ -119,7 +118,7 @@ class Thunks:
         if self._lie_in_block(definition.results):
             code += c.IF_EMPTY + self._take_results(definition.results) + c.RETURN + c.END
         else:  # the import is called again, but for while the guest unwinds
-            zeros = self._zeros(definition.results, name)
+            zeros = self._dummies.values(definition.results)
             code += c.DROP + self._state_is(State.UNWINDING) + c.IF_EMPTY + zeros + c.RETURN + c.END
         code += c.END + self._call_with_arguments(function, function) + c.CALL + encode_unsigned(self._part())
         return self._functions.add_of_type("asyncify_import", self._module.function_types[function], [], code)
@@ -303,9 +302,3 @@ class Thunks:
     def _set_status(self, status: int) -> bytes:
         constant = c.CONST_I32 + encode_signed(status)
         return self._stack.data_get + constant + c.store(I32, self._stack.memory, STATUS_OFFSET)
-
-    def _zeros(self, types: tuple[int, ...], name: str) -> bytes:
-        try:
-            return self._dummies.values(types)
-        except UnsupportedModule as error:
-            raise UnsupportedModule(f"import {name}: {error.reason}", kind=error.kind) from None

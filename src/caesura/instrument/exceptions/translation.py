@@ -30,8 +30,8 @@ from typing import Final
 from caesura.analysis.limits import check_body, check_locals
 from caesura.errors import MalformedModule
 from caesura.instrument.abi.index_spaces import AddedTypes
+from caesura.instrument.copied_code import CopiedCode
 from caesura.instrument.exceptions.constructs import CATCH_ALL, FUNCTION, Clause, Constructs
-from caesura.instrument.exceptions.copied import CopiedCode
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_block_type

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from caesura.analysis.body import Body
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.unwinding import zeros_of
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex
@@ -18,19 +17,14 @@ from caesura.wasm.pieces import join_pieces
 
 
 def write_leaving_body(output: Output, function: FunctionIndex, body: Body, *, is_entered: bool) -> bytes:
-    """Return the encoded body without its size field; `is_entered`: others than instrumented functions can enter it.
-
-    Raises UnsupportedModule where a result has no value at all.
-    """
+    """Return the encoded body without its size field; `is_entered`: others than instrumented functions can enter it."""
     data = output.module.data
     runtime = output.helpers.runtime
     results = output.module.function_type(function).results
     out = [data[output.module.body_starts[output.module.own_of(function)] : body.code_start]]
     out.append(output.helpers.stack.state_get + c.IF_EMPTY)
     if is_entered:
-        out.append(
-            runtime.is_unwinding() + c.IF_EMPTY + zeros_of(results, output.dummies, body.code_start) + c.RETURN + c.END
-        )
+        out.append(runtime.is_unwinding() + c.IF_EMPTY + output.dummies.values(results) + c.RETURN + c.END)
     else:
         out.append(runtime.refuse_entry())
     out.append(output.tail_dispatch.leave(results) + c.END)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.errors import UnsupportedModule
-from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.frames.pads import Pads
 from caesura.instrument.planned_function import PlannedFunction
@@ -102,17 +100,9 @@ class Unwinding:
             self._labels.drop(may_go=self._operands_behind[site] == taken)
 
     def zeros(self) -> bytes:
-        """Return zeros, or what stands for them, for the function's results; raises UnsupportedModule."""
-        return zeros_of(self._results, self._dummies, self._body.code_start)
+        """Return zeros, or what stands for them, for the function's results."""
+        return self._dummies.values(self._results)
 
     def _push_frame(self) -> None:
         self._out.append(self._frame_code.push(None if self._form == WITH_NUMBERS else self._numbers[0]))
         self._out.append(self._identity)
-
-
-def zeros_of(results: tuple[int, ...], dummies: Dummies, offset: int) -> bytes:
-    """Return zeros, or dummies, for the results of the function at an offset; raises UnsupportedModule."""
-    try:
-        return dummies.values(results)
-    except UnsupportedModule as error:
-        raise UnsupportedModule(error.reason, offset, kind=error.kind) from None
