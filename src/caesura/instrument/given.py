@@ -21,7 +21,7 @@ from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Given:
     """`module` is what is instrumented, `names` are those of its functions. `renumbered`, `retyped` and `translated`
     say what was given: before it was renumbered; before its results were given values, too; and before its exceptions
