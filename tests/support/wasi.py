@@ -1,7 +1,8 @@
 """A small WASI host made of functions for a `PlainGuest`, so that the guest can be suspended in each of them.
 
-Wasmtime's own WASI cannot be used for that: its functions are not ours to call twice. Only what the C guests of the
-tests need is here: standard output and error, arguments, a fixed clock, reproducible random numbers.
+Wasmtime's own WASI cannot be used for that: its functions are not ours to call twice. Only what the guests of the tests
+need is here: standard input, output and error, arguments, a fixed clock, reproducible random numbers. There are no
+files.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ MODULE: Final = "wasi_snapshot_preview1"
 
 SUCCESS: Final = 0
 BAD_DESCRIPTOR: Final = 8
+NO_ENTRY: Final = 44
 NOT_SEEKABLE: Final = 70
 CHARACTER_DEVICE: Final = 2
 
@@ -29,9 +31,14 @@ class Exit(Exception):
 
 
 class Wasi:
-    """The state of one guest's WASI host. `attach` it to the guest before the guest runs."""
+    """The state of one guest's WASI host. `attach` it to the guest before the guest runs.
 
-    def __init__(self, arguments: tuple[str, ...] = ("guest",)) -> None:
+    `given` is what its standard input has; of that it gets `portion` bytes at once at most.
+    """
+
+    def __init__(self, arguments: tuple[str, ...] = ("guest",), given: bytes = b"", portion: int = 4096) -> None:
+        self._given = given
+        self._portion = portion
         self.output = bytearray()
         self.errors = bytearray()
         self._arguments = [argument.encode() + b"\0" for argument in arguments]
@@ -53,10 +60,14 @@ class Wasi:
             "environ_sizes_get": self._environ_sizes_get,
             "fd_close": lambda descriptor: SUCCESS,
             "fd_fdstat_get": self._fd_fdstat_get,
+            "fd_fdstat_set_flags": lambda descriptor, flags: SUCCESS,
             "fd_prestat_get": lambda descriptor, result: BAD_DESCRIPTOR,
             "fd_prestat_dir_name": lambda descriptor, path, size: BAD_DESCRIPTOR,
+            "fd_read": self._fd_read,
             "fd_seek": lambda descriptor, offset, whence, result: NOT_SEEKABLE,
             "fd_write": self._fd_write,
+            "path_filestat_get": lambda folder, flags, path, size, result: NO_ENTRY,
+            "path_open": lambda folder, lookup, path, size, flags, rights, inherited, more, result: NO_ENTRY,
             "proc_exit": self._proc_exit,
             "random_get": self._random_get,
         }
@@ -94,6 +105,17 @@ class Wasi:
 
     def _fd_fdstat_get(self, descriptor: int, result: int) -> int:
         return self._put(result, "<BxHxxxxQQ", CHARACTER_DEVICE, 0, 0, 0)
+
+    def _fd_read(self, descriptor: int, vectors: int, count: int, result: int) -> int:
+        if descriptor != 0:
+            return BAD_DESCRIPTOR
+        read = 0
+        for address, size in struct.iter_unpack("<II", self.guest.read(vectors, 8 * count)):
+            content = self._given[: min(size, self._portion - read)]
+            self._given = self._given[len(content) :]
+            self.guest.write(address, content)
+            read += len(content)
+        return self._put(result, "<I", read)
 
     def _fd_write(self, descriptor: int, vectors: int, count: int, result: int) -> int:
         if descriptor not in (1, 2):
