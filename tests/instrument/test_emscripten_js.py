@@ -144,3 +144,11 @@ def test_the_command(tmp_path: Path) -> None:
     done = caesura_command("instrument", tmp_path / "in.wasm", "-o", tmp_path / "out.wasm", *options)
     assert done.code == 1
     assert done.error_line().startswith(f"{tmp_path / 'in.js'}: the script has no table")
+
+
+@pytest.mark.parametrize("version", SCRIPTS)
+def test_a_script_with_megabytes_of_data_in_it(version: str) -> None:
+    """What is read for each place in a long word would take hours: scripts have whole workers in them as text."""
+    data = "aVJc2/" * 200 + "b" * 4_000_000
+    long = f"var data='{data}',q={'c' * 1_000_000}.exports,{'d' * 1_000_000}=1/{'e' * 100_000};"
+    assert name_emscripten(GUEST, long + SCRIPTS[version]) == name_emscripten(GUEST, SCRIPTS[version])

@@ -74,6 +74,8 @@ _LIBRARY: Final = (
     _Known("proc_exit", "i:", r"\.onExit"),
 )
 
+# Where a pattern begins with a word, it says that no word goes on there: else each place in a long word, as in data that
+# is text, would be tried.
 _WORD: Final = r"[A-Za-z_$][\w$]*"
 
 # What stands before a slash that begins a regular expression.
@@ -228,11 +230,15 @@ def _export_names(module: Module, script: str) -> list[Export]:
 
 # `_twice=Module["_twice"]=wasmExports["g"]`, `d._malloc=b.v`, with or without a function that is made of it first.
 _EXPORT: Final = re.compile(
-    rf"""(?P<targets>(?:(?:{_WORD}\.|{_WORD}\[["']|\b)(?:_\w+|dynCall_\w+)(?:["']\])?\s*=\s*(?:{_WORD}\s*=\s*)?)+)
+    rf"""(?P<targets>(?:(?<![\w$])(?:{_WORD}\.|{_WORD}\[["']|)(?:_\w+|dynCall_\w+)(?:["']\])?\s*=\s*(?:{_WORD}\s*=\s*)?)+)
     (?:function\(\)\s*\{{\s*return\s*\(?(?:[\w$.\[\]"']+\s*=\s*)*|\([^()]*\)\s*=>\s*\(?(?:[\w$.\[\]"']+\s*=\s*)*|{_WORD}\s*=>\s*\((?:[\w$.\[\]"']+\s*=\s*)*)?
     (?P<object>{_WORD}(?:\[["']asm["']\])?)(?:\.(?P<property>{_WORD})|\[["'](?P<text>[^"']+)["']\])""",
     re.VERBOSE,
 )
+
+
+# `wasmExports["g"]()`, `b.v()`.
+_CALL: Final = re.compile(rf"(?<![\w$.])({_WORD})(?:\.({_WORD})|\[[\"']({_WORD})[\"']\])\(\)")
 
 
 def _constructors(module: Module, script: str) -> str:
@@ -242,11 +248,8 @@ def _constructors(module: Module, script: str) -> str:
         for item in module.exports
         if item.kind == FUNCTION_KIND
     }
-    objects = set(re.findall(rf"({_WORD})\s*=\s*{_WORD}\.exports\b", script)) | {"wasmExports"}
-    calls: set[str] = set()
-    for name in objects:
-        calls.update(re.findall(rf"(?<![\w$.]){re.escape(name)}\.({_WORD})\(\)", script))
-        calls.update(re.findall(rf"(?<![\w$.]){re.escape(name)}\[[\"']({_WORD})[\"']\]\(\)", script))
+    objects = set(re.findall(rf"(?<![\w$])({_WORD})\s*=\s*{_WORD}\.exports\b", script)) | {"wasmExports"}
+    calls = {match[2] or match[3] for match in _CALL.finditer(script) if match[1] in objects}
     calls.update(re.findall(r"addOnInit\(Module\[[\"']asm[\"']\]\[[\"'](\w+)[\"']\]\)", script))
     found = [name for name in calls if name in types and not types[name].params and not types[name].results]
     return found[0] if len(found) == 1 else ""
@@ -256,7 +259,7 @@ def _user_object(script: str) -> str:
     """Return what the script calls the object that its user gives and gets ("": it does not tell)."""
     if re.search(r"\bvar Module\b", script):
         return "Module"
-    match = re.search(rf"({_WORD})\s*=\s*moduleArg\b", script)
+    match = re.search(rf"(?<![\w$])({_WORD})\s*=\s*moduleArg\b", script)
     return match[1] if match else ""
 
 
@@ -264,7 +267,8 @@ def _resolved(script: str, value: str) -> str:
     """Return the function that a value of a table is, where it is the name of one."""
     if not re.fullmatch(_WORD, value):
         return value
-    for form in (rf"(?<![\w$.]){re.escape(value)}\s*=(?!=)\s*", rf"\bfunction\s+(?={re.escape(value)}\s*\()"):
+    literal = re.escape(value)  # first, so that it is what is searched for
+    for form in (rf"{literal}(?<![\w$.]{literal})\s*=(?!=)\s*", rf"\bfunction\s+(?={literal}\s*\()"):
         for match in re.finditer(form, script):
             end = _end_of_value(script, match.end())
             body = script[match.end() : end]
@@ -323,7 +327,7 @@ def _end_of_value(script: str, position: int) -> int:
             if after > position:
                 position = after
                 continue
-            if last in _BEFORE_EXPRESSION or script[:position].endswith("return"):
+            if last in _BEFORE_EXPRESSION or script.endswith("return", 0, position):
                 position = _end_of_pattern(script, position)
                 last = "/"
                 continue
