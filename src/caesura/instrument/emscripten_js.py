@@ -74,8 +74,8 @@ _LIBRARY: Final = (
     _Known("proc_exit", "i:", r"\.onExit"),
 )
 
-# Where a pattern begins with a word, it says that no word goes on there: else each place in a long word, as in data that
-# is text, would be tried.
+# Where a pattern begins with a word, it says that no word goes on there: else each place in a long word, as in data
+# that is text, would be tried.
 _WORD: Final = r"[A-Za-z_$][\w$]*"
 
 # What stands before a slash that begins a regular expression.
