@@ -50,8 +50,6 @@ def _role(code: int) -> int:
 
 _ROLES: Final = CodeTable([_role(code) for code in range(CODES)])
 
-# What the last `end` of a body closes.
-_WHOLE_BODY: Final = -1
 
 _MAXIMUM_PASSES: Final = 24
 # Bits that all the sets of one pass may hold together.
@@ -89,7 +87,7 @@ def live_locals(
         if relevant * body.local_count > _MAXIMUM_BITS:
             return _all_read(body, roles, loops)
     heads: dict[int, int] = {}
-    openers: dict[int, int] = {end: start for start, end in body.ends.items()}
+    openers: dict[int, InstructionIndex] = {end: start for start, end in body.ends.items()}
     for _ in range(_MAXIMUM_PASSES):
         liveness = _Pass(data, body, heads, openers, len(landings))
         liveness.run(roles, landings, calls, ignored)
@@ -123,7 +121,9 @@ class _Pass:
     to its start. `found` is what was live at each landing point.
     """
 
-    def __init__(self, data: bytes, body: Body, heads: dict[int, int], openers: dict[int, int], landings: int) -> None:
+    def __init__(
+        self, data: bytes, body: Body, heads: dict[int, int], openers: dict[int, InstructionIndex], landings: int
+    ) -> None:
         self.found: list[int] = [0] * landings
         self._data = data
         self._body = body
@@ -181,11 +181,13 @@ class _Pass:
                     live ^= bit
                     live |= self._handlers
             elif role <= FLOW_TRY:
-                live = self._open(InstructionIndex(index), live)
+                live = self._open(index, live)
             elif role == FLOW_END or role == FLOW_DELEGATE:
-                start = openers.get(index, _WHOLE_BODY)
-                live = self._end(InstructionIndex(start), live) if start != _WHOLE_BODY else 0
-            elif role == FLOW_BRANCH_IF or role == FLOW_BRANCH_ON:
+                start = openers.get(index)
+                live = 0 if start is None else self._end(start, live)
+            elif role == FLOW_BRANCH_IF:
+                live |= self._labels[-1 - immediates[index]]
+            elif role == FLOW_BRANCH_ON:
                 live |= self._labels[-1 - self._label(InstructionIndex(index))]
             elif role == FLOW_BRANCH:
                 live = self._labels[-1 - immediates[index]] | self._handlers
@@ -223,7 +225,7 @@ class _Pass:
             live |= self._handlers
         return live
 
-    def _open(self, index: InstructionIndex, live: int) -> int:
+    def _open(self, index: int, live: int) -> int:
         code = self._body.codes[index]
         self._starts.pop()
         self._labels.pop()

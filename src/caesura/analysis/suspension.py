@@ -177,8 +177,9 @@ class _Search:
         self._work: list[FunctionIndex] = []
         self._callers: list[list[FunctionIndex]] = [[] for _ in range(len(module.function_types))]
         for own in range(len(graph.callees)):
+            caller = module.function_of(OwnFunction(own))
             for callee in graph.callees[own]:
-                self._callers[callee].append(module.function_of(OwnFunction(own)))
+                self._callers[callee].append(caller)
         self._is_kept_out = [False] * len(self._callers)  # suspends, but for the remove-list
         self._table_callees = TableCallees() if lists.ignore_indirect else find_table_callees(module, graph)
         count = len(self._table_callees.functions)

@@ -100,13 +100,13 @@ def _is_in_tail_position(body: Body, call: InstructionIndex, *, has_results: boo
     codes = body.codes
     around: list[InstructionIndex] = []  # the constructs that the call stands in
     for place in range(call):
-        index = InstructionIndex(place)
-        while around and body.ends[around[-1]] <= index:
+        while around and body.ends[around[-1]] <= place:
             around.pop()
-        if index in body.ends:
-            if FLOWS[codes[index]] == FLOW_TRY and body.ends[index] > call:
+        if place in body.ends:
+            construct = InstructionIndex(place)
+            if FLOWS[codes[construct]] == FLOW_TRY and body.ends[construct] > call:
                 return False
-            around.append(index)
+            around.append(construct)
     while around and body.ends[around[-1]] < call:
         around.pop()
     last = len(codes) - 1

@@ -18,7 +18,7 @@ from caesura.instrument.plan.operand_stack import OperandStack
 from caesura.instrument.plan.operand_types import OperandTypes
 from caesura.instrument.plan.plan import SLOT, Constructs, Moment, Producer
 from caesura.wasm import opcodes as op
-from caesura.wasm.indices import InstructionIndex, LabelDepth, LocalIndex
+from caesura.wasm.indices import InstructionIndex, LabelDepth
 from caesura.wasm.module import Module
 
 
@@ -95,7 +95,7 @@ class Control:
     def step(self, index: InstructionIndex, code: int, action: int) -> int:
         """Walk through a control instruction and return the instruction to go on with."""
         if action == actions.CONSTRUCT:
-            return self._start(InstructionIndex(index), code)
+            return self._start(index, code)
         if action == actions.END:
             return self._end(index)
         if action == actions.ELSE:
@@ -161,7 +161,7 @@ class Control:
         for inside in range(index + 1, end):
             action = actions_of[inside]
             if action == actions.LOCAL_SET or action == actions.LOCAL_TEE:
-                self._crossing.note_write(LocalIndex(self._body.immediates[inside]), InstructionIndex(inside))
+                self._crossing.note_write(inside)
 
     def _start_block(self, index: InstructionIndex, params: tuple[int, ...]) -> None:
         if params and self._has_two_bodies:

@@ -30,7 +30,7 @@ from caesura.instrument.plan.plan import (
     Temporary,
     instruction_of,
 )
-from caesura.wasm.indices import InstructionIndex, LocalIndex
+from caesura.wasm.indices import LocalIndex
 from caesura.wasm.types import I32, V128, is_non_null, is_number, is_reference, nullable
 
 # Operands that cross, counted at every crossing; beyond this the time would be quadratic. SQLite has 6,000 in all.
@@ -58,7 +58,7 @@ class Crossing:
         self._saved: set[Temporary] = set()
         self._moved: set[Producer] = set()
         self._moved_locals: set[LocalIndex] = set()
-        self._last_write: dict[LocalIndex, InstructionIndex] = {}
+        self._last_write: dict[int, int] = {}
         self._last_crossing: dict[Producer, Moment] = {}
         # Temporaries by type and by place among those of this type; and the place of each producer's.
         self._pool: dict[tuple[int, int], Temporary] = {}
@@ -71,9 +71,9 @@ class Crossing:
         self._outer_used: list[list[int]] = []
         self._work = 0
 
-    def note_write(self, local: LocalIndex, index: InstructionIndex) -> None:
+    def note_write(self, index: int) -> None:
         """Note an instruction that writes a local."""
-        self._last_write[local] = index
+        self._last_write[self._body.immediates[index]] = index
 
     def cross(self, low: int, high: int, moment: Moment, *, forced: bool) -> None:
         """Let the operands from height `low` to `high` cross: they are not on the stack until `moment`.

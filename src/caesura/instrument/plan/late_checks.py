@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from caesura.analysis.actions import ACTIONS, DROP, LOCAL_SET
 from caesura.analysis.body import Body
-from caesura.instrument.plan.plan import Moment, Plan, Producer
+from caesura.instrument.plan.plan import Plan
 
 
 def checked_late(body: Body, plan: Plan, each_landing: list[int]) -> set[int]:
@@ -21,11 +21,11 @@ def checked_late(body: Body, plan: Plan, each_landing: list[int]) -> set[int]:
     late: set[int] = set()
     crossing = plan.crossing
     for site in range(len(each_landing)):
-        call = plan.sites.calls[site]
+        call: int = plan.sites.calls[site]
         taker = call + 1
-        if taker >= len(body.codes) or Moment(2 * taker) in crossing.reads:
+        if taker >= len(body.codes) or 2 * taker in crossing.reads:
             continue
-        if Producer(call) in crossing.temporaries or call in crossing.several:
+        if call in crossing.temporaries or call in crossing.several:
             continue
         action = ACTIONS[body.codes[taker]]
         if action == DROP:

@@ -19,7 +19,7 @@ from caesura.instrument.plan.control import Control
 from caesura.instrument.plan.crossing import Crossing
 from caesura.instrument.plan.operand_stack import NO_READ, OperandStack
 from caesura.instrument.plan.operand_types import OperandTypes
-from caesura.instrument.plan.plan import SLOT, CallSites, Moment, Plan, Producer, Saved, instruction_of
+from caesura.instrument.plan.plan import SLOT, CallSites, Moment, Plan, Saved
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex, InstructionIndex, LabelDepth, LocalIndex
 from caesura.wasm.instructions import RESULTS
@@ -158,9 +158,8 @@ class _Walk:
                 reads[-1] = index
                 index += 1
                 continue
-            here = InstructionIndex(index)
             if action == actions.LOCAL_SET or action == actions.LOCAL_TEE:
-                self._write_local(here, LocalIndex(immediates[index]), action)
+                self._write_local(index, action)
             elif action == actions.EFFECT:
                 stack.take(TAKEN[code])
                 stack.fence = index + 1
@@ -169,31 +168,34 @@ class _Walk:
             elif action == actions.CALL or action == actions.CALL_INDIRECT or action == actions.CALL_REF:
                 while next_site < len(sites) and sites[next_site] < index:
                     next_site += 1
-                self._call(here, action, is_site=next_site < len(sites) and sites[next_site] == index)
+                self._call(
+                    InstructionIndex(index), action, is_site=next_site < len(sites) and sites[next_site] == index
+                )
             elif action == actions.GLOBAL_GET:
-                stack.push(index, index if self._types.is_mutable_global(here) else NO_READ, index)
+                is_mutable = self._types.is_mutable_global(InstructionIndex(index))
+                stack.push(index, index if is_mutable else NO_READ, index)
             elif action == actions.TRAPPING or action == actions.READ or action == actions.READ_TRAPPING:
-                self._read_or_trap(here, code, action)
+                self._read_or_trap(index, code, action)
             elif action == actions.DROP:
                 stack.take(1)
             elif action == actions.SELECT:
-                self._select(here)
+                self._select(InstructionIndex(index))
             elif action == actions.BR_IF:
-                self._branch_if(here)
+                self._branch_if(InstructionIndex(index))
             elif action == actions.CREATION:
-                stack.take(self._created_from(here, code))
+                stack.take(self._created_from(InstructionIndex(index), code))
                 stack.fence = index + 1
                 stack.push(index, NO_READ, index)
             elif action == actions.CONVERSION or action == actions.NON_NULL:
-                self._types.note_conversion(here, producers[-1])
+                self._types.note_conversion(InstructionIndex(index), producers[-1])
                 if action == actions.CONVERSION:
                     producers[-1] = index
                 else:
-                    self._read_or_trap(here, code, actions.TRAPPING)
+                    self._read_or_trap(index, code, actions.TRAPPING)
             elif action == actions.BR_ON:
-                self._branch_on(here, code)
+                self._branch_on(InstructionIndex(index), code)
             elif action != actions.NOP:
-                index = self._control.step(here, code, action)
+                index = self._control.step(InstructionIndex(index), code, action)
                 continue
             if len(producers) == stack.base:
                 stack.empty = index + 1
@@ -214,20 +216,20 @@ class _Walk:
         self._stack.push(index + SLOT, NO_READ, index)
         self._stack.fence = index + 1
 
-    def _write_local(self, index: InstructionIndex, local: LocalIndex, action: int) -> None:
+    def _write_local(self, index: int, action: int) -> None:
         stack = self._stack
-        if stack.reads[-1] >= stack.fence or self._last_read.get(local, _NEVER) >= stack.empty:
+        if stack.reads[-1] >= stack.fence or self._last_read.get(self._body.immediates[index], _NEVER) >= stack.empty:
             stack.fence = index + 1
-        self._crossing.note_write(local, index)
+        self._crossing.note_write(index)
         if action == actions.LOCAL_TEE:
             stack.producers[-1] = index
             stack.reads[-1] = NO_READ
         else:
             stack.take(1)
 
-    def _read_or_trap(self, index: InstructionIndex, code: int, action: int) -> None:
+    def _read_or_trap(self, index: int, code: int, action: int) -> None:
         stack = self._stack
-        start: int = index
+        start = index
         for _ in range(TAKEN[code]):
             read = stack.reads[-1]
             if read >= stack.fence:
@@ -327,18 +329,21 @@ class _Walk:
         if lowest > stack.base:
             self._crossing.cross_site(stack.base, lowest, Moment(2 * landing), arguments)
         for operand in range(max(lowest, arguments), height):
-            self._ignore_reads(starts[operand], Producer(stack.producers[operand]))
+            self._ignore_reads(starts[operand], stack.producers[operand])
         number = len(self._calls)
         if number & _SITES_UNCHECKED == 0:
             check_sites(number, self._body.positions[-1] - self._body.code_start, self._body.code_start)
-        self._calls.append(InstructionIndex(index))
+        self._calls.append(index)
         self._landings.append(InstructionIndex(landing))
 
-    def _ignore_reads(self, start: int, producer: Producer) -> None:
-        """Note the reads of locals for an argument that is ignored, where nothing else depends on them."""
+    def _ignore_reads(self, start: int, producer: int) -> None:
+        """Note the reads of locals for an argument that is ignored, where nothing else depends on them.
+
+        The code that computes it goes from `start` to the producer.
+        """
         actions_of = self._actions
         reads: list[InstructionIndex] = []
-        for index in range(start, instruction_of(producer) + 1):
+        for index in range(start, (producer & (SLOT - 1)) + 1):
             action = actions_of[index]
             if action == actions.LOCAL_GET:
                 if self._body.has_non_null and is_non_null(

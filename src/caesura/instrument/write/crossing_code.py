@@ -44,9 +44,7 @@ class CrossingCode:
         self._out.append(c.LOCAL_SET + encode_unsigned(local))
 
     def read_again(self, moment: Moment) -> None:
-        """Put operands back on the stack that crossed something until this moment."""
-        if moment not in self._reads:
-            return
+        """Put the operands back on the stack that crossed something until this moment; the plan has such ones."""
         body = self._body
         for producer in self._reads[moment]:
             if producer in self._temporaries:

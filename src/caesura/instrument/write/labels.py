@@ -103,6 +103,7 @@ class Labels:
 
     def branch(self, opcode: bytes, height: int) -> None:
         """Write a branch to a label."""
-        self.out.append(opcode + encode_unsigned(self.depth(height)))
+        self._targeted[height] = True
+        self.out.append(opcode + encode_unsigned(len(self._targeted) - 1 - height))
         if opcode == BR:
             self.leave()

@@ -70,6 +70,7 @@ class NewBody:
         self._plan = planned.plan
         self._site_calls = planned.plan.sites.calls
         self._regions = planned.plan.constructs.regions
+        self._reads = planned.plan.crossing.reads
         self._frame = planned.frame
         self._added = frame_code.added
         self._results = output.module.function_type(planned.function).results
@@ -86,8 +87,8 @@ class NewBody:
         self._ending_at_landings: set[InstructionIndex] = set()
         # The call site that is written next.
         self._next_site = 0
-        self._site_of_landing: dict[InstructionIndex, SiteNumber] = {
-            self._layout.landings[site]: SiteNumber(site) for site in range(len(self._layout.landings))
+        self._site_of_landing: dict[InstructionIndex, int] = {
+            self._layout.landings[site]: site for site in range(len(self._layout.landings))
         }
         self._copied = 0
         # Whether control can reach the place that is being written.
@@ -127,7 +128,7 @@ class NewBody:
         marked = self._marks
         last = len(self._body.codes) - 1  # the final end
         self._copied = positions[0]
-        index = InstructionIndex(0)
+        index = 0
         while index < last:
             mark = marked[index]
             if not self._live and (mark & LANDING == 0 or not self._lands_at(index)):
@@ -136,36 +137,36 @@ class NewBody:
                     index = following
                     self._copied = positions[index]
                     continue
-            written = index
-            index = InstructionIndex(index + 1)
+            index += 1
             if not mark:
                 continue
-            self._write(written, mark)
+            self._write(index - 1, mark)
             if mark & LEAVING:
                 self._flush(positions[index])
                 self._labels.leave()
-                index = dead[index]
+                index = dead[InstructionIndex(index)]
                 self._copied = positions[index]
                 self._live = False
         self._flush(positions[last])
 
-    def _lands_at(self, index: InstructionIndex) -> bool:
+    def _lands_at(self, index: int) -> bool:
         """Tell whether a landing point or a group stands before an instruction."""
-        return index in self._site_of_landing or Moment(2 * index) in self._layout.heads
+        return index in self._site_of_landing or 2 * index in self._layout.heads
 
-    def _skip_dead(self, index: InstructionIndex, mark: int) -> InstructionIndex:
+    def _skip_dead(self, index: int, mark: int) -> int:
         """Return the next instruction to look at where control cannot reach this one, which may be this one."""
         if mark & CONTROL == 0:
-            return InstructionIndex(index + 1)
+            return index + 1
         control = CONTROLS[self._body.codes[index]]
         if control == control_kinds.OPENING:
+            construct = InstructionIndex(index)
             head = Moment(2 * index + 1)
-            if self._heads.is_opened_at_head(index) or (
+            if self._heads.is_opened_at_head(construct) or (
                 head in self._layout.heads and self._layout.regions[self._layout.heads[head]].destinations.numbers
             ):
                 return index
-            return InstructionIndex(self._body.ends[index] + 1)
-        return index if control in _ENDS_AN_ARM else InstructionIndex(index + 1)
+            return self._body.ends[construct] + 1
+        return index if control in _ENDS_AN_ARM else index + 1
 
     def _flush(self, position: int) -> None:
         """Copy the code up to a position."""
@@ -173,11 +174,11 @@ class NewBody:
             self._out.append(self._data[self._copied : position])
         self._copied = position
 
-    def _write(self, index: InstructionIndex, mark: int) -> None:
+    def _write(self, index: int, mark: int) -> None:
         positions = self._body.positions
         if mark & LANDING:
             self._flush(positions[index])
-            self._land(index)
+            self._land(InstructionIndex(index))
         if mark & MOVED:
             self._flush(positions[index])
             self._copied = positions[index + 1]
@@ -202,8 +203,8 @@ class NewBody:
             self._unwinding.check(self._site_of(call), call)
         if mark & SPILLED:
             self._flush(positions[index + 1])
-            self._operands.spill(index)
-        if mark & CONTROL:
+            self._operands.spill(InstructionIndex(index))
+        if mark & CONTROL and 2 * index + 1 in self._reads:
             self._operands.read_again(Moment(2 * index + 1))
 
     # Call sites.
@@ -227,9 +228,10 @@ class NewBody:
             self._labels.close(self._heads.sites[site])
             self._dispatcher.forget_number(self._layout.regions[self._layout.site_regions[site]])
             self._live = True
-        self._operands.read_again(before)
+        if before in self._reads:
+            self._operands.read_again(before)
 
-    def _call(self, index: InstructionIndex) -> None:
+    def _call(self, index: int) -> None:
         """Write the call of a call site; an import that may suspend is called through its thunk."""
         body = self._body
         if body.codes[index] == op.CALL and body.immediates[index] in self._import_thunks:
@@ -248,12 +250,12 @@ class NewBody:
 
     # Control instructions.
 
-    def _control(self, index: InstructionIndex) -> None:
+    def _control(self, index: int) -> None:
         """Write a control instruction; its label indices are those of the new code."""
         positions = self._body.positions
         control = CONTROLS[self._body.codes[index]]
         if control == control_kinds.OPENING:
-            self._open(index)
+            self._open(InstructionIndex(index))
             return
         self._flush(positions[index])
         if control == control_kinds.END:
@@ -262,7 +264,7 @@ class NewBody:
             opcode = self._data[positions[index] : positions[index] + 1]
             self._labels.branch(opcode, self._open_constructs.height(LabelDepth(self._body.immediates[index])))
         elif control == control_kinds.ELSE:
-            self._else(index)
+            self._else(InstructionIndex(index))
         elif control == control_kinds.TABLE:
             self._out.append(c.BR_TABLE + self._open_constructs.targets(positions[index] + 1))
         elif control == control_kinds.RETURN:
@@ -318,7 +320,7 @@ class NewBody:
         if region is not None:
             labels.close(self._heads.regions[region])
             self._live = True
-        if index in self._regions:
+        if index in self._regions and 2 * index in self._reads:
             self._operands.read_again(Moment(2 * index))
         height = labels.begin(self._construct_start(index))
         self._open_constructs.open(index, height, height)
