@@ -3,8 +3,8 @@
 So every call in a script suspends and resumes many times, also where the script's own modules import nothing. Frames go
 to a memory that is imported too: all instances share it, as those of a dynamically linked program do.
 
-The function and the memory are the last imported ones, and all others move. Modules are read and written here by means
-of the tests' own, not by what caesura renumbers modules with.
+The function and the memory are the last imported ones, and all others move. What has their indices in code is encoded
+by the tests' own means; imports and element segments are encoded by what caesura renumbers modules with.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector
 from caesura.wasm.module import Module
 from caesura.wasm.renumber import encode_import
 from caesura.wasm.sections import SectionEdits, write_sections
-from caesura.wasm.segments import ElementSegment, read_data_segments, read_element_segments
-from caesura.wasm.types import encode_value_type
+from caesura.wasm.segments import (
+    ElementSegment,
+    encode_element_segment,
+    read_data_segments,
+    read_element_segments,
+)
 from tests.support.encoding import encode_instruction
 
 POINTS_MODULE: Final = "points"
@@ -114,16 +118,10 @@ class _Added:
             edits.replace[sec.DATA] = encode_vector(segments)
 
     def _elements(self, segment: ElementSegment) -> bytes:
-        out = encode_unsigned(segment.flags)
-        if segment.offset_end:
-            if segment.flags & 2:
-                out += encode_unsigned(segment.table)
-            out += self._code(segment.offset_start, segment.offset_end)
-        if segment.flags & 3:
-            out += encode_value_type(segment.type) if segment.has_expressions else b"\x00"
-        if segment.has_expressions:
-            return out + encode_vector([self._code(start, end) for start, end in segment.expressions])
-        return out + encode_vector([encode_unsigned(self._function(index)) for index in segment.functions])
+        offset = self._code(segment.offset_start, segment.offset_end)
+        functions = [self._function(index) for index in segment.functions]
+        expressions = [self._code(start, end) for start, end in segment.expressions]
+        return encode_element_segment(segment, offset, functions, expressions)
 
     def _patch(self, section_id: int, expressions: list[tuple[int, int]], edits: SectionEdits) -> None:
         """Write the constant expressions of a section anew."""

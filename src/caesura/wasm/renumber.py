@@ -20,7 +20,12 @@ from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, rea
 from caesura.wasm.module import Module
 from caesura.wasm.names import renumber_names
 from caesura.wasm.sections import SectionEdits, write_sections
-from caesura.wasm.segments import ElementSegment, read_data_segments, read_element_segments
+from caesura.wasm.segments import (
+    ElementSegment,
+    encode_element_segment,
+    read_data_segments,
+    read_element_segments,
+)
 from caesura.wasm.types import encode_value_type
 
 # Code metadata whose own data are functions.
@@ -229,20 +234,10 @@ class _Renumbering:
             edits.replace[sec.ELEMENT] = encode_vector([self._element_segment(segment) for segment in segments])
 
     def _element_segment(self, segment: ElementSegment) -> bytes:
-        out = encode_unsigned(segment.flags)
-        if segment.offset_end:
-            if segment.flags & 2:
-                out += encode_unsigned(segment.table)
-            out += self._code(segment.offset_start, segment.offset_end)
-        if segment.flags & 3:
-            out += encode_value_type(segment.type) if segment.has_expressions else b"\x00"
-        if segment.has_expressions:
-            return out + encode_vector([self._code(start, end) for start, end in segment.expressions])
-        items = [
-            encode_unsigned(_new_index(self._functions, function, "function", segment.start))
-            for function in segment.functions
-        ]
-        return out + encode_vector(items)
+        offset = self._code(segment.offset_start, segment.offset_end)
+        functions = [_new_index(self._functions, index, "function", segment.start) for index in segment.functions]
+        expressions = [self._code(start, end) for start, end in segment.expressions]
+        return encode_element_segment(segment, offset, functions, expressions)
 
     def _hints(self, start: int, end: int) -> bytes:
         entries: list[tuple[int, bytes]] = []

@@ -1,4 +1,7 @@
-"""Element and data segments: what initializes tables and memories, and where it lies in the module."""
+"""Element and data segments: what initializes tables and memories, and where it lies in the module.
+
+Who renumbers a module reads its element segments, and has them encoded anew with other indices in what they hold.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from typing import Final
 from caesura.errors import MalformedModule
 from caesura.wasm import sections as sec
 from caesura.wasm.constant import skip_constant_expression
-from caesura.wasm.leb128 import read_u32
+from caesura.wasm.leb128 import encode_unsigned, encode_vector, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.sections import Section
-from caesura.wasm.types import FUNCREF, read_reference_type
+from caesura.wasm.types import FUNCREF, encode_value_type, read_reference_type
 
 ACTIVE: Final = 0
 PASSIVE: Final = 1
@@ -49,6 +52,26 @@ class DataSegment:
         self.offset_end = 0
         self.start = 0
         self.end = 0
+
+
+def encode_element_segment(
+    segment: ElementSegment, offset: bytes, functions: list[int], expressions: list[bytes]
+) -> bytes:
+    """Return an element segment in binary form, in the form that it had, with other contents.
+
+    `offset` is the expression of an active one, else empty; of `functions` and `expressions` it has those that stand in
+    the place of the segment's own.
+    """
+    out = encode_unsigned(segment.flags)
+    if segment.mode == ACTIVE:
+        if segment.flags & 2:
+            out += encode_unsigned(segment.table)
+        out += offset
+    if segment.flags & 3:
+        out += encode_value_type(segment.type) if segment.has_expressions else b"\x00"
+    if segment.has_expressions:
+        return out + encode_vector(expressions)
+    return out + encode_vector([encode_unsigned(function) for function in functions])
 
 
 def read_element_segments(module: Module) -> list[ElementSegment]:
