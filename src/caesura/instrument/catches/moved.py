@@ -12,7 +12,8 @@ from caesura.analysis.calls import CallGraph
 from caesura.analysis.decoder import Decoder
 from caesura.analysis.suspension import Suspension
 from caesura.errors import MalformedModule, UnsupportedModule
-from caesura.instrument.catches.mover import MovedBody, move_bodies
+from caesura.instrument.catches.moved_body import MovedBody
+from caesura.instrument.catches.mover import move_bodies
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 

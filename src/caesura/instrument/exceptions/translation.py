@@ -35,7 +35,7 @@ from caesura.instrument.exceptions.constructs import CATCH_ALL, FUNCTION, Clause
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_block_type
-from caesura.wasm.immediates import read_instruction, skip_block_type, skip_leb, skip_locals
+from caesura.wasm.immediates import read_instruction, skip_block_type, skip_locals
 from caesura.wasm.indices import OwnFunction
 from caesura.wasm.instructions import (
     FLOW_BLOCK,
@@ -52,6 +52,7 @@ from caesura.wasm.instructions import (
 )
 from caesura.wasm.leb128 import encode_signed, encode_unsigned, encode_vector, read_u32
 from caesura.wasm.module import Module
+from caesura.wasm.relabel import Relabeling
 from caesura.wasm.signatures import block_signature, tag_params
 from caesura.wasm.types import EXNREF, encode_value_type
 
@@ -70,14 +71,14 @@ _IN_BODY: Final = -1
 _CATCH_ALL_REF: Final = b"\x01\x03"
 
 
-class Translation:
+class Translation(Relabeling):
     """The translation of one function; `run` makes it: `body`, without size field, and `places` of its instructions."""
 
     def __init__(self, module: Module, own: OwnFunction, constructs: Constructs, types: AddedTypes) -> None:
+        super().__init__(module.data)
         self.body = b""
         self.is_multivalue = False
         self._module = module
-        self._data = module.data
         self._own = own
         self._start = module.body_starts[own]
         self._constructs = constructs
@@ -141,10 +142,13 @@ class Translation:
         elif flow == FLOW_END:
             self._end(opcode)
         elif flow == FLOW_BRANCH_TABLE:
-            self._relabel_table(immediates, behind)
+            self._replace_labels(immediates, self.targets(immediates), behind)
         elif flow == FLOW_BRANCH or flow == FLOW_BRANCH_IF or flow == FLOW_BRANCH_ON:
-            is_cast = code == op.BR_ON_CAST or code == op.BR_ON_CAST_FAIL
-            self._relabel(immediates + 1 if is_cast else immediates)
+            if code == op.BR_ON_CAST or code == op.BR_ON_CAST_FAIL:
+                self._replace_labels(opcode, self.cast(opcode, behind), behind)
+            else:
+                label = self.label(read_u32(self._data, immediates)[0])
+                self._replace_labels(immediates, encode_unsigned(label), behind)
         elif code == op.RETHROW:
             self._rethrow(read_u32(self._data, immediates)[0], opcode, behind)
 
@@ -199,12 +203,8 @@ class Translation:
             self._land(construct)
 
     def _open_try_table(self, immediates: int, behind: int) -> None:
-        position = skip_block_type(self._data, immediates)
-        count, position = read_u32(self._data, position)
-        for _ in range(count):
-            has_tag = self._data[position] < _FOR_ALL
-            position = skip_leb(self._data, position + 1, 5) if has_tag else position + 1
-            position = self._relabel(position)
+        clauses = skip_block_type(self._data, immediates)
+        self._replace_labels(clauses, self.catches(clauses), behind)
         construct = self._enter(self._height)
         self._height += 1
         if construct in self._constructs.landings:
@@ -275,34 +275,17 @@ class Translation:
 
     # Labels.
 
-    def _label(self, depth: int) -> int:
+    def label(self, depth: int) -> int:
         """Return what a label of the old code, seen from here, is in the new."""
         place = len(self._open) - 1 - depth
         if place < 0:
             raise MalformedModule(f"label {depth} is out of range; there are {len(self._open)} around")
         return self._height - 1 - self._labels[place]
 
-    def _relabel(self, position: int) -> int:
-        """Replace the label at a position, if it is another now; return the position behind it."""
-        depth, behind = read_u32(self._data, position)
-        label = self._label(depth)
-        if label != depth:
-            self._out.replace(position, encode_unsigned(label), behind)
-        return behind
-
-    def _relabel_table(self, immediates: int, behind: int) -> None:
-        """Replace all labels of a br_table, if any of them is another now."""
-        data = self._data
-        count, position = read_u32(data, immediates)
-        out = [data[immediates:position]]
-        is_other = False
-        for _ in range(count + 1):
-            depth, position = read_u32(data, position)
-            label = self._label(depth)
-            is_other = is_other or label != depth
-            out.append(encode_unsigned(label))
-        if is_other:
-            self._out.replace(immediates, b"".join(out), behind)
+    def _replace_labels(self, position: int, code: bytes, behind: int) -> None:
+        """Write code that differs in its labels, if at all, in place of what stands between two positions."""
+        if self._data[position:behind] != code:
+            self._out.replace(position, code, behind)
 
     def _declarations(self) -> bytes:
         """Return the declarations of locals, those for references behind the function's own."""

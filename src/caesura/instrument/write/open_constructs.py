@@ -11,13 +11,13 @@ from typing import Final
 
 from caesura.instrument.write.labels import OWN_LABEL, Labels
 from caesura.wasm.indices import InstructionIndex, LabelDepth
-from caesura.wasm.leb128 import encode_unsigned, read_u32
+from caesura.wasm.relabel import Relabeling
 
 # In place of the instruction that opens the function body: there is none.
 _BODY: Final = InstructionIndex(-1)
 
 
-class OpenConstructs:
+class OpenConstructs(Relabeling):
     """The open constructs, innermost last, the function body being the first.
 
     Of each it keeps the instruction that opens it, the height of the label that branches to it go to, and the height of
@@ -25,7 +25,7 @@ class OpenConstructs:
     """
 
     def __init__(self, data: bytes, labels: Labels) -> None:
-        self._data = data
+        super().__init__(data)
         self._labels = labels
         self._starts: list[InstructionIndex] = [_BODY]
         self._heights: list[int] = [OWN_LABEL]
@@ -63,36 +63,6 @@ class OpenConstructs:
         """Return the height of the label that branches to the body's label go to."""
         return self._heights[0]
 
-    def targets(self, position: int) -> bytes:
-        """Return the immediates of a `br_table`, which stand at a position, encoded anew."""
-        count, position = read_u32(self._data, position)
-        parts = [encode_unsigned(count)]
-        for _ in range(count + 1):
-            label, position = self._label(position)
-            parts.append(label)
-        return b"".join(parts)
-
-    def catches(self, position: int) -> bytes:
-        """Return the catch clauses of a `try_table`, whose own label is not open yet, encoded anew."""
-        count, position = read_u32(self._data, position)
-        parts = [encode_unsigned(count)]
-        for _ in range(count):
-            start = position
-            position += 1
-            if self._data[start] < 2:
-                _, position = read_u32(self._data, position)
-            parts.append(self._data[start:position])
-            label, position = self._label(position)
-            parts.append(label)
-        return b"".join(parts)
-
-    def cast(self, start: int, end: int) -> bytes:
-        """Return a whole `br_on_cast` or `br_on_cast_fail`: opcode, flags, label, two heap types."""
-        _, flags = read_u32(self._data, start + 1)
-        label, rest = self._label(flags + 1)
-        return self._data[start : flags + 1] + label + self._data[rest:end]
-
-    def _label(self, position: int) -> tuple[bytes, int]:
-        """Return the new label index for the one at a position, and the position behind it."""
-        label, position = read_u32(self._data, position)
-        return encode_unsigned(self._labels.depth(self._heights[-1 - label])), position
+    def label(self, depth: int) -> int:
+        """Return the label index for the one of the original."""
+        return self._labels.depth(self._heights[-1 - depth])
