@@ -6,6 +6,9 @@ import pytest
 
 from caesura.errors import MalformedModule
 from caesura.wasm import types as t
+from caesura.wasm.hierarchies import top_of
+from caesura.wasm.module import Module
+from caesura.wasm.type_matching import are_subtypes
 
 _ENCODED = {
     t.I32: ("7f", "i32"),
@@ -65,3 +68,23 @@ def test_what_is_no_type_is_refused(encoded: str) -> None:
 def test_a_number_type_is_not_read_as_a_reference_type() -> None:
     with pytest.raises(MalformedModule, match="unknown reference type 0x7f"):
         t.read_reference_type(b"\x7f", 0)
+
+
+def _abstract_references() -> list[int]:
+    """Return the nullable references to all abstract heap types that there are: those of one byte."""
+    found = []
+    for byte in range(0x40, 0x80):  # as numbers these are negative: they name no type of the module
+        try:
+            found.append(t.make_reference(t.read_heap_type(bytes([byte]), 0)[0], nullable=True))
+        except MalformedModule:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("reference", [pytest.param(one, id=t.type_name(one)) for one in _abstract_references()])
+def test_every_abstract_heap_type_lies_below_the_top_of_its_hierarchy_and_no_other(reference: int) -> None:
+    module = Module(b"\0asm\1\0\0\0")
+    top = top_of(module, reference)
+    for other in {top_of(module, one) for one in _abstract_references()}:
+        above = t.make_reference(other, nullable=True)
+        assert are_subtypes(module, [], (reference,), (above,)) == (other == top)

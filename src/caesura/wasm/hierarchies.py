@@ -14,23 +14,33 @@ from caesura.wasm.definitions import FUNCTION_TYPE
 from caesura.wasm.encoded import DROP, REF_AS_NON_NULL, ref_cast, ref_null
 from caesura.wasm.module import Module
 from caesura.wasm.types import (
-    ABSTRACT,
     ANY,
+    ARRAY,
+    EQ,
     EXN,
     EXTERN,
     FUNC,
+    I31,
+    NOEXN,
+    NOEXTERN,
     NOFUNC,
     NONE,
+    STRUCT,
     heap_of,
     is_abstract,
     is_nullable,
 )
 
-_NOEXTERN: Final = ABSTRACT + 0x72
-_NOEXN: Final = ABSTRACT + 0x74
+# The types that have no references but null.
+_BOTTOMS: Final = (NONE, NOFUNC, NOEXTERN, NOEXN)
 
-# The types that have no references but null, and what they lie below.
-_BOTTOMS: Final = {NONE: ANY, NOFUNC: FUNC, _NOEXTERN: EXTERN, _NOEXN: EXN}
+# What each abstract heap type lies below.
+_TOPS: Final = {
+    **dict.fromkeys((ANY, EQ, I31, STRUCT, ARRAY, NONE), ANY),
+    **dict.fromkeys((FUNC, NOFUNC), FUNC),
+    **dict.fromkeys((EXTERN, NOEXTERN), EXTERN),
+    **dict.fromkeys((EXN, NOEXN), EXN),
+}
 
 
 def top_of(module: Module, value_type: int) -> int:
@@ -40,9 +50,7 @@ def top_of(module: Module, value_type: int) -> int:
         if heap >= len(module.types):
             raise MalformedModule(f"type index {heap} is out of range; there are {len(module.types)}")
         return FUNC if module.types[heap].kind == FUNCTION_TYPE else ANY
-    if heap in _BOTTOMS:
-        return _BOTTOMS[heap]
-    return heap if heap in (FUNC, EXTERN, EXN) else ANY
+    return _TOPS[heap]
 
 
 def is_bottom(value_type: int) -> bool:

@@ -141,6 +141,10 @@ class SectionEdits:
     put together; `custom` maps a custom section's name to a new payload (None drops it), which takes the place of all
     sections of that name; `append` adds entries to the end of a section that is a vector; `dropped` are the ids of
     sections that go.
+
+    It collects what several steps have to add; whoever made it gives it to these, and in the end to `write_sections`,
+    which makes the module of it. Until then nobody goes by what is in it: what steps need of one another they are given
+    as results.
     """
 
     def __init__(self) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.errors import InternalError
 from caesura.instrument.abi.index_spaces import AddedFunctions
 from caesura.wasm import encoded as c
 from caesura.wasm import sections as sec
@@ -24,12 +25,16 @@ from caesura.wasm.module import Module
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.signatures import unpacked
 from caesura.wasm.types import (
+    ANY,
     ARRAY,
+    EQ,
     EXN,
     EXTERN,
     FUNC,
+    I31,
     STRUCT,
     encode_value_type,
+    heap_name,
     heap_of,
     is_abstract,
     is_non_null,
@@ -37,6 +42,7 @@ from caesura.wasm.types import (
 )
 
 _SMALL_INTEGER: Final = b"\x41\x00\xfb\x1c"
+_ABOVE_SMALL_INTEGERS: Final = (ANY, EQ, I31)
 _TO_EXTERN: Final = b"\xfb\x1b"
 _STRUCT_NEW: Final = b"\xfb\x00"
 _STRUCT_NEW_DEFAULT: Final = b"\xfb\x01"
@@ -109,7 +115,11 @@ class Dummies:
             return _STRUCT_NEW_DEFAULT + encode_unsigned(self._functions.types.add(_EMPTY_STRUCT))
         if heap == ARRAY:
             return _ARRAY_NEW_FIXED + encode_unsigned(self._functions.types.add(_ARRAY_OF_BYTES)) + b"\0"
-        return self._exception() if heap == EXN else _SMALL_INTEGER
+        if heap == EXN:
+            return self._exception()
+        if heap not in _ABOVE_SMALL_INTEGERS:
+            raise InternalError(f"no value for the heap type {heap_name(heap)}")
+        return _SMALL_INTEGER
 
     def _function(self, type_index: int) -> bytes:
         function = self._functions.add_of_type("asyncify_dummy", type_index, [], c.UNREACHABLE)

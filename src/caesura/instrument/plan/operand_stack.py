@@ -21,6 +21,10 @@ class OperandStack:
     first instructions of the code that computes them. The operands of the innermost construct with call sites begin at
     height `base`. Code before the instruction `fence` cannot be run again. From `empty` on there has always been an
     operand of that construct: there its stack was empty last.
+
+    This is the state of one walk and nobody's result: the planner and its `Control` write it, `Crossing` looks at it,
+    and nothing of it is left when the walk is over. So the walk's inner loop changes the lists itself, where methods
+    would be most of what it does.
     """
 
     def __init__(self) -> None:
