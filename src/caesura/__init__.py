@@ -12,6 +12,7 @@ from caesura.errors import (
     MalformedModule,
     ModuleError,
     ResourceError,
+    SnapshotError,
     UnsupportedModule,
     UsageError,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Options",
     "Program",
     "ResourceError",
+    "SnapshotError",
     "UnsupportedModule",
     "UsageError",
     "Wasi",

@@ -2,7 +2,8 @@
 
 A caller needs to know one thing first: who has to act. `ModuleError` is the module's fault (its author or its
 compiler acts), `UsageError` the caller's (a bad option, a bad list, an unreadable file), `GuestTrap` the running
-guest's, `ResourceError` the machine's, `InternalError` ours. Each carries its whole message; `ModuleError` adds where:
+guest's, `ResourceError` the machine's, `SnapshotError` that of the bytes of a saved state, which come from elsewhere,
+`InternalError` ours. Each carries its whole message; `ModuleError` adds where:
 function and byte offset. A class per cause was rejected: nobody catches "bad LEB128 in the element section" differently
 from "unknown opcode".
 """
@@ -72,6 +73,10 @@ class GuestTrap(CaesuraError):
 
 class ResourceError(CaesuraError):
     """The machine's fault: it had too little of something, such as memory. The same may succeed later."""
+
+
+class SnapshotError(CaesuraError):
+    """A saved state cannot be used: it is damaged, of an unknown version, or holds changes of another one only."""
 
 
 class InternalError(CaesuraError):

@@ -1,0 +1,1 @@
+"""Tests of `caesura.snapshots`: what is saved of a guest, as bytes."""

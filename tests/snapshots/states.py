@@ -1,0 +1,237 @@
+"""States for tests: of any content that a state can have, and those that come a little later."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from caesura.snapshots.state import (
+    CHUNK,
+    MODES,
+    NULL,
+    CallRecord,
+    Descriptor,
+    GlobalState,
+    KeptState,
+    MemoryState,
+    ModuleIdentity,
+    StacksState,
+    State,
+    TableState,
+    WasiState,
+)
+from caesura.wasm import types as t
+
+_WIDTHS: Final = {t.I32: 32, t.I64: 64, t.F32: 32, t.F64: 64, t.V128: 128}
+_U32 = st.integers(0, 0xFFFF_FFFF)
+_U64 = st.one_of(st.integers(0, 0xFFFF_FFFF_FFFF_FFFF), st.integers(2**53 - 2, 2**53 + 1))
+# UTF-8 has no half of a surrogate pair, but names of files may have (not an upper before a lower one: that is a whole).
+_TEXT = st.text(st.characters(exclude_categories=["Cs"], include_characters="\udc80\udcff"), max_size=12)
+_SIZES: Final = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 65536, 65536 + 5000, 3 * 65536)
+
+IDENTITY: Final = ModuleIdentity(
+    original=bytes(32), instrumented=bytes(range(32)), contract=2, imports=("env.ask",), options={}
+)
+
+
+def runs_of(content: bytes) -> tuple[tuple[int, bytes], ...]:
+    """Return the runs of a memory, found in the simplest way."""
+    runs: list[tuple[int, bytes]] = []
+    behind = None
+    for place in range(0, len(content), CHUNK):
+        chunk = content[place : place + CHUNK]
+        if not any(chunk):
+            continue
+        if behind == place:
+            runs[-1] = (runs[-1][0], runs[-1][1] + chunk)
+        else:
+            runs.append((place // CHUNK, chunk))
+        behind = place + CHUNK
+    return tuple(runs)
+
+
+def content_of(memory: MemoryState) -> bytes:
+    """Return all bytes of a memory."""
+    content = bytearray(memory.size)
+    for first, part in memory.runs:
+        content[first * CHUNK : first * CHUNK + len(part)] = part
+    return bytes(content)
+
+
+def memory_of(content: bytes, index: int = 0) -> MemoryState:
+    """Return a memory with this content."""
+    page = 1 if len(content) % 65536 else 65536
+    return MemoryState(index=index, size=len(content), page_size=page, runs=runs_of(content))
+
+
+def state_of(*contents: bytes, **more: Any) -> State:
+    """Return a state with these memories, and whatever else."""
+    memories = tuple(memory_of(content, index) for index, content in enumerate(contents))
+    return State(**{"module": IDENTITY, "memories": memories, "globals": (), **more})
+
+
+@st.composite
+def contents(draw: st.DrawFn, before: bytes = b"") -> bytes:
+    """Draw what is in a memory; what was there before may still be."""
+    content = bytearray(draw(st.sampled_from([size for size in _SIZES if size >= len(before)])))
+    content[: len(before)] = before
+    for _ in range(draw(st.integers(0, 4))):
+        if content:
+            place = draw(st.integers(0, len(content) - 1))
+            piece = draw(st.one_of(st.binary(max_size=30), st.integers(0, 9000).map(bytes)))[: len(content) - place]
+            content[place : place + len(piece)] = piece
+    return bytes(content)
+
+
+def states() -> st.SearchStrategy[State]:
+    """Return a strategy for states."""
+    return _states([b"", b""], b"")
+
+
+def pairs() -> st.SearchStrategy[tuple[State, State]]:
+    """Return a strategy for a state and one that came after it, in which any field may be another."""
+    return states().flatmap(lambda first: st.tuples(st.just(first), later(first)))
+
+
+def later(first: State) -> st.SearchStrategy[State]:
+    """Return a strategy for states that come after another."""
+    before = [content_of(memory) for memory in first.memories]
+    fresh = _states(before or [b""], first.embedded or b"")
+    kept = st.sets(st.sampled_from([("wasi",), ("module",), ("embedded",), ("memories",), _THAT_BELONG_TOGETHER]))
+    return st.tuples(fresh, kept).map(
+        lambda drawn: _with_fields_of(first, drawn[0], {n for part in drawn[1] for n in part})
+    )
+
+
+# Fields that name calls and objects of the state.
+_THAT_BELONG_TOGETHER: Final = ("objects", "globals", "tables", "calls", "stacks")
+
+
+def _with_fields_of(first: State, other: State, names: set[str]) -> State:
+    return replace(other, **{name: getattr(first, name) for name in names})
+
+
+@st.composite
+def _states(draw: st.DrawFn, before: list[bytes], module: bytes) -> State:
+    objects = draw(_tuples(st.binary(max_size=8), 3))
+    numbers = st.sampled_from([NULL, *range(len(objects))])
+    calls = draw(st.integers(0, 3))
+    places = st.none() if not calls else st.one_of(st.none(), st.integers(0, calls - 1))
+    return State(
+        module=draw(_identities()),
+        memories=tuple(memory_of(draw(contents(content)), 2 * index) for index, content in enumerate(before)),
+        globals=_indexed(draw(_tuples(_globals(numbers), 4))),
+        tables=_indexed(draw(_tuples(_tables(numbers), 3))),
+        dropped_data=tuple(sorted(draw(st.sets(_U32, max_size=3)))),
+        dropped_elements=tuple(sorted(draw(st.sets(_U32, max_size=3)))),
+        calls=tuple([draw(_calls(numbers, [None, *range(index)])) for index in range(calls)]),
+        area=draw(st.one_of(st.none(), st.tuples(_U64, _U64).map(lambda pair: (min(pair), max(pair))))),
+        stacks=draw(_stacks(places)),
+        wasi=draw(st.one_of(st.none(), _wasi())),
+        objects=objects,
+        embedded=draw(st.sampled_from([None, module + b"\0asm", b"\0asm" * 100])),
+    )
+
+
+def _tuples(items: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(items, max_size=most).map(tuple)
+
+
+def _indexed(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple([replace(item, index=3 * place) for place, item in enumerate(items)])
+
+
+def _identities() -> st.SearchStrategy[ModuleIdentity]:
+    values = st.one_of(st.booleans(), st.integers(0, 9), _TEXT, _tuples(_TEXT, 2))
+    return st.builds(
+        ModuleIdentity,
+        original=st.binary(min_size=32, max_size=32),
+        instrumented=st.binary(min_size=32, max_size=32),
+        contract=st.integers(1, 3),
+        imports=_tuples(_TEXT, 3),
+        options=st.dictionaries(st.sampled_from(["imports", "optimize", "linked", "x1"]), values, max_size=3),
+        path=_TEXT,
+    )
+
+
+def _values(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[int, int]]:
+    plain = [st.tuples(st.just(kind), st.integers(0, (1 << width) - 1)) for kind, width in _WIDTHS.items()]
+    return st.one_of(*plain, st.tuples(st.just(t.FUNCREF), _U32), st.tuples(st.just(t.EXTERNREF), numbers))
+
+
+def _globals(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[GlobalState]:
+    return _values(numbers).map(lambda value: GlobalState(index=0, type=value[0], bits=value[1]))
+
+
+@st.composite
+def _tables(draw: st.DrawFn, numbers: st.SearchStrategy[int]) -> TableState:
+    kind = draw(st.sampled_from([t.FUNCREF, t.EXTERNREF]))
+    elements = draw(st.lists(_U32 if kind == t.FUNCREF else numbers, max_size=5))
+    return TableState(index=0, type=kind, elements=b"".join(number.to_bytes(4, "little") for number in elements))
+
+
+def _calls(numbers: st.SearchStrategy[int], neighbours: list[int | None]) -> st.SearchStrategy[CallRecord]:
+    kept = st.builds(
+        KeptState,
+        low=st.integers(0, 5),
+        high=st.integers(5, 2**64 - 1),
+        stack=_U64,
+        neighbour=st.sampled_from(neighbours),
+        noted=st.one_of(st.none(), st.binary(max_size=8)),
+    )
+    return st.builds(
+        CallRecord,
+        export=_TEXT,
+        function=_TEXT,
+        arguments=_tuples(_values(numbers), 3),
+        frames=st.binary(max_size=40),
+        mode=st.sampled_from(MODES),
+        waited=_U64,
+        stack=_U64,
+        stack_pointer=_U64,
+        bottom=_U64,
+        resting_pointer=_U64,
+        kept=st.one_of(st.none(), kept),
+    )
+
+
+def _stacks(places: st.SearchStrategy[int | None]) -> st.SearchStrategy[StacksState]:
+    return st.builds(
+        StacksState,
+        size=_U64,
+        stacks=_tuples(_U64, 3),
+        spare=_tuples(_U64, 2),
+        limits=_tuples(_U64, 2),
+        main=places,
+        home=st.one_of(st.none(), _U64),
+        settled=st.booleans(),
+        unclaimed=_U64,
+        held=_tuples(_U64, 2),
+    )
+
+
+def _wasi() -> st.SearchStrategy[WasiState]:
+    descriptors = st.builds(
+        Descriptor,
+        number=_U32,
+        kind=st.sampled_from(["stdin", "stdout", "stderr", "preopen", "file", "folder"]),
+        path=_TEXT,
+        below=st.integers(-1, 9),
+        lookup=_U32,
+        flags=_U32,
+        rights=_U64,
+        inheriting=_U64,
+        offset=_U64,
+        identity=_tuples(_U64, 2),
+    )
+    ascending = st.lists(descriptors, max_size=3, unique_by=lambda item: item.number)
+    return st.builds(
+        WasiState,
+        arguments=_tuples(_TEXT, 3),
+        environment=st.dictionaries(_TEXT, _TEXT, max_size=3),
+        folders=_tuples(st.tuples(_TEXT, _TEXT, st.booleans()), 2),
+        descriptors=ascending.map(lambda items: tuple(sorted(items, key=lambda item: item.number))),
+        monotonic=_U64,
+    )
