@@ -86,6 +86,21 @@ EXPORTS: Final = (
     FOREIGN_HANDLER,
 )
 
+# What makes a module's state readable and settable (docs/abi.md): names of exports, most with an index behind them.
+STATE_PREFIX: Final = "asyncify_state:"
+STATE_MEMORIES: Final = "asyncify_state:memory:"
+STATE_GLOBALS: Final = "asyncify_state:global:"
+STATE_TABLES: Final = "asyncify_state:table:"
+STATE_GET: Final = "asyncify_state:get:"
+STATE_GET_HIGH: Final = "asyncify_state:get_high:"
+STATE_SET: Final = "asyncify_state:set:"
+STATE_PROBE_DATA: Final = "asyncify_state:probe_data:"
+STATE_DROP_DATA: Final = "asyncify_state:drop_data:"
+STATE_PROBE_ELEMENTS: Final = "asyncify_state:probe_elements:"
+STATE_DROP_ELEMENTS: Final = "asyncify_state:drop_elements:"
+STATE_FUNCTIONS: Final = "asyncify_state:functions"
+STATE_LIST_FUNCTIONS: Final = "asyncify_state:list_functions"
+
 # What linkers call the shadow stack pointer: hosts look for it among exports.
 LINKER_STACK_POINTER: Final = "__stack_pointer"
 
@@ -112,6 +127,11 @@ UNVERSIONED_SECTION: Final = "asyncify.facts"
 FUNCTIONS_SECTION: Final = "asyncify.functions"
 RESULTS_SECTION: Final = "asyncify.results"
 EXPORTED_IMPORTS_SECTION: Final = "asyncify.exported_imports"
+STATE_SECTION: Final = "asyncify.state"
+
+# The version of the section of the state, and how long the two digests in it are that follow.
+STATE_VERSION: Final = 1
+STATE_DIGEST: Final = 32
 
 # In the section of results: a result's kind, the most results that are told, and the flag of an import that an engine
 # may provide itself, because its module's name begins so.

@@ -168,6 +168,11 @@ class Options:
         "with thunks: functions of other instances, with globals of their own, may stand between the module's own when "
         "it is suspended; each import that suspends leaves a frame more",
     )
+    snapshots: bool = _option(
+        FLAG,
+        "export what a host needs to save the module's state and to put it back (docs/abi.md): memories, globals, "
+        "tables, dropped segments; hosts then call the start function",
+    )
     keep_dwarf: bool = _option(
         FLAG,
         "keep debug information (DWARF, where a source map lies, the build id), though it describes the code as "
@@ -187,6 +192,15 @@ class Options:
         FLAG,
         "make warnings about lists errors: a name that matches nothing in the module",
     )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what is not the default, by field, of all that matters for what a module comes out as.
+
+        The import list is not among it: which imports may suspend is told by their names.
+        """
+        told = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _NO_IDENTITY}
+        defaults = {item.name: item.default for item in fields(self)}
+        return {name: _plain(value) for name, value in told.items() if value != defaults[name]}
 
     def leaves_out(self) -> bool:
         """Tell whether the options may leave out what suspends after all, because they are wrong about the module."""
@@ -212,6 +226,14 @@ class Options:
         if self.optimize not in OPTIMIZE_CHOICES:
             choices = ", ".join(OPTIMIZE_CHOICES)
             raise UsageError(f"optimize is '{self.optimize}': expected one of {choices}")
+
+
+# Fields that change nothing, or that are told otherwise.
+_NO_IDENTITY: Final = ("imports", "snapshots", "verbose", "strict")
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _check_secondary_memory(options: Options) -> None:

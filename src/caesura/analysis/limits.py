@@ -17,6 +17,9 @@ MAXIMUM_BODY: Final = 7_654_321
 MAXIMUM_TABLE: Final = 65_520
 MAXIMUM_ENTRIES: Final = 1_000_000
 
+# Tables of a module.
+MAXIMUM_TABLES: Final = 100
+
 # What a call and its check take at least: a constant, a look at the state, a branch.
 _LEAST_SITE: Final = 8
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caesura.abi import ASYNCIFY_MEMORY, ENTRY_PREFIX
+from caesura.abi import ASYNCIFY_MEMORY, ENTRY_PREFIX, STATE_PREFIX
 from caesura.analysis.instrumented import asyncify_exports
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.analysis.stack_region import find_region
@@ -11,6 +11,7 @@ from caesura.host.drivable import Drivable
 from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.host.import_shapes import import_shapes
 from caesura.host.instantiation import instantiation_of
+from caesura.snapshots.section import read_section
 from caesura.wasm import types as t
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND
 from caesura.wasm.indices import FunctionIndex
@@ -23,7 +24,7 @@ def describe(drivable: Drivable) -> Description:
     functions = {
         item.name: _shape(module, item.index)
         for item in module.exports
-        if item.kind == FUNCTION_KIND and item.name != drivable.held_start
+        if item.kind == FUNCTION_KIND and item.name != drivable.held_start and not item.name.startswith(STATE_PREFIX)
     }
     instrumented = drivable.abi != NONE
     memory = guest_memory(module, instrumented=instrumented)
@@ -54,6 +55,9 @@ def describe(drivable: Drivable) -> Description:
         checked=drivable.checked,
         uninstrumented=drivable.uninstrumented,
         names=drivable.names,
+        added_tables=read_section(drivable.state).added_tables if drivable.state else 0,
+        state_section=drivable.state,
+        why_unsaved=drivable.why_unsaved,
     )
 
 

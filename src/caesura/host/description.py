@@ -18,13 +18,17 @@ collector looks at each again and again.
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, fields
 from functools import cached_property
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from caesura.abi import ENTRY_PREFIX, OWN_PREFIX, START_FUNCTION
+
+if TYPE_CHECKING:  # of programs from the cache nobody may ask
+    from caesura.snapshots.section import StateSection
 
 THUNKS: Final = "thunks"
 PLAIN: Final = "plain"
@@ -161,11 +165,15 @@ class Description:
     nothing. `shared` is how many bytes the largest memory that threads can share may grow to (0: there is none).
     `stack` is the shadow stack.
 
-    `instantiation` says what making an instance takes. The start function of a module where that may be long is not the
-    engine's affair: it is exported, as `held_start` ("": there is none, or the engine calls it), for the host to call.
+    `instantiation` says what making an instance takes. A start function that cannot suspend is not the engine's
+    affair where that may be long or the state can be saved: it is exported, as `held_start` ("": there is none, or the
+    engine calls it), for the host to call.
 
     Where the options left out functions that the analysis would have instrumented, `checked` is set: `uninstrumented`
     has the functions that a suspension cannot pass, and `names` the names of all, which the module itself has no more.
+
+    `state_section` tells what the module's state consists of (see `state`), `added_tables` how many of its tables hold
+    none, `why_unsaved` why it cannot be saved ("": it can).
     """
 
     abi: str
@@ -186,6 +194,9 @@ class Description:
     checked: bool
     uninstrumented: tuple[int, ...]
     names: dict[int, str]
+    added_tables: int
+    state_section: bytes
+    why_unsaved: str
 
     @cached_property
     def public_functions(self) -> tuple[str, ...]:
@@ -197,8 +208,18 @@ class Description:
         """Return the exports that are called before a guest is anybody's: a start function that may suspend, and a
         WASI library's initialization.
         """
-        start = (START_FUNCTION,) if self.abi == THUNKS else ()
+        start = (START_FUNCTION,) if self.abi == THUNKS and START_FUNCTION in self.entries else ()
         return tuple(name for name in (*start, "_initialize") if name in self.functions)
+
+    def state(self) -> StateSection | None:
+        """Return what the module's state consists of; None where it cannot be saved (see `why_unsaved`)."""
+        return None if self.why_unsaved else self._state
+
+    @cached_property
+    def _state(self) -> StateSection:
+        from caesura.snapshots.section import read_section
+
+        return read_section(self.state_section)
 
     @property
     def has_own_asyncify_memory(self) -> bool:
@@ -221,6 +242,7 @@ class Description:
         whole["stack"] = asdict(self.stack)
         whole["instantiation"] = asdict(self.instantiation)
         whole["types"] = table.types
+        whole["state_section"] = b64encode(self.state_section).decode()
         lines = [json.dumps(whole)]
         for name, many in (("functions", table.places()), ("entries", self.entries), ("names", self.names)):
             items = iter(many.items())
@@ -248,6 +270,7 @@ class Description:
         whole["instantiation"] = Instantiation(**whole["instantiation"])
         for name in ("uninstrumented", "unsuspended"):
             whole[name] = tuple(whole[name])
+        whole["state_section"] = b64decode(whole["state_section"])
         return Description(**whole)
 
 

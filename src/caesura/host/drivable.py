@@ -8,8 +8,11 @@ Exceptions in their old form, which Wasmtime does not know, become new ones: a m
 that on the way, any other here.
 
 Things are exported that a module keeps to itself, because no host could get at them otherwise: the shadow stack
-pointer, the globals with the stack's limits, and the memory of a module that exports none. So is a start function where
-making an instance may take long: that is then done in a thread, in which nothing of the guest may run (see `starting`).
+pointer, the globals with the stack's limits, and the memory of a module that exports none. So is all that a module's
+state consists of, unless somebody has done it, and its start function, which the host then calls: a guest whose state
+is restored does without. A module that has no room for that is driven as it is, and cannot be saved; its start function
+is exported where making an instance may take long: that is done in a thread, in which nothing of the guest may run (see
+`starting`).
 """
 
 from __future__ import annotations
@@ -20,9 +23,12 @@ from typing import Final
 from caesura.abi import (
     ASYNCIFY_MEMORY,
     ASYNCIFY_MODULE,
+    ENTRY_PREFIX,
     FUNCTIONS_SECTION,
     SET_DATA_POINTER,
     STACK_POINTER,
+    START_FUNCTION,
+    STATE_SECTION,
 )
 from caesura.analysis.instrumented import asyncify_exports, state_global, takes_pointer
 from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack, shadow_stack_at
@@ -33,10 +39,14 @@ from caesura.host.claims import check_claims, check_contract
 from caesura.host.description import NONE, PLAIN, THUNKS
 from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.host.instantiation import instantiation_of
+from caesura.host.state_claims import check_state
 from caesura.instrument.api import instrument
 from caesura.instrument.exceptions.translate import translate_to_exnref
+from caesura.instrument.state_exports.exports import STATE_KIND, add_state_exports
+from caesura.instrument.state_exports.guest_state import Origin, no_bounds
 from caesura.options import Options
-from caesura.report import NO_STACK_POINTER
+from caesura.report import NO_STACK_POINTER, Instrumented
+from caesura.snapshots.section import read_section
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND
 from caesura.wasm.indices import FunctionIndex
@@ -55,7 +65,8 @@ class Drivable:
     """A module that can be driven, and what only its making tells.
 
     `abi` is THUNKS, PLAIN or NONE. `stack` is what is known of the shadow stack. `unsuspended` are the imported
-    functions in which it cannot be suspended, by index. The others are those of `Description`.
+    functions in which it cannot be suspended, by index. `state` is the section that tells what its state is, and
+    `why_unsaved` why that cannot be saved. The others are those of `Description`.
     """
 
     abi: str
@@ -68,6 +79,8 @@ class Drivable:
     checked: bool = False
     uninstrumented: tuple[int, ...] = ()
     names: dict[int, str] = field(default_factory=dict)
+    state: bytes = b""
+    why_unsaved: str = ""
 
 
 def make_drivable(
@@ -82,7 +95,7 @@ def make_drivable(
     check_contract(module)
     options = replace(options, translate_to_exnref=True)
     if any(item.module == ASYNCIFY_MODULE for item in module.imports):
-        with_runtime = Module(instrument(module.data, options).module)
+        with_runtime = Module(_with_readable_state(module.data, options).module)
         everywhere = frozenset(range(with_runtime.imported_functions))
         drivable = Drivable(NONE, with_runtime, find_shadow_stack(with_runtime), unsuspended=everywhere)
     elif asyncify_exports(module):
@@ -97,9 +110,11 @@ def make_drivable(
     else:
         translated = translate_to_exnref(module).module
         drivable = Drivable(NONE, translated, find_shadow_stack(translated))
+    drivable = _with_state(drivable, module.data)
     switches = drivable.abi == THUNKS and exported_index(drivable.module, GLOBAL_KIND, STACK_POINTER) is not None
     exported = _with_exports(drivable)
     held, held_start = _with_held_start(exported)
+    held_start = held_start or _exported_start(drivable)
     return replace(drivable, module=held, held_start=held_start, thunks_switch=switches)
 
 
@@ -133,7 +148,7 @@ def _unsuspended(module: Module, abi: str) -> list[int]:
 
 def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Options) -> Drivable:
     options = replace(options, imports=import_list, thunks=True, in_secondary_memory=True)
-    done = instrument(module.data, options)
+    done = _with_readable_state(module.data, options)
     made = Module(done.module)
     if done.stack_pointer == NO_STACK_POINTER:
         stack = find_shadow_stack(module)
@@ -150,6 +165,38 @@ def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Op
         edits.custom[_NAME_SECTION] = None
         made = Module(write_sections(made.data, made.sections, edits))
     return Drivable(THUNKS, made, stack, checked=True, uninstrumented=uninstrumented, names=names)
+
+
+def _with_readable_state(data: bytes, options: Options) -> Instrumented:
+    """Return an instrumented module whose state can be saved, or just an instrumented one."""
+    try:
+        return instrument(data, replace(options, snapshots=True))
+    except UnsupportedModule as error:
+        if error.kind != STATE_KIND:
+            raise
+        return instrument(data, replace(options, snapshots=False))
+
+
+def _with_state(drivable: Drivable, given: bytes) -> Drivable:
+    """Return the module with what makes its state readable, and what it tells of that; `given` is what it was."""
+    module = drivable.module
+    section = module.custom_section(STATE_SECTION)
+    if section is not None and asyncify_exports(module):
+        payload = module.data[section.payload : section.end]
+        return replace(drivable, state=payload, why_unsaved=check_state(module, read_section(payload)))
+    imports = [
+        f"{item.module}.{item.name}" for item in module.function_imports() if item.index not in drivable.unsuspended
+    ]
+    origin = Origin(given, [] if drivable.abi == NONE else imports, {})
+    try:
+        made = Module(add_state_exports(module, origin, no_bounds(module)))
+    except UnsupportedModule as error:
+        if error.kind != STATE_KIND:
+            raise
+        return replace(drivable, why_unsaved=error.reason)
+    section = made.custom_section(STATE_SECTION)
+    assert section is not None, "it was added"
+    return replace(drivable, module=made, state=made.data[section.payload : section.end])
 
 
 def _with_exports(drivable: Drivable) -> Module:
@@ -186,6 +233,16 @@ def _with_held_start(module: Module) -> tuple[Module, str]:
     edits.dropped.add(sec.START)
     edits.append(sec.EXPORT, encode_name(name) + bytes([FUNCTION_KIND]) + encode_unsigned(module.start))
     return Module(write_sections(module.data, module.sections, edits)), name
+
+
+def _exported_start(drivable: Drivable) -> str:
+    """Return the export of a start function that the host calls where an engine would; one with a thunk may suspend."""
+    module = drivable.module
+    has_thunk = exported_index(module, FUNCTION_KIND, ENTRY_PREFIX + START_FUNCTION) is not None
+    if has_thunk or exported_index(module, FUNCTION_KIND, START_FUNCTION) is None:
+        return ""
+    starts = drivable.abi == THUNKS or (bool(drivable.state) and read_section(drivable.state).starts)
+    return START_FUNCTION if starts else ""
 
 
 def _export(module: Module, name: str, kind: int, index: int) -> bytes:

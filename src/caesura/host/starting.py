@@ -4,6 +4,8 @@ Where that may take long (`instantiation`), a thread makes the instance, while t
 lets go of Python's lock. Nothing of the guest runs in that thread, since it belongs to another: the start function has
 been taken from the engine (`drivable`), and is called when the thread is done. Nobody else has the guest meanwhile. Who
 is cancelled waits until the thread is done, since a store must not be closed under it.
+
+A guest whose state is restored has been started before: of it nothing is called.
 """
 
 from __future__ import annotations
@@ -60,17 +62,23 @@ class _Start:
         )
 
 
-def instantiate(instance: Instance, connections: Connections) -> wasmtime.Instance:
-    """Make the instance in its store. Raises UsageError if there can be none, and what the start function raises."""
+def instantiate(instance: Instance, connections: Connections, *, starts: bool = True) -> wasmtime.Instance:
+    """Make the instance in its store; with `starts=False` without calling the start function that hosts call.
+
+    Raises UsageError if there can be none, and what the start function raises.
+    """
     store = instance.store.wasmtime_store
     program = instance.store.program
     imports = instance.description.imports
     exported = _run(instance, lambda: program.instantiate(store, connections.items(imports, store)))
-    _call_held_start(instance, exported)
+    if starts:
+        _call_held_start(instance, exported)
     return exported
 
 
-async def instantiate_in_thread(instance: Instance, connections: Connections) -> wasmtime.Instance:
+async def instantiate_in_thread(
+    instance: Instance, connections: Connections, *, starts: bool = True
+) -> wasmtime.Instance:
     """Do what `instantiate` does, while the event loop runs on. Raises the same, and CancelledError when it is over."""
     store = instance.store.wasmtime_store
     program = instance.store.program
@@ -90,7 +98,8 @@ async def instantiate_in_thread(instance: Instance, connections: Connections) ->
             instance.store.depth -= 1
     instance.store.check_interruptions()
     exported = _run(instance, waiter.future.result)
-    _call_held_start(instance, exported)
+    if starts:
+        _call_held_start(instance, exported)
     return exported
 
 

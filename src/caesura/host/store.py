@@ -127,6 +127,8 @@ class GuestStore:
         tables = self._remaining(TABLE_KIND, settings.most_tables, "tables", "table_limit")
         if tables != _UNLIMITED and DROP_REFERENCES in self.program.description.functions:
             tables += _TABLES_OF_FRAMES
+        if tables != _UNLIMITED:
+            tables += self.program.description.added_tables
         self.wasmtime_store.set_limits(
             memory_size=_UNLIMITED if settings.memory_limit is None else settings.memory_limit,
             table_elements=_UNLIMITED if settings.table_limit is None else settings.table_limit,

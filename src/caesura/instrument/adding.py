@@ -130,7 +130,7 @@ def add_exports(
     """
     module = given.module
     exports = helpers.runtime.exports() + helpers.runtime.keep(helpers.references)
-    if options.thunks or not given.renumbered.runtime_functions:
+    if options.thunks or options.snapshots or not given.renumbered.runtime_functions:
         adds_memory = not module.memories and not options.in_secondary_memory
         write_host_sections(
             module,

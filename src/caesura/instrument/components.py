@@ -32,6 +32,10 @@ def instrument_component(data: bytes, options: Options, progress: Progress | Non
         raise UsageError(
             "import_globals is for modules that are linked when they run: a component gives no more imports"
         )
+    if options.snapshots:
+        raise UsageError(
+            "snapshots is for core modules: those in a component have their start functions called by it alone"
+        )
     component = Component(data)
     for_each = replace(options, strict=False)
     results: list[Instrumented] = []

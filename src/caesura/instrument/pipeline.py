@@ -4,7 +4,7 @@
     bodies -> results get values -> functions with frames for imports that tail calls reach -> what is outdated goes ->
     how frames are moved, what is grouped -> memory, globals, runtime, import thunks -> each function: decode, plan,
     liveness, late checks, groups, numbers, frame, write; or only checks -> exports, sections for hosts, entry thunks ->
-    sections
+    sections -> exports of the state, if they are asked for
 
 Each step stands in a file of its own; this one says in which order.
 """
@@ -18,7 +18,7 @@ from caesura.analysis.reasons import Reasons
 from caesura.errors import MalformedModule
 from caesura.instrument.abi.outdated import drop_outdated
 from caesura.instrument.abi.runtime import Runtime
-from caesura.instrument.adding import Added, add_abi, add_exports, is_idle
+from caesura.instrument.adding import Abi, Added, add_abi, add_exports, is_idle
 from caesura.instrument.assembly import assemble
 from caesura.instrument.facts import Facts, find_facts
 from caesura.instrument.frames.pieces import AUTOMATIC, PIECES, default_moves
@@ -27,11 +27,13 @@ from caesura.instrument.given import Given, read_given, retype
 from caesura.instrument.plan.grouping import GroupRule, default_rule
 from caesura.instrument.planned_function import FunctionPlanner
 from caesura.instrument.rewriting import FunctionRewriter, Progress
+from caesura.instrument.state_exports.exports import add_state_exports
+from caesura.instrument.state_exports.guest_state import Bounds, Origin
 from caesura.instrument.valueless import has_valueless_results
 from caesura.options import Options
 from caesura.report import NO_STACK_POINTER, FunctionReport, Instrumented
 from caesura.wasm import sections as sec
-from caesura.wasm.indices import OwnFunction
+from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
 from caesura.wasm.renumber import redirect_in_code
 from caesura.wasm.shortest import has_padding
@@ -97,6 +99,8 @@ def _run(
     bodies = _connect_stubs(module, bodies, abi.helpers.runtime)
     idle = is_idle(options, facts)
     output = assemble(given, options, added, abi, bodies, exports, is_idle=idle, shortens=shortens)
+    if options.snapshots:
+        output = _with_state(data, output, given, facts, options, abi)
     functions = _report(given, facts, options, rewritten.sites)
     return Instrumented(
         module=output,
@@ -109,6 +113,25 @@ def _run(
         stack_pointer=NO_STACK_POINTER if facts.shadow_stack.pointer is None else facts.shadow_stack.pointer,
         warnings=tuple(warnings),
     )
+
+
+def _with_state(data: bytes, output: bytes, given: Given, facts: Facts, options: Options, abi: Abi) -> bytes:
+    """Return what came out, with what makes its state readable and settable; `data` is what was given."""
+    module = given.module
+    suspending = [
+        f"{item.module}.{item.name}"
+        for item in module.function_imports()
+        if facts.roles.suspension.may_suspend(FunctionIndex(item.index))
+    ]
+    bounds = Bounds(
+        len(module.memories),
+        len(module.globals),
+        len(module.tables),
+        abi.helpers.references.state_globals(),
+        abi.helpers.references.state_tables(),
+        [module.imported_globals - 2, module.imported_globals - 1] if options.import_globals else [],
+    )
+    return add_state_exports(Module(output), Origin(data, suspending, options.identity()), bounds)
 
 
 def _redirect_references(

@@ -41,6 +41,10 @@ class ElementSegment:
         self.functions: list[int] = []
         self.expressions: list[tuple[int, int]] = []
 
+    def count(self) -> int:
+        """Return how many items it has."""
+        return len(self.functions) + len(self.expressions)
+
 
 class DataSegment:
     """A data segment: its bytes are `data[start:end]`; an active one has `memory` and an offset expression."""

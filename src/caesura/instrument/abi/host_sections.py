@@ -3,10 +3,10 @@
 Hosts see names and kinds, JavaScript not even types. So the module tells which functions may be on the stack at a
 suspension, which results its imports have, and, by flags, whether that knowledge is sure: where lists said
 which functions may suspend, and where functions of others may be called through references, a host has to look at
-the stack before it lets a call unwind. Modules with thunks always tell; those of the plain ABI, which serve as
-drop-ins, only where lists were given, where frames hold references, or where calls that overlap would go wrong
-unnoticed, since hosts have no way to the shadow stack; and nothing if the module has a runtime of its own, which looks
-at none of this, or no instrumented function, in which a suspension could go wrong.
+the stack before it lets a call unwind. Modules with thunks always tell, and those whose state can be saved; others of
+the plain ABI, which serve as drop-ins, only where lists were given, where frames hold references, or where calls that
+overlap would go wrong unnoticed, since hosts have no way to the shadow stack; and nothing if the module has a runtime
+of its own, which looks at none of this, or no instrumented function, in which a suspension could go wrong.
 
 Whatever tells anything also tells the version of the contract, in the first of the sections. Modules without any follow
 Binaryen's ABI, which has no versions.
@@ -63,11 +63,13 @@ def write_host_sections(
     facts = _facts(module, options, shadow_stack, adds_memory=adds_memory)
     stop_pushes = has_runs and not options.thunks
     tells_else = functions is not None or bool(results) or (facts != 0 and any(suspension.instrumented))
+    tells_else = tells_else or options.snapshots
     if not tells_else and not stop_pushes:
         return
     if tells_else and (any(graph.indirect) or graph.changed_tables):
         facts |= Fact.CALLS_REFERENCES
-    is_second = options.linked or stop_pushes or starts_late(module, suspension, options)
+    starts = starts_late(module, suspension, options) or (options.snapshots and module.start is not None)
+    is_second = options.linked or stop_pushes or starts
     version = SECOND_VERSION if is_second else CONTRACT_VERSION
     contract = encode_unsigned(version) + encode_unsigned(facts)
     region = find_region(module, shadow_stack.pointer) if shadow_stack.pointer is not None else None

@@ -48,6 +48,9 @@ from caesura.wasm.types import I32, encode_value_type, make_reference, type_name
 # How many places a run that moves finds besides twice those that it has; and the table when it is used first.
 _SPARE: Final = 8
 
+# What a hierarchy's globals are for.
+_USES: Final = ("base", "next", "limit", "live")
+
 _SHL: Final = b"\x74"
 _GT_U: Final = b"\x4b"
 _OR: Final = b"\x72"
@@ -65,11 +68,13 @@ class _Hierarchy:
         self.type: Final = make_reference(top, nullable=True)
         self.name: Final = type_name(self.type)
         self.null: Final = c.ref_null(top)
+        self.table_index: Final = table
+        self.globals: Final = [pool.add(I32, f"asyncify_{self.name}_{use}") for use in _USES]
         self.table: Final = encode_unsigned(table)
-        self.base: Final = encode_unsigned(pool.add(I32, f"asyncify_{self.name}_base"))
-        self.next: Final = encode_unsigned(pool.add(I32, f"asyncify_{self.name}_next"))
-        self.limit: Final = encode_unsigned(pool.add(I32, f"asyncify_{self.name}_limit"))
-        self.live: Final = encode_unsigned(pool.add(I32, f"asyncify_{self.name}_live"))
+        self.base: Final = encode_unsigned(self.globals[0])
+        self.next: Final = encode_unsigned(self.globals[1])
+        self.limit: Final = encode_unsigned(self.globals[2])
+        self.live: Final = encode_unsigned(self.globals[3])
         self.save = NOT_SHARED
         self.load = NOT_SHARED
 
@@ -223,6 +228,14 @@ class References:
             code += push + kept + c.ELSE + self.unwinding_starts() + c.END
             self._stopping = stack.functions.add("asyncify_keep_runs", (), (), [stack.pointer], code)
         return c.CALL + encode_unsigned(self._stopping)
+
+    def state_globals(self) -> list[int]:
+        """Return the globals that say where references lie."""
+        return [index for one in self._hierarchies.values() for index in one.globals]
+
+    def state_tables(self) -> list[int]:
+        """Return the tables in which references lie."""
+        return [one.table_index for one in self._hierarchies.values()]
 
     def exports(self, begin: int) -> list[tuple[str, int]]:
         """Return the function to export by which a host gives a suspended call up, by name.

@@ -1,0 +1,99 @@
+"""The section that tells hosts what a module's state consists of, types included, which JavaScript cannot see.
+
+Its beginning and its end are numbers and bits, since digests and a long list of functions would be three times as long
+as text; between them stands JSON, which every host reads, and which can grow by a field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from caesura.abi import STATE_VERSION
+from caesura.instrument.state_exports.guest_state import GuestState, Origin
+from caesura.wasm import sections as sec
+from caesura.wasm.definitions import GLOBAL_KIND, MEMORY_KIND, TABLE_KIND
+from caesura.wasm.leb128 import encode_unsigned
+from caesura.wasm.module import Module
+from caesura.wasm.sections import read_sections
+from caesura.wasm.types import type_name
+
+
+def encode_state_section(
+    module: Module,
+    instrumented: bytes,
+    state: GuestState,
+    origin: Origin,
+    functions: list[int],
+    *,
+    contract: int,
+    starts: bool,
+    added_tables: int,
+) -> bytes:
+    """Return the section's payload. `module` is what was given to this pass, `instrumented` a digest of what it made.
+
+    `functions` are those that the helper lists, ascending.
+    """
+    imported = {(item.kind, item.index) for item in module.imports}
+    content: dict[str, Any] = {
+        "added_tables": added_tables,
+        "contract": contract,
+        "data": state.data,
+        "elements": state.elements,
+        "globals": [
+            {
+                "imported": (GLOBAL_KIND, index) in imported,
+                "index": index,
+                "type": type_name(module.globals[index].type),
+            }
+            for index in state.globals
+        ],
+        "imports": origin.imports,
+        "memories": [_memory(module, index, imported) for index in state.memories],
+        "options": dict(origin.options),
+        "starts": starts,
+        "tables": [_table(module, index, imported) for index in state.tables],
+        "unsaved": state.unsaved,
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    head = encode_unsigned(STATE_VERSION) + origin.original + instrumented + encode_unsigned(len(text))
+    return head + text + _bitmap(functions)
+
+
+def digest_without_custom(data: bytes) -> bytes:
+    """Return the SHA-256 digest of a module without its custom sections."""
+    digest = hashlib.sha256(data[:8])
+    for section in read_sections(data):
+        if section.id != sec.CUSTOM:
+            digest.update(data[section.start : section.end])
+    return digest.digest()
+
+
+def _memory(module: Module, index: int, imported: set[tuple[int, int]]) -> dict[str, Any]:
+    memory = module.memories[index]
+    return {
+        "imported": (MEMORY_KIND, index) in imported,
+        "index": index,
+        "page_size": 1 << memory.page_size_log2,
+        "shared": memory.shared,
+        "wide": memory.is64,
+    }
+
+
+def _table(module: Module, index: int, imported: set[tuple[int, int]]) -> dict[str, Any]:
+    table = module.tables[index]
+    return {
+        "imported": (TABLE_KIND, index) in imported,
+        "index": index,
+        "type": type_name(table.element),
+        "wide": table.limits.is64,
+    }
+
+
+def _bitmap(functions: list[int]) -> bytes:
+    """Return a bit for each function up to the last: whether it is one of those."""
+    bits = bytearray(functions[-1] // 8 + 1 if functions else 0)
+    for function in functions:
+        bits[function >> 3] |= 1 << (function & 7)
+    return bytes(bits)
