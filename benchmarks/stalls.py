@@ -54,9 +54,6 @@ _UNCACHED: Final = "100 MB of data"
 # As many elements as Wasmtime takes in a table.
 _MOST_ELEMENTS: Final = 10_000_000
 
-# For a module of 4 MB with 75,000 exports Wasmtime's compiler takes 2 GB, more than workers may for one of that size.
-_WORKER_MEMORY: Final = "4G"
-
 # Where Linux tells how long this thread has run, and waited for a processor, in nanoseconds.
 _SCHEDULED: Final = Path("/proc/thread-self/schedstat")
 
@@ -188,7 +185,6 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CAESURA_CACHE_DIR"] = folder
-        os.environ.setdefault("CAESURA_WORKER_MEMORY", _WORKER_MEMORY)
         return 0 if asyncio.run(measure(arguments.rounds)) else 1
 
 

@@ -185,13 +185,32 @@ def test_a_module_that_takes_too_much_memory(
     run(main())
 
 
+@pytest.mark.parametrize("text", [False, True])
+def test_functions_and_exports_are_given_what_the_compiler_takes_for_each(text: bool) -> None:
+    """That is some 10 KiB, and an export that may suspend is two functions in the end."""
+    count = 3_000
+    functions = "".join(f'(func (export "f{number}") call 0)' for number in range(count))
+    module = f"(module {functions})".encode() if text else assemble(f"(module {functions})")
+    spared = worker_memory.memory_for(module) - worker_memory.memory_for(bytes(len(module)))
+    assert spared == (12 << 10) * 2 * count
+
+
+def test_a_module_that_counts_more_functions_than_there_can_be_gets_no_more_than_half_of_the_machine() -> None:
+    size, claimed = b"\xff\xff\xff\x07", b"\xff\xff\xff\xff\x0f"
+    for lie in (b"\x03\x05" + claimed, b"\x03" + claimed + claimed, b"\x03" + claimed, b"\x07" + size, b"\x07"):
+        least = (1 << 30) + 64 * (8 + len(lie))
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        given = worker_memory.memory_for(b"\0asm\1\0\0\0" + lie)
+        assert least <= given <= max(least + 5 * (12 << 10), machine // 2)
+
+
 def test_how_much_memory_a_process_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         await load_and_call(large(1))
-        assert worker_memory.memory_for(1000) == (1 << 30) + 64 * 1000
+        assert worker_memory.memory_for(bytes(1000)) == (1 << 30) + 64 * 1000
         for given, wanted in (("3G", 3 << 30), ("5", 5)):
             monkeypatch.setenv(worker_memory.VARIABLE, given)
-            assert worker_memory.memory_for(1000) == wanted
+            assert worker_memory.memory_for(bytes(1000)) == wanted
         if worker_memory.IS_LIMITED:
             with pytest.raises(caesura.UnsupportedModule, match="more than 5 bytes"):
                 await caesura.load(large(2), IMPORTS, cache=False)

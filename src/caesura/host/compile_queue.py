@@ -195,7 +195,7 @@ class CompileQueue:
 
         Raises ResourceError if the next one is killed, too.
         """
-        request = Request(job.recipe, job.provided, job.place, entry_name(job.key), memory_for(len(job.data)))
+        request = Request(job.recipe, job.provided, job.place, entry_name(job.key), memory_for(job.data))
         killed = 0
         while True:
             with self._lock:
