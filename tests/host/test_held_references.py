@@ -12,6 +12,7 @@ import pytest
 
 import caesura
 from tests.host.support import ABIS, instrumented, run
+from tests.support.engine import assemble
 
 HOLDER = b"""
   (module
@@ -41,6 +42,9 @@ HOLDER = b"""
       (local.get $got)
       (i32.add (local.get $sum) (i32.add (call $apply (local.get $f)) (call $ask (i32.const 2))))))
 """
+
+# The state is shared with other modules; there are none here.
+SHARED = ("thunks, shared", "plain, shared")
 
 # References made after which objects that the guest has let go are looked for.
 ENOUGH = 10_001
@@ -73,8 +77,13 @@ class Holder:
     async def load(self, abi: str, end: int = 262_144, **limits: Any) -> caesura.Guest:
         """Load the guest; its asyncify stack ends at an address where the guest does not say."""
         imports = {"exchange": self.exchange, "ask": self.ask, "check": self.check}
-        where: dict[str, Any] = {"stack_space": (1024, end)} if abi in ("thunks", "plain") else {}
-        return await caesura.load(instrumented(HOLDER, abi), {"env": imports}, cache=False, **where, **limits)
+        where: dict[str, Any] = {"stack_space": (1024, end)} if abi in ("thunks", "plain", *SHARED) else {}
+        if abi in SHARED:
+            options = caesura.Options(thunks=abi.startswith("thunks"), export_globals=True)
+            module = caesura.instrument(assemble(HOLDER.decode()), options).module
+        else:
+            module = instrumented(HOLDER, abi)
+        return await caesura.load(module, {"env": imports}, cache=False, **where, **limits)
 
     async def exchange(self, kept: Thing | None) -> Thing:
         """Return an object for one, later."""
@@ -123,7 +132,7 @@ def test_calls_hold_their_own_objects(abi: str) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("abi", ABIS)
+@pytest.mark.parametrize("abi", [*ABIS, *SHARED])
 def test_calls_that_are_cancelled_or_fail_hold_nothing(abi: str) -> None:
     async def main() -> None:
         holder = Holder(random.Random(abi))
@@ -187,9 +196,9 @@ def test_limits_on_tables_are_on_each_and_do_not_count_those_of_frames(abi: str)
     run(main())
 
 
-@pytest.mark.parametrize("abi", ABIS)
+@pytest.mark.parametrize("abi", [*ABIS, *SHARED])
 def test_calls_that_are_abandoned_hold_nothing(abi: str) -> None:
-    """Their coroutines are closed in the middle, which rewinds nothing; others go on."""
+    """Their coroutines are closed in the middle; others go on."""
 
     async def main() -> None:
         holder = Holder(random.Random(abi))

@@ -367,6 +367,21 @@ def test_a_guest_that_is_interrupted_meanwhile_does_not_begin(text: str) -> None
     run(main())
 
 
+@pytest.mark.parametrize("text", [SLOW["imported memory"], STARTED])
+def test_another_guest_that_is_interrupted_meanwhile_harms_nothing(text: str) -> None:
+    async def main() -> None:
+        program = await caesura.compile(given(text), imports(begin=lambda value: None), cache=False, interruptible=True)
+        async with await program.load() as other:
+            with kept_from_working():
+                loading = asyncio.create_task(program.load())
+                await turns()
+                other.interrupt()
+            async with await loading as guest:
+                assert await guest.call("f", 17) == ord("b") + 2
+
+    run(main())
+
+
 def test_many_at_once_and_in_several_threads() -> None:
     failures: list[BaseException] = []
 

@@ -104,6 +104,11 @@ class Call(CallState):
         finally:
             instance.moving = None
 
+    def give_up(self) -> None:
+        """Rewind the suspended guest and let it trap where it arrives; raises what ends the call."""
+        self.failure = _GivenUp()
+        self.resume()
+
     def results(self) -> Any:
         """Return what the export returned."""
         return result_of(self.export.results.read(self._buffer, 0, self.instance.objects))
@@ -323,6 +328,10 @@ class Call(CallState):
         if self.coroutine is not None:
             give_up(self.coroutine, self.waited_for)
             self.coroutine = None
+
+
+class _GivenUp(Exception):
+    """What ends a call of which nobody wants to know."""
 
 
 def _current_task() -> asyncio.Task[Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caesura.abi import ASYNCIFY_MEMORY, ENTRY_PREFIX, STATE_PREFIX
+from caesura.abi import ASYNCIFY_MEMORY, ENTRY_PREFIX, STATE_GLOBAL, STATE_PREFIX
 from caesura.analysis.instrumented import asyncify_exports
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.analysis.stack_region import find_region
@@ -50,6 +50,7 @@ def describe(drivable: Drivable) -> Description:
         wide_memory=_is_wide(module, memory),
         shared=max([(item.maximum or 0) << item.page_size_log2 for item in module.memories if item.shared], default=0),
         stack=_describe_stack(drivable),
+        forgets_by_rewinding=instrumented and _may_hold_references(module),
         instantiation=instantiation_of(module),
         held_start=drivable.held_start,
         checked=drivable.checked,
@@ -58,6 +59,17 @@ def describe(drivable: Drivable) -> Description:
         added_tables=read_section(drivable.state).added_tables if drivable.state else 0,
         state_section=drivable.state,
         why_unsaved=drivable.why_unsaved,
+    )
+
+
+def _may_hold_references(module: Module) -> bool:
+    """Tell whether frames may have references and no function forgets those of a call: where modules share the state.
+
+    Which tables are for them is not told; they begin empty and have no limit.
+    """
+    names = [item.name for item in module.imports] + [item.name for item in module.exports]
+    return STATE_GLOBAL in names and any(
+        not item.limits.minimum and item.limits.maximum is None for item in module.tables
     )
 
 

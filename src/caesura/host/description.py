@@ -165,6 +165,8 @@ class Description:
     nothing. `shared` is how many bytes the largest memory that threads can share may grow to (0: there is none).
     `stack` is the shadow stack.
 
+    `forgets_by_rewinding` tells that frames have references which the guest cannot forget without being rewound.
+
     `instantiation` says what making an instance takes. A start function that cannot suspend is not the engine's
     affair where that may be long or the state can be saved: it is exported, as `held_start` ("": there is none, or the
     engine calls it), for the host to call.
@@ -189,6 +191,7 @@ class Description:
     wide_memory: bool
     shared: int
     stack: StackDescription
+    forgets_by_rewinding: bool
     instantiation: Instantiation
     held_start: str
     checked: bool

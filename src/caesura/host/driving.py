@@ -8,7 +8,7 @@ a call early:
   the guest is rewound and the exception raised at the pause point, so that it leaves through the guest with the guest's
   backtrace.
 * The call itself is abandoned (its coroutine or generator is closed): the frames are dropped. Rewinding then was
-  rejected: nobody is left to see what the guest does.
+  rejected: nobody is left to see what the guest does. (It is done where a guest cannot forget references otherwise.)
 """
 
 from __future__ import annotations

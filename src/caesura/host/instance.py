@@ -10,6 +10,7 @@ then makes its parts, one after the other, and nobody changes them until it is c
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import Final, NoReturn
 
@@ -168,6 +169,9 @@ class Instance:
         if self.moving is not None or not self.owner.is_here():
             self.abandoned.append(call)
             return
+        if call.pending is not None and self.description.forgets_by_rewinding and not self.closed:
+            with contextlib.suppress(Exception):  # nobody is left to see it
+                call.give_up()
         if call.pending is not None:
             call.pending = None
             self.suspended.discard(call)

@@ -84,9 +84,15 @@ async def instantiate_in_thread(
     program = instance.store.program
     items = _run(instance, lambda: connections.items(instance.description.imports, store))
 
+    start = _Start(instance, None)
+
     def work() -> wasmtime.Instance:
-        with inside.instantiating:
-            return program.instantiate(store, items)
+        native.thread.call = start  # what Wasmtime compiles to fill memories and tables looks for interruptions
+        try:
+            with inside.instantiating:
+                return program.instantiate(store, items)
+        finally:
+            native.thread.call = None
 
     waiter = Waiter[wasmtime.Instance]()
     instance.store.depth += 1  # so that nobody closes the store
@@ -96,8 +102,8 @@ async def instantiate_in_thread(
     finally:
         if waiter.future.done():  # else the loop has gone before, and the thread goes on
             instance.store.depth -= 1
-    instance.store.check_interruptions()
     exported = _run(instance, waiter.future.result)
+    instance.store.check_interruptions()
     if starts:
         _call_held_start(instance, exported)
     return exported

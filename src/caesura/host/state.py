@@ -93,3 +93,7 @@ class CallState:
         # native stack stands in the import that is called.
         self.error: BaseException | None = None
         self.position = 0
+
+    def give_up(self) -> None:
+        """Rewind the suspended guest and let it trap where it arrives; raises what ends the call."""
+        raise NotImplementedError

@@ -21,7 +21,7 @@ has them cleared by a function that is exported for that.
 
 Modules that share the two globals have one state, but tables of their own, and hosts stop and start by the functions of
 any. So there a handle is the place itself, counted from 1, found by going on from the last one to a free one, and
-there are no runs: of what a host gives up the references stay in the table.
+there are no runs: what a host gives up keeps its references, unless the host rewinds it and lets it trap.
 
 Rejected: a place in the table for each reference, found in a list of free ones. The list would have to be in memory,
 and what a trap leaves behind could not be found. So were places in a part of the table of its own while a call unwinds,
