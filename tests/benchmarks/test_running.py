@@ -21,6 +21,8 @@ from benchmarks.running.inputs import C_PROGRAMS, QUICKJS, c_program
 from benchmarks.running.placements import PLACEMENTS, placed
 from tests.support.paths import REPOSITORY
 
+pytestmark = pytest.mark.one_form
+
 OTHERS = {variant.name for variant in VARIANTS} - {ORIGINAL.name}
 
 

@@ -1,13 +1,15 @@
 """Rules of CONTRIBUTING.md that no linter knows.
 
-Constructors can be read where they are called: those written by hand have six parameters at most, and records with more
-fields than that are made by keyword. ruff's PLR0913 looks at all functions alike, and not at records.
+What caesura's two forms may do differently is tested in both. Constructors can be read where they are called: those
+written by hand have six parameters at most, and records with more fields than that are made by keyword. ruff's PLR0913
+looks at all functions alike, and not at records.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,9 @@ EXCEPTIONS = {
     "Wasi": "its keywords are public, and help() shows each; an object of options would be one more to make",
     "Instruction": "a row of the instruction table, made in one place of the row's columns in their order",
 }
+
+# The folders whose tests may be marked `one_form`; those of the three compiled rooms, and what checks these, may not.
+MAY_RUN_IN_ONE_FORM = ("tests/benchmarks", "tests/emscripten", "tests/host")
 
 FOLDERS = ("src", "tests", "benchmarks", "examples", "js/test", "docs")
 
@@ -76,3 +81,14 @@ def test_large_records_are_made_by_keyword() -> None:
 def test_exceptions_are_needed(name: str) -> None:
     node = next(node for _, node in classes("src") if node.name == name)
     assert max(written_by_hand(node), positional_fields(node)) > MOST_PARAMETERS
+
+
+def test_only_what_the_forms_share_is_tested_in_one_of_them() -> None:
+    marked = {
+        path.relative_to(REPOSITORY).as_posix()
+        for path in (REPOSITORY / "tests").rglob("*.py")
+        if "pytest.mark.one_form" in path.read_text() and path != Path(__file__)
+    }
+    assert marked
+    assert [path for path in sorted(marked) if not path.startswith(MAY_RUN_IN_ONE_FORM)] == []
+    assert [path for path in sorted(marked) if "interpreted_only" in (REPOSITORY / path).read_text()] == []

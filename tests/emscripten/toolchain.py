@@ -19,6 +19,7 @@ from typing import Final
 
 import caesura
 from tests.support.paths import BUILD
+from tests.support.sharing import alone, write_whole
 
 PROGRAMS: Final = Path(__file__).resolve().parent / "programs"
 
@@ -91,19 +92,27 @@ def build(sources: str, *flags: str, real: bool = False, side: str = "", side_fl
     folder = _FOLDER / ("real" if real else "caesura") / f"{Path(sources).stem}-{key.hexdigest()[:16]}"
     script = folder / "program.js"
     log = folder / "messages.txt"
-    if not log.is_file():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        messages = ""
-        inputs = []
-        if side:
-            inputs = [f"{Path(side).stem}.wasm"]
-            messages += _emcc(folder, real, side, "-sSIDE_MODULE=1", *side_flags, "-o", *inputs)
-        messages += _emcc(folder, real, sources, *inputs, *flags, "-o", script.name)
-        if side:
-            _share_state(script)
-        log.write_text(messages)
+    with alone(folder):
+        if not log.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            log.write_text(_make(script, real, sources, flags, side, side_flags))
     return Built(script, log.read_text())
+
+
+def _make(
+    script: Path, real: bool, sources: str, flags: tuple[str, ...], side: str, side_flags: tuple[str, ...]
+) -> str:
+    """Build a program in an empty folder; return what was said."""
+    messages = ""
+    inputs = []
+    if side:
+        inputs = [f"{Path(side).stem}.wasm"]
+        messages += _emcc(script.parent, real, side, "-sSIDE_MODULE=1", *side_flags, "-o", *inputs)
+    messages += _emcc(script.parent, real, sources, *inputs, *flags, "-o", script.name)
+    if side:
+        _share_state(script)
+    return messages
 
 
 def _emcc(folder: Path, real: bool, source: str, *arguments: str) -> str:
@@ -152,10 +161,11 @@ def _stand_ins(wasm_opt: str) -> Path:
     """Make the folder that takes Binaryen's place; return it."""
     root = _FOLDER / "binaryen"
     tools = root / "bin"
-    tools.mkdir(parents=True, exist_ok=True)
-    for tool in Path(wasm_opt).parent.glob("wasm*"):
-        if tool.name != _STAND_IN and not (tools / tool.name).exists():
-            (tools / tool.name).symlink_to(tool)
+    with alone(root):
+        tools.mkdir(parents=True, exist_ok=True)
+        for tool in Path(wasm_opt).parent.glob("wasm*"):
+            if tool.name != _STAND_IN and not (tools / tool.name).exists():
+                (tools / tool.name).symlink_to(tool)
     package = Path(caesura.__file__).parents[1]
     script = (
         f"#!{sys.executable}\nimport sys\n\nsys.path.insert(0, {str(package)!r})\n"
@@ -163,8 +173,7 @@ def _stand_ins(wasm_opt: str) -> Path:
     )
     file = tools / _STAND_IN
     if not file.is_file() or file.read_text() != script:
-        file.write_text(script)
-        file.chmod(0o755)
+        write_whole(file, script, executable=True)
     return root
 
 

@@ -13,6 +13,8 @@ from tests.host.support import WAITER, Gates, c_library, run, settle
 from tests.support.engine import assemble
 from tests.support.paths import npm_file
 
+pytestmark = pytest.mark.one_form
+
 FEATURES = ("bulk-memory", "sign-ext", "mutable-globals", "nontrapping-float-to-int", "multivalue", "reference-types")
 
 

@@ -16,6 +16,8 @@ from caesura.cli import main
 from caesura.host import cache_limit, compiled_modules
 from tests.support.engine import assemble
 
+pytestmark = pytest.mark.one_form
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.guests import c_guest
 
+pytestmark = pytest.mark.one_form
+
 CAESURA: Final = (sys.executable, "-m", "caesura")
 
 # Writes for ever, and never looks whether that works, as most programs.

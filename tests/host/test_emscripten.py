@@ -22,6 +22,9 @@ from tests.host.support import Gates, run, settle
 from tests.support.engine import assemble
 from tests.support.guests import c_guest
 from tests.support.paths import BUILD, GUESTS, npm_file
+from tests.support.sharing import alone
+
+pytestmark = pytest.mark.one_form
 
 SOURCE = GUESTS / "c" / "host_calls.c"
 FLAGS = ("-sASYNCIFY", "-sASYNCIFY_IMPORTS=wait,fill,again", "-sERROR_ON_UNDEFINED_SYMBOLS=0", "--no-entry")
@@ -45,13 +48,14 @@ def build(level: str, target: str) -> Built:
     key = hashlib.sha256(SOURCE.read_bytes() + repr((level, target, FLAGS)).encode()).hexdigest()[:16]
     folder = BUILD / "emscripten-host" / key
     file = folder / target
-    if not file.is_file():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        environment = {"NODE_PATH": "/usr/share/nodejs"} | os.environ  # where Debian has Emscripten's modules
-        command = ["emcc", level, *FLAGS, EXPORTS, str(SOURCE), "-o", target]
-        done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    with alone(folder):
+        if not file.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            environment = {"NODE_PATH": "/usr/share/nodejs"} | os.environ  # where Debian has Emscripten's modules
+            command = ["emcc", level, *FLAGS, EXPORTS, str(SOURCE), "-o", target]
+            done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
     names = {name: name for name in ("descend", "add", "divide", "wait_then_divide")}
     if target.endswith(".wasm"):
         return Built(file.read_bytes(), "env", {}, names)

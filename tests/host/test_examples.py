@@ -12,6 +12,8 @@ from wasmtime import wat2wasm
 import caesura
 from tests.support.paths import REPOSITORY
 
+pytestmark = pytest.mark.one_form
+
 EXPECTED = {
     "fetch_in_a_loop": "round 10 of 10\n385\nexit code 0\n",
     "generator": "123 132 213 231 312 321\n",

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
+pytestmark = pytest.mark.one_form
+
 PROLOGUE = f"""
 import asyncio, gc, sys, weakref
 sys.path.insert(0, {str(REPOSITORY)!r})

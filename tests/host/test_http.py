@@ -10,6 +10,8 @@ import pytest
 import caesura
 from tests.host.support import c_library, run
 
+pytestmark = pytest.mark.one_form
+
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     request = await reader.readuntil(b"\r\n\r\n")

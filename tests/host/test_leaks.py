@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
+pytestmark = pytest.mark.one_form
+
 PROLOGUE = f"""
 import asyncio, gc, sys, tracemalloc
 sys.path.insert(0, {str(REPOSITORY)!r})

@@ -17,6 +17,8 @@ from tests.host.support import run
 from tests.support.engine import assemble
 from tests.support.paths import REPOSITORY
 
+pytestmark = pytest.mark.one_form
+
 # Copies its input. A line that begins with s makes it compute for ever, with m take memory until it gets no more, with
 # w sleep for a minute.
 PROGRAM: Final = """(module

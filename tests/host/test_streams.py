@@ -18,6 +18,8 @@ from caesura.host.stdin import DescriptorInput
 from tests.host.support import Program, run, settle
 from tests.support.guests import c_guest
 
+pytestmark = pytest.mark.one_form
+
 LINES = b"line first\nline second"
 
 

@@ -17,6 +17,8 @@ import pytest
 import caesura
 from tests.host.support import ABIS, Gates, load_calls, load_waiter, run, settle
 
+pytestmark = pytest.mark.one_form
+
 
 def in_another_thread(*actions: Callable[[], object]) -> list[BaseException]:
     """Do each in another thread and return what they raise."""

@@ -15,6 +15,8 @@ from caesura.host.stdin import DescriptorInput
 from tests.host.support import Gates, Program, load_waiter, run, settle
 from tests.support.guests import c_guest, zig_guest
 
+pytestmark = pytest.mark.one_form
+
 
 def test_output_arguments_and_exit_codes() -> None:
     async def main() -> None:

@@ -11,6 +11,8 @@ import pytest
 import caesura
 from tests.host.support import run
 
+pytestmark = pytest.mark.one_form
+
 MIB = 1 << 20
 
 CALLER = """(module

@@ -12,6 +12,8 @@ import pytest
 import caesura
 from tests.host.support import Program, run
 
+pytestmark = pytest.mark.one_form
+
 
 class _SkippingSelector(selectors.DefaultSelector):
     """Where a loop would wait for a time, the time has passed; other threads are waited for."""

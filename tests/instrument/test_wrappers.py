@@ -348,7 +348,7 @@ def test_a_ring_keeps_its_frames(before: str, without: set[str]) -> None:
         ({"ignore_imports": True, "ignore_indirect": True, "add_list": ("last",)}, set()),
         ({"ignore_imports": True, "ignore_indirect": True, "add_list": ("last", "middle")}, {"middle"}),
     ],
-    ids=str,
+    ids=lambda given: str(sorted(given) if isinstance(given, set) else given),
 )
 def test_lists_say_who_may_suspend(options: dict[str, object], frameless: set[str]) -> None:
     """A wrapper is frameless only if what it calls is instrumented; lists that name it do not give it a frame."""

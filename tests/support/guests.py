@@ -10,6 +10,7 @@ from caesura.abi import CONTRACT_SECTION, CONTRACT_VERSION
 from examples.compiling import compiled
 from tests.support.engine import assemble
 from tests.support.paths import BUILD, GUESTS
+from tests.support.sharing import write_whole
 
 # What text modules with thunks carry that are written by hand: the version of the contract, and no facts.
 CONTRACT: Final = f'(@custom "{CONTRACT_SECTION}" "\\{CONTRACT_VERSION:02x}\\00")'
@@ -58,7 +59,6 @@ def zig_guest(name: str) -> bytes:
 def c_text(text: str, *arguments: str) -> bytes:
     """Return a C program given as text, compiled with these arguments and no others."""
     source = BUILD / "guests" / f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}.c"
-    source.parent.mkdir(parents=True, exist_ok=True)
     if not source.is_file():
-        source.write_text(text)
+        write_whole(source, text)
     return compiled(source, ["cc", *arguments], source.parent).read_bytes()
