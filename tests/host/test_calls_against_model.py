@@ -157,5 +157,5 @@ class Calls(RuleBasedStateMachine):
             assert self.guest.suspended == len(self.tasks) == len(self.gates.futures)
 
 
-Calls.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+Calls.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestCalls = Calls.TestCase

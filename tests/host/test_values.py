@@ -120,7 +120,7 @@ def test_wrong_arguments_are_refused(name: str, arguments: tuple[object, ...], m
     run(main())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(value=st.integers() | st.floats(allow_nan=False) | st.binary() | st.text() | st.none())
 def test_any_value_passes_or_is_refused(value: object) -> None:
     async def main() -> None:

@@ -129,7 +129,7 @@ def test_every_byte_changed(victim: int) -> None:
 
 
 @given(st.sampled_from(NUMBERS), st.integers(8, 2000), st.binary(max_size=6), st.integers(0, 6))
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_bytes_replaced(victim: int, place: int, inserted: bytes, removed: int) -> None:
     binary, options = VICTIMS[victim]
     place = 8 + place % (len(binary) - 8)
@@ -150,7 +150,7 @@ PIECES = [bytes.fromhex(piece) for piece in _PIECES.split()]
     st.integers(0, 9),
     st.lists(st.tuples(st.integers(1, 400), st.sampled_from(PIECES), st.integers(0, 3)), min_size=1, max_size=4),
 )
-@settings(deadline=None, max_examples=600)
+@settings(max_examples=600)
 @example(0, 0, [(40, bytes.fromhex("0540"), 0), (41, b"\x05", 0)])
 def test_code_where_it_does_not_belong(victim: int, function: int, changes: list[tuple[int, bytes, int]]) -> None:
     """One body is changed and the sizes around it are right, so that what looks at code is reached."""

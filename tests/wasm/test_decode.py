@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from caesura.errors import MalformedModule
@@ -57,7 +57,6 @@ def _immediates(code: int) -> st.SearchStrategy[list[int]]:
 
 
 @given(st.sampled_from(table.ROWS).flatmap(lambda row: st.tuples(st.just(row.code), _immediates(row.code))))
-@settings(deadline=None)
 def test_decode_is_the_inverse_of_encode(instruction: tuple[int, list[int]]) -> None:
     code, numbers = instruction
     encoded = encode_instruction(code, numbers)
@@ -69,7 +68,6 @@ def test_decode_is_the_inverse_of_encode(instruction: tuple[int, list[int]]) -> 
 
 
 @given(st.sampled_from(table.ROWS).flatmap(lambda row: st.tuples(st.just(row.code), _immediates(row.code))))
-@settings(deadline=None)
 def test_a_cut_off_instruction_is_refused(instruction: tuple[int, list[int]]) -> None:
     encoded = encode_instruction(*instruction)
     for size in range(len(encoded)):
@@ -78,7 +76,6 @@ def test_a_cut_off_instruction_is_refused(instruction: tuple[int, list[int]]) ->
 
 
 @given(st.binary(max_size=20))
-@settings(deadline=None)
 def test_any_bytes_decode_or_are_refused(data: bytes) -> None:
     with contextlib.suppress(MalformedModule):
         assert _decode(data) <= len(data)

@@ -67,7 +67,7 @@ def test_the_whole_module_is_fine() -> None:
 
 
 @given(st.integers(8, len(_BINARY) - 1), st.integers(0, 255))
-@settings(deadline=None, max_examples=1000)
+@settings(max_examples=1000)
 def test_one_byte_changed(place: int, value: int) -> None:
     _look_at_everything(_BINARY[:place] + bytes([value]) + _BINARY[place + 1 :])
 
@@ -78,7 +78,7 @@ def test_cut_off_anywhere() -> None:
 
 
 @given(st.integers(0, len(_BINARY)), st.binary(max_size=6), st.integers(0, 6))
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_bytes_replaced(place: int, inserted: bytes, removed: int) -> None:
     _look_at_everything(_BINARY[:place] + inserted + _BINARY[place + removed :])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import wasmtime
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from caesura.wasm.leb128 import encode_name, encode_unsigned
@@ -145,7 +145,6 @@ def test_names_that_are_not_utf8_do_not_matter() -> None:
 
 
 @given(st.binary(max_size=40))
-@settings(deadline=None)
 def test_any_payload_is_taken(payload: bytes) -> None:
     new = NewNames()
     new.add(FUNCTION_NAMES, 5, "f")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import wasmtime
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from caesura.errors import MalformedModule
@@ -238,21 +238,18 @@ def test_broken_code_is_refused_with_its_offset(code: str) -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(deadline=None)
 def test_every_f32_comes_back(bits: int) -> None:
     binary = bytes(wasmtime.wat2wasm(f"(module (func f32.const {f32_text(bits)} drop))"))
     assert bits.to_bytes(4, "little") in binary
 
 
 @given(st.integers(0, 2**64 - 1))
-@settings(deadline=None)
 def test_every_f64_comes_back(bits: int) -> None:
     binary = bytes(wasmtime.wat2wasm(f"(module (func f64.const {f64_text(bits)} drop))"))
     assert bits.to_bytes(8, "little") in binary
 
 
 @given(st.binary(max_size=300))
-@settings(deadline=None)
 def test_every_string_comes_back(data: bytes) -> None:
     binary = bytes(wasmtime.wat2wasm(f"(module (data {string_text(data)}))"))
     assert binary.endswith(encode_unsigned(len(data)) + data)
