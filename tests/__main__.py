@@ -93,8 +93,14 @@ def installed_is_compiled() -> bool:
 def interpreted(arguments: list[str]) -> Outcome:
     """Test the sources, which stand before the installed package on the path."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
-    oracle = ["tests", "tests/oracle", f"--oracle-examples={INTERPRETED_EXAMPLES}"]  # the folder has the option
-    return run_pytest("interpreted", [*oracle, *arguments], environment)
+    if not names_tests(arguments):  # the folder of the oracle has the option, so it is named too
+        arguments = ["tests", "tests/oracle", f"--oracle-examples={INTERPRETED_EXAMPLES}", *arguments]
+    return run_pytest("interpreted", arguments, environment)
+
+
+def names_tests(arguments: list[str]) -> bool:
+    """Return whether there are files or folders among pytest's arguments, which then are all that is tested."""
+    return any((REPOSITORY / argument.partition("::")[0]).exists() for argument in arguments)
 
 
 def interpreted_in_part(arguments: list[str]) -> Outcome:
