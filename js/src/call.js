@@ -42,6 +42,7 @@ export const REWINDING = 2;
  * @property {number} [pointer] The shadow stack pointer to run with.
  * @property {import("./stacks.js").Place} [place] The shadow stack that it runs on.
  * @property {import("./stacks.js").Kept} [kept] What was allocated for it on another's.
+ * @property {import("./stacks.js").Back} [back] Where who waits for it will put the pointer back to.
  * @property {boolean} [lost] Whether others have overwritten what it has there.
  * @property {{ low: number, high: number }} [limits] Those of the stack that it was entered from, where it runs on another.
  * @property {number} [size] How many bytes its frames have.
@@ -114,7 +115,8 @@ export function importStub(site) {
 /** Run a call on until it ends or suspends, and see to what comes then. @param {Call} call */
 export function step(call) {
   const outer = current;
-  const rest = () => call.guest?.rest();
+  /** @type {(ran?: boolean) => void} */
+  const rest = (ran) => call.guest?.rest(ran);
   // This comes before whatever the imports that are called here do once they have waited.
   if (outer) queueMicrotask(rest);
   // What is called here, but for the guest, counts no more as part of an outer call than what an import calls.
@@ -135,9 +137,13 @@ export function step(call) {
     if (call.promise) {
       wait(call);
       if (call.aborted) interrupt(call, call.aborted);
-    } else call.resolve(result);
+    } else {
+      queueMicrotask(rest);
+      call.resolve(result);
+    }
   } catch (error) {
     call.promise = undefined;
+    queueMicrotask(rest);
     call.reject(error);
   }
   current = outer;
@@ -145,7 +151,7 @@ export function step(call) {
     call.ended?.();
     call.guest?.finish(call, !outer);
   }
-  if (!outer) rest();
+  if (!outer) rest(true);
 }
 
 /** The frame of `step` that enters a guest. @type {import("./trace.js").Frame} */

@@ -190,7 +190,7 @@ export function makeGuest(description, options) {
     unwind,
     findShortage,
     check: (/** @type {Call} */ call) => stacks.check(call),
-    rest: () => stacks.rest(),
+    rest: (/** @type {boolean | undefined} */ ran) => stacks.rest(ran),
     position: () => stacks?.position(),
     /** Where the shadow stack pointer was when the innermost import was called, or a call had begun there. @type {number | undefined} */
     pointer: undefined,

@@ -15,9 +15,13 @@
  * While the first call waits alone the pointer stays below its frames, since a guest may scan its stack. What is allocated
  * there then may be an argument of the call that begins next, as may be what an import allocates that begins a call while its
  * own runs. These bytes are put back whenever the call on that stack has run on and does not use their place. And what may be
- * overwritten where the pointer is put back at the end of a call, before the host gets to see it, is put back too. Later than
- * that nobody may put it back: whose arguments or frames are below where it is found then is refused. To put bytes back there
- * was rejected, too, since by then they may be an import's, which may write to the arguments and frames of its own call.
+ * overwritten where the pointer is put back at the end of a call, before the host gets to see it, is put back too.
+ *
+ * Who puts it back later may do so unseen, if others do it next. So it is remembered where it was before each call for which
+ * something was allocated, until it is found there; nobody else gets that stack. If it is ever found where it was not left, and
+ * nobody has done so directly at the end of a call, then all are refused whose arguments or frames are below any such place. To
+ * put bytes back there was rejected, since they may be an import's, which may write to the arguments and frames of its own call;
+ * and to replace the exports that move the pointer, since glue has them under any name, or uses the global.
  *
  * A guest that compares the pointer with the limits of its stack finds those of the stack that it runs on, if it keeps them
  * where they can be set. Nothing keeps a guest from running over a stack's end, but when it suspends, and before it is
@@ -40,6 +44,7 @@ import { UNWINDING } from "./call.js";
  * @property {number} low
  * @property {number} high
  * @property {number} floor Below all that has to stay there.
+ * @property {number} risk Up to where the pointer may be put back by who waited for calls without arguments there.
  * @property {Call} [user] The call that runs on it, or has just ended.
  */
 
@@ -52,6 +57,15 @@ import { UNWINDING } from "./call.js";
  * @property {Call} [on] The call on whose stack they are.
  * @property {ArrayLike<number>} [bytes] What was there before that call ran on.
  * @property {boolean} [lost] Whether that call has overwritten it, and still uses the place.
+ */
+
+/**
+ * Where somebody will put the pointer back to.
+ * @typedef {object} Back
+ * @property {Place} place
+ * @property {number} at
+ * @property {boolean} soon Whether the call has only just ended.
+ * @property {boolean} sure Whether something was allocated for the call.
  */
 
 // The size of further stacks where nobody knows that of the guest's own.
@@ -111,16 +125,25 @@ export function makeStacks(exports, take, wanted, told, memory) {
   const findLowest = () => (lowest ??= top && unsigned(readHigh() ?? 0) >= top ? unsigned(readLow()) : undefined);
 
   /** @type {Place} */
-  const own = { low: 0, high: Infinity, floor: Infinity };
+  const own = { low: 0, high: Infinity, floor: Infinity, risk: 0 };
   /** Further stacks, and the size of each. @type {Place[]} */
   const places = [];
   let size = 0;
   /** The calls that have not ended. @type {Set<Call>} */
   const live = new Set();
-  /** The stacks on which those may still put the pointer back who wait for calls that have ended. @type {Place[]} */
-  const endings = [];
+  /** Whether somebody is about to put the pointer back, on a certain stack. @param {Place} [place] */
+  const closing = (place) => late.some((back) => back.soon && back.place == (place ?? back.place));
   /** Where the pointer was before any call began. */
   let home = top;
+  /** Where the pointer was left when nothing ran, and where it was before what has been allocated since. */
+  let left = top;
+  let origin = top;
+  /** Where the pointer may be put back to, by who waits for calls that have ended. @type {Back[]} */
+  let late = [];
+  /** The same for the call that has begun last, until the caller has run on. @type {Back | undefined} */
+  let begun;
+  /** Whether the pointer has gone where nobody is known to put it. */
+  let strange = false;
   /** Where the pointer is while several calls wait. @type {Pick<Call, "place" | "pointer" | "limits">} */
   let host = {};
 
@@ -156,25 +179,65 @@ export function makeStacks(exports, take, wanted, told, memory) {
     place.user = call;
   };
 
-  /** Those are lost on whose arguments or frames others may have written, since the pointer is above them. @param {Place} place @param {number} at */
-  const lose = (place, at) => {
-    for (const call of live) {
-      const { kept, pointer = at } = call;
-      call.lost ||= (call.place == place && pointer < at) || (kept?.place == place && kept.low < at);
+  /**
+   * Those are lost on whose arguments or frames others may have written, since the pointer was above them, or may have been.
+   * @param {Place} here @param {number} at
+   */
+  const lose = (here, at) => {
+    /** @param {Place} [place] @param {number} [low] */
+    const harmed = (place, low = Infinity) =>
+      place && (low < place.risk || (place == here && low < at) || late.some((back) => back.place == place && low < back.at));
+    for (const call of live) call.lost ||= !!(harmed(call.place, call.pointer) || harmed(call.kept?.place, call.kept?.low));
+  };
+
+  /** Whether somebody will put the pointer back there, late. @param {Place} place */
+  const dirty = (place) => late.some((back) => back.place == place && back.sure && !back.soon);
+  /** That is done. @param {Back} back */
+  const done = (back) => {
+    back.at = 0;
+    back.sure = false;
+  };
+
+  /** Who waits for a call puts the pointer back to where it was before. @param {Call} call @param {number} at */
+  const expect = (call, at) => (call.back = { place: find(now()), at, soon: true, sure: now() < at });
+
+  /** See whether somebody has put the pointer back, or allocated, since it was left. */
+  const look = () => {
+    const at = now();
+    const place = find(at);
+    origin = left;
+    if (at == left) return;
+    const backs = late.filter((back) => back.place == place && back.at >= at);
+    const soon = backs.find((back) => back.soon && back.at == at);
+    if (!soon && begun?.place == place && begun.at == at) {
+      done(begun);
+      if (place == own) home = Math.max(home, at);
+      return put(left);
     }
+    const back = soon ?? backs[0];
+    const below = place == find(left) && at < left;
+    if (!below || back) {
+      origin = Math.max(below ? left : at, ...backs.map(({ at }) => at));
+      // Others may have done so before, unseen.
+      if (!backs.some(({ soon }) => soon)) lose(place, at);
+      if (!below && (soon || !backs[1]) && back) done(back);
+      strange = !back;
+      if (strange) origin = place == own ? top : place.high;
+    }
+    left = at;
   };
 
   /** Find a stack that nobody uses. Returns nothing if there is none to be had. @param {Place} [but] Neither this nor the guest's own. */
   const provide = (but) => {
-    if (!but && !own.user && own.floor == Infinity) return own;
-    let place = places.find((one) => one != but && !one.user && one.floor - one.low > size / 2);
+    if (!but && !own.user && own.floor == Infinity && !dirty(own)) return own;
+    let place = places.find((one) => one != but && !one.user && !dirty(one) && one.floor - one.low > size / 2);
     if (!place) {
       size ||= wanted ?? top - (findLowest() ?? top - DEFAULT_SIZE);
       const stack = take(size);
       if (!stack) return;
       const low = unsigned(stack);
       const high = low + size - ((low + size) % 16);
-      places.push((place = { low, high, floor: high }));
+      places.push((place = { low, high, floor: high, risk: 0 }));
     }
     return place;
   };
@@ -210,15 +273,26 @@ export function makeStacks(exports, take, wanted, told, memory) {
     const at = now();
     const here = find(at);
     // The pointer may have been put back more than once since anybody looked at it.
-    const harmed = [...guards, ...keeps.filter(({ on }) => !on)].filter((kept) => [here, ...endings].includes(kept.place) && differs(kept));
+    const harmed = [...guards, ...keeps.filter(({ on }) => !on)].filter((kept) => (kept.place == here || closing(kept.place)) && differs(kept));
     const inTheWay = harmed.some(({ place, high }) => place == here && at < high);
     harmed.forEach(restore);
     return inTheWay;
   };
   /** Note what may be overwritten before the host gets to see it. */
   const guard = () => {
-    guards = endings[0] ? keeps.map((kept) => ({ ...kept, low: Math.min(kept.low, kept.on?.pointer ?? kept.low) })) : [];
+    guards = closing() ? keeps.map((kept) => ({ ...kept, low: Math.min(kept.low, kept.on?.pointer ?? kept.low) })) : [];
     guards.forEach(note);
+  };
+
+  const settle = () => {
+    left = now();
+    strange = false;
+    if (!top || !live.size || (!dirty(host.place ?? own) && (host.place || (live.size < 2 && inUse(own))))) return;
+    depart(host);
+    const place = provide();
+    // Below its highest address, since that may be the next stack's lowest.
+    if (place) arrive((host = { place, pointer: place == own ? home : place.floor - 16 }));
+    left = now();
   };
 
   return {
@@ -239,8 +313,13 @@ export function makeStacks(exports, take, wanted, told, memory) {
       const at = now();
       const place = find(at);
       const user = inUse(place);
+      if (!idle) expect(call, entry || at);
       if (!live.size && idle && place == own) home = at;
       live.add(call);
+      queueMicrotask(() => {
+        look();
+        begun = undefined;
+      });
       if (idle && !user) {
         // Who waits for the one that has just ended puts the pointer back to above.
         const high = place.user?.pointer ?? 0;
@@ -249,10 +328,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
       }
       // Its arguments are where another call runs or waits.
       const end = (idle ? user?.pointer : entry) || at;
-      if (idle && user && at > end && at != home && at != top) {
-        if (!endings[0]) lose(place, at);
-        throw clash(call);
-      }
+      if (idle && at >= end && call.back?.sure) throw clash(call);
       if (at < end && memory) {
         if (keeps.some((kept) => kept.low < end && at < kept.high && differs(kept))) throw clash(call);
         keeps.push((call.kept = { place, low: at, high: end, on: user }));
@@ -274,34 +350,33 @@ export function makeStacks(exports, take, wanted, told, memory) {
     /** The size of the stack that a call would need to suspend, and has not; 0 if it has what it needs. @param {Call} call */
     lacking: (call) => (!top || (call.place && (live.size < 2 || provide())) ? 0 : size),
 
-    /** Let the pointer rest on a stack that nobody has, if nobody knows for which call is allocated. Nothing of the guest runs. */
-    rest() {
+    /** Let the pointer rest on a stack that nobody has, if nobody knows for which call is allocated. Nothing of the guest runs. @param {boolean} [ran] Whether it did just now. */
+    rest(ran) {
+      if (!ran) look();
       heal();
       for (const kept of keeps) if (!kept.on) putBack(kept);
       if (!guards[0]) guard();
-      if (host.place || !live.size || (live.size < 2 && inUse(own)) || !top) return;
-      const place = provide();
-      // Below its highest address, since that may be the next stack's lowest.
-      if (place) arrive((host = { place, pointer: place == own ? home : place.floor - 16 }));
+      settle();
     },
 
     /** The pointer is where it is found. What was allocated for a call that goes on stays. @param {Call} call */
     wake(call) {
       depart(host);
+      look();
       const at = now();
       const place = find(at);
-      const { place: before, pointer: left = 0 } = host;
+      const { place: before, pointer: resting = 0 } = host;
       const user = inUse(place);
-      host = { pointer: before && left };
+      host = { pointer: before && resting };
+      if (!call.state) begun = expect(call, origin);
       const inTheWay = heal();
       guards = [];
       if (inTheWay && !call.state) throw clash(call);
       if (!before) return;
-      // Where nobody may have put it back any more, it was put back too late, or so much was allocated at once.
-      if (!endings[0]) lose(place, at);
-      if (place == before && at >= left) return;
-      if (!endings[0] && place != before && at < left && (place != own || at > top)) {
-        put(left);
+      if (place == before && at >= resting) return;
+      // So much was allocated at once.
+      if (strange && place != before && at < resting && (place != own || at > top)) {
+        put(resting);
         check({ ...call, place: before }, 0);
       }
       if (call.state && !user) hold(place, at);
@@ -356,25 +431,30 @@ export function makeStacks(exports, take, wanted, told, memory) {
      * @param {boolean} [idle] Whether nothing of the guest runs.
      */
     finish(call, idle) {
-      const { kept } = call;
+      const { kept, back } = call;
       if (!top) return;
       live.delete(call);
+      if (back) late.push(back);
       if (kept) kept.bytes = undefined;
-      const there = kept?.place ?? call.place ?? own;
-      endings.push(there);
       if (idle && !live.size) put(home);
       const close = () => {
+        look();
+        if (back) {
+          back.soon = false;
+          if (!back.sure) back.place.risk = Math.max(back.place.risk, back.at);
+        }
+        late = late.filter(({ soon, sure }) => soon || sure);
         if (call.place?.user == call) call.place.user = undefined;
         if (!live.size) for (const place of [own, ...places]) place.floor = place.high;
         keeps = keeps.filter((one) => one != kept);
         heal();
-        endings.splice(endings.indexOf(there), 1);
-        if (!endings[0]) guards = [];
+        if (!closing()) guards = [];
         const at = now();
         const place = find(at);
         if (place == own && at <= top) home = Math.max(home, at);
         const rest = (host.place && host.pointer) || Math.min(inUse(own)?.pointer ?? home, own.floor);
         if (place != (host.place ?? own) || (live.size ? at > rest : at == kept?.high)) put(rest);
+        settle();
       };
       // Behind whoever puts the pointer back when the call has ended, which they could not wait for if it was never suspended.
       queueMicrotask(call.site ? close : () => queueMicrotask(close));

@@ -70,7 +70,7 @@ for (const { way, module } of ours("stacks")) {
         const [address] = addresses;
         new Int32Array(exports.memory.buffer)[address >> 2] = number;
         // One who puts the pointer back has not allocated anything that must stay, and nothing of the call is lost.
-        if (number < 0) exports.__stack_pointer.value = kept + 16;
+        if (number < 0) exports.__stack_pointer.value = kept;
         return number < 0 ? 0 : address;
       });
       const top = exports.__stack_pointer.value;
