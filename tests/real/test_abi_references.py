@@ -112,6 +112,71 @@ def test_many_calls_in_any_order(way: str) -> None:
     assert Thing.count == 0
 
 
+HOLDING = 9
+MANY = assemble(f"""
+  (module
+    (import "env" "ask" (func $ask (param i32)))
+    (memory (export "memory") 1)
+    (table $t 2 funcref) (elem (table $t) (i32.const 0) func $one $two)
+    (func $one) (func $two)
+    (func $hold (export "run") (param $n i32) {"(param externref)" * HOLDING} (result {"externref " * HOLDING} i32)
+      (local $f funcref) (local $g funcref) (local $x externref)
+      (local.set $x (local.get 1))
+      (local.set $f (table.get $t (i32.and (local.get $n) (i32.const 1))))
+      (if (i32.and (local.get $n) (i32.const 2)) (then (local.set $g (table.get $t (i32.const 0)))))
+      (if (i32.eqz (local.get $n))
+        (then (call $ask (i32.const 0)))
+        (else
+          (call $hold (i32.sub (local.get $n) (i32.const 1))
+            {" ".join(f"(local.get {1 + (place + 1) % HOLDING})" for place in range(HOLDING))})
+          {"(drop) " * HOLDING} (drop)
+          (call $ask (local.get $n))))
+      (local.get $x)
+      {" ".join(f"(local.get {1 + place})" for place in range(1, HOLDING))}
+      (i32.add (ref.is_null (local.get $f)) (i32.mul (i32.const 2) (ref.is_null (local.get $g))))))
+""")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_frames_with_many_references_some_of_them_null(way: str) -> None:
+    """One call moves several of a frame's references; null takes no place among them."""
+    options, moves = WAYS[way]
+    choose = random.Random(way)
+    guest = PlainCalls(
+        instrument_as(MANY, options, None, moves, None).module, ("env", "ask"), lambda number: None, {}, STACK
+    )
+    given: dict[int, tuple[int, list[str | None]]] = {}
+    ended = 0
+
+    def finish(call: int, result: list[object] | None) -> int:
+        if result is None:
+            return 0
+        depth, names = given.pop(call)
+        assert [name_of(value) for value in result] == [*names, 0 if depth & 2 else 2]
+        return 1
+
+    for call in range(60):
+        names = [f"{call} {place}" if choose.random() < 0.6 else None for place in range(HOLDING)]
+        depth = choose.randrange(1, 12)
+        given[call] = depth, names
+        things = [None if name is None else Thing(name) for name in names]
+        ended += finish(call, guest.start(call, "run", depth, *things))
+        del things
+        while len(guest.frames) > choose.randrange(9):
+            chosen = choose.choice(list(guest.frames))
+            if choose.random() < 0.02 and not options.export_globals:
+                guest.give_up(chosen)
+            else:
+                ended += finish(chosen, guest.resume(chosen, "run", -1, *[None] * HOLDING))
+    while guest.frames:
+        chosen = next(iter(guest.frames))
+        ended += finish(chosen, guest.resume(chosen, "run", -1, *[None] * HOLDING))
+    assert ended > 20
+    guest.store.gc()
+    gc.collect()
+    assert Thing.count == 0
+
+
 @pytest.mark.parametrize("is_newer", [False, True], ids=["on the path", "newer"])
 @pytest.mark.parametrize("way", ["as small modules do", "as large modules do"])
 def test_a_hundred_thousand_suspensions_hold_nothing(way: str, is_newer: bool, tmp_path: Path) -> None:

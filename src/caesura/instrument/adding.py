@@ -90,7 +90,15 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
     stack = StackCode(added.functions, places)
     stubs = given.renumbered.runtime_functions
     runtime = Runtime(stack, stubs, guards=options.leaves_out(), overflows=not is_idle(options, facts))
-    held = References(module, stack, pool, added.edits, added.names, shares_globals=shares_globals(options))
+    held = References(
+        module,
+        stack,
+        pool,
+        added.edits,
+        added.names,
+        shares_globals=shares_globals(options),
+        no_multivalue=options.no_multivalue,
+    )
     shares_code = moves == SHARED and options.optimize == "size"
     helpers = FrameHelpers(
         runtime,

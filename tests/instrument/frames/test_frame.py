@@ -52,10 +52,10 @@ def test_without_a_frame_nothing_is_saved() -> None:
 
 
 def test_a_reference_is_a_number_in_the_frame() -> None:
-    """What is put back can be null, but for parameters, which there are none of."""
-    frame = frame_of(I64, FUNCREF, make_reference(EXTERN, nullable=False), I32)
-    assert (frame.values, frame.shape) == ([1, 2, 3, 0], (I32, I32, I32, I32, I64))
-    assert frame.references == {1: FUNCREF, 2: EXTERNREF}
+    """What is put back can be null, but for parameters, which there are none of. Those of a type lie together."""
+    frame = frame_of(I64, EXTERNREF, FUNCREF, make_reference(EXTERN, nullable=False), I32)
+    assert (frame.values, frame.shape) == ([4, 1, 3, 2, 0], (I32, I32, I32, I32, I32, I64))
+    assert frame.references == {1: EXTERNREF, 2: FUNCREF, 3: EXTERNREF}
 
 
 def test_numbers_of_many_call_sites_begin_below_0() -> None:

@@ -84,7 +84,7 @@ class FrameHelpers:
         """Return the code of the function that pushes a piece; `room` is the shared function that makes room."""
         offsets, size = chunk_places(piece, self.stack.pointer_size)
         values = [LOCAL_GET + encode_unsigned(place) for place in range(len(piece))]
-        return self.stack.push_values(piece, offsets, size, encode_unsigned(len(piece)), values, room)
+        return self.stack.push_values(piece, offsets, size, encode_unsigned(len(piece)), values, room, b"")
 
     def pop_code(self, piece: Shape, release: int) -> bytes:
         """Return the code of the function that pops a piece; `release` is the shared function that frees its bytes."""

@@ -35,6 +35,7 @@ from typing import Final
 
 from caesura.abi import DROP_REFERENCES, State
 from caesura.instrument.abi.index_spaces import GlobalPool
+from caesura.instrument.abi.reference_tables import ONE, Hierarchy, constant_i32, global_get, global_set
 from caesura.instrument.abi.stack_code import NOT_SHARED, StackCode
 from caesura.wasm import encoded as c
 from caesura.wasm import sections as sec
@@ -43,82 +44,12 @@ from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.names import TABLE_NAMES, NewNames
 from caesura.wasm.sections import SectionEdits
-from caesura.wasm.types import I32, encode_value_type, make_reference, type_name
+from caesura.wasm.types import I32, encode_value_type
 
 # How many places a run that moves finds besides twice those that it has; and the table when it is used first.
 _SPARE: Final = 8
 
-# What a hierarchy's globals are for.
-_USES: Final = ("base", "next", "limit", "live")
-
 _SHL: Final = b"\x74"
-_GT_U: Final = b"\x4b"
-_OR: Final = b"\x72"
-
-
-class _Hierarchy:
-    """The table of one hierarchy, the globals that say where its run is, and the functions that use them.
-
-    The current run lies from `base` to before `next`, and the places from there to before `limit` are free; `live` are
-    those that suspended calls use.
-    """
-
-    def __init__(self, top: int, table: int, pool: GlobalPool) -> None:
-        self.top: Final = top
-        self.type: Final = make_reference(top, nullable=True)
-        self.name: Final = type_name(self.type)
-        self.null: Final = c.ref_null(top)
-        self.table_index: Final = table
-        self.globals: Final = [pool.add(I32, f"asyncify_{self.name}_{use}") for use in _USES]
-        self.table: Final = encode_unsigned(table)
-        self.base: Final = encode_unsigned(self.globals[0])
-        self.next: Final = encode_unsigned(self.globals[1])
-        self.limit: Final = encode_unsigned(self.globals[2])
-        self.live: Final = encode_unsigned(self.globals[3])
-        self.save = NOT_SHARED
-        self.load = NOT_SHARED
-
-    def count(self) -> bytes:
-        """Return the code that gives the length of the current run."""
-        return _global(self.next) + _global(self.base) + c.I32_SUB
-
-    def is_null(self, place: bytes) -> bytes:
-        """Return the code that tells whether a place, given by code, is free."""
-        return place + c.TABLE_GET + self.table + c.REF_IS_NULL
-
-    def add_live(self, count: bytes, sign: bytes) -> bytes:
-        """Return the code that adds to the places in use, or subtracts from them."""
-        return _global(self.live) + count + sign + _set_global(self.live)
-
-    def clear(self) -> bytes:
-        """Return the code that makes the current run empty.
-
-        It is cleared if that has not been done by loading all of it. The first reference is the last to be loaded,
-        with the innermost frame that has any.
-        """
-        base = _global(self.base)
-        code = _global(self.next) + base + c.I32_NE + c.IF_EMPTY + self.is_null(base) + c.I32_EQZ + c.IF_EMPTY
-        code += base + self.null + self.count() + c.TABLE_FILL + self.table + c.END
-        return code + base + _set_global(self.next) + c.END
-
-    def take(self, count: bytes) -> bytes:
-        """Return the code that makes a run from `base` on, whose length some code gives, the current one.
-
-        What lies in memory may be wrong; then it traps, and there is no current run.
-        """
-        base, end = _global(self.base), _global(self.next)
-        code = base + count + c.I32_ADD + _set_global(self.next)
-        code += end + base + c.I32_LT_U + end + c.TABLE_SIZE + self.table + _GT_U + _OR + c.IF_EMPTY
-        code += c.CONST_I32 + b"\0" + _set_global(self.base) + c.CONST_I32 + b"\0" + _set_global(self.next)
-        code += c.CONST_I32 + b"\0" + _set_global(self.limit) + c.UNREACHABLE + c.END
-        return code + end + _set_global(self.limit) + self.add_live(self.count(), c.I32_SUB)
-
-    def grow(self, needed: bytes) -> bytes:
-        """Return the code that makes the table twice as large, if that is `needed` at least, and gives its old size,
-        or all ones if that was not possible.
-        """
-        size = c.TABLE_SIZE + self.table
-        return self.null + size + needed + size + needed + _GT_U + c.SELECT + c.TABLE_GROW + self.table
 
 
 class References:
@@ -133,6 +64,7 @@ class References:
         names: NewNames,
         *,
         shares_globals: bool,
+        no_multivalue: bool,
     ) -> None:
         self._module = module
         self._stack = stack
@@ -140,7 +72,8 @@ class References:
         self._edits = edits
         self._names = names
         self._shares_globals = shares_globals
-        self._hierarchies: dict[int, _Hierarchy] = {}
+        self._no_multivalue = no_multivalue
+        self._hierarchies: dict[int, Hierarchy] = {}
         # The functions for the beginning and the end of unwinding and rewinding, once they have been added.
         self._clearing = NOT_SHARED
         self._taking_back = NOT_SHARED
@@ -160,22 +93,62 @@ class References:
         one = self._hierarchy(value_type)
         if one.load == NOT_SHARED:
             handle = c.LOCAL_GET + b"\0"
-            base = b"" if self._shares_globals else _global(one.base) + c.I32_ADD
+            base = b"" if self._shares_globals else global_get(one.base) + c.I32_ADD
             code = handle + c.I32_EQZ + c.IF_EMPTY + one.null + c.RETURN + c.END
-            code += handle + _ONE + c.I32_SUB + base + c.LOCAL_TEE + b"\0" + c.TABLE_GET + one.table
+            code += handle + ONE + c.I32_SUB + base + c.LOCAL_TEE + b"\0" + c.TABLE_GET + one.table
             code += handle + one.null + c.TABLE_SET + one.table
             if self._shares_globals:
-                code += one.add_live(_ONE, c.I32_SUB)
+                code += one.add_live(ONE, c.I32_SUB)
             one.load = self._stack.functions.add(f"asyncify_load_{one.name}", (I32,), (one.type,), [], code)
         return one.load
+
+    def are_stored_together(self, value_types: list[int]) -> bool:
+        """Tell whether one call can store references of these types: they are of one hierarchy, in runs."""
+        tops = [top_of(self._module, value_type) for value_type in value_types]
+        return not self._shares_globals and tops.count(tops[0]) == len(tops)
+
+    def are_moved_together(self, value_types: list[int]) -> bool:
+        """Tell whether one call can return handles or references of these types."""
+        return not self._no_multivalue and self.are_stored_together(value_types)
+
+    def saved_two(self, value_type: int) -> bytes:
+        """Return the code that makes handles of two references, of one hierarchy, on the operand stack."""
+        one = self._hierarchy(value_type)
+        if one.save_two == NOT_SHARED:
+            code = one.save_two_code(self.save(value_type))
+            name = f"asyncify_save_two_{one.name}"
+            one.save_two = self._stack.functions.add(name, (one.type,) * 2, (I32,) * 2, [I32, I32], code)
+        return c.CALL + encode_unsigned(one.save_two)
+
+    def loaded_two(self, value_type: int) -> bytes:
+        """Return the code that makes two references of a hierarchy, of the type above all in it, of two handles."""
+        one = self._hierarchy(value_type)
+        if one.load_two == NOT_SHARED:
+            name = f"asyncify_load_two_{one.name}"
+            one.load_two = self._stack.functions.add(name, (I32,) * 2, (one.type,) * 2, [one.type], one.load_two_code())
+        return c.CALL + encode_unsigned(one.load_two)
+
+    def stored_several(self, value_type: int, count: int) -> bytes:
+        """Return the code that takes an address and references of a hierarchy, and stores their handles there."""
+        one = self._hierarchy(value_type)
+        if count not in one.store_several:
+            code = one.store_several_code(count, self._stack.memory, self.save(value_type))
+            params = (self._stack.pointer, *[one.type] * count)
+            name = f"asyncify_store_{count}_{one.name}"
+            one.store_several[count] = self._stack.functions.add(name, params, (), [I32, I32], code)
+        return c.CALL + encode_unsigned(one.store_several[count])
 
     def saved(self, value_type: int) -> bytes:
         """Return the code that makes a handle of a reference on the operand stack."""
         return c.CALL + encode_unsigned(self.save(value_type))
 
+    def narrowed(self, value_type: int) -> bytes:
+        """Return the code that makes a reference of this very type of one of the type above all in its hierarchy."""
+        return narrowed(self._module, value_type)
+
     def loaded(self, value_type: int) -> bytes:
         """Return the code that makes a reference of this very type of a handle on the operand stack."""
-        return c.CALL + encode_unsigned(self.load(value_type)) + narrowed(self._module, value_type)
+        return c.CALL + encode_unsigned(self.load(value_type)) + self.narrowed(value_type)
 
     def has_runs(self) -> bool:
         """Tell whether unwinding and rewinding have anything to do for references."""
@@ -201,7 +174,7 @@ class References:
             for one in self._hierarchies.values():
                 counted = encode_unsigned(1 + len(loads) // 2)
                 offset = 4 * len(loads)
-                loads.append(c.load(I32, stack.memory, offset) + _set_global(one.base))
+                loads.append(c.load(I32, stack.memory, offset) + global_set(one.base))
                 loads.append(c.load(I32, stack.memory, offset + 4) + c.LOCAL_SET + counted)
                 taken += one.take(c.LOCAL_GET + counted)
             code = self.unwinding_starts() + stack.pop_values(loads, 4 * len(loads), b"\0", NOT_SHARED) + taken
@@ -219,11 +192,11 @@ class References:
             values: list[bytes] = []
             kept = b""
             for one in self._hierarchies.values():
-                values += [_global(one.base), one.count()]
-                kept += one.add_live(one.count(), c.I32_ADD) + _global(one.next) + _set_global(one.base)
+                values += [global_get(one.base), one.count()]
+                kept += one.add_live(one.count(), c.I32_ADD) + global_get(one.next) + global_set(one.base)
             offsets = [4 * place for place in range(len(values))]
             size = 4 * len(values)
-            push = stack.push_values((I32,) * len(values), offsets, size, b"\0", values, NOT_SHARED)
+            push = stack.push_values((I32,) * len(values), offsets, size, b"\0", values, NOT_SHARED, b"")
             code = stack.state_get + c.CONST_I32 + encode_signed(State.UNWINDING) + c.I32_EQ + c.IF_EMPTY
             code += push + kept + c.ELSE + self.unwinding_starts() + c.END
             self._stopping = stack.functions.add("asyncify_keep_runs", (), (), [stack.pointer], code)
@@ -246,38 +219,38 @@ class References:
         code = c.LOCAL_GET + b"\0" + c.CALL + encode_unsigned(begin) + self.rewinding_starts() + self.unwinding_starts()
         return [(DROP_REFERENCES, self._stack.functions.add(DROP_REFERENCES, pointer, (), [], code))]
 
-    def _hierarchy(self, value_type: int) -> _Hierarchy:
+    def _hierarchy(self, value_type: int) -> Hierarchy:
         top = top_of(self._module, value_type)
         if top not in self._hierarchies:
             table = len(self._module.tables) + len(self._hierarchies)
-            one = _Hierarchy(top, table, self._pool)
+            one = Hierarchy(top, table, self._pool)
             self._edits.append(sec.TABLE, encode_value_type(one.type) + b"\0\0")
             self._names.add(TABLE_NAMES, table, f"asyncify_{one.name}")
             self._hierarchies[top] = one
         return self._hierarchies[top]
 
-    def _save_in_run(self, one: _Hierarchy) -> bytes:
+    def _save_in_run(self, one: Hierarchy) -> bytes:
         """Return the code that puts a reference that is not null behind the current run."""
-        code = _global(one.next) + _global(one.limit) + c.I32_EQ
+        code = global_get(one.next) + global_get(one.limit) + c.I32_EQ
         code += c.IF_EMPTY + c.CALL + encode_unsigned(self._room(one)) + c.END
-        code += _global(one.next) + c.LOCAL_TEE + b"\1" + c.LOCAL_GET + b"\0" + c.TABLE_SET + one.table
-        code += c.LOCAL_GET + b"\1" + _ONE + c.I32_ADD + c.LOCAL_TEE + b"\1" + _set_global(one.next)
-        return code + c.LOCAL_GET + b"\1" + _global(one.base) + c.I32_SUB
+        code += global_get(one.next) + c.LOCAL_TEE + b"\1" + c.LOCAL_GET + b"\0" + c.TABLE_SET + one.table
+        code += c.LOCAL_GET + b"\1" + ONE + c.I32_ADD + c.LOCAL_TEE + b"\1" + global_set(one.next)
+        return code + c.LOCAL_GET + b"\1" + global_get(one.base) + c.I32_SUB
 
-    def _save_anywhere(self, one: _Hierarchy) -> bytes:
+    def _save_anywhere(self, one: Hierarchy) -> bytes:
         """Return the code that puts a reference that is not null in the next free place."""
         size = c.TABLE_SIZE + one.table
-        code = _global(one.live) + _ONE + _SHL + size + c.I32_GE_U + c.IF_EMPTY
-        code += self._grown(one, _ONE) + _set_global(one.next) + c.END
-        code += c.LOOP_EMPTY + _global(one.next) + size + c.I32_GE_U
-        code += c.IF_EMPTY + c.CONST_I32 + b"\0" + _set_global(one.next) + c.END
-        code += one.is_null(_global(one.next)) + c.I32_EQZ
-        step = _global(one.next) + _ONE + c.I32_ADD + _set_global(one.next)
+        code = global_get(one.live) + ONE + _SHL + size + c.I32_GE_U + c.IF_EMPTY
+        code += self._grown(one, ONE) + global_set(one.next) + c.END
+        code += c.LOOP_EMPTY + global_get(one.next) + size + c.I32_GE_U
+        code += c.IF_EMPTY + c.CONST_I32 + b"\0" + global_set(one.next) + c.END
+        code += one.is_null(global_get(one.next)) + c.I32_EQZ
+        step = global_get(one.next) + ONE + c.I32_ADD + global_set(one.next)
         code += c.IF_EMPTY + step + c.BR + b"\1" + c.END + c.END
-        code += _global(one.next) + c.LOCAL_GET + b"\0" + c.TABLE_SET + one.table
-        return code + step + one.add_live(_ONE, c.I32_ADD) + _global(one.next)
+        code += global_get(one.next) + c.LOCAL_GET + b"\0" + c.TABLE_SET + one.table
+        return code + step + one.add_live(ONE, c.I32_ADD) + global_get(one.next)
 
-    def _grown(self, one: _Hierarchy, needed: bytes) -> bytes:
+    def _grown(self, one: Hierarchy, needed: bytes) -> bytes:
         """Return the code that makes the table larger, by what is needed if there cannot be more, and gives its old
         size; it traps, as for an overflow of the asyncify stack, where the table cannot grow.
         """
@@ -286,60 +259,45 @@ class References:
         code += c.CALL + encode_unsigned(self._stack.overflow()) + c.UNREACHABLE
         return code + c.END + c.END + c.LOCAL_GET + b"\1"
 
-    def _room(self, one: _Hierarchy) -> int:
+    def _room(self, one: Hierarchy) -> int:
         """Add the function that makes room for another reference of the current run: behind it, or elsewhere."""
         base, count, size = c.LOCAL_GET + b"\4", c.LOCAL_GET + b"\3", c.TABLE_SIZE + one.table
-        code = _global(one.base) + c.LOCAL_SET + b"\2" + one.count() + c.LOCAL_TEE + b"\3"
-        code += _ONE + _SHL + _constant(_SPARE) + c.I32_ADD + c.LOCAL_SET + b"\0" + self._extend(one)
+        code = global_get(one.base) + c.LOCAL_SET + b"\2" + one.count() + c.LOCAL_TEE + b"\3"
+        code += ONE + _SHL + constant_i32(_SPARE) + c.I32_ADD + c.LOCAL_SET + b"\0" + self._extend(one)
         code += c.BLOCK_EMPTY + self._find_gap(one)
-        code += self._grown(one, c.LOCAL_GET + b"\0") + c.LOCAL_SET + b"\4" + size + _set_global(one.limit) + c.END
+        code += self._grown(one, c.LOCAL_GET + b"\0") + c.LOCAL_SET + b"\4" + size + global_set(one.limit) + c.END
         code += base + c.LOCAL_GET + b"\2" + count + c.TABLE_COPY + one.table + one.table
         code += c.LOCAL_GET + b"\2" + one.null + count + c.TABLE_FILL + one.table
-        code += base + _set_global(one.base) + base + count + c.I32_ADD + _set_global(one.next)
+        code += base + global_set(one.base) + base + count + c.I32_ADD + global_set(one.next)
         return self._stack.functions.add(f"asyncify_room_{one.name}", (), (), [I32] * 7, code)
 
-    def _extend(self, one: _Hierarchy) -> bytes:
+    def _extend(self, one: Hierarchy) -> bytes:
         """Return the code that looks how many places behind the current run are free, up to the number in local 0.
 
         If there are any it returns from the function.
         """
-        limit = _global(one.limit)
+        limit = global_get(one.limit)
         step = limit + c.TABLE_SIZE + one.table + c.I32_GE_U + c.BR_IF + b"\1"
         step += one.is_null(limit) + c.I32_EQZ + c.BR_IF + b"\1"
-        step += limit + _ONE + c.I32_ADD + _set_global(one.limit)
-        step += limit + _global(one.next) + c.I32_SUB + c.LOCAL_GET + b"\0" + c.I32_LT_U + c.BR_IF + b"\0"
+        step += limit + ONE + c.I32_ADD + global_set(one.limit)
+        step += limit + global_get(one.next) + c.I32_SUB + c.LOCAL_GET + b"\0" + c.I32_LT_U + c.BR_IF + b"\0"
         code = c.BLOCK_EMPTY + c.LOOP_EMPTY + step + c.END + c.END
-        return code + limit + _global(one.next) + c.I32_NE + c.IF_EMPTY + c.RETURN + c.END
+        return code + limit + global_get(one.next) + c.I32_NE + c.IF_EMPTY + c.RETURN + c.END
 
-    def _find_gap(self, one: _Hierarchy) -> bytes:
+    def _find_gap(self, one: Hierarchy) -> bytes:
         """Return the code that looks for a gap, once around; if there is one it sets local 4 to it and leaves a block.
 
         Local 0 holds how long the gap must be. Where half the places would be in use, nothing is looked for.
         """
         need, place, gap, steps = [c.LOCAL_GET + bytes([local]) for local in (0, 4, 5, 6)]
         size = c.TABLE_SIZE + one.table
-        half = _global(one.live) + one.count() + c.I32_ADD + _ONE + _SHL + size + c.I32_LT_U
+        half = global_get(one.live) + one.count() + c.I32_ADD + ONE + _SHL + size + c.I32_LT_U
         step = place + size + c.I32_GE_U + c.IF_EMPTY
         step += c.CONST_I32 + b"\0" + c.LOCAL_SET + b"\4" + c.CONST_I32 + b"\0" + c.LOCAL_SET + b"\5" + c.END
-        step += gap + _ONE + c.I32_ADD + c.CONST_I32 + b"\0" + one.is_null(place) + c.SELECT + c.LOCAL_SET + b"\5"
-        step += place + _ONE + c.I32_ADD + c.LOCAL_SET + b"\4"
+        step += gap + ONE + c.I32_ADD + c.CONST_I32 + b"\0" + one.is_null(place) + c.SELECT + c.LOCAL_SET + b"\5"
+        step += place + ONE + c.I32_ADD + c.LOCAL_SET + b"\4"
         step += gap + need + c.I32_EQ + c.IF_EMPTY
-        step += place + _set_global(one.limit) + place + need + c.I32_SUB + c.LOCAL_SET + b"\4" + c.BR + b"\3" + c.END
-        step += steps + _ONE + c.I32_SUB + c.LOCAL_TEE + b"\6" + c.BR_IF + b"\0"
-        start = _global(one.next) + c.LOCAL_SET + b"\4" + size + need + c.I32_ADD + c.LOCAL_SET + b"\6"
+        step += place + global_set(one.limit) + place + need + c.I32_SUB + c.LOCAL_SET + b"\4" + c.BR + b"\3" + c.END
+        step += steps + ONE + c.I32_SUB + c.LOCAL_TEE + b"\6" + c.BR_IF + b"\0"
+        start = global_get(one.next) + c.LOCAL_SET + b"\4" + size + need + c.I32_ADD + c.LOCAL_SET + b"\6"
         return half + c.IF_EMPTY + start + c.LOOP_EMPTY + step + c.END + c.END
-
-
-def _global(index: bytes) -> bytes:
-    return c.GLOBAL_GET + index
-
-
-def _set_global(index: bytes) -> bytes:
-    return c.GLOBAL_SET + index
-
-
-def _constant(value: int) -> bytes:
-    return c.CONST_I32 + encode_signed(value)
-
-
-_ONE: Final = c.CONST_I32 + b"\1"

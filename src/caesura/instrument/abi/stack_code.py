@@ -140,11 +140,12 @@ class StackCode:
         return code + CALL + encode_unsigned(self.suspended_in_foreign()) + END
 
     def push_values(
-        self, types: Shape, offsets: list[int], size: int, address: bytes, values: list[bytes], room: int
+        self, types: Shape, offsets: list[int], size: int, address: bytes, values: list[bytes], room: int, rest: bytes
     ) -> bytes:
         """Return the code that pushes values, given their places in as many bytes and the code that gives each.
 
-        `room` is the shared function that makes room for them, or NOT_SHARED.
+        Where there is none, `rest` stores the value, with the address in the local. `room` is the shared function that
+        makes room for them, or NOT_SHARED.
         """
         end = b""
         if room != NOT_SHARED:
@@ -154,9 +155,14 @@ class StackCode:
             code = self._check_room(address, self._constant(size)) + LOCAL_GET + address
             end = self._take_room(address, self._constant(size))
         for place in range(len(types)):
-            code += (LOCAL_GET + address if place else b"") + values[place]
-            code += store(types[place], self.memory, offsets[place])
-        return code + end
+            if values[place]:
+                code += (LOCAL_GET + address if place else b"") + values[place]
+                code += store(types[place], self.memory, offsets[place])
+        return code + rest + end
+
+    def address_of(self, address: bytes, offset: int) -> bytes:
+        """Return the code that gives the address at an offset."""
+        return LOCAL_GET + address + self._constant(offset) + _ADD[self.pointer]
 
     def pop_values(self, loads: list[bytes], size: int, address: bytes, release: int) -> bytes:
         """Return the code that pops values of as many bytes, given what loads each and puts it away.

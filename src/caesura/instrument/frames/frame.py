@@ -65,23 +65,27 @@ class Frame:
             self._temporaries[number] = LocalIndex(self.first_added + len(self.added_types))
             self.added_types.append(saved.temporary_types[number])
         self.references: dict[LocalIndex, int] = {}
-        values: list[tuple[int, LocalIndex]] = []
+        # By type; references of a type are next to each other behind the i32s, so that one call can move several.
+        values: list[tuple[int, int, LocalIndex]] = []
         if live is not None:
             for local in sorted(saved.moved_locals.union(live)):
-                value_type = body.local_type(local)
-                if is_reference(value_type):
+                values.append(self._value(body.local_type(local), local))
+                if is_reference(body.local_type(local)):
                     self.references[local] = self.held_type(body, local)
-                    value_type = I32
-                values.append((-value_type, local))
             for number in saved.temporaries:
                 value_type = saved.temporary_types[number]
+                values.append(self._value(value_type, self._temporaries[number]))
                 if is_reference(value_type):
                     self.references[self._temporaries[number]] = value_type
-                    value_type = I32
-                values.append((-value_type, self._temporaries[number]))
             values.sort()
-        self.values: list[LocalIndex] = [pair[1] for pair in values]
-        self.shape: Shape = tuple([I32] + [-pair[0] for pair in values])
+        self.values: list[LocalIndex] = [value[2] for value in values]
+        self.shape: Shape = tuple([I32] + [-value[0] for value in values])
+
+    def _value(self, value_type: int, local: LocalIndex) -> tuple[int, int, LocalIndex]:
+        """Return what values of a frame are ordered by."""
+        if is_reference(value_type):
+            return -I32, defaultable(value_type), local
+        return -value_type, 0, local
 
     def site_local(self) -> LocalIndex:
         """Return the local that holds the number of the call site to land at."""

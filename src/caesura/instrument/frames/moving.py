@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from caesura.instrument.abi.chunks import POPPED_AT_ONCE, PUSHED_AT_ONCE, Shape, chunks_of, frame_places, parts_of
 from caesura.instrument.abi.helpers import FrameHelpers
+from caesura.instrument.abi.reference_tables import MOVED_AT_ONCE, STORED_AT_ONCE
 from caesura.instrument.abi.stack_code import NOT_SHARED, StackCode
 from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.frame import Frame
@@ -75,9 +76,9 @@ class FrameCode:
             code = c.LOCAL_SET + place
             constant = c.LOCAL_GET + place
         address = encode_unsigned(self.added.address(self._stack.pointer))
-        frame = self._frame
-        getters = [self._getter(local) for local in frame.values]
-        return code + push_inline(self._stack, frame.shape, address, constant, getters, self._moves.room)
+        shape = self._frame.shape
+        getters, rest = self._inline_getters(address)
+        return code + push_inline(self._stack, shape, address, constant, getters, self._moves.room, rest)
 
     def pop(self, *, wants_number: bool) -> bytes:
         """Return the code that pops a frame, sets the locals, and leaves the call site number on the operand stack.
@@ -88,7 +89,7 @@ class FrameCode:
             return self._pop_pieces()
         frame = self._frame
         address = encode_unsigned(self.added.address(self._stack.pointer))
-        setters = [self._setter(local) for local in frame.values]
+        setters = self._inline_setters()
         release = self._stack.release() if self._helpers.loads_inline else self._moves.release
         return pop_inline(self._stack, frame.shape, address, setters, release, wants_number=wants_number)
 
@@ -110,15 +111,81 @@ class FrameCode:
         code = c.LOCAL_SET + encode_unsigned(local)
         return self._helpers.references.loaded(frame.references[local]) + code if local in frame.references else code
 
+    def _references_from(self, place: int, count: int, behind: int) -> list[int]:
+        """Return the types of as many references from a place on and before another one; none if not all are some."""
+        types: list[int] = []
+        if place >= 0 and place + count <= behind:
+            for local in self._frame.values[place : place + count]:
+                if local in self._frame.references:
+                    types.append(self._frame.references[local])
+        return types if len(types) == count else []
+
+    def _are_moved_together(self, place: int, behind: int) -> bool:
+        """Tell whether one call can move the two values from a place on and before another one."""
+        types = self._references_from(place, MOVED_AT_ONCE, behind)
+        return len(types) > 0 and self._helpers.references.are_moved_together(types)
+
+    def _inline_getters(self, address: bytes) -> tuple[list[bytes], bytes]:
+        """Return the code that gives each value, or nothing for those that the other code stores."""
+        references = self._helpers.references
+        values = self._frame.values
+        offsets = frame_places(self._frame.shape, self._stack.pointer_size)[0]
+        getters: list[bytes] = []
+        rest = b""
+        while len(getters) < len(values):
+            place = len(getters)
+            together = 1
+            for count in STORED_AT_ONCE:
+                types = self._references_from(place, count, len(values))
+                if together == 1 and types and references.are_stored_together(types):
+                    is_gapless = offsets[place + count] - offsets[place + 1] == 4 * (count - 1)
+                    together = count if is_gapless else 1
+            if together == 1:
+                getters.append(self._getter(values[place]))
+                continue
+            rest += self._stack.address_of(address, offsets[place + 1])
+            for local in values[place : place + together]:
+                rest += c.LOCAL_GET + encode_unsigned(local)
+            rest += references.stored_several(self._frame.references[values[place]], together)
+            getters += [b""] * together
+        return getters, rest
+
+    def _inline_setters(self) -> list[bytes]:
+        """Return the code that takes each value, or leaves it on the operand stack for what takes the next one."""
+        values = self._frame.values
+        setters: list[bytes] = []
+        while len(setters) < len(values):
+            place = len(setters)
+            if self._are_moved_together(place, len(values)):
+                setters += [b"", self._set_two(place)]
+            else:
+                setters.append(self._setter(values[place]))
+        return setters
+
+    def _set_two(self, place: int) -> bytes:
+        """Return the code that takes the handles of two references from the operand stack and sets their locals."""
+        references = self._helpers.references
+        code = references.loaded_two(self._frame.references[self._frame.values[place]])
+        for local in (self._frame.values[place + 1], self._frame.values[place]):
+            code += references.narrowed(self._frame.references[local]) + c.LOCAL_SET + encode_unsigned(local)
+        return code
+
     def _push_pieces(self) -> bytes:
         code: list[bytes] = []
         values = self._frame.values
-        place = _NUMBER
+        end = _NUMBER
         for piece in self._moves.pushed:
-            for _ in piece:
-                if place != _NUMBER:
+            place = max(end, 0)
+            end += len(piece)
+            while place < end:
+                if self._are_moved_together(place, end):
+                    first, second = values[place], values[place + 1]
+                    code.append(c.LOCAL_GET + encode_unsigned(first) + c.LOCAL_GET + encode_unsigned(second))
+                    code.append(self._helpers.references.saved_two(self._frame.references[first]))
+                    place += MOVED_AT_ONCE
+                else:
                     code.append(self._getter(values[place]))
-                place += 1
+                    place += 1
             code.append(c.CALL + encode_unsigned(self._helpers.push(piece)))
         return b"".join(code)
 
@@ -131,19 +198,27 @@ class FrameCode:
         for number in range(len(pieces) - 1, -1, -1):
             code.append(c.CALL + encode_unsigned(self._helpers.pop(pieces[number])))
             start = end - len(pieces[number])
-            for place in range(end - 1, max(start, 1) - 1, -1):
-                code.append(self._setter(frame.values[place - 1]))
+            place = end - 1  # of the value that is on top of the operand stack
+            while place >= max(start, 1):
+                if place > max(start, 1) and self._are_moved_together(place - MOVED_AT_ONCE, place):
+                    code.append(self._set_two(place - MOVED_AT_ONCE))
+                    place -= MOVED_AT_ONCE
+                else:
+                    code.append(self._setter(frame.values[place - 1]))
+                    place -= 1
             end = start
         return b"".join(code)
 
 
-def push_inline(stack: StackCode, shape: Shape, address: bytes, number: bytes, values: list[bytes], room: int) -> bytes:
+def push_inline(
+    stack: StackCode, shape: Shape, address: bytes, number: bytes, values: list[bytes], room: int, rest: bytes
+) -> bytes:
     """Return the code that pushes a frame, given what gives its values, a local for the address, and its number's code.
 
-    `room` is the shared function that makes room, or NOT_SHARED.
+    `room` is the shared function that makes room, or NOT_SHARED; `rest` stores the values that nothing is given for.
     """
     offsets, size = frame_places(shape, stack.pointer_size)
-    return stack.push_values(shape, offsets, size, address, [number, *values], room)
+    return stack.push_values(shape, offsets, size, address, [number, *values], room, rest)
 
 
 def pop_inline(

@@ -255,7 +255,7 @@ class _PushCut(_Cut):
 
     def _inline_code(self, shape: Shape) -> bytes:
         values = [LOCAL_GET + encode_unsigned(value) for value in range(len(shape) - 1)]
-        return push_inline(self._helpers.stack, shape, b"\0", b"\0\0", values, self._shared)
+        return push_inline(self._helpers.stack, shape, b"\0", b"\0\0", values, self._shared, b"")
 
 
 class _PopCut(_Cut):
