@@ -106,6 +106,61 @@ TABLES: Final[dict[str, Table]] = {
                 "export, from 0, and the import's function index, in LEB128. The export is a thunk, a function of "
                 "this module; who wants to import into another module what this one has imported finds it so",
             ),
+            (f"`{abi.STATE_SECTION}`", "with `snapshots`: what the state consists of, see [below](#the-state)"),
+        ),
+    ),
+    "state exports": Table(
+        ("export", "type", "what it is"),
+        (
+            (
+                f"`{abi.STATE_MEMORIES}i`",
+                "memory",
+                "each memory but that of the asyncify stack, if it is not the guest's",
+            ),
+            (f"`{abi.STATE_GLOBALS}i`", "mutable global", "each mutable global, also imported ones"),
+            (
+                f"`{abi.STATE_TABLES}i`",
+                "table",
+                "each table that code of the module writes, or that others reach: it is imported, or exported by "
+                "another name",
+            ),
+            (
+                f"`{abi.STATE_GET}i`, `{abi.STATE_SET}i`",
+                "() → i32, (i32) → (); or with i64",
+                "the bits of a global that is an f32 or f64, as an i32 or i64",
+            ),
+            (
+                f"`{abi.STATE_GET}i`, `{abi.STATE_GET_HIGH}i`, `{abi.STATE_SET}i`",
+                "() → i64, () → i64, (i64 i64) → ()",
+                "the lower and the upper half of a global that is a v128",
+            ),
+            (
+                f"`{abi.STATE_PROBE_DATA}i`, `{abi.STATE_DROP_DATA}i`",
+                "() → ()",
+                "for each passive data segment that code of the module may drop: traps if it was dropped; drops it",
+            ),
+            (
+                f"`{abi.STATE_PROBE_ELEMENTS}i`, `{abi.STATE_DROP_ELEMENTS}i`",
+                "() → ()",
+                "the same for passive element segments",
+            ),
+            (
+                f"`{abi.STATE_FUNCTIONS}`",
+                "table of funcref",
+                f"empty until `{abi.STATE_LIST_FUNCTIONS}` is called; only if the state has funcrefs",
+            ),
+            (
+                f"`{abi.STATE_LIST_FUNCTIONS}`",
+                "() → ()",
+                "puts all functions that references can be made of into that table, in the order of their indices. "
+                "Traps if the table cannot grow",
+            ),
+            (
+                f"`{abi.START_FUNCTION}`",
+                "() → ()",
+                "the start function, if there is one: the module has no start section then, and the host calls this "
+                "once, before anything else, unless it puts back a state. One that may suspend has an entry thunk",
+            ),
         ),
     ),
     "facts": Table(("flag", ""), tuple([(f"{fact}", fact.text) for fact in Fact])),

@@ -125,8 +125,8 @@ function prepare(compiled, imports, options) {
   return [toImports(lists), link];
 }
 
-/** The start function, if the engine has not called it since it may suspend. @param {WebAssembly.Instance} instance @returns {any} */
-const startOf = (instance) => (exported.get(instance)?.guest.thunks ? instance.exports[START_FUNCTION] : undefined);
+/** The start function, if the engine has not called it since it may suspend, or the state can be saved. @param {WebAssembly.Instance} instance @returns {any} */
+const startOf = (instance) => (exported.get(instance)?.guest.instrumented ? instance.exports[START_FUNCTION] : undefined);
 
 /**
  * @param {Promise<WebAssembly.Module>} compiling

@@ -2,8 +2,9 @@
 
 Writes `build/js/<guest>.<build>.wasm`. The builds are `bare` (not instrumented, for engines with JSPI), `plain`
 (caesura, Asyncify's own five functions), `thunks` (caesura, thunk ABI), `secondary` (the same with the asyncify stack
-in a memory of its own), `linked` (thunks between which other instances may stand) and `binaryen` (`wasm-opt
---asyncify`, where npm's binaryen has been installed). What is up to date stays.
+in a memory of its own), `saved` and `saved_thunks` (`plain` and `thunks` with a state that can be saved), `linked`
+(thunks between which other instances may stand) and `binaryen` (`wasm-opt --asyncify`, where npm's binaryen has been
+installed). What is up to date stays.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ REPOSITORY: Final = HERE.parents[1]
 BUILD: Final = REPOSITORY / "build" / "js"
 BINARYEN: Final = REPOSITORY / "node_modules" / "binaryen" / "bin" / "wasm-opt"
 
-# Guests that cannot be built in every way, with the builds that they are tested in.
+BUILDS: Final = ("bare", "plain", "thunks", "secondary", "binaryen")
+
+# Guests that cannot be built in every way, or are built in more, with the builds that they are tested in.
 ONLY: Final = {
     "catch": ("bare", "plain", "thunks"),  # Binaryen cannot read this form of exceptions as it is
     "foreign": ("plain", "thunks"),
@@ -32,12 +35,14 @@ ONLY: Final = {
     "memory64": ("plain", "thunks"),
     "calls": ("bare", "plain", "thunks", "binaryen"),
     "between": ("bare",),
-    "limits": ("plain", "thunks", "binaryen"),
+    "limits": ("plain", "thunks", "binaryen", "saved", "saved_thunks"),
     "fixed": ("plain", "thunks"),
     "told": ("plain", "thunks", "secondary"),
     "unclear": ("plain", "thunks"),
     "values": ("bare", "plain", "thunks"),  # Binaryen has no value for some of these types
-    "start": ("thunks",),
+    "start": ("thunks", "saved_thunks"),
+    "begins": ("saved", "saved_thunks"),
+    "stacks": (*BUILDS, "saved", "saved_thunks"),
     "tail_references": ("bare", "plain", "thunks"),
     "tail": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify knows no tail calls
     "across_a": ("bare", "plain", "thunks", "linked"),
@@ -56,7 +61,6 @@ ONLY: Final = {
     "linked_handler": ("plain", "thunks"),
     "deep": ("bare", "plain", "thunks", "secondary", "binaryen"),
 }
-BUILDS: Final = ("bare", "plain", "thunks", "secondary", "binaryen")
 
 # Programs from npm, in the builds that cannot be suspended, with the builds that they are tested in.
 NODE_MODULES: Final = REPOSITORY / "node_modules"
@@ -85,6 +89,7 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "limits": {"imports": ("env.ask",)},
     "strings": {"imports": ("env.ask",)},
     "start": {"imports": ("env.ask",)},
+    "begins": {"imports": ("env.ask",)},
     "linked_main": {"imports": ("env.ask",)},
     "linked_side": {"remove_list": ("forgotten",)},
 }
@@ -111,7 +116,8 @@ def build(source: Path, kind: str, target: Path) -> None:
         chosen = caesura.Options(
             imports=lists.get("imports", ()),
             remove_list=lists.get("remove_list", ()),
-            thunks=kind != "plain",
+            thunks=kind not in ("plain", "saved"),
+            snapshots=kind in ("saved", "saved_thunks"),
             in_secondary_memory=kind == "secondary",
             linked=kind == "linked",
             export_globals=source.stem == "linked_main",

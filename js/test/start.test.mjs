@@ -8,6 +8,7 @@ import { bytes, sleep } from "./support/guests.mjs";
 
 const module = new WebAssembly.Module(bytes("start", "thunks"));
 const OPTIONS = { stackSize: 65536 };
+const START = "asyncify_start_function";
 const ask = (answer) => ({ env: { ask: new Suspending(answer) } });
 
 it("a start function has ended before anybody has the instance", async () => {
@@ -29,4 +30,23 @@ it("it may not wait where nobody can wait for the instance", () => {
 it("instances start at the same time", async () => {
   const instances = await Promise.all([1, 2, 3].map((factor) => instantiate(module, ask((number) => sleep(4 - factor, factor * number)), OPTIONS)));
   assert.deepEqual(instances.map(({ exports }) => exports.get()), [12, 17, 22]);
+});
+
+for (const build of ["saved", "saved_thunks"]) {
+  it(`a start function that cannot wait is called once by the package, not by the engine: ${build}`, async () => {
+    const begins = new WebAssembly.Module(bytes("begins", build));
+    const { begun, again } = (await instantiate(begins, ask((number) => sleep(1, 2 * number)), OPTIONS)).exports;
+    assert.deepEqual([begun(), await promising(again)(4)], [1, 50]);
+    assert.equal(new Instance(begins, ask((number) => number), OPTIONS).exports.begun(), 1);
+    const bare = new WebAssembly.Instance(begins, { env: { ask: (number) => number } }).exports;
+    assert.equal(bare.begun(), 0);
+    bare[START]();
+    assert.equal(bare.begun(), 1);
+  });
+}
+
+it("a start function that waits does so where the state can be saved, too", async () => {
+  const saved = new WebAssembly.Module(bytes("start", "saved_thunks"));
+  const { get } = (await instantiate(saved, ask((number) => sleep(1, 2 * number)), OPTIONS)).exports;
+  assert.equal(get(), 17);
 });

@@ -34,7 +34,7 @@ export function bytes(name, build) {
 /** The ways to run a guest here: its builds over the ponyfill, and over the engine's own JSPI. */
 export function waysToRun(name) {
   const ways = [];
-  for (const build of ["plain", "thunks", "secondary", "binaryen"]) {
+  for (const build of ["plain", "thunks", "secondary", "saved", "saved_thunks", "binaryen"]) {
     const code = bytes(name, build);
     if (code && WebAssembly.validate(code)) ways.push({ way: build, module: new WebAssembly.Module(code), api: ponyfill });
   }
