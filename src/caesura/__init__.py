@@ -23,18 +23,21 @@ from caesura.report import FunctionReport, Instrumented
 
 if TYPE_CHECKING:
     from caesura.host.cache import CacheWarning
-    from caesura.host.guest import Guest
-    from caesura.host.imports import yielding
+    from caesura.host.guest import Guest, Snapshot
+    from caesura.host.imports import EXTERNAL, yielding
     from caesura.host.interruption import Interruptions
     from caesura.host.loading import Program, compile, load  # noqa: A004
     from caesura.host.memory import GuestMemory
+    from caesura.host.pending import PendingCall
     from caesura.host.references import FunctionReference
+    from caesura.host.restoring import restore
     from caesura.host.wasi import Wasi
     from caesura.instrument.emscripten_js import Named, name_emscripten
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "EXTERNAL",
     "CacheWarning",
     "CaesuraError",
     "FunctionReference",
@@ -50,8 +53,10 @@ __all__ = [
     "ModuleError",
     "Named",
     "Options",
+    "PendingCall",
     "Program",
     "ResourceError",
+    "Snapshot",
     "SnapshotError",
     "UnsupportedModule",
     "UsageError",
@@ -61,21 +66,26 @@ __all__ = [
     "instrument",
     "load",
     "name_emscripten",
+    "restore",
     "yielding",
 ]
 
 # Where the names come from that are imported when they are asked for.
 _LATE_NAMES = {
     "CacheWarning": "host.cache",
+    "EXTERNAL": "host.imports",
     "FunctionReference": "host.references",
     "Guest": "host.guest",
     "GuestMemory": "host.memory",
     "Interruptions": "host.interruption",
     "Named": "instrument.emscripten_js",
+    "PendingCall": "host.pending",
+    "Snapshot": "host.guest",
     "Wasi": "host.wasi",
     "Program": "host.loading",
     "compile": "host.loading",
     "load": "host.loading",
+    "restore": "host.restoring",
     "name_emscripten": "instrument.emscripten_js",
     "yielding": "host.imports",
 }

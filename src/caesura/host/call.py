@@ -16,7 +16,7 @@ from caesura.host import native
 from caesura.host.errors import ASYNCIFY_CORRUPTED, ASYNCIFY_OVERFLOW, GuestTrap
 from caesura.host.exports import Export
 from caesura.host.frames import Corrupted
-from caesura.host.imports import HostFunction, Suspension, give_up
+from caesura.host.imports import EXTERNAL_FUNCTION, HostFunction, Suspension, give_up
 from caesura.host.instance import Instance
 from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
@@ -31,18 +31,19 @@ NOWAIT: Final = "call_nowait"
 AWAIT: Final = "call"
 GENERATE: Final = "generate"
 AGENERATE: Final = "agenerate"
+START: Final = "start"
 
 
 class Call(CallState):
-    """A call of an export. `mode` is NOWAIT, AWAIT, GENERATE or AGENERATE."""
+    """A call of an export. `mode` is NOWAIT, AWAIT, GENERATE, AGENERATE or START."""
 
-    __slots__ = ("_arguments", "_buffer", "_buffer_address", "_interruptions_before", "_mode", "_store", "instance")
+    __slots__ = ("_arguments", "_buffer", "_buffer_address", "_interruptions_before", "_store", "instance", "mode")
 
     def __init__(self, instance: Instance, export: Export, arguments: tuple[Any, ...], mode: str) -> None:
         CallState.__init__(self, export)
         self.instance = instance
         self._store = instance.store
-        self._mode = mode
+        self.mode = mode
         self._buffer = export.new_buffer()
         self._buffer_address = ctypes.addressof(self._buffer)
         self._interruptions_before = 0  # how often the guest had been interrupted when the call began
@@ -89,8 +90,9 @@ class Call(CallState):
         instance.check()
         self._check_depth()
         instance.stacks.prepare_resumption(self)
-        instance.suspended.discard(self)
+        instance.suspended.pop(self, None)
         self.pending = None
+        self.asked = ()
         self.coroutine = None
         self.waited_for = None
         assert unwinder is not None, "only a call with an unwinder is suspended"
@@ -144,15 +146,16 @@ class Call(CallState):
 
     def _suspend(self, function: HostFunction, suspension: Suspension) -> None:
         """Suspend the guest until the host coroutine ends, or a yielding function's result has an answer."""
-        coroutine, waited_for = suspension
+        coroutine, waited_for, arguments = suspension
         instance = self.instance
         try:
             unwinder = self._check_suspension(function, coroutine)
-            if self._mode == AGENERATE:  # each step may be another task's
-                self.task = None if coroutine is None else _current_task()
-            elif self.task is None and self._mode == AWAIT:
-                self.task = _current_task()
+            if self.mode == AGENERATE:  # each step may be another task's
+                self.task = None if coroutine is None else current_task()
+            elif self.task is None and self.mode == AWAIT:
+                self.task = current_task()
             self.pending = function
+            self.asked = arguments
             self.coroutine = coroutine
             self.waited_for = waited_for
             self.answer = None
@@ -169,16 +172,22 @@ class Call(CallState):
     def _check_suspension(self, function: HostFunction, coroutine: object) -> Unwinder:
         """Return what unwinds the guest. Raises UsageError if the call cannot be suspended in a host function."""
         instance = self.instance
-        if coroutine is None:
-            if self._mode not in (GENERATE, AGENERATE):
+        if function.kind == EXTERNAL_FUNCTION:
+            if self.mode == NOWAIT:
+                raise UsageError(
+                    f"host function {function.name} has no body, but {self.export.name} was called with "
+                    f"`{self.mode}`, which hands nothing out: use `guest.start` or `await guest.call`"
+                )
+        elif coroutine is None:
+            if self.mode not in (GENERATE, AGENERATE, START):
                 raise UsageError(
                     f"host function {function.name} yields, but {self.export.name} was called with "
-                    f"`{self._mode}`: use `guest.generate` or `guest.agenerate`"
+                    f"`{self.mode}`: use `guest.generate`, `guest.agenerate` or `guest.start`"
                 )
-        elif self._mode not in (AWAIT, AGENERATE):
+        elif self.mode not in (AWAIT, AGENERATE):
             raise UsageError(
                 f"host function {function.name} has to wait, but {self.export.name} was called with "
-                f"`{self._mode}`: use `await guest.call`, or `guest.agenerate`"
+                f"`{self.mode}`: use `await guest.call`, or `guest.agenerate`"
             )
         if instance.whole_stack is not None:
             instance.whole_stack.check(function.name)
@@ -277,7 +286,7 @@ class Call(CallState):
             if instance.unwinder is None or not self.export.may_suspend:
                 self._has_returned(stacks, outer)
             elif self._is_suspended(instance.unwinder):
-                instance.suspended.add(self)
+                instance.suspended[self] = None
                 stacks.after_suspension(self)
             else:
                 self._has_returned(stacks, outer)
@@ -325,6 +334,7 @@ class Call(CallState):
         self.unwinding = False
         self.arriving = None
         self.pending = None
+        self.asked = ()
         if self.coroutine is not None:
             give_up(self.coroutine, self.waited_for)
             self.coroutine = None
@@ -334,7 +344,8 @@ class _GivenUp(Exception):
     """What ends a call of which nobody wants to know."""
 
 
-def _current_task() -> asyncio.Task[Any] | None:
+def current_task() -> asyncio.Task[Any] | None:
+    """Return the running task, if there is one of asyncio's."""
     try:
         return asyncio.current_task()
     except RuntimeError:

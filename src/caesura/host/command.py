@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from caesura.errors import UsageError
 from caesura.host.errors import GuestExit, GuestTrap
-from caesura.host.guest import Guest, make_guest, make_guest_now
+from caesura.host.guest import Guest, World, make_guest, make_guest_now
 from caesura.host.interruption import Interruptions
-from caesura.host.linking import obtain_program, obtain_program_now
+from caesura.host.linking import Origin, connect, obtain_program, obtain_program_now
 from caesura.host.settings import GuestSettings, ProgramSettings
 from caesura.host.sources import Source
 from caesura.host.spectest import spectest
@@ -73,7 +73,7 @@ def _run_blocking(source: Source, wasi: Wasi, call_of: _ChooseCall, stopper: Sto
     program, connections = obtain_program_now(source, spectest(), wasi, settings)
     stopper.wake_and_give_up()  # before anything of the guest runs: its start function may never end
     with _as_other_programs_end():
-        guest = make_guest_now(program, connections, wasi, GuestSettings())
+        guest = make_guest_now(program, World(connections, wasi, GuestSettings()), Origin(source, (), settings))
         name, values = call_of(guest)
         try:
             return guest.call_nowait(name, *values)
@@ -85,11 +85,13 @@ async def _run_suspending(
     source: Source, wasi: Wasi, call_of: _ChooseCall, stopper: Stopper, settings: ProgramSettings
 ) -> Any:
     async with asyncio.timeout(stopper.remaining()):
-        program, connections = await obtain_program(source, spectest(), wasi, settings)
+        connections = connect(spectest(), wasi)
+        program = await obtain_program(source, connections, settings, wasi=True)
         interruptions = Interruptions()
         stopper.watch(interruptions)  # before anything of the guest runs: its start function may never end
         with _as_other_programs_end():
-            async with await make_guest(program, connections, wasi, GuestSettings(), interruptions) as guest:
+            world = World(connections, wasi, GuestSettings(), interruptions)
+            async with await make_guest(program, world, Origin(source, connections.import_list, settings)) as guest:
                 name, values = call_of(guest)
                 return await guest.call(name, *values)
 

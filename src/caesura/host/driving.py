@@ -17,7 +17,9 @@ import types
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
+from caesura.host.awaiting import await_coroutine
 from caesura.host.call import Call
+from caesura.host.pending import PendingCall, end_unless_held, is_external, until_handed
 from caesura.host.threads import run_in_loop
 
 
@@ -26,12 +28,9 @@ def drive_awaited(call: Call) -> Generator[Any, Any, Any]:
     """Run a call that is awaited."""
     try:
         call.start()
-        while call.pending is not None:
-            yield from _await_coroutine(call)
-            call.resume()
-        return call.results()
+        return (yield from until_handed(call))
     finally:
-        call.instance.end(call)
+        end_unless_held(call)
 
 
 def drive_iterated(call: Call) -> Generator[Any, Any, Any]:
@@ -48,7 +47,7 @@ def drive_iterated(call: Call) -> Generator[Any, Any, Any]:
         _in_its_thread(call, lambda: step(call.start))
         while not results:
             try:
-                call.answer = yield call.waited_for
+                call.answer = yield _yielded(call)
             except GeneratorExit:
                 raise
             except BaseException as error:
@@ -66,10 +65,10 @@ async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
         call.start()
         while call.pending is not None:
             if call.coroutine is not None:
-                await _await_coroutine(call)
+                await await_coroutine(call)
             else:
                 try:
-                    call.answer = yield call.waited_for
+                    call.answer = yield _yielded(call)
                 except GeneratorExit:
                     raise
                 except BaseException as error:
@@ -79,6 +78,11 @@ async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
         call.instance.end(call)
 
 
+def _yielded(call: Call) -> Any:
+    """Return what a generator yields: what a yielding function has returned, or the call, if there is no body."""
+    return PendingCall(call) if is_external(call.pending) else call.waited_for
+
+
 def _in_its_thread(call: Call, step: Callable[[], None]) -> None:
     owner = call.instance.owner
     if owner.is_here():
@@ -86,47 +90,3 @@ def _in_its_thread(call: Call, step: Callable[[], None]) -> None:
     else:
         owner.check_process()
         run_in_loop(call.instance.loop, step)
-
-
-@types.coroutine
-def _await_coroutine(call: Call) -> Generator[Any, Any, None]:
-    """Let the host coroutine, which has begun to wait, run to its end.
-
-    Everything that it waits for is handed on to whoever awaits the call, and everything that is sent or thrown back to
-    it; so tasks, cancellation, timeouts and context variables work as if the guest were not there, under any loop.
-    """
-    coroutine = call.coroutine
-    assert coroutine is not None
-    waited_for = call.waited_for
-    stacks = call.instance.stacks
-    try:
-        while True:
-            try:
-                sent = yield waited_for
-            except GeneratorExit:
-                raise
-            except BaseException as error:
-                waited_for = _serving(call, coroutine.throw, error)
-            else:
-                if stacks.pointer is None or (call.stack == stacks.current and stacks.serving is None):
-                    waited_for = coroutine.send(sent)
-                else:
-                    waited_for = _serving(call, coroutine.send, sent)
-    except StopIteration as end:
-        call.answer = end.value
-    except GeneratorExit:
-        raise
-    except BaseException as error:
-        call.failure = error
-
-
-def _serving(call: Call, step: Callable[[Any], Any], value: Any) -> Any:
-    """Let the host coroutine run, and what it calls in the guest on the call's stack."""
-    instance = call.instance
-    stacks = instance.stacks
-    outer, stacks.serving = stacks.serving, (call, instance.store.depth)
-    try:
-        return step(value)
-    finally:
-        stacks.serving = outer
-        del value  # an exception that passes here would refer to itself, and to the guest

@@ -82,6 +82,22 @@ class FrameArea:
         else:
             ctypes.memmove(self._host_base + self.start + RESULTS_OFFSET, packed, len(packed))
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """The first address, and the one behind the last."""
+        return self.start, self._end
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether so many bytes of frames fit."""
+        return size <= self._end - self._base
+
+    def frames_of(self, call: CallState) -> bytes:
+        """Return a copy of a suspended call's frames."""
+        if self._owner is not call:
+            return call.frames
+        self.block()
+        return native.bytes_at(self._host_base + self._base, self._owned)
+
     def prepare_unwind(self) -> None:
         """Make room for frames: another suspended call's are copied out."""
         self._copy_out()

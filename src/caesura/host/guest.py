@@ -16,29 +16,59 @@ loaded it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import wasmtime
 
+from caesura.argument_kinds import check_kind
 from caesura.errors import UsageError
-from caesura.host.call import AGENERATE, AWAIT, GENERATE, NOWAIT, Call
-from caesura.host.connect import Connections
+from caesura.host.call import AGENERATE, AWAIT, GENERATE, NOWAIT, START, Call
+from caesura.host.connect import Connections, Imports
 from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iterated
 from caesura.host.errors import GuestExit
 from caesura.host.instance import Instance
 from caesura.host.interruption import Interruptions
+from caesura.host.linking import Origin, check_loop, connect, instrumented_module, obtain_saved_program
 from caesura.host.memory import GuestMemory
+from caesura.host.native_stack import NATIVE_STACK_SIZE
+from caesura.host.pending import PendingCall, step
 from caesura.host.program import LinkedProgram
 from caesura.host.references import FunctionReference
-from caesura.host.settings import GuestSettings
+from caesura.host.saving.capture import capture
+from caesura.host.saving.memories import MemoryImage
+from caesura.host.saving.putting_back import SavedGuest, set_up_again
+from caesura.host.saving.references import LoadObject, SaveObject
+from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.setup import set_up
+from caesura.host.sources import Source
 from caesura.host.starting import instantiate, instantiate_in_thread
 from caesura.host.store import GuestStore
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi import Wasi
+from caesura.snapshots import saving as files
+from caesura.snapshots.format import decode, encode
+from caesura.snapshots.state import State
 from caesura.wasm.types import type_name
+
+_START: Final = "_start"
+
+# Seconds after which others get the event loop's turn while guests are made.
+_TURN: Final = 0.005
+
+
+@dataclass(frozen=True)
+class World:
+    """What surrounds one guest: its imports, what a WASI program sees, its settings, and what can stop it."""
+
+    connections: Connections
+    wasi: Wasi | None
+    settings: GuestSettings
+    interruptions: Interruptions | None = None
 
 
 class Guest(Uncopied):
@@ -51,23 +81,23 @@ class Guest(Uncopied):
     _instead_of_copy = "load another one (a compiled program is shared anyway)"
     _instead_of_pickle = "it runs in this process; load one where it is needed"
 
-    def __init__(
-        self,
-        program: LinkedProgram,
-        connections: Connections,
-        settings: GuestSettings,
-        wasi: Wasi | None,
-        interruptions: Interruptions | None = None,
-    ) -> None:
+    def __init__(self, program: LinkedProgram, world: World, origin: Origin) -> None:
         description = program.description
-        functions = connections.host_functions(description.imports, description.unsuspended)
-        store = GuestStore(program, settings, wasi.configuration() if wasi is not None else None, interruptions)
+        functions = world.connections.host_functions(description.imports, description.unsuspended)
+        configuration = world.wasi.configuration() if world.wasi is not None else None
+        store = GuestStore(program, world.settings, configuration, world.interruptions)
         self._instance = Instance(store, self, functions)
+        self._origin = origin
         self._wasi: Wasi | None = None
 
-    def _begin(self, exported: wasmtime.Instance, wasi: Wasi | None) -> None:
-        """Take what Wasmtime has made of the module. Raises what `set_up` does, and UsageError for a used `wasi`."""
-        set_up(self._instance, exported)
+    def _begin(self, exported: wasmtime.Instance, wasi: Wasi | None, saved: SavedGuest | None = None) -> None:
+        """Take what Wasmtime has made of the module. Raises what `set_up` and `set_up_again` do, and UsageError for a
+        used `wasi`.
+        """
+        if saved is None:
+            set_up(self._instance, exported)
+        else:
+            set_up_again(self._instance, exported, saved)
         if wasi is not None:
             wasi.attach(self._instance)
             self._wasi = wasi
@@ -75,7 +105,8 @@ class Guest(Uncopied):
     async def call(self, name: str, *arguments: Any) -> Any:
         """Call an export; while a host coroutine waits the guest is suspended, and other tasks run.
 
-        Returns None, the result, or a tuple of results. Raises what a host function raises, GuestTrap, GuestExit,
+        Returns None, the result, or a tuple of results; where a host function has no body (`EXTERNAL`), a PendingCall,
+        and `await` of its `resume` goes on. Raises what a host function raises, GuestTrap, GuestExit,
         and UsageError for what does not fit: names, arguments, results of host functions, the thread.
         """
         instance = self._instance
@@ -113,12 +144,33 @@ class Guest(Uncopied):
         instance.check()
         return drive_asynchronously(Call(instance, instance.export(name), arguments, AGENERATE))
 
+    def start(self, name: str, *arguments: Any) -> Any:
+        """Call an export in steps, without an event loop: where a host function has no body (`EXTERNAL`), or yields,
+        the guest is suspended, and this returns a PendingCall. Its `resume` returns the next one, or what the export
+        returns.
+
+        Raises what `call` does; a coroutine function among the host functions must not have to wait.
+        """
+        instance = self._instance
+        instance.check()
+        call = Call(instance, instance.export(name), arguments, START)
+        return step(call, call.start)
+
     async def run(self) -> int:
-        """Run the guest's program (a WASI command) and return its exit code, 0 to 2**32 - 1."""
+        """Run the guest's program (a WASI command) and return its exit code, 0 to 2**32 - 1.
+
+        A guest that was restored in the middle of it goes on there.
+        """
+        held = [call for call in self.pending if call.export == _START and call.is_held]
         try:
-            await self.call("_start")
+            step = await (held[0] if held else self.call(_START))
         except GuestExit as end:
             return end.code
+        if isinstance(step, PendingCall):
+            raise UsageError(
+                f"the program waits in {step.function}, which has no body: answer with the `resume` of the call in "
+                "guest.pending, or use guest.start('_start')"
+            )
         return 0
 
     @property
@@ -150,6 +202,28 @@ class Guest(Uncopied):
         """How many calls are suspended."""
         self._instance.end_abandoned()
         return len(self._instance.suspended)
+
+    @property
+    def pending(self) -> list[PendingCall]:
+        """The calls that are suspended, in the order in which they were."""
+        self._instance.check()
+        return [PendingCall(call) for call in self._instance.suspended if isinstance(call, Call)]
+
+    def snapshot(self, *, embed: bool = False, save_object: SaveObject | None = None) -> Snapshot:
+        """Return everything that the guest is, as data, while it waits; it goes on undisturbed.
+
+        With `embed`, the instrumented module goes along, so that no other version of caesura instruments it
+        otherwise; that takes as long as instrumenting it. `save_object` turns the Python objects that the guest holds
+        references to into bytes.
+
+        Raises UsageError while the guest's code is running, SnapshotError for what cannot be saved: memories that are
+        shared with other threads, functions of others in tables, references of types that Python cannot hold.
+        """
+        wasi = self._wasi.saved() if self._wasi is not None else None
+        state = capture(self._instance, path=self._origin.path, wasi=wasi, save_object=save_object)
+        if embed:
+            state = replace(state, embedded=instrumented_module(self._origin, self._instance.program))
+        return Snapshot(state, module=self._origin.source)
 
     def interrupt(self) -> None:
         """Make guest code that is running trap with the kind "interrupted"; may be called from any thread.
@@ -200,21 +274,155 @@ class Guest(Uncopied):
         await self.aclose()
 
 
-async def make_guest(
-    program: LinkedProgram,
-    connections: Connections,
-    wasi: Wasi | None,
-    settings: GuestSettings,
-    interruptions: Interruptions | None = None,
+class Snapshot:
+    """Everything that a guest is at one moment, as data: made by `guest.snapshot`, or read from a file.
+
+    `restore` and `fork` make guests of it, in this process or another, and `bytes(snapshot)` is what a file holds. It
+    can be copied and pickled, and belongs to no guest and to no thread.
+    """
+
+    def __init__(self, state: State, base: Snapshot | None = None, module: Source | None = None) -> None:
+        self._state = state
+        self._base = base
+        self._module = module  # what the guest was loaded from, in this process
+        self._images: tuple[MemoryImage, ...] | None = None
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | bytes, *, base: Snapshot | None = None) -> Snapshot:
+        """Read a snapshot from a file or from bytes; `base` is the earlier one that it says what has changed since.
+
+        Raises UsageError for a file that cannot be read, SnapshotError for what is no snapshot, was damaged, is of a
+        version of the format that is not known, or needs another base.
+        """
+        data = source if isinstance(source, bytes) else files.load(source)
+        return cls(decode(data, None if base is None else base.state), base)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the snapshot to a file: all of it or, whatever happens, nothing. Raises UsageError."""
+        files.save(path, bytes(self))
+
+    def __bytes__(self) -> bytes:
+        return encode(self._state, None if self._base is None else self._base.state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Snapshot.load, (encode(self._state),)
+
+    @property
+    def state(self) -> State:
+        """The data (`caesura.snapshots.state`)."""
+        return self._state
+
+    @property
+    def module(self) -> Source | None:
+        """What the guest was loaded from, if that was in this process."""
+        return self._module
+
+    def saved_guest(self, load_object: LoadObject | None, *, often: bool) -> SavedGuest:
+        """Return what guests are made of; `often`: many of them."""
+        if often and self._images is None:
+            self._images = tuple(MemoryImage(memory) for memory in self._state.memories)
+        return SavedGuest(self._state, self._images, load_object)
+
+    async def fork(
+        self,
+        count: int,
+        imports: Imports | Callable[[int], Imports] | None = None,
+        *,
+        external: Sequence[str] = (),
+        wasi: Wasi | Callable[[int], Wasi] | None = None,
+        module: Source | None = None,
+        load_object: LoadObject | None = None,
+        cache: bool = True,
+        shadow_stack_size: int | None = None,
+        single_stack: bool | None = None,
+        interruptible: bool = False,
+        accept_instrumented: bool = True,
+        recursion_limit: int = RECURSION_LIMIT,
+        memory_limit: int | None = None,
+        table_limit: int | None = None,
+        memories: int | None = None,
+        tables: int | None = None,
+        instances: int | None = None,
+        memory_reservation: int | None = None,
+        native_stack_size: int = NATIVE_STACK_SIZE,
+    ) -> list[Guest]:
+        """Make so many guests that go on from here, in this process; they share the memory that they do not change.
+
+        `imports` and `wasi` may be functions of the guest's number, from 0, that give each its own. The other
+        parameters, and the errors, are those of `restore`.
+        """
+        check_kind("count", count, int)
+        check_loop()
+        program_settings = ProgramSettings(
+            cache=cache,
+            interruptible=interruptible,
+            accept_instrumented=accept_instrumented,
+            memory_reservation=memory_reservation,
+            native_stack_size=native_stack_size,
+        )
+        settings = GuestSettings(
+            shadow_stack_size=shadow_stack_size,
+            single_stack=single_stack,
+            recursion_limit=recursion_limit,
+            memory_limit=memory_limit,
+            table_limit=table_limit,
+            memories=memories,
+            tables=tables,
+            instances=instances,
+        )
+        saved = self.saved_guest(load_object, often=count > 1)
+        guests: list[Guest] = []
+        shared = None if callable(imports) or wasi is not None else connect(imports, None, external)
+        programs: dict[tuple[object, ...], tuple[LinkedProgram, Origin]] = {}
+        turn = time.monotonic()
+        try:
+            for number in range(count):
+                own_wasi = wasi(number) if callable(wasi) else wasi
+                connections = shared or connect(imports(number) if callable(imports) else imports, own_wasi, external)
+                key = connections.provided, connections.import_list, own_wasi is None
+                if key not in programs:
+                    programs[key] = await obtain_saved_program(
+                        self._state, module or self._module, connections, program_settings, wasi=own_wasi is not None
+                    )
+                program, origin = programs[key]
+                world = World(connections, own_wasi, settings)
+                guests.append(await _make_again(program, world, origin, saved))
+                if time.monotonic() - turn > _TURN:
+                    await asyncio.sleep(0)
+                    turn = time.monotonic()
+        except BaseException:
+            for guest in guests:
+                guest.close()
+            raise
+        return guests
+
+
+async def restore_guest(
+    snapshot: Snapshot, world: World, module: Source | None, settings: ProgramSettings, load_object: LoadObject | None
 ) -> Guest:
-    """Make a guest and let it initialize itself."""
-    guest = Guest(program, connections, settings, wasi, interruptions)
+    """Make a guest that goes on from a snapshot."""
+    program, origin = await obtain_saved_program(
+        snapshot.state, module or snapshot.module, world.connections, settings, wasi=world.wasi is not None
+    )
+    return await _make_again(program, world, origin, snapshot.saved_guest(load_object, often=False))
+
+
+async def _make_again(program: LinkedProgram, world: World, origin: Origin, saved: SavedGuest) -> Guest:
+    """Make a guest that goes on where another one was."""
+    guest = Guest(program, world, origin)
     try:
-        if program.is_instantiated_quickly:
-            exported = instantiate(guest._instance, connections)
-        else:
-            exported = await instantiate_in_thread(guest._instance, connections)
-        guest._begin(exported, wasi)
+        guest._begin(await _instantiate(guest, world, starts=False), world.wasi, saved)
+    except BaseException:
+        guest._end()
+        raise
+    return guest
+
+
+async def make_guest(program: LinkedProgram, world: World, origin: Origin) -> Guest:
+    """Make a guest and let it initialize itself."""
+    guest = Guest(program, world, origin)
+    try:
+        guest._begin(await _instantiate(guest, world, starts=True), world.wasi)
         for name in program.description.beginning():
             await guest.call(name)
     except BaseException:
@@ -223,14 +431,20 @@ async def make_guest(
     return guest
 
 
-def make_guest_now(program: LinkedProgram, connections: Connections, wasi: Wasi, settings: GuestSettings) -> Guest:
+def make_guest_now(program: LinkedProgram, world: World, origin: Origin) -> Guest:
     """Do what `make_guest` does, but stop the thread: for programs that have nothing else to do."""
-    guest = Guest(program, connections, settings, wasi)
+    guest = Guest(program, world, origin)
     try:
-        guest._begin(instantiate(guest._instance, connections), wasi)
+        guest._begin(instantiate(guest._instance, world.connections, starts=True), world.wasi)
         for name in program.description.beginning():
             guest.call_nowait(name)
     except BaseException:
         guest._end()
         raise
     return guest
+
+
+async def _instantiate(guest: Guest, world: World, *, starts: bool) -> wasmtime.Instance:
+    if guest._instance.program.is_instantiated_quickly:
+        return instantiate(guest._instance, world.connections, starts=starts)
+    return await instantiate_in_thread(guest._instance, world.connections, starts=starts)

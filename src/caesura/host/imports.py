@@ -29,12 +29,28 @@ from caesura.wasm import types as t
 PLAIN_FUNCTION: Final = 0
 COROUTINE_FUNCTION: Final = 1
 YIELDING_FUNCTION: Final = 2
+EXTERNAL_FUNCTION: Final = 3
 
 _GUEST_PARAMETER: Final = "guest"
 
 # What a guest is suspended for: a host coroutine that has begun to wait, and what for; or None, and what a yielding
-# function returned.
-Suspension = tuple[Coroutine[Any, Any, Any] | None, Any]
+# function returned. And the arguments that the guest has called it with.
+Suspension = tuple[Coroutine[Any, Any, Any] | None, Any, tuple[Any, ...]]
+
+
+class External:
+    """Stands among the imports for a function without a body: `EXTERNAL`."""
+
+    def __repr__(self) -> str:
+        return "caesura.EXTERNAL"
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Refuse to be called: there is nothing to run."""
+        raise TypeError("caesura.EXTERNAL stands for a function without a body; nobody but a guest can call it")
+
+
+# The guest is suspended there, and whoever drives it gets a PendingCall.
+EXTERNAL: Final = External()
 
 
 class Yielding:
@@ -64,6 +80,8 @@ def kind_of(function: Callable[..., Any]) -> int:
     """Tell plain functions, coroutine functions and yielding functions apart."""
     if isinstance(function, Yielding):
         return YIELDING_FUNCTION
+    if isinstance(function, External):
+        return EXTERNAL_FUNCTION
     inner = function
     while isinstance(inner, functools.partial):
         inner = inner.func
@@ -100,9 +118,10 @@ class HostFunction:
         arguments: tuple[Any, ...] = ()
         if self.params.count:
             arguments = self.params.read(self.slots.from_address(values), 0, objects)
-        if self.takes_guest:
-            arguments = (guest, *arguments)
-        result = self.function(*arguments)
+        if self.kind == EXTERNAL_FUNCTION:
+            self._clear_results(values)
+            return None, None, arguments
+        result = self.call(guest, arguments)
         if self.kind == COROUTINE_FUNCTION:
             try:
                 waited_for = result.send(None)
@@ -110,10 +129,10 @@ class HostFunction:
                 self.write_result(objects, values, end.value)
                 return None
             self._clear_results(values)
-            return result, waited_for
+            return result, waited_for, arguments
         if self.kind == YIELDING_FUNCTION:
             self._clear_results(values)
-            return None, result
+            return None, result, arguments
         if hasattr(result, "__await__"):
             if inspect.iscoroutine(result):
                 result.close()
@@ -123,6 +142,10 @@ class HostFunction:
             )
         self.write_result(objects, values, result)
         return None
+
+    def call(self, guest: object, arguments: tuple[Any, ...]) -> Any:
+        """Call the function with arguments that the guest has given before; return what it returns."""
+        return self.function(guest, *arguments) if self.takes_guest else self.function(*arguments)
 
     def write_result(self, objects: References, values: int, result: Any) -> None:
         """Write what the function returned; a result that nobody wants is dropped."""

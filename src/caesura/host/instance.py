@@ -57,7 +57,7 @@ class Instance:
         self.objects = References(store.context)
         self.owner = Owner()
         self.loop = current_loop()
-        self.suspended: set[CallState] = set()
+        self.suspended: dict[CallState, None] = {}  # a set, in the order in which they were suspended
         self.abandoned: deque[CallState] = deque()
         self.moving: CallState | None = None
         self.closed = False
@@ -174,7 +174,8 @@ class Instance:
                 call.give_up()
         if call.pending is not None:
             call.pending = None
-            self.suspended.discard(call)
+            call.asked = ()
+            self.suspended.pop(call, None)
             if self.unwinder is not None:
                 self.unwinder.abandon(call)
             call.frames = b""

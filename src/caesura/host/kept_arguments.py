@@ -31,18 +31,30 @@ class KeptArguments(Generic[_Call]):
     """The bytes from `low` to below `high` in the guest's memory, which a call finds when it reads them.
 
     They lie on the stack of `neighbour` (None: of no call that has not ended), which is `stack` (0: the guest's own).
-    `locate` returns the host's address of a range, good until the guest runs.
+    `locate` returns the host's address of a range, good until the guest runs. `noted` are the bytes if they are away.
     """
 
     def __init__(
-        self, locate: Callable[[int, int], int], low: int, high: int, neighbour: _Call | None = None, stack: int = 0
+        self,
+        locate: Callable[[int, int], int],
+        low: int,
+        high: int,
+        neighbour: _Call | None = None,
+        stack: int = 0,
+        *,
+        noted: bytes | None = None,
     ) -> None:
         self._locate = locate
         self.low = low
         self.high = high
         self.neighbour = neighbour
         self.stack = stack
-        self._noted: bytes | None = None
+        self._noted = noted
+
+    @property
+    def noted(self) -> bytes | None:
+        """The bytes, if the neighbour may use their place."""
+        return self._noted
 
     def note(self) -> None:
         """Note the bytes before the neighbour goes on, unless its frames are in their place."""

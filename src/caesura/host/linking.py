@@ -3,31 +3,96 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import NoneType
-from typing import Final
+from typing import Any, Final
 
 from caesura.argument_kinds import check_kind
-from caesura.errors import UsageError
-from caesura.host.compiling import WASI, Provided, Recipe
+from caesura.errors import SnapshotError, UsageError
+from caesura.host.compiling import WASI, Provided, Recipe, make_guest_module
 from caesura.host.connect import Connections, Imports
+from caesura.host.description import Description
 from caesura.host.engines import EngineSettings, default_reservation
+from caesura.host.imports import EXTERNAL
 from caesura.host.obtaining import link, obtain_compiled, obtain_compiled_now
 from caesura.host.program import CompiledModule, LinkedProgram
 from caesura.host.settings import ProgramSettings
-from caesura.host.sources import Source, check_source
+from caesura.host.sources import Source, check_source, read_source
+from caesura.host.text import assemble, is_text
 from caesura.host.wasi import Wasi
+from caesura.options import Options
+from caesura.snapshots.state import State
 
 _WASI_HINT: Final = " (True is for compile; a guest gets an object of its own, such as caesura.Wasi())"
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a program was made of, so that a snapshot of its guests can say it. `imports` are those that may suspend."""
+
+    source: Source
+    imports: tuple[str, ...]
+    settings: ProgramSettings
+
+    @property
+    def path(self) -> str:
+        """The module's file, from the root on; "" if it was given as bytes."""
+        if isinstance(self.source, bytes | bytearray | memoryview):
+            return ""
+        return os.path.abspath(os.fspath(self.source))
+
+    def added(self, description: Description, connections: Connections) -> list[str]:
+        """Return the functions among a module's imports that may suspend now, and could not when it was compiled."""
+        wanted = {f"{item.module}.{item.name}" for item in description.imports}
+        return sorted(wanted & set(connections.import_list) - set(self.imports))
+
+
 async def obtain_program(
-    source: Source, imports: Imports | None, wasi: Wasi | None, settings: ProgramSettings
-) -> tuple[LinkedProgram, Connections]:
-    """Return a program, and the imports for its guests."""
-    connections = connect(imports, wasi)
-    compiled = await obtain_compiled_for(source, connections, settings, wasi=wasi is not None)
-    return await link(compiled, Provided(connections.provided, wasi=wasi is not None)), connections
+    source: Source, connections: Connections, settings: ProgramSettings, *, wasi: bool
+) -> LinkedProgram:
+    """Return a program for guests that are given such imports; `wasi`: and Wasmtime's WASI."""
+    compiled = await obtain_compiled_for(source, connections, settings, wasi=wasi)
+    return await link(compiled, Provided(connections.provided, wasi=wasi))
+
+
+async def obtain_saved_program(
+    state: State, module: Source | None, connections: Connections, settings: ProgramSettings, *, wasi: bool
+) -> tuple[LinkedProgram, Origin]:
+    """Return the program that a state was saved from, made of `module`, or of what the state brings or names.
+
+    Its options, and what may suspend in it, are the state's. Raises UsageError for a file that cannot be read and for
+    functions that may suspend now only, and what instrumenting and compiling raise.
+    """
+    identity = state.module
+    source = module if module is not None else state.embedded or identity.path
+    if not source:
+        raise UsageError("the snapshot does not say where its module is: give it as module=")
+    try:
+        options = Options(**identity.options)
+    except TypeError as error:
+        raise SnapshotError(f"the snapshot's module has options that there are not: {error}") from None
+    origin = Origin(source, identity.imports, replace(settings, options=options))
+    compiled = await obtain_compiled_as(origin, connections, wasi=wasi)
+    added = origin.added(compiled.description, connections)
+    if added:
+        raise UsageError(f"{', '.join(added)} may suspend now, and could not in the guest that was saved")
+    return await link(compiled, Provided(connections.provided, wasi=wasi)), origin
+
+
+def instrumented_module(origin: Origin, program: LinkedProgram) -> bytes:
+    """Return the instrumented module that a program was made of; makes it anew, which stops the thread meanwhile.
+
+    Raises UsageError for a file that cannot be read any more, or that has changed.
+    """
+    data, _ = read_source(origin.source)
+    data = assemble(data) if is_text(data) else data
+    made = make_guest_module(data, _recipe(origin.imports, origin.settings), program.provided)
+    before, now = program.description.state(), made.description.state()
+    if before is None or now is None or before.instrumented != now.instrumented:
+        raise UsageError(f"the file '{origin.path}' has changed since the guest was loaded from it")
+    return made.module
 
 
 def obtain_program_now(
@@ -36,7 +101,8 @@ def obtain_program_now(
     """Return a program for a guest that never suspends, and its imports; stops the thread meanwhile."""
     connections = Connections(imports, {WASI: {**wasi.functions(), **wasi.blocking()}}, {})
     provided = Provided(connections.provided, wasi=True)
-    compiled = obtain_compiled_now(source, _recipe(connections, settings), provided, use_cache=settings.cache)
+    recipe = _recipe(connections.import_list, settings)
+    compiled = obtain_compiled_now(source, recipe, provided, use_cache=settings.cache)
     return compiled.program(provided), connections
 
 
@@ -44,20 +110,43 @@ async def obtain_compiled_for(
     source: Source, connections: Connections, settings: ProgramSettings, *, wasi: bool
 ) -> CompiledModule:
     """Return the compiled module of a source whose guests get such imports; `wasi`: and Wasmtime's WASI."""
+    return await obtain_compiled_as(Origin(source, connections.import_list, settings), connections, wasi=wasi)
+
+
+async def obtain_compiled_as(origin: Origin, connections: Connections, *, wasi: bool) -> CompiledModule:
+    """Return the compiled module of an origin, whatever may suspend among the imports."""
     check_loop()
-    check_source(source)
+    check_source(origin.source)
+    settings = origin.settings
     provided = Provided(connections.provided, wasi=wasi)
-    return await obtain_compiled(source, _recipe(connections, settings), provided, use_cache=settings.cache)
+    return await obtain_compiled(origin.source, _recipe(origin.imports, settings), provided, use_cache=settings.cache)
 
 
-def connect(imports: Imports | None, wasi: Wasi | None) -> Connections:
-    """Return the imports that guests are given. Raises UsageError for what is none."""
+def connect(imports: Imports | None, wasi: Wasi | None, external: Sequence[str] = ()) -> Connections:
+    """Return the imports that guests are given; `external` are functions without a body. Raises UsageError for what is
+    none.
+    """
     check_kind("imports", imports, Mapping, NoneType)
+    if external:
+        imports = _with_external(imports or {}, external)
     if wasi is None:
         return Connections(imports or {}, {}, {})
     if not isinstance(wasi, Wasi):
         raise UsageError(f"wasi is {wasi!r}: expected a caesura.Wasi object{_WASI_HINT if wasi is True else ''}")
     return Connections(imports or {}, {WASI: wasi.functions()}, {WASI: wasi.blocking()})
+
+
+def _with_external(imports: Imports, external: Sequence[str]) -> Imports:
+    """Return imports with functions without a body among them, by their names, "module.name"."""
+    if isinstance(external, str | bytes) or not isinstance(external, Sequence):
+        raise UsageError(f"external is {external!r:.100}: expected a sequence of names, such as ['env.ask']")
+    together: dict[str, dict[str, Any]] = {module: dict(items) for module, items in imports.items()}
+    for name in external:
+        module, dot, inner = name.partition(".") if isinstance(name, str) else ("", "", "")
+        if not dot:
+            raise UsageError(f"external has {name!r:.100}: expected a name such as 'env.ask'")
+        together.setdefault(module, {})[inner] = EXTERNAL
+    return together
 
 
 def check_loop() -> None:
@@ -71,7 +160,7 @@ def check_loop() -> None:
         ) from None
 
 
-def _recipe(connections: Connections, settings: ProgramSettings) -> Recipe:
+def _recipe(import_list: tuple[str, ...], settings: ProgramSettings) -> Recipe:
     reservation = settings.memory_reservation or default_reservation()
     engine = EngineSettings(settings.interruptible, reservation, settings.native_stack_size)
-    return Recipe(connections.import_list, settings, engine)
+    return Recipe(import_list, settings, engine)

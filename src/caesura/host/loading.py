@@ -6,16 +6,16 @@ guests of it again and again keeps it with `compile`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Final, Never
 
 from caesura.errors import UsageError
 from caesura.host.compiling import WASI, Provided
-from caesura.host.connect import Connections, Imports
-from caesura.host.guest import Guest, make_guest
+from caesura.host.connect import Imports
+from caesura.host.guest import Guest, World, make_guest
 from caesura.host.interruption import Interruptions
-from caesura.host.linking import check_loop, connect, obtain_compiled_for, obtain_program
+from caesura.host.linking import Origin, check_loop, connect, obtain_compiled_for, obtain_program
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.obtaining import link
 from caesura.host.program import CompiledModule, LinkedProgram
@@ -36,6 +36,7 @@ async def load(
     source: Source,
     imports: Imports | None = None,
     *,
+    external: Sequence[str] = (),
     wasi: Wasi | None = None,
     options: Options = _DEFAULT_OPTIONS,
     cache: bool = True,
@@ -57,9 +58,10 @@ async def load(
 
     `source` is a path or the bytes of a module, binary or text. `imports` has a callable for each imported
     function; the coroutine functions among them (and those marked with `yielding`) are what may suspend the
-    guest. An imported global is a number, an imported memory or table a `wasmtime.MemoryType` or
-    `wasmtime.TableType`, of which a new one is made. `wasi` gives a program the WASI functions that `imports`
-    leaves out.
+    guest, and so are functions without a body, for which `caesura.EXTERNAL` stands there, or their names
+    ("module.name") in `external`. An imported global is a number, an imported memory or table a
+    `wasmtime.MemoryType` or `wasmtime.TableType`, of which a new one is made. `wasi` gives a program the WASI
+    functions that `imports` leaves out.
 
     `options` are the transformation's (lists, mostly); `cache` says whether compiled modules are kept on the disk.
     `shadow_stack_size` is bytes, for each call of a compiled program that begins while another has not ended; None is
@@ -101,15 +103,18 @@ async def load(
         tables=tables,
         instances=instances,
     )
-    program, connections = await obtain_program(source, imports, wasi, program_settings)
+    connections = connect(imports, wasi, external)
+    program = await obtain_program(source, connections, program_settings, wasi=wasi is not None)
     interruptions = interruptible if isinstance(interruptible, Interruptions) else None
-    return await make_guest(program, connections, wasi, guest_settings, interruptions)
+    world = World(connections, wasi, guest_settings, interruptions)
+    return await make_guest(program, world, Origin(source, connections.import_list, program_settings))
 
 
 async def compile(  # noqa: A001 - users write `caesura.compile`
     source: Source,
     imports: Imports | None = None,
     *,
+    external: Sequence[str] = (),
     wasi: bool | Wasi = False,
     options: Options = _DEFAULT_OPTIONS,
     cache: bool = True,
@@ -141,10 +146,11 @@ async def compile(  # noqa: A001 - users write `caesura.compile`
         native_stack_size=native_stack_size,
     )
     pattern = wasi if isinstance(wasi, Wasi) else Wasi() if wasi else None
-    connections = connect(imports, pattern)
+    connections = connect(imports, pattern, external)
     compiled = await obtain_compiled_for(source, connections, settings, wasi=pattern is not None)
     linked = await link(compiled, Provided(connections.provided, wasi=pattern is not None))
-    return Program(compiled, linked, imports or {}, connections)
+    given = imports or {}, external
+    return Program(compiled, linked, given, Origin(source, connections.import_list, settings))
 
 
 class Program(Uncopied):
@@ -157,11 +163,11 @@ class Program(Uncopied):
     )
 
     def __init__(
-        self, compiled: CompiledModule, linked: LinkedProgram, imports: Imports, connections: Connections
+        self, compiled: CompiledModule, linked: LinkedProgram, given: tuple[Imports, Sequence[str]], origin: Origin
     ) -> None:
         self._compiled = compiled
-        self._imports = imports
-        self._import_list = frozenset(connections.import_list)
+        self._given = given  # the imports, and the names of those without a body
+        self._origin = origin
         self._wasi = linked.provided.wasi
         self._linked = linked  # guests that are like each other share it
 
@@ -169,6 +175,7 @@ class Program(Uncopied):
         self,
         imports: Imports | None = None,
         *,
+        external: Sequence[str] = (),
         wasi: Wasi | None = None,
         shadow_stack_size: int | None = None,
         single_stack: bool | None = None,
@@ -207,9 +214,10 @@ class Program(Uncopied):
             wasi = Wasi()
         if wasi is not None and not self._wasi:
             raise UsageError("the module was compiled without WASI: compile it with wasi=True")
-        connections = connect(self._imports if imports is None else imports, wasi)
-        wanted = {f"{item.module}.{item.name}" for item in self._compiled.description.imports}
-        added = sorted(wanted & set(connections.import_list) - self._import_list)
+        if imports is None:
+            imports, external = self._given[0], external or self._given[1]
+        connections = connect(imports, wasi, external)
+        added = self._origin.added(self._compiled.description, connections)
         if added:
             raise UsageError(
                 f"{', '.join(added)} may suspend now, and was no coroutine function among the imports that the module "
@@ -218,7 +226,7 @@ class Program(Uncopied):
         program = await link(self._compiled, Provided(connections.provided, wasi=self._wasi))
         if interruptions is not None and not program.settings.interruptible:
             raise UsageError("the module was compiled without interruptible=True")
-        return await make_guest(program, connections, wasi, settings, interruptions)
+        return await make_guest(program, World(connections, wasi, settings, interruptions), self._origin)
 
     @property
     def exports(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import ctypes
 import dis
 import threading
 from collections.abc import Callable
-from ctypes import c_bool, c_char_p, c_size_t, c_ssize_t, c_uint32, c_void_p
+from ctypes import c_bool, c_char_p, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p
 from typing import Any, Final, Protocol, TypeAlias
 
 import wasmtime
@@ -64,6 +64,10 @@ _set_shared_memory: Final = (
 )
 get_global: Final = function("wasmtime_global_get", None, _POINTER, _POINTER, _POINTER)
 set_global: Final = function("wasmtime_global_set", _POINTER, _POINTER, _POINTER, _POINTER)
+table_get: Final = function("wasmtime_table_get", c_bool, _POINTER, _POINTER, c_uint64, _POINTER)
+table_set: Final = function("wasmtime_table_set", _POINTER, _POINTER, _POINTER, c_uint64, _POINTER)
+table_size: Final = function("wasmtime_table_size", c_uint64, _POINTER, _POINTER)
+table_grow: Final = function("wasmtime_table_grow", _POINTER, _POINTER, _POINTER, c_uint64, _POINTER, _POINTER)
 externref_new: Final = function("wasmtime_externref_new", c_bool, _POINTER, _POINTER, FINALIZER, _POINTER)
 externref_data: Final = function("wasmtime_externref_data", _POINTER, _POINTER, _POINTER)
 externref_to_raw: Final = function("wasmtime_externref_to_raw", c_uint32, _POINTER, _POINTER)

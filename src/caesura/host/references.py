@@ -15,6 +15,8 @@ from __future__ import annotations
 import ctypes
 import itertools
 import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -166,6 +168,29 @@ class References:
             raise UsageError(
                 "the guest passes a value of its own as an externref; only objects that came from Python can go back"
             ) from None
+
+    def from_handle(self, address: int, what: str) -> object:
+        """Return the object behind Wasmtime's structure at an address; raises UsageError where there is none."""
+        try:
+            return self._held[native.externref_data(self._context, address) or 0]
+        except KeyError:
+            raise UsageError(f"{what} is a value of the guest's own, not an object that came from Python") from None
+
+    @contextmanager
+    def value(self, kind: int, value: object) -> Iterator[int]:
+        """Yield the address of Wasmtime's structure for a reference, which is good in the `with` block."""
+        structure = ffi.wasmtime_val_t(kind=ffi.WASMTIME_FUNCREF if kind == t.FUNCREF else ffi.WASMTIME_EXTERNREF)
+        address = ctypes.addressof(structure)
+        reference = address + ffi.wasmtime_val_t.of.offset
+        if isinstance(value, FunctionReference) and kind == t.FUNCREF:
+            ctypes.memmove(reference, value.handle_for(self, "a reference"), _FUNCTION_SIZE)
+        elif value is not None:
+            self._new(value, reference)
+        try:
+            yield address
+        finally:
+            if kind == t.EXTERNREF and value is not None:
+                native.externref_unroot(reference)
 
     def release(self, number: int) -> None:
         """Let an object go, but not here, in the middle of Wasmtime's collector: its `__del__` may call the guest."""

@@ -13,7 +13,8 @@ have been overwritten.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from caesura.errors import UsageError
@@ -23,6 +24,7 @@ from caesura.host.native import GlobalCell
 from caesura.host.stacks import ShadowStacks
 from caesura.host.state import CallState
 from caesura.host.store import GuestStore
+from caesura.snapshots.state import KeptState, StacksState
 
 # Of how many calls that have ended it is known where the pointer was before their arguments.
 _MOST_LATE: Final = 1000
@@ -56,6 +58,51 @@ class RestingPointer:
         self.unclaimed = 0  # where the pointer was before what was allocated since a call began; 0: nothing was
         self._held: set[int] = set()  # the stacks of calls that have ended, where such things are
         self._late: list[int] = []  # where the pointer was before the arguments of calls that have ended since
+
+    def saved(self, calls: Sequence[CallState]) -> StacksState:
+        """Return what is known while no guest code runs; `calls` are those that are suspended, in the order of their
+        records.
+        """
+        stacks = StacksState() if self._stacks is None else self._stacks.saved()
+        return replace(
+            stacks,
+            main=None if self.main is None else calls.index(self.main),
+            home=self.home,
+            settled=self.settled,
+            unclaimed=self.unclaimed,
+            held=tuple(sorted(self._held)),
+            late=tuple(self._late),
+        )
+
+    def put_back(self, state: StacksState, calls: Sequence[CallState], kept: Sequence[KeptState | None]) -> None:
+        """Take what was known of a guest that was saved; `kept` is what each call has on another's stack.
+
+        Raises UsageError for what is not in its memory, ValueError for what contradicts itself.
+        """
+        used = [call.stack for call in calls if call.stack]
+        if len({*used}) < len(used) or {*used} & {*state.spare, *state.surplus} or not {*used} <= {*state.stacks}:
+            raise ValueError("two calls on one stack, or one on none")
+        if self._stacks is not None:
+            self._stacks.put_back(state)
+        elif state.stacks:
+            raise ValueError("stacks of a guest that has none")
+        self.main = None if state.main is None else calls[state.main]
+        if self.main is not None and self.main.stack:
+            raise ValueError("the call on the guest's own stack has another")
+        self.home = state.home
+        self.settled = state.settled
+        self.unclaimed = state.unclaimed
+        self._held = {*state.held} & {*state.stacks}
+        self._late = list(state.late)
+        for call, record in zip(calls, kept, strict=True):
+            if record is None or self._stacks is None:
+                continue
+            self._stacks.locate(record.low, record.high - record.low)
+            neighbour = None if record.neighbour is None else calls[record.neighbour]
+            call.kept = KeptArguments(
+                self._stacks.locate, record.low, record.high, neighbour, record.stack, noted=record.noted
+            )
+            self.kept.append(call.kept)
 
     def keep_arguments(
         self, call: CallState, serving: tuple[CallState, int] | None, current: int, integers: Callable[[], list[int]]

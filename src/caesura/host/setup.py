@@ -24,7 +24,7 @@ from caesura.host.errors import GuestTrap
 from caesura.host.frames import FrameArea
 from caesura.host.imports import PLAIN_FUNCTION
 from caesura.host.instance import Instance
-from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE, GuestSettings
+from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE
 from caesura.host.stacks import ShadowStacks, StackLimits
 from caesura.host.switching import FIXED, NO_MALLOC, SINGLE_STACK, UNCLEAR, StackSwitch
 from caesura.host.text import one_line
@@ -41,18 +41,23 @@ _AREA_SIZE: Final = 256 * 1024
 def set_up(instance: Instance, exported: wasmtime.Instance) -> None:
     """Make the parts of an instance that Wasmtime has made. Raises UsageError where it cannot have them, GuestTrap."""
     instance.has_begun(exported)
-    settings = instance.store.settings
     unwinder = None
-    if instance.description.abi != NONE and any(item and item.kind != PLAIN_FUNCTION for item in instance.imports):
-        unwinder = _make_unwinder(instance, settings)
-    area = unwinder.area if unwinder is not None and instance.description.stack.thunks_switch else None
-    instance.can_be_called(unwinder, _make_switch(instance, settings, area))
+    if can_suspend(instance):
+        unwinder = make_unwinder(instance, instance.store.settings.stack_space)
+    instance.can_be_called(unwinder, make_switch(instance, unwinder))
 
 
-def _make_switch(instance: Instance, settings: GuestSettings, area: FrameArea | None) -> StackSwitch:
-    """Return how an instance's shadow stacks are switched; `area` is where entry thunks look for the pointer."""
+def can_suspend(instance: Instance) -> bool:
+    """Tell whether any host function of an instance can suspend it."""
+    return instance.description.abi != NONE and any(item and item.kind != PLAIN_FUNCTION for item in instance.imports)
+
+
+def make_switch(instance: Instance, unwinder: Unwinder | None) -> StackSwitch:
+    """Return how an instance's shadow stacks are switched."""
     stack = instance.description.stack
     store = instance.store
+    settings = store.settings
+    area = unwinder.area if unwinder is not None and stack.thunks_switch else None
     single = settings.single_stack
     reason = SINGLE_STACK if single else ""
     if not stack.pointer:
@@ -98,8 +103,8 @@ def _cell(instance: Instance, name: str) -> native.GlobalCell:
     return native.GlobalCell(instance.store.context, item, wide=instance.description.stack.wide)
 
 
-def _make_unwinder(instance: Instance, settings: GuestSettings) -> Unwinder:
-    """Return how an instance is unwound and rewound."""
+def make_unwinder(instance: Instance, stack_space: tuple[int, int] | int | None) -> Unwinder:
+    """Return how an instance is unwound and rewound; `stack_space` is where its asyncify stack is to lie."""
     description = instance.description
     if not description.asyncify_memory:
         raise UsageError("the module exports the Asyncify functions but no memory for the asyncify stack")
@@ -108,7 +113,7 @@ def _make_unwinder(instance: Instance, settings: GuestSettings) -> Unwinder:
     if has_own_memory:
         start, end = CONTROL_BLOCK, memory.size()
     else:
-        start, end = _find_space(instance, settings.stack_space)
+        start, end = _find_space(instance, stack_space)
     area = FrameArea(
         memory,
         start,

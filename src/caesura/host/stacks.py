@@ -15,6 +15,7 @@ from typing import Final
 
 from caesura.errors import UsageError
 from caesura.host.native import GlobalCell
+from caesura.snapshots.state import StacksState
 
 # How many unused shadow stacks are kept.
 _SPARE: Final = 8
@@ -39,6 +40,17 @@ class StackLimits:
         if not self._low or not self._high:
             return 0
         return max(0, self._high[0].get() - self._low[0].get())
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The limits of the guest's own stack, once they were noted."""
+        return tuple(self._kept)
+
+    def keep_again(self, kept: tuple[int, ...]) -> None:
+        """Take what was noted in a guest that was saved. Raises ValueError if it had other globals."""
+        if kept and len(kept) != len(self._low) + len(self._high):
+            raise ValueError("limits of another stack")
+        self._kept = list(kept)
 
     def keep(self) -> None:
         """Note the limits of the guest's own stack."""
@@ -105,6 +117,32 @@ class ShadowStacks:
         canary.value = _CANARY
         self._canaries[address] = canary
         return address
+
+    def saved(self) -> StacksState:
+        """Return which stacks there are."""
+        return StacksState(
+            size=self._size,
+            stacks=tuple(self._canaries),
+            spare=tuple(self._spare),
+            surplus=tuple(self._surplus),
+            limits=self.limits.kept if self.limits is not None else (),
+        )
+
+    def put_back(self, state: StacksState) -> None:
+        """Take the stacks of a guest that was saved, whose memory is there again.
+
+        Raises UsageError for stacks that are not in its memory, ValueError for what contradicts itself.
+        """
+        if not {*state.spare} <= {*state.stacks} or {*state.surplus} & {*state.stacks}:
+            raise ValueError("unused stacks that are none")
+        if self.limits is not None:
+            self.limits.keep_again(state.limits)
+        self._size = state.size
+        self._spare = list(state.spare)
+        self._surplus = list(state.surplus)
+        for address in state.stacks:
+            self.locate(address, state.size)
+            self._canaries[address] = self._canary(address)
 
     def give_back(self, address: int) -> None:
         """Take a stack back from a call that ended.

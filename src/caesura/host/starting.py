@@ -54,7 +54,7 @@ class _Start:
         suspension = function.run(instance.guest, instance.objects, values)
         if suspension is None:
             return
-        coroutine, waited_for = suspension
+        coroutine, waited_for, _ = suspension
         if coroutine is not None:
             give_up(coroutine, waited_for)
         raise UsageError(

@@ -35,6 +35,7 @@ class CallState:
     __slots__ = (
         "answer",
         "arriving",
+        "asked",
         "bottom",
         "coroutine",
         "depth",
@@ -42,6 +43,7 @@ class CallState:
         "export",
         "failure",
         "frames",
+        "is_held",
         "is_prepared",
         "kept",
         "outer_stack",
@@ -59,11 +61,14 @@ class CallState:
 
     def __init__(self, export: Export) -> None:
         self.export = export
-        # The import at which the guest is suspended, the host coroutine that runs there (None: the function yields),
-        # and what that waits for, or the function has returned. `Instance.end` drops them, too.
+        # The import at which the guest is suspended, its arguments, the host coroutine that runs there (None: the
+        # function yields), and what that waits for, or the function has returned. `Instance.end` drops them, too.
         self.pending: HostFunction | None = None
+        self.asked: tuple[Any, ...] = ()
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         self.waited_for: Any = None
+        # Whether nobody drives the call, but whoever gets it by `guest.pending` may.
+        self.is_held = False
         # The task to cancel when the guest is closed.
         self.task: asyncio.Task[Any] | None = None
         # What the import is to return, or to raise, when the guest is resumed: `driving` says it.

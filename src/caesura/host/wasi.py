@@ -35,6 +35,7 @@ from caesura.host.polling import SUCCESS, Poll
 from caesura.host.stdin import Source, input_from, standard_input
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi_buffers import Buffer, WasiMemory, total_size
+from caesura.snapshots.state import WasiState
 
 _STANDARD_INPUT: Final = 0
 _STANDARD_OUTPUT: Final = 1
@@ -144,6 +145,16 @@ class Wasi(Uncopied):
             raise UsageError("a Wasi object serves one guest: make one for each")
         self._forward = Forwarder(instance)
         self._memory = None if instance.memory is None else WasiMemory(instance.memory)
+
+    def saved(self) -> WasiState:
+        """Return what is needed to open everything again."""
+        return WasiState(
+            arguments=tuple(self._arguments),
+            environment=self._environment,
+            folders=tuple(
+                (inside, os.path.abspath(outside), writable) for inside, outside, writable in self._directories
+            ),
+        )
 
     def detach(self) -> None:
         """Stop waiting for a guest that is closed."""

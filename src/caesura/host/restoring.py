@@ -1,0 +1,75 @@
+"""Making a guest of a snapshot: in another process, on another day."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from caesura.host.connect import Imports
+from caesura.host.guest import Guest, Snapshot, World, restore_guest
+from caesura.host.interruption import Interruptions
+from caesura.host.linking import check_loop, connect
+from caesura.host.native_stack import NATIVE_STACK_SIZE
+from caesura.host.saving.references import LoadObject
+from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
+from caesura.host.sources import Source
+from caesura.host.wasi import Wasi
+
+
+async def restore(
+    snapshot: Snapshot | str | os.PathLike[str] | bytes,
+    imports: Imports | None = None,
+    *,
+    external: Sequence[str] = (),
+    wasi: Wasi | None = None,
+    module: Source | None = None,
+    load_object: LoadObject | None = None,
+    cache: bool = True,
+    shadow_stack_size: int | None = None,
+    single_stack: bool | None = None,
+    interruptible: bool | Interruptions = False,
+    accept_instrumented: bool = True,
+    recursion_limit: int = RECURSION_LIMIT,
+    memory_limit: int | None = None,
+    table_limit: int | None = None,
+    memories: int | None = None,
+    tables: int | None = None,
+    instances: int | None = None,
+    memory_reservation: int | None = None,
+    native_stack_size: int = NATIVE_STACK_SIZE,
+) -> Guest:
+    """Make a guest that goes on where the one was of which a snapshot was taken.
+
+    `snapshot` is one, or a path or bytes to read it from. `module` is the module that it was taken of, a path or bytes;
+    without, it is what the snapshot brings along (`embed=True`), or the file that the guest was loaded from.
+    `load_object` makes Python objects of what `save_object` made of them.
+
+    `guest.pending` has the calls that were suspended. In a WASI command, `await guest.run()` goes on with its program.
+    The imports must be those that the guest had, and may be other functions. The other parameters are those of `load`.
+
+    Raises SnapshotError for bytes that are no snapshot, or one that does not fit the module; UsageError for imports
+    that do not fit, files that cannot be read, and limits that the guest exceeds already; and ModuleError for a module
+    that cannot be used.
+    """
+    taken = snapshot if isinstance(snapshot, Snapshot) else Snapshot.load(snapshot)
+    check_loop()
+    program_settings = ProgramSettings(
+        cache=cache,
+        interruptible=bool(interruptible),
+        accept_instrumented=accept_instrumented,
+        memory_reservation=memory_reservation,
+        native_stack_size=native_stack_size,
+    )
+    guest_settings = GuestSettings(
+        shadow_stack_size=shadow_stack_size,
+        single_stack=single_stack,
+        recursion_limit=recursion_limit,
+        memory_limit=memory_limit,
+        table_limit=table_limit,
+        memories=memories,
+        tables=tables,
+        instances=instances,
+    )
+    interruptions = interruptible if isinstance(interruptible, Interruptions) else None
+    world = World(connect(imports, wasi, external), wasi, guest_settings, interruptions)
+    return await restore_guest(taken, world, module, program_settings, load_object)

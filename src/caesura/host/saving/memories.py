@@ -1,0 +1,144 @@
+"""A guest's memories: read as the parts that are not zero, and put back by mapping them, or by writing.
+
+A state that is put back often (`fork`) is written to a file in memory once, and that is mapped over the linear memory
+of each guest, private to it: nothing is copied before the guest writes, and guests do not see each other's writes.
+Wasmtime reserves the place, makes what is used of it accessible, and gives all of it back at the end, whatever is
+mapped there; growing only makes more of it accessible. Where there are no such files (macOS, Windows), the bytes are
+written.
+
+To put a memory in as an import was rejected: code that imports its memory ran up to 1.11 times slower. So was to hand
+Wasmtime a module of data segments for each state, which would be compiled again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from ctypes import c_int, c_long, c_size_t, c_void_p
+from typing import Final
+
+import wasmtime
+
+from caesura.abi import STATE_MEMORIES
+from caesura.errors import SnapshotError
+from caesura.host import native
+from caesura.host.instance import Instance
+from caesura.snapshots.pages import split_runs_at
+from caesura.snapshots.state import CHUNK, MemoryState
+
+_MAP_FIXED: Final = 0x10  # the same on Linux and macOS, for all processors
+_FAILED: Final = c_void_p(-1).value
+
+_CAN_MAP: Final = sys.platform == "linux"
+
+
+def read_memory(instance: Instance, index: int, page_size: int) -> MemoryState:
+    """Return a memory, by its export. Raises SnapshotError for one that is shared: others write into it."""
+    memory = _memory(instance, index)
+    if isinstance(memory, wasmtime.SharedMemory):
+        raise SnapshotError(
+            f"memory {index} is shared with other threads, which go on writing into it: it cannot be saved"
+        )
+    cell = native.MemoryCell(instance.store.context, memory)
+    size = cell.size()
+    return MemoryState(index=index, size=size, page_size=page_size, runs=split_runs_at(cell.base(), size))
+
+
+def grow_to(instance: Instance, state: MemoryState, page_size: int) -> native.MemoryCell:
+    """Make a new instance's memory as large as a saved one. Raises SnapshotError if it cannot be."""
+    memory = _memory(instance, state.index)
+    what = f"memory {state.index} of the snapshot has {state.size:,} bytes"
+    if isinstance(memory, wasmtime.SharedMemory):
+        raise SnapshotError(f"{what}, and that of the module is shared between threads")
+    cell = native.MemoryCell(instance.store.context, memory)
+    size = cell.size()
+    if page_size != state.page_size or state.size % page_size or size > state.size:
+        raise SnapshotError(f"{what}, in pages of {state.page_size}, and that of the module begins with {size:,}")
+    if size < state.size:
+        try:
+            memory.grow(instance.store.wasmtime_store, (state.size - size) // page_size)
+        except wasmtime.WasmtimeError:
+            raise SnapshotError(
+                f"{what}, and may not have as many here: the module, or memory_limit, says so"
+            ) from None
+    return cell
+
+
+class MemoryImage:
+    """What a memory holds, ready to be put into any number of new instances: a file in memory, where there are such."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+        self._file = -1
+        # Only whole pages of the processor's can be mapped.
+        self._mapped = state.size - state.size % mmap.PAGESIZE
+        if _CAN_MAP and self._mapped:
+            self._file = os.memfd_create("caesura", os.MFD_CLOEXEC)
+            weakref.finalize(self, os.close, self._file)
+            os.ftruncate(self._file, self._mapped)
+            for first, content in state.runs:
+                _write_all(self._file, content[: max(0, self._mapped - first * CHUNK)], first * CHUNK)
+
+    def put_into(self, cell: native.MemoryCell) -> None:
+        """Put the contents into a new instance's memory of that size. Raises SnapshotError where the system refuses."""
+        base = cell.base()
+        if self._file >= 0:
+            _map(base, self._mapped, mmap.MAP_PRIVATE, self._file)
+            for first, content in self._state.runs:
+                end = first * CHUNK + len(content)
+                if end > self._mapped:
+                    behind = content[max(0, self._mapped - first * CHUNK) :]
+                    ctypes.memmove(base + end - len(behind), behind, len(behind))
+            return
+        write_memory(cell, self._state)
+
+
+def write_memory(cell: native.MemoryCell, state: MemoryState) -> None:
+    """Write contents into a new instance's memory, which is as large."""
+    base = cell.base()
+    position = 0
+    for first, content in (*state.runs, (state.size // CHUNK + 1, b"")):
+        _clear(base, position, min(first * CHUNK, state.size))
+        ctypes.memmove(base + first * CHUNK, content, len(content))
+        position = first * CHUNK + len(content)
+
+
+def _clear(base: int, begin: int, end: int) -> None:
+    """Make a range zero that may have the module's own data; what is zero already takes no memory."""
+    for first, content in split_runs_at(base + begin, max(0, end - begin)):
+        ctypes.memset(base + begin + first * CHUNK, 0, len(content))
+
+
+def _memory(instance: Instance, index: int) -> native.Memory:
+    return instance.memory_item(f"{STATE_MEMORIES}{index}")
+
+
+def _write_all(file: int, content: bytes, offset: int) -> None:
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(file, view, offset)
+        view = view[written:]
+        offset += written
+
+
+def _map(address: int, size: int, kind: int, file: int) -> None:
+    assert _mmap is not None, "who asks has looked"
+    found = _mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, kind | _MAP_FIXED, file, 0)
+    if found == _FAILED:
+        reason = os.strerror(ctypes.get_errno())
+        raise SnapshotError(f"the memory of a restored guest ({size:,} bytes) cannot be mapped: {reason}")
+
+
+def _system_call() -> Callable[..., int | None]:
+    function = ctypes.CDLL(None, use_errno=True).mmap
+    function.restype = c_void_p
+    function.argtypes = (c_void_p, c_size_t, c_int, c_int, c_int, c_long)
+    called: Callable[..., int | None] = function
+    return called
+
+
+_mmap: Final = _system_call() if _CAN_MAP else None
