@@ -101,6 +101,14 @@ def test_types(text: str, expected: list[int]) -> None:
         "try_table (catch_all_ref 0) end",
         "struct.new 0 drop",
         "ref.null 0 array.len drop local.get 0 array.get 0 drop",
+        "ref.null extern ref.null none ref.eq drop",
+        "block (result (ref func)) ref.null func br 0 end drop",
+        "block (result (ref func)) ref.null func i32.const 0 br_if 0 drop unreachable end drop",
+        "block (result (ref func)) ref.null func i32.const 0 br_table 0 0 end drop",
+        "block (result (ref extern)) ref.null func br_on_non_null 0 unreachable end drop",
+        "block (result (ref i31)) ref.null any br_on_cast 0 anyref i31ref unreachable end drop",
+        "block (result (ref eq)) ref.null any br_on_cast_fail 0 anyref eqref unreachable end drop",
+        "block (result eqref) ref.null any br_on_cast 0 eqref i31ref unreachable end drop",
     ],
 )
 def test_ill_typed_code_is_refused_with_its_offset(body: str) -> None:

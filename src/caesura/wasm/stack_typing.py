@@ -3,8 +3,8 @@
 `StackTyper` follows the validation algorithm of the specification's appendix: it is fed one instruction after another
 and keeps the operand stack and the open blocks in plain lists, so nesting costs no recursion. Behind a branch that is
 always taken the stack is polymorphic: missing operands have the type UNKNOWN. It checks that operands are there and
-that numbers match; whether one reference type is a subtype of another it takes on trust, for its purpose is to
-know types, and a module that an engine accepts has them right.
+that their types fit; whether locals that cannot be null have been set it takes on trust, for its purpose is to know
+types, and a module that an engine accepts has that right.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from caesura.wasm.signatures import (
     signature,
     tag_params,
 )
+from caesura.wasm.type_matching import are_subtypes, same_types
 from caesura.wasm.types import (
     EXNREF,
     I32,
     is_reference,
+    make_reference,
     non_null,
     type_name,
 )
@@ -54,6 +56,8 @@ class StackTyper:
         self.starts: list[tuple[int, ...]] = [()]
         self.ends: list[tuple[int, ...]] = [results]
         self.unreachable: list[bool] = [False]
+        # What `type_matching.same_types` says, once a reference has met another type than its own.
+        self._same: list[int] = []
 
     def step(self, code: int, immediates: list[int]) -> None:
         """Apply one instruction; raises MalformedModule without an offset."""
@@ -102,8 +106,10 @@ class StackTyper:
             self._refresh(self.label_types(immediates[0]))
             self.stack.append(reference if reference == UNKNOWN else non_null(reference))
         elif code == op.BR_ON_NON_NULL:
-            self._pop(ANY_REFERENCE)
+            reference = self._pop(ANY_REFERENCE)
             self._refresh(self._carried_below_reference(immediates[0]))
+            if reference != UNKNOWN:
+                self._check_fits(non_null(reference), self.label_types(immediates[0])[-1])
         elif code == op.BR_ON_CAST or code == op.BR_ON_CAST_FAIL:
             self._branch_on_cast(code, immediates)
         else:
@@ -144,8 +150,13 @@ class StackTyper:
         self.stack.append(UNKNOWN if reference == UNKNOWN else converted(code, reference))
 
     def _branch_on_cast(self, code: int, immediates: list[int]) -> None:
-        self._pop(ANY_REFERENCE)
-        self._refresh(self._carried_below_reference(immediates[1]))
+        flags, label, heap, target = immediates
+        source = make_reference(heap, nullable=flags & 1 == 1)
+        self._check_fits(make_reference(target, nullable=flags & 2 == 2), source)
+        self._pop(source)
+        self._refresh(self._carried_below_reference(label))
+        other = op.BR_ON_CAST_FAIL if code == op.BR_ON_CAST else op.BR_ON_CAST
+        self._check_fits(left_by_cast(other, immediates), self.label_types(label)[-1])
         self.stack.append(left_by_cast(code, immediates))
 
     def _carried_below_reference(self, depth: int) -> tuple[int, ...]:
@@ -220,9 +231,20 @@ class StackTyper:
         actual = self.stack.pop()
         if actual == expected or actual == UNKNOWN or expected == UNKNOWN:
             return actual
-        if not is_reference(actual) or not (expected == ANY_REFERENCE or is_reference(expected)):
-            raise MalformedModule(f"operand is {type_name(actual)}; expected {_expected(expected)}")
+        self._check_fits(actual, expected)
         return actual
+
+    def _check_fits(self, actual: int, expected: int) -> None:
+        """Raise MalformedModule if a value, whose type is known, is none of the type that is expected."""
+        if is_reference(actual) and expected == ANY_REFERENCE:
+            return
+        if is_reference(actual) and is_reference(expected):
+            if not self._same:
+                self._same = same_types(self.module)
+            if are_subtypes(self.module, self._same, (actual,), (expected,)):
+                return
+        if actual != expected:
+            raise MalformedModule(f"operand is {type_name(actual)}; expected {_expected(expected)}")
 
 
 def _expected(value_type: int) -> str:
