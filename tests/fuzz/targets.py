@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tests.fuzz import hostile_malloc, lies, wasi_calls
+from tests.fuzz import hostile_malloc, lies, mutated_snapshots, wasi_calls
 from tests.fuzz.running import Case
 
 
@@ -20,5 +20,6 @@ class Target:
 TARGETS: Final = {
     "lies": Target(lies.case, 20),
     "malloc": Target(hostile_malloc.case, 40),
+    "snapshots": Target(mutated_snapshots.case, 70),
     "wasi": Target(wasi_calls.case, 70),
 }

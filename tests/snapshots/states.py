@@ -235,3 +235,99 @@ def _wasi() -> st.SearchStrategy[WasiState]:
         descriptors=ascending.map(lambda items: tuple(sorted(items, key=lambda item: item.number))),
         monotonic=_U64,
     )
+
+
+def sample() -> State:
+    """Return a state that has something in every field."""
+    content = bytearray(3 * 65536)
+    content[100:200] = b"x" * 100
+    content[70_000:90_000] = bytes(range(250)) * 80
+    kept = KeptState(low=1024, high=2048, stack=65536, neighbour=1, noted=b"noted")
+    call = CallRecord(
+        export="run",
+        function="env.ask",
+        arguments=((t.I32, 17), (t.I64, 2**63 + 1), (t.F64, 0x7FF8_0000_0000_0001), (t.V128, 2**127), (t.EXTERNREF, 1)),
+        frames=b"frames of the first" * 10,
+        mode="call",
+        waited=1_500_000_000,
+        stack=70_000,
+        stack_pointer=80_000,
+        bottom=80_016,
+        resting_pointer=65_536,
+        kept=kept,
+    )
+    other = CallRecord(export="é\udc80", function="env.ask", arguments=(), frames=b"", mode="generate")
+    descriptors = (
+        Descriptor(number=0, kind="stdin"),
+        Descriptor(number=3, kind="preopen", path="/data"),
+        Descriptor(
+            number=10,
+            kind="file",
+            path="a/b.txt",
+            below=3,
+            lookup=1,
+            flags=4,
+            rights=2**64 - 1,
+            inheriting=2,
+            offset=2**40,
+            identity=(2049, 2**60),
+        ),
+    )
+    return State(
+        module=replace(
+            IDENTITY, options={"optimize": "speed", "add_list": ("a", "b"), "linked": True}, path="/app/app.wasm"
+        ),
+        memories=(memory_of(bytes(content)), memory_of(b"\1" * 4100, 1)),
+        globals=(
+            GlobalState(index=0, type=t.I32, bits=66_000),
+            GlobalState(index=4, type=t.FUNCREF, bits=NULL),
+            GlobalState(index=10, type=t.F32, bits=0xFF80_0001),
+        ),
+        tables=(
+            TableState(index=0, type=t.FUNCREF, elements=bytes(range(24)) + b"\xff" * 4),
+            TableState(index=2, type=t.EXTERNREF, elements=b"\1\0\0\0\xff\xff\xff\xff\0\0\0\0"),
+        ),
+        dropped_data=(0, 2),
+        dropped_elements=(1,),
+        calls=(call, other),
+        area=(1024, 2048),
+        stacks=StacksState(
+            size=65536,
+            stacks=(70_000,),
+            spare=(140_000,),
+            surplus=(150_000,),
+            limits=(0,),
+            main=1,
+            home=65_536,
+            settled=False,
+            unclaimed=3,
+            held=(1,),
+            late=(2,),
+        ),
+        wasi=WasiState(
+            arguments=("app", "--fast"),
+            environment={"Z": "1", "A": "2"},
+            folders=(("/data", "/srv/data", True),),
+            descriptors=descriptors,
+            monotonic=2**62,
+        ),
+        objects=(b"first", b""),
+        embedded=b"\0asm\1\0\0\0",
+    )
+
+
+def sample_later() -> State:
+    """Return what `sample` became a moment later."""
+    before = sample()
+    content = bytearray(content_of(before.memories[0]) + bytes(65536))
+    content[75_000:75_010] = b"y" * 10
+    content[120:121] = b"y"
+    content[230_000] = 1
+    return replace(
+        before,
+        memories=(memory_of(bytes(content)), memory_of(bytes(4100), 1)),
+        globals=(replace(before.globals[0], bits=65_000), *before.globals[1:]),
+        calls=(before.calls[1],),
+        stacks=StacksState(),
+        wasi=replace(before.wasi, monotonic=2**62 + 5) if before.wasi is not None else None,
+    )

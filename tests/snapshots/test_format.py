@@ -17,7 +17,7 @@ from caesura.snapshots import container, differences, pages
 from caesura.snapshots.base import Base
 from caesura.snapshots.compression import DEFLATE, STORED, ZSTD
 from caesura.snapshots.format import base_of, decode, digest_of, encode, encode_changes
-from caesura.snapshots.state import CallRecord, GlobalState, MemoryState, State
+from caesura.snapshots.state import CHUNK, CallRecord, GlobalState, MemoryState, State
 from caesura.wasm import types as t
 from tests.snapshots.states import content_of, memory_of, pairs, runs_of, state_of, states
 
@@ -68,6 +68,12 @@ def test_memories_are_compared_where_they_lie(pair: tuple[State, State]) -> None
         changed = differences.changed_runs_at(old, address, len(content))
         assert changed == differences.changed_runs(old, new)
         assert differences.with_changes(old, new.size, changed) == new.runs
+        known = [(first * CHUNK, first * CHUNK + len(part)) for first, part in new.runs]
+        halves = [(start, min(end, start + CHUNK)) for start, end in known]
+        rests = [(start + CHUNK, end) for start, end in known if end > start + CHUNK]
+        for within in (known, sorted(halves + rests)):
+            assert pages.split_runs_at(address, len(content), within) == new.runs
+            assert differences.changed_runs_at(old, address, len(content), within) == changed
 
 
 def test_only_chunks_that_changed_are_in_a_change() -> None:

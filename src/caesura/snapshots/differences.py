@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from caesura.snapshots import pages
-from caesura.snapshots.pages import Run
+from caesura.snapshots.pages import Ranges, Run
 from caesura.snapshots.state import CHUNK, MemoryState
 
 
@@ -32,9 +32,16 @@ def changed_runs(before: MemoryState | None, now: MemoryState) -> tuple[Run, ...
     return tuple([(start // CHUNK, pages.read(now.runs, start, end)) for start, end in changed])
 
 
-def changed_runs_at(before: MemoryState | None, address: int, size: int) -> tuple[Run, ...]:
-    """Return the same of a memory of this size that lies at an address of this process, and copy nothing else."""
-    changed = _changed_parts(_spans(before, size), [_Span(0, size, address)] if size else [])
+def changed_runs_at(
+    before: MemoryState | None, address: int, size: int, within: Ranges | None = None
+) -> tuple[Run, ...]:
+    """Return the same of a memory of this size that lies at an address of this process, and copy nothing else.
+
+    `within` is as for `pages.split_runs_at`.
+    """
+    parts = ((0, size),) if within is None else within
+    now = [_Span(start, end, address + start) for start, end in parts if end > start]
+    changed = _changed_parts(_spans(before, size), now)
     if not changed:
         return ()
     view = pages.view_of(address, size)
@@ -85,10 +92,7 @@ def _changed_parts(old: list[_Span], new: list[_Span]) -> list[tuple[int, int]]:
         else:
             parts = pages.used_parts(before or now, end - start)
         for first, last in parts:
-            if changed and changed[-1][1] == start + first:
-                changed[-1] = (changed[-1][0], start + last)
-            else:
-                changed.append((start + first, start + last))
+            pages.append_range(changed, start + first, start + last)
     return changed
 
 

@@ -19,7 +19,9 @@ Json = Any
 
 # The largest number that JavaScript's numbers hold exactly; larger ones are written as text, in decimal.
 LARGEST_NUMBER: Final = 2**53 - 1
-_LONGEST_DIGITS: Final = 39  # of 2 ** 128
+
+# An integer as text; the longest is 2 ** 128 - 1.
+_INTEGER: Final = re.compile("0|-?[1-9][0-9]{0,38}")
 
 _MOST_CHARACTERS: Final = 1 << 20
 
@@ -89,8 +91,7 @@ class Integer:
     def read(self, value: Json, bulk: Bulk) -> int:
         """Return the integer."""
         if type(value) is str:
-            digits = value.removeprefix("-")
-            if not (digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_DIGITS):
+            if _INTEGER.fullmatch(value) is None:
                 raise Mistake(f"{shown(value)} is not an integer")
             value = int(value)
             if -LARGEST_NUMBER <= value <= LARGEST_NUMBER:

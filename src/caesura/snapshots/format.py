@@ -157,7 +157,7 @@ def _read(sections: Mapping[int, Section], base: Base | None) -> State:
             document = documents.merged(base.document, document)
             bulk = _against(bulk, base.bulk)
         content = Bulk(bulk)
-        state: State = STATE.read(document.get("state"), content)
+        state = _read_state(document.get("state"), content)
         if content.left():
             raise Mistake(f"{content.left()} bytes of bulk belong to nothing")
         runs = _read_runs(found, state)
@@ -170,6 +170,14 @@ def _read(sections: Mapping[int, Section], base: Base | None) -> State:
     except Mistake as mistake:
         raise damaged(f"the document: {mistake}", section.offset) from None
     return replace(state, memories=_read_pages(sections, state, runs, base), embedded=embedded)
+
+
+def _read_state(value: Json, bulk: Bulk) -> State:
+    try:
+        state: State = STATE.read(value, bulk)
+    except Mistake as mistake:
+        raise mistake.within("state") from None
+    return state
 
 
 Ranges = dict[int, list[tuple[int, int]]]

@@ -14,13 +14,16 @@ import ctypes
 import functools
 import sys
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from caesura.snapshots.state import CHUNK
 
 # A number of the first chunk, and what is in that and those that follow.
 Run = tuple[int, bytes]
+
+# Where something begins and ends, in bytes.
+Ranges = Sequence[tuple[int, int]]
 
 # In bytes: the parts that are looked at as a whole before what is in them.
 _LARGE: Final = 1 << 20
@@ -34,12 +37,28 @@ def split_runs(content: bytes) -> tuple[Run, ...]:
     return split_runs_at(address_of(content), len(content)) if content else ()
 
 
-def split_runs_at(address: int, size: int) -> tuple[Run, ...]:
-    """Return the runs of a memory that lies at an address of this process; its size is in bytes."""
+def split_runs_at(address: int, size: int, within: Ranges | None = None) -> tuple[Run, ...]:
+    """Return the runs of a memory that lies at an address of this process; its size is in bytes.
+
+    What was never touched costs a page fault each page where it is looked at. So who knows where a memory may be other
+    than zero says so: `within` are ranges of chunks that ascend and do not overlap, in bytes from the address on.
+    """
     if not size:
         return ()
     view = view_of(address, size)
-    return tuple([(first // CHUNK, bytes(view[first:end])) for first, end in used_parts(address, size)])
+    runs: list[tuple[int, int]] = []
+    for start, end in ((0, size),) if within is None else within:
+        for first, last in used_parts(address + start, end - start):
+            append_range(runs, start + first, start + last)
+    return tuple([(first // CHUNK, bytes(view[first:last])) for first, last in runs])
+
+
+def append_range(ranges: list[tuple[int, int]], start: int, end: int) -> None:
+    """Append a range to some that end before it, or make the last one longer if it touches that."""
+    if ranges and ranges[-1][1] == start:
+        ranges[-1] = (ranges[-1][0], end)
+    else:
+        ranges.append((start, end))
 
 
 def view_of(address: int, size: int) -> memoryview:
