@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 from caesura.snapshots import pages
 from caesura.snapshots.pages import Ranges, Run
 from caesura.snapshots.state import CHUNK, MemoryState
+
+# In bytes; whole chunks.
+_PIECE: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,22 @@ def with_changes(before: MemoryState | None, size: int, changes: tuple[Run, ...]
         place = first * CHUNK + len(content)
     _keep(spans, place, size, pieces)
     return tuple(_joined(pieces))
+
+
+def against(before: MemoryState | None, run: Run) -> Iterator[bytes]:
+    """Yield the exclusive or of a run with what was there before, in pieces: neither is needed as a whole for that."""
+    first, content = run
+    old = () if before is None else before.runs
+    for start in range(0, len(content), _PIECE):
+        piece = content[start : start + _PIECE]
+        place = first * CHUNK + start
+        yield exclusive_or(piece, pages.read(old, place, place + len(piece)))
+
+
+def pieces_of(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Cut a range into such pieces."""
+    for place in range(start, end, _PIECE):
+        yield place, min(place + _PIECE, end)
 
 
 def exclusive_or(one: bytes, other: bytes) -> bytes:

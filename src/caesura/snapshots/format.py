@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Final
 
 from caesura.errors import ResourceError, SnapshotError, UsageError
-from caesura.snapshots import container, differences, pages
+from caesura.snapshots import container, differences
 from caesura.snapshots import document as documents
 from caesura.snapshots.base import Base, described, runs_of, runs_of_memories
 from caesura.snapshots.compression import STORED, ZSTD, Unpacking, compress
@@ -69,10 +69,8 @@ def encode_changes(state: State, changes: Mapping[int, tuple[Run, ...]], base: B
     contents: list[bytes] = []
     for memory in state.memories:
         before = _memory(base.state, memory.index)
-        for first, content in changes.get(memory.index, ()):
-            start = first * CHUNK
-            old = pages.read(before.runs if before is not None else (), start, start + len(content))
-            contents.append(differences.exclusive_or(content, old))
+        for run in changes.get(memory.index, ()):
+            contents += differences.against(before, run)
     module = [state.embedded] if state.embedded is not None and state.embedded != base.state.embedded else []
     sections = {
         DOCUMENT: [document],
@@ -87,8 +85,8 @@ def decode(data: bytes, base: State | Base | None = None, *, limit: int = LIMIT)
     """Return the state that bytes hold. A base is needed for those that hold what changed since it.
 
     Raises SnapshotError if they are damaged, of another version, lack their base, or hold, unpacked, more than `limit`
-    bytes; ResourceError if there is not enough memory. At no time are there more than these bytes twice, and half a
-    gigabyte for what is not memories.
+    bytes; ResourceError if there is not enough memory. At no time are there more than these bytes twice, beside the
+    base, and half a gigabyte for the document.
     """
     try:
         return _decode(data, base, limit)
@@ -223,14 +221,15 @@ def _read_pages(
     memories: list[MemoryState] = []
     for memory in state.memories:
         before = None if base is None else _memory(base.state, memory.index)
-        old = () if before is None else before.runs
         runs: list[Run] = []
         for start, end in ranges.get(memory.index, ()):
-            assert unpacking is not None
-            content = unpacking.read(end - start)
-            if base is not None:
-                content = differences.exclusive_or(content, pages.read(old, start, end))
-            runs.append((start // CHUNK, content))
+            assert unpacking is not None, "there are as many bytes as the runs have"
+            if base is None:
+                runs.append((start // CHUNK, unpacking.read(end - start)))
+                continue
+            for place, behind in differences.pieces_of(start, end):
+                run = (place // CHUNK, unpacking.read(behind - place))
+                runs.append((run[0], b"".join(differences.against(before, run))))
         made = tuple(runs) if base is None else differences.with_changes(before, memory.size, tuple(runs))
         memories.append(replace(memory, runs=made))
     if unpacking is not None:

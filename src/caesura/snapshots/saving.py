@@ -11,6 +11,7 @@ symbolic link the file is replaced, and not the link. What is no regular file, s
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -112,12 +113,18 @@ def _write_and_close(descriptor: int, data: bytes, *, must_be_on_disk: bool) -> 
 
 
 def _sync_folder(folder: str) -> None:
-    """Put a folder's entries on the disk, where folders can be opened for that."""
+    """Put a folder's entries on the disk, where folders can be opened for that and the file system has a way."""
     if not hasattr(os, "O_DIRECTORY"):
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _BINARY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _BINARY)
+    except PermissionError:  # it may be written, but not read
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(descriptor)
 
