@@ -25,7 +25,8 @@ _FEW_TABLES: Final = 16
 # Numbers may be padded: `table.set` and the index of one of the first tables, and the others with the prefix 0xfc.
 _SET: Final = rb"\x26(?:[\x00-\x0f]|[\x80-\x8f]\x80{0,3}\x00)"
 _ANY_SET: Final = rb"\x26"
-_PREFIXED: Final = rb"\xfc[\x09\x0c-\x0f\x11\x89\x8c-\x8f\x91]"
+_TABLE: Final = rb"\xfc[\x0c\x0e\x0f\x11\x8c\x8e\x8f\x91]"
+_DROP: Final = rb"\xfc[\x09\x0d\x89\x8d]"
 
 
 class StateChanges:
@@ -37,21 +38,26 @@ class StateChanges:
         self.elements: set[int] = set()
 
 
-def find_state_changes(module: Module) -> StateChanges:
-    """Return what the module's code changes; raises MalformedModule."""
+def find_state_changes(module: Module, *, tables: bool, segments: bool) -> StateChanges:
+    """Return what the module's code changes of `tables` and `segments`, where these are asked for.
+
+    Raises MalformedModule.
+    """
     changes = StateChanges()
-    for own in _suspected(module):
+    for own in _suspected(module, tables=tables, segments=segments):
         _read_body(module, own, changes)
     return changes
 
 
-def _suspected(module: Module) -> list[OwnFunction]:
+def _suspected(module: Module, *, tables: bool, segments: bool) -> list[OwnFunction]:
     """Return the functions, ascending, in whose bodies something looks like a change."""
     code = module.section(sec.CODE)
-    if code is None or not module.body_starts:
+    wanted: list[bytes] = [_DROP] if segments else []
+    if tables:
+        wanted += [_TABLE, _SET if len(module.tables) <= _FEW_TABLES else _ANY_SET]
+    if code is None or not module.body_starts or not wanted:
         return []
-    table_set = _SET if len(module.tables) <= _FEW_TABLES else _ANY_SET
-    pattern = re.compile(_PREFIXED + b"|" + table_set if module.tables else _PREFIXED, re.DOTALL)
+    pattern = re.compile(b"|".join(wanted), re.DOTALL)
     found: list[OwnFunction] = []
     position: int = module.body_starts[0]
     while True:

@@ -90,9 +90,9 @@ def find_guest_state(module: Module, bounds: Bounds, segments: list[ElementSegme
                 state.unsaved.append(f"global {index}, of type {type_name(entry.type)}")
     data = [segment.mode == PASSIVE and segment.end > segment.start for segment in read_data_segments(module)]
     elements = [segment.mode == PASSIVE and segment.count() > 0 for segment in segments]
-    changes = find_state_changes(module)
     reached = {item.index for item in module.imports if item.kind == TABLE_KIND}
     reached.update([item.index for item in module.exports if item.kind == TABLE_KIND])
+    changes = find_state_changes(module, tables=len(reached) < bounds.tables, segments=any(data) or any(elements))
     for index in range(bounds.tables):
         if index in reached or index in changes.tables:
             _add_table(module, index, state)

@@ -27,7 +27,7 @@ from caesura.instrument.abi.index_spaces import AddedFunctions, AddedTypes
 from caesura.wasm import encoded as c
 from caesura.wasm import sections as sec
 from caesura.wasm.hierarchies import top_of
-from caesura.wasm.leb128 import encode_signed, encode_unsigned, encode_vector
+from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.segments import ElementSegment
@@ -44,8 +44,10 @@ _TABLE_INIT: Final = b"\xfc\x0c"
 _ELEM_DROP: Final = b"\xfc\x0d"
 _ARRAY_NEW_DATA: Final = b"\xfb\x09"
 _ARRAY_OF_BYTES: Final = b"\x5e\x78\x00"
-_PASSIVE_FUNCTIONS: Final = b"\x01\x00"
 _EMPTY_TABLE: Final = b"\0\0"
+
+# How many functions one added function puts into the table: engines compile long ones slowly, and one on one core.
+_LISTED_AT_ONCE: Final = 1000
 
 # Stands for an index of what was not added.
 _NONE: Final = -1
@@ -109,20 +111,28 @@ class Helpers:
     def list_functions(self, functions: list[int]) -> None:
         """Add the table for functions, and the function that fills it, if that has not been done, with these.
 
-        It traps where the table cannot grow.
+        It traps where the table cannot grow. An element segment would take fewer bytes, but Wasmtime makes references
+        of all its functions with every instance: 20 us with SQLite's 1,500, where an instance takes 12.
         """
         self.functions_table = self._table_for(top_of(self._module, FUNCREF))
         table = encode_unsigned(self.functions_table)
-        segment = encode_unsigned(len(self._segments))
-        count = c.CONST_I32 + encode_signed(len(functions))
-        entry = _PASSIVE_FUNCTIONS + encode_vector([encode_unsigned(function) for function in functions])
-        self._edits.append(sec.ELEMENT, entry)
+        put = c.LOCAL_GET + b"\0" + c.LOCAL_GET + b"\1" + c.TABLE_SET + table
+        one = c.CALL + encode_unsigned(self._functions.add("asyncify_list_function", (I32, FUNCREF), (), [], put))
         null = c.ref_null(top_of(self._module, FUNCREF))
-        fill = null + count + c.TABLE_GROW + table + c.I32_EQZ + c.IF_EMPTY
-        fill += c.CONST_I32 + b"\0" + c.CONST_I32 + b"\0" + count + _TABLE_INIT + segment + table
-        fill += c.ELSE + c.UNREACHABLE + c.END
+        count = c.CONST_I32 + encode_signed(len(functions))
+        fill = null + count + c.TABLE_GROW + table + c.IF_EMPTY + c.UNREACHABLE + c.END
+        for start in range(0, len(functions), _LISTED_AT_ONCE):
+            fill += self._list_some(start, functions[start : start + _LISTED_AT_ONCE], one)
         code = c.TABLE_SIZE + table + c.I32_EQZ + c.IF_EMPTY + fill + c.END
         self._add(STATE_LIST_FUNCTIONS, (), (), code)
+
+    def _list_some(self, start: int, functions: list[int], one: bytes) -> bytes:
+        """Return the call of a function that puts functions into the table from a place on, each by the call `one`."""
+        calls: list[bytes] = []
+        for place in range(len(functions)):
+            calls += [c.CONST_I32, encode_signed(start + place), c.REF_FUNC, encode_unsigned(functions[place]), one]
+        some = self._functions.add("asyncify_list_functions", (), (), [], b"".join(calls))
+        return c.CALL + encode_unsigned(some)
 
     def finish(self) -> None:
         """Note the functions and types that were added."""
