@@ -274,7 +274,7 @@ def test_several_calls_in_any_order(abi: str) -> None:
 
         other = (await snapshot.fork(1, {"env": {"wait": answer}}))[0]
         deep, loop, twice = other.pending
-        assert await asyncio.gather(twice, loop, deep) == [15, 6, 15]
+        assert [*await asyncio.gather(twice, loop, deep)] == [15, 6, 15]
         assert other.call_nowait("calls") == 3 + 2 + 1
 
     asyncio.run(main())

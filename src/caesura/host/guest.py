@@ -50,8 +50,6 @@ from caesura.host.starting import instantiate, instantiate_in_thread
 from caesura.host.store import GuestStore
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi import Wasi
-from caesura.snapshots import saving as files
-from caesura.snapshots.format import decode, encode
 from caesura.snapshots.state import State
 from caesura.wasm.types import type_name
 
@@ -294,17 +292,26 @@ class Snapshot:
         Raises UsageError for a file that cannot be read, SnapshotError for what is no snapshot, was damaged, is of a
         version of the format that is not known, or needs another base.
         """
-        data = source if isinstance(source, bytes) else files.load(source)
+        from caesura.snapshots import saving
+        from caesura.snapshots.format import decode
+
+        data = source if isinstance(source, bytes) else saving.load(source)
         return cls(decode(data, None if base is None else base.state), base)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the snapshot to a file: all of it or, whatever happens, nothing. Raises UsageError."""
-        files.save(path, bytes(self))
+        from caesura.snapshots import saving
+
+        saving.save(path, bytes(self))
 
     def __bytes__(self) -> bytes:
+        from caesura.snapshots.format import encode  # takes a tenth of what importing all else takes
+
         return encode(self._state, None if self._base is None else self._base.state)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from caesura.snapshots.format import encode
+
         return Snapshot.load, (encode(self._state),)
 
     @property
