@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import caesura
+from caesura.instrument.frames.pieces import AUTOMATIC, SHARED
+from caesura.instrument.pipeline import instrument_as
 from caesura.wasm.module import Module
 from tests.instrument.building import assert_valid, custom, leb, name, number_at, part, parts, vector
 from tests.support.engine import assemble
@@ -195,7 +197,69 @@ def with_hints(text: str, payload: bytes) -> bytes:
     return binary[:start] + custom(BRANCH_HINTS, payload) + binary[start:]
 
 
-def test_branch_hints_of_rewritten_functions_are_dropped() -> None:
+BRANCHES = """
+  (module
+    (import "env" "f" (func $f (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (func $quiet (param i32)
+      (if (i32.and (local.get 0) (i32.const 101))
+        (then (memory.fill (local.get 0) (local.get 0) (local.get 0)))))
+    (func $run (export "run") (param i32) (result i32)
+      (if (i32.and (local.get 0) (i32.const 102)) (then (memory.fill (local.get 0) (local.get 0) (local.get 0))))
+      (if (i32.and (local.get 0) (i32.const 103)) (then (drop (call $f (i32.const 1)))))
+      (if (i32.eqz (i32.and (local.get 0) (i32.const 104)))
+        (then (drop (call $f (i32.const 1)))) (else (drop (call $f (i32.const 2)))))
+      (block $out
+        (loop $again
+          (br_if $out (i32.and (local.get 0) (i32.const 105)))
+          (local.set 0 (call $f (local.get 0)))
+          (if (i32.and (local.get 0) (i32.const 106)) (then (br $out)))
+          (br_if $again (i32.and (local.get 0) (i32.const 107)))))
+      (i32.add (local.get 0) (call $f (i32.const 3)))))
+"""
+# The constant before each branch of $run, and whether it is likely to be taken.
+HINTED = {102: True, 103: True, 104: False, 105: False, 106: True, 107: False}
+
+
+def branches(binary: bytes, own: int) -> dict[int, tuple[int, bool]]:
+    """Return where the branch behind each of these constants is in a function, and whether it is the opposite one."""
+    module = Module(binary)
+    body = binary[module.body_starts[own] : module.body_ends[own]]
+    found: dict[int, tuple[int, bool]] = {}
+    for constant in range(101, 108):
+        condition = bytes([0x41, constant | 0x80, 0, 0x71])
+        if body.count(condition) == 1:
+            place = body.index(condition) + len(condition)
+            is_negated = body[place] == 0x45
+            place += is_negated
+            assert body[place] in (0x04, 0x0D)
+            found[constant] = place, is_negated
+    return found
+
+
+@pytest.mark.parametrize("moves", [AUTOMATIC, SHARED])
+@pytest.mark.parametrize("two_bodies", ["never", "all"])
+def test_branch_hints_follow_their_branches(two_bodies: str, moves: int) -> None:
+    """An `if` with a call site becomes a branch around its arm, which is likely where the arm was not."""
+    binary = assemble(BRANCHES)
+    before = branches(binary, 1)
+    assert list(before) == list(HINTED)
+    hints = [leb(before[constant][0]) + bytes([1, is_likely]) for constant, is_likely in HINTED.items()]
+    quiet = branches(binary, 0)
+    payload = vector([hint(1, quiet[101][0]), leb(2) + vector(hints)])
+    options = caesura.Options(two_bodies=two_bodies)
+    output = instrument_as(with_hints(BRANCHES, payload), options, None, moves, None).module
+    assert_valid(output)
+    after = branches(output, 1)
+    assert list(after) == list(HINTED)
+    wanted: list[bytes] = []
+    for constant, is_likely in HINTED.items():
+        place, is_negated = after[constant]
+        wanted.append(leb(place) + bytes([1, is_likely != (is_negated != before[constant][1])]))
+    assert part(output, BRANCH_HINTS).payload == vector([hint(1, quiet[101][0]), leb(2) + vector(wanted)])
+
+
+def test_hints_of_other_places_in_rewritten_functions_are_dropped() -> None:
     binary = with_hints(NAMED, vector([hint(1, 3), hint(2, 5, 9)]))
     assert part(caesura.instrument(binary).module, BRANCH_HINTS).payload == vector([hint(1, 3)])
 

@@ -97,8 +97,8 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         added.edits,
         added.names,
         shares_globals=shares_globals(options),
-        no_multivalue=options.no_multivalue,
     )
+    held.returns_two = not options.no_multivalue
     shares_code = moves == SHARED and options.optimize == "size"
     helpers = FrameHelpers(
         runtime,

@@ -8,6 +8,7 @@ from caesura.analysis.limits import check_entries
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.globals import NO_FLAG
 from caesura.instrument.abi.index_spaces import GlobalPool
+from caesura.instrument.abi.kept_branches import KeptBranch, KeptBranches
 from caesura.instrument.abi.metadata import write_metadata
 from caesura.instrument.abi.runtime import has_scheduler
 from caesura.instrument.adding import Abi, Added, shares_globals
@@ -16,6 +17,7 @@ from caesura.options import Options
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.encoded import zero_constant
+from caesura.wasm.indices import OwnFunction
 from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, MEMORY_NAMES, TABLE_NAMES, NewNames
@@ -34,13 +36,15 @@ def assemble(
     abi: Abi,
     bodies: list[bytes],
     exports: list[tuple[str, int]],
+    branches: KeptBranches,
     *,
     is_idle: bool,
     shortens: bool,
 ) -> bytes:
     """Return the instrumented module.
 
-    `bodies` are those of the module's own functions, empty for those that stay; `exports` the functions to export.
+    `bodies` are those of the module's own functions, empty for those that stay; `exports` the functions to export;
+    `branches` say where conditional branches are in the former.
     Nothing added is ever called by its hosts where it `is_idle`; with `shortens`, padded numbers become short.
     """
     module = given.module
@@ -53,10 +57,14 @@ def assemble(
     _export(module, exports, added)
     _check_entries(module, len(exports), added)
     shortened: dict[int, Shortened] = {}
-    edits.pieces[sec.CODE] = _code(module, bodies, added.functions.bodies, shortened, shortens=shortens)
+    edits.pieces[sec.CODE] = _code(module, bodies, added.functions.bodies, shortened, branches, shortens=shortens)
     names_functions = not is_idle or any(bodies[: len(bodies) - len(given.renumbered.runtime_functions)])
     names = _new_names(given, options, added, {index for _, index in exports}, names_functions=names_functions)
-    write_metadata(module, _features(options, abi), bodies, shortened, names, edits, always_named=options.asserts)
+    features = _features(options, abi)
+    followed: dict[int, dict[int, KeptBranch]] = {}
+    for function, kept in branches.by_function.items():
+        followed[module.own_of(function)] = kept
+    write_metadata(module, features, bodies, shortened, followed, names, edits, always_named=options.asserts)
     return write_sections(module.data, module.sections, edits)
 
 
@@ -123,11 +131,18 @@ def _new_names(given: Given, options: Options, added: Added, exported: set[int],
 
 
 def _code(
-    module: Module, bodies: list[bytes], added: list[bytes], shortened: dict[int, Shortened], *, shortens: bool
+    module: Module,
+    bodies: list[bytes],
+    added: list[bytes],
+    shortened: dict[int, Shortened],
+    branches: KeptBranches,
+    *,
+    shortens: bool,
 ) -> list[bytes]:
     """Return the payload of the code section in pieces; `added` are bodies with their size fields.
 
-    Numbers that a linker padded become shorter with `shortens`; bodies that stay but for that are noted by own index.
+    Numbers that a linker padded become shorter with `shortens`; bodies that stay but for that are noted by own index,
+    and branches move.
     Else a body that stays keeps the bytes of its size field too.
     """
     out = [encode_unsigned(len(bodies) + len(added))]
@@ -140,11 +155,18 @@ def _code(
             out.append(module.data[start:end])
         else:
             if shortens:
-                body = shorten_body(body).code if body else _shorten_original(module, own, shortened)
+                body = _shorten(module, own, body, branches) if body else _shorten_original(module, own, shortened)
             out += [encode_unsigned(len(body)), body]
         start = end
     out += added
     return out
+
+
+def _shorten(module: Module, own: int, body: bytes, branches: KeptBranches) -> bytes:
+    """Return a new body with shorter numbers, and say where its branches are then."""
+    result = shorten_body(body)
+    branches.move(module.function_of(OwnFunction(own)), result)
+    return result.code
 
 
 def _shorten_original(module: Module, own: int, shortened: dict[int, Shortened]) -> bytes:

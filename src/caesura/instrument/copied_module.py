@@ -99,4 +99,4 @@ def _write_metadata(module: Module, places: dict[int, Places], edits: SectionEdi
         elif section.name == FEATURES:
             edits.custom[section.name] = add_features(payload, features)
         elif section.name.startswith(CODE_METADATA):
-            edits.custom[section.name] = keep_hints(module, section.payload, section.end, untouched, places)
+            edits.custom[section.name] = keep_hints(module, section.payload, section.end, untouched, places, {})

@@ -94,11 +94,14 @@ def _run(
     rewriter = FunctionRewriter(given, facts, options, added, abi, planner)
     rewritten = rewriter.run(moves, progress, shortens=shortens)
     bodies = _redirect_references(module, rewritten.bodies, facts.graph, abi.references)
+    if abi.references:
+        for own in facts.graph.referring:
+            rewritten.branches.forget(module.function_of(own))
 
     exports = add_exports(given, facts, options, added, abi, rewritten.helpers)
     bodies = _connect_stubs(module, bodies, abi.helpers.runtime)
     idle = is_idle(options, facts)
-    output = assemble(given, options, added, abi, bodies, exports, is_idle=idle, shortens=shortens)
+    output = assemble(given, options, added, abi, bodies, exports, rewritten.branches, is_idle=idle, shortens=shortens)
     if options.snapshots:
         output = _with_state(data, output, given, facts, options, abi)
     functions = _report(given, facts, options, rewritten.sites)

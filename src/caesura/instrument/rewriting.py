@@ -13,6 +13,8 @@ from typing import Final
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.abi.foreign_handlers import ForeignHandlers
 from caesura.instrument.abi.helpers import FrameHelpers
+from caesura.instrument.abi.kept_branches import KeptBranches
+from caesura.instrument.abi.metadata import BRANCH_HINTS
 from caesura.instrument.abi.tail_dispatch import TailDispatch
 from caesura.instrument.adding import Abi, Added
 from caesura.instrument.facts import Facts
@@ -37,12 +39,14 @@ _STRIDE: Final = 64
 @dataclass(frozen=True)
 class Rewritten:
     """`bodies` has the new body of every own function, without size field, empty where it stays as it is; `sites` at
-    how many call sites each can be suspended. `helpers` are those that move the frames.
+    how many call sites each can be suspended. `helpers` are those that move the frames, `branches` says where
+    conditional branches are in new bodies.
     """
 
     bodies: list[bytes]
     sites: list[int]
     helpers: FrameHelpers
+    branches: KeptBranches
 
 
 class FunctionRewriter:
@@ -59,6 +63,8 @@ class FunctionRewriter:
         self._planner = planner
         self._is_for_size = options.optimize == "size"
         self._refusals = Refusals(given, facts.catches)
+        has_hints = given.module.custom_section(BRANCH_HINTS) is not None
+        self._branches = KeptBranches(set(facts.catches.functions), are_wanted=has_hints)
         self._asserter = Asserter(
             given.module,
             abi.helpers.runtime,
@@ -108,7 +114,7 @@ class FunctionRewriter:
         if progress is not None:
             progress("instrumenting", count, count)
         self._refusals.check()
-        return Rewritten(bodies, sites, helpers)
+        return Rewritten(bodies, sites, helpers, self._branches)
 
     def _plan(self, own: OwnFunction) -> PlannedFunction | None:
         """Find out what the new body of a function needs; None where the function stays as it is, or is refused."""
@@ -170,6 +176,7 @@ class FunctionRewriter:
             tail_dispatch=TailDispatch(module, helpers, dummies, roles.identified, roles.tail_calls),
             import_thunks=self._abi.import_thunks,
             foreign_handlers=ForeignHandlers(module, helpers.stack, self._abi.import_thunks),
+            branches=self._branches,
             references=self._abi.references,
             framing=self._given.framing,
             is_for_size=self._is_for_size,

@@ -54,7 +54,5 @@ def helpers_of(pointer: int = I32, *, grows: bool = False, loads_inline: bool = 
     places = Places(state=0, data=1, base=NO_BASE, foreign=NO_FLAG, memory=0, pointer=pointer, grows=grows)
     runtime = Runtime(StackCode(AddedFunctions(module, AddedTypes(module)), places), [], guards=False, overflows=True)
     names = NewNames()
-    references = References(
-        module, runtime.stack, GlobalPool(2), SectionEdits(), names, shares_globals=False, no_multivalue=loads_inline
-    )
+    references = References(module, runtime.stack, GlobalPool(2), SectionEdits(), names, shares_globals=False)
     return FrameHelpers(runtime, references, loads_inline=loads_inline, pops_check=False)

@@ -1,8 +1,9 @@
 """Custom sections that describe the module: names, used features, branch hints and other metadata of code.
 
 Names are extended and features that the output newly uses are declared. Names of labels, and metadata of instructions,
-are dropped for rewritten functions: their labels and offsets are others now. What is said of a function as a whole
-stays. All sections of code metadata have one format (WebAssembly tool conventions).
+are dropped for rewritten functions: their labels and offsets are others now. But hints of branches follow their
+branches, and what is said of a function as a whole stays. All sections of code metadata have one format (WebAssembly
+tool conventions).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from caesura.errors import MalformedModule
+from caesura.instrument.abi.kept_branches import KeptBranch
 from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.moved import Moved
@@ -19,6 +21,12 @@ from caesura.wasm.sections import CODE_METADATA, CUSTOM, SectionEdits, read_name
 from caesura.wasm.shortest import Shortened
 
 FEATURES: Final = "target_features"
+BRANCH_HINTS: Final = "metadata.code.branch_hint"
+
+# A hint: its size, and whether the branch is likely to be taken.
+_UNLIKELY: Final = b"\1\0"
+_LIKELY: Final = b"\1\1"
+_OPPOSITE: Final = {_UNLIKELY: _LIKELY, _LIKELY: _UNLIKELY}
 _USED: Final = 0x2B
 
 # Where metadata of a function as a whole stands.
@@ -30,6 +38,7 @@ def write_metadata(
     features: list[str],
     bodies: list[bytes],
     shortened: dict[int, Shortened],
+    branches: dict[int, dict[int, KeptBranch]],
     new_names: NewNames,
     edits: SectionEdits,
     *,
@@ -38,8 +47,8 @@ def write_metadata(
     """Bring the custom sections of a module up to date.
 
     `features` are those that the output uses (the section is extended, never created), `bodies` the new bodies, empty
-    for functions that stay, `shortened` those of these, by own index, in which only numbers became shorter. A name
-    section is created only if `always_named`.
+    for functions that stay, `shortened` those of these, by own index, in which only numbers became shorter. `branches`
+    says by own index where branches of the others are. A name section is created only if `always_named`.
     """
     section = module.custom_section("name")
     if section is not None or always_named:
@@ -52,7 +61,8 @@ def write_metadata(
         edits.custom[FEATURES] = add_features(module.data[section.payload : section.end], features)
     for section in module.sections:
         if section.id == CUSTOM and section.name.startswith(CODE_METADATA):
-            edits.custom[section.name] = keep_hints(module, section.payload, section.end, bodies, shortened)
+            followed = branches if section.name == BRANCH_HINTS else {}
+            edits.custom[section.name] = keep_hints(module, section.payload, section.end, bodies, shortened, followed)
 
 
 def add_features(payload: bytes, features: list[str]) -> bytes:
@@ -75,10 +85,18 @@ def add_features(payload: bytes, features: list[str]) -> bytes:
     return encode_vector(entries) + payload[position:]
 
 
-def keep_hints(module: Module, start: int, end: int, bodies: list[bytes], moved: Mapping[int, Moved]) -> bytes:
+def keep_hints(
+    module: Module,
+    start: int,
+    end: int,
+    bodies: list[bytes],
+    moved: Mapping[int, Moved],
+    branches: dict[int, dict[int, KeptBranch]],
+) -> bytes:
     """Return a section of code metadata, data[start:end], without that of instructions in rewritten functions.
 
-    These have a new body in `bodies`, by own index. In those in `moved`, instructions are the same in other places.
+    These have a new body in `bodies`, by own index. In those in `moved`, instructions are the same in other places. Of
+    rewritten functions the hints of `branches` are kept.
     """
     data = module.data
     kept: list[bytes] = []
@@ -101,6 +119,13 @@ def keep_hints(module: Module, start: int, end: int, bodies: list[bytes], moved:
                     place = moved[own].place(offset) if own in moved and offset != _WHOLE_FUNCTION else offset
                     number_of_place = data[hint:behind] if place == offset else encode_unsigned(place)
                     hints.append(number_of_place + data[behind:position])
+                elif own in branches and offset in branches[own]:
+                    branch = branches[own][offset]
+                    hint_of_branch = data[behind:position]
+                    if branch.is_opposite:
+                        hint_of_branch = _OPPOSITE.get(hint_of_branch, b"")
+                    if hint_of_branch:
+                        hints.append(encode_unsigned(branch.place) + hint_of_branch)
             if hints:
                 kept.append(encode_unsigned(function) + encode_vector(hints))
     except MalformedModule:

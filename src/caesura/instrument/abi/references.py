@@ -53,7 +53,10 @@ _SHL: Final = b"\x74"
 
 
 class References:
-    """Adds all this to a module when it is asked for. With `shares_globals` other modules have the same state."""
+    """Adds all this to a module when it is asked for. With `shares_globals` other modules have the same state.
+
+    `returns_two` says that functions may have two results; it is to be changed before anything is asked for.
+    """
 
     def __init__(
         self,
@@ -64,7 +67,6 @@ class References:
         names: NewNames,
         *,
         shares_globals: bool,
-        no_multivalue: bool,
     ) -> None:
         self._module = module
         self._stack = stack
@@ -72,7 +74,7 @@ class References:
         self._edits = edits
         self._names = names
         self._shares_globals = shares_globals
-        self._no_multivalue = no_multivalue
+        self.returns_two = True
         self._hierarchies: dict[int, Hierarchy] = {}
         # The functions for the beginning and the end of unwinding and rewinding, once they have been added.
         self._clearing = NOT_SHARED
@@ -109,7 +111,7 @@ class References:
 
     def are_moved_together(self, value_types: list[int]) -> bool:
         """Tell whether one call can return handles or references of these types."""
-        return not self._no_multivalue and self.are_stored_together(value_types)
+        return self.returns_two and self.are_stored_together(value_types)
 
     def saved_two(self, value_type: int) -> bytes:
         """Return the code that makes handles of two references, of one hierarchy, on the operand stack."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.actions import ACTIONS, LOCAL_GET, LOCAL_TEE
+from caesura.instrument.abi.kept_branches import KeptBranch
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.plan.plan import Moment
 from caesura.instrument.planned_function import PlannedFunction
@@ -93,6 +94,10 @@ class NewBody:
         self._copied = 0
         # Whether control can reach the place that is being written.
         self._live = True
+        # The conditional branches that hints can follow: instruction, piece of what is written, whether it is opposite.
+        self._branches: list[tuple[int, int, bool]] = []
+        self._notes_branches = output.branches.are_kept(planned.function)
+        self._function = planned.function
         self._not_unrolled = not_unrolled
         # Blocks opened at region heads that turned out to have nothing that branches to them.
         self.untargeted: set[InstructionIndex] = set()
@@ -120,7 +125,27 @@ class NewBody:
     def _encoded(self, params: tuple[int, ...]) -> bytes:
         """Return what was written as a body without size field; `params` are the types of parameters made locals."""
         self._added.check_count(self._body)
-        return declare(self._data, self._body, params, self._added.runs()) + join_pieces(self._out)
+        declarations = declare(self._data, self._body, params, self._added.runs())
+        if self._branches:
+            self._keep_branches(len(declarations))
+        return declarations + join_pieces(self._out)
+
+    def _keep_branches(self, place: int) -> None:
+        """Say where branches are, given where the code begins."""
+        module = self._output.module
+        start = module.body_starts[module.own_of(self._function)]
+        kept: dict[int, KeptBranch] = {}
+        written = 0
+        for index, piece, is_opposite in self._branches:
+            place += sum([len(self._out[before]) for before in range(written, piece)])
+            written = piece
+            kept[self._body.positions[index] - start] = KeptBranch(place, is_opposite=is_opposite)
+        self._output.branches.by_function[self._function] = kept
+
+    def _note_branch(self, index: int, *, is_opposite: bool) -> None:
+        """Note the branch that was written last, for a branch of the original."""
+        if self._notes_branches:
+            self._branches.append((index, len(self._out) - 1, is_opposite))
 
     def _copy_code(self) -> None:
         positions = self._body.positions
@@ -263,6 +288,8 @@ class NewBody:
         elif control == control_kinds.BRANCH:
             opcode = self._data[positions[index] : positions[index] + 1]
             self._labels.branch(opcode, self._open_constructs.height(LabelDepth(self._body.immediates[index])))
+            if opcode == c.BR_IF:
+                self._note_branch(index, is_opposite=False)
         elif control == control_kinds.ELSE:
             self._else(InstructionIndex(index))
         elif control == control_kinds.TABLE:
@@ -323,6 +350,8 @@ class NewBody:
         if index in self._regions and 2 * index in self._reads:
             self._operands.read_again(Moment(2 * index))
         height = labels.begin(self._construct_start(index))
+        if body.codes[index] == op.IF:
+            self._note_branch(index, is_opposite=False)
         self._open_constructs.open(index, height, height)
         if index in self._not_unrolled:
             self._out.append(c.EMPTY_LOOP)
@@ -382,6 +411,7 @@ class NewBody:
             self._out.append(c.I32_EQZ)
         heads = self._heads
         self._labels.branch(c.BR_IF, heads.elses[index] if index in heads.elses else heads.blocks[index])
+        self._note_branch(index, is_opposite=True)
 
     def _else(self, index: InstructionIndex) -> None:
         construct = self._open_constructs.innermost()

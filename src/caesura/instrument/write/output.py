@@ -8,6 +8,7 @@ from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.abi.foreign_handlers import ForeignHandlers
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.index_spaces import AddedFunctions
+from caesura.instrument.abi.kept_branches import KeptBranches
 from caesura.instrument.abi.tail_dispatch import TailDispatch
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
@@ -19,7 +20,8 @@ class Output:
 
     `import_thunks` maps imports that may suspend to the functions through which they are called, `references` to those
     that references are made of, and `framing` what has no frame to those that tail calls are made of;
-    `foreign_handlers` makes calls in handlers of foreign exceptions. `is_for_size` says that only bytes count.
+    `foreign_handlers` makes calls in handlers of foreign exceptions. `branches` are those that hints can follow.
+    `is_for_size` says that only bytes count.
     """
 
     module: Module
@@ -31,4 +33,5 @@ class Output:
     references: dict[int, int]
     framing: dict[FunctionIndex, FunctionIndex]
     foreign_handlers: ForeignHandlers
+    branches: KeptBranches
     is_for_size: bool

@@ -64,6 +64,9 @@ class ResumeBody(NewBody):
         # The label where it leaves instead of entering a hand-off loop.
         self._exits: dict[InstructionIndex, int] = {}
 
+    def _note_branch(self, index: int, *, is_opposite: bool) -> None:
+        """Hints are about the body in the old place."""
+
     def _own_parameters(self) -> int:
         return 0
 
