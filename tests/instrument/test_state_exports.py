@@ -356,7 +356,11 @@ def test_texts_are_any_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["version", "cut", "no JSON", "no object", "no list", "order", "type", "number", "options"]
+    "change",
+    [
+        *("version", "cut", "no JSON", "no object", "no list", "order", "type", "number", "options"),
+        *("no text", "no number", "too deep", "too long"),
+    ],
 )
 def test_a_section_that_is_none_is_refused(change: str) -> None:
     payload = part(saved(NUMBERS), STATE_SECTION).payload
@@ -378,6 +382,10 @@ def test_a_section_that_is_none_is_refused(change: str) -> None:
         "type": with_content({**content, "globals": [{"index": 0, "type": "i8", "imported": False}]}),
         "number": with_content({**content, "memories": [{**content["memories"][0], "index": True}]}),
         "options": with_content({**content, "options": []}),
+        "no text": with_content({**content, "imports": ["\ud800"]}),
+        "no number": with_content({**content, "options": {"memory": float("nan")}}),
+        "too deep": payload[:head] + b"\x80\x80\x04" + b"[" * 0x10000,
+        "too long": payload[:head] + b"\x80\x40" + b"1" * 0x2000,
     }
     with pytest.raises(UnsupportedModule, match=r"asyncify\.state"):
         read_section(changed[change])

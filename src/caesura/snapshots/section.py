@@ -1,6 +1,7 @@
 """The section in which a module tells what its state consists of (docs/abi.md), read and checked.
 
-Its author may lie: every field is of its kind here, and indices ascend, but nothing is compared with the module.
+Its author may lie: every field is of its kind here, texts can be written again, and indices ascend, but nothing is
+compared with the module.
 """
 
 from __future__ import annotations
@@ -98,12 +99,17 @@ def read_section(payload: bytes) -> StateSection:
         size, start = read_u32(payload, end_of_digests)
         if start + size > len(payload):
             raise UnsupportedModule(f"{_BAD}: it is cut off")
-        content = json.loads(payload[start : start + size].decode("utf-8"))
+        content = json.loads(payload[start : start + size].decode("utf-8"), parse_constant=_refuse_constant)
+        json.dumps(content, ensure_ascii=False).encode("utf-8")  # escapes may have made what is no text
     except (MalformedModule, ValueError, RecursionError) as error:
         raise UnsupportedModule(f"{_BAD}: it is cut off, or no JSON") from error
     if not isinstance(content, dict):
         raise UnsupportedModule(f"{_BAD}: it is no JSON object")
     return _section(digests, content, payload[start + size :])
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _section(digests: bytes, content: dict[str, Any], bitmap: bytes) -> StateSection:
