@@ -366,3 +366,34 @@ def test_a_held_call_survives_two_snapshots() -> None:
         [call] = guest.pending
         assert call.arguments[:2] == (6, 1.0)
         assert asyncio.run(load(bytes(guest.snapshot()))).pending[0].resume(answer) == 14 + answer
+
+
+def test_what_has_changed_since() -> None:
+    async def main() -> None:
+        asker = Asker()
+        guest, first, task = await saved_keeper(asker)
+        guest.memory.write(123456, b"new")
+        guest.memory.write(100000, bytes(5))
+        guest.call_nowait("grow", 1)
+        second = guest.snapshot(base=first)
+        guest.memory.write(70000, b"newer")
+        third = guest.snapshot(base=second)
+        assert len(bytes(third)) < 1000
+
+        known = caesura.Snapshot.load(bytes(first))
+        later = caesura.Snapshot.load(bytes(third), base=caesura.Snapshot.load(bytes(second), base=known))
+        assert later.state == guest.snapshot().state
+        with pytest.raises(caesura.SnapshotError, match=r"changed since the state .*, not since"):
+            caesura.Snapshot.load(bytes(third), base=known)
+        with pytest.raises(caesura.SnapshotError, match="changed since the state"):
+            caesura.Snapshot.load(bytes(third))
+        restored = await caesura.restore(later, asker.imports, module=KEEPER.encode())
+        assert restored.memory.read(123456, 3) + restored.memory.read(70000, 5) == b"newnewer"
+        assert restored.memory.read(100000, 5) == bytes(5)
+        assert await restored.pending[0].resume(1) == 66
+        other = await caesura.load(KEEPER.replace("const 5)", "const 6)").encode(), asker.imports)
+        with pytest.raises(caesura.UsageError, match="another module"):
+            other.snapshot(base=first)
+        task.cancel()
+
+    asyncio.run(main())

@@ -16,7 +16,6 @@ loaded it.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from dataclasses import dataclass, replace
@@ -40,9 +39,9 @@ from caesura.host.pending import PendingCall, step
 from caesura.host.program import LinkedProgram
 from caesura.host.references import FunctionReference
 from caesura.host.saving.capture import capture
-from caesura.host.saving.memories import MemoryImage
 from caesura.host.saving.putting_back import SavedGuest, set_up_again
 from caesura.host.saving.references import LoadObject, SaveObject
+from caesura.host.saving.snapshot_data import SnapshotData
 from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.setup import set_up
 from caesura.host.sources import Source
@@ -50,7 +49,6 @@ from caesura.host.starting import instantiate, instantiate_in_thread
 from caesura.host.store import GuestStore
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi import Wasi
-from caesura.snapshots.state import State
 from caesura.wasm.types import type_name
 
 _START: Final = "_start"
@@ -207,21 +205,26 @@ class Guest(Uncopied):
         self._instance.check()
         return [PendingCall(call) for call in self._instance.suspended if isinstance(call, Call)]
 
-    def snapshot(self, *, embed: bool = False, save_object: SaveObject | None = None) -> Snapshot:
+    def snapshot(
+        self, *, base: Snapshot | None = None, embed: bool = False, save_object: SaveObject | None = None
+    ) -> Snapshot:
         """Return everything that the guest is, as data, while it waits; it goes on undisturbed.
 
-        With `embed`, the instrumented module goes along, so that no other version of caesura instruments it
-        otherwise; that takes as long as instrumenting it. `save_object` turns the Python objects that the guest holds
-        references to into bytes.
+        With `base`, an earlier snapshot, its bytes are what has changed since, and need that to be read. With `embed`,
+        the instrumented module goes along, so that no other version of caesura instruments it otherwise; that takes as
+        long as instrumenting it. `save_object` turns the Python objects that the guest holds references to into bytes.
 
         Raises UsageError while the guest's code is running, SnapshotError for what cannot be saved: memories that are
         shared with other threads, functions of others in tables, references of types that Python cannot hold.
         """
         wasi = self._wasi.saved() if self._wasi is not None else None
-        state = capture(self._instance, path=self._origin.path, wasi=wasi, save_object=save_object)
+        before = None if base is None else base.state
+        state, changes = capture(
+            self._instance, path=self._origin.path, wasi=wasi, before=before, save_object=save_object
+        )
         if embed:
             state = replace(state, embedded=instrumented_module(self._origin, self._instance.program))
-        return Snapshot(state, module=self._origin.source)
+        return Snapshot(state, base=base, changes=changes, module=self._origin.source)
 
     def interrupt(self) -> None:
         """Make guest code that is running trap with the kind "interrupted"; may be called from any thread.
@@ -272,63 +275,12 @@ class Guest(Uncopied):
         await self.aclose()
 
 
-class Snapshot:
+class Snapshot(SnapshotData):
     """Everything that a guest is at one moment, as data: made by `guest.snapshot`, or read from a file.
 
     `restore` and `fork` make guests of it, in this process or another, and `bytes(snapshot)` is what a file holds. It
     can be copied and pickled, and belongs to no guest and to no thread.
     """
-
-    def __init__(self, state: State, base: Snapshot | None = None, module: Source | None = None) -> None:
-        self._state = state
-        self._base = base
-        self._module = module  # what the guest was loaded from, in this process
-        self._images: tuple[MemoryImage, ...] | None = None
-
-    @classmethod
-    def load(cls, source: str | os.PathLike[str] | bytes, *, base: Snapshot | None = None) -> Snapshot:
-        """Read a snapshot from a file or from bytes; `base` is the earlier one that it says what has changed since.
-
-        Raises UsageError for a file that cannot be read, SnapshotError for what is no snapshot, was damaged, is of a
-        version of the format that is not known, or needs another base.
-        """
-        from caesura.snapshots import saving
-        from caesura.snapshots.format import decode
-
-        data = source if isinstance(source, bytes) else saving.load(source)
-        return cls(decode(data, None if base is None else base.state), base)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the snapshot to a file: all of it or, whatever happens, nothing. Raises UsageError."""
-        from caesura.snapshots import saving
-
-        saving.save(path, bytes(self))
-
-    def __bytes__(self) -> bytes:
-        from caesura.snapshots.format import encode  # takes a tenth of what importing all else takes
-
-        return encode(self._state, None if self._base is None else self._base.state)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        from caesura.snapshots.format import encode
-
-        return Snapshot.load, (encode(self._state),)
-
-    @property
-    def state(self) -> State:
-        """The data (`caesura.snapshots.state`)."""
-        return self._state
-
-    @property
-    def module(self) -> Source | None:
-        """What the guest was loaded from, if that was in this process."""
-        return self._module
-
-    def saved_guest(self, load_object: LoadObject | None, *, often: bool) -> SavedGuest:
-        """Return what guests are made of; `often`: many of them."""
-        if often and self._images is None:
-            self._images = tuple(MemoryImage(memory) for memory in self._state.memories)
-        return SavedGuest(self._state, self._images, load_object)
 
     async def fork(
         self,

@@ -10,6 +10,7 @@ from caesura.host.saving.memories import read_memory
 from caesura.host.saving.references import ReferenceSaver, SaveObject
 from caesura.host.saving.segments import dropped_data, dropped_elements
 from caesura.host.saving.tables import read_global_reference, read_table
+from caesura.snapshots.pages import Run
 from caesura.snapshots.state import GlobalState, ModuleIdentity, State, WasiState
 
 
@@ -24,10 +25,18 @@ def check_savable(instance: Instance) -> None:
         )
 
 
-def capture(instance: Instance, *, path: str, wasi: WasiState | None, save_object: SaveObject | None) -> State:
-    """Return what a guest is. `path` is where its module was loaded from, `wasi` what it has open.
+def capture(
+    instance: Instance,
+    *,
+    path: str,
+    wasi: WasiState | None,
+    before: State | None = None,
+    save_object: SaveObject | None = None,
+) -> tuple[State, dict[int, tuple[Run, ...]] | None]:
+    """Return what a guest is, and if it is known what it was `before`, what has changed in its memories since.
 
-    Raises UsageError while its code runs, SnapshotError for what cannot be saved.
+    `path` is where its module was loaded from, `wasi` what it has open. Raises UsageError while its code runs and for
+    a `before` of another module, SnapshotError for what cannot be saved.
     """
     check_savable(instance)
     saved = instance.description.state()
@@ -35,11 +44,17 @@ def capture(instance: Instance, *, path: str, wasi: WasiState | None, save_objec
         raise SnapshotError(f"the guest cannot be saved: {instance.description.why_unsaved}")
     if saved.unsaved:
         raise SnapshotError(f"the guest cannot be saved: it has {', '.join(saved.unsaved)}")
+    if before is not None and before.module.instrumented != saved.instrumented:
+        raise UsageError("the base is a snapshot of another module than the guest's")
     references = ReferenceSaver(instance, save_object)
     calls = record_calls(instance, references)
     tables = tuple(read_table(instance, item.index, item.type, references) for item in saved.tables)
     variables = tuple(_read_global(instance, item.index, item.type, references) for item in saved.globals)
-    return State(
+    known = {} if before is None else {memory.index: memory for memory in before.memories}
+    memories = {
+        item.index: read_memory(instance, item.index, item.page_size, known.get(item.index)) for item in saved.memories
+    }
+    state = State(
         module=ModuleIdentity(
             original=saved.original,
             instrumented=saved.instrumented,
@@ -48,7 +63,7 @@ def capture(instance: Instance, *, path: str, wasi: WasiState | None, save_objec
             options=saved.options,
             path=path,
         ),
-        memories=tuple(read_memory(instance, item.index, item.page_size) for item in saved.memories),
+        memories=tuple(memory for memory, _ in memories.values()),
         globals=variables,
         tables=tables,
         dropped_data=dropped_data(instance, saved),
@@ -59,6 +74,7 @@ def capture(instance: Instance, *, path: str, wasi: WasiState | None, save_objec
         wasi=wasi,
         objects=tuple(references.objects),
     )
+    return state, None if before is None else {index: changes for index, (_, changes) in memories.items()}
 
 
 def _area(instance: Instance) -> tuple[int, int] | None:

@@ -27,7 +27,8 @@ from caesura.abi import STATE_MEMORIES
 from caesura.errors import SnapshotError
 from caesura.host import native
 from caesura.host.instance import Instance
-from caesura.snapshots.pages import split_runs_at
+from caesura.snapshots.differences import changed_runs_at, with_changes
+from caesura.snapshots.pages import Run, split_runs_at
 from caesura.snapshots.state import CHUNK, MemoryState
 
 _MAP_FIXED: Final = 0x10  # the same on Linux and macOS, for all processors
@@ -36,8 +37,13 @@ _FAILED: Final = c_void_p(-1).value
 _CAN_MAP: Final = sys.platform == "linux"
 
 
-def read_memory(instance: Instance, index: int, page_size: int) -> MemoryState:
-    """Return a memory, by its export. Raises SnapshotError for one that is shared: others write into it."""
+def read_memory(
+    instance: Instance, index: int, page_size: int, before: MemoryState | None
+) -> tuple[MemoryState, tuple[Run, ...]]:
+    """Return a memory, and the chunks that differ from what it was before; where that is not known, all.
+
+    Raises SnapshotError for one that is shared: others write into it.
+    """
     memory = _memory(instance, index)
     if isinstance(memory, wasmtime.SharedMemory):
         raise SnapshotError(
@@ -45,7 +51,12 @@ def read_memory(instance: Instance, index: int, page_size: int) -> MemoryState:
         )
     cell = native.MemoryCell(instance.store.context, memory)
     size = cell.size()
-    return MemoryState(index=index, size=size, page_size=page_size, runs=split_runs_at(cell.base(), size))
+    if before is None:
+        changes = runs = split_runs_at(cell.base(), size)
+    else:
+        changes = changed_runs_at(before, cell.base(), size)
+        runs = with_changes(before, size, changes)
+    return MemoryState(index=index, size=size, page_size=page_size, runs=runs), changes
 
 
 def grow_to(instance: Instance, state: MemoryState, page_size: int) -> native.MemoryCell:

@@ -1,0 +1,103 @@
+"""What a snapshot is as data: a state, what it is a change of, and the bytes of both. Guests are made of it elsewhere.
+
+The state is whole, also of a change: what an earlier snapshot has in common with it is shared with that. What it takes
+to write changes (`caesura.snapshots.base`) is made once, however many there are, and only if there are any.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from caesura.host.saving.memories import MemoryImage
+from caesura.host.saving.putting_back import SavedGuest
+from caesura.host.saving.references import LoadObject
+from caesura.host.sources import Source
+from caesura.snapshots.pages import Run
+from caesura.snapshots.state import State
+
+if TYPE_CHECKING:  # what writes them takes a tenth of what importing all else takes
+    from caesura.snapshots.base import Base
+
+
+class SnapshotData:
+    """A state. `base` is the snapshot that it is written as a change of, and `changes` says, for each memory by its
+    index, which chunks differ, if that is known. `module` is what the guest was loaded from, in this process.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        base: SnapshotData | None = None,
+        changes: Mapping[int, tuple[Run, ...]] | None = None,
+        module: Source | None = None,
+    ) -> None:
+        self._state = state
+        self._base = base
+        self._changes = changes
+        self._module = module
+        self._known: Base | None = None
+        self._images: tuple[MemoryImage, ...] | None = None
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | bytes, *, base: SnapshotData | None = None) -> Self:
+        """Read a snapshot from a file or from bytes; `base` is the earlier one that it says what has changed since.
+
+        Raises UsageError for a file that cannot be read, SnapshotError for what is no snapshot, was damaged, is of a
+        version of the format that is not known, or needs another base.
+        """
+        from caesura.snapshots import saving
+        from caesura.snapshots.format import decode
+
+        data = source if isinstance(source, bytes) else saving.load(source)
+        return cls(decode(data, None if base is None else base.known), base=base)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the snapshot to a file: all of it or, whatever happens, nothing. Raises UsageError."""
+        from caesura.snapshots import saving
+
+        saving.save(path, bytes(self))
+
+    def __bytes__(self) -> bytes:
+        from caesura.snapshots.format import encode, encode_changes
+
+        if self._base is None:
+            return encode(self._state)
+        if self._changes is None:
+            return encode(self._state, self._base.known)
+        return encode_changes(self._state, self._changes, self._base.known)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from caesura.snapshots.format import encode
+
+        return type(self).load, (encode(self._state),)
+
+    @property
+    def state(self) -> State:
+        """The data (`caesura.snapshots.state`)."""
+        return self._state
+
+    @property
+    def module(self) -> Source | None:
+        """What the guest was loaded from, if that was in this process."""
+        return self._module
+
+    @property
+    def known(self) -> Base:
+        """The state with what it takes to write changes of it."""
+        from caesura.snapshots.base import Base
+
+        if self._known is None:
+            if self._base is None or self._changes is None:
+                self._known = Base(self._state)
+            else:
+                self._known = self._base.known.after(self._state, self._changes)
+        return self._known
+
+    def saved_guest(self, load_object: LoadObject | None, *, often: bool) -> SavedGuest:
+        """Return what guests are made of; `often`: many of them."""
+        if often and self._images is None:
+            self._images = tuple(MemoryImage(memory) for memory in self._state.memories)
+        return SavedGuest(self._state, self._images, load_object)
