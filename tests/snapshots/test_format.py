@@ -76,6 +76,22 @@ def test_memories_are_compared_where_they_lie(pair: tuple[State, State]) -> None
             assert differences.changed_runs_at(old, address, len(content), within) == changed
 
 
+@_EXAMPLES
+@given(st.binary(max_size=9000), st.binary(max_size=9000))
+def test_differences_are_of_words(content: bytes, base: bytes) -> None:
+    difference = differences.less(content, base)
+    assert differences.plus(difference, base) == content
+    size = len(content)
+    words = [data[:size].ljust(-(-size // 4) * 4, b"\0") for data in (content, base)]
+    expected = b"".join(
+        (
+            (int.from_bytes(words[0][at : at + 4], "little") - int.from_bytes(words[1][at : at + 4], "little")) % 2**32
+        ).to_bytes(4, "little")
+        for at in range(0, size, 4)
+    )
+    assert difference == expected[:size]
+
+
 def test_only_chunks_that_changed_are_in_a_change() -> None:
     content = bytearray(16 << 20)
     content[5 << 20 : 9 << 20] = b"some" * (1 << 20)

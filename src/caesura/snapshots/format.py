@@ -2,8 +2,8 @@
 
 docs/snapshots.md is the contract. A file has sections (`container`), each packed by itself (`compression`): a document
 in JSON with everything that is small (`document`, whose fields are told by `schema`), the bulk of tables and
-suspended calls, and the chunks of the memories (`pages`). A change has a merge patch for a document, and the exclusive
-or of bulk and of those chunks that differ (`differences`) with what its base has (`base`).
+suspended calls, and the chunks of the memories (`pages`). A change has a merge patch for a document, and of bulk and
+of those chunks that are others the difference (`differences`) from what its base has (`base`).
 
 Bytes to read are anybody's. First comes the checksum, then sizes, all of which are bounded before anything is unpacked,
 and then each field. JSON for everything was rejected for its size, a binary form of our own for all fields because
@@ -70,11 +70,11 @@ def encode_changes(state: State, changes: Mapping[int, tuple[Run, ...]], base: B
     for memory in state.memories:
         before = _memory(base.state, memory.index)
         for run in changes.get(memory.index, ()):
-            contents += differences.against(before, run)
+            contents += differences.less_what_was(before, run)
     module = [state.embedded] if state.embedded is not None and state.embedded != base.state.embedded else []
     sections = {
         DOCUMENT: [document],
-        BULK: [_against(bulk, base.bulk)],
+        BULK: [differences.less(bulk, base.bulk)],
         PAGES: contents,
         MODULE: module,
     }
@@ -153,7 +153,7 @@ def _read(sections: Mapping[int, Section], base: Base | None) -> State:
         found = document.pop("runs", None)
         if base is not None:
             document = documents.merged(base.document, document)
-            bulk = _against(bulk, base.bulk)
+            bulk = differences.plus(bulk, base.bulk)
         content = Bulk(bulk)
         state = _read_state(document.get("state"), content)
         if content.left():
@@ -228,8 +228,8 @@ def _read_pages(
                 runs.append((start // CHUNK, unpacking.read(end - start)))
                 continue
             for place, behind in differences.pieces_of(start, end):
-                run = (place // CHUNK, unpacking.read(behind - place))
-                runs.append((run[0], b"".join(differences.against(before, run))))
+                difference = unpacking.read(behind - place)
+                runs.append(differences.plus_what_was(before, place // CHUNK, difference))
         made = tuple(runs) if base is None else differences.with_changes(before, memory.size, tuple(runs))
         memories.append(replace(memory, runs=made))
     if unpacking is not None:
@@ -272,12 +272,6 @@ def _base_digest(sections: Mapping[int, Section]) -> bytes | None:
 
 def _unpacked(sections: Mapping[int, Section], kind: int) -> bytes:
     return Unpacking(sections[kind]).read_all() if kind in sections else b""
-
-
-def _against(content: bytes, base: bytes) -> bytes:
-    """Return the exclusive or with a base that may be shorter, or longer."""
-    common = min(len(content), len(base))
-    return differences.exclusive_or(content[:common], base[:common]) + content[common:]
 
 
 def _memory(state: State, index: int) -> MemoryState | None:
