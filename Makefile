@@ -19,7 +19,7 @@ NPM := node_modules/.package-lock.json
 .PHONY: help demo test test-all setup-all programs spec lint bench clean
 
 help:
-	@echo "make demo   run SQLite, suspended thousands of times in mid-query, then hundreds of C programs in one thread"
+	@echo "make demo   run SQLite, suspended thousands of times in mid-query, hundreds of C programs in one thread, and an agent that is killed and goes on"
 	@echo "make test   run all tests, compiled and interpreted"
 	@echo "make test-all  the same with Emscripten, Chromium, and a Node that has JSPI itself"
 	@echo "make setup-all  set up what test-all and lint need; with -j3 in less time"
@@ -32,6 +32,8 @@ demo: $(PACKAGE) $(NPM)
 	@$(RUN) examples/sqlite_demo/run.py
 	@echo
 	@$(RUN) -m examples.many_guests
+	@echo
+	@$(RUN) -m examples.agent
 
 test: $(PACKAGE) $(NPM)
 	@$(RUN) -m tests
