@@ -30,6 +30,7 @@ from tests.oracle.world import (
     I32,
     I64,
     IMPORTS,
+    NEVER,
     OLD_HELD_TYPES,
     SECONDARY_PAGES,
     TABLE_SIZE,
@@ -127,6 +128,8 @@ def generate(data: bytes, features: Features) -> Guest:
     first = _FIRST_FUNCTION + len(plan.functions) + 1
     tops = sorted({HEAPS_ABOVE[held] for held in plan.held})
     plan.looking = {top: first + place for place, top in enumerate(tops)}
+    if plan.references and plan.exceptions:
+        _plan_never(plan, first + len(tops), decisions)
     bodies = []
     for planned in plan.functions:
         body = BodyGenerator(plan, planned, decisions)
@@ -136,7 +139,8 @@ def generate(data: bytes, features: Features) -> Guest:
     truly = _truly_suspending(plan)
     if only:
         # Never empty: an empty list counts as not given.
-        options["only_list"] = tuple(f.name for f in plan.functions if f.index in truly) or ("entry0",)
+        named = (*plan.functions, *plan.never)
+        options["only_list"] = tuple(f.name for f in named if f.index in truly) or ("entry0",)
     quiet = tuple(f.name for f in plan.functions if f.index not in truly)
     if remove and quiet:
         options["remove_list"] = quiet
@@ -226,6 +230,23 @@ def _plan_functions(plan: ModulePlan, decisions: Decisions) -> None:
         plan.functions.append(function)
 
 
+def _plan_never(plan: ModulePlan, first: int, decisions: Decisions) -> None:
+    """Plan the functions that never return; each calls one of two imports."""
+    for place, payload in enumerate(plan.tags):
+        function = FunctionPlan(first + place, f"never{place}", payload, (NEVER,))
+        function.called = {decisions.below(2)}
+        plan.never.append(function)
+
+
+def _never_body(function: FunctionPlan, tag: int) -> bytes:
+    """The body of a function that throws its parameters, with a call of an import before."""
+    code = b"\0" + (b"\x41\x05\x10\x01\x1a" if 1 in function.called else b"\x10\x00")
+    for place in range(len(function.params)):
+        code += b"\x20" + unsigned(place)
+    code += b"\x08" + unsigned(tag) + b"\x0b"
+    return unsigned(len(code)) + code
+
+
 def _fill_table(plan: ModulePlan, decisions: Decisions) -> None:
     """The lower half: functions by signature. The upper half: functions that cannot suspend, of one signature."""
     allowed = [f for f in plan.functions[2:] if plan.indirect_may_suspend or not f.may_suspend]
@@ -247,7 +268,7 @@ def _truly_suspending(plan: ModulePlan) -> set[int]:
     changed = True
     while changed:
         changed = False
-        for function in plan.functions:
+        for function in (*plan.functions, *plan.never):
             if function.index not in suspending and (
                 function.called & suspending or (function.calls_indirectly and in_table & suspending)
             ):
@@ -259,6 +280,8 @@ def _truly_suspending(plan: ModulePlan) -> set[int]:
 def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> bytes:
     dump_type = plan.type_index((), ())
     looking = looking_functions(plan)
+    never = [(plan.type_index(f.params, f.results), _never_body(f, tag)) for tag, f in enumerate(plan.never)]
+    added = [*looking, *never]
     function_types = [plan.type_index(f.params, f.results) for f in plan.functions]
     tag_types = [plan.type_index(payload, ()) for payload in plan.tags]
     imports = [name("env") + name(f.name) + b"\x00" + unsigned(plan.type_index(f.params, f.results)) for f in IMPORTS]
@@ -286,7 +309,7 @@ def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> byte
     structures = STRUCTURE_TYPES if plan.references else ()
     parts.append(section(1, vector([*structures, *[function_type(p, r) for p, r in plan.types]])))
     parts.append(section(2, vector(imports)))
-    parts.append(section(3, vector(unsigned(t) for t in (*function_types, dump_type, *[one for one, _ in looking]))))
+    parts.append(section(3, vector(unsigned(t) for t in (*function_types, dump_type, *[one for one, _ in added]))))
     if plan.own_table:
         parts.append(section(4, vector([table])))
     if extra_memory:
@@ -296,7 +319,7 @@ def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> byte
     parts.append(section(6, vector(own_globals)))
     parts.append(section(7, vector(exports)))
     parts.append(section(9, unsigned(element_count) + elements))
-    parts.append(section(10, vector([*bodies, _dump_body(plan), *[body for _, body in looking]])))
+    parts.append(section(10, vector([*bodies, _dump_body(plan), *[body for _, body in added]])))
     parts.append(section(0, name("name") + _name_section(plan, dump_index)))
     return b"".join(parts)
 
@@ -316,4 +339,5 @@ def _name_section(plan: ModulePlan, dump_index: int) -> bytes:
     names = [unsigned(i) + name(f"env.{f.name}") for i, f in enumerate(IMPORTS)]
     names += [unsigned(f.index) + name(f.name) for f in plan.functions]
     names.append(unsigned(dump_index) + name("dump"))
+    names += [unsigned(f.index) + name(f.name) for f in plan.never]
     return section(1, vector(names))

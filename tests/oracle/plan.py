@@ -78,6 +78,8 @@ class ModulePlan:
         """The types of locals, parameters, results and operands."""
         self.looking: dict[int, int] = {}
         """For the types above all of these, the functions that make a number of one."""
+        self.never: list[FunctionPlan] = []
+        """For each tag, a function that throws it, whose result has a type without values; none without such types."""
         self.referable: list[int] = []
         """The functions that references are made of."""
         self.wide_arithmetic = False

@@ -8,6 +8,7 @@ from tests.oracle.instructions import (
     BR,
     BR_ON_NULL,
     BR_TABLE,
+    CALL,
     DROP,
     END,
     GLOBAL_SET,
@@ -212,9 +213,18 @@ class Sequences(Expressions):
         else:
             for valtype in self.plan.tags[tag]:
                 self.value(valtype, 1)
-            self.op(THROW, tag)
+            self.throw(tag)
         self.labels.pop()
         self.code.append(END)
+
+    def throw(self, tag: int) -> None:
+        """`throw`, or a call of a function that does, and perhaps is suspended before, but never returns."""
+        if self.plan.never and not self.quiet and self.function.may_suspend and self.decisions.below(2):
+            self.called.add(self.plan.never[tag].index)
+            self.op(CALL, self.plan.never[tag].index)
+            self.code.append(UNREACHABLE)
+        else:
+            self.op(THROW, tag)
 
     def conditional_tail_call(self, depth: int) -> None:
         """`if` a condition holds, leave by a tail call."""
@@ -251,7 +261,7 @@ class Sequences(Expressions):
         elif kind == 6 and self.plan.throwing:
             tag = self.decisions.below(len(self.plan.tags))
             self.want(stack, self.plan.tags[tag], depth, dead=False)
-            self.op(THROW, tag)
+            self.throw(tag)
         elif kind == 7 and self.decisions.chance(16):
             self.code.append(UNREACHABLE)
         else:

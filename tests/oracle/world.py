@@ -23,6 +23,7 @@ FUNCREF: Final = 0x70
 EXNREF: Final = 0x69
 # Types that take several bytes: references that cannot be null, and those of the struct that modules begin with.
 REF_ANY: Final = 0x16E
+NEVER: Final = 0x171
 REF_EXTERN: Final = 0x16F
 REF_CELL: Final = 0x200
 CELL_OR_NULL: Final = 0x300
