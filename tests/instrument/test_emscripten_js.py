@@ -152,3 +152,20 @@ def test_a_script_with_megabytes_of_data_in_it(version: str) -> None:
     data = "aVJc2/" * 200 + "b" * 4_000_000
     long = f"var data='{data}',q={'c' * 1_000_000}.exports,{'d' * 1_000_000}=1/{'e' * 100_000};"
     assert name_emscripten(GUEST, long + SCRIPTS[version]) == name_emscripten(GUEST, SCRIPTS[version])
+
+
+def test_the_script_of_another_build() -> None:
+    """Its letters are others': a function that calls an export with as many arguments as that does not take tells."""
+    script = SCRIPTS["arrows"].replace("a0=>(_malloc", "(a0,a1)=>(_malloc").replace('["i"])(a0)', '["i"])(a0,a1)')
+    with pytest.raises(caesura.UsageError, match=r"export 'i' with another number of arguments .* another build"):
+        name_emscripten(GUEST, script)
+
+
+def test_names_that_nobody_has_shortened() -> None:
+    """The script of a build without optimization has its table in other words, and there is nothing to name."""
+    module = assemble(
+        '(module (import "env" "emscripten_sleep" (func (param i32))) (memory (export "memory") 1) '
+        '(func (export "malloc") (param i32) (result i32) (local.get 0)))'
+    )
+    named = name_emscripten(module, "var imports = makeImports();")
+    assert (named.module, named.imports, named.exports, named.unnamed) == (module, {}, {}, ())

@@ -169,6 +169,7 @@ def _read_change(module: Module, function: FunctionIndex) -> _Change | None:
     pointer: int | None = None
     callee: FunctionIndex | None = None
     offsets: set[int] = set()
+    copies: set[int] = set()  # locals that hold the pointer, as older versions of Binaryen have it
     while position < module.body_ends[own]:
         code, position = read_opcode(data, position)
         name = NAMES[code]
@@ -176,6 +177,7 @@ def _read_change(module: Module, function: FunctionIndex) -> _Change | None:
             return None
         behind = numbers
         numbers, position = read_immediates(data, position, code)
+        is_copy = (last == "local.get" or last == "local.tee") and behind[0] in copies
         is_argument = takes_data and last == "local.get" and behind[0] == 0
         is_pointer = last == "global.get" and pointer in (None, behind[0])
         if name == "global.set" and last == "i32.const" and state is None:
@@ -188,7 +190,10 @@ def _read_change(module: Module, function: FunctionIndex) -> _Change | None:
             pointer = numbers[0]
         elif name == "global.set":
             return None
-        elif name.endswith(".load") and (is_argument or is_pointer):
+        elif (name == "local.tee" or name == "local.set") and is_pointer:
+            pointer = behind[0]
+            copies.add(numbers[0])
+        elif name.endswith(".load") and (is_argument or is_pointer or is_copy):
             pointer = behind[0] if is_pointer else pointer
             offsets.add(numbers[2])
         elif name == "call" and (is_argument or is_pointer):

@@ -143,6 +143,8 @@ def _is_short(name: str) -> bool:
 def _import_names(module: Module, script: str) -> list[Import]:
     wanted = {item.name for item in module.imports}
     tables = [table for table in _tables(script) if wanted <= set(table)]
+    if not tables and not any(_is_short(name) for name in wanted):
+        return list(module.imports)  # nobody has shortened them
     if not tables and wanted:
         raise UsageError("the script has no table of the module's imports: it does not belong to this module")
     if not tables:
@@ -203,14 +205,23 @@ def _home(module: Module, item: Import, name: str) -> str:
 
 def _export_names(module: Module, script: str) -> list[Export]:
     """Return the exports, named by the assignments from the object of exports that names most of them."""
-    known = {item.name for item in module.exports}
+    known = {item.name: item for item in module.exports}
     found: dict[str, dict[str, set[str]]] = {}
+    others: dict[str, str] = {}
     for match in _EXPORT.finditer(script):
         short = match["property"] or match["text"]
         if short in known:
+            if not _takes_as_many(module, known[short], match["several"], match["single"]):
+                others[match["object"]] = short
             names = found.setdefault(match["object"], {}).setdefault(short, set())
             names.update(re.findall(r"(?:^|[.\s\"'=])_(\w+)|(dynCall_\w+)", match["targets"])[0])
-    best = max(found.values(), key=len, default={})
+    home = max(found, key=lambda name: len(found[name]), default="")
+    best = found.get(home, {})
+    if home in others:
+        raise UsageError(
+            f"the script calls export '{others[home]}' with another number of arguments than it takes: it belongs to "
+            "another build of the module"
+        )
     names_of = {short: (names - {""}).pop() for short, names in best.items() if len(names - {""}) == 1}
     constructors = _constructors(module, script)
     if constructors and constructors not in names_of:
@@ -228,10 +239,18 @@ def _export_names(module: Module, script: str) -> list[Export]:
     return renamed
 
 
+def _takes_as_many(module: Module, item: Export, several: str | None, single: str | None) -> bool:
+    """Tell whether an export takes as many arguments as the script's function that calls it, as far as that tells."""
+    if item.kind != FUNCTION_KIND or (several is None and single is None) or "..." in (several or ""):
+        return True
+    count = 1 if several is None else len([name for name in several.split(",") if name.strip()])
+    return count == len(module.types[module.function_types[item.index]].params)
+
+
 # `_twice=Module["_twice"]=wasmExports["g"]`, `d._malloc=b.v`, with or without a function that is made of it first.
 _EXPORT: Final = re.compile(
     rf"""(?P<targets>(?:(?<![\w$])(?:{_WORD}\.|{_WORD}\[["']|)(?:_\w+|dynCall_\w+)(?:["']\])?\s*=\s*(?:{_WORD}\s*=\s*)?)+)
-    (?:function\(\)\s*\{{\s*return\s*\(?(?:[\w$.\[\]"']+\s*=\s*)*|\([^()]*\)\s*=>\s*\(?(?:[\w$.\[\]"']+\s*=\s*)*|{_WORD}\s*=>\s*\((?:[\w$.\[\]"']+\s*=\s*)*)?
+    (?:function\(\)\s*\{{\s*return\s*\(?(?:[\w$.\[\]"']+\s*=\s*)*|\((?P<several>[^()]*)\)\s*=>\s*\(?(?:[\w$.\[\]"']+\s*=\s*)*|(?P<single>{_WORD})\s*=>\s*\((?:[\w$.\[\]"']+\s*=\s*)*)?
     (?P<object>{_WORD}(?:\[["']asm["']\])?)(?:\.(?P<property>{_WORD})|\[["'](?P<text>[^"']+)["']\])""",
     re.VERBOSE,
 )
