@@ -255,6 +255,14 @@ def test_a_table_of_many_is_found_by_its_padded_index() -> None:
     assert [table.index for table in section_of(caesura.instrument(padded, options).module).tables] == [0]
 
 
+def test_sizes_of_bodies_are_no_code() -> None:
+    """A body of 38 bytes without locals begins with what looks like `table.set 0`."""
+    nops = "(nop)" * 36
+    module = assemble(f'(module (memory (export "memory") 1) (table 1 externref) (func) (func {nops}) (func {nops}))')
+    assert module.count(b"\x26\x00") == 2
+    assert section_of(caesura.instrument(module, PLAIN).module).tables == ()
+
+
 @pytest.mark.parametrize("options", [PLAIN, HOST], ids=["plain", "thunks"])
 def test_a_start_function_runs_when_it_is_called(options: caesura.Options, tmp_path: Path) -> None:
     module = saved(
