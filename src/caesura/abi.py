@@ -128,10 +128,25 @@ FUNCTIONS_SECTION: Final = "asyncify.functions"
 RESULTS_SECTION: Final = "asyncify.results"
 EXPORTED_IMPORTS_SECTION: Final = "asyncify.exported_imports"
 STATE_SECTION: Final = "asyncify.state"
+FRAMES_SECTION: Final = "asyncify.frames"
 
 # The version of the section of the state, and how long the two digests in it are that follow.
 STATE_VERSION: Final = 1
 STATE_DIGEST: Final = 32
+
+# The section of frame layouts: its version; what a function's record says by bits; what a call site calls; and where
+# the index or the reference comes from that says which function that is, from `SOURCE_VALUE` up a value of the frame.
+FRAMES_VERSION: Final = 1
+HAS_FRAME: Final = 1
+HAS_IDENTITY: Final = 2
+HAS_DEAD_VALUES: Final = 4
+LEAVES: Final = 8
+CALLS_FUNCTION: Final = 0
+CALLS_TABLE: Final = 1
+CALLS_REFERENCE: Final = 2
+SOURCE_UNKNOWN: Final = 0
+SOURCE_CONSTANT: Final = 1
+SOURCE_VALUE: Final = 2
 
 # In the section of results: a result's kind, the most results that are told, and the flag of an import that an engine
 # may provide itself, because its module's name begins so.

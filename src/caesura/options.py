@@ -173,6 +173,11 @@ class Options:
         "export what a host needs to save the module's state and to put it back (docs/abi.md): memories, globals, "
         "tables, dropped segments; hosts then call the start function",
     )
+    frame_layouts: bool = _option(
+        FLAG,
+        "tell in a section what frames hold and where their call sites are in the original, for who looks into "
+        "suspended calls (docs/abi.md)",
+    )
     keep_dwarf: bool = _option(
         FLAG,
         "keep debug information (DWARF, where a source map lies, the build id), though it describes the code as "
@@ -229,7 +234,7 @@ class Options:
 
 
 # Fields that change nothing, or that are told otherwise.
-_NO_IDENTITY: Final = ("imports", "snapshots", "verbose", "strict")
+_NO_IDENTITY: Final = ("imports", "snapshots", "frame_layouts", "verbose", "strict")
 
 
 def _plain(value: object) -> object:

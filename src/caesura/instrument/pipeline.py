@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 
+from caesura.abi import FRAMES_SECTION
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.reasons import Reasons
 from caesura.errors import MalformedModule
@@ -99,6 +100,8 @@ def _run(
             rewritten.branches.forget(module.function_of(own))
 
     exports = add_exports(given, facts, options, added, abi, rewritten.helpers)
+    if rewritten.layouts is not None:
+        added.edits.custom[FRAMES_SECTION] = rewritten.layouts
     bodies = _connect_stubs(module, bodies, abi.helpers.runtime)
     idle = is_idle(options, facts)
     output = assemble(given, options, added, abi, bodies, exports, rewritten.branches, is_idle=idle, shortens=shortens)

@@ -41,8 +41,9 @@ class PlannedFunction:
     """A function of which all is known that its new bodies are written from.
 
     `checked_late` are the calls that are checked behind the next instruction (see `plan.late_checks`); `handoff` is
-    there for a function with two bodies. Nobody changes it; it is not frozen since that makes compiled code take three
-    times as long to make one, for each function.
+    there for a function with two bodies, and `live_at_sites` the locals that are live at each landing point of such a
+    one, as bits, unless all count as live. Nobody changes it; it is not frozen since that makes compiled code take
+    three times as long to make one, for each function.
     """
 
     function: FunctionIndex
@@ -51,6 +52,7 @@ class PlannedFunction:
     checked_late: set[int]
     frame: Frame
     handoff: Handoff | None
+    live_at_sites: list[int]
 
     def calls_itself(self) -> bool:
         """Tell whether the function contains a call of itself, so that the stack may hold many of its frames."""
@@ -110,7 +112,7 @@ class FunctionPlanner:
         late = NOTHING_LATE if self._is_for_size else self._late(body, plan, layout, liveness)
         has_site_local = layout.needs_site_local()
         frame = Frame(body, plan.saved, liveness.landings, layout, late, has_site_local=has_site_local)
-        return PlannedFunction(function, body, plan, late_calls, frame, None)
+        return PlannedFunction(function, body, plan, late_calls, frame, None, [])
 
     def _plan_frameless(self, function: FunctionIndex, body: Body) -> PlannedFunction | None:
         """Plan a function whose only call site is in tail position (see `analysis.tail_sites`).
@@ -125,7 +127,7 @@ class FunctionPlanner:
             return self._plan_one(function, body)
         layout = self._layout(body, plan, [], may_leave=self._roles.entered[function])
         frame = Frame(body, plan.saved, None, layout, NOTHING_LATE, has_site_local=False)
-        return PlannedFunction(function, body, plan, set(), frame, None)
+        return PlannedFunction(function, body, plan, set(), frame, None, [])
 
     def _plan_two(self, function: FunctionIndex, body: Body, loops: set[InstructionIndex]) -> PlannedFunction | None:
         """Plan a function with two bodies; None where one body serves better."""
@@ -145,7 +147,7 @@ class FunctionPlanner:
         frame = Frame(body, plan.saved, liveness.landings, layout, NOTHING_LATE, has_site_local=has_site_local)
         frame.widen_parameters()
         handoff = hand_over(body, plan, normal, liveness, frame, results, self._pool)
-        return PlannedFunction(function, body, plan, late_calls, frame, handoff)
+        return PlannedFunction(function, body, plan, late_calls, frame, handoff, liveness.each_landing)
 
     def _layout(self, body: Body, plan: Plan, groups: list[Group], *, may_leave: bool) -> Layout:
         """Return where frames land in the body that pops them.

@@ -18,6 +18,7 @@ from caesura.instrument.abi.metadata import BRANCH_HINTS
 from caesura.instrument.abi.tail_dispatch import TailDispatch
 from caesura.instrument.adding import Abi, Added
 from caesura.instrument.facts import Facts
+from caesura.instrument.frame_layouts import FrameLayouts
 from caesura.instrument.frames.moving import MOVED_INLINE, Moves, move_in_chunks
 from caesura.instrument.frames.pieces import SHARED, choose_moves
 from caesura.instrument.given import Given
@@ -47,6 +48,7 @@ class Rewritten:
     sites: list[int]
     helpers: FrameHelpers
     branches: KeptBranches
+    layouts: bytes | None
 
 
 class FunctionRewriter:
@@ -88,7 +90,12 @@ class FunctionRewriter:
         if moves != SHARED:
             planned = [self._plan(own) for own in owns]
             moves_of, helpers = self._choose_moves(planned, moves)
-        writer = self._writer(helpers, shortens=shortens)
+        roles = self._facts.roles
+        tail_dispatch = TailDispatch(
+            self._given.module, helpers, self._added.dummies, roles.identified, roles.tail_calls
+        )
+        layouts = FrameLayouts(self._given, self._facts, tail_dispatch) if self._options.frame_layouts else None
+        writer = self._writer(helpers, tail_dispatch, shortens=shortens)
         bodies: list[bytes] = []
         sites: list[int] = []
         for own in owns:
@@ -96,6 +103,8 @@ class FunctionRewriter:
                 progress("instrumenting", own, count)
             one = planned[own] if planned else self._plan(own)
             sites.append(self._sites(own, one))
+            if layouts is not None:
+                self._note_layout(own, one, layouts)
             try:
                 if one is not None:
                     bodies.append(writer.write(one, self._moves(one, moves_of)))
@@ -114,7 +123,8 @@ class FunctionRewriter:
         if progress is not None:
             progress("instrumenting", count, count)
         self._refusals.check()
-        return Rewritten(bodies, sites, helpers, self._branches)
+        payload = None if layouts is None else layouts.payload(self._abi, self._options)
+        return Rewritten(bodies, sites, helpers, self._branches, payload)
 
     def _plan(self, own: OwnFunction) -> PlannedFunction | None:
         """Find out what the new body of a function needs; None where the function stays as it is, or is refused."""
@@ -129,6 +139,16 @@ class FunctionRewriter:
             return None
         except (MalformedModule, IndexError, KeyError) as error:
             raise self._refusals.located(own, error) from None
+
+    def _note_layout(self, own: OwnFunction, planned: PlannedFunction | None, layouts: FrameLayouts) -> None:
+        """Note what a function's frames hold."""
+        function = self._given.module.function_of(own)
+        if planned is not None:
+            layouts.add(planned)
+        elif function in self._facts.roles.wrappers:
+            layouts.add_wrapper(function)
+        elif self._leaves(own):
+            layouts.add_leaving(function)
 
     def _sites(self, own: OwnFunction, planned: PlannedFunction | None) -> int:
         if planned is not None:
@@ -164,16 +184,15 @@ class FunctionRewriter:
             return moves_of[planned.function]
         return move_in_chunks(planned.frame.shape, self._abi.helpers, is_for_size=self._is_for_size)
 
-    def _writer(self, helpers: FrameHelpers, *, shortens: bool) -> BodyWriter:
+    def _writer(self, helpers: FrameHelpers, tail_dispatch: TailDispatch, *, shortens: bool) -> BodyWriter:
         module = self._given.module
         roles = self._facts.roles
-        dummies = self._added.dummies
         output = Output(
             module=self._facts.catches.module,
             functions=self._added.functions,
-            dummies=dummies,
+            dummies=self._added.dummies,
             helpers=helpers,
-            tail_dispatch=TailDispatch(module, helpers, dummies, roles.identified, roles.tail_calls),
+            tail_dispatch=tail_dispatch,
             import_thunks=self._abi.import_thunks,
             foreign_handlers=ForeignHandlers(module, helpers.stack, self._abi.import_thunks),
             branches=self._branches,

@@ -55,7 +55,8 @@ _IDENTITY: Final = (I32,)
 class TailDispatch:
     """Adds these functions to a module when they are asked for.
 
-    `framed` are the functions that push their identities, those of `tail_calls` that have frames.
+    `framed` are the functions that push their identities, those of `tail_calls` that have frames. Identities are
+    `numbers`, by function, counted from `first_identity`.
     """
 
     def __init__(
@@ -76,11 +77,11 @@ class TailDispatch:
         for function in framed:
             by_results.setdefault(module.function_type(function).results, []).append(function)
         self._by_results = by_results
-        self._numbers: dict[int, int] = {}
+        self.numbers: Final[dict[int, int]] = {}
         for functions in by_results.values():
             for function in functions:
-                self._numbers[function] = len(self._numbers)
-        self._first = _LEAST_IDENTITY + zlib.crc32(module.data) % _RANGE if framed else 0
+                self.numbers[function] = len(self.numbers)
+        self.first_identity: Final = _LEAST_IDENTITY + zlib.crc32(module.data) % _RANGE if framed else 0
         # The functions that were added, the last ones by results.
         self._push = _NONE
         self._own = _NONE
@@ -90,7 +91,7 @@ class TailDispatch:
 
     def push(self, function: FunctionIndex) -> bytes:
         """Return the code that pushes the identity of a function, if it has one."""
-        if function not in self._numbers:
+        if function not in self.numbers:
             return b""
         if self._push == _NONE:
             code = c.LOCAL_GET + b"\0" + self._first_identity() + c.I32_ADD
@@ -103,7 +104,7 @@ class TailDispatch:
 
         Where the frame on top is another function's, it leaves for that one.
         """
-        if function not in self._numbers:
+        if function not in self.numbers:
             return b""
         if function not in self._tail_calls.leaving:
             return self._number(function) + c.CALL + encode_unsigned(self._expecting())
@@ -118,10 +119,10 @@ class TailDispatch:
         return c.RETURN_CALL + encode_unsigned(self._dispatch[results])
 
     def _number(self, function: FunctionIndex) -> bytes:
-        return c.CONST_I32 + encode_signed(self._numbers[function])
+        return c.CONST_I32 + encode_signed(self.numbers[function])
 
     def _first_identity(self, number: int = 0) -> bytes:
-        return c.CONST_I32 + encode_signed(self._first + number - (1 << 32))
+        return c.CONST_I32 + encode_signed(self.first_identity + number - (1 << 32))
 
     def _top(self) -> bytes:
         """Return the code that reads what is on top of the stack, where an identity should be."""
@@ -175,10 +176,10 @@ class TailDispatch:
         count = len(targets)
         if not targets:
             return otherwise
-        low = self._numbers[targets[0]]
-        labels = [count] * (self._numbers[targets[-1]] + 1 - low)
+        low = self.numbers[targets[0]]
+        labels = [count] * (self.numbers[targets[-1]] + 1 - low)
         for place in range(count):
-            labels[self._numbers[targets[place]] - low] = place
+            labels[self.numbers[targets[place]] - low] = place
         table = encode_unsigned(len(labels)) + join_pieces([encode_unsigned(label) for label in labels])
         out = [c.BLOCK_EMPTY * (count + 1), self._top(), self._first_identity(low), c.I32_SUB]
         out += [c.BR_TABLE, table, encode_unsigned(count), c.END]
