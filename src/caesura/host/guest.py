@@ -19,8 +19,9 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime
 
@@ -46,10 +47,14 @@ from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSetting
 from caesura.host.setup import set_up
 from caesura.host.sources import Source
 from caesura.host.starting import instantiate, instantiate_in_thread
+from caesura.host.state import CallState
 from caesura.host.store import GuestStore
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi import Wasi
 from caesura.wasm.types import type_name
+
+if TYPE_CHECKING:
+    from caesura.inspection.backtrace import Frame
 
 _START: Final = "_start"
 
@@ -83,6 +88,7 @@ class Guest(Uncopied):
         configuration = world.wasi.configuration() if world.wasi is not None else None
         store = GuestStore(program, world.settings, configuration, world.interruptions)
         self._instance = Instance(store, self, functions)
+        self._instance.backtrace_of = partial(_backtrace_of, origin)
         self._origin = origin
         self._wasi: Wasi | None = None
 
@@ -273,6 +279,12 @@ class Guest(Uncopied):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _backtrace_of(origin: Origin, call: CallState) -> list[Frame]:
+    from caesura.host.backtraces import backtrace_of  # with the transformation, which other guests do without
+
+    return backtrace_of(origin, call)
 
 
 class Snapshot(SnapshotData):

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from typing import Final, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import wasmtime
 from wasmtime._exportable import AsExtern
@@ -36,6 +37,9 @@ from caesura.host.switching import StackSwitch
 from caesura.host.threads import Owner, current_loop
 from caesura.host.unwinder import Unwinder
 from caesura.host.whole_stack import WholeStack
+
+if TYPE_CHECKING:
+    from caesura.inspection.backtrace import Frame
 
 # How many exports an error names.
 _MOST_NAMES: Final = 20
@@ -61,6 +65,8 @@ class Instance:
         self.abandoned: deque[CallState] = deque()
         self.moving: CallState | None = None
         self.closed = False
+        # What looks into a suspended call; `guest` knows how.
+        self.backtrace_of: Callable[[CallState], list[Frame]] = _no_backtrace
         self._lifetime = watch_lifetime(self)
         # The parts that `setup` makes.
         self._exported: wasmtime.Instance | None = None
@@ -262,3 +268,7 @@ def _listed(names: list[str]) -> str:
     """Return names as an error shows them: never pages of them."""
     shown = ", ".join(names[:_MOST_NAMES]) or "none"
     return f"{shown}, and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else shown
+
+
+def _no_backtrace(_: CallState) -> list[Frame]:
+    return []

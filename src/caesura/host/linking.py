@@ -7,11 +7,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import NoneType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from caesura.argument_kinds import check_kind
 from caesura.errors import SnapshotError, UsageError
-from caesura.host.compiling import WASI, Provided, Recipe, make_guest_module
+from caesura.host.compiling import WASI, GuestModule, Provided, Recipe, make_guest_module
 from caesura.host.connect import Connections, Imports
 from caesura.host.description import Description
 from caesura.host.engines import EngineSettings, default_reservation
@@ -24,6 +24,9 @@ from caesura.host.text import assemble, is_text
 from caesura.host.wasi import Wasi
 from caesura.options import Options
 from caesura.snapshots.state import State
+
+if TYPE_CHECKING:
+    from caesura.inspection.program import Program
 
 _WASI_HINT: Final = " (True is for compile; a guest gets an object of its own, such as caesura.Wasi())"
 
@@ -86,13 +89,37 @@ def instrumented_module(origin: Origin, program: LinkedProgram) -> bytes:
 
     Raises UsageError for a file that cannot be read any more, or that has changed.
     """
-    data, _ = read_source(origin.source)
-    data = assemble(data) if is_text(data) else data
-    made = make_guest_module(data, _recipe(origin.imports, origin.settings), program.provided)
+    made = _make_anew(origin, program, origin.settings)
     before, now = program.description.state(), made.description.state()
     if before is None or now is None or before.instrumented != now.instrumented:
         raise UsageError(f"the file '{origin.path}' has changed since the guest was loaded from it")
     return made.module
+
+
+def inspected_program(origin: Origin, program: LinkedProgram) -> Program:
+    """Return what backtraces need to know of the module that a program was made of.
+
+    The module is made anew, this time with the layouts of its frames, which stops the thread meanwhile: the others, who
+    never look, have neither the bytes nor the time. Raises UsageError for a file that cannot be read any more, or that
+    has changed, UnsupportedModule for a module that somebody else instrumented without layouts.
+    """
+    from caesura.analysis.instrumented import asyncify_exports
+    from caesura.inspection.program import Program
+    from caesura.wasm.module import Module
+
+    options = replace(origin.settings.options, frame_layouts=True)
+    made = _make_anew(origin, program, replace(origin.settings, options=options))
+    before, now = program.description.state(), made.description.state()
+    if before is not None and (now is None or before.instrumented != now.instrumented):
+        raise UsageError(f"the file '{origin.path}' has changed since the guest was loaded from it")
+    original = Module(made.original)
+    return Program(None if asyncify_exports(original) else original, Module(made.module))
+
+
+def _make_anew(origin: Origin, program: LinkedProgram, settings: ProgramSettings) -> GuestModule:
+    data, _ = read_source(origin.source)
+    data = assemble(data) if is_text(data) else data
+    return make_guest_module(data, _recipe(origin.imports, settings), program.provided)
 
 
 def obtain_program_now(

@@ -9,13 +9,16 @@ resumed: synchronously what `guest.start` has begun, else by awaiting.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caesura.errors import UsageError
 from caesura.host.awaiting import await_coroutine, call_anew
 from caesura.host.call import START, Call, current_task
 from caesura.host.imports import EXTERNAL_FUNCTION, YIELDING_FUNCTION, HostFunction
 from caesura.host.uncopied import Uncopied
+
+if TYPE_CHECKING:
+    from caesura.inspection.backtrace import Frame
 
 
 class PendingCall(Uncopied):
@@ -63,6 +66,18 @@ class PendingCall(Uncopied):
         _check_body(call)
         _take(call)
         return (yield from _until_ended(call, call_anew(call)))
+
+    def backtrace(self) -> list[Frame]:
+        """Return the functions on the call's stack, innermost first, with what they hold.
+
+        The first time that takes as long as instrumenting the module. Raises UsageError for a module's file that is
+        not there any more, or has changed, and UnsupportedModule for a module that was instrumented elsewhere without
+        `frame_layouts`.
+        """
+        if self._call.pending is None:
+            raise UsageError(f"the call of {self.export} is not suspended any more")
+        self._call.instance.check()
+        return self._call.instance.backtrace_of(self._call)
 
     def resume(self, answer: Any = None) -> Any:
         """Let the guest go on, with what its host function returns to it. To be awaited, unless `guest.start` began the

@@ -89,9 +89,7 @@ def walk(layouts: Layouts, stack: bytes, outermost: int, callees: Callees) -> li
         same = 0
         while same < min(len(first), len(other)) and first[same] == other[same]:
             same += 1
-        first = [
-            Activation(one.layout, one.site, one.start, certain=place < same) for place, one in enumerate(first)
-        ]
+        first = [Activation(one.layout, one.site, one.start, certain=place < same) for place, one in enumerate(first)]
     return first[::-1]
 
 
@@ -133,7 +131,6 @@ class _Walk:
 
     def _is_end(self, function: int, position: int) -> bool:
         """Tell whether the chain ends with a function: the import in which the call is suspended."""
-        callees = self._callees
         marker = self._layouts.marker
         if position != marker or function in self._layouts.functions:
             return False

@@ -41,7 +41,7 @@ _STRIDE: Final = 64
 class Rewritten:
     """`bodies` has the new body of every own function, without size field, empty where it stays as it is; `sites` at
     how many call sites each can be suspended. `helpers` are those that move the frames, `branches` says where
-    conditional branches are in new bodies.
+    conditional branches are in new bodies. `layouts` is the section that tells what frames hold, if it was asked for.
     """
 
     bodies: list[bytes]

@@ -36,6 +36,14 @@ def read_table(instance: Instance, index: int, kind: int, references: ReferenceS
     return TableState(index=index, type=kind, elements=struct.pack(f"<{size}I", *numbers))
 
 
+def read_function(instance: Instance, table: int, place: int, references: ReferenceSaver) -> int | None:
+    """Return the index of the function in a table at a place, None for null. Raises SnapshotError for others' ones."""
+    if place >= _size(instance, table):
+        return None
+    number = _read(instance, table, place, t.FUNCREF, f"element {place} of table {table}", references)
+    return None if number == NULL else number
+
+
 def _read(instance: Instance, index: int, place: int, kind: int, what: str, references: ReferenceSaver) -> int:
     value = ffi.wasmtime_val_t()
     address = ctypes.addressof(value)
