@@ -118,7 +118,7 @@ class _Reader:
         line = program.line(call.offset)
         return Frame(
             program.name(layout.index),
-            layout.index + program.layouts.shift,
+            program.index(layout.index),
             call.offset,
             "" if line is None else line.file,
             0 if line is None else line.line,
@@ -154,7 +154,7 @@ class _Reader:
         function = self.referenced(value.type, handle, self._runs) if self._program.is_function(value.type) else UNKNOWN
         if function is None or function == UNKNOWN:
             return Reference()
-        return Reference(function + self._program.layouts.shift, self._program.name(function))
+        return Reference(self._program.index(function), self._program.name(function))
 
 
 def shown_value(value: Any) -> str:

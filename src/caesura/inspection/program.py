@@ -70,6 +70,11 @@ class Program:
         """Tell whether a function is one of the original's."""
         return activation.layout.index < self.layouts.given
 
+    def index(self, function: int) -> int:
+        """Return the index that a function has in the original; that of an import may be another one."""
+        is_own = function >= self._instrumented.imported_functions
+        return function + (self.layouts.shift if is_own else 0)
+
     def name(self, function: int) -> str:
         """Return what a function is called: its name, or what it is exported as, or its index."""
         original = function + (self._shift if function >= self._instrumented.imported_functions else 0)
