@@ -107,6 +107,7 @@ TABLES: Final[dict[str, Table]] = {
                 "this module; who wants to import into another module what this one has imported finds it so",
             ),
             (f"`{abi.STATE_SECTION}`", "with `snapshots`: what the state consists of, see [below](#the-state)"),
+            (f"`{abi.FRAMES_SECTION}`", "with `frame_layouts`: what frames hold, see [below](#frame-layouts)"),
         ),
     ),
     "state exports": Table(

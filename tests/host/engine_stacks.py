@@ -13,7 +13,6 @@ import caesura
 from caesura.host import native
 from caesura.inspection.backtrace import Frame
 from caesura.wasm import opcodes as op
-from caesura.wasm.immediates import skip_leb
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
 from tests.support.engine import engine
@@ -95,15 +94,9 @@ def original_stack(data: bytes, export: str, arguments: Sequence[Any], answers: 
     try:
         function(store, *arguments)
     except (wasmtime.Trap, wasmtime.WasmtimeError, Stopped) as error:
-        failure = error
+        failure: BaseException | None = error
         while not isinstance(failure, wasmtime.Trap | wasmtime.WasmtimeError):
-            assert failure.__cause__ is not None or failure.__context__ is not None
+            assert failure is not None
             failure = failure.__cause__ or failure.__context__
         return [(frame.func_index, frame.module_offset) for frame in native.frames_of(failure)]
     raise AssertionError("the import was not called as often")
-
-
-def behind(data: bytes, offset: int) -> int:
-    """Return where the instruction behind a call begins."""
-    position = skip_leb(data, offset + 1, 5)
-    return position if data[offset] != op.CALL_INDIRECT else skip_leb(data, position, 5)

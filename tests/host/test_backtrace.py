@@ -1,25 +1,19 @@
-"""Backtraces of suspended calls: the same functions and offsets as the engine's own stack shows, and the right values."""
+"""Backtraces of suspended calls: functions and offsets are those that the engine shows, and values are right."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import struct
-from typing import Any
 
 import pytest
 
 import caesura
 from caesura.inspection.backtrace import Reference
-from caesura.wasm.module import Module
 from tests.host.engine_stacks import (
-    assert_frames_call_each_other,
-    assert_same_functions,
     original_stack,
-    running_functions,
 )
 from tests.support.engine import assemble
-from tests.support.guests import c_text
 
 HEAD = '(import "env" "ask" (func $ask (param i32) (result i32)))'
 
@@ -122,7 +116,9 @@ def test_functions_and_offsets_are_those_of_the_engine(name: str, two_bodies: st
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_that_were_instrumented_elsewhere_tell_it_themselves(name: str, wide: bool, thunks: bool) -> None:
     """With 64-bit addresses frames have holes, and identities take 8 bytes."""
-    text = MODULES[name].replace("(memory 1)", "").replace("(i32.const 8)", "(i64.const 8)" if wide else "(i32.const 8)")
+    text = (
+        MODULES[name].replace("(memory 1)", "").replace("(i32.const 8)", "(i64.const 8)" if wide else "(i32.const 8)")
+    )
     data = assemble(f'(module {HEAD} {text} (memory (export "memory") {"i64" if wide else ""} 3))')
     instrumented = caesura.instrument(data, caesura.Options(thunks=thunks, frame_layouts=True)).module
     guest = asyncio.run(caesura.load(instrumented, external=["env.ask"], stack_space=(65536, 131072)))

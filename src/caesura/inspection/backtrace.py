@@ -45,7 +45,7 @@ class Variable:
     is_parameter: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Frame:
     """A function on the stack of a suspended call.
 
@@ -117,14 +117,14 @@ class _Reader:
         call = activation.call
         line = program.line(call.offset)
         return Frame(
-            program.name(layout.index),
-            program.index(layout.index),
-            call.offset,
-            "" if line is None else line.file,
-            0 if line is None else line.line,
-            0 if line is None else line.column,
-            tuple(self._variables(activation)),
-            activation.certain,
+            function=program.name(layout.index),
+            index=program.index(layout.index),
+            offset=call.offset,
+            file="" if line is None else line.file,
+            line=0 if line is None else line.line,
+            column=0 if line is None else line.column,
+            variables=tuple(self._variables(activation)),
+            certain=activation.certain,
         )
 
     def _variables(self, activation: Activation) -> list[Variable]:

@@ -62,7 +62,7 @@ class CallSite:
     constant: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FunctionLayout:
     """What frames of a function hold. Without a frame it has at most one call site, and passes suspensions on.
 
@@ -82,7 +82,7 @@ class FunctionLayout:
     dead: tuple[frozenset[int], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Layouts:
     """The layouts of a module's frames, by function; indices are those of the instrumented module.
 
@@ -146,7 +146,9 @@ class _Reader:
         self._first_identity = self._unsigned()
         has_runs = self._unsigned() != 0
         tables = tuple(self._unsigned() for _ in range(self._count()))
-        layouts = Layouts(pointer_size, shift, given, marker, has_runs, tables)
+        layouts = Layouts(
+            pointer_size=pointer_size, shift=shift, given=given, marker=marker, has_runs=has_runs, tables=tables
+        )
         behind = 0
         for _ in range(self._count()):
             index = behind + self._unsigned()
@@ -168,8 +170,17 @@ class _Reader:
         first = self._signed() if count else 0
         sites = tuple(self._site(len(values)) for _ in range(count))
         dead = tuple(self._dead(len(values)) for _ in range(count)) if kind & HAS_DEAD_VALUES else ()
-        has_frame = kind & HAS_FRAME != 0
-        return FunctionLayout(index, has_frame, kind & LEAVES != 0, identity, values, size, first, sites, dead)
+        return FunctionLayout(
+            index=index,
+            has_frame=kind & HAS_FRAME != 0,
+            leaves=kind & LEAVES != 0,
+            identity=identity,
+            values=values,
+            size=size,
+            first=first,
+            sites=sites,
+            dead=dead,
+        )
 
     def _values(self, pointer_size: int) -> tuple[tuple[SavedValue, ...], int]:
         locals_ = self._unsigned()

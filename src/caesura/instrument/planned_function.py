@@ -36,7 +36,7 @@ from caesura.wasm.module import Module
 _MAXIMUM_PASSED: Final = 4_000
 
 
-@dataclass
+@dataclass(kw_only=True)
 class PlannedFunction:
     """A function of which all is known that its new bodies are written from.
 
@@ -112,7 +112,15 @@ class FunctionPlanner:
         late = NOTHING_LATE if self._is_for_size else self._late(body, plan, layout, liveness)
         has_site_local = layout.needs_site_local()
         frame = Frame(body, plan.saved, liveness.landings, layout, late, has_site_local=has_site_local)
-        return PlannedFunction(function, body, plan, late_calls, frame, None, [])
+        return PlannedFunction(
+            function=function,
+            body=body,
+            plan=plan,
+            checked_late=late_calls,
+            frame=frame,
+            handoff=None,
+            live_at_sites=[],
+        )
 
     def _plan_frameless(self, function: FunctionIndex, body: Body) -> PlannedFunction | None:
         """Plan a function whose only call site is in tail position (see `analysis.tail_sites`).
@@ -127,7 +135,15 @@ class FunctionPlanner:
             return self._plan_one(function, body)
         layout = self._layout(body, plan, [], may_leave=self._roles.entered[function])
         frame = Frame(body, plan.saved, None, layout, NOTHING_LATE, has_site_local=False)
-        return PlannedFunction(function, body, plan, set(), frame, None, [])
+        return PlannedFunction(
+            function=function,
+            body=body,
+            plan=plan,
+            checked_late=set(),
+            frame=frame,
+            handoff=None,
+            live_at_sites=[],
+        )
 
     def _plan_two(self, function: FunctionIndex, body: Body, loops: set[InstructionIndex]) -> PlannedFunction | None:
         """Plan a function with two bodies; None where one body serves better."""
@@ -147,7 +163,15 @@ class FunctionPlanner:
         frame = Frame(body, plan.saved, liveness.landings, layout, NOTHING_LATE, has_site_local=has_site_local)
         frame.widen_parameters()
         handoff = hand_over(body, plan, normal, liveness, frame, results, self._pool)
-        return PlannedFunction(function, body, plan, late_calls, frame, handoff, liveness.each_landing)
+        return PlannedFunction(
+            function=function,
+            body=body,
+            plan=plan,
+            checked_late=late_calls,
+            frame=frame,
+            handoff=handoff,
+            live_at_sites=liveness.each_landing,
+        )
 
     def _layout(self, body: Body, plan: Plan, groups: list[Group], *, may_leave: bool) -> Layout:
         """Return where frames land in the body that pops them.
