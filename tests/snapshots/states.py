@@ -234,6 +234,7 @@ def _wasi() -> st.SearchStrategy[WasiState]:
         folders=_tuples(st.tuples(_TEXT, _TEXT, st.booleans()), 2),
         descriptors=ascending.map(lambda items: tuple(sorted(items, key=lambda item: item.number))),
         monotonic=_U64,
+        highest=_U32,
     )
 
 

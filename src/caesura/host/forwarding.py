@@ -19,16 +19,8 @@ from caesura.host.backtrace import cause_of, kind_of_trap
 from caesura.host.errors import GuestTrap
 from caesura.host.instance import Instance
 from caesura.host.values import SLOT
+from caesura.host.wasi_functions import FUNCTIONS, MOST_PARAMETERS, PREVIEW_1
 
-# The functions that are forwarded and their parameters; each returns an error number, an i32.
-_FUNCTIONS: Final = {
-    "clock_time_get": ("i32", "i64", "i32"),
-    "fd_close": ("i32",),
-    "fd_read": ("i32", "i32", "i32", "i32"),
-    "fd_renumber": ("i32", "i32"),
-    "fd_write": ("i32", "i32", "i32", "i32"),
-}
-_MOST_PARAMETERS: Final = 4
 _BITS: Final = {"i32": 32, "i64": 64}
 _FORMATS: Final = {"i32": "I12x", "i64": "Q8x"}
 
@@ -39,7 +31,7 @@ class Forwarder:
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
         self._functions: dict[str, wasmtime.Func] = {}
-        self._buffer = ctypes.create_string_buffer(_MOST_PARAMETERS * SLOT)
+        self._buffer = ctypes.create_string_buffer(MOST_PARAMETERS * SLOT)
 
     def call(self, name: str, *arguments: int) -> int:
         """Call a function with arguments, signed or unsigned; return its error number.
@@ -49,7 +41,7 @@ class Forwarder:
         store = self._instance.store
         if not self._functions:
             self._functions = _instantiate(self._instance)
-        kinds = _FUNCTIONS[name]
+        kinds = FUNCTIONS[name]
         unsigned = [value & (1 << _BITS[kind]) - 1 for kind, value in zip(kinds, arguments, strict=True)]
         struct.pack_into("<" + "".join(_FORMATS[kind] for kind in kinds), self._buffer, 0, *unsigned)
         function = ctypes.addressof(self._functions[name]._func)
@@ -69,11 +61,11 @@ class Forwarder:
 def _module(engine: wasmtime.Engine, *, is_shared: bool) -> wasmtime.Module:
     limits = "0 65536 shared" if is_shared else "0"
     lines = [f'(module (import "guest" "memory" (memory {limits}))']
-    for name, kinds in _FUNCTIONS.items():
+    for name, kinds in FUNCTIONS.items():
         params = f"(param {' '.join(kinds)})"
-        lines.append(f'(import "wasi_snapshot_preview1" "{name}" (func ${name} {params} (result i32)))')
+        lines.append(f'(import "{PREVIEW_1}" "{name}" (func ${name} {params} (result i32)))')
     lines.append('(export "memory" (memory 0))')
-    for name, kinds in _FUNCTIONS.items():
+    for name, kinds in FUNCTIONS.items():
         arguments = " ".join(f"local.get {place}" for place in range(len(kinds)))
         lines.append(f'(func (export "{name}") (param {" ".join(kinds)}) (result i32) {arguments} call ${name})')
     return wasmtime.Module(engine, "\n".join([*lines, ")"]))
@@ -92,7 +84,7 @@ def _instantiate(instance: Instance) -> dict[str, wasmtime.Func]:
     except wasmtime.WasmtimeError as error:
         raise UsageError(f"WASI's functions cannot use the guest's memory: {cause_of(error)}") from error
     functions: dict[str, wasmtime.Func] = {}
-    for name in _FUNCTIONS:
+    for name in FUNCTIONS:
         function = exports[name]
         assert isinstance(function, wasmtime.Func)
         functions[name] = function

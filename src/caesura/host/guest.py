@@ -20,6 +20,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import isawaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,7 +40,7 @@ from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.pending import PendingCall, step
 from caesura.host.program import LinkedProgram
 from caesura.host.references import FunctionReference
-from caesura.host.saving.capture import capture
+from caesura.host.saving.capture import capture, check_savable
 from caesura.host.saving.putting_back import SavedGuest, set_up_again
 from caesura.host.saving.references import LoadObject, SaveObject
 from caesura.host.saving.snapshot_data import SnapshotData
@@ -51,12 +52,16 @@ from caesura.host.state import CallState
 from caesura.host.store import GuestStore
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi import Wasi
+from caesura.host.wasi_reopening import OnMissing
 from caesura.wasm.types import type_name
 
 if TYPE_CHECKING:
     from caesura.inspection.backtrace import Frame
 
 _START: Final = "_start"
+
+# Called with a guest that was restored, before anything of it runs.
+OnRestore = Callable[["Guest"], object]
 
 # Seconds after which others get the event loop's turn while guests are made.
 _TURN: Final = 0.005
@@ -100,9 +105,13 @@ class Guest(Uncopied):
             set_up(self._instance, exported)
         else:
             set_up_again(self._instance, exported, saved)
-        if wasi is not None:
+        if wasi is None:
+            return
+        if saved is None or saved.state.wasi is None:
             wasi.attach(self._instance)
-            self._wasi = wasi
+        else:
+            wasi.attach_again(self._instance, saved.state.wasi, saved.state.calls, saved.on_missing)
+        self._wasi = wasi
 
     async def call(self, name: str, *arguments: Any) -> Any:
         """Call an export; while a host coroutine waits the guest is suspended, and other tasks run.
@@ -221,12 +230,15 @@ class Guest(Uncopied):
         long as instrumenting it. `save_object` turns the Python objects that the guest holds references to into bytes.
 
         Raises UsageError while the guest's code is running, SnapshotError for what cannot be saved: memories that are
-        shared with other threads, functions of others in tables, references of types that Python cannot hold.
+        shared with other threads, functions of others in tables, references of types that Python cannot hold, open
+        files that have no name any more.
         """
+        check_savable(self._instance)
         wasi = self._wasi.saved() if self._wasi is not None else None
+        waited = self._wasi.waited if self._wasi is not None else None
         before = None if base is None else base.state
         state, changes = capture(
-            self._instance, path=self._origin.path, wasi=wasi, before=before, save_object=save_object
+            self._instance, path=self._origin.path, wasi=wasi, waited=waited, before=before, save_object=save_object
         )
         if embed:
             state = replace(state, embedded=instrumented_module(self._origin, self._instance.program))
@@ -303,6 +315,8 @@ class Snapshot(SnapshotData):
         wasi: Wasi | Callable[[int], Wasi] | None = None,
         module: Source | None = None,
         load_object: LoadObject | None = None,
+        on_missing: OnMissing | None = None,
+        on_restore: OnRestore | None = None,
         cache: bool = True,
         shadow_stack_size: int | None = None,
         single_stack: bool | None = None,
@@ -341,15 +355,17 @@ class Snapshot(SnapshotData):
             tables=tables,
             instances=instances,
         )
-        saved = self.saved_guest(load_object, often=count > 1)
+        saved = self.saved_guest(load_object, on_missing, often=count > 1)
         guests: list[Guest] = []
-        shared = None if callable(imports) or wasi is not None else connect(imports, None, external)
+        shared = None if callable(imports) or wasi is not None else connect(imports, None, external, self._state)
         programs: dict[tuple[object, ...], tuple[LinkedProgram, Origin]] = {}
         turn = time.monotonic()
         try:
             for number in range(count):
                 own_wasi = wasi(number) if callable(wasi) else wasi
-                connections = shared or connect(imports(number) if callable(imports) else imports, own_wasi, external)
+                connections = shared or connect(
+                    imports(number) if callable(imports) else imports, own_wasi, external, self._state
+                )
                 key = connections.provided, connections.import_list, own_wasi is None
                 if key not in programs:
                     programs[key] = await obtain_saved_program(
@@ -357,7 +373,7 @@ class Snapshot(SnapshotData):
                     )
                 program, origin = programs[key]
                 world = World(connections, own_wasi, settings)
-                guests.append(await _make_again(program, world, origin, saved))
+                guests.append(await _make_again(program, world, origin, saved, on_restore))
                 if time.monotonic() - turn > _TURN:
                     await asyncio.sleep(0)
                     turn = time.monotonic()
@@ -369,20 +385,34 @@ class Snapshot(SnapshotData):
 
 
 async def restore_guest(
-    snapshot: Snapshot, world: World, module: Source | None, settings: ProgramSettings, load_object: LoadObject | None
+    snapshot: Snapshot,
+    world: World,
+    module: Source | None,
+    settings: ProgramSettings,
+    *,
+    load_object: LoadObject | None,
+    on_missing: OnMissing | None,
+    on_restore: OnRestore | None,
 ) -> Guest:
     """Make a guest that goes on from a snapshot."""
     program, origin = await obtain_saved_program(
         snapshot.state, module or snapshot.module, world.connections, settings, wasi=world.wasi is not None
     )
-    return await _make_again(program, world, origin, snapshot.saved_guest(load_object, often=False))
+    saved = snapshot.saved_guest(load_object, on_missing, often=False)
+    return await _make_again(program, world, origin, saved, on_restore)
 
 
-async def _make_again(program: LinkedProgram, world: World, origin: Origin, saved: SavedGuest) -> Guest:
+async def _make_again(
+    program: LinkedProgram, world: World, origin: Origin, saved: SavedGuest, on_restore: OnRestore | None
+) -> Guest:
     """Make a guest that goes on where another one was."""
     guest = Guest(program, world, origin)
     try:
         guest._begin(await _instantiate(guest, world, starts=False), world.wasi, saved)
+        if on_restore is not None:
+            waiting = on_restore(guest)
+            if isawaitable(waiting):
+                await waiting
     except BaseException:
         guest._end()
         raise

@@ -149,18 +149,28 @@ async def obtain_compiled_as(origin: Origin, connections: Connections, *, wasi: 
     return await obtain_compiled(origin.source, _recipe(origin.imports, settings), provided, use_cache=settings.cache)
 
 
-def connect(imports: Imports | None, wasi: Wasi | None, external: Sequence[str] = ()) -> Connections:
-    """Return the imports that guests are given; `external` are functions without a body. Raises UsageError for what is
-    none.
+def connect(
+    imports: Imports | None, wasi: Wasi | None, external: Sequence[str] = (), state: State | None = None
+) -> Connections:
+    """Return the imports that guests are given; `external` are functions without a body, `state` what they were saved
+    as. Raises UsageError for what is none.
     """
     check_kind("imports", imports, Mapping, NoneType)
     if external:
         imports = _with_external(imports or {}, external)
     if wasi is None:
+        if state is not None and state.wasi is not None:
+            raise UsageError("the guest had WASI when it was saved: say what it sees now (wasi=caesura.Wasi(...))")
         return Connections(imports or {}, {}, {})
     if not isinstance(wasi, Wasi):
         raise UsageError(f"wasi is {wasi!r}: expected a caesura.Wasi object{_WASI_HINT if wasi is True else ''}")
-    return Connections(imports or {}, {WASI: wasi.functions()}, {WASI: wasi.blocking()})
+    functions = wasi.functions() if state is None else wasi.functions_again(_waiting_in_wasi(state))
+    return Connections(imports or {}, {WASI: functions}, {WASI: wasi.blocking()})
+
+
+def _waiting_in_wasi(state: State) -> list[str]:
+    """Return the functions of WASI in which calls of a saved guest are suspended."""
+    return [name for module, _, name in (call.function.rpartition(".") for call in state.calls) if module == WASI]
 
 
 def _with_external(imports: Imports, external: Sequence[str]) -> Imports:

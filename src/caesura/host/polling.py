@@ -40,16 +40,23 @@ class Poll:
     """One call of `poll_oneoff`.
 
     `inputs` are the descriptors of `source`; of all others, reading and writing never has to wait here. `clock`
-    returns an error number and the time of one of WASI's clocks, in nanoseconds.
+    returns an error number and the time of one of WASI's clocks, in nanoseconds. `waited` is for how many nanoseconds
+    the call has waited before, in a guest that was saved meanwhile.
     """
 
     def __init__(
-        self, memory: WasiMemory, source: Input, inputs: set[int], clock: Callable[[int], tuple[int, int]]
+        self,
+        memory: WasiMemory,
+        source: Input,
+        inputs: set[int],
+        clock: Callable[[int], tuple[int, int]],
+        waited: int = 0,
     ) -> None:
         self._memory = memory
         self._source = source
         self._inputs = inputs
         self._clock = clock
+        self._waited = waited
         self._clocks: dict[int, tuple[int, int]] = {}
         self._user_data = array("Q")
         self._kinds = array("B")
@@ -122,7 +129,7 @@ class Poll:
     def _deadline(self, clock: int, timeout: int, flags: int, now: float) -> tuple[int, float]:
         """Return an error number, and when the loop's clock has come to the time that a subscription names."""
         if not flags & _ABSOLUTE:
-            return SUCCESS, now + timeout / _NANOSECONDS
+            return SUCCESS, now + (timeout - self._waited) / _NANOSECONDS
         if clock not in self._clocks:
             self._clocks[clock] = self._clock(clock)
         error, passed = self._clocks[clock]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from caesura.host.connect import Imports
-from caesura.host.guest import Guest, Snapshot, World, restore_guest
+from caesura.host.guest import Guest, OnRestore, Snapshot, World, restore_guest
 from caesura.host.interruption import Interruptions
 from caesura.host.linking import check_loop, connect
 from caesura.host.native_stack import NATIVE_STACK_SIZE
@@ -14,6 +14,7 @@ from caesura.host.saving.references import LoadObject
 from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.sources import Source
 from caesura.host.wasi import Wasi
+from caesura.host.wasi_reopening import OnMissing
 
 
 async def restore(
@@ -24,6 +25,8 @@ async def restore(
     wasi: Wasi | None = None,
     module: Source | None = None,
     load_object: LoadObject | None = None,
+    on_missing: OnMissing | None = None,
+    on_restore: OnRestore | None = None,
     cache: bool = True,
     shadow_stack_size: int | None = None,
     single_stack: bool | None = None,
@@ -42,7 +45,14 @@ async def restore(
 
     `snapshot` is one, or a path or bytes to read it from. `module` is the module that it was taken of, a path or bytes;
     without, it is what the snapshot brings along (`embed=True`), or the file that the guest was loaded from.
-    `load_object` makes Python objects of what `save_object` made of them.
+    `load_object` makes Python objects of what `save_object` made of them. `on_restore` is called with the guest before
+    anything of it runs, and may be a coroutine function.
+
+    `wasi` is what a WASI program sees from now on; its folders have the guest's paths that they had, and lie where you
+    want. Files that were open are opened again. For one that is not there any more, or is another one now,
+    `on_missing` is called with its record (`caesura.snapshots.state.Descriptor`); it returns the path of the file to be
+    opened instead (`record.path` for what is there now), below the same folder, or None: the guest then finds its
+    descriptor closed. Without, that is a SnapshotError.
 
     `guest.pending` has the calls that were suspended. In a WASI command, `await guest.run()` goes on with its program.
     The imports must be those that the guest had, and may be other functions. The other parameters are those of `load`.
@@ -71,5 +81,13 @@ async def restore(
         instances=instances,
     )
     interruptions = interruptible if isinstance(interruptible, Interruptions) else None
-    world = World(connect(imports, wasi, external), wasi, guest_settings, interruptions)
-    return await restore_guest(taken, world, module, program_settings, load_object)
+    world = World(connect(imports, wasi, external, taken.state), wasi, guest_settings, interruptions)
+    return await restore_guest(
+        taken,
+        world,
+        module,
+        program_settings,
+        load_object=load_object,
+        on_missing=on_missing,
+        on_restore=on_restore,
+    )

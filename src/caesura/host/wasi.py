@@ -6,7 +6,8 @@ Wasmtime's, which are faster and better tested than ours would be, but for these
 
 * `fd_write`, where output goes to a Python function: Wasmtime would call that from a thread of its own, which
   outlives the interpreter and then aborts the process. Where that function is a coroutine function, writing waits too;
-* `fd_close` and `fd_renumber`, to know which descriptors still are the standard streams (`freopen`);
+* `path_open`, `fd_close`, `fd_renumber` and `path_rename`, to know what the guest has open (`wasi_descriptors`);
+* `clock_time_get` in guests that were saved before, where the monotonic clock goes on from where it was;
 * `proc_exit`: Wasmtime's refuses codes above 125.
 
 A module that was instrumented elsewhere may have been told that it is never suspended in WASI's functions (Ruby's is).
@@ -21,7 +22,9 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import wasmtime
@@ -32,16 +35,23 @@ from caesura.host.forwarding import Forwarder
 from caesura.host.imports import COROUTINE_FUNCTION, kind_of
 from caesura.host.instance import Instance
 from caesura.host.polling import SUCCESS, Poll
+from caesura.host.state import CallState
 from caesura.host.stdin import Source, input_from, standard_input
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi_buffers import Buffer, WasiMemory, total_size
-from caesura.snapshots.state import WasiState
+from caesura.host.wasi_descriptors import STREAMS, Descriptors, path_is_noted
+from caesura.host.wasi_files import WasiFiles
+from caesura.host.wasi_functions import FUNCTIONS, PREVIEW_1
+from caesura.host.wasi_reopening import OnMissing, reopen
+from caesura.snapshots.state import CallRecord, WasiState
 
 _STANDARD_INPUT: Final = 0
 _STANDARD_OUTPUT: Final = 1
 _STANDARD_ERROR: Final = 2
 
 _CODE_BITS: Final = 0xFFFF_FFFF
+_RIGHTS_BITS: Final = 0xFFFF_FFFF_FFFF_FFFF
+_MONOTONIC: Final = 1
 _PRECISION: Final = 1
 
 Folder = str | os.PathLike[str]
@@ -86,9 +96,17 @@ class Wasi(Uncopied):
             ],
         ]
         self._stdin = input_from(stdin)
+        self._descriptors = Descriptors([inside for inside, _, _ in self._directories])
         # The descriptors of standard input, and of what goes to Python functions, as the guest numbers them.
         self._inputs = {_STANDARD_INPUT}
         self._outputs: dict[int, Callable[[bytes], object]] = {}
+        # What the monotonic clock showed when the guest was saved, and the process's clock when it went on.
+        self._clock_before = 0
+        self._clock_since: int | None = None
+        # By the arguments of each call of `poll_oneoff` that waits: since when, and for how long before it was saved.
+        self._waits: dict[tuple[int, ...], int] = {}
+        self._waits_before: dict[tuple[int, ...], int] = {}
+        self._instance: Instance | None = None
         for descriptor, name, write in ((_STANDARD_OUTPUT, "stdout", stdout), (_STANDARD_ERROR, "stderr", stderr)):
             if write is None:
                 continue
@@ -123,12 +141,25 @@ class Wasi(Uncopied):
             "poll_oneoff": self._poll_oneoff,
             "sched_yield": self._sched_yield,
             "fd_read": self._fd_read if self._stdin.may_wait else self._fd_read_blocking,
+            "path_open": self._path_open,
+            "path_rename": self._path_rename,
             "fd_close": self._fd_close,
             "fd_renumber": self._fd_renumber,
             "proc_exit": _proc_exit,
         }
         if self._outputs:
             functions["fd_write"] = self._fd_write_waiting if self._writing_waits else self._fd_write
+        return functions
+
+    def functions_again(self, waiting: Iterable[str]) -> dict[str, Callable[..., Any]]:
+        """Return the functions that are not Wasmtime's for a guest that was saved.
+
+        `waiting` are the names of those in which its calls are suspended, which are to be called anew.
+        """
+        functions = {"clock_time_get": self._clock_time_get, **self.functions()}
+        for name in waiting:
+            if name in FUNCTIONS and name not in functions:
+                functions[name] = partial(self._call, name)
         return functions
 
     def blocking(self) -> dict[str, Callable[..., Any]]:
@@ -143,18 +174,56 @@ class Wasi(Uncopied):
         """Connect the functions to the guest that uses them."""
         if self._forward is not None:
             raise UsageError("a Wasi object serves one guest: make one for each")
+        self._instance = instance
         self._forward = Forwarder(instance)
         self._memory = None if instance.memory is None else WasiMemory(instance.memory)
 
+    def attach_again(
+        self, instance: Instance, state: WasiState, calls: Iterable[CallRecord], on_missing: OnMissing | None
+    ) -> None:
+        """Connect the functions to a guest that was saved with such calls, and open again what it had open.
+
+        Raises SnapshotError for what cannot be opened, and what `on_missing` raises.
+        """
+        self.attach(instance)
+        self._clock_before, self._clock_since = state.monotonic, time.monotonic_ns()
+        for call, record in zip(instance.suspended, calls, strict=True):
+            if record.waited and _is_poll(record.function):
+                self._waits_before[call.asked] = record.waited
+        outputs = {STREAMS[number]: write for number, write in self._outputs.items()}
+        reopen(self._files(), state, self._descriptors, on_missing)
+        opened = self._descriptors.open.items()
+        self._inputs = {number for number, item in opened if item.kind == "stdin"}
+        self._outputs = {number: outputs[item.kind] for number, item in opened if item.kind in outputs}
+
     def saved(self) -> WasiState:
-        """Return what is needed to open everything again."""
+        """Return what is needed to open everything again, while no code of the guest runs. Raises SnapshotError."""
+        files = self._files()
         return WasiState(
             arguments=tuple(self._arguments),
             environment=self._environment,
             folders=tuple(
                 (inside, os.path.abspath(outside), writable) for inside, outside, writable in self._directories
             ),
+            descriptors=self._descriptors.saved(files),
+            monotonic=0 if files is None else self._monotonic(files),
+            highest=self._descriptors.highest,
         )
+
+    def waited(self, call: CallState) -> int:
+        """Return for how long a suspended call has slept, in nanoseconds; 0 if it does something else."""
+        if call.pending is None or not _is_poll(call.pending.name):
+            return 0
+        since = self._waits.get(call.asked)
+        return self._waits_before.get(call.asked, 0) if since is None else time.monotonic_ns() - since
+
+    def _files(self) -> WasiFiles | None:
+        return None if self._memory is None else WasiFiles(self._call, self._memory)
+
+    def _monotonic(self, files: WasiFiles) -> int:
+        if self._clock_since is None:
+            return files.clock(_MONOTONIC)
+        return self._clock_before + time.monotonic_ns() - self._clock_since
 
     def detach(self) -> None:
         """Stop waiting for a guest that is closed."""
@@ -211,14 +280,62 @@ class Wasi(Uncopied):
         memory.check(result, 4)
         return memory.buffers(vectors, count)
 
+    def _path_open(
+        self,
+        below: int,
+        lookup: int,
+        path: int,
+        size: int,
+        open_flags: int,
+        rights: int,
+        inheriting: int,
+        flags: int,
+        result: int,
+    ) -> int:
+        name = self._path(path, size)
+        error = self._call("path_open", below, lookup, path, size, open_flags, rights, inheriting, flags, result)
+        if error == SUCCESS:
+            number = int.from_bytes(self._pointed().read(result, 4), "little")
+            self._descriptors.opened(
+                number,
+                below,
+                name,
+                lookup=lookup & _CODE_BITS,
+                rights=rights & _RIGHTS_BITS,
+                inheriting=inheriting & _RIGHTS_BITS,
+            )
+        return error
+
+    def _path_rename(self, below: int, path: int, size: int, new_below: int, new_path: int, new_size: int) -> int:
+        name, new_name = self._path(path, size), self._path(new_path, new_size)
+        error = self._call("path_rename", below, path, size, new_below, new_path, new_size)
+        if error == SUCCESS and name is not None and new_name is not None:
+            self._descriptors.renamed(below, name, new_below, new_name)
+        return error
+
+    def _path(self, address: int, size: int) -> bytes | None:
+        """Return a path of the guest's; None if it is longer than any that systems know."""
+        return self._pointed().read(address, size & _CODE_BITS) if path_is_noted(size & _CODE_BITS) else None
+
+    def _clock_time_get(self, number: int, precision: int, result: int) -> int:
+        if number != _MONOTONIC or self._clock_since is None:
+            return self._call("clock_time_get", number, precision, result)
+        passed = self._clock_before + time.monotonic_ns() - self._clock_since
+        self._pointed().write(result, struct.pack("<Q", passed & _RIGHTS_BITS))
+        return SUCCESS
+
     def _fd_close(self, descriptor: int) -> int:
         self._inputs.discard(descriptor)
         self._outputs.pop(descriptor, None)
-        return self._call("fd_close", descriptor)
+        error = self._call("fd_close", descriptor)
+        if error == SUCCESS:
+            self._descriptors.closed(descriptor)
+        return error
 
     def _fd_renumber(self, descriptor: int, replaced: int) -> int:
         error = self._call("fd_renumber", descriptor, replaced)
         if error == SUCCESS and descriptor != replaced:
+            self._descriptors.renumbered(descriptor, replaced)
             self._inputs.discard(replaced)
             self._outputs.pop(replaced, None)
             if descriptor in self._inputs:
@@ -229,20 +346,34 @@ class Wasi(Uncopied):
         return error
 
     async def _poll_oneoff(self, subscriptions: int, events: int, count: int, result: int) -> int:
-        return await self._poll(events).run(subscriptions, events, count & _CODE_BITS, result)
+        key = subscriptions, events, count, result
+        waited = self._begin_waiting(key)
+        try:
+            return await self._poll(events, waited).run(subscriptions, events, count & _CODE_BITS, result)
+        finally:
+            self._waits.pop(key, None)
 
     def _poll_oneoff_blocking(self, subscriptions: int, events: int, count: int, result: int) -> int:
         return self._poll(events).run_blocking(subscriptions, events, count & _CODE_BITS, result)
 
-    def _poll(self, scratch: int) -> Poll:
+    def _begin_waiting(self, key: tuple[int, ...]) -> int:
+        """Note that a call of `poll_oneoff` begins to wait; return for how long it did before it was saved."""
+        assert self._instance is not None, "the guest does not run before it is attached"
+        before = self._waits_before.pop(key, 0)
+        if before and not any(call.asked == key for call in self._instance.suspended):
+            before = 0  # it is another call, with the same arguments
+        self._waits[key] = time.monotonic_ns() - before
+        return before
+
+    def _poll(self, scratch: int, waited: int = 0) -> Poll:
         """Return a call of `poll_oneoff`; `scratch` is where it will write in the guest's memory."""
         memory = self._pointed()
 
         def clock(number: int) -> tuple[int, int]:
-            error = self._call("clock_time_get", number, _PRECISION, scratch)
+            error = self._clock_time_get(number, _PRECISION, scratch)
             return error, struct.unpack("<Q", memory.read(scratch, 8))[0]
 
-        return Poll(memory, self._stdin, self._inputs, clock)
+        return Poll(memory, self._stdin, self._inputs, clock, waited)
 
     def _pointed(self) -> WasiMemory:
         """Return the memory that the guest's pointers point into."""
@@ -254,6 +385,10 @@ class Wasi(Uncopied):
         """Call Wasmtime's function; return its error number."""
         assert self._forward is not None, "the guest does not run before it is attached"
         return self._forward.call(name, *arguments)
+
+
+def _is_poll(function: str) -> bool:
+    return function == f"{PREVIEW_1}.poll_oneoff"
 
 
 def _checked_arguments(arguments: Sequence[str]) -> list[str]:

@@ -32,6 +32,11 @@ class WasiMemory:
     def __init__(self, memory: GuestMemory) -> None:
         self._memory = memory
 
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return len(self._memory)
+
     def check(self, address: int, size: int) -> None:
         """Raise GuestTrap if a range is not in the memory."""
         start = address & _POINTER_BITS

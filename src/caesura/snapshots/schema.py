@@ -223,6 +223,7 @@ _WASI: Final = Record(
         "number",
     ),
     monotonic=_U64,
+    highest=_U32,
 )
 
 _MODULE: Final = Record(

@@ -151,9 +151,9 @@ class StacksState:
 class Descriptor:
     """An open descriptor of a WASI program.
 
-    `kind` is "stdin", "stdout", "stderr", "preopen", "file" or "folder". `path` is the guest's, below the preopened
-    folder that descriptor `below` was opened from (for "preopen" the folder's name itself, and `below` is -1); both are
-    as the guest gave them. `lookup`, `flags` are as in `path_open`, `rights` and `inheriting` WASI's, `offset` where it
+    `kind` is "stdin", "stdout", "stderr", "preopen", "file" or "folder". `below` is the place among the `folders` that
+    the guest was given of the one that it is, or lies in, and `path` the guest's, below that folder (for "preopen" the
+    folder's name itself). `lookup`, `flags` are as in `path_open`, `rights` and `inheriting` WASI's, `offset` where it
     stands. `identity` tells whether the file is the same later: device, number, or () if that is not known.
     """
 
@@ -173,7 +173,8 @@ class Descriptor:
 class WasiState:
     """What a WASI program sees of the world. `folders` are (the guest's path, the host's, writable) of what was given.
 
-    `monotonic` is what its monotonic clock showed, in nanoseconds.
+    `monotonic` is what its monotonic clock showed, in nanoseconds. `highest` is the highest number that a descriptor
+    has had, if that one is not open any more, else 0.
     """
 
     arguments: tuple[str, ...] = ()
@@ -181,6 +182,7 @@ class WasiState:
     folders: tuple[tuple[str, str, bool], ...] = ()
     descriptors: tuple[Descriptor, ...] = ()
     monotonic: int = 0
+    highest: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

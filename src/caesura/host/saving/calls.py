@@ -6,7 +6,7 @@ rewound function works with comes from its frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from caesura.errors import SnapshotError, UsageError
@@ -20,13 +20,20 @@ from caesura.snapshots.state import CallRecord, KeptState, State
 from caesura.wasm import types as t
 
 
-def record_calls(instance: Instance, references: ReferenceSaver) -> tuple[CallRecord, ...]:
-    """Return a record of each suspended call, in the order in which they were suspended."""
+def record_calls(
+    instance: Instance, references: ReferenceSaver, waited: Callable[[CallState], int] | None
+) -> tuple[CallRecord, ...]:
+    """Return a record of each suspended call, in the order in which they were suspended.
+
+    `waited` tells for how many nanoseconds a call has slept.
+    """
     calls = list(instance.suspended)
-    return tuple(_record(instance, call, calls, references) for call in calls)
+    return tuple(_record(instance, call, calls, references, waited(call) if waited else 0) for call in calls)
 
 
-def _record(instance: Instance, call: CallState, calls: Sequence[CallState], references: ReferenceSaver) -> CallRecord:
+def _record(
+    instance: Instance, call: CallState, calls: Sequence[CallState], references: ReferenceSaver, waited: int
+) -> CallRecord:
     function = call.pending
     unwinder = instance.unwinder
     assert isinstance(call, Call), "calls are"
@@ -42,6 +49,7 @@ def _record(instance: Instance, call: CallState, calls: Sequence[CallState], ref
         ),
         frames=unwinder.area.frames_of(call),
         mode=call.mode,
+        waited=waited,
         stack=call.stack,
         stack_pointer=call.stack_pointer,
         bottom=call.bottom,

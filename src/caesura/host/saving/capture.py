@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from caesura.errors import SnapshotError, UsageError
 from caesura.host.instance import Instance
 from caesura.host.saving.calls import record_calls
@@ -10,6 +12,7 @@ from caesura.host.saving.memories import read_memory
 from caesura.host.saving.references import ReferenceSaver, SaveObject
 from caesura.host.saving.segments import dropped_data, dropped_elements
 from caesura.host.saving.tables import read_global_reference, read_table
+from caesura.host.state import CallState
 from caesura.snapshots.pages import Run
 from caesura.snapshots.state import GlobalState, ModuleIdentity, State, WasiState
 
@@ -30,13 +33,15 @@ def capture(
     *,
     path: str,
     wasi: WasiState | None,
+    waited: Callable[[CallState], int] | None = None,
     before: State | None = None,
     save_object: SaveObject | None = None,
 ) -> tuple[State, dict[int, tuple[Run, ...]] | None]:
     """Return what a guest is, and if it is known what it was `before`, what has changed in its memories since.
 
-    `path` is where its module was loaded from, `wasi` what it has open. Raises UsageError while its code runs and for
-    a `before` of another module, SnapshotError for what cannot be saved.
+    `path` is where its module was loaded from, `wasi` what it has open, `waited` tells for how many nanoseconds a call
+    has slept. Raises UsageError while its code runs and for a `before` of another module, SnapshotError for what cannot
+    be saved.
     """
     check_savable(instance)
     saved = instance.description.state()
@@ -47,7 +52,7 @@ def capture(
     if before is not None and before.module.instrumented != saved.instrumented:
         raise UsageError("the base is a snapshot of another module than the guest's")
     references = ReferenceSaver(instance, save_object)
-    calls = record_calls(instance, references)
+    calls = record_calls(instance, references, waited)
     tables = tuple(read_table(instance, item.index, item.type, references) for item in saved.tables)
     variables = tuple(_read_global(instance, item.index, item.type, references) for item in saved.globals)
     known = {} if before is None else {memory.index: memory for memory in before.memories}

@@ -25,6 +25,7 @@ from caesura.host.saving.references import LoadObject, ReferenceLoader
 from caesura.host.saving.segments import drop_again
 from caesura.host.saving.tables import put_global_back, put_table_back
 from caesura.host.setup import can_suspend, make_switch, make_unwinder
+from caesura.host.wasi_reopening import OnMissing
 from caesura.snapshots.section import StateSection
 from caesura.snapshots.state import State
 
@@ -43,12 +44,13 @@ _OTHER_MODULE: Final = (
 @dataclass(frozen=True)
 class SavedGuest:
     """A state that is put into new guests. `images` are its memories', where they are at hand; `load_object` is the
-    user's codec for Python objects.
+    user's codec for Python objects, `on_missing` what the user says of files that are not there any more.
     """
 
     state: State
     images: Sequence[MemoryImage] | None = None
     load_object: LoadObject | None = None
+    on_missing: OnMissing | None = None
 
 
 def set_up_again(instance: Instance, exported: wasmtime.Instance, guest: SavedGuest) -> None:

@@ -14,6 +14,7 @@ from caesura.host.saving.memories import MemoryImage
 from caesura.host.saving.putting_back import SavedGuest
 from caesura.host.saving.references import LoadObject
 from caesura.host.sources import Source
+from caesura.host.wasi_reopening import OnMissing
 from caesura.snapshots.pages import Run
 from caesura.snapshots.state import State
 
@@ -96,8 +97,8 @@ class SnapshotData:
                 self._known = self._base.known.after(self._state, self._changes)
         return self._known
 
-    def saved_guest(self, load_object: LoadObject | None, *, often: bool) -> SavedGuest:
+    def saved_guest(self, load_object: LoadObject | None, on_missing: OnMissing | None, *, often: bool) -> SavedGuest:
         """Return what guests are made of; `often`: many of them."""
         if often and self._images is None:
             self._images = tuple(MemoryImage(memory) for memory in self._state.memories)
-        return SavedGuest(self._state, self._images, load_object)
+        return SavedGuest(self._state, self._images, load_object, on_missing)

@@ -1,0 +1,55 @@
+"""WASI in which a program can be suspended at every call, so that it can be saved wherever it calls the system.
+
+Every function is a coroutine function here, which runs at once unless somebody wants to save the program: then it
+waits, before it does anything, until that is done. In the program that is made of the snapshot it is called anew. So
+nothing is done twice, and nothing is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from caesura.host.imports import COROUTINE_FUNCTION, kind_of
+from caesura.host.wasi import Wasi
+from caesura.host.wasi_functions import FUNCTIONS
+
+
+class PausingWasi(Wasi):
+    """A `Wasi` for programs that are saved from outside.
+
+    `pause` is asked at every call; where it returns a future, the call waits for that first.
+    """
+
+    pause: Callable[[], asyncio.Future[None] | None] = staticmethod(lambda: None)
+
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """Return the functions that are not Wasmtime's, which are all of them here."""
+        return {name: self._pausing(function) for name, function in self._all(super().functions()).items()}
+
+    def functions_again(self, waiting: Iterable[str]) -> dict[str, Callable[..., Any]]:
+        """Return them for a program that was saved."""
+        given = super().functions_again(())
+        return {**given, "clock_time_get": self._pausing(self._clock_time_get)}
+
+    def blocking(self) -> dict[str, Callable[..., Any]]:
+        """Return forms of them for programs that cannot be suspended there."""
+        plain = {name: item for name, item in super().functions().items() if kind_of(item) != COROUTINE_FUNCTION}
+        return {**self._all(plain), **super().blocking()}
+
+    def _all(self, own: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+        return {**{name: partial(self._call, name) for name in FUNCTIONS}, **own}
+
+    def _pausing(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        waits = kind_of(function) == COROUTINE_FUNCTION
+
+        async def call(*arguments: int) -> Any:
+            future = self.pause()
+            if future is not None:
+                await future
+            result = function(*arguments)
+            return await result if waits else result
+
+        return call

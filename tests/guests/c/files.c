@@ -1,0 +1,169 @@
+// A WASI program that does everything with files in the folder /work, and says what it sees. It is the same program
+// whether or not it is interrupted in between.
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <wasi/api.h>
+
+static void say(const char *what, long value) { printf("%s %ld\n", what, value); fflush(stdout); }
+
+static void expect(const char *what, int good) {
+    if (good) return;
+    fprintf(stderr, "failed: %s (errno %d)\n", what, errno);
+    exit(99);
+}
+
+static void write_text(int file, const char *text) { expect(text, write(file, text, strlen(text)) == (long)strlen(text)); }
+
+static void say_rest(const char *what, int file) {
+    char text[256] = "";
+    long size = read(file, text, sizeof text - 1);
+    printf("%s %ld '%s' at %ld\n", what, size, text, (long)lseek(file, 0, SEEK_CUR));
+    fflush(stdout);
+}
+
+// Reading, writing, standing somewhere.
+static void positions(void) {
+    int file = open("/work/positions", O_CREAT | O_EXCL | O_RDWR, 0600);
+    expect("open", file >= 0);
+    write_text(file, "0123456789");
+    expect("lseek", lseek(file, 3, SEEK_SET) == 3);
+    say_rest("rest", file);
+    write_text(file, "abc");
+    say("cut", ftruncate(file, 11));
+    char text[8] = "";
+    say("pread", pread(file, text, 4, 8));
+    puts(text);
+    say("pwrite", pwrite(file, "XY", 2, 1));
+    say("at", lseek(file, 0, SEEK_CUR));
+    lseek(file, 0, SEEK_SET);
+    say_rest("all", file);
+    close(file);
+}
+
+// Descriptors of one file stand in places of their own; cutting off is not done twice.
+static void flags(void) {
+    int first = open("/work/flags", O_CREAT | O_TRUNC | O_WRONLY, 0600), again = open("/work/flags", O_RDONLY);
+    write_text(first, "one two");
+    int end = open("/work/flags", O_WRONLY | O_APPEND);
+    write_text(end, " three");
+    write_text(first, "!");
+    say_rest("flags", again);
+    say("appends", (fcntl(end, F_GETFL) & O_APPEND) != 0);
+    expect("fcntl", fcntl(end, F_SETFL, 0) == 0);
+    say("appends", (fcntl(end, F_GETFL) & O_APPEND) != 0);
+    write_text(end, "ONE");
+    char text[2];
+    say("reads", read(first, text, 1));
+    say("error", errno);
+    lseek(again, 0, SEEK_SET);
+    say_rest("flags", again);
+    close(again);
+    close(first);
+    close(end);
+}
+
+// Numbers: the lowest one that is free, and those that were changed.
+static void numbers(void) {
+    int files[4];
+    for (int place = 0; place < 4; place++) {
+        char name[32];
+        sprintf(name, "/work/number%d", place);
+        files[place] = open(name, O_CREAT | O_RDWR, 0600);
+        write_text(files[place], name);
+    }
+    close(files[1]);
+    expect("renumber", __wasi_fd_renumber(files[3], files[2]) == 0);
+    lseek(files[2], 0, SEEK_SET);
+    say_rest("moved", files[2]);
+    int next = open("/work/number1", O_RDONLY);
+    say("next", next);
+    say_rest("number 1", next);
+    int after = open("/work/number0", O_RDONLY);
+    say("after", after);
+    expect("swap", __wasi_fd_renumber(after, files[0]) == 0);
+    say_rest("number 0", files[0]);
+    say("closed", close(after));
+    close(files[0]);
+    close(next);
+    close(files[2]);
+}
+
+// Folders: opened below others, read in the middle, with links and "..".
+static void folders(void) {
+    expect("mkdir", mkdir("/work/folder", 0700) == 0 && mkdir("/work/folder/inner", 0700) == 0);
+    int folder = open("/work/folder", O_RDONLY | O_DIRECTORY);
+    int inner = openat(folder, "inner/../inner", O_RDONLY | O_DIRECTORY);
+    for (int number = 0; number < 9; number++) {
+        char name[16];
+        sprintf(name, "entry%d", number);
+        close(openat(folder, name, O_CREAT | O_WRONLY, 0600));
+    }
+    expect("symlink", symlinkat("../entry3", inner, "link") == 0);
+    int file = open("/work/folder/./inner/link", O_RDWR);
+    expect("openat", file >= 0);
+    write_text(file, "by a link");
+    close(file);
+    file = open("/work/folder/entry3", O_RDWR | O_APPEND);
+    char target[32] = "";
+    say("readlink", readlinkat(inner, "link", target, sizeof target));
+    puts(target);
+    int entries = 0, sum = 0;
+    DIR *listing = fdopendir(openat(folder, ".", O_RDONLY | O_DIRECTORY));
+    for (struct dirent *entry; (entry = readdir(listing));) {
+        if (entry->d_name[0] == 'e') entries++, sum += 1 << (entry->d_name[5] - '0');
+        struct stat status;
+        expect("fstatat", entry->d_name[0] == '.' || fstatat(folder, entry->d_name, &status, 0) == 0);
+    }
+    say("entries", entries);
+    say("each", sum);
+    closedir(listing);
+    expect("renameat", renameat(folder, "entry3", inner, "moved") == 0);
+    write_text(file, ", renamed");
+    struct stat status;
+    expect("fstat", fstat(file, &status) == 0);
+    say("size", status.st_size);
+    close(inner);
+    close(folder);
+    lseek(file, 0, SEEK_SET);
+    say_rest("file", file);
+    close(file);
+    expect("unlink", unlink("/work/folder/inner/link") == 0 && unlink("/work/folder/inner/moved") == 0);
+    say("not empty", rmdir("/work/folder"));
+    expect("rmdir", rmdir("/work/folder/inner") == 0);
+    say("gone", access("/work/folder/inner", F_OK));
+}
+
+// Time, chance, and what the program was given.
+static void world(int count, char **arguments) {
+    struct timespec before, after, wall;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    for (int place = 1; place < count; place++) puts(arguments[place]);
+    printf("%s\n", getenv("COLOR") ? getenv("COLOR") : "no color");
+    usleep(1000);
+    unsigned char some[16] = {0}, others[16] = {0};
+    expect("random", getentropy(some, 16) == 0 && getentropy(others, 16) == 0 && memcmp(some, others, 16));
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    clock_gettime(CLOCK_REALTIME, &wall);
+    long long passed = (after.tv_sec - before.tv_sec) * 1000000000LL + after.tv_nsec - before.tv_nsec;
+    say("time goes on", passed >= 1000000 && wall.tv_sec > 1700000000);
+    struct pollfd output = {.fd = 1, .events = POLLOUT};
+    say("poll", poll(&output, 1, 1000));
+}
+
+int main(int count, char **arguments) {
+    positions();
+    flags();
+    numbers();
+    folders();
+    world(count, arguments);
+    exit(7);
+}
