@@ -9,7 +9,7 @@ import wasmtime
 
 from caesura.errors import UsageError
 from caesura.host.description import FunctionShape
-from caesura.host.values import SLOT, Values
+from caesura.host.values import SLOT, values_of
 from caesura.wasm import types as t
 
 
@@ -25,8 +25,8 @@ class Export:
         self.name = name
         self.is_import = is_import
         self.may_suspend = may_suspend
-        self.params = Values(shape.params)
-        self.results = Values(shape.results)
+        self.params = values_of(shape.params)
+        self.results = values_of(shape.results)
         unsupported = self.params.unsupported or self.results.unsupported
         if unsupported:
             raise UsageError(f"export {name} has a value of type {t.type_name(unsupported)}, which Python cannot pass")

@@ -21,17 +21,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from caesura.errors import UsageError
+from caesura.host.callables import is_coroutine_function, mistake_in, takes_guest
 from caesura.host.description import FunctionShape
 from caesura.host.references import References
-from caesura.host.values import SLOT, Values, results_from
+from caesura.host.values import SLOT, results_from, values_of
 from caesura.wasm import types as t
 
 PLAIN_FUNCTION: Final = 0
 COROUTINE_FUNCTION: Final = 1
 YIELDING_FUNCTION: Final = 2
 EXTERNAL_FUNCTION: Final = 3
-
-_GUEST_PARAMETER: Final = "guest"
 
 # What a guest is suspended for: a host coroutine that has begun to wait, and what for; or None, and what a yielding
 # function returned. And the arguments that the guest has called it with.
@@ -82,24 +81,20 @@ def kind_of(function: Callable[..., Any]) -> int:
         return YIELDING_FUNCTION
     if isinstance(function, External):
         return EXTERNAL_FUNCTION
-    inner = function
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__):
-        return COROUTINE_FUNCTION
-    return PLAIN_FUNCTION
+    return COROUTINE_FUNCTION if is_coroutine_function(function) else PLAIN_FUNCTION
 
 
 class HostFunction:
     """One imported function of a guest and what implements it. `name` is "module.name"."""
 
+    __slots__ = ("_pack_one", "function", "kind", "name", "params", "results", "slots", "takes_guest")
+
     def __init__(self, name: str, shape: FunctionShape, function: Callable[..., Any]) -> None:
         self.name = name
-        self._owner = f"host function {name}"
         self.kind = kind_of(function)
         self.function = function.function if isinstance(function, Yielding) else function
-        self.params = Values(shape.params)
-        self.results = Values(shape.results)
+        self.params = values_of(shape.params)
+        self.results = values_of(shape.results)
         self._pack_one = self.results.packer if self.results.count == 1 else None
         self.slots = ctypes.c_char * (SLOT * max(self.params.count, self.results.count, 1))
         unsupported = self.params.unsupported or self.results.unsupported
@@ -107,8 +102,16 @@ class HostFunction:
             raise UsageError(
                 f"import {name} has a value of type {t.type_name(unsupported)}, which Python functions cannot pass"
             )
-        self.takes_guest = _takes_guest(self.function)
-        _check_parameters(self.function, self.params, name, takes_guest=self.takes_guest)
+        self.takes_guest = False
+        if self.kind != EXTERNAL_FUNCTION:
+            self.takes_guest = takes_guest(self.function)
+            mistake = mistake_in(self.function, self.params.count + self.takes_guest)
+            if mistake is not None:
+                guest = ", after the guest" if self.takes_guest else ""
+                raise UsageError(
+                    f"host function {name}{mistake[0]} does not fit: the guest calls it with {self.params}{guest} "
+                    f"({mistake[1]})"
+                )
 
     def run(self, guest: object, objects: References, values: int) -> Suspension | None:
         """Call the function, with its arguments at an address, and write what it returns to there.
@@ -154,7 +157,7 @@ class HostFunction:
             if self.results.has_references:
                 objects.collect()
             buffer = self.slots.from_address(values)
-            self.results.write(buffer, 0, results, objects, "result", self._owner)
+            self.results.write(buffer, 0, results, objects, "result", f"host function {self.name}")
 
     def packed_result(self, result: Any) -> bytes:
         """Return what the function returned as bytes, as the guest takes it; there are no references among it."""
@@ -166,7 +169,7 @@ class HostFunction:
                 pass  # an unsigned number, or a mistake
         if not self.results.count:
             return b""
-        return self.results.pack(results_from(result, self.results.count), "result", self._owner)
+        return self.results.pack(results_from(result, self.results.count), "result", f"host function {self.name}")
 
     def _clear_results(self, values: int) -> None:
         """Let references that nobody is to look at be null: the arguments lie there, and a number is no reference."""
@@ -183,35 +186,3 @@ def give_up(coroutine: Coroutine[Any, Any, Any], waited_for: Any) -> None:
     if getattr(waited_for, "_asyncio_future_blocking", None):
         waited_for._asyncio_future_blocking = False
     coroutine.close()
-
-
-def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
-    if inspect.isbuiltin(function):
-        return None  # reading it from the documentation takes longer than loading a guest
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):
-        return None  # some built-in functions do not tell
-
-
-def _takes_guest(function: Callable[..., Any]) -> bool:
-    signature = _signature(function)
-    first = next(iter(signature.parameters.values()), None) if signature else None
-    return (
-        first is not None
-        and first.name == _GUEST_PARAMETER
-        and first.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    )
-
-
-def _check_parameters(function: Callable[..., Any], params: Values, name: str, *, takes_guest: bool) -> None:
-    signature = _signature(function)
-    if signature is None:
-        return
-    try:
-        signature.bind(*range(params.count + takes_guest))
-    except TypeError as error:
-        guest = ", after the guest" if takes_guest else ""
-        raise UsageError(
-            f"host function {name}{signature} does not fit: the guest calls it with {params}{guest} ({error})"
-        ) from None

@@ -135,10 +135,13 @@ class Instance:
         """Return an export of any kind, looked up when it is first asked for: modules can have 100,000."""
         found = self._items.get(name)
         if found is None:
-            assert self._exported is not None, "nothing is asked for before the guest has begun"
-            found = native.export_of(self.store.wasmtime_store, self._exported, name)
-            self._items[name] = found
+            found = self._items[name] = self.item_for_now(name)
         return found
+
+    def item_for_now(self, name: str) -> AsExtern:
+        """Return an export that is not needed again: nothing of it is kept."""
+        assert self._exported is not None, "nothing is asked for before the guest has begun"
+        return native.export_of(self.store.wasmtime_store, self._exported, name)
 
     def function_item(self, name: str) -> wasmtime.Func:
         """Return an exported function, as Wasmtime has it."""

@@ -11,6 +11,7 @@ are refused: Python has no use for them, and Wasmtime's C API aborts on some.
 from __future__ import annotations
 
 import ctypes
+import functools
 import reprlib
 import struct
 from collections.abc import Callable
@@ -111,6 +112,12 @@ class Values:
         if not self.has_references:
             return values
         return tuple(objects.read(kind, value) for kind, value in zip(self.types, values, strict=True))
+
+
+@functools.lru_cache(maxsize=1024)
+def values_of(types: tuple[int, ...]) -> Values:
+    """Return the list of some types: one object for all functions of all guests that have it."""
+    return Values(types)
 
 
 def _are_plain(values: tuple[Any, ...]) -> bool:

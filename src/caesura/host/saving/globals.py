@@ -32,7 +32,8 @@ _VALUE: Final = ffi.wasmtime_val_t.of.offset
 def read_number(instance: Instance, index: int, kind: int) -> GlobalState:
     """Return a mutable global of a number or a vector, by its export."""
     value = ffi.wasmtime_val_t()
-    native.get_global(instance.store.context, address_of_global(instance, index), ctypes.addressof(value))
+    item = global_item(instance, index)
+    native.get_global(instance.store.context, ctypes.addressof(item), ctypes.addressof(value))
     size = _KINDS[kind][1]
     bits = int.from_bytes(ctypes.string_at(ctypes.addressof(value) + _VALUE, size), "little")
     return GlobalState(index=index, type=kind, bits=bits)
@@ -43,7 +44,8 @@ def write_number(instance: Instance, state: GlobalState) -> None:
     kind, size = _KINDS[state.type]
     value = ffi.wasmtime_val_t(kind=kind)
     ctypes.memmove(ctypes.addressof(value) + _VALUE, state.bits.to_bytes(size, "little"), size)
-    error = native.set_global(instance.store.context, address_of_global(instance, state.index), ctypes.addressof(value))
+    item = global_item(instance, state.index)
+    error = native.set_global(instance.store.context, ctypes.addressof(item), ctypes.addressof(value))
     if error:
         raise SnapshotError(f"global {state.index} cannot be set: {native.error_from(error)}")
 
@@ -53,8 +55,9 @@ def is_number(kind: int) -> bool:
     return kind in _KINDS
 
 
-def address_of_global(instance: Instance, index: int) -> int:
-    """Return the address of Wasmtime's structure for a mutable global."""
-    item = instance.item(f"{STATE_GLOBALS}{index}")
+def global_item(instance: Instance, index: int) -> ctypes.Structure:
+    """Return Wasmtime's structure for a mutable global."""
+    item = instance.item_for_now(f"{STATE_GLOBALS}{index}")
     assert isinstance(item, wasmtime.Global), "exports have the kinds that the module says"
-    return ctypes.addressof(item._global)
+    found: ctypes.Structure = item._global
+    return found

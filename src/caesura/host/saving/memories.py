@@ -125,7 +125,9 @@ def _clear(base: int, begin: int, end: int) -> None:
 
 
 def _memory(instance: Instance, index: int) -> native.Memory:
-    return instance.memory_item(f"{STATE_MEMORIES}{index}")
+    item = instance.item_for_now(f"{STATE_MEMORIES}{index}")
+    assert isinstance(item, native.Memory), "exports have the kinds that the module says"
+    return item
 
 
 def _write_all(file: int, content: bytes, offset: int) -> None:

@@ -13,7 +13,7 @@ from caesura.abi import STATE_TABLES
 from caesura.errors import SnapshotError
 from caesura.host import native
 from caesura.host.instance import Instance
-from caesura.host.saving.globals import address_of_global
+from caesura.host.saving.globals import global_item
 from caesura.host.saving.references import ReferenceLoader, ReferenceSaver
 from caesura.snapshots.state import NULL, GlobalState, TableState
 from caesura.wasm import types as t
@@ -71,14 +71,16 @@ def read_global_reference(instance: Instance, index: int, kind: int, references:
         raise SnapshotError(f"{what} holds a reference of a type that cannot be saved: {t.type_name(kind)}")
     value = ffi.wasmtime_val_t()
     address = ctypes.addressof(value)
-    native.get_global(instance.store.context, address_of_global(instance, index), address)
+    item = global_item(instance, index)
+    native.get_global(instance.store.context, ctypes.addressof(item), address)
     return read_reference(instance, kind, address, what, references)
 
 
 def put_global_back(instance: Instance, state: GlobalState, references: ReferenceLoader) -> None:
     """Set such a global of a new instance to what it was."""
+    item = global_item(instance, state.index)
     with instance.objects.value(state.type, references.load(state.type, state.bits)) as value:
-        error = native.set_global(instance.store.context, address_of_global(instance, state.index), value)
+        error = native.set_global(instance.store.context, ctypes.addressof(item), value)
     if error:
         raise SnapshotError(f"global {state.index} cannot be set: {native.error_from(error)}")
 
