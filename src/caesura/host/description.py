@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, fields
 from functools import cached_property
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from caesura.abi import ENTRY_PREFIX, OWN_PREFIX, START_FUNCTION
@@ -33,6 +34,9 @@ if TYPE_CHECKING:  # of programs from the cache nobody may ask
 THUNKS: Final = "thunks"
 PLAIN: Final = "plain"
 NONE: Final = "none"
+
+# Options of the transformation that are the host's to choose wherever it instruments a module.
+CHOSEN_OPTIONS: Final = MappingProxyType({"in_secondary_memory": True, "thunks": True, "translate_to_exnref": True})
 
 # Nanoseconds for which an event loop may well stand still.
 _QUICK: Final = 3_000_000

@@ -18,7 +18,7 @@ is exported where making an instance may take long: that is done in a thread, in
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from caesura.abi import (
     ASYNCIFY_MEMORY,
@@ -36,7 +36,7 @@ from caesura.analysis.stack_limits import find_stack_limits
 from caesura.analysis.suspending_imports import suspending_imports
 from caesura.errors import UnsupportedModule
 from caesura.host.claims import check_claims, check_contract
-from caesura.host.description import NONE, PLAIN, THUNKS
+from caesura.host.description import CHOSEN_OPTIONS, NONE, PLAIN, THUNKS
 from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.host.instantiation import instantiation_of
 from caesura.host.state_claims import check_state
@@ -147,7 +147,8 @@ def _unsuspended(module: Module, abi: str) -> list[int]:
 
 
 def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Options) -> Drivable:
-    options = replace(options, imports=import_list, thunks=True, in_secondary_memory=True)
+    chosen: dict[str, Any] = {"imports": import_list, **CHOSEN_OPTIONS}
+    options = replace(options, **chosen)
     done = _with_readable_state(module.data, options)
     made = Module(done.module)
     if done.stack_pointer == NO_STACK_POINTER:

@@ -13,7 +13,7 @@ from caesura.argument_kinds import check_kind
 from caesura.errors import SnapshotError, UsageError
 from caesura.host.compiling import WASI, GuestModule, Provided, Recipe, make_guest_module
 from caesura.host.connect import Connections, Imports
-from caesura.host.description import Description
+from caesura.host.description import CHOSEN_OPTIONS, Description
 from caesura.host.engines import EngineSettings, default_reservation
 from caesura.host.imports import EXTERNAL
 from caesura.host.obtaining import link, obtain_compiled, obtain_compiled_now
@@ -73,7 +73,7 @@ async def obtain_saved_program(
     if not source:
         raise UsageError("the snapshot does not say where its module is: give it as module=")
     try:
-        options = Options(**identity.options)
+        options = _options_from(identity.options)
     except TypeError as error:
         raise SnapshotError(f"the snapshot's module has options that there are not: {error}") from None
     origin = Origin(source, identity.imports, replace(settings, options=options))
@@ -82,6 +82,11 @@ async def obtain_saved_program(
     if added:
         raise UsageError(f"{', '.join(added)} may suspend now, and could not in the guest that was saved")
     return await link(compiled, Provided(connections.provided, wasi=wasi)), origin
+
+
+def _options_from(told: Mapping[str, Any]) -> Options:
+    """Return the options that a snapshot tells, as the user gave them: code in the cache is found by these."""
+    return Options(**{name: value for name, value in told.items() if name not in CHOSEN_OPTIONS})
 
 
 def instrumented_module(origin: Origin, program: LinkedProgram) -> bytes:

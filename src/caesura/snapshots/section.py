@@ -139,7 +139,7 @@ def _section(digests: bytes, content: dict[str, Any], bitmap: bytes) -> StateSec
         instrumented=digests[STATE_DIGEST:],
         contract=_number(content, "contract"),
         imports=_texts(content, "imports"),
-        options=options,
+        options={name: tuple(value) if isinstance(value, list) else value for name, value in options.items()},
         memories=_ascending(memories, "memories"),
         globals=_ascending(globals_, "globals"),
         tables=_ascending(tables, "tables"),

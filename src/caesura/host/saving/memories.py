@@ -27,6 +27,7 @@ from caesura.abi import STATE_MEMORIES
 from caesura.errors import SnapshotError
 from caesura.host import native
 from caesura.host.instance import Instance
+from caesura.host.saving.touched import touched_parts
 from caesura.snapshots.differences import changed_runs_at, with_changes
 from caesura.snapshots.pages import Run, split_runs_at
 from caesura.snapshots.state import CHUNK, MemoryState
@@ -50,11 +51,12 @@ def read_memory(
             f"memory {index} is shared with other threads, which go on writing into it: it cannot be saved"
         )
     cell = native.MemoryCell(instance.store.context, memory)
-    size = cell.size()
+    base, size = cell.base(), cell.size()
+    touched = touched_parts(base, size)
     if before is None:
-        changes = runs = split_runs_at(cell.base(), size)
+        changes = runs = split_runs_at(base, size, touched)
     else:
-        changes = changed_runs_at(before, cell.base(), size)
+        changes = changed_runs_at(before, base, size, touched)
         runs = with_changes(before, size, changes)
     return MemoryState(index=index, size=size, page_size=page_size, runs=runs), changes
 
