@@ -11,7 +11,7 @@ import pytest
 
 import caesura
 
-CLASSES_AND_FUNCTIONS = [name for name in caesura.__all__ if name != "__version__"]
+CLASSES_AND_FUNCTIONS = [name for name in caesura.__all__ if name not in ("EXTERNAL", "__version__")]
 
 
 @pytest.mark.parametrize("name", CLASSES_AND_FUNCTIONS)
@@ -20,6 +20,10 @@ def test_everything_public_is_described(name: str) -> None:
     assert inspect.getdoc(thing)
     assert inspect.getsource(thing)
     assert name in pydoc.plain(pydoc.render_doc(thing))
+
+
+def test_what_stands_for_no_function_says_so() -> None:
+    assert "function without a body" in (inspect.getdoc(caesura.EXTERNAL) or "")
 
 
 def test_signature_of_instrument() -> None:

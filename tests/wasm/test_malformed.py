@@ -113,3 +113,20 @@ def test_broken_element_segments(content: str, message: str) -> None:
 def test_broken_data_segments(content: str, message: str) -> None:
     with pytest.raises(MalformedModule, match=message):
         read_data_segments(_with_section(sec.DATA, content))
+
+
+@pytest.mark.parametrize("packed", [0x78, 0x77])
+@pytest.mark.parametrize(
+    ("section", "content"), [(sec.GLOBAL, "01 {0:02x} 00 41 00 0b"), (sec.TYPE, "01 60 01 {0:02x} 00")]
+)
+def test_packed_types_are_no_values(section: int, content: str, packed: int) -> None:
+    """Only fields of structures and arrays are so small."""
+    with pytest.raises(MalformedModule, match="i(8|16) is a type of fields only"):
+        _ = _with_section(section, content.format(packed)).globals
+
+
+def test_a_reference_to_a_type_that_there_is_not() -> None:
+    """`array.new 1` becomes `ref.null 6`, and there are fewer types; it shows where the null is taken for an array."""
+    changed = Module(_BINARY.replace(bytes.fromhex("fb0601"), bytes.fromhex("d00601")))
+    with pytest.raises(MalformedModule, match="a reference to type 6, and the module has"):
+        check_function(changed, FunctionIndex(1))

@@ -13,7 +13,7 @@ from typing import Final
 from caesura.errors import MalformedModule
 from caesura.wasm.indices import TypeIndex
 from caesura.wasm.leb128 import encode_unsigned, encode_vector, read_u32, read_u64
-from caesura.wasm.types import encode_value_type, read_reference_type, read_value_type
+from caesura.wasm.types import encode_value_type, read_reference_type, read_storage_type, read_value_type
 
 FUNCTION_KIND: Final = 0
 TABLE_KIND: Final = 1
@@ -162,7 +162,7 @@ def _read_value_types(data: bytes, position: int) -> tuple[tuple[int, ...], int]
 
 
 def _read_field(data: bytes, position: int) -> tuple[tuple[int, bool], int]:
-    value_type, position = read_value_type(data, position)
+    value_type, position = read_storage_type(data, position)
     return (value_type, read_byte(data, position) == 1), position + 1
 
 

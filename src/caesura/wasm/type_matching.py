@@ -66,6 +66,8 @@ def same_types(module: Module) -> list[int]:
 
 def with_supertypes(module: Module, same: list[int], index: int) -> list[int]:
     """Return the types, as `same_types` gives them, that a value of a defined type has: its own and those above it."""
+    if index >= len(same):
+        raise MalformedModule(f"a reference to type {index}, and the module has {len(same)} types")
     found = [same[index]]
     while module.types[index].supertypes:
         supertype = module.types[index].supertypes[0]
@@ -97,10 +99,12 @@ def _is_subtype(module: Module, same: list[int], below: int, above: int) -> bool
         return True
     if not is_abstract(heap):
         if is_abstract(wanted):
-            return wanted in _ABOVE_DEFINED[module.types[heap].kind]
-        return same[wanted] in with_supertypes(module, same, heap)
+            return wanted in _ABOVE_DEFINED[module.types[with_supertypes(module, same, heap)[0]].kind]
+        return wanted < len(same) and same[wanted] in with_supertypes(module, same, heap)
     if is_abstract(wanted):
         return wanted in _ABOVE.get(heap, ()) or wanted in _BELOW.get(heap, ())
+    if wanted >= len(same):
+        raise MalformedModule(f"a reference to type {wanted}, and the module has {len(same)} types")
     return heap in _BELOW and _ABOVE_DEFINED[module.types[wanted].kind][-1] in _BELOW[heap]
 
 

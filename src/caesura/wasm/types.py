@@ -159,7 +159,18 @@ def read_heap_type(data: bytes, position: int) -> tuple[int, int]:
 
 
 def read_value_type(data: bytes, position: int) -> tuple[int, int]:
-    """Return the value type, or packed type, at `position` and the position behind it; raises MalformedModule."""
+    """Return the value type at `position` and the position behind it; raises MalformedModule."""
+    value_type, after = read_storage_type(data, position)
+    if value_type == I8 or value_type == I16:
+        raise MalformedModule(f"{_PLAIN_NAMES[value_type]} is a type of fields only, not of values", position)
+    return value_type, after
+
+
+def read_storage_type(data: bytes, position: int) -> tuple[int, int]:
+    """Return the type of a field, a value type or a packed one, at `position`, and the position behind it.
+
+    Raises MalformedModule.
+    """
     if position >= len(data):
         raise MalformedModule("unexpected end of data; expected a value type", position)
     byte = data[position]
