@@ -121,7 +121,7 @@ def test_broken_data_segments(content: str, message: str) -> None:
 )
 def test_packed_types_are_no_values(section: int, content: str, packed: int) -> None:
     """Only fields of structures and arrays are so small."""
-    with pytest.raises(MalformedModule, match="i(8|16) is a type of fields only"):
+    with pytest.raises(MalformedModule, match=r"i(8|16) is a type of fields only"):
         _ = _with_section(section, content.format(packed)).globals
 
 

@@ -33,12 +33,12 @@ _ENCODED = {
 def test_value_type(value_type: int, encoded: str, text: str) -> None:
     raw = bytes.fromhex(encoded)
     assert t.encode_value_type(value_type) == raw
-    assert t.read_value_type(b"\xff" + raw + b"\xff", 1) == (value_type, 1 + len(raw))
+    assert t.read_storage_type(b"\xff" + raw + b"\xff", 1) == (value_type, 1 + len(raw))
     assert t.type_name(value_type) == text
 
 
 def test_long_form_of_a_nullable_abstract_reference_is_the_short_one() -> None:
-    assert t.read_value_type(b"\x63\x70", 0) == (t.FUNCREF, 2)
+    assert t.read_storage_type(b"\x63\x70", 0) == (t.FUNCREF, 2)
 
 
 def test_parts_of_a_reference() -> None:
@@ -61,7 +61,7 @@ def test_a_number_type_is_no_reference() -> None:
 @pytest.mark.parametrize("encoded", ["", "00", "40", "63", "6340", "64ffffffff7f", "64ffffffffff7f", "7a", "ff"])
 def test_what_is_no_type_is_refused(encoded: str) -> None:
     with pytest.raises(MalformedModule) as caught:
-        t.read_value_type(bytes.fromhex(encoded), 0)
+        t.read_storage_type(bytes.fromhex(encoded), 0)
     assert caught.value.offset >= 0
 
 

@@ -124,7 +124,11 @@ def listed_functions(instance: Instance) -> dict[int, int]:
     if saved is None or not saved.functions:
         return {}
     store = instance.store
-    instance.abi_function(STATE_LIST_FUNCTIONS)()
+    if not instance.abi_function(STATE_LIST_FUNCTIONS).attempt():
+        raise SnapshotError(
+            f"the guest's {len(saved.functions)} functions that references can exist of cannot be listed, which tells "
+            "one from another: a table of so many elements is more than table_limit allows"
+        )
     table = instance.item(STATE_FUNCTIONS)
     assert isinstance(table, wasmtime.Table), "exports have the kinds that the module says"
     found: dict[int, int] = {}
