@@ -34,7 +34,14 @@ from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iter
 from caesura.host.errors import GuestExit
 from caesura.host.instance import Instance
 from caesura.host.interruption import Interruptions
-from caesura.host.linking import Origin, check_loop, connect, instrumented_module, obtain_saved_program
+from caesura.host.linking import (
+    Origin,
+    check_loop,
+    connect,
+    instrumented_module,
+    module_of_state,
+    obtain_saved_program,
+)
 from caesura.host.memory import GuestMemory
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.pending import PendingCall, step
@@ -382,6 +389,19 @@ class Snapshot(SnapshotData):
                 guest.close()
             raise
         return guests
+
+    def to_wasm(self, *, module: Source | None = None) -> bytes:
+        """Return one module that begins where the guest was, for any engine, with nothing of caesura's.
+
+        Its export `resume` goes on with the suspended call: it takes what the host function returns in which the call
+        waits, and returns what the export does. For several calls there are `resume:0` and so on, in the order of
+        `guest.pending`. `module` is as in `restore`; to instrument it stops the thread meanwhile.
+
+        Raises SnapshotError for what no module can begin with, and what `restore` raises.
+        """
+        from caesura.snapshots.to_wasm import to_wasm
+
+        return to_wasm(self._state, module_of_state(self._state, module or self._module))
 
 
 async def restore_guest(

@@ -24,6 +24,7 @@ from caesura.host.text import assemble, is_text
 from caesura.host.wasi import Wasi
 from caesura.options import Options
 from caesura.snapshots.state import State
+from caesura.wasm.module import Module
 
 if TYPE_CHECKING:
     from caesura.inspection.program import Program
@@ -68,6 +69,32 @@ async def obtain_saved_program(
     Its options, and what may suspend in it, are the state's. Raises UsageError for a file that cannot be read and for
     functions that may suspend now only, and what instrumenting and compiling raise.
     """
+    origin = _origin_of(state, module, settings)
+    compiled = await obtain_compiled_as(origin, connections, wasi=wasi)
+    added = origin.added(compiled.description, connections)
+    if added:
+        raise UsageError(f"{', '.join(added)} may suspend now, and could not in the guest that was saved")
+    return await link(compiled, Provided(connections.provided, wasi=wasi)), origin
+
+
+def module_of_state(state: State, module: Source | None) -> bytes:
+    """Return the instrumented module that a state was saved from, made of `module`, or of what the state brings or
+    names; where it is made, that stops the thread meanwhile. Raises what `obtain_saved_program` does.
+    """
+    from caesura.host.drivable import make_drivable  # the transformation, which snapshots with their module do without
+
+    if module is None and state.embedded is not None:
+        return state.embedded
+    origin = _origin_of(state, module, ProgramSettings())
+    check_source(origin.source)
+    data, _ = read_source(origin.source)
+    data = assemble(data) if is_text(data) else data
+    options = origin.settings.options
+    return make_drivable(Module(data), origin.imports, options, accept_instrumented=True).module.data
+
+
+def _origin_of(state: State, module: Source | None, settings: ProgramSettings) -> Origin:
+    """Return what the program of a state is made of."""
     identity = state.module
     source = module if module is not None else state.embedded or identity.path
     if not source:
@@ -76,12 +103,7 @@ async def obtain_saved_program(
         options = _options_from(identity.options)
     except TypeError as error:
         raise SnapshotError(f"the snapshot's module has options that there are not: {error}") from None
-    origin = Origin(source, identity.imports, replace(settings, options=options))
-    compiled = await obtain_compiled_as(origin, connections, wasi=wasi)
-    added = origin.added(compiled.description, connections)
-    if added:
-        raise UsageError(f"{', '.join(added)} may suspend now, and could not in the guest that was saved")
-    return await link(compiled, Provided(connections.provided, wasi=wasi)), origin
+    return Origin(source, identity.imports, replace(settings, options=options))
 
 
 def _options_from(told: Mapping[str, Any]) -> Options:

@@ -99,9 +99,9 @@ def encode_import(module: Module, item: Import) -> bytes:
         return head + encode_unsigned(module.function_types[item.index])
     if item.kind == TABLE_KIND:
         table = module.tables[item.index]
-        return head + encode_value_type(table.element) + _encode_limits(table.limits)
+        return head + encode_value_type(table.element) + encode_limits(table.limits)
     if item.kind == MEMORY_KIND:
-        return head + _encode_limits(module.memories[item.index])
+        return head + encode_limits(module.memories[item.index])
     if item.kind == GLOBAL_KIND:
         entry = module.globals[item.index]
         return head + encode_value_type(entry.type) + (b"\x01" if entry.mutable else b"\x00")
@@ -278,7 +278,8 @@ def _padded(index: int, width: int) -> bytes:
     return bytes(encoded)
 
 
-def _encode_limits(limits: Limits) -> bytes:
+def encode_limits(limits: Limits) -> bytes:
+    """Return the limits of a table or memory in binary form."""
     flags = (limits.maximum is not None) | limits.shared << 1 | limits.is64 << 2 | (limits.page_size_log2 != 16) << 3
     out = bytes([flags]) + encode_unsigned(limits.minimum)
     if limits.maximum is not None:
