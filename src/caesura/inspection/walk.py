@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from caesura.abi import CALLS_FUNCTION, CALLS_TABLE, SOURCE_CONSTANT, SOURCE_VALUE
-from caesura.errors import CaesuraError
+from caesura.errors import SnapshotError
 from caesura.inspection.layouts import CallSite, FunctionLayout, Layouts
 from caesura.wasm.types import I64
 
@@ -28,7 +28,7 @@ _MOST_STEPS: Final = 1_000_000
 UNKNOWN: Final = -1
 
 
-class UnreadableStack(CaesuraError):
+class UnreadableStack(SnapshotError):
     """The bytes of an asyncify stack are not those of any chain of frames of the module."""
 
 

@@ -1,0 +1,66 @@
+"""The module of a saved state, made anew with the layouts of its frames, for backtraces of the state's calls."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from caesura.analysis.instrumented import asyncify_exports
+from caesura.errors import SnapshotError, UsageError
+from caesura.host.drivable import make_drivable
+from caesura.inspection.backtrace import Frame, backtrace
+from caesura.inspection.program import Program
+from caesura.inspection.walk import UNKNOWN
+from caesura.options import Options
+from caesura.snapshots.section import read_section
+from caesura.snapshots.state import NULL, CallRecord, State
+from caesura.wasm.module import Module
+from caesura.wasm.types import FUNCREF
+
+
+def check_original(data: bytes, state: State) -> None:
+    """Raise UsageError unless a binary module is the one that the guest of a state was made of."""
+    if hashlib.sha256(data).digest() != state.module.original:
+        raise UsageError("this is not the module of the saved state, or it has changed since")
+
+
+def saved_program(data: bytes, state: State) -> Program:
+    """Return what backtraces need to know of the module of a state, which is as `check_original` has found.
+
+    Raises SnapshotError where this caesura instruments it in another way than the one that saved the state, and
+    UnsupportedModule for a module that was instrumented elsewhere without layouts.
+    """
+    identity = state.module
+    try:
+        options = Options(**{**identity.options, "frame_layouts": True})
+    except TypeError as error:
+        raise SnapshotError(f"the snapshot's module has options that there are not: {error}") from None
+    original = Module(data)
+    made = make_drivable(original, identity.imports, options, accept_instrumented=True)
+    if made.state and read_section(made.state).instrumented != identity.instrumented:
+        raise SnapshotError(
+            "this caesura instruments the module otherwise than the one that saved the state did, so the frames cannot "
+            "be read"
+        )
+    return Program(None if asyncify_exports(original) else original, made.module)
+
+
+def state_backtrace(program: Program, state: State, call: CallRecord) -> list[Frame]:
+    """Return the frames of a suspended call of a state, innermost first. Raises what `backtrace` does."""
+    tables = {table.index: table.elements for table in state.tables if table.type == FUNCREF}
+
+    def element(table: int, index: int) -> int | None:
+        elements = tables.get(table)
+        if elements is None:
+            return UNKNOWN
+        found = int.from_bytes(elements[4 * index : 4 * index + 4], "little")
+        return None if 4 * index >= len(elements) or found == NULL else found
+
+    return backtrace(program, call.export, call.function, call.frames, element)
+
+
+def state_backtraces(data: bytes, state: State) -> list[Sequence[Frame]]:
+    """Return the backtraces of all suspended calls of a state, whose module is given."""
+    check_original(data, state)
+    program = saved_program(data, state)
+    return [state_backtrace(program, state, call) for call in state.calls]
