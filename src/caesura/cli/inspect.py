@@ -36,7 +36,9 @@ examples:
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("states", metavar="STATE", nargs="+", help="the saved state; '-' is standard input")
-    parser.add_argument("--diff", action="store_true", help="show what differs between two states, the earlier one first")
+    parser.add_argument(
+        "--diff", action="store_true", help="show what differs between two states, the earlier one first"
+    )
     parser.add_argument("--module", metavar="FILE", help="the module of which the guest was, as it was given")
     parser.add_argument("--base", metavar="STATE", help="the state that the (first) state holds the changes of")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -89,8 +91,13 @@ def _read(path: str, base: State | None) -> State:
 
 
 def _decode(data: bytes, base: State | None) -> State:
-    from caesura.snapshots.format import decode
+    from caesura.errors import SnapshotError
+    from caesura.snapshots.format import base_of, decode
 
+    if base is None and (digest := base_of(data)) is not None:
+        raise SnapshotError(
+            f"this holds what changed since the state {digest.hex()}: give the file with that one as --base"
+        )
     return decode(data, base)
 
 

@@ -10,7 +10,7 @@ from caesura.cli.summary import counted
 Json = Mapping[str, Any]
 
 # Frames of a call, and ranges of a memory, that are shown; --json has all.
-_MOST_FRAMES: Final = 60
+_MOST_FRAMES: Final = 40
 _MOST_RANGES: Final = 40
 
 
@@ -74,20 +74,22 @@ def _call(call: Json) -> Iterator[str]:
 
 
 def _frames(trace: Sequence[Json]) -> Iterator[str]:
-    shown = range(len(trace))
-    left_out = len(trace) - _MOST_FRAMES
-    for number in shown:
-        if left_out > 0 and _MOST_FRAMES // 2 <= number < _MOST_FRAMES // 2 + left_out:
-            if number == _MOST_FRAMES // 2:
-                yield f"... {counted(left_out, 'frame')} ..."
+    """Return a line for each frame; of many, the innermost and the outermost ones."""
+    first, behind = _MOST_FRAMES // 2, max(_MOST_FRAMES // 2, len(trace) - _MOST_FRAMES // 2)
+    for number, frame in enumerate(trace):
+        if number == first < behind:
+            yield f"... {counted(behind - first, 'frame')} ..."
+        if first <= number < behind:
             continue
-        frame = trace[number]
         place = f"{frame['file']}:{frame['line']}" if frame["file"] else f"+{frame['offset']:#x}"
-        doubt = "" if frame["certain"] else "  (or another function with such frames)"
-        yield f"#{number} {frame['function']} ({place}){doubt}"
-        for one in frame["variables"]:
-            kind = "parameter" if one["parameter"] else "local"
-            yield f"     {one['name'] or f'{kind} {one["index"]!s}'}: {one['type']} = {one['value']}"
+        doubt = "" if frame["certain"] else ", or another function with such frames"
+        values = ", ".join(_variable(one) for one in frame["variables"])
+        yield f"#{number} {frame['function']} ({place}{doubt}) {values}".rstrip()
+
+
+def _variable(one: Json) -> str:
+    name = one["name"] or f"{'parameter' if one['parameter'] else 'local'} {one['index']}"
+    return f"{name}: {one['type']} = {one['value']}"
 
 
 def _memory(memory: Json) -> Iterator[str]:

@@ -313,6 +313,17 @@ class Snapshot(SnapshotData):
     can be copied and pickled, and belongs to no guest and to no thread.
     """
 
+    def backtraces(self, module: Source | None = None) -> list[list[Frame]]:
+        """Return the frames of each suspended call, innermost first, as `PendingCall.backtrace` does.
+
+        `module` is the module that the snapshot was taken of, as for `restore`. Raises UsageError for one that cannot
+        be read or is another one, SnapshotError where this caesura instruments it otherwise than the one that took the
+        snapshot, and UnsupportedModule for one that was instrumented elsewhere without `frame_layouts`.
+        """
+        from caesura.host.saved_programs import state_backtraces  # with the transformation
+
+        return state_backtraces(self._state, module or self._module)
+
     async def fork(
         self,
         count: int,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 from caesura.analysis.instrumented import asyncify_exports
 from caesura.errors import SnapshotError, UsageError
 from caesura.host.drivable import make_drivable
+from caesura.host.sources import Source, read_source
+from caesura.host.text import assemble, is_text
 from caesura.inspection.backtrace import Frame, backtrace
 from caesura.inspection.program import Program
 from caesura.inspection.walk import UNKNOWN
@@ -59,8 +60,16 @@ def state_backtrace(program: Program, state: State, call: CallRecord) -> list[Fr
     return backtrace(program, call.export, call.function, call.frames, element)
 
 
-def state_backtraces(data: bytes, state: State) -> list[Sequence[Frame]]:
-    """Return the backtraces of all suspended calls of a state, whose module is given."""
+def state_backtraces(state: State, module: Source | None) -> list[list[Frame]]:
+    """Return the backtraces of all suspended calls of a state, of whose module the place or the bytes are given.
+
+    Raises UsageError for a file that cannot be read, or is another module, and what `saved_program` and `backtrace` do.
+    """
+    source = module or state.module.path
+    if not source:
+        raise UsageError("the snapshot does not say where its module is: give it as module=")
+    data, _ = read_source(source)
+    data = assemble(data) if is_text(data) else data
     check_original(data, state)
     program = saved_program(data, state)
     return [state_backtrace(program, state, call) for call in state.calls]

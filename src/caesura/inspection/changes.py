@@ -72,9 +72,7 @@ def _calls(
     """Return the calls that are not in both: a call that has gone on to another place is another one there."""
     old = list(zip(before.calls, traces_before, strict=True))
     new = list(zip(now.calls, traces_now, strict=True))
-    gone = [
-        {"change": "gone", **describe_call(call, trace, names)} for call, trace in old if not _has(now.calls, call)
-    ]
+    gone = [{"change": "gone", **describe_call(call, trace, names)} for call, trace in old if not _has(now.calls, call)]
     come = [
         {"change": "new", **describe_call(call, trace, names)} for call, trace in new if not _has(before.calls, call)
     ]

@@ -37,9 +37,7 @@ def describe_state(
     names = names_of(module)
     return {
         "module": _module(state),
-        "calls": [
-            describe_call(call, trace, names) for call, trace in zip(state.calls, backtraces, strict=True)
-        ],
+        "calls": [describe_call(call, trace, names) for call, trace in zip(state.calls, backtraces, strict=True)],
         "memories": [_memory(state, place, module) for place in range(len(state.memories))],
         "globals": [describe_global(item, names) for item in state.globals],
         "tables": [_table(table) for table in state.tables],

@@ -1,7 +1,7 @@
 """What lies where in a guest's memory: data, C stacks, frames of suspended calls, heap, zeros.
 
-Nobody but the guest knows its heap. So that is what is left: bytes that are not zero and are nothing else. Where data and
-the guest's own C stack lie, only its module tells; without it they count as heap.
+Nobody but the guest knows its heap. So that is what is left: bytes that are not zero and are nothing else. Where data
+and the guest's own C stack lie, only its module tells; without it they count as heap.
 """
 
 from __future__ import annotations
