@@ -269,7 +269,7 @@ def test_memory_of_a_c_program_by_regions(tmp_path: Path) -> None:
     guest.snapshot().save(tmp_path / "c.caesura")
     (memory,) = told(tmp_path / "c.caesura")["memories"]
 
-    def kind(place: int) -> str:
+    def kind(place: int) -> Any:
         return next(one["kind"] for one in memory["regions"] if one["start"] <= place < one["end"])
 
     assert kind(address) == STACK
