@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tests.fuzz import hostile_malloc, lies, mutated_snapshots, wasi_calls
+from tests.fuzz import changed_states, hostile_malloc, lies, mutated_snapshots, wasi_calls
 from tests.fuzz.running import Case
 
 
@@ -18,6 +18,7 @@ class Target:
 
 
 TARGETS: Final = {
+    "changed_states": Target(changed_states.case, 90),
     "lies": Target(lies.case, 20),
     "malloc": Target(hostile_malloc.case, 40),
     "snapshots": Target(mutated_snapshots.case, 70),

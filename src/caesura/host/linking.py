@@ -99,6 +99,8 @@ def _origin_of(state: State, module: Source | None, settings: ProgramSettings) -
     source = module if module is not None else state.embedded or identity.path
     if not source:
         raise UsageError("the snapshot does not say where its module is: give it as module=")
+    if source is identity.path and not os.path.isfile(source):  # who wrote that may mean a device, which has no end
+        raise UsageError(f"the snapshot's module was loaded from {source!r:.300}, where no file is: give it as module=")
     try:
         options = _options_from(identity.options)
     except TypeError as error:

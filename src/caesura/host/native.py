@@ -254,18 +254,18 @@ class GlobalCell:
         self._address = ctypes.addressof(item._global)
         self._value = ffi.wasmtime_val_t(kind=ffi.WASMTIME_I64 if wide else ffi.WASMTIME_I32)
         self._value_address = ctypes.addressof(self._value)
-        self._wide = wide
+        self.wide = wide
 
     def get(self) -> int:
         """Return the value, unsigned."""
         get_global(self._context, self._address, self._value_address)
-        if self._wide:
+        if self.wide:
             return int(self._value.of.i64) & 0xFFFF_FFFF_FFFF_FFFF
         return int(self._value.of.i32) & 0xFFFF_FFFF
 
     def set(self, value: int) -> None:
         """Set the value."""
-        if self._wide:
+        if self.wide:
             self._value.of.i64 = value
         else:
             self._value.of.i32 = value

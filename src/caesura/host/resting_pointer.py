@@ -79,25 +79,26 @@ class RestingPointer:
 
         Raises UsageError for what is not in its memory, ValueError for what contradicts itself.
         """
-        used = [call.stack for call in calls if call.stack]
-        if len({*used}) < len(used) or {*used} & {*state.spare, *state.surplus} or not {*used} <= {*state.stacks}:
-            raise ValueError("two calls on one stack, or one on none")
-        if self._stacks is not None:
-            self._stacks.put_back(state)
-        elif state.stacks:
-            raise ValueError("stacks of a guest that has none")
         self.main = None if state.main is None else calls[state.main]
-        if self.main is not None and self.main.stack:
-            raise ValueError("the call on the guest's own stack has another")
+        self._check_addresses(state, calls)
+        if self._stacks is not None:
+            _check_use(state, calls, self.main)
+            self._stacks.put_back(state)
+        elif state.stacks or state.surplus or any(call.stack for call in calls) or any(kept):
+            raise ValueError("stacks of a guest that has none")
         self.home = state.home
         self.settled = state.settled
         self.unclaimed = state.unclaimed
-        self._held = {*state.held} & {*state.stacks}
+        self._held = {*state.held}
         self._late = list(state.late)
         for call, record in zip(calls, kept, strict=True):
             if record is None or self._stacks is None:
                 continue
             self._stacks.locate(record.low, record.high - record.low)
+            if record.stack and record.stack not in state.stacks:
+                raise ValueError("arguments on a stack that is none")
+            if record.noted is not None and len(record.noted) != record.high - record.low:
+                raise ValueError("bytes of arguments that are not as many as these")
             neighbour = None if record.neighbour is None else calls[record.neighbour]
             call.kept = KeptArguments(
                 self._stacks.locate, record.low, record.high, neighbour, record.stack, noted=record.noted
@@ -251,8 +252,28 @@ class RestingPointer:
         elif self._stacks is not None:
             self._stacks.give_back(stack)
 
+    def _check_addresses(self, state: StacksState, calls: Sequence[CallState]) -> None:
+        """Raise ValueError unless the addresses of a saved guest are as wide as those of this one."""
+        bits = 64 if self._pointer is not None and self._pointer.wide else 32
+        places = [place for call in calls for place in (call.stack_pointer, call.bottom, call.resting_pointer)]
+        known = (state.size, state.home or 0, state.unclaimed, *state.surplus, *state.limits, *state.late, *places)
+        if max(known) >> bits:
+            raise ValueError(f"addresses of more than {bits} bits")
+
     def _floor(self) -> int | None:
         """Return the lowest address on the guest's own stack of what has to stay there; None: nothing has to."""
         if self.main is not None and self.main.stack_pointer:
             return self.below_arguments(self.main.stack_pointer)
         return min((kept.low for kept in self.kept if not kept.stack), default=None)
+
+
+def _check_use(state: StacksState, calls: Sequence[CallState], main: CallState | None) -> None:
+    """Raise ValueError unless each stack that there is serves one purpose, and each call has one."""
+    used = [call.stack for call in calls if call.stack]
+    idle = [*state.spare, *state.held]
+    if main is not None and main.stack:
+        raise ValueError("the call on the guest's own stack has another")
+    if any(not call.stack and call is not main for call in calls):
+        raise ValueError("a call on no stack")
+    if len({*used, *idle}) < len(used) + len(idle) or not {*used, *idle} <= {*state.stacks}:
+        raise ValueError("two calls on one stack, or one on none")

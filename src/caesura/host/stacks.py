@@ -133,8 +133,8 @@ class ShadowStacks:
 
         Raises UsageError for stacks that are not in its memory, ValueError for what contradicts itself.
         """
-        if not {*state.spare} <= {*state.stacks} or {*state.surplus} & {*state.stacks}:
-            raise ValueError("unused stacks that are none")
+        if {*state.surplus} & {*state.stacks} or len({*state.stacks}) < len(state.stacks):
+            raise ValueError("stacks that are there twice, or not any more")
         if self.limits is not None:
             self.limits.keep_again(state.limits)
         self._size = state.size

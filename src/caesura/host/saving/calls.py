@@ -78,6 +78,8 @@ def put_calls_back(instance: Instance, state: State, references: ReferenceLoader
     calls: list[Call] = []
     for place, record in enumerate(state.calls):
         where = f"call {place} of the snapshot ({record.export})"
+        if record.export not in instance.description.functions:
+            raise SnapshotError(f"{where} is of an export that the module does not have")
         function = functions.get(record.function)
         if function is None:
             raise SnapshotError(f"{where} waits in {record.function}, which is no host function here")
@@ -100,10 +102,12 @@ def _make_call(
     types = tuple(kind for kind, _ in record.arguments)
     if types != function.params.types:
         raise SnapshotError(f"{where} has called {record.function} with other arguments than it takes: {types}")
-    if not record.frames or not unwinder.area.has_room(len(record.frames)):
+    if (not record.frames and not export.is_import) or not unwinder.area.has_room(len(record.frames)):
         raise SnapshotError(
             f"{where} has {len(record.frames)} bytes of frames, which the asyncify stack has no room for"
         )
+    if not {*export.params.types} <= {*_ZEROS}:
+        raise SnapshotError(f"{where} is of an export that cannot be called from Python")
     call = Call(instance, export, tuple(_ZEROS[kind] for kind in export.params.types), record.mode)
     call.pending = function
     call.asked = tuple(value_of(kind, bits, references.load) for kind, bits in record.arguments)

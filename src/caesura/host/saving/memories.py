@@ -90,11 +90,20 @@ class MemoryImage:
         # Only whole pages of the processor's can be mapped.
         self._mapped = state.size - state.size % mmap.PAGESIZE
         if _CAN_MAP and self._mapped:
-            self._file = os.memfd_create("caesura", os.MFD_CLOEXEC)
-            weakref.finalize(self, os.close, self._file)
-            os.ftruncate(self._file, self._mapped)
-            for first, content in state.runs:
-                _write_all(self._file, content[: max(0, self._mapped - first * CHUNK)], first * CHUNK)
+            try:
+                self._write()
+            except OSError as error:
+                raise SnapshotError(
+                    f"memory {state.index} of the snapshot ({state.size:,} bytes) cannot be made a file in memory: "
+                    f"{error.strerror}"
+                ) from error
+
+    def _write(self) -> None:
+        self._file = os.memfd_create("caesura", os.MFD_CLOEXEC)
+        weakref.finalize(self, os.close, self._file)
+        os.ftruncate(self._file, self._mapped)
+        for first, content in self._state.runs:
+            _write_all(self._file, content[: max(0, self._mapped - first * CHUNK)], first * CHUNK)
 
     def put_into(self, cell: native.MemoryCell) -> None:
         """Put the contents into a new instance's memory of that size. Raises SnapshotError where the system refuses."""

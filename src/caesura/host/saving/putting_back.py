@@ -25,6 +25,7 @@ from caesura.host.saving.references import LoadObject, ReferenceLoader
 from caesura.host.saving.segments import drop_again
 from caesura.host.saving.tables import put_global_back, put_table_back
 from caesura.host.setup import can_suspend, make_switch, make_unwinder
+from caesura.host.values import SLOT
 from caesura.host.wasi_reopening import OnMissing
 from caesura.snapshots.section import StateSection
 from caesura.snapshots.state import State
@@ -105,9 +106,18 @@ def _put_globals_back(instance: Instance, saved: StateSection, state: State, ref
 def _space_for_frames(instance: Instance, state: State) -> tuple[int, int] | None:
     """Return where the asyncify stack was, if that is the guest's own memory; else make its memory large enough."""
     description = instance.description
+    if not description.asyncify_memory:
+        return None  # `make_unwinder` says so
     if not description.has_own_asyncify_memory:
         if state.area is None:
             raise SnapshotError("the snapshot does not say where the asyncify stack lies")
+        start, end = state.area
+        size = native.MemoryCell(instance.store.context, instance.memory_item(description.asyncify_memory)).size()
+        if not 0 < start < end - FRAMES_OFFSET or end > size or start % SLOT:
+            raise SnapshotError(
+                f"the asyncify stack of the snapshot lies from {start} to {end}, which is no place for it: the guest's "
+                f"memory has {size} bytes"
+            )
         return state.area
     memory = instance.memory_item(description.asyncify_memory)
     needed = CONTROL_BLOCK + FRAMES_OFFSET + max((len(call.frames) for call in state.calls), default=0)

@@ -17,6 +17,7 @@ from wasmtime import _ffi as ffi
 from caesura.abi import STATE_FUNCTIONS, STATE_LIST_FUNCTIONS
 from caesura.errors import SnapshotError
 from caesura.host import native
+from caesura.host.errors import GuestTrap
 from caesura.host.instance import Instance
 from caesura.host.references import FunctionReference
 from caesura.snapshots.state import NULL
@@ -60,6 +61,7 @@ class ReferenceSaver:
                 "restore a load_object, that turn such objects into bytes and back"
             )
         content = self._save_object(value)
+        self._instance.check()  # it may have closed the guest
         if not isinstance(content, bytes):
             raise SnapshotError(f"save_object returned {content!r:.100} for {what}: expected bytes")
         number = self._numbers[id(value)] = len(self.objects)
@@ -136,6 +138,8 @@ def listed_functions(instance: Instance) -> dict[int, int]:
     address = ctypes.addressof(value)
     table_address = ctypes.addressof(table._table)
     for place, index in enumerate(saved.functions):
-        native.table_get(store.context, table_address, place, address)
+        listed = native.table_get(store.context, table_address, place, address)
+        if not listed or not ctypes.c_uint64.from_address(address + _VALUE).value:  # Wasmtime aborts on what is none
+            raise GuestTrap(f"{STATE_LIST_FUNCTIONS} did not list function {index}, as the module says it does", ())
         found[index] = int(native.function_to_raw(store.context, address + _VALUE) or 0)
     return found
