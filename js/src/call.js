@@ -36,6 +36,7 @@ export const REWINDING = 2;
  * @property {any} [outer] For such a part: what is to be restored.
  * @property {number} state
  * @property {Site} [site] The import that suspended the call.
+ * @property {any[]} [asked] What the guest has called it with.
  * @property {any} [promise] What the call waits for.
  * @property {() => any} [answer] Returns or throws what became of it.
  * @property {AbortSignal} [aborted] The signal, once it is aborted and until its reason was thrown.
@@ -69,7 +70,7 @@ export const REWINDING = 2;
 const HOST = /** @type {Call} */ ({});
 
 /** @type {Call | undefined} */
-let current;
+export let current;
 
 /** Whether the engine may have to convert a value by calling its methods. @param {any} value */
 export const isObject = (value) => Object(value) === value;
@@ -91,16 +92,16 @@ export function checkResult({ name, blank }, result) {
  */
 export function importStub(site) {
   const { f, suspends, guest } = site;
-  site.stub = (/** @type {any[]} */ ...args) => {
+  return (site.stub = (/** @type {any[]} */ ...args) => {
     const call = current;
     if (call?.state) return (call.guest ?? guest).land(call, site);
     current = HOST;
     const outer = guest.pointer;
-    guest.pointer = guest.position();
+    guest.pointer = guest.stacks?.position();
     try {
       const result = f(...args);
       if (suspends && (guest.suspendAlways || typeof result?.then == "function")) {
-        return (call?.guest ?? guest).suspend(call, site, result);
+        return (call?.guest ?? guest).suspend(call, site, result, args);
       }
       if (call && isObject(result)) call.converts = true;
       return checkResult(site, result);
@@ -108,15 +109,14 @@ export function importStub(site) {
       current = call;
       guest.pointer = outer;
     }
-  };
-  return site.stub;
+  });
 }
 
 /** Run a call on until it ends or suspends, and see to what comes then. @param {Call} call */
 export function step(call) {
   const outer = current;
   /** @type {(ran?: boolean) => void} */
-  const rest = (ran) => call.guest?.rest(ran);
+  const rest = (ran) => call.guest?.stacks.rest(ran);
   // This comes before whatever the imports that are called here do once they have waited.
   if (outer) queueMicrotask(rest);
   // What is called here, but for the guest, counts no more as part of an outer call than what an import calls.
@@ -187,7 +187,7 @@ async function wait(call) {
  * @param {any} promise What the answer came from.
  * @param {() => any} answer
  */
-function settle(call, promise, answer) {
+export function settle(call, promise, answer) {
   if (call.promise != promise) return;
   call.promise = undefined;
   call.answer = answer;

@@ -23,6 +23,7 @@ export let instrumentedAny = false;
 
 /**
  * @typedef {object} Description
+ * @property {WebAssembly.Module} module For saved states.
  * @property {boolean} instrumented
  * @property {boolean} thunks
  * @property {Uint8Array} listed Which functions may be on the stack at a suspension, a bit for each.
@@ -57,6 +58,7 @@ export function describe(module) {
   for (let at = 0; at < numbers.length; ) exportedImports[numbers[at++]] = numbers[at++];
   const reached = [...entries, ...WebAssembly.Module.imports(module)].some(({ kind }) => kind == "table");
   return {
+    module,
     instrumented,
     thunks,
     listed,

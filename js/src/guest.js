@@ -54,6 +54,12 @@ import { makeStacks } from "./stacks.js";
  * @property {string | null} [importedStringConstants] For the engine's compiler: the module of imported strings.
  */
 
+/**
+ * What a guest has once there is an instance, also for saved states; `pointer` is where the shadow stack pointer was when the innermost import was
+ * called, or a call had begun there.
+ * @typedef {{ exports: any, area: import("./area.js").Area, stacks: import("./stacks.js").Stacks, pointer?: number }} Later
+ */
+
 // As the module's own: in each suspension, a constant of another module is read anew. States of calls, and statuses:
 const RUNS = RUNNING;
 const UNWINDS = UNWINDING;
@@ -122,8 +128,7 @@ export function makeGuest(description, options) {
     if (closed) return CLOSED;
     if (calls.size > 1 && singleStack == undefined && (unclear || (hidden && !stacks.known))) {
       const way = unclear ? "export its pointer as" : "instrument with --thunks, or export";
-      const why = `nobody knows where the guest's C stack is: ${way} __stack_pointer (singleStack: false allows it)`;
-      return `another call has not ended, and ${why}`;
+      return `another call has not ended, and nobody knows where the guest's C stack is: ${way} __stack_pointer (singleStack: false allows it)`;
     }
     const bytes = stacks.lacking(call);
     return bytes ? noRoom(exports, options, "another C stack", bytes, "shadowStackSize", "") : area.settle();
@@ -178,23 +183,18 @@ export function makeGuest(description, options) {
     for (const part of before) if (!others.includes(part.guest)) part.guest.finish(part);
   };
 
-  const guest = {
+  const made = {
     instrumented,
     thunks,
     /** Whether its functions may be on the stack only once, with none of others between them. */
     once: thunks && !(facts & FACT_LINKED),
     suspendAlways,
     handlers,
+    calls,
     recover,
     finish,
     unwind,
     findShortage,
-    check: (/** @type {Call} */ call) => stacks.check(call),
-    rest: (/** @type {boolean | undefined} */ ran) => stacks.rest(ran),
-    position: () => stacks?.position(),
-    /** Where the shadow stack pointer was when the innermost import was called, or a call had begun there. @type {number | undefined} */
-    pointer: undefined,
-    settle: () => area.settle(),
 
     /**
      * Take one of its instances, and whether functions of others may be called by its own.
@@ -210,18 +210,15 @@ export function makeGuest(description, options) {
       wary ||= description.facts & FACT_BY_LISTS || (checkStack && (foreign || description.facts & FACT_CALLS_REFERENCES));
     },
 
-    /** Return the module's function that gives results of an import whose results cannot be null. @param {Site} site */
-    maker: ({ index }) => /** @type {any} */ (exports)[`${RESULTS_PREFIX}${index}`],
-
     /** Take the instance's exports, and the first memory that it imports. @param {WebAssembly.Exports} given @param {unknown} imported */
     link(given, imported) {
-      exports = /** @type {any} */ (given);
+      guest.exports = exports = /** @type {any} */ (given);
       const stackMemory = exports.asyncify_memory;
       const memories = [exports.memory, ...Object.values(exports), imported].filter((value) => value instanceof WebAssembly.Memory);
       const memory = stackMemory ?? (options.memory ? given[options.memory] : memories[0]);
-      area = makeArea(exports, memory, description, options);
+      guest.area = area = makeArea(exports, memory, description, options);
       const allocate = (/** @type {number} */ bytes) => take(exports, options, bytes);
-      stacks = makeStacks(exports, allocate, options.shadowStackSize, stackLow, memories.find((one) => one != stackMemory));
+      guest.stacks = stacks = makeStacks(exports, allocate, options.shadowStackSize, stackLow, memories.find((one) => one != stackMemory));
     },
 
     /**
@@ -266,8 +263,9 @@ export function makeGuest(description, options) {
      * @param {Call | undefined} call
      * @param {Site} site
      * @param {any} result What the import returned: what the call is to wait for.
+     * @param {any[]} asked What the guest has called it with.
      */
-    suspend(call, site, result) {
+    suspend(call, site, result, asked) {
       if (!call) return refuse(site, "outside of a promising call");
       /** @type {Guest[]} */
       const runs = [];
@@ -283,7 +281,7 @@ export function makeGuest(description, options) {
         const all = allOf(call);
         const shortage = all.map((part) => part.guest.findShortage(part)).find(Boolean);
         if (shortage) refuse(site, shortage);
-        for (const part of all) part.guest.check(part);
+        for (const part of all) part.guest.stacks.check(part);
       }
       if (call.converts) {
         // That is done. When the call is resumed the engine converts its arguments again, to no effect.
@@ -291,6 +289,7 @@ export function makeGuest(description, options) {
         call.args = call.args.map((value) => (isObject(value) && "valueOf" in value && !isExported(value) ? "0" : value));
       }
       call.site = site;
+      call.asked = asked;
       call.promise = site.guest.suspendAlways ? Promise.resolve(result) : result;
       call.state = UNWINDS;
       if (!call.direct) {
@@ -300,8 +299,7 @@ export function makeGuest(description, options) {
         }
       }
       // Null is no reference that cannot be null: what stands for those the module makes.
-      const made = (site.made ??= site.guest.maker(site) ?? (() => site.blank));
-      return made();
+      return (site.made ??= site.guest.exports[RESULTS_PREFIX + site.index] ?? (() => site.blank))();
     },
 
     /**
@@ -374,5 +372,6 @@ export function makeGuest(description, options) {
       }
     },
   };
+  const guest = /** @type {typeof made & Later} */ (made);
   return guest;
 }

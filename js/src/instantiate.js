@@ -56,7 +56,7 @@ function toImports(lists) {
  * @param {Options} [options]
  * @returns {[WebAssembly.Imports, (instance: WebAssembly.Instance) => WebAssembly.Instance]}
  */
-function prepare(compiled, imports, options) {
+export function prepare(compiled, imports, options) {
   const description = describe(compiled);
   const chosen = { ...defaults, ...checkOptions(options) };
   const wanted = WebAssembly.Module.imports(compiled);

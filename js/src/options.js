@@ -65,10 +65,10 @@ export function checkOptions(options, known = OPTIONS) {
  * Return the signal of `promising`'s options. A number is none: the standard ignores what follows the function, and
  * programs rely on it in `map(promising)`.
  * @param {any} options
- * @returns {AbortSignal | undefined}
+ * @returns {AbortSignal | null | undefined}
  */
 export function readSignal(options) {
   if (typeof options == "number") return;
   if (options === null) throw new TypeError("options: not an object: null");
-  return checkOptions(options, { signal: isSignal })?.signal ?? undefined;
+  return checkOptions(options, { signal: isSignal })?.signal;
 }

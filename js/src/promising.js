@@ -90,7 +90,7 @@ export function promising(f, options) {
       const call = {
         guest,
         entry: f,
-        thunk: thunk && !guest?.settle() && thunk,
+        thunk: thunk && !guest?.area.settle() && thunk,
         name,
         args,
         direct: !!original,

@@ -48,6 +48,9 @@ import { UNWINDING } from "./call.js";
  * @property {Call} [user] The call that runs on it, or has just ended.
  */
 
+/** @typedef {Pick<Call, "place" | "pointer" | "limits">} Host Where the pointer is while several calls wait. */
+/** @typedef {{ low: number, high: number }} Limited */
+
 /**
  * Bytes in the guest's memory that stay.
  * @typedef {object} Kept
@@ -77,6 +80,13 @@ export const like = (pointer, number) => (typeof pointer == "bigint" ? BigInt(nu
 /** The number that a pointer is: one of 32 bits comes with a sign. @param {any} pointer */
 export const unsigned = (pointer) => (typeof pointer == "bigint" ? Number(pointer) : pointer >>> 0);
 
+/** The global or the functions that hold the pointer. @param {Exports} exports @returns {{ value?: any }} */
+export function findRegister(exports) {
+  const get = exports.emscripten_stack_get_current ?? exports.stackSave;
+  const set = exports._emscripten_stack_restore ?? exports.stackRestore;
+  return exports.asyncify_stack_pointer ?? exports.__stack_pointer ?? (get && set ? Object.defineProperty({}, "value", { get, set }) : {});
+}
+
 /**
  * @param {Exports} exports
  * @param {(bytes: number) => any} take Allocates in the guest.
@@ -85,13 +95,7 @@ export const unsigned = (pointer) => (typeof pointer == "bigint" ? Number(pointe
  * @param {any} [memory] The memory that they lie in.
  */
 export function makeStacks(exports, take, wanted, told, memory) {
-  const get = exports.emscripten_stack_get_current ?? exports.stackSave;
-  const set = exports._emscripten_stack_restore ?? exports.stackRestore;
-  /** The global or the functions that hold the pointer. @type {{ value?: any }} */
-  const register =
-    exports.asyncify_stack_pointer ??
-    exports.__stack_pointer ??
-    (get && set ? Object.defineProperty({}, "value", { get, set }) : {});
+  const register = findRegister(exports);
   /** The pointer's type: where it is at first; undefined where there is none. */
   const first = register.value;
   const now = () => unsigned(register.value);
@@ -106,7 +110,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
   );
   const readLow = exports.emscripten_stack_get_end ?? (() => (lows[0] ?? exports.__stack_low)?.value);
   const readHigh = exports.emscripten_stack_get_base ?? (() => (highs[0] ?? exports.__stack_high)?.value);
-  /** Set the limits, and return what they were. @param {{ low: number, high: number }} to @returns {{ low: number, high: number }} */
+  /** Set the limits, and return what they were. @param {Limited} to @returns {Limited} */
   const limit = (to) => {
     const low = like(first, to.low);
     const high = like(first, to.high);
@@ -144,7 +148,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
   let begun;
   /** Whether the pointer has gone where nobody is known to put it. */
   let strange = false;
-  /** Where the pointer is while several calls wait. @type {Pick<Call, "place" | "pointer" | "limits">} */
+  /** @type {Host} */
   let host = {};
 
   /** The call that uses a stack and has not ended. @param {Place} place */
@@ -298,6 +302,12 @@ export function makeStacks(exports, take, wanted, told, memory) {
   return {
     check,
     known: !!top,
+
+    /**
+     * For saved states: tell what there is, and take what is to be there instead.
+     * @param {(home: number, keeps: Kept[], host: Host, own: Place, places: Place[], limit: (to: Limited) => Limited) => [number, Kept[], Host]} f
+     */
+    all: (f) => ([home, keeps, host] = f(home, keeps, host, own, places, limit)),
 
     /** The pointer, where somebody can allocate below. */
     position: exports.stackAlloc ?? exports._emscripten_stack_alloc ?? exports.__stack_pointer ? now : () => 0,

@@ -14,6 +14,7 @@ from caesura.abi import STATE_VERSION
 from caesura.instrument.state_exports.guest_state import GuestState, Origin
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import GLOBAL_KIND, MEMORY_KIND, TABLE_KIND
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.sections import read_sections
@@ -52,6 +53,7 @@ def encode_state_section(
         "imports": origin.imports,
         "memories": [_memory(module, index, imported) for index in state.memories],
         "options": dict(origin.options),
+        "parameters": _parameters(module, origin.imports),
         "starts": starts,
         "tables": [_table(module, index, imported) for index in state.tables],
         "unsaved": state.unsaved,
@@ -68,6 +70,17 @@ def digest_without_custom(data: bytes) -> bytes:
         if section.id != sec.CUSTOM:
             digest.update(data[section.start : section.end])
     return digest.digest()
+
+
+def _parameters(module: Module, imports: list[str]) -> dict[str, list[str]]:
+    """Return the parameters' types of the imports of these names."""
+    wanted = {*imports}
+    types: dict[str, list[str]] = {}
+    for item in module.function_imports():
+        name = f"{item.module}.{item.name}"
+        if name in wanted:
+            types[name] = [type_name(kind) for kind in module.function_type(FunctionIndex(item.index)).params]
+    return types
 
 
 def _memory(module: Module, index: int, imported: set[tuple[int, int]]) -> dict[str, Any]:

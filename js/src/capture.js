@@ -1,0 +1,167 @@
+/** Saving: everything that a guest is, read while none of its code runs; nothing of it changes. */
+
+import { FACT_ADDED_MEMORY, FRAMES_OFFSET, STATE_MEMORIES, STATE_PROBE_DATA, STATE_PROBE_ELEMENTS, STATE_TABLES, STATUS_RUN } from "./abi.js";
+import { current } from "./call.js";
+import { EngineInstance, enginePromising } from "./errors.js";
+import { isZero, refuse } from "./format.js";
+import { known } from "./obstacles.js";
+import { at, referenceSaver } from "./saved_references.js";
+import { withSavedStacks } from "./saved_stacks.js";
+import { bitsOf, readGlobal } from "./saved_values.js";
+import { CHUNK } from "./schema.js";
+import { unsigned } from "./stacks.js";
+import { readStateSection } from "./state_section.js";
+
+/** @typedef {import("./call.js").Call} Call */
+/** @typedef {import("./guest.js").Guest} Guest */
+/** @typedef {import("./schema.js").State} State */
+/** @typedef {import("./state_section.js").StateSection} StateSection */
+/** @typedef {ReturnType<typeof referenceSaver>} References */
+
+/** What calls of restored guests were recorded as: their arguments have bits that JavaScript may not keep. @type {WeakMap<Call, import("./schema.js").CallRecord>} */
+export const recorded = new WeakMap();
+
+/** What is known of an instance. Throws for one that is none of the ponyfill's. @param {WebAssembly.Instance} instance */
+export function find(instance) {
+  if (!(instance instanceof EngineInstance)) throw new TypeError("not an instance");
+  const found = known.get(instance);
+  if (!found) {
+    refuse(
+      "the package did not make the instance, whose calls are on the engine's stack then: load the instrumented module by " +
+        `instantiate of "caesura"${enginePromising ? ", not by WebAssembly's or that of caesura/auto, which are the engine's own JSPI here" : ""}`,
+    );
+  }
+  const { guest, description } = /** @type {import("./obstacles.js").Known} */ (found);
+  if (!guest.instrumented) refuse("the module is not instrumented: the stacks of its calls are the engine's, and cannot be saved");
+  if (guest.handlers.length > 1) refuse("modules that are linked dynamically cannot be saved");
+  return { guest, module: description.module, added: !!(description.facts & FACT_ADDED_MEMORY) };
+}
+
+/** @param {Guest} guest */
+export const suspended = ({ calls }) => [...calls].filter(({ promise }) => promise);
+
+/**
+ * Return what a guest is.
+ * @param {WebAssembly.Instance} instance
+ * @param {{ saveObject?: import("./saved_references.js").SaveObject, wasi?: import("./schema.js").WasiState }} options
+ * @returns {State}
+ */
+export function capture(instance, { saveObject, wasi }) {
+  const { guest, module, added } = find(instance);
+  if (current) {
+    refuse(
+      "a guest's code is running, so that there is a stack which is no data yet: take a snapshot where it waits. A function " +
+        "that the guest has called is such a place once it has waited itself (await null)",
+    );
+  }
+  const section = readStateSection(module);
+  if (section.unsaved.length) refuse(`the guest cannot be saved: it has ${section.unsaved.join(", ")}`);
+  /** @type {any} */
+  const exports = instance.exports;
+  const references = referenceSaver(exports, section.functions, saveObject);
+  const calls = suspended(guest);
+  calls.forEach((call) => checkCall(call, exports));
+  const area = calls.length ? placeOfFrames(guest, added) : undefined;
+  return withSavedStacks(guest, calls, (stacks, where) => ({
+    module: {
+      original: section.original,
+      instrumented: section.instrumented,
+      contract: section.contract,
+      imports: section.imports,
+      options: section.options,
+      path: "",
+    },
+    calls: calls.map((call, number) => recordOf(call, section, references, where[number])),
+    memories: section.memories.map(({ index, page_size }) => readMemory(exports[STATE_MEMORIES + index], index, page_size)),
+    globals: section.globals.map(({ index, type }) => {
+      const bits = readGlobal(exports, index, type, (kind, value) => references.save(kind, value, `global ${index}`));
+      return { index, type, bits };
+    }),
+    tables: section.tables.map(({ index, type }) => ({ index, type, elements: readTable(exports[STATE_TABLES + index], index, type, references) })),
+    dropped_data: section.data.filter((index) => isDropped(exports[STATE_PROBE_DATA + index])),
+    dropped_elements: section.elements.filter((index) => isDropped(exports[STATE_PROBE_ELEMENTS + index])),
+    objects: references.objects,
+    ...(area && { area }),
+    stacks,
+    ...(wasi && { wasi }),
+  }));
+}
+
+/** @param {Call} call @param {any} exports */
+function checkCall({ name, entry, direct, parts }, exports) {
+  if (exports[name] != entry) refuse(`a call of function ${name} cannot be saved: it was not called by an export's name`);
+  if (direct) refuse(`the call of ${name} cannot be saved: the export is an import, and nothing of the guest is on its stack`);
+  if (parts?.length) refuse(`the call of ${name} cannot be saved: functions of other instances are on its stack`);
+}
+
+/**
+ * Copy the frames in memory out to their call. Returns where the asyncify stack is, if that is in a memory of the guest's.
+ * @param {Guest} guest @param {boolean} added Whether the transformation has added the memory.
+ * @returns {[number, number] | undefined}
+ */
+function placeOfFrames({ area, exports }, added) {
+  area.give(/** @type {any} */ ({}), STATUS_RUN);
+  if (exports.asyncify_memory || added) return;
+  /** @type {number | bigint} */
+  let pointer = 0;
+  area.tell((/** @type {number | bigint} */ found) => (pointer = found));
+  const start = unsigned(pointer);
+  for (const memory of Object.values(exports)) {
+    if (!(memory instanceof WebAssembly.Memory) || start + FRAMES_OFFSET > memory.buffer.byteLength) continue;
+    const block = new (typeof pointer == "bigint" ? BigUint64Array : Uint32Array)(memory.buffer, start, 2);
+    if (Number(block[0]) == start + FRAMES_OFFSET) return [start, Number(block[1])];
+  }
+  return refuse("the guest's asyncify stack is in a memory that it does not export");
+}
+
+/** @param {Call} call @param {StateSection} section @param {References} references @param {Partial<import("./schema.js").CallRecord>} where */
+function recordOf(call, section, references, where) {
+  const name = call.site?.name ?? "";
+  /** @type {any} */
+  const record = { waited: 0, mode: "call", ...recorded.get(call), ...where, frames: Uint8Array.from(/** @type {ArrayLike<number>} */ (call.frames)) };
+  if (record.function) return record;
+  const types = section.parameters[name];
+  if (types?.length != call.asked?.length) refuse(`the module does not tell the types of ${name}: instrument the original anew`);
+  const save = (/** @type {string} */ type, /** @type {any} */ value) => references.save(type, value, `an argument of ${name}`);
+  record.arguments = types.map((type, place) => [type, bitsOf(type, call.asked?.[place], save)]);
+  return { stack: 0, stack_pointer: 0, bottom: 0, resting_pointer: 0, ...record, export: call.name, function: name };
+}
+
+/** @param {WebAssembly.Memory} memory @param {number} index @param {number} page_size */
+function readMemory({ buffer }, index, page_size) {
+  if (!(buffer instanceof ArrayBuffer)) refuse(`memory ${index} is shared with other threads, which go on writing into it: it cannot be saved`);
+  const bytes = new Uint8Array(buffer);
+  /** @type {[number, Uint8Array][]} */
+  const runs = [];
+  let start = -1;
+  for (let place = 0; place <= bytes.length; place += CHUNK) {
+    const used = place < bytes.length && !isZero(bytes.subarray(place, place + CHUNK));
+    if (used && start < 0) start = place;
+    if (!used && start >= 0) {
+      runs.push([start / CHUNK, bytes.slice(start, place)]);
+      start = -1;
+    }
+  }
+  if (start >= 0) runs.push([start / CHUNK, bytes.slice(start)]);
+  return { index, size: bytes.length, page_size, runs };
+}
+
+/** @param {WebAssembly.Table} table @param {number} index @param {string} type @param {References} references */
+function readTable(table, index, type, references) {
+  const size = Number(table.length);
+  const view = new DataView(new ArrayBuffer(4 * size));
+  for (let place = 0; place < size; place++) {
+    view.setUint32(4 * place, references.save(type, at(table, "get", place), `element ${place} of table ${index}`), true);
+  }
+  return new Uint8Array(view.buffer);
+}
+
+/** @param {Function} probe */
+function isDropped(probe) {
+  try {
+    probe();
+    return false;
+  } catch {
+    return true;
+  }
+}
