@@ -156,7 +156,12 @@ export class PendingCall {
     return new Promise((resolve, reject) => {
       Object.assign(call, { resolve, reject });
       // Not above whatever of a guest is running now.
-      act((answer) => queueMicrotask(() => settle(call, HELD, answer)));
+      act((answer) =>
+        queueMicrotask(() => {
+          recorded.delete(call);
+          settle(call, HELD, answer);
+        }),
+      );
     });
   }
 

@@ -2,9 +2,9 @@
 
 Writes `build/js/<guest>.<build>.wasm`. The builds are `bare` (not instrumented, for engines with JSPI), `plain`
 (caesura, Asyncify's own five functions), `thunks` (caesura, thunk ABI), `secondary` (the same with the asyncify stack
-in a memory of its own), `saved` and `saved_thunks` (`plain` and `thunks` with a state that can be saved), `linked`
-(thunks between which other instances may stand) and `binaryen` (`wasm-opt --asyncify`, where npm's binaryen has been
-installed). What is up to date stays.
+in a memory of its own), `saved`, `saved_thunks` and `saved_secondary` (the same three with a state that can be saved),
+`linked` (thunks between which other instances may stand) and `binaryen` (`wasm-opt --asyncify`, where npm's binaryen has
+been installed). What is up to date stays.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ ONLY: Final = {
     "values": ("bare", "plain", "thunks"),  # Binaryen has no value for some of these types
     "start": ("thunks", "saved_thunks"),
     "begins": ("saved", "saved_thunks"),
+    "saved": ("bare", "thunks", "saved", "saved_thunks", "saved_secondary"),
     "stacks": (*BUILDS, "saved", "saved_thunks"),
     "tail_references": ("bare", "plain", "thunks"),
     "tail": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify knows no tail calls
@@ -87,6 +88,7 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "recursive": {"imports": ("env.ask",), "remove_list": ("f*", "down")},
     "calls": {"imports": ("env.ask",)},
     "limits": {"imports": ("env.ask",)},
+    "saved": {"imports": ("env.ask",)},
     "strings": {"imports": ("env.ask",)},
     "start": {"imports": ("env.ask",)},
     "begins": {"imports": ("env.ask",)},
@@ -117,8 +119,8 @@ def build(source: Path, kind: str, target: Path) -> None:
             imports=lists.get("imports", ()),
             remove_list=lists.get("remove_list", ()),
             thunks=kind not in ("plain", "saved"),
-            snapshots=kind in ("saved", "saved_thunks"),
-            in_secondary_memory=kind == "secondary",
+            snapshots=kind.startswith("saved"),
+            in_secondary_memory=kind.endswith("secondary"),
             linked=kind == "linked",
             export_globals=source.stem == "linked_main",
             import_globals=source.stem in ("linked_side", "linked_handler"),
