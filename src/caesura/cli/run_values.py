@@ -35,14 +35,14 @@ def directory(option: str, text: str) -> tuple[str, str]:
     return guest or host, host
 
 
-def seconds(text: str) -> float:
-    """Return the time that --timeout gives."""
+def seconds(text: str, option: str = "--timeout") -> float:
+    """Return the time that an option gives."""
     try:
         found = float(text)
     except ValueError:
         found = 0
     if not 0 < found < math.inf:
-        raise WrongUsage(f"--timeout {text}: expected a positive number of seconds, such as 5 or 0.5")
+        raise WrongUsage(f"{option} {text}: expected a positive number of seconds, such as 5 or 0.5")
     return found
 
 

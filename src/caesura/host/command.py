@@ -12,19 +12,22 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 from caesura.errors import UsageError
+from caesura.host.autosave import Autosave
 from caesura.host.errors import GuestExit, GuestTrap
-from caesura.host.guest import Guest, World, make_guest, make_guest_now
+from caesura.host.guest import Guest, Snapshot, World, make_guest, make_guest_now, restore_guest
 from caesura.host.interruption import Interruptions
 from caesura.host.linking import Origin, connect, obtain_program, obtain_program_now
+from caesura.host.pending import PendingCall
 from caesura.host.settings import GuestSettings, ProgramSettings
 from caesura.host.sources import Source
 from caesura.host.spectest import spectest
 from caesura.host.stopping import Stopper
 from caesura.host.wasi import Wasi
+from caesura.host.wasi_pausing import PausingWasi
 from caesura.options import Options
 
 _START: Final = "_start"
@@ -39,23 +42,51 @@ def run_command(
     stopper: Stopper,
     options: Options | None = None,
     cache: bool = True,
+    autosave: Autosave | None = None,
 ) -> tuple[int, Any]:
     """Run a program; return its exit code and the results of the function that was called.
 
     `invoke` names an export, whose `arguments` are text; without it the program's `_start` runs, or the only export
     there is. With `options` the program is instrumented with them, and suspended where it waits; without, it stops the
-    thread. Raises TimeoutError when the stopper's time is over, KeyboardInterrupt when a signal interrupts the guest.
+    thread. With `autosave`, and a `PausingWasi`, it is saved when that says so. Raises TimeoutError when the stopper's
+    time is over, KeyboardInterrupt when a signal interrupts the guest.
     """
-    settings = ProgramSettings(options=options or Options(), cache=cache, interruptible=options is not None)
+    is_interruptible = options is not None and autosave is None
+    settings = ProgramSettings(options=options or Options(), cache=cache, interruptible=is_interruptible)
 
     def call_of(guest: Guest) -> tuple[str, list[Any]]:
         name = invoke or _only_export(guest)
         return name, [] if name == _START else _values(guest, name, arguments)
 
-    try:
+    def run() -> Any:
+        if autosave is not None:
+            return asyncio.run(_run_saving(source, wasi, call_of, stopper, settings, autosave))
         if options is None:
-            return 0, _run_blocking(source, wasi, call_of, stopper, settings)
-        return 0, asyncio.run(_run_suspending(source, wasi, call_of, stopper, settings))
+            return _run_blocking(source, wasi, call_of, stopper, settings)
+        return asyncio.run(_run_suspending(source, wasi, call_of, stopper, settings))
+
+    return _until_end(run, stopper)
+
+
+def resume_command(
+    snapshot: Snapshot,
+    wasi: PausingWasi,
+    *,
+    module: Source | None = None,
+    stopper: Stopper,
+    cache: bool = True,
+    autosave: Autosave | None = None,
+) -> tuple[int, Any]:
+    """Go on with a program that was saved; returns and raises what `run_command` does, and SnapshotError."""
+    settings = ProgramSettings(cache=cache)
+    wasi.suspending = frozenset(snapshot.state.module.imports)
+    return _until_end(lambda: asyncio.run(_resume(snapshot, wasi, module, stopper, settings, autosave)), stopper)
+
+
+def _until_end(run: Callable[[], Any], stopper: Stopper) -> tuple[int, Any]:
+    """Run a program; return its exit code, and what was called returns."""
+    try:
+        return 0, run()
     except GuestExit as end:
         return end.code, None
     except GuestTrap as trap:
@@ -94,6 +125,70 @@ async def _run_suspending(
             async with await make_guest(program, world, Origin(source, connections.import_list, settings)) as guest:
                 name, values = call_of(guest)
                 return await guest.call(name, *values)
+
+
+async def _run_saving(
+    source: Source,
+    wasi: Wasi,
+    call_of: _ChooseCall,
+    stopper: Stopper,
+    settings: ProgramSettings,
+    autosave: Autosave,
+) -> Any:
+    assert isinstance(wasi, PausingWasi), "who wants to save a program gives it that"
+    async with asyncio.timeout(stopper.remaining()):
+        connections = connect(spectest(), wasi)
+        program = await obtain_program(source, connections, settings, wasi=True)
+        stopper.wake_and_give_up()
+        with _as_other_programs_end():
+            world = World(connections, wasi, GuestSettings())
+            async with await make_guest(program, world, Origin(source, connections.import_list, settings)) as guest:
+                name, values = call_of(guest)
+                return await _watched(guest.call(name, *values), guest, wasi, autosave)
+
+
+async def _resume(
+    snapshot: Snapshot,
+    wasi: PausingWasi,
+    module: Source | None,
+    stopper: Stopper,
+    settings: ProgramSettings,
+    autosave: Autosave | None,
+) -> Any:
+    async with asyncio.timeout(stopper.remaining()):
+        world = World(connect(spectest(), wasi, state=snapshot.state), wasi, GuestSettings())
+        guest = await restore_guest(
+            snapshot, world, module, settings, load_object=None, on_missing=None, on_restore=None
+        )
+        stopper.wake_and_give_up()
+        with _as_other_programs_end():
+            async with guest:
+                calls = guest.pending
+                if len(calls) != 1:
+                    raise UsageError(f"the snapshot has {len(calls)} suspended calls: a program that goes on has one")
+                if autosave is None:
+                    return await calls[0]
+                return await _watched(_finish(calls[0]), guest, wasi, autosave)
+
+
+async def _finish(call: PendingCall) -> Any:
+    return await call
+
+
+async def _watched(running: Coroutine[Any, Any, Any], guest: Guest, wasi: PausingWasi, autosave: Autosave) -> Any:
+    """Run a program and save it when it is time. Raises KeyboardInterrupt when it was saved to end."""
+    autosave.begin(wasi)
+    program, watching = asyncio.create_task(running), asyncio.create_task(autosave.watch(guest))
+    try:
+        await asyncio.wait({program, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            await watching
+            raise KeyboardInterrupt
+        return await program
+    finally:
+        program.cancel()
+        watching.cancel()
+        await asyncio.gather(program, watching, return_exceptions=True)
 
 
 @contextlib.contextmanager

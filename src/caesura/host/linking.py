@@ -155,7 +155,7 @@ def obtain_program_now(
     source: Source, imports: Imports, wasi: Wasi, settings: ProgramSettings
 ) -> tuple[LinkedProgram, Connections]:
     """Return a program for a guest that never suspends, and its imports; stops the thread meanwhile."""
-    connections = Connections(imports, {WASI: {**wasi.functions(), **wasi.blocking()}}, {})
+    connections = Connections(imports, {WASI: wasi.functions_unsaved()}, {})
     provided = Provided(connections.provided, wasi=True)
     recipe = _recipe(connections.import_list, settings)
     compiled = obtain_compiled_now(source, recipe, provided, use_cache=settings.cache)

@@ -17,7 +17,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from caesura.host.interruption import Interruptions
@@ -35,11 +35,15 @@ _PATIENCE_WITH_A_THREAD: Final = 0.1
 class Stopper(threading.Thread):
     """Interrupts a program's guest when a signal arrives or the time is over; `reason` is then what to raise.
 
-    `give_up` is called with the reason, in this thread, where that does not help.
+    `give_up` is called with the reason, in this thread, where that does not help. `handled` says how often each of some
+    signals, by its number, is somebody else's business.
     """
 
-    def __init__(self, timeout: float | None, give_up: Callable[[BaseException], object]) -> None:
+    def __init__(
+        self, timeout: float | None, give_up: Callable[[BaseException], object], handled: Mapping[int, float]
+    ) -> None:
         super().__init__(daemon=True, name="caesura-stopper")
+        self._handled = dict(handled)
         self.reason: BaseException | None = None
         self._interruptions: Interruptions | None = None
         self._wakes = False
@@ -56,11 +60,7 @@ class Stopper(threading.Thread):
 
     def run(self) -> None:
         """Wait for a reason, then interrupt until that helps."""
-        ready, _, _ = select.select([self._receiver], [], [], self.remaining())
-        if not ready:
-            self.reason = TimeoutError()
-        elif self._receiver.recv(1) != b"":
-            self.reason = KeyboardInterrupt()
+        self.reason = self._wait_for_reason()
         if self.reason is None:
             return
         patience = time.monotonic() + _PATIENCE
@@ -74,6 +74,18 @@ class Stopper(threading.Thread):
             if time.monotonic() > patience:
                 self._give_up(self.reason)
                 return
+
+    def _wait_for_reason(self) -> BaseException | None:
+        """Return what to raise; None when the thread is to end."""
+        while select.select([self._receiver], [], [], self.remaining())[0]:
+            received = self._receiver.recv(1)
+            if not received:
+                return None
+            left = self._handled.get(received[0], 0)
+            if not left:
+                return KeyboardInterrupt()
+            self._handled[received[0]] = left - 1
+        return TimeoutError()
 
     def watch(self, interruptions: Interruptions) -> None:
         """Interrupt this guest from now on, again and again: its next call may begin after an interruption."""
@@ -98,9 +110,11 @@ class Stopper(threading.Thread):
 
 
 @contextlib.contextmanager
-def stopping(timeout: float | None, give_up: Callable[[BaseException], object]) -> Iterator[Stopper]:
+def stopping(
+    timeout: float | None, give_up: Callable[[BaseException], object], handled: Mapping[int, float] | None = None
+) -> Iterator[Stopper]:
     """Make a stopper that watches while a command runs."""
-    stopper = Stopper(timeout, give_up)
+    stopper = Stopper(timeout, give_up, handled or {})
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.set_wakeup_fd(stopper.sender.fileno(), warn_on_full_buffer=False) if is_main else -1
     stopper.start()

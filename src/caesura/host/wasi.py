@@ -151,6 +151,12 @@ class Wasi(Uncopied):
             functions["fd_write"] = self._fd_write_waiting if self._writing_waits else self._fd_write
         return functions
 
+    def functions_unsaved(self) -> dict[str, Callable[..., Any]]:
+        """Return the functions that are not Wasmtime's for a guest that nobody saves, and that never waits."""
+        functions = {**self.functions(), **self.blocking()}
+        del functions["path_open"], functions["path_rename"]
+        return functions
+
     def functions_again(self, waiting: Iterable[str]) -> dict[str, Callable[..., Any]]:
         """Return the functions that are not Wasmtime's for a guest that was saved.
 

@@ -65,7 +65,9 @@ class Descriptors:
 
     def renumbered(self, number: int, replaced: int) -> None:
         """Note that a descriptor has the number of another one now."""
-        self.open[replaced] = self.open.pop(number)
+        moved = self.open.pop(number, None)
+        if moved is not None:
+            self.open[replaced] = moved
 
     def renamed(self, below: int, path: bytes, new_below: int, new_path: bytes) -> None:
         """Note that what lay at a path has moved; open files are among that, or lie in it."""

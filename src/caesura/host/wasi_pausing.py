@@ -14,7 +14,7 @@ from typing import Any
 
 from caesura.host.imports import COROUTINE_FUNCTION, kind_of
 from caesura.host.wasi import Wasi
-from caesura.host.wasi_functions import FUNCTIONS
+from caesura.host.wasi_functions import FUNCTIONS, PREVIEW_1
 
 
 class PausingWasi(Wasi):
@@ -25,19 +25,29 @@ class PausingWasi(Wasi):
 
     pause: Callable[[], asyncio.Future[None] | None] = staticmethod(lambda: None)
 
+    # The functions in which a program that was saved may be suspended, as "module.name"; None: in all of them.
+    suspending: frozenset[str] | None = None
+
     def functions(self) -> dict[str, Callable[..., Any]]:
         """Return the functions that are not Wasmtime's, which are all of them here."""
         return {name: self._pausing(function) for name, function in self._all(super().functions()).items()}
 
     def functions_again(self, waiting: Iterable[str]) -> dict[str, Callable[..., Any]]:
         """Return them for a program that was saved."""
-        given = super().functions_again(())
-        return {**given, "clock_time_get": self._pausing(self._clock_time_get)}
+        every = self._all({**super().functions(), "clock_time_get": self._clock_time_get})
+        blocking = super().blocking()
+        return {
+            name: self._pausing(function) if self._suspends(name) else blocking.get(name, function)
+            for name, function in every.items()
+        }
 
     def blocking(self) -> dict[str, Callable[..., Any]]:
         """Return forms of them for programs that cannot be suspended there."""
         plain = {name: item for name, item in super().functions().items() if kind_of(item) != COROUTINE_FUNCTION}
         return {**self._all(plain), **super().blocking()}
+
+    def _suspends(self, name: str) -> bool:
+        return self.suspending is None or f"{PREVIEW_1}.{name}" in self.suspending
 
     def _all(self, own: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
         return {**{name: partial(self._call, name) for name in FUNCTIONS}, **own}

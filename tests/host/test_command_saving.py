@@ -1,0 +1,204 @@
+"""`caesura run --save` and `caesura resume`, as processes that signals save, end and kill."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import caesura
+from tests.support.guests import c_guest, c_guest_file
+
+pytestmark = [
+    pytest.mark.one_form,
+    pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no SIGUSR1 here"),
+]
+
+_COMMAND: Final = (sys.executable, "-m", "caesura")
+_LAST: Final = 137
+_PATIENCE: Final = 60
+
+
+class Run:
+    """A command that runs in a folder of its own, with a folder `work` in it."""
+
+    def __init__(self, folder: Path, *arguments: str, stdin: int = subprocess.DEVNULL) -> None:
+        (folder / "work").mkdir(exist_ok=True)
+        self._output = folder / "output"
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*_COMMAND, *arguments], cwd=folder, stdin=stdin, stdout=output, stderr=subprocess.PIPE
+            )
+
+    @property
+    def output(self) -> bytes:
+        """What it has printed."""
+        return self._output.read_bytes()
+
+    def wait_for(self, what: Callable[[], bool]) -> None:
+        """Wait until something is so."""
+        deadline = time.monotonic() + _PATIENCE
+        while not what():
+            assert time.monotonic() < deadline, self.output
+            assert self.process.poll() is None, self.process.communicate()[1]
+            time.sleep(0.005)
+
+    def end(self, number: int) -> int:
+        """Send a signal and wait for the end."""
+        self.process.send_signal(number)
+        self.process.communicate(timeout=_PATIENCE)
+        return self.process.returncode
+
+
+def _resume(folder: Path, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [*_COMMAND, "resume", *arguments]
+    return subprocess.run(command, cwd=folder, input=given, capture_output=True, timeout=_PATIENCE, check=False)
+
+
+def _count(folder: Path, *options: str) -> Run:
+    """Let the program count, slowly."""
+    program = str(c_guest_file("counting"))
+    return Run(folder, "run", "--dir", "work::/work", "--save", "state", *options, program, str(_LAST), "5000")
+
+
+def _numbers(first: int) -> bytes:
+    return b"".join(b"%d\n" % number for number in range(first, _LAST + 1))
+
+
+def _check_rest(folder: Path, before: bytes, done: subprocess.CompletedProcess[bytes]) -> None:
+    """Check that a program went on where it was saved: after a number that it had printed."""
+    assert done.returncode == _LAST % 10 and done.stderr == b"", done.stderr
+    first = int(done.stdout.split()[0])
+    assert done.stdout == _numbers(first)
+    assert 1 <= first <= before.count(b"\n") + 1
+    assert (folder / "work" / "count").read_bytes() == _numbers(1)
+
+
+def test_saved_by_a_signal_killed_and_resumed(tmp_path: Path) -> None:
+    run = _count(tmp_path, "--save-on", "SIGUSR1")
+    run.wait_for(lambda: b"20\n" in run.output)
+    run.process.send_signal(signal.SIGUSR1)
+    run.wait_for((tmp_path / "state").exists)
+    run.wait_for(lambda: b"60\n" in run.output)  # it goes on
+    assert run.end(signal.SIGKILL) == -signal.SIGKILL
+    done = _resume(tmp_path, "state")
+    _check_rest(tmp_path, run.output, done)
+    assert 20 <= int(done.stdout.split()[0]) <= 60
+
+
+def test_saved_by_an_interruption_and_nothing_is_done_twice(tmp_path: Path) -> None:
+    run = _count(tmp_path)
+    output = b""
+    for number in (b"20\n", b"70\n"):
+        run.wait_for(lambda number=number: number in run.output)  # type: ignore[misc]
+        assert run.end(signal.SIGINT) == 130
+        output += run.output
+        run = Run(tmp_path, "resume", "--save", "state", "state")
+    run.process.communicate(timeout=_PATIENCE)
+    assert run.process.returncode == _LAST % 10
+    assert output + run.output == _numbers(1)
+    assert (tmp_path / "work" / "count").read_bytes() == _numbers(1)
+
+
+def test_killed_at_any_moment_while_it_is_saved_again_and_again(tmp_path: Path) -> None:
+    """The file is the state before or the one after, whole."""
+    moments = random.Random(14)
+    output, state = b"", tmp_path / "state"
+    run = _count(tmp_path, "--save-every", "0.005")
+    for _ in range(6):
+        known = state.stat().st_ino if state.exists() else 0
+        run.wait_for(lambda known=known: state.exists() and state.stat().st_ino != known)  # type: ignore[misc]
+        time.sleep(moments.uniform(0, 0.02))
+        run.end(signal.SIGKILL)
+        output = run.output or output
+        caesura.Snapshot.load(state)
+        run = Run(tmp_path, "resume", "--save", "state", "--save-every", "0.005", "state")
+    run.end(signal.SIGKILL)
+    done = _resume(tmp_path, "state")
+    assert done.returncode == _LAST % 10 and done.stdout == _numbers(int(done.stdout.split()[0]))
+    assert (tmp_path / "work" / "count").read_bytes() == _numbers(1)
+
+
+def test_a_program_that_waits_for_input_is_saved_at_once(tmp_path: Path) -> None:
+    program = str(c_guest_file("host_program"))
+    options = ("--save", "state", "--save-on", "usr1", "--env", "NAME=value")
+    run = Run(tmp_path, "run", *options, program, "s1", "c", "eNAME", "x5", stdin=subprocess.PIPE)
+    run.wait_for(lambda: run.output == b"slept 1\n")
+    time.sleep(0.05)
+    run.process.send_signal(signal.SIGUSR1)
+    run.wait_for((tmp_path / "state").exists)
+    run.end(signal.SIGKILL)
+    done = _resume(tmp_path, "state", given=b"one\ntwo\n")
+    assert (done.returncode, done.stdout, done.stderr) == (5, b"line one\nline two\nenv value\n", b"")
+
+
+def test_a_program_from_standard_input_brings_its_module_along(tmp_path: Path) -> None:
+    run = Run(tmp_path, "run", "--save", "state", "-", "s5000", "x4", stdin=subprocess.PIPE)
+    assert run.process.stdin is not None
+    run.process.stdin.write(c_guest("host_program"))
+    run.process.stdin.close()
+    run.process.stdin = None
+    time.sleep(1)
+    run.process.send_signal(signal.SIGINT)
+    _, error = run.process.communicate(timeout=_PATIENCE)
+    assert run.process.returncode == 130
+    assert error.decode().splitlines() == ["caesura: the program is saved in 'state'", "caesura: error: interrupted"]
+    done = _resume(tmp_path, "--timeout", "0.2", "state")
+    assert done.returncode == 124, "it sleeps on"
+
+
+def test_a_program_that_computes_is_stopped_by_the_second_interruption(tmp_path: Path) -> None:
+    run = Run(tmp_path, "run", "--save", "state", str(c_guest_file("host_program")), "l")
+    run.wait_for(lambda: b"spinning" in run.output)
+    run.process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert run.process.poll() is None
+    assert run.end(signal.SIGINT) == 130
+    assert not (tmp_path / "state").exists()
+
+
+def test_what_cannot_be_saved_goes_on(tmp_path: Path) -> None:
+    program = str(c_guest_file("counting"))
+    state = str(tmp_path / "there" / "is" / "no" / "folder")
+    options = ("--dir", "work::/work", "--save", state, "--save-every", "0.1")
+    run = Run(tmp_path, "run", *options, program, str(_LAST), "5000")
+    _, error = run.process.communicate(timeout=_PATIENCE)
+    assert run.process.returncode == _LAST % 10 and run.output == _numbers(1)
+    assert error.startswith(b"caesura: warning: the program goes on, and could not be saved: cannot write")
+
+
+def test_folders_lie_elsewhere(tmp_path: Path) -> None:
+    run = _count(tmp_path)
+    run.wait_for(lambda: b"20\n" in run.output)
+    run.end(signal.SIGINT)
+    (tmp_path / "work").rename(tmp_path / "moved")
+    done = _resume(tmp_path, "state")
+    assert done.returncode == 1 and b"cannot give the guest the folder" in done.stderr
+    done = _resume(tmp_path, "--dir", "moved::/work", "state")
+    assert done.returncode == _LAST % 10 and run.output + done.stdout == _numbers(1)
+    assert (tmp_path / "moved" / "count").read_bytes() == _numbers(1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", "--save-on", "SIGUSR1", "x.wasm"], 2, "--save-on says when the program is saved"),
+        (["run", "--save-every", "1", "x.wasm"], 2, "--save-every says when"),
+        (["run", "--save", "s", "--save-every", "0", "x.wasm"], 2, "--save-every 0: expected a positive number"),
+        (["run", "--save", "s", "--save-on", "SIGNONE", "x.wasm"], 2, "expected the name of a signal"),
+        (["run", "--save", "s", "--save-on", "SIGKILL", "x.wasm"], 1, "nobody can be told of SIGKILL"),
+        (["resume", "missing"], 1, "cannot read 'missing'"),
+        (["resume", __file__], 1, "this is not a saved state of caesura"),
+    ],
+)
+def test_wrong_usage(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+    done = subprocess.run([*_COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert message in done.stderr and done.stderr.count("\n") == 1, done.stderr
