@@ -50,6 +50,15 @@ class Run:
             assert self.process.poll() is None, self.process.communicate()[1]
             time.sleep(0.005)
 
+    def wait_for_output(self, text: bytes) -> None:
+        """Wait until it has printed something."""
+        self.wait_for(lambda: text in self.output)
+
+    def wait_for_change(self, file: Path) -> None:
+        """Wait until another file has taken a file's place."""
+        known = file.stat().st_ino if file.exists() else 0
+        self.wait_for(lambda: file.exists() and file.stat().st_ino != known)
+
     def end(self, number: int) -> int:
         """Send a signal and wait for the end."""
         self.process.send_signal(number)
@@ -83,10 +92,10 @@ def _check_rest(folder: Path, before: bytes, done: subprocess.CompletedProcess[b
 
 def test_saved_by_a_signal_killed_and_resumed(tmp_path: Path) -> None:
     run = _count(tmp_path, "--save-on", "SIGUSR1")
-    run.wait_for(lambda: b"20\n" in run.output)
+    run.wait_for_output(b"20\n")
     run.process.send_signal(signal.SIGUSR1)
     run.wait_for((tmp_path / "state").exists)
-    run.wait_for(lambda: b"60\n" in run.output)  # it goes on
+    run.wait_for_output(b"60\n")  # it goes on
     assert run.end(signal.SIGKILL) == -signal.SIGKILL
     done = _resume(tmp_path, "state")
     _check_rest(tmp_path, run.output, done)
@@ -97,7 +106,7 @@ def test_saved_by_an_interruption_and_nothing_is_done_twice(tmp_path: Path) -> N
     run = _count(tmp_path)
     output = b""
     for number in (b"20\n", b"70\n"):
-        run.wait_for(lambda number=number: number in run.output)  # type: ignore[misc]
+        run.wait_for_output(number)
         assert run.end(signal.SIGINT) == 130
         output += run.output
         run = Run(tmp_path, "resume", "--save", "state", "state")
@@ -113,8 +122,7 @@ def test_killed_at_any_moment_while_it_is_saved_again_and_again(tmp_path: Path) 
     output, state = b"", tmp_path / "state"
     run = _count(tmp_path, "--save-every", "0.005")
     for _ in range(6):
-        known = state.stat().st_ino if state.exists() else 0
-        run.wait_for(lambda known=known: state.exists() and state.stat().st_ino != known)  # type: ignore[misc]
+        run.wait_for_change(state)
         time.sleep(moments.uniform(0, 0.02))
         run.end(signal.SIGKILL)
         output = run.output or output
@@ -156,7 +164,7 @@ def test_a_program_from_standard_input_brings_its_module_along(tmp_path: Path) -
 
 def test_a_program_that_computes_is_stopped_by_the_second_interruption(tmp_path: Path) -> None:
     run = Run(tmp_path, "run", "--save", "state", str(c_guest_file("host_program")), "l")
-    run.wait_for(lambda: b"spinning" in run.output)
+    run.wait_for_output(b"spinning")
     run.process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert run.process.poll() is None
@@ -176,7 +184,7 @@ def test_what_cannot_be_saved_goes_on(tmp_path: Path) -> None:
 
 def test_folders_lie_elsewhere(tmp_path: Path) -> None:
     run = _count(tmp_path)
-    run.wait_for(lambda: b"20\n" in run.output)
+    run.wait_for_output(b"20\n")
     run.end(signal.SIGINT)
     (tmp_path / "work").rename(tmp_path / "moved")
     done = _resume(tmp_path, "state")

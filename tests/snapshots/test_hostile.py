@@ -107,6 +107,7 @@ _LIES: Final = [
     (_set("state", "wasi", "environment", [["A", "1"], ["A", "2"]]), "wasi.environment: a name stands twice"),
     (_set("state", "wasi", "descriptors", "3", "kind", "socket"), "wasi.descriptors.3.kind: 'socket' is none of"),
     (_set("state", "wasi", "descriptors", "3", "below", -2), "wasi.descriptors.3.below: -2 is not within -1"),
+    (_set("state", "wasi", "highest", -1), "wasi.highest: -1 is not within 0"),
     (_set("state", []), "state: a list is not an object"),
     (_remove("state"), "state: a NoneType is not an object"),
     (_set("embedded", "00"), "embedded: this is not the digest of the module that is there"),
