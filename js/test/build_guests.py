@@ -3,8 +3,8 @@
 Writes `build/js/<guest>.<build>.wasm`. The builds are `bare` (not instrumented, for engines with JSPI), `plain`
 (caesura, Asyncify's own five functions), `thunks` (caesura, thunk ABI), `secondary` (the same with the asyncify stack
 in a memory of its own), `saved`, `saved_thunks` and `saved_secondary` (the same three with a state that can be saved),
-`linked` (thunks between which other instances may stand) and `binaryen` (`wasm-opt --asyncify`, where npm's binaryen has
-been installed). What is up to date stays.
+`linked` (thunks between which other instances may stand) and `binaryen` (`wasm-opt --asyncify`, where npm's binaryen
+has been installed). What is up to date stays.
 """
 
 from __future__ import annotations
