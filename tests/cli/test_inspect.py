@@ -156,6 +156,20 @@ def test_files_and_dropped_segments(tmp_path: Path) -> None:
     assert [(one["before"]["offset"], one["now"]["offset"]) for one in changes["files"]] == [(17, 29)]
 
 
+def test_what_terminals_act_upon_is_escaped(tmp_path: Path) -> None:
+    """Names are those of whoever made the state."""
+    wasi = WasiState(
+        arguments=("\x1b[31mred", "two words"), descriptors=(Descriptor(number=4, kind="file", path="\udc80\n"),)
+    )
+    (tmp_path / "state").write_bytes(encode(state_of(bytes(65536), wasi=wasi)))
+    done = caesura_command("inspect", tmp_path / "state")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.decode().splitlines()
+    assert "program: '\\x1b[31mred' 'two words'" in lines
+    assert "  4: file \\udc80\\n, at 0" in lines
+    assert told(tmp_path / "state")["wasi"]["arguments"] == ["\x1b[31mred", "two words"]
+
+
 def test_without_the_module_there_is_the_rest(folder: Path, tmp_path: Path) -> None:
     moved = tmp_path / "state"
     state = caesura.Snapshot.load(str(folder / "earlier.caesura")).state

