@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from sys import intern
 from typing import Any, Final
 
 import wasmtime
@@ -84,7 +85,7 @@ class Connections:
                 given = self._blocking.get(place, given)
             if not callable(given):
                 raise _wrong(item, given, "a callable")
-            functions.append(HostFunction(f"{item.module}.{item.name}", item.shape, given))
+            functions.append(HostFunction(intern(f"{item.module}.{item.name}"), item.shape, given))
         return functions
 
     def items(self, imports: tuple[ImportShape, ...], store: wasmtime.Store) -> list[tuple[str, str, AsExtern]]:

@@ -11,7 +11,6 @@ then makes its parts, one after the other, and nobody changes them until it is c
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -62,7 +61,7 @@ class Instance:
         self.owner = Owner()
         self.loop = current_loop()
         self.suspended: dict[CallState, None] = {}  # a set, in the order in which they were suspended
-        self.abandoned: deque[CallState] = deque()
+        self.abandoned: list[CallState] = []  # a deque takes as much memory as all of this
         self.moving: CallState | None = None
         self.closed = False
         # What looks into a suspended call; `guest` knows how.
@@ -201,7 +200,7 @@ class Instance:
     def end_abandoned(self) -> None:
         """End the calls that other threads let go; does nothing in those."""
         while self.abandoned and self.moving is None and self.owner.is_here() and not self._lifetime.over:
-            self.end(self.abandoned.popleft())
+            self.end(self.abandoned.pop(0))
 
     def release_if_unused(self) -> None:
         """Free everything that a closed guest holds, unless its code is running: its call will do it then."""

@@ -26,7 +26,7 @@ PREOPEN: Final = "preopen"
 _TOO_LONG: Final = 1 << 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Opened:
     """How a descriptor came to be. `kind` is a stream's name, PREOPEN or "" for what the guest has opened.
 
@@ -42,12 +42,15 @@ class Opened:
     inheriting: int = 0
 
 
+_OPENED_STREAMS: Final = {number: Opened(kind) for number, kind in enumerate(STREAMS)}
+
+
 class Descriptors:
     """The open descriptors of one guest, by number. `folders` are the names of those that it was given."""
 
     def __init__(self, folders: Sequence[str]) -> None:
         self.folders = tuple(folders)
-        self.open: dict[int, Opened] = {number: Opened(kind) for number, kind in enumerate(STREAMS)}
+        self.open: dict[int, Opened] = dict(_OPENED_STREAMS)
         for place, name in enumerate(folders):
             self.open[len(STREAMS) + place] = Opened(PREOPEN, place, name)
         self._highest = max(self.open)
