@@ -7,7 +7,9 @@ to date. (Drawings are not compared: their bytes depend on the version of matplo
 from __future__ import annotations
 
 import importlib
+import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -22,6 +24,7 @@ from benchmarks.profile import STEPS, profile_tables
 from benchmarks.programs import MODES, code_size
 from benchmarks.readme import readme_block
 from benchmarks.report import PARTS, page
+from benchmarks.snapshots_report import figures, fleet_costs
 from benchmarks.tables import size_rows, size_table
 
 SOURCES: Final = REPOSITORY / "src"
@@ -34,6 +37,10 @@ def test_pages_say_what_was_measured(tmp_path: Path) -> None:
     profile = load("profile")
     assert profile is not None
     assert block(DOCS / "measurements.md", "profile") == profile_tables(profile)
+    snapshots = load("snapshots")
+    assert snapshots is not None
+    assert block(DOCS / "snapshots.md", "snapshots") == figures(snapshots)
+    assert block(DOCS / "fleet.md", "fleet") == fleet_costs(snapshots)
 
 
 def test_nothing_measured_is_said(tmp_path: Path) -> None:
@@ -102,3 +109,16 @@ def test_profile_knows_its_steps() -> None:
             found: object = importlib.import_module(".".join(file.relative_to(SOURCES).with_suffix("").parts))
             for part in name.split("."):
                 found = getattr(found, part)
+
+
+@pytest.mark.parametrize("part", ["sizes", "forks", "processes", "unsaved"])
+def test_what_saved_states_cost_is_measured(part: str) -> None:
+    command = [sys.executable, "-m", "benchmarks.snapshots", "--quick", "--part", part]
+    done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True, timeout=300)
+    found = json.loads(done.stdout)
+    known = load("snapshots")
+    assert known is not None and found.keys() <= known.keys()
+    if part == "sizes":
+        assert found["whole_bytes"] <= 50_000 and found["change_bytes"] <= 1_000
+    if part == "unsaved":
+        assert found["functions"] > 1_000 and found["changed_functions"] == 0
