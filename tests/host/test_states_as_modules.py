@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wasmtime
 
 import caesura
-from tests.host.support import Gates, load_waiter, run
+from tests.host.support import Gates, load_calls, load_waiter, run, settle
+from tests.host.test_snapshots import descended
 from tests.support.bare import TRAP, Ran, in_node, in_wasmtime
+from tests.support.engine import engine
 
 # Values of all kinds in locals and globals, a table, segments, a memory that has grown, and a start function.
 KEEPER = """
@@ -158,5 +161,205 @@ def test_nodes_without_several_memories(tmp_path: Path) -> None:
         assert ran.results == [60, 515, TRAP, 4, 107]
         assert ran.asked == [["env.wait", 2], ["env.wait", 1], ["env.wait", 4]]
         assert in_wasmtime(module, steps, [20, 10, 7]) == ran
+
+    run(main())
+
+
+ANSWERED = """
+(module
+  (import "env" "ask" (func $ask (param i64) (result {types})))
+  (global $n (mut i64) (i64.const 1))
+  (func $next (result i64)
+    (global.set $n (i64.add (global.get $n) (i64.const 1))) (i64.shl (global.get $n) (i64.const 40)))
+  (func (export "run") (param f64) (result {types} f64)
+    (call $ask (call $next)) (f64.mul (local.get 0) (f64.const 0.5))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("types", "answer"),
+    [
+        ("i32", [-5]),
+        ("i64", [str(2**64 - 3)]),
+        ("f32", [0.25]),
+        ("f64", [1e300]),
+        ("i32 i64 f32 f64", [7, str(2**63), -0.5, 1e-300]),
+        ("f64 f64 f64 f64 f64 f64 f64 f64 f64 f64 f64 f64 f64 f64 f64 f64", [place / 8 for place in range(16)]),
+    ],
+)
+def test_answers_of_all_types(types: str, answer: list[Any], tmp_path: Path) -> None:
+    async def main() -> None:
+        text = ANSWERED.replace("{types}", types)
+        guest = await caesura.load(text.encode(), external=["env.ask"])
+        guest.start("run", 3.0)
+        module = guest.snapshot().to_wasm()
+        ran = in_both(module, [["resume", *answer], ["resume:0", *answer]], [], tmp_path)
+        assert ran == Ran([[*answer, 1.5], TRAP], [], ran.memory)
+
+    run(main())
+
+
+def test_an_answer_that_is_a_vector() -> None:
+    """Engines' interfaces cannot pass them, but modules can."""
+
+    async def main() -> None:
+        guest = await caesura.load(ANSWERED.replace("{types}", "v128").encode(), external=["env.ask"])
+        guest.start("run", 3.0)
+        store = wasmtime.Store(engine())
+        linker = wasmtime.Linker(engine())
+        compiled = wasmtime.Module(engine(), guest.snapshot().to_wasm())
+        kinds = compiled.imports[0].type
+        assert isinstance(kinds, wasmtime.FuncType)
+        linker.define(store, "env", "ask", wasmtime.Func(store, kinds, lambda *_: pytest.fail("it was called")))
+        linker.define_instance(store, "guest", linker.instantiate(store, compiled))
+        caller = """
+            (module (import "guest" "resume" (func $resume (param v128) (result v128 f64)))
+              (func (export "high") (result i64 f64) (local f64)
+                (call $resume (v128.const i64x2 -1 0x7ff4000000000001)) (local.set 0)
+                (i64x2.extract_lane 1) (local.get 0)))"""
+        exported = linker.instantiate(store, wasmtime.Module(engine(), caller)).exports(store)["high"]
+        assert isinstance(exported, wasmtime.Func)
+        assert exported(store) == [0x7FF4000000000001, 1.5]
+
+    run(main())
+
+
+def test_an_answer_that_cannot_lie_in_memory(tmp_path: Path) -> None:
+    """The import is called again, with the arguments that it had."""
+    text = """
+    (module
+      (import "env" "ask" (func $ask (param i32) (result externref)))
+      (func (export "run") (param i32) (result i32)
+        (i32.add (ref.is_null (call $ask (i32.mul (local.get 0) (i32.const 3)))) (local.get 0))))
+    """
+
+    async def main() -> None:
+        guest = await caesura.load(text.encode(), external=["env.ask"])
+        guest.start("run", 5)
+        module = guest.snapshot().to_wasm()
+        assert in_node(module, [["resume"]], [8], folder=tmp_path)[:2] == ([5], [["env.ask", 15]])
+
+    run(main())
+
+
+IMPORTING = """
+(module
+  (import "env" "memory" (memory 1 3))
+  (import "env" "base" (global $base i32))
+  (import "env" "cell" (global $cell (mut i64)))
+  (import "env" "table" (table $table 3 funcref))
+  (import "env" "ask" (func $ask (param i32) (result i32)))
+  (elem (i32.const 1) func $seven)
+  (data (i32.const 8) "data")
+  (func $seven (result i32) (i32.const 7))
+  (func (export "run") (result i32)
+    (global.set $cell (i64.add (global.get $cell) (i64.const 1)))
+    (i32.store (i32.const 0) (call $ask (global.get $base)))
+    (i32.add (i32.load (i32.const 0)) (call_indirect $table (result i32) (i32.const 1))))
+  (func (export "cell64") (result i64) (global.get $cell))
+  (func (export "peek") (param i32) (result i32) (i32.load (local.get 0))))
+"""
+
+
+def imported_items() -> dict[str, dict[str, Any]]:
+    """Return what IMPORTING imports."""
+    memory = wasmtime.MemoryType(wasmtime.Limits(1, 3))
+    table = wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(3, None))
+    given = {"memory": memory, "table": table, "base": 40, "cell": 2**40, "ask": caesura.EXTERNAL}
+    return {"env": given}
+
+
+def test_what_was_imported_is_its_own() -> None:
+    """Memory, table and mutable global; constants and functions are imported still."""
+
+    async def main() -> None:
+        guest = await caesura.load(IMPORTING.encode(), imported_items())
+        guest.start("run")
+        guest.memory.write(100, b"\1\2\3\4")
+        store = wasmtime.Store(engine())
+        compiled = wasmtime.Module(engine(), guest.snapshot().to_wasm())
+        assert [(item.module, item.name) for item in compiled.imports] == [("env", "base"), ("env", "ask")]
+        base, ask = [item.type for item in compiled.imports]
+        assert isinstance(base, wasmtime.GlobalType) and isinstance(ask, wasmtime.FuncType)
+        items: list[Any] = [wasmtime.Global(store, base, 40), wasmtime.Func(store, ask, lambda value: value)]
+        exports = wasmtime.Instance(store, compiled, items).exports(store)
+
+        def call(name: str, *values: int) -> Any:
+            function = exports[name]
+            assert isinstance(function, wasmtime.Func)
+            return function(store, *values)
+
+        assert call("resume", 30) == 37
+        assert (call("cell64"), call("peek", 100), call("run"), call("cell64")) == (2**40 + 1, 0x4030201, 47, 2**40 + 2)
+        memory, table = exports["memory"], exports["table"]
+        assert isinstance(memory, wasmtime.Memory) and isinstance(table, wasmtime.Table)
+        assert memory.read(store, 8, 12) == b"data"
+        assert table.size(store) == 3
+
+    run(main())
+
+
+def test_an_import_that_cannot_become_its_own_is_refused() -> None:
+    async def main() -> None:
+        lines = IMPORTING.splitlines()
+        lines[3], lines[4] = lines[4], lines[3]
+        guest = await caesura.load("\n".join(lines).encode(), imported_items())
+        with pytest.raises(caesura.SnapshotError, match=r"the mutable global env\.cell before env\.base, which stays"):
+            guest.snapshot().to_wasm()
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ["load", "thunks"])
+def test_calls_on_c_stacks_of_their_own(abi: str, tmp_path: Path) -> None:
+    """Each finds its arrays, in whatever order they go on, and new ones leave those of the others alone."""
+
+    async def main() -> None:
+        gates = Gates()
+        guest = await load_calls(abi, wait=gates.wait)
+        tasks = [asyncio.create_task(guest.call("descend", 5 * number, number)) for number in range(1, 5)]
+        await settle()
+        module = guest.snapshot(embed=True).to_wasm()
+        for task in tasks:
+            task.cancel()
+        for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
+            steps: list[list[Any]] = []
+            results: list[Any] = []
+            for place in order:
+                steps += [["descend", 20, 9], [f"resume:{place}", 1000], ["add", 3, 4]]
+                results += [descended(20, 9) + 5, descended(5 * place + 5, place + 1) + 1000, 7]
+            assert in_both(module, steps, [5] * 4, tmp_path).results == results
+
+    run(main())
+
+
+def test_a_guest_without_suspended_calls_is_initialized(tmp_path: Path) -> None:
+    async def main() -> None:
+        guest = await caesura.load(KEEPER.encode(), {"env": {"ask": lambda count, number: 1}})
+        guest.call_nowait("change")
+        module = guest.snapshot().to_wasm()
+        steps: list[list[Any]] = [["numbers"], ["sizes"], ["run", 1, 0.5]]
+        ran = in_both(module, steps, [3], tmp_path)
+        assert ran.results == [[1005, *RESULTS[1][1:]], [5, 5], 5]
+
+    run(main())
+
+
+def test_a_name_that_is_taken() -> None:
+    """`resume` of the guest's own stays; with a number it is refused."""
+
+    async def main() -> None:
+        for name, refused in (("resume", False), ("resume:0", True)):
+            text = ANSWERED.replace("{types}", "i32").replace(
+                "(global $n", f'(func (export "{name}") (result i32) (i32.const 9)) (global $n'
+            )
+            guest = await caesura.load(text.encode(), external=["env.ask"])
+            guest.start("run", 3.0)
+            if refused:
+                with pytest.raises(caesura.SnapshotError, match="exports resume:0 already"):
+                    guest.snapshot().to_wasm()
+            else:
+                ran = in_wasmtime(guest.snapshot().to_wasm(), [["resume"], ["resume:0", 4]])
+                assert ran.results == [9, [4, 1.5]]
 
     run(main())

@@ -1,8 +1,9 @@
 """Running a module with nothing of caesura's: in Wasmtime by the interface that everybody has, and in Node.
 
-Steps are calls, each a list of an export's name and its arguments. Imported functions return what they are told, one
-answer after the other (a list is several results), whichever is called. Numbers of 64 bits are text, as JSON has no
-others.
+Steps are calls, each a list of an export's name and its arguments; "text" gives the C string at an address. Imported
+functions return what they are told, one answer after the other (a list is several results), whichever is called, and
+zeros when there are no more. {"step": 3} stands for what that step returned. Numbers of 64 bits are text, as JSON has
+no others.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ def in_wasmtime(module: bytes, steps: Sequence[Sequence[Any]], answers: Sequence
     compiled = wasmtime.Module(engine(), module)
     left = list(answers)
     asked: list[list[Any]] = []
+    results: list[Any] = []
 
     def function(name: str, kind: wasmtime.FuncType) -> wasmtime.Func:
         def call(*values: Any) -> Any:
             asked.append([name, *map(_told, map(str, kind.params), values)])
             if not kind.results:
                 return None
-            answer = left.pop(0)
+            answer = _said(left.pop(0), results) if left else [0] * len(kind.results)
             given = answer if isinstance(answer, list) else [answer]
             converted = [_given(str(one), value) for one, value in zip(kind.results, given, strict=True)]
             return converted if len(converted) > 1 else converted[0]
@@ -55,8 +57,13 @@ def in_wasmtime(module: bytes, steps: Sequence[Sequence[Any]], answers: Sequence
         assert isinstance(item.type, wasmtime.FuncType), f"{item.name} is to be given, too"
         items.append(function(f"{item.module}.{item.name}", item.type))
     exports = wasmtime.Instance(store, compiled, items).exports(store)
-    results: list[Any] = []
-    for name, *values in steps:
+    memory = exports.get("memory")
+    for name, *said in steps:
+        values = [_said(value, results) for value in said]
+        if name == "text":
+            assert isinstance(memory, wasmtime.Memory)
+            results.append(bytes(memory.read(store, values[0])).partition(b"\0")[0].decode())
+            continue
         called = exports[name]
         assert isinstance(called, wasmtime.Func)
         kind = called.type(store)
@@ -68,7 +75,6 @@ def in_wasmtime(module: bytes, steps: Sequence[Sequence[Any]], answers: Sequence
         several = found if isinstance(found, list) else [] if found is None else [found]
         told = [_told(str(one), value) for one, value in zip(kind.results, several, strict=True)]
         results.append(told if len(told) > 1 else told[0] if told else None)
-    memory = exports.get("memory")
     content = memory.read(store) if isinstance(memory, wasmtime.Memory) else b""
     return Ran(results, asked, hashlib.sha256(content).hexdigest())
 
@@ -86,6 +92,10 @@ def in_node(
     file.write_bytes(module)
     told = run_driver("bare.mjs", file, json.dumps(steps), json.dumps(answers), node=node or newer_node())
     return Ran(told["results"], told["asked"], told["memory"])
+
+
+def _said(value: Any, results: list[Any]) -> Any:
+    return results[value["step"]] if isinstance(value, dict) else value
 
 
 def _told(kind: str, value: Any) -> Any:

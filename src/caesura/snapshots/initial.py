@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from caesura.abi import ENTRY_PREFIX, START_FUNCTION, STATE_PREFIX, STATE_SECTION
+from caesura.abi import ENTRY_PREFIX, OWN_PREFIX, START_FUNCTION, STATE_PREFIX, STATE_SECTION
 from caesura.errors import SnapshotError
 from caesura.snapshots.pages import Run
 from caesura.snapshots.section import StateSection
@@ -254,7 +254,7 @@ class InitialState:
         kept = [item for item in module.exports if not _goes(item.name)]
         out = [encode_name(item.name) + bytes([item.kind]) + encode_unsigned(item.index) for item in kept]
         taken = {item.name for item in kept}
-        reached = {(item.kind, item.index) for item in kept}
+        reached = {(item.kind, item.index) for item in kept if not item.name.startswith(OWN_PREFIX)}
         for item in self._owned:
             if item.name not in taken and (item.kind, item.index) not in reached:
                 out.append(encode_name(item.name) + bytes([item.kind]) + encode_unsigned(item.index))

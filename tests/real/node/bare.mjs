@@ -5,7 +5,9 @@ import { readFileSync } from "node:fs";
 
 const [file, steps, answers] = process.argv.slice(2);
 const module = new WebAssembly.Module(readFileSync(file));
-const given = (value) => (typeof value == "string" ? BigInt(value) : value);
+const results = [];
+const given = (value) =>
+  typeof value == "string" ? BigInt(value) : value?.step === undefined ? value : given(results[value.step]);
 const told = (value) =>
   Array.isArray(value) ? value.map(told) : typeof value == "bigint" ? String(BigInt.asUintN(64, value)) : value ?? null;
 const left = JSON.parse(answers);
@@ -15,18 +17,22 @@ for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
   if (kind != "function") throw new Error(`${from}.${name} is to be given, too`);
   (imports[from] ??= {})[name] = (...values) => {
     asked.push([`${from}.${name}`, ...values.map(told)]);
-    const answer = left.shift();
+    const answer = left.shift() ?? 0;
     return Array.isArray(answer) ? answer.map(given) : given(answer);
   };
 }
 const { exports } = new WebAssembly.Instance(module, imports);
-const results = JSON.parse(steps).map(([name, ...values]) => {
+const text = (address) => {
+  const bytes = new Uint8Array(exports.memory.buffer, address);
+  return new TextDecoder().decode(bytes.slice(0, bytes.indexOf(0)));
+};
+for (const [name, ...values] of JSON.parse(steps)) {
   try {
-    return told(exports[name](...values.map(given)));
+    results.push(name == "text" ? text(...values.map(given)) : told(exports[name](...values.map(given))));
   } catch (error) {
     if (!(error instanceof WebAssembly.RuntimeError)) throw error;
-    return "trap";
+    results.push("trap");
   }
-});
+}
 const memory = createHash("sha256").update(new Uint8Array(exports.memory?.buffer ?? [])).digest("hex");
 console.log(JSON.stringify({ results, asked, memory }));
