@@ -55,6 +55,7 @@ export const NULL = 0xffffffff;
  * @property {[guest: string, host: string, writable: boolean][]} folders
  * @property {Record<string, any>[]} descriptors
  * @property {number | bigint} monotonic
+ * @property {number} highest
  */
 /**
  * Everything of a guest.
@@ -204,6 +205,7 @@ const WASI = record(
     folders: maybe(items(row(text, text, flag)), []),
     descriptors: maybe(keyed(DESCRIPTOR, "number"), []),
     monotonic: maybe(U64, 0),
+    highest: maybe(U32, 0),
   },
   ({ environment }) => {
     const names = environment.map((/** @type {string[]} */ [name]) => name);

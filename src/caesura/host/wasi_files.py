@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from caesura.errors import SnapshotError
+from caesura.host.errors import GuestTrap
 from caesura.host.wasi_buffers import WasiMemory
 
 SUCCESS: Final = 0
@@ -114,10 +115,20 @@ class WasiFiles:
         before = self._memory.read(0, size)
         try:
             self._memory.write(_RESULT_SIZE, content)
-            _check(call(0))
+            _check(_called(call))
             return self._memory.read(0, _RESULT_SIZE)
         finally:
             self._memory.write(0, before)
+
+
+def _called(call: Callable[[int], int]) -> int:
+    """Return a function's error number; that of wrong arguments where it traps over these, as it does over flags."""
+    try:
+        return call(0)
+    except GuestTrap as trap:
+        if trap.kind == "interrupted":
+            raise
+        return _INVALID
 
 
 def _file_status(result: bytes) -> FileStatus:
@@ -142,11 +153,12 @@ def _encoded(path: str) -> bytes:
 
 
 _NOT_UNICODE: Final = 25
+_INVALID: Final = 28
 _REASONS: Final = {
     2: "permission denied",
     8: "its folder is not open",
     _NOT_UNICODE: "its path is not Unicode",
-    28: "it cannot be opened so",
+    _INVALID: "it cannot be opened in that way",
     31: "it is a folder",
     32: "there are too many symbolic links",
     33: "too many files are open",

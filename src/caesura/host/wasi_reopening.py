@@ -5,9 +5,9 @@ opened below these folders by Wasmtime, as the guest could do itself, so that a 
 is made, cut off or written, whatever the guest opened them for.
 
 Wasmtime gives what is opened the highest of the numbers that were closed, or else the one behind the last, and can put
-a descriptor only in the place of another. So what is missing up to the highest number that there has been is filled
-with descriptors of a folder first, and these are closed at the end: then the next file that the guest opens has the
-number that it would have had.
+a descriptor only in the place of another. So all numbers up to the highest that there has been are filled with
+descriptors of a folder first. Each makes room for what is to be there, and the rest is closed at the end: then the next
+file that the guest opens has the number that it would have had.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from caesura.errors import SnapshotError
+from caesura.errors import InternalError, SnapshotError
 from caesura.host.wasi_descriptors import PREOPEN, STREAMS, Descriptors, Opened
 from caesura.host.wasi_files import OPEN_DIRECTORY, FileStatus, Refused, WasiFiles
 from caesura.snapshots.state import Descriptor, WasiState
@@ -103,50 +103,56 @@ class _Reopening:
         self._on_missing = on_missing
         self._highest = state.highest
         self._records = {item.number: item for item in state.descriptors}
-        # What each number is now, and for files what they are to be.
+        # What each number is now.
         self._now: dict[int, Opened | _Placeholder] = dict(descriptors.open)
 
     def run(self, wanted: dict[int, tuple[str, int]]) -> None:
-        """Open the files and bring everything to its place."""
+        """Bring what there is at the beginning to its place, and open the files in theirs."""
+        begun = {(item.kind, item.folder): item for item in self._descriptors.open.values()}
+        opened: dict[int, Opened] = {}
         try:
-            targets = self._open_all(wanted)
-            for number, item in sorted(targets.items()):
-                self._bring(item, number)
-            for number in sorted(self._now.keys() - targets.keys()):
+            self._fill(max(self._highest, *wanted, -1) + 1)
+            for number, key in sorted(wanted.items()):
+                if key in begun:
+                    self._bring(begun[key], number)
+                    opened[number] = begun[key]
+            for number, key in sorted(wanted.items()):
+                if key not in begun:
+                    self._free(number)
+                    file = self._open(self._records[number], key[1])
+                    if file is not None:
+                        opened[number] = file
+            for number in sorted(self._now.keys() - opened.keys()):
                 self._files.close(number)
         except Refused as error:
             raise SnapshotError(f"the descriptors of the snapshot cannot be opened again: {error}") from None
-        self._descriptors.are_again(targets, self._highest)
-
-    def _open_all(self, wanted: dict[int, tuple[str, int]]) -> dict[int, Opened]:
-        """Open the files, each where it belongs if that is free; return what each number is to be."""
-        begun = {(item.kind, item.folder): item for item in self._descriptors.open.values()}
-        targets: dict[int, Opened] = {}
-        for number, key in sorted(wanted.items()):
-            if key in begun:
-                targets[number] = begun[key]
-                continue
-            self._fill(number)
-            opened = self._open(self._records[number], key[1])
-            if opened is not None:
-                targets[number] = opened
-        self._fill(max(self._highest, *targets, -1) + 1)
-        return targets
+        self._descriptors.are_again(opened, self._highest)
 
     def _bring(self, item: Opened, number: int) -> None:
-        """Give a descriptor its number; what has that now gets another."""
+        """Give a descriptor of the beginning its number; what has that now gets another."""
         place = next(place for place, now in self._now.items() if now is item)
-        if place == number:
+        if place != number:
+            self._make_way(number)
+            self._move(place, number)
+            self._fill(place + 1)
+
+    def _free(self, number: int) -> None:
+        """Make a number the one that is opened next."""
+        self._make_way(number)
+        self._files.close(number)
+        del self._now[number]
+
+    def _make_way(self, number: int) -> None:
+        """Have a placeholder at a number; what is there may be wanted yet."""
+        if isinstance(self._now[number], _Placeholder):
             return
-        if not isinstance(self._now[number], _Placeholder):
-            spare = self._new_placeholder()
-            self._move(number, spare)
-        self._move(place, number)
+        spare = next((place for place, now in self._now.items() if isinstance(now, _Placeholder)), None)
+        self._move(number, self._new_placeholder() if spare is None else spare)
+        self._fill(number + 1)
 
     def _move(self, place: int, number: int) -> None:
         self._files.renumber(place, number)
         self._now[number] = self._now.pop(place)
-        self._fill(place + 1)
 
     def _fill(self, end: int) -> None:
         """Have something at all numbers below one."""
@@ -200,6 +206,8 @@ class _Reopening:
             raise SnapshotError(
                 f"'{path}' below '{name}', which was open as descriptor {record.number}: {error}"
             ) from None
+        if number != record.number:
+            raise InternalError(f"WASI opened descriptor {number}, and was to open {record.number}")
         if expected and self._files.status(number).identity != expected:
             raise SnapshotError(f"'{path}' below '{name}' is being replaced by another file")
         opened = Opened("", place, path, record.lookup, record.rights, record.inheriting)
