@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import caesura
-from caesura.cli import cache, completion, inspect, instrument, resume, run
+from caesura.cli import cache, completion, inspect, instrument, resume, run, to_wasm
 from caesura.cli import print as print_command
 from caesura.cli.exits import WRONG_USAGE, exit_code
 from caesura.cli.messages import say_error
@@ -23,6 +23,7 @@ SUB_COMMANDS: Final = (
     run.COMMAND,
     resume.COMMAND,
     inspect.COMMAND,
+    to_wasm.COMMAND,
     cache.COMMAND,
     completion.COMMAND,
 )
