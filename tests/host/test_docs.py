@@ -7,9 +7,13 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from benchmarks.host_report import MARK, costs
 from benchmarks.markdown import block
+from caesura.cli import resume as resume_command
 from caesura.cli import run as run_command
+from caesura.cli.subcommand import SubCommand
 from tests.docs.pages import code_blocks, run_python
 from tests.support.paths import REPOSITORY
 
@@ -31,12 +35,14 @@ def test_the_first_example(tmp_path: Path) -> None:
     assert run_python(answering, tmp_path) == "42\n54\n"
 
 
-def test_the_options_of_run() -> None:
+@pytest.mark.parametrize("command", [run_command.COMMAND, resume_command.COMMAND], ids=lambda command: command.name)
+def test_the_options_of_run_and_resume(command: SubCommand) -> None:
     parser = argparse.ArgumentParser()
-    run_command.COMMAND.add_arguments(parser)
+    command.add_arguments(parser)
     options = {text for action in parser._actions for text in action.option_strings} - {"-h", "--help"}
-    section = PAGE.read_text().partition("## `caesura run`")[2].partition("\n## ")[0]
-    assert set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE)) == options
+    section = PAGE.read_text().partition(f"## `caesura {command.name}`")[2].partition("\n## ")[0]
+    rows = "".join(re.findall(r"^\| (`--.*?) \|", section, re.MULTILINE))
+    assert set(re.findall(r"`(--[a-z-]+)", rows)) == options
     synopsis = section.partition("```\n")[2].partition("```")[0]
     assert set(re.findall(r"--[a-z-]+", synopsis)) == options
 

@@ -128,7 +128,7 @@ def test_a_file_that_has_vanished(tmp_path: Path) -> None:
         world = World(tmp_path)
         snapshot = await _snapshot(_READS, world)
         file.unlink()
-        with pytest.raises(caesura.SnapshotError, match="'a' below '/work', .* descriptor 4: there is no such file"):
+        with pytest.raises(caesura.SnapshotError, match=r"'a' below '/work', .* descriptor 4: there is no such file"):
             await _restore(snapshot, _READS, world.wasi())
         asked: list[Descriptor] = []
 
@@ -157,7 +157,7 @@ def test_a_file_that_is_another_one(tmp_path: Path) -> None:
         snapshot = await _snapshot(_READS, world)
         shutil.copytree(first, second)
         world.folders["/work"] = second
-        with pytest.raises(caesura.SnapshotError, match="'a' below '/work', .*: it is another file now"):
+        with pytest.raises(caesura.SnapshotError, match=r"'a' below '/work', .*: it is another file now"):
             await _restore(snapshot, _READS, world.wasi())
         await _answer(await _restore(snapshot, _READS, world.wasi(), on_missing=lambda descriptor: descriptor.path))
         assert world.output == b"4: 3 'two'\n"
@@ -257,7 +257,8 @@ def test_a_folder_that_is_read_goes_on_behind_the_entries_that_were_read(tmp_pat
     int seen[300] = {0}, number = 0;
     for (int place = 0; place < 150; place++) if (sscanf(readdir(folder)->d_name, "entry%d", &number)) seen[number]++;
     ask(0);
-    for (struct dirent *entry; (entry = readdir(folder));) if (sscanf(entry->d_name, "entry%d", &number)) seen[number]++;
+    struct dirent *entry;
+    while ((entry = readdir(folder))) if (sscanf(entry->d_name, "entry%d", &number)) seen[number]++;
     int once = 0;
     for (number = 0; number < 300; number++) once += seen[number] == 1;
     printf("%d\\n", once), fflush(stdout);
@@ -294,7 +295,7 @@ def test_files_without_a_name_are_refused(tmp_path: Path, body: str, message: st
 def test_pipes_are_refused(tmp_path: Path) -> None:
     async def main() -> None:
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(caesura.SnapshotError, match="descriptor 4, .* is a pipe, a socket or the like"):
+        with pytest.raises(caesura.SnapshotError, match=r"descriptor 4, .* is a pipe, a socket or the like"):
             await _snapshot('open("/work/pipe", O_RDWR); ask(0);', World(tmp_path))
 
     _run(main)
@@ -362,7 +363,7 @@ def test_a_forged_state_makes_and_cuts_nothing(tmp_path: Path) -> None:
         with pytest.raises(caesura.SnapshotError, match="no guest has so many"):
             await _restore(_changed(snapshot, highest=0xFFFF_FFFF), _READS, world.wasi())
         read_only = {"directories": {}, "read_only_directories": {"/work": tmp_path}}
-        with pytest.raises(caesura.SnapshotError, match="permission denied|only be read"):
+        with pytest.raises(caesura.SnapshotError, match=r"permission denied|only be read"):
             await _restore(_changed(snapshot, written), _READS, world.wasi(**read_only))
 
     _run(main)
