@@ -169,8 +169,27 @@ function readBytes(runs, start, end) {
   return found;
 }
 
-/** The exclusive or with what may be shorter, or longer. @param {Uint8Array} content @param {Uint8Array} other */
-const against = (content, other) => content.map((byte, place) => byte ^ (other[place] ?? 0));
+/**
+ * The sum with a base, or with its negative, of words of 32 bits, little endian, modulo 2 ** 32. The base is cut off, or goes on
+ * with zeros.
+ * @param {Uint8Array} content @param {Uint8Array} base @param {1 | -1} sign
+ */
+function byWords(content, base, sign) {
+  const words = Math.ceil(content.length / 4);
+  const [made, other] = [content, base.subarray(0, content.length)].map((bytes) => {
+    const copy = new Uint8Array(4 * words);
+    copy.set(bytes);
+    return new DataView(copy.buffer);
+  });
+  for (let place = 0; place < 4 * words; place += 4) {
+    made.setUint32(place, made.getUint32(place, true) + sign * other.getUint32(place, true), true);
+  }
+  return new Uint8Array(made.buffer, 0, content.length);
+}
+/** @param {Uint8Array} content @param {Uint8Array} base */
+const less = (content, base) => byWords(content, base, -1);
+/** @param {Uint8Array} difference @param {Uint8Array} base */
+const plus = (difference, base) => byWords(difference, base, 1);
 
 const ZERO = new Int32Array(CHUNK / 4);
 
@@ -269,21 +288,21 @@ export async function encode(state, base) {
     const patch = writeDocument({ ...difference(before.document, document), runs: runsOf(memories) });
     const pages = memories.flatMap(({ runs }) => runs.map(([, content]) => content));
     const module = before.document.embedded == document.embedded ? NOTHING : state.embedded ?? NOTHING;
-    return await writeSections([[BASE, await digestOf(base)], [DOCUMENT, patch], [BULK, against(bulk, before.bulk)], [PAGES, joined(pages)], [MODULE, module]]);
+    return await writeSections([[BASE, await digestOf(base)], [DOCUMENT, patch], [BULK, less(bulk, before.bulk)], [PAGES, joined(pages)], [MODULE, module]]);
   } catch (error) {
     if (error instanceof Mistake) refuse(`the state cannot be written: ${told(error)}`);
     throw error;
   }
 }
 
-/** The chunks that differ, each by exclusive or. @param {MemoryState | undefined} before @param {MemoryState} now */
+/** The differences of the chunks that differ. @param {MemoryState | undefined} before @param {MemoryState} now */
 function changedRuns(before, now) {
   const old = chunksOf(before);
   const chunks = chunksOf(now);
   const last = now.size % CHUNK;
   return gathered(now.size, (number) => {
     const zeros = new Uint8Array(ZERO.buffer);
-    const changed = against(chunks.get(number) ?? zeros, old.get(number) ?? zeros);
+    const changed = less(chunks.get(number) ?? zeros, old.get(number) ?? zeros);
     return isZero(number * CHUNK + CHUNK > now.size ? changed.slice(0, last) : changed) ? undefined : changed;
   });
 }
@@ -321,7 +340,7 @@ async function readState(sections, base) {
   if (base) {
     const before = await described(base);
     document = merged(before.document, { ...document, runs: null });
-    bulk = against(bulk, before.bulk);
+    bulk = plus(bulk, before.bulk);
   }
   const content = new Bulk(bulk);
   /** @type {State} */
@@ -343,7 +362,7 @@ async function readState(sections, base) {
 function withChanges(before, size, changes) {
   const chunks = chunksOf(before);
   for (const [first, content] of changes) {
-    const now = against(content, readBytes(before?.runs ?? [], first * CHUNK, first * CHUNK + content.length));
+    const now = plus(content, readBytes(before?.runs ?? [], first * CHUNK, first * CHUNK + content.length));
     for (const [number, chunk] of chunksOf({ index: 0, size, page_size: 1, runs: [[first, now]] })) chunks.set(number, chunk);
     for (let place = 0; place < now.length; place += CHUNK) if (isZero(now.subarray(place, place + CHUNK))) chunks.delete(first + place / CHUNK);
   }

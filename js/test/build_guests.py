@@ -32,7 +32,7 @@ ONLY: Final = {
     "lists": ("plain", "thunks"),
     "recursive": ("plain", "thunks"),
     "example": ("bare", "thunks"),
-    "memory64": ("plain", "thunks"),
+    "memory64": ("plain", "thunks", "saved", "saved_thunks"),
     "calls": ("bare", "plain", "thunks", "binaryen"),
     "between": ("bare",),
     "limits": ("plain", "thunks", "binaryen", "saved", "saved_thunks"),
@@ -48,7 +48,7 @@ ONLY: Final = {
     "tail": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify knows no tail calls
     "across_a": ("bare", "plain", "thunks", "linked"),
     "boxes": ("bare", "plain", "thunks", "secondary"),
-    "references": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify cannot save references
+    "references": ("bare", "plain", "thunks", "secondary", "saved", "saved_thunks"),  # Binaryen's Asyncify cannot save references
     "walk": ("plain", "linked"),
     "walk_first": ("plain", "linked"),
     "across_b": ("bare", "plain", "thunks", "linked"),
@@ -56,7 +56,7 @@ ONLY: Final = {
     "heap64": ("plain", "thunks"),
     "names": ("bare", "plain", "thunks"),
     "strings": ("bare", "plain", "thunks"),
-    "threads": ("bare", "plain", "thunks", "secondary"),
+    "threads": ("bare", "plain", "thunks", "secondary", "saved_thunks"),
     "linked_main": ("bare", "plain", "thunks"),
     "linked_side": ("bare", "plain", "thunks"),
     "linked_handler": ("plain", "thunks"),

@@ -1,0 +1,336 @@
+/** What `caesura/snapshot` does with instances: what it saves, what can be done with suspended calls, what it refuses. */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { close, Instance, instantiate, promising, Suspending } from "../src/index.js";
+import { pending, restore, snapshot, SnapshotError } from "../src/snapshot.js";
+import { bytes, sleep } from "./support/guests.mjs";
+import { rest, shown } from "./support/saved.mjs";
+
+const code = bytes("saved", "saved_thunks");
+const module = new WebAssembly.Module(code);
+
+/** A host function that waits until it is told what to answer, and notes what it was asked. */
+function asker() {
+  const asked = [];
+  const answers = [];
+  const ask = new Suspending((...values) => {
+    asked.push(values);
+    return new Promise((resolve, reject) => answers.push({ resolve, reject }));
+  });
+  return { asked, answers, imports: { env: { ask } } };
+}
+
+async function waiting(times = 2) {
+  const { imports, asked, answers } = asker();
+  const instance = new Instance(module, imports);
+  const result = promising(instance.exports.run)(5, times, 0.5);
+  await rest();
+  return { instance, result, asked, answers, imports };
+}
+
+const refused = (promise, message) =>
+  assert.rejects(promise, (error) => {
+    assert.ok(error instanceof SnapshotError, error.stack);
+    assert.match(error.message, message);
+    return true;
+  });
+
+describe("a suspended call", () => {
+  it("can be looked at while somebody waits for it, and the guest goes on undisturbed", async () => {
+    const { instance, result, answers } = await waiting();
+    const [call] = pending(instance);
+    assert.deepEqual([call.export, call.function, call.arguments, call.isHeld], ["run", "env.ask", [5, -2n, 0.5, -0.25], false]);
+    await assert.rejects(call.resume(1), /the call of run is not yours to resume: it has ended, or who has made it waits for it/);
+    assert.throws(() => call.drop(), TypeError);
+    await snapshot(instance);
+    answers[0].resolve(10);
+    await rest();
+    answers[1].resolve(20);
+    assert.equal(await result, 17);
+    assert.deepEqual(pending(instance), []);
+  });
+
+  it("goes on with an answer, with an error, or by calling its import anew", async () => {
+    const { instance, asked } = await waiting(1);
+    const saved = await snapshot(instance);
+    const other = asker();
+    for (const answer of [1, 2]) {
+      const { pending: [call] } = await restore(saved, module, other.imports);
+      assert.equal(await call.resume(answer), (answer + 1) * 0.5);
+    }
+    const { pending: [failing] } = await restore(saved, module, other.imports);
+    await assert.rejects(failing.throw(new RangeError("lost")), /^RangeError: lost$/);
+    assert.deepEqual(other.asked, []);
+    const again = await restore(saved, module, other.imports);
+    assert.equal(again.pending[0].isHeld, true);
+    const result = again.pending[0].run();
+    await rest();
+    assert.deepEqual(other.asked, asked);
+    // While that waits the guest can be saved once more, and nobody else can have the call.
+    const twice = await snapshot(again.instance);
+    await assert.rejects(again.pending[0].resume(1), TypeError);
+    other.answers[0].resolve(9);
+    assert.equal(await result, 5);
+    assert.deepEqual(pending(again.instance), []);
+    assert.deepEqual(twice, saved);
+    await assert.rejects((await restore(saved, module, { env: { ask: () => Promise.reject(new Error("no")) } })).pending[0].run(), /^Error: no$/);
+  });
+
+  it("can be dropped, and ends where the instance is closed", async () => {
+    const { instance } = await waiting(1);
+    const saved = await snapshot(instance);
+    const { imports } = asker();
+    const dropped = await restore(saved, module, imports);
+    dropped.pending[0].drop();
+    assert.deepEqual(pending(dropped.instance), []);
+    await assert.rejects(dropped.pending[0].resume(1), TypeError);
+    await rest();
+    assert.equal(dropped.instance.exports.__stack_pointer.value, 65536);
+    const closed = await restore(saved, module, imports);
+    close(closed.instance);
+    await assert.rejects(closed.pending[0].resume(1), TypeError);
+    const running = await restore(saved, module, imports);
+    const result = running.pending[0].run();
+    close(running.instance);
+    await assert.rejects(result, /the instance is closed/);
+  });
+});
+
+describe("a snapshot", () => {
+  it("of a guest between calls is all of its state", async () => {
+    const { instance, answers, result } = await waiting(1);
+    answers[0].resolve(4);
+    await result;
+    const restored = await restore(await snapshot(instance), module, asker().imports);
+    assert.deepEqual(shown(restored.instance), shown(instance));
+    assert.deepEqual(restored.pending, []);
+  });
+
+  it("of what has changed is small, and needs what it is a change of", async () => {
+    const { instance, answers } = await waiting(3);
+    const first = await snapshot(instance);
+    answers[0].resolve(4);
+    await rest();
+    const change = await snapshot(instance, { base: first });
+    assert.ok(change.length < first.length, `${change.length} of ${first.length} bytes`);
+    await refused(restore(change, module, asker().imports), /holds what changed since the state/);
+    const restored = await restore(change, module, asker().imports, { base: first });
+    assert.deepEqual(shown(restored.instance), shown(instance));
+  });
+
+  it("brings the module along, if that is wanted", async () => {
+    const { instance } = await waiting(1);
+    const saved = await snapshot(instance, { embed: code });
+    const { pending: [call] } = await restore(saved, undefined, asker().imports);
+    assert.equal(await call.resume(3), 2);
+    await refused(snapshot(instance, { embed: bytes("saved", "saved") }), /not the instance's module/);
+    await refused(restore(await snapshot(instance), null, asker().imports), /has no module in it/);
+  });
+
+  it("is what the guest was when it was asked for", async () => {
+    const { instance, answers } = await waiting(2);
+    const saving = snapshot(instance);
+    answers[0].resolve(4);
+    await rest();
+    const { instance: restored } = await restore(await saving, module, asker().imports);
+    assert.equal(restored.exports.values()[0], 0);
+  });
+
+  for (const build of ["saved", "saved_thunks"]) {
+    it(`has values of JavaScript, by a codec: ${build}`, async () => {
+      const references = new WebAssembly.Module(bytes("references", build));
+      const [one, two] = [{ name: "one" }, { name: "two" }];
+      const outcomes = [];
+      const env = {
+        exchange: new Suspending((value) => sleep(0, value)),
+        ask: new Suspending((number) => sleep(0, number)),
+        check: (left, right) => (outcomes.push([left, right]), 0),
+      };
+      const never = { ...env, exchange: new Suspending(() => new Promise(() => {})) };
+      const instance = new Instance(references, { env: never });
+      promising(instance.exports.hold)(1, one);
+      promising(instance.exports.hold)(0, two);
+      await rest();
+      await refused(snapshot(instance), /refers to a value of JavaScript, Object: give snapshot a saveObject/);
+      await refused(snapshot(instance, { saveObject: () => "text" }), /saveObject returned no Uint8Array/);
+      const saved = await snapshot(instance, { saveObject: ({ name }) => new TextEncoder().encode(name) });
+      await refused(restore(saved, references, { env }), /refers to objects of the host: give a loadObject/);
+      const loadObject = (content) => ({ name: new TextDecoder().decode(content), restored: true });
+      const { pending: [first, second] } = await restore(saved, references, { env }, { loadObject });
+      assert.deepEqual(second.arguments, [{ name: "two", restored: true }]);
+      const other = { name: "other" };
+      assert.equal((await second.resume(other))[0], other);
+      const [got] = await first.run();
+      assert.deepEqual(got, { name: "one", restored: true });
+      assert.ok(outcomes.length && outcomes.flat().every((value) => value === got), "an object stays one");
+    });
+  }
+
+  it("has functions of the guest in tables, and no others", async () => {
+    const { instance } = await waiting(1);
+    instance.exports.table.set(1, instance.exports.values);
+    const restored = await restore(await snapshot(instance), module, asker().imports);
+    assert.equal(restored.instance.exports.table.get(1), restored.instance.exports.values);
+    instance.exports.table.set(1, new Instance(module, asker().imports).exports.values);
+    await refused(snapshot(instance), /element 1 of table 0 refers to a function that is not the guest's own/);
+  });
+});
+
+describe("what cannot be saved is refused by name:", () => {
+  it("a guest whose code runs", async () => {
+    const outcomes = [];
+    const save = async () => {
+      outcomes.push(await snapshot(instance).catch(({ message }) => message));
+      await null;
+      outcomes.push(await snapshot(instance));
+      return 1;
+    };
+    const instance = new Instance(module, { env: { ask: new Suspending(save) } });
+    assert.equal(await promising(instance.exports.run)(5, 1, 1), 2);
+    assert.match(outcomes[0], /^a guest's code is running, so that there is a stack which is no data yet/);
+    assert.ok(outcomes[1] instanceof Uint8Array);
+  });
+
+  it("instances that the package has not made", async () => {
+    const engine = new WebAssembly.Instance(module, { env: { ask: () => 1 } });
+    await refused(snapshot(engine), /^the package did not make the instance, whose calls are on the engine's stack/);
+    assert.throws(() => pending(engine), SnapshotError);
+    await assert.rejects(snapshot({}), /^TypeError: not an instance$/);
+    const plain = new Instance(new WebAssembly.Module(bytes("saved", "bare")), asker().imports);
+    await refused(snapshot(plain), /^the module is not instrumented: the stacks of its calls are the engine's/);
+  });
+
+  it("modules whose state cannot be read", async () => {
+    const { instance } = await instantiate(bytes("saved", "thunks"), asker().imports);
+    await refused(snapshot(instance), /instrumented without --snapshots/);
+  });
+
+  it("memory that threads share", async () => {
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 64, shared: true });
+    const { instance } = await instantiate(bytes("threads", "saved_thunks"), { env: { ...asker().imports.env, memory } });
+    await refused(snapshot(instance), /^memory 0 is shared with other threads/);
+  });
+
+  it("modules that are linked dynamically", async () => {
+    const env = { ...asker().imports.env, tell: () => 0 };
+    const first = new Instance(new WebAssembly.Module(bytes("linked_main", "thunks")), { env });
+    const all = { env: { ...env, ...first.exports }, main: first.exports };
+    assert.ok(new Instance(new WebAssembly.Module(bytes("linked_side", "thunks")), all));
+    await refused(snapshot(first), /^modules that are linked dynamically cannot be saved/);
+  });
+
+  it("calls of functions out of tables", async () => {
+    const { imports, answers } = asker();
+    const instance = new Instance(module, imports);
+    const result = promising(instance.exports.others.get(0))();
+    await rest();
+    await refused(snapshot(instance), /^a call of function \d+ cannot be saved: it was not called by an export's name/);
+    answers[0].resolve(3);
+    assert.equal(await result, 3);
+    assert.ok(await snapshot(instance));
+  });
+});
+
+describe("what does not fit is refused by name:", () => {
+  it("another module", async () => {
+    const { instance } = await waiting(1);
+    const saved = await snapshot(instance);
+    await refused(restore(saved, new WebAssembly.Module(bytes("saved", "saved")), asker().imports), /^the snapshot is of another module/);
+    await refused(restore(saved, bytes("saved", "thunks"), asker().imports), /instrumented without --snapshots/);
+    await assert.rejects(restore(saved, module, {}), TypeError);
+  });
+
+  it("memory that may not be as large", async () => {
+    const { instance } = await waiting(1);
+    await assert.rejects(restore(await snapshot(instance), module, asker().imports, { stack: 5 }), /option stack: there is none of this name/);
+    instance.exports.memory.grow(2);
+    const grown = await restore(await snapshot(instance), module, asker().imports);
+    assert.equal(grown.instance.exports.memory.buffer.byteLength, instance.exports.memory.buffer.byteLength);
+  });
+});
+
+describe("addresses of 64 bits", () => {
+  for (const build of ["saved", "saved_thunks"]) {
+    const wide = bytes("memory64", build);
+    it(`are saved: ${build}`, { skip: !WebAssembly.validate(wide) && "this engine has none" }, async () => {
+      const compiled = new WebAssembly.Module(wide);
+      const instance = new Instance(compiled, asker().imports);
+      for (const number of [1, 2, 3]) promising(instance.exports.run)(number);
+      await rest();
+      const { pending: calls } = await restore(await snapshot(instance), compiled, asker().imports);
+      assert.deepEqual(await Promise.all(calls.map((call, place) => call.resume(10 * place))), [1, 12, 23]);
+    });
+  }
+});
+
+describe("start functions", () => {
+  for (const build of ["saved", "saved_thunks"]) {
+    it(`do not run again: ${build}`, async () => {
+      const begins = new WebAssembly.Module(bytes("begins", build));
+      const { imports } = asker();
+      const instance = await instantiate(begins, imports, { stackSize: 16384 });
+      promising(instance.exports.again)(1);
+      await rest();
+      const restored = await restore(await snapshot(instance), begins, imports);
+      assert.equal(restored.instance.exports.begun(), 1);
+      assert.equal(await restored.pending[0].resume(8), 50);
+    });
+  }
+});
+
+for (const build of ["saved", "saved_thunks"]) {
+  describe(`C stacks of a restored guest: ${build}`, () => {
+    const stacks = new WebAssembly.Module(bytes("stacks", build));
+    const limits = new WebAssembly.Module(bytes("limits", build));
+
+    it("serve calls that begin then, and those that were there", async () => {
+      const imports = { env: { ask: new Suspending((number) => sleep(number % 3, number)), host: () => 0 } };
+      for (const moment of [0, 1, 2, 3, 5, 8]) {
+        const instance = new Instance(stacks, imports);
+        const outcomes = [];
+        for (let id = 1; id <= 5; id++) promising(instance.exports.dig)(id, id + 2).then((sum) => outcomes.push([id, sum]));
+        await sleep(moment);
+        const ended = [...outcomes];
+        const { instance: other, pending: calls } = await restore(await snapshot(instance), stacks, imports);
+        const results = calls.map((call) => call.run().then((sum) => ended.push([call.arguments[0], sum])));
+        for (let id = 6; id <= 8; id++) results.push(promising(other.exports.dig)(id, 3).then((sum) => ended.push([id, sum])));
+        await Promise.all(results);
+        const expected = [1, 2, 3, 4, 5].map((id) => [id, 2 * id * (id + 3)]).concat([6, 7, 8].map((id) => [id, 8 * id]));
+        assert.deepEqual(ended.sort(([one], [two]) => one - two), expected, `at ${moment} ms`);
+        await rest();
+        assert.equal(other.exports.__stack_pointer.value, 65536);
+      }
+    });
+
+    it("keep arguments that lie on them", async () => {
+      const held = { env: { ask: new Suspending(() => new Promise(() => {})), host: () => 0 } };
+      const instance = new Instance(stacks, held);
+      const { exports } = instance;
+      promising(exports.dig)(1, 0);
+      await rest();
+      const address = exports.stackAlloc(16);
+      new Int32Array(exports.memory.buffer)[address >> 2] = 1234;
+      promising(exports.late)(2, address);
+      await rest();
+      const restored = await restore(await snapshot(instance), stacks, { env: { ask: new Suspending(() => sleep(0, 0)), host: () => 0 } });
+      const [dig, late] = restored.pending;
+      assert.equal(await dig.run(), 0);
+      restored.instance.exports.scribble(255);
+      assert.equal(await late.run(), 2468);
+    });
+
+    it("have the limits that the guest finds", async () => {
+      const imports = { env: { ask: new Suspending((number) => sleep(0, number)) } };
+      const instance = new Instance(limits, imports);
+      const results = [1, 2, 3].map((byte) => promising(instance.exports.checked)(64, byte));
+      const saved = await snapshot(instance);
+      assert.deepEqual(await Promise.all(results), [3, 6, 9]);
+      const { instance: other, pending: calls } = await restore(saved, limits, imports);
+      assert.deepEqual(await Promise.all(calls.map((call) => call.run())), [3, 6, 9]);
+      await rest();
+      assert.deepEqual([other.exports.emscripten_stack_get_end(), other.exports.emscripten_stack_get_base()], [1024, 65536]);
+    });
+  });
+}
