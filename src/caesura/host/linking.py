@@ -24,6 +24,7 @@ from caesura.host.text import assemble, is_text
 from caesura.host.wasi import Wasi
 from caesura.options import Options
 from caesura.snapshots.state import State
+from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.module import Module
 
 if TYPE_CHECKING:
@@ -49,7 +50,13 @@ class Origin:
 
     def added(self, description: Description, connections: Connections) -> list[str]:
         """Return the functions among a module's imports that may suspend now, and could not when it was compiled."""
-        wanted = {f"{item.module}.{item.name}" for item in description.imports}
+        functions = [item for item in description.imports if item.kind == FUNCTION_KIND]
+        never = {functions[number] for number in description.unsuspended}
+        wanted = {
+            f"{item.module}.{item.name}"
+            for item in functions
+            if not (item in never and connections.has_blocking(item.module, item.name))
+        }
         return sorted(wanted & set(connections.import_list) - set(self.imports))
 
 
