@@ -19,7 +19,7 @@ from caesura.host.backtrace import cause_of, kind_of_trap
 from caesura.host.errors import GuestTrap
 from caesura.host.instance import Instance
 from caesura.host.values import SLOT
-from caesura.host.wasi_functions import FUNCTIONS, MOST_PARAMETERS, PREVIEW_1
+from caesura.host.wasi_functions import FUNCTIONS, GROUPS, MOST_PARAMETERS, PREVIEW_1
 
 _BITS: Final = {"i32": 32, "i64": 64}
 _FORMATS: Final = {"i32": "I12x", "i64": "Q8x"}
@@ -30,6 +30,8 @@ class Forwarder:
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
+        self._linker: wasmtime.Linker | None = None
+        self._exported: dict[tuple[str, ...], wasmtime.Instance] = {}
         self._functions: dict[str, wasmtime.Func] = {}
         self._buffer = ctypes.create_string_buffer(MOST_PARAMETERS * SLOT)
 
@@ -39,12 +41,10 @@ class Forwarder:
         Raises GuestTrap for arguments that it refuses in another way.
         """
         store = self._instance.store
-        if not self._functions:
-            self._functions = _instantiate(self._instance)
+        function = ctypes.addressof(self._function(name)._func)
         kinds = FUNCTIONS[name]
         unsigned = [value & (1 << _BITS[kind]) - 1 for kind, value in zip(kinds, arguments, strict=True)]
         struct.pack_into("<" + "".join(_FORMATS[kind] for kind in kinds), self._buffer, 0, *unsigned)
-        function = ctypes.addressof(self._functions[name]._func)
         buffer = ctypes.addressof(self._buffer)
         error = native.call_function(store.context, function, buffer, len(arguments), store.trap_address)
         if error:
@@ -56,36 +56,53 @@ class Forwarder:
         result: int = struct.unpack_from("<i", self._buffer)[0]
         return result
 
+    def _function(self, name: str) -> wasmtime.Func:
+        found = self._functions.get(name)
+        if found is None:
+            item = native.export_of(self._instance.store.wasmtime_store, self._exporting(name), name)
+            assert isinstance(item, wasmtime.Func), "all that it exports but the memory are functions"
+            found = self._functions[name] = item
+        return found
+
+    def _exporting(self, name: str) -> wasmtime.Instance:
+        """Return the instance that stands in between for a function."""
+        group = next(names for names in GROUPS if name in names)
+        found = self._exported.get(group)
+        if found is None:
+            if self._linker is None:
+                self._linker = _linker(self._instance)
+            found = self._exported[group] = _instantiate(self._instance, self._linker, group)
+        return found
+
 
 @once
-def _module(engine: wasmtime.Engine, *, is_shared: bool) -> wasmtime.Module:
+def _module(engine: wasmtime.Engine, names: tuple[str, ...], *, is_shared: bool) -> wasmtime.Module:
     limits = "0 65536 shared" if is_shared else "0"
     lines = [f'(module (import "guest" "memory" (memory {limits}))']
-    for name, kinds in FUNCTIONS.items():
-        params = f"(param {' '.join(kinds)})"
+    for name in names:
+        params = f"(param {' '.join(FUNCTIONS[name])})"
         lines.append(f'(import "{PREVIEW_1}" "{name}" (func ${name} {params} (result i32)))')
     lines.append('(export "memory" (memory 0))')
-    for name, kinds in FUNCTIONS.items():
-        arguments = " ".join(f"local.get {place}" for place in range(len(kinds)))
-        lines.append(f'(func (export "{name}") (param {" ".join(kinds)}) (result i32) {arguments} call ${name})')
+    for name in names:
+        params = f"(param {' '.join(FUNCTIONS[name])})"
+        arguments = " ".join(f"local.get {place}" for place in range(len(FUNCTIONS[name])))
+        lines.append(f'(func (export "{name}") {params} (result i32) {arguments} call ${name})')
     return wasmtime.Module(engine, "\n".join([*lines, ")"]))
 
 
-def _instantiate(instance: Instance) -> dict[str, wasmtime.Func]:
-    store = instance.store.wasmtime_store
+def _linker(instance: Instance) -> wasmtime.Linker:
     linker = wasmtime.Linker(instance.program.engine)
     linker.define_wasi()
     memory = instance.guest_memory()
-    is_shared = isinstance(memory, wasmtime.SharedMemory)
     given = native.SharedMemory.of(memory) if isinstance(memory, wasmtime.SharedMemory) else memory
-    linker.define(store, "guest", "memory", given)
+    linker.define(instance.store.wasmtime_store, "guest", "memory", given)
+    return linker
+
+
+def _instantiate(instance: Instance, linker: wasmtime.Linker, names: tuple[str, ...]) -> wasmtime.Instance:
+    is_shared = isinstance(instance.guest_memory(), wasmtime.SharedMemory)
+    module = _module(instance.program.engine, names, is_shared=is_shared)
     try:
-        exports = linker.instantiate(store, _module(instance.program.engine, is_shared=is_shared)).exports(store)
+        return linker.instantiate(instance.store.wasmtime_store, module)
     except wasmtime.WasmtimeError as error:
         raise UsageError(f"WASI's functions cannot use the guest's memory: {cause_of(error)}") from error
-    functions: dict[str, wasmtime.Func] = {}
-    for name in FUNCTIONS:
-        function = exports[name]
-        assert isinstance(function, wasmtime.Func)
-        functions[name] = function
-    return functions

@@ -20,6 +20,7 @@ from caesura.host.interruption import Interruptions, watch
 from caesura.host.native_stack import check_recursion
 from caesura.host.program import LinkedProgram
 from caesura.host.settings import GuestSettings
+from caesura.host.wasi_functions import GROUPS
 from caesura.wasm.definitions import MEMORY_KIND, TABLE_KIND
 
 # What Wasmtime calls no limit.
@@ -79,7 +80,7 @@ class GuestStore:
         self.trap = ctypes.c_void_p()
         self.trap_address = ctypes.addressof(self.trap)
         self.wasmtime_store = wasmtime.Store(program.engine)
-        self._set_limits(has_helper=wasi is not None)
+        self._set_limits(helpers=len(GROUPS) if wasi is not None else 0)
         self.interruptions: Interruptions | None = None
         if program.settings.interruptible:
             self.interruptions = interruptions or Interruptions()
@@ -117,8 +118,8 @@ class GuestStore:
         limits = ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
         return f"{reason} ({limits})" if limits else reason
 
-    def _set_limits(self, *, has_helper: bool) -> None:
-        """Set what the guest may take. `has_helper`: an instance of ours comes into its store, too (`forwarding`)."""
+    def _set_limits(self, *, helpers: int) -> None:
+        """Set what the guest may take. So many instances of ours come into its store, too (`forwarding`)."""
         settings = self.settings
         self._check_shared(self.program.description.shared)
         memories = self._remaining(MEMORY_KIND, settings.most_memories, "memories", "memory_limit")
@@ -132,7 +133,7 @@ class GuestStore:
         self.wasmtime_store.set_limits(
             memory_size=_UNLIMITED if settings.memory_limit is None else settings.memory_limit,
             table_elements=_UNLIMITED if settings.table_limit is None else settings.table_limit,
-            instances=_UNLIMITED if settings.instances is None else settings.instances + has_helper,
+            instances=_UNLIMITED if settings.instances is None else settings.instances + helpers,
             tables=tables,
             memories=memories,
         )

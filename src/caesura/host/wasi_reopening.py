@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from caesura.argument_kinds import check_kind
 from caesura.errors import InternalError, SnapshotError
 from caesura.host.wasi_descriptors import PREOPEN, STREAMS, Descriptors, Opened
 from caesura.host.wasi_files import OPEN_DIRECTORY, FileStatus, Refused, WasiFiles
@@ -111,13 +112,14 @@ class _Reopening:
         begun = {(item.kind, item.folder): item for item in self._descriptors.open.values()}
         opened: dict[int, Opened] = {}
         try:
-            self._fill(max(self._highest, *wanted, -1) + 1)
+            self._fill(max([self._highest, *(number for number, key in wanted.items() if key in begun)]) + 1)
             for number, key in sorted(wanted.items()):
                 if key in begun:
                     self._bring(begun[key], number)
                     opened[number] = begun[key]
             for number, key in sorted(wanted.items()):
                 if key not in begun:
+                    self._fill(number)
                     self._free(number)
                     file = self._open(self._records[number], key[1])
                     if file is not None:
@@ -137,7 +139,9 @@ class _Reopening:
             self._fill(place + 1)
 
     def _free(self, number: int) -> None:
-        """Make a number the one that is opened next."""
+        """Make a number, below which none is free, the one that is opened next."""
+        if number not in self._now:
+            return
         self._make_way(number)
         self._files.close(number)
         del self._now[number]
@@ -199,6 +203,7 @@ class _Reopening:
             instead = self._on_missing(record)
             if instead is None:
                 return None
+            check_kind("what on_missing returns", instead, str)
             path, expected = instead, ()
         try:
             number = self._open_at(folder, record, path)
