@@ -73,7 +73,7 @@ def signature_text(params: tuple[int, ...], results: tuple[int, ...]) -> str:
     return " ".join(parts)
 
 
-def _to_ledger(valtype: int, value: str, address: str, offset: int) -> str:
+def to_ledger(valtype: int, value: str, address: str, offset: int) -> str:
     """Code that writes a value, bit for bit, into a 16-byte place of the ledger."""
     if valtype == V128:
         return f"(v128.store offset={offset} {address} {value})"
@@ -88,7 +88,7 @@ def _to_ledger(valtype: int, value: str, address: str, offset: int) -> str:
 
 def _import_function(number: int, function: Import) -> str:
     stores = "\n".join(
-        _to_ledger(t, f"(local.get {i})", "(i32.const 384)", 16 * i) for i, t in enumerate(function.params)
+        to_ledger(t, f"(local.get {i})", "(i32.const 384)", 16 * i) for i, t in enumerate(function.params)
     )
     results = " ".join(f"(call $value_{TYPE_NAMES[t]} (i32.const {i}))" for i, t in enumerate(function.results))
     return f"""
@@ -183,10 +183,10 @@ def world_text(memory64: bool) -> str:
         for i, t in enumerate(GLOBALS)
     )
     log_globals = "\n    ".join(
-        _to_ledger(t, f"(global.get $global{i})", "(local.get $at)", 16 * i) for i, t in enumerate(GLOBALS)
+        to_ledger(t, f"(global.get $global{i})", "(local.get $at)", 16 * i) for i, t in enumerate(GLOBALS)
     )
     log_results = "\n    ".join(
-        _to_ledger(t, f"(local.get {i + 1})", "(local.get $at)", 16 + 16 * i) for i, t in enumerate(ENTRY_TYPES)
+        to_ledger(t, f"(local.get {i + 1})", "(local.get $at)", 16 + 16 * i) for i, t in enumerate(ENTRY_TYPES)
     )
     tags = "\n  ".join(f'(tag $tag{i} (export "tag{i}") {signature_text(p, ())})' for i, p in enumerate(TAGS))
     return f"""
