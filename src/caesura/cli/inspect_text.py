@@ -136,11 +136,12 @@ def _wasi(wasi: Json) -> Iterator[str]:
         yield f"  folder {folder['guest']} is {folder['host']}{'' if folder['writable'] else ', to be read only'}"
     yield "open files:"
     for item in wasi["descriptors"]:
-        yield f"  {_file(item)}"
+        yield f"  {_file(item, wasi['folders'])}"
 
 
-def _file(item: Json) -> str:
-    below = f" below {item['below']}" if item["below"] >= 0 else ""
+def _file(item: Json, folders: list[Json]) -> str:
+    is_inside = item["kind"] in ("file", "folder") and 0 <= item["below"] < len(folders)
+    below = f" below {folders[item['below']]['guest']}" if is_inside else ""
     place = f", at {item['offset']}" if item["kind"] == "file" else ""
     return f"{item['number']}: {item['kind']} {item['path']}{below}{place}".replace(" ,", ",")
 
