@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import signal
 import subprocess
@@ -210,3 +211,59 @@ def test_wrong_usage(tmp_path: Path, arguments: list[str], code: int, message: s
     done = subprocess.run([*_COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def _saved_asleep(program: bytes, place: Path, *arguments: str) -> None:
+    """Save a program that `caesura.load` runs, once it waits."""
+
+    async def main() -> None:
+        guest = await caesura.load(program, wasi=caesura.Wasi(("program", *arguments), stdin=b""))
+        task = asyncio.create_task(guest.run())
+        while not guest.suspended:
+            await asyncio.sleep(0.001)
+        guest.snapshot().save(place)
+        task.cancel()
+
+    asyncio.run(main())
+
+
+def test_what_a_guest_of_the_library_was_goes_on(tmp_path: Path) -> None:
+    """It may be suspended in fewer functions than `caesura run --save` lets programs be; and a trap is a trap."""
+    program = c_guest_file("host_program")
+    _saved_asleep(program.read_bytes(), tmp_path / "state", "s100", "c", "t")
+    done = _resume(tmp_path, "--module", str(program), "state", given=b"typed\n")
+    assert (done.returncode, done.stdout) == (134, b"slept 100\nline typed\n")
+    assert done.stderr.startswith(b"caesura: error: state: the guest trapped in function"), done.stderr
+    done = _resume(tmp_path, "state")
+    assert done.returncode == 1 and b"the snapshot does not say where its module is" in done.stderr
+
+
+def test_another_module_is_refused(tmp_path: Path) -> None:
+    program = tmp_path / "program.wasm"
+    program.write_bytes(c_guest("host_program"))
+    run = Run(tmp_path, "run", "--save", "state", str(program), "s5", "c", stdin=subprocess.PIPE)
+    run.wait_for_output(b"slept 5\n")
+    assert run.end(signal.SIGINT) == 130
+    program.write_bytes(c_guest("counting"))
+    done = _resume(tmp_path, "state")
+    assert done.returncode == 1 and b"the snapshot is of another module" in done.stderr, done.stderr
+    assert done.stdout == b""
+
+
+def test_a_function_that_was_invoked_prints_its_results(tmp_path: Path) -> None:
+    text = """(module
+      (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+      (memory (export "memory") 1)
+      (func (export "sum") (param i32 i32) (result i32)
+        (local $turn i32)
+        (loop $again
+          (drop (call $yield))
+          (local.set $turn (i32.add (local.get $turn) (i32.const 1)))
+          (br_if $again (i32.lt_u (local.get $turn) (i32.const 20000))))
+        (i32.add (local.get 0) (local.get 1))))"""
+    (tmp_path / "sum.wat").write_text(text)
+    run = Run(tmp_path, "run", "--save", "state", "--save-every", "0.01", "--invoke", "sum", "sum.wat", "20", "22")
+    run.wait_for((tmp_path / "state").exists)
+    run.end(signal.SIGKILL)
+    done = _resume(tmp_path, "state")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"42\n", b"")
