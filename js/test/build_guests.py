@@ -48,7 +48,8 @@ ONLY: Final = {
     "tail": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify knows no tail calls
     "across_a": ("bare", "plain", "thunks", "linked"),
     "boxes": ("bare", "plain", "thunks", "secondary"),
-    "references": ("bare", "plain", "thunks", "secondary", "saved", "saved_thunks"),  # Binaryen's Asyncify cannot save references
+    # Binaryen's Asyncify cannot save references.
+    "references": ("bare", "plain", "thunks", "secondary", "saved", "saved_thunks"),
     "walk": ("plain", "linked"),
     "walk_first": ("plain", "linked"),
     "across_b": ("bare", "plain", "thunks", "linked"),

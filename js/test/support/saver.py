@@ -18,9 +18,9 @@ from typing import Any
 import caesura
 
 
-async def wait(*_: object) -> int:
+async def wait(*_: object) -> None:
     """Wait for ever: what the guest gets is in the requests."""
-    return await asyncio.get_running_loop().create_future()
+    await asyncio.get_running_loop().create_future()
 
 
 IMPORTS = {"env": {"ask": wait}}
