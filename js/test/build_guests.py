@@ -72,6 +72,10 @@ REAL: Final = {
 }
 REAL_BUILDS: Final = ("bare", "plain", "thunks")
 
+# A program from npm whose state is saved.
+SAVED: Final = NODE_MODULES / "quickjs-wasi" / "quickjs.wasm"
+SAVED_NAME: Final = "quickjs_wasi"
+
 # A guest of the other tests, in the same builds.
 CATCHING: Final = REPOSITORY / "tests" / "guests" / "wat" / "catching.wat"
 
@@ -93,15 +97,16 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "strings": {"imports": ("env.ask",)},
     "start": {"imports": ("env.ask",)},
     "begins": {"imports": ("env.ask",)},
+    SAVED_NAME: {"imports": ("env.host_call",)},
     "linked_main": {"imports": ("env.ask",)},
     "linked_side": {"remove_list": ("forgotten",)},
 }
 
 
-def build(source: Path, kind: str, target: Path) -> None:
-    """Build a guest in one way."""
+def build(source: Path, name: str, kind: str, target: Path) -> None:
+    """Build a guest of this name in one way."""
     bare = bytes(wasmtime.wat2wasm(source.read_text())) if source.suffix == ".wat" else source.read_bytes()
-    lists = LISTS.get(source.stem, {})
+    lists = LISTS.get(name, {})
     if kind == "bare":
         target.write_bytes(bare)
     elif kind == "binaryen":
@@ -138,6 +143,8 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test files run side by side
         guests = {source: (source.stem, ONLY.get(source.stem, BUILDS)) for source in (HERE / "guests").glob("*.wat")}
         guests |= {source: (name, REAL_BUILDS) for source, name in REAL.items() if source.is_file()}
+        if SAVED.is_file():
+            guests[SAVED] = (SAVED_NAME, ("saved_thunks",))
         guests[CATCHING] = (CATCHING.stem, REAL_BUILDS)
         for source, (name, kinds) in guests.items():
             newest = max(tools, source.stat().st_mtime)
@@ -147,7 +154,7 @@ def main() -> None:
                     continue
                 if not target.is_file() or target.stat().st_mtime < newest:
                     unfinished = target.with_suffix(".new")
-                    build(source, kind, unfinished)
+                    build(source, name, kind, unfinished)
                     unfinished.rename(target)
 
 
