@@ -31,7 +31,7 @@ ONLY: Final = {
     "foreign": ("plain", "thunks"),
     "lists": ("plain", "thunks"),
     "recursive": ("plain", "thunks"),
-    "example": ("bare", "thunks"),
+    "example": ("bare", "thunks", "saved_thunks"),
     "memory64": ("plain", "thunks", "saved", "saved_thunks"),
     "calls": ("bare", "plain", "thunks", "binaryen"),
     "between": ("bare",),

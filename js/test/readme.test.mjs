@@ -23,10 +23,11 @@ it("README.md's examples run", () => {
   symlinkSync(fileURLToPath(new URL("js", repository)), `${folder}/node_modules/caesura`);
   writeFileSync(`${folder}/app.wasm`, bytes("example", "bare"));
   writeFileSync(`${folder}/app.instrumented.wasm`, bytes("example", "thunks"));
+  writeFileSync(`${folder}/app.saved.wasm`, bytes("example", "saved_thunks"));
   writeFileSync(`${folder}/fetch.mjs`, FETCH_FILES);
   const printed = examples.map(([, code], number) => {
     writeFileSync(`${folder}/${number}.mjs`, code);
     return execFileSync(process.execPath, ["--import", "./fetch.mjs", `${number}.mjs`], { cwd: folder, encoding: "utf8" });
   });
-  assert.deepEqual(printed, ["5\n", "", "5\n"]);
+  assert.deepEqual(printed, ["5\n", "", "5\n", "env.fetch_length [ 12 ] 5\n"]);
 });
