@@ -44,12 +44,12 @@ BEGIN: Final = 3
 
 
 class Run(NamedTuple):
-    """A guest, an export of it that is called with the values of `count`, and how many calls of imports there were."""
+    """A guest, an export of it that is called with the values of `given`, and how many calls of imports there were."""
 
     guest: bytes
     export: str
     params: tuple[int, ...]
-    count: int
+    given: int
     before: int
 
 
@@ -92,7 +92,7 @@ def in_wasmtime(run: Run, skipped: int = 0) -> Ended:
     count.set_value(store, run.before)
     guest = linker.instantiate(store, Module(engine(), run.guest))
     linker.define_instance(store, "guest", guest)
-    calls = linker.instantiate(store, Module(engine(), driver(run.export, run.params, run.count))).exports(store)
+    calls = linker.instantiate(store, Module(engine(), driver(run.export, run.params, run.given))).exports(store)
     go, results, dump, memory = calls["go"], calls["results"], guest.exports(store)["dump"], None
     assert isinstance(go, Func) and isinstance(dump, Func) and isinstance(results, Memory)
     trapped = False
@@ -115,7 +115,7 @@ def in_node(runs: list[Run], folder: Path) -> list[Ended]:
     for number, run in enumerate(runs):
         guest, calls = folder / f"guest{number}.wasm", folder / f"driver{number}.wasm"
         guest.write_bytes(run.guest)
-        calls.write_bytes(driver(run.export, run.params, run.count))
+        calls.write_bytes(driver(run.export, run.params, run.given))
         files.append({"guest": str(guest), "driver": str(calls), "before": run.before})
     (folder / "runs.json").write_text(json.dumps({"world": str(folder / "world.wasm"), "runs": files}))
     told = run_driver("saved_worlds.mjs", folder / "runs.json", node=newer_node(), seconds=600)

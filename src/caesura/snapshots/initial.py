@@ -131,6 +131,13 @@ class InitialState:
     def _check(self) -> None:
         if self._section.unsaved:
             raise SnapshotError(f"the module has what cannot be saved: {', '.join(self._section.unsaved)}")
+        for what, items, count in (
+            ("memory", self._section.memories, len(self._module.memories)),
+            ("global", self._section.globals, len(self._module.globals)),
+            ("table", self._section.tables, len(self._module.tables)),
+        ):
+            if items and items[-1].index >= count:  # they ascend
+                raise SnapshotError(f"the module does not have the {what} {items[-1].index} of its state")
         for what, dropped, known in (
             ("data", self._state.dropped_data, self._section.data),
             ("element", self._state.dropped_elements, self._section.elements),
@@ -233,7 +240,7 @@ class InitialState:
         raw = item.bits.to_bytes(size, "little")
         if item.type in _CONSTANTS:
             return _CONSTANTS[item.type] + raw + _END
-        return c.constant(item.type, int.from_bytes(raw, "little", signed=True)) + _END
+        return c.unsigned_constant(item.type, item.bits) + _END
 
     def _reference(self, kind: int, number: int, what: str) -> bytes:
         """Return the code of a reference, null or to a function. Raises SnapshotError for others."""
@@ -377,6 +384,4 @@ def _active(memory: int, offset: bytes) -> bytes:
 
 def _offset(address: int, *, is_wide: bool) -> bytes:
     """Return the constant expression for an address, or for a place in a table."""
-    bits = 64 if is_wide else 32
-    signed = address - (1 << bits) if address >> (bits - 1) else address
-    return c.constant(I64 if is_wide else I32, signed) + _END
+    return c.unsigned_constant(I64 if is_wide else I32, address) + _END

@@ -170,14 +170,14 @@ class Resumption:
         kind = self._module.function_type(FunctionIndex(entry))
         params = answer if _lie_in_block(answer) else ()
         pointer = self._pointer_type()
-        code = c.constant(pointer, base) + c.CONST_I32 + b"\0" + c.CONST_I32 + encode_signed(_as_i32(len(call.frames)))
+        code = c.unsigned_constant(pointer, base) + c.CONST_I32 + b"\0" + c.unsigned_constant(I32, len(call.frames))
         code += _MEMORY_INIT + encode_unsigned(segment) + encode_unsigned(self._memory)
         code += _DATA_DROP + encode_unsigned(segment)
         if not self._has_own_memory:
-            code += c.constant(pointer, self._block()) + c.CALL + encode_unsigned(self._setter or 0)
-        code += self._put(CURRENT_OFFSET, pointer, c.constant(pointer, base + len(call.frames)))
+            code += c.unsigned_constant(pointer, self._block()) + c.CALL + encode_unsigned(self._setter or 0)
+        code += self._put(CURRENT_OFFSET, pointer, c.unsigned_constant(pointer, base + len(call.frames)))
         code += self._put(4 if pointer == I32 else 8, pointer, end)
-        code += self._put(STACK_POINTER_OFFSET, pointer, c.constant(pointer, 0))
+        code += self._put(STACK_POINTER_OFFSET, pointer, c.unsigned_constant(pointer, 0))
         for number, value_type in enumerate(params):
             code += self._put(RESULTS_OFFSET + RESULT_SIZE * number, value_type, c.LOCAL_GET + encode_unsigned(number))
         code += self._put(STATUS_OFFSET, I32, c.CONST_I32 + encode_signed(Status.RESUME))
@@ -190,7 +190,7 @@ class Resumption:
             code += c.zero(value_type)
         code += c.CALL + encode_unsigned(entry) + switch.after
         if switch.ended:
-            status = c.constant(pointer, self._block()) + c.load(I32, self._memory, STATUS_OFFSET)
+            status = c.unsigned_constant(pointer, self._block()) + c.load(I32, self._memory, STATUS_OFFSET)
             code += status + c.I32_EQZ + c.IF_EMPTY + switch.ended + c.END
         return params, kind.results, encode_vector(switch.locals) + code + c.END
 
@@ -222,7 +222,7 @@ class Resumption:
         bits = 64 if value_type == I64 else 32
         if address >> bits:
             raise SnapshotError(f"the snapshot has a C stack at {address}, which is no address")
-        return c.constant(value_type, address - (1 << bits) if address >> (bits - 1) else address)
+        return c.unsigned_constant(value_type, address)
 
     def _results_of_import(self, call: CallRecord, where: str) -> tuple[int, ...]:
         """Return the types of what the import returns in which a call waits."""
@@ -248,7 +248,7 @@ class Resumption:
         if size == 0 or (area is not None and not self._has_own_memory and base + size > area[1]):
             raise SnapshotError(f"{where} has {size} bytes of frames, which the asyncify stack has no room for")
         if area is not None and not self._has_own_memory:
-            return base, c.constant(self._pointer_type(), area[1])
+            return base, c.unsigned_constant(self._pointer_type(), area[1])
         end = _MEMORY_SIZE + encode_unsigned(self._memory) + c.CONST_I32 + encode_signed(_PAGE_LOG2) + _I32_SHL
         return base, end
 
@@ -260,7 +260,9 @@ class Resumption:
 
     def _put(self, offset: int, value_type: int, value: bytes) -> bytes:
         """Return the code that writes a value into the control block."""
-        return c.constant(self._pointer_type(), self._block()) + value + c.store(value_type, self._memory, offset)
+        return (
+            c.unsigned_constant(self._pointer_type(), self._block()) + value + c.store(value_type, self._memory, offset)
+        )
 
 
 class _Switch:
@@ -288,7 +290,3 @@ class _Switch:
 def _lie_in_block(results: tuple[int, ...]) -> bool:
     """Tell whether an import's results can be given by the control block; else the import is called again."""
     return len(results) <= MOST_RESULTS and all(is_number(result) for result in results)
-
-
-def _as_i32(value: int) -> int:
-    return value - (1 << 32) if value >> 31 else value

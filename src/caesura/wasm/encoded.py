@@ -114,6 +114,12 @@ def constant(value_type: int, value: int) -> bytes:
     return (CONST_I32 if value_type == I32 else CONST_I64) + encode_signed(value)
 
 
+def unsigned_constant(value_type: int, value: int) -> bytes:
+    """Return the i32 or i64 constant with the bits of an unsigned number, such as an address, which it must have."""
+    bits = 32 if value_type == I32 else 64
+    return constant(value_type, value - (1 << bits) if value >> (bits - 1) else value)
+
+
 def value_size(value_type: int) -> int:
     """Return the bytes that a saved value of a number or vector type takes; all are multiples of 4."""
     return _SIZE[value_type]
