@@ -6,7 +6,7 @@ The small guest is MicroPython, whose script waits for a tool in the middle of a
 (examples/agent.py). The large one has a memory of 64 MiB, a quarter of which is used, as random words of a small
 vocabulary. Each part runs in a process of its own (`PARTS`), so that one's memory is not another's. Times are processor
 time, since nothing of this waits, and the least of several rounds: what else a machine does makes them only longer.
-Only what Dask and Node do is measured by the clock.
+Only what Dask does is measured by the clock.
 
 Writes snapshots.json and the tables in snapshots.md and fleet.md, into docs or FOLDER.
 """
@@ -224,24 +224,6 @@ def processes(rounds: int) -> dict[str, float]:
     return {"process_ms": min(whole) * 1e3, "process_ours_ms": min(ours) * 1e3}
 
 
-def node(rounds: int) -> dict[str, float]:
-    """Measure going on in Node: the first time in a process, and later."""
-    path = agent.find_node()
-    if path is None:
-        raise SystemExit("there is no Node of version 24 or later")
-    found: list[dict[str, float]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        module, state = Path(folder) / "module.wasm", Path(folder) / "state.caesura"
-        module.write_bytes(agent.instrumented())
-        guest, _ = agent.begin(agent.SCRIPT, bytearray(), module)
-        guest.snapshot().save(state)
-        for _ in range(rounds):
-            command = [path, "benchmarks/snapshots.mjs", str(module), str(state)]
-            done = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
-            found.append(json.loads(done.stdout))
-    return {name: min(times[name] for times in found) for name in found[0]}
-
-
 def unsaved(rounds: int) -> dict[str, float]:
     """Count the functions of MicroPython whose code is another where its state can be saved."""
     data = default_wasm_path().read_bytes()
@@ -322,7 +304,6 @@ PARTS: Final[dict[str, Callable[[int], dict[str, float]]]] = {
     "processes": processes,
     "javascript": javascript,
     "snapshots": snapshots,
-    "node": node,
     "unsaved": unsaved,
     "fleet": fleet,
 }
