@@ -61,10 +61,11 @@ class Run:
         self.wait_for(lambda: file.exists() and file.stat().st_ino != known)
 
     def end(self, number: int) -> int:
-        """Send a signal and wait for the end."""
+        """Send a signal and wait for the end; its standard input stays open."""
         self.process.send_signal(number)
-        self.process.communicate(timeout=_PATIENCE)
-        return self.process.returncode
+        code = self.process.wait(_PATIENCE)
+        self.process.communicate()
+        return code
 
 
 def _resume(folder: Path, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
