@@ -14,10 +14,13 @@ import pytest
 import wasmtime
 
 import caesura
+from caesura.host.wasi_pausing import PausingWasi
 from caesura.snapshots.to_wasm import to_wasm
 from examples.quickjs import QuickJS, load
 from tests.support.bare import in_node, in_wasmtime
 from tests.support.engine import engine
+from tests.support.guests import c_text
+from tests.support.hops import hop_until
 from tests.support.paths import npm_file
 
 _QUERY: Final = "SELECT sum(a * b), count(*), group_concat(b ORDER BY a DESC) FROM t WHERE b % 3 = 1 AND a % 10 <> 4"
@@ -208,3 +211,45 @@ def test_quickjs_in_the_middle_of_a_script(tmp_path: Path) -> None:
             assert in_node(module, steps, said, folder=tmp_path).results[-1] == json.dumps(wanted)
 
     asyncio.run(main())
+
+
+_PRINTS: Final = """
+#include <stdio.h>
+int main(int count, char **arguments) {
+    for (int number = 1; number <= 20; number++) {
+        printf("%s %d\\n", arguments[1], number);
+        fflush(stdout);
+    }
+    return count + 40;
+}
+"""
+
+
+def test_a_wasi_program_in_the_middle_of_its_output(tmp_path: Path) -> None:
+    """It goes on under Wasmtime's WASI, with the arguments that it has read before."""
+    module = c_text(_PRINTS, "-target", "wasm32-wasi", "-O1", "-s")
+    output = bytearray()
+
+    def make_wasi() -> PausingWasi:
+        return PausingWasi(("program", "line"), stdout=output.extend)
+
+    data, code, _ = asyncio.run(hop_until(module, None, make_wasi, 12))
+    assert code is None
+    snapshot = caesura.Snapshot.load(data)
+    assert snapshot.state.calls[0].function == "wasi_snapshot_preview1.fd_write"
+    store = wasmtime.Store(engine())
+    configuration = wasmtime.WasiConfig()
+    configuration.stdout_file = str(tmp_path / "output")
+    store.set_wasi(configuration)
+    linker = wasmtime.Linker(engine())
+    linker.define_wasi()
+    compiled = wasmtime.Module(engine(), snapshot.to_wasm(module=module))
+    resume = linker.instantiate(store, compiled).exports(store)["resume_call"]
+    assert isinstance(resume, wasmtime.Func)
+    with pytest.raises(wasmtime.ExitTrap) as end:
+        resume(store)
+    assert end.value.code == 42
+    store.close()
+    whole = bytes(output) + (tmp_path / "output").read_bytes()
+    assert 0 < len(output) < len(whole)
+    assert whole == b"".join(b"line %d\n" % number for number in range(1, 21))

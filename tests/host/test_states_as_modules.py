@@ -15,7 +15,7 @@ import caesura
 from tests.host.support import Gates, load_calls, load_waiter, run, settle
 from tests.host.test_snapshots import descended
 from tests.support.bare import TRAP, Ran, in_node, in_wasmtime
-from tests.support.engine import engine
+from tests.support.engine import assemble, engine
 
 # Values of all kinds in locals and globals, a table, segments, a memory that has grown, and a start function.
 KEEPER = """
@@ -237,7 +237,8 @@ def test_an_answer_that_cannot_lie_in_memory(tmp_path: Path) -> None:
         guest = await caesura.load(text.encode(), external=["env.ask"])
         guest.start("run", 5)
         module = guest.snapshot().to_wasm()
-        assert in_node(module, [["resume"]], [8], folder=tmp_path)[:2] == ([5], [["env.ask", 15]])
+        for name in ("resume", "resume:0", "resume_call"):
+            assert in_node(module, [[name]], [8], folder=tmp_path)[:2] == ([5], [["env.ask", 15]])
 
     run(main())
 
@@ -361,5 +362,78 @@ def test_a_name_that_is_taken() -> None:
             else:
                 ran = in_wasmtime(guest.snapshot().to_wasm(), [["resume"], ["resume:0", 4]])
                 assert ran.results == [9, [4, 1.5]]
+
+    run(main())
+
+
+def test_the_import_is_called_again(tmp_path: Path) -> None:
+    """With the arguments that it had; each call goes on once, in whichever way."""
+
+    async def main() -> None:
+        _, snapshot = await saved_keeper()
+        steps: list[list[Any]] = [["resume_call"], ["resume", 1], ["resume_call:0"], ["run", 1, 0.5]]
+        ran = in_both(snapshot.to_wasm(), steps, [100, 7], tmp_path)
+        assert ran.results == [165, TRAP, TRAP, 9]
+        assert ran.asked == [["env.ask", 1006, 2.5], ["env.ask", 1007, 0.5]]
+
+    run(main())
+
+
+@pytest.mark.parametrize("own_memory", [False, True])
+def test_64_bit_addresses(own_memory: bool, tmp_path: Path) -> None:
+    """Of the guest's memory, in which the asyncify stack may lie, and of a table."""
+    text = """
+    (module
+      (import "env" "ask" (func $ask (param i64) (result i64)))
+      (memory (export "memory") i64 2 4)
+      (table $table (export "table") i64 3 10 funcref)
+      (elem declare func $two)
+      (func $two (result i32) (i32.const 2))
+      (func (export "run") (param i64) (result i64 i32)
+        (table.set $table (i64.const 2) (ref.func $two))
+        (i64.store (i64.const 100000) (local.get 0))
+        (i64.add (call $ask (i64.const 5)) (i64.load (i64.const 100000)))
+        (call_indirect $table (result i32) (i64.const 2))))
+    """
+
+    async def main() -> None:
+        module, given = assemble(text), {}
+        if own_memory:
+            module = caesura.instrument(module, caesura.Options(thunks=True)).module
+            given = {"stack_space": (1024, 65536)}
+        guest = await caesura.load(module, external=["env.ask"], **given)
+        guest.start("run", 1000)
+        made = guest.snapshot().to_wasm()
+        assert in_both(made, [["resume", "7"], ["resume", "7"]], [], tmp_path).results == [["1007", 2], TRAP]
+
+    run(main())
+
+
+def test_a_start_function_that_waits_goes_on_and_is_not_run_again(tmp_path: Path) -> None:
+    text = """
+    (module
+      (import "env" "ask" (func $ask (param i32) (result i32)))
+      (global $sum (mut i32) (i32.const 0))
+      (func $start
+        (global.set $sum (i32.add (global.get $sum) (call $ask (i32.const 1))))
+        (global.set $sum (i32.add (global.get $sum) (call $ask (global.get $sum)))))
+      (start $start)
+      (func (export "sum") (result i32) (global.get $sum)))
+    """
+
+    async def main() -> None:
+        snapshots: list[caesura.Snapshot] = []
+
+        async def ask(guest: caesura.Guest, value: int) -> int:
+            await asyncio.sleep(0)
+            snapshots.append(guest.snapshot())
+            return value * 10
+
+        guest = await caesura.load(text.encode(), {"env": {"ask": ask}})
+        snapshots.append(guest.snapshot())
+        first, second, ended = [snapshot.to_wasm(module=text.encode()) for snapshot in snapshots]
+        assert in_both(first, [["sum"], ["resume", 10], ["sum"]], [100], tmp_path).results == [0, None, 110]
+        assert in_both(second, [["sum"], ["resume", 100], ["sum"]], [], tmp_path).results == [10, None, 110]
+        assert in_both(ended, [["sum"]], [], tmp_path).results == [110]
 
     run(main())

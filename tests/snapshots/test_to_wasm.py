@@ -184,9 +184,9 @@ def test_modules_that_tell_nothing_or_lie_are_refused() -> None:
     with pytest.raises(caesura.MalformedModule):
         to_wasm(state, data[:-3])
     plain = caesura.instrument(_assembled(), caesura.Options(snapshots=True)).module
-    told = Module(plain).custom_section(STATE_SECTION)
-    assert told is not None
-    instrumented = replace(state.module, instrumented=plain[told.payload + 33 : told.payload + 65])
+    found = Module(plain).custom_section(STATE_SECTION)
+    assert found is not None
+    instrumented = replace(state.module, instrumented=plain[found.payload + 33 : found.payload + 65])
     with pytest.raises(SnapshotError, match="plain ABI"):
         to_wasm(replace(state, module=instrumented), plain)
 

@@ -2,7 +2,8 @@
 
 A host that knows the thunk ABI (docs/abi.md) puts a call's frames back, writes what its import returns into the control
 block, and calls the entry thunk. Here the module does that itself: the frames are a passive data segment, which is
-dropped when they are in place, so that a second time traps. What an import returns are the function's parameters.
+dropped when they are in place, so that a second time traps. What an import returns are the function's parameters; a
+second function for each call lets the import be called again instead.
 
 Calls on C stacks of their own run there, with the globals that hold a stack's limits set to it.
 """
@@ -48,6 +49,7 @@ from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import I32, I64, encode_value_type, is_nullable, is_number, type_name
 
 RESUME: Final = "resume"
+RESUME_CALL: Final = "resume_call"
 
 _PAGE_LOG2: Final = 16
 _ALIGNMENT: Final = 16
@@ -112,19 +114,22 @@ class Resumption:
         module, calls = self._module, self._state.calls
         exports: list[bytes] = []
         taken = {item.name for item in module.exports}
+        added = 0
         for place, call in enumerate(calls):
-            params, results, code = self._function(call, place, first_segment + place)
-            kind = TypeDefinition(FUNCTION_TYPE, params, results)
-            edits.append(sec.TYPE, encode_function_type(kind))
-            edits.append(sec.FUNCTION, encode_unsigned(len(module.types) + place))
-            edits.append(sec.CODE, encode_unsigned(len(code)) + code)
-            names = [f"{RESUME}:{place}"]
-            if names[0] in taken:
-                raise SnapshotError(f"the module exports {names[0]} already, which is what goes on with a call")
-            if len(calls) == 1 and RESUME not in taken:
-                names.append(RESUME)
-            index = encode_unsigned(len(module.function_types) + place)
-            exports += [encode_name(name) + bytes([FUNCTION_KIND]) + index for name in names]
+            for name, status in ((RESUME, Status.RESUME), (RESUME_CALL, Status.RESUME_CALL)):
+                params, results, code = self._function(call, place, first_segment + place, status)
+                kind = TypeDefinition(FUNCTION_TYPE, params, results)
+                edits.append(sec.TYPE, encode_function_type(kind))
+                edits.append(sec.FUNCTION, encode_unsigned(len(module.types) + added))
+                edits.append(sec.CODE, encode_unsigned(len(code)) + code)
+                index = encode_unsigned(len(module.function_types) + added)
+                added += 1
+                if f"{name}:{place}" in taken:
+                    raise SnapshotError(f"the module exports {name}:{place} already, which is what goes on with a call")
+                names = [f"{name}:{place}"]
+                if len(calls) == 1 and name not in taken:
+                    names.append(name)
+                exports += [encode_name(name) + bytes([FUNCTION_KIND]) + index for name in names]
         return exports
 
     def _check(self) -> None:
@@ -159,8 +164,10 @@ class Resumption:
         named = [item.index for item in memories if not item.name.startswith(STATE_PREFIX)]
         return self._exports.get((MEMORY_KIND, "memory"), named[0] if named else 0)
 
-    def _function(self, call: CallRecord, place: int, segment: int) -> tuple[tuple[int, ...], tuple[int, ...], bytes]:
-        """Return parameters, results and body of the function that goes on with a call."""
+    def _function(
+        self, call: CallRecord, place: int, segment: int, status: Status
+    ) -> tuple[tuple[int, ...], tuple[int, ...], bytes]:
+        """Return parameters, results and body of a function that goes on with a call."""
         where = f"call {place} of the snapshot ({call.export})"
         entry = self._exports.get((FUNCTION_KIND, ENTRY_PREFIX + call.export))
         if entry is None:
@@ -168,7 +175,7 @@ class Resumption:
         answer = self._results_of_import(call, where)
         base, end = self._area(len(call.frames), where)
         kind = self._module.function_type(FunctionIndex(entry))
-        params = answer if _lie_in_block(answer) else ()
+        params = answer if status == Status.RESUME and _lie_in_block(answer) else ()
         pointer = self._pointer_type()
         code = c.unsigned_constant(pointer, base) + c.CONST_I32 + b"\0" + c.unsigned_constant(I32, len(call.frames))
         code += _MEMORY_INIT + encode_unsigned(segment) + encode_unsigned(self._memory)
@@ -180,7 +187,7 @@ class Resumption:
         code += self._put(STACK_POINTER_OFFSET, pointer, c.unsigned_constant(pointer, 0))
         for number, value_type in enumerate(params):
             code += self._put(RESULTS_OFFSET + RESULT_SIZE * number, value_type, c.LOCAL_GET + encode_unsigned(number))
-        code += self._put(STATUS_OFFSET, I32, c.CONST_I32 + encode_signed(Status.RESUME))
+        code += self._put(STATUS_OFFSET, I32, c.CONST_I32 + encode_signed(status))
         switch = _Switch(self._module, len(params))
         self._switch_stack(call, place, switch)
         code += switch.before
@@ -190,8 +197,8 @@ class Resumption:
             code += c.zero(value_type)
         code += c.CALL + encode_unsigned(entry) + switch.after
         if switch.ended:
-            status = c.unsigned_constant(pointer, self._block()) + c.load(I32, self._memory, STATUS_OFFSET)
-            code += status + c.I32_EQZ + c.IF_EMPTY + switch.ended + c.END
+            left = c.unsigned_constant(pointer, self._block()) + c.load(I32, self._memory, STATUS_OFFSET)
+            code += left + c.I32_EQZ + c.IF_EMPTY + switch.ended + c.END
         return params, kind.results, encode_vector(switch.locals) + code + c.END
 
     def _switch_stack(self, call: CallRecord, place: int, switch: _Switch) -> None:

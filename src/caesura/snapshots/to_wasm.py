@@ -22,8 +22,8 @@ def to_wasm(state: State, instrumented: bytes) -> bytes:
     """Return a module that begins where a state is; `instrumented` is the instrumented module that the state is of.
 
     `resume:0`, `resume:1` and so on go on with the suspended calls, in their order, and `resume` with the only one:
-    they take what the import returns in which the call waits, and return what its export returns. Each can be called
-    once.
+    they take what the import returns in which the call waits, and return what its export returns. `resume_call`, with
+    numbers too, calls that import again instead, with the arguments that it had. Each call goes on once.
 
     Raises SnapshotError for a state that does not fit the module, and for what a module cannot begin with; ModuleError
     for bytes that are no module.
