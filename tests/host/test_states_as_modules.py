@@ -397,11 +397,11 @@ def test_64_bit_addresses(own_memory: bool, tmp_path: Path) -> None:
     """
 
     async def main() -> None:
-        module, given = assemble(text), {}
+        module = assemble(text)
         if own_memory:
             module = caesura.instrument(module, caesura.Options(thunks=True)).module
-            given = {"stack_space": (1024, 65536)}
-        guest = await caesura.load(module, external=["env.ask"], **given)
+        place = (1024, 65536) if own_memory else None
+        guest = await caesura.load(module, external=["env.ask"], stack_space=place)
         guest.start("run", 1000)
         made = guest.snapshot().to_wasm()
         assert in_both(made, [["resume", "7"], ["resume", "7"]], [], tmp_path).results == [["1007", 2], TRAP]
