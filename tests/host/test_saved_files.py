@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -297,6 +298,12 @@ def test_pipes_are_refused(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(caesura.SnapshotError, match=r"descriptor 4, .* is a pipe, a socket or the like"):
             await _snapshot('open("/work/pipe", O_RDWR); ask(0);', World(tmp_path))
+        (tmp_path / "a").write_text("onetwo")
+        world = World(tmp_path)
+        snapshot = await _snapshot(_READS, world)
+        (tmp_path / "a").unlink()
+        with pytest.raises(caesura.SnapshotError, match="it is a pipe"):  # and nobody waits for its other end
+            await _restore(snapshot, _READS, world.wasi(), on_missing=lambda descriptor: "pipe")
 
     _run(main)
 
@@ -365,5 +372,61 @@ def test_a_forged_state_makes_and_cuts_nothing(tmp_path: Path) -> None:
         read_only = {"directories": {}, "read_only_directories": {"/work": tmp_path}}
         with pytest.raises(caesura.SnapshotError, match=r"permission denied|only be read"):
             await _restore(_changed(snapshot, written), _READS, world.wasi(**read_only))
+
+    _run(main)
+
+
+_PATHS: Final = ("a", "", ".", "..", "/", "folder", "folder/a", "a/..", "link", "./folder/../a", "none", "\ud800", "\0")
+_NUMBERS: Final = (0, 1, 2, 3, 4, 5, 6, 9, 40)
+_BITS: Final = (0, 1, 2, 4, 8, 16, 0xFFFF_FFFF, (1 << 30) - 1, (1 << 64) - 1)
+_KINDS: Final = ("stdin", "stdout", "stderr", "preopen", "file", "folder")
+
+
+def _drawn(draw: random.Random, number: int) -> Descriptor:
+    return Descriptor(
+        number=number,
+        kind=draw.choice(_KINDS),
+        path=draw.choice(_PATHS),
+        below=draw.choice((-1, 0, 0, 0, 1)),
+        lookup=draw.choice((0, 1, 1, 0xFFFF_FFFF)),
+        flags=draw.choice((0, 0, 1, 4, 31, 0xFFFF_FFFF)),
+        rights=draw.choice(_BITS),
+        inheriting=draw.choice(_BITS),
+        offset=draw.choice((0, 3, 1 << 40, (1 << 63) - 1, (1 << 64) - 1)),
+        identity=draw.choice(((), (), (), (1, 2))),
+    )
+
+
+def test_states_that_say_anything_are_refused_or_put_back_as_they_say(tmp_path: Path) -> None:
+    """Whatever is put back is saved again as what it was, and the folder stays as it is."""
+
+    async def main() -> None:
+        (tmp_path / "folder").mkdir()
+        for name in ("a", "folder/a"):
+            (tmp_path / name).write_text("content")
+        (tmp_path / "link").symlink_to("a")
+        world = World(tmp_path)
+        snapshot = await _snapshot(_READS, world)
+        state = snapshot.state.wasi
+        assert state is not None
+        draw = random.Random(14)
+        good = 0
+        for _ in range(400):
+            numbers = sorted(draw.sample(_NUMBERS, draw.randrange(1, 4)))
+            kept = [item for item in state.descriptors if item.number not in numbers and draw.random() < 0.9]
+            drawn = sorted([*kept, *(_drawn(draw, number) for number in numbers)], key=lambda item: item.number)
+            forged = _changed(snapshot, descriptors=tuple(drawn), highest=draw.choice((0, 0, 12)))
+            try:
+                guest = await _restore(forged, _READS, world.wasi())
+            except caesura.SnapshotError:
+                continue
+            good += 1
+            again = guest.snapshot().state.wasi
+            assert again is not None
+            assert [(item.number, item.kind) for item in again.descriptors] == [(d.number, d.kind) for d in drawn]
+            guest.close()
+        assert 20 < good < 380
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "a", "folder", "link"]
+        assert (tmp_path / "a").read_text() == "content"
 
     _run(main)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from caesura.errors import SnapshotError
-from caesura.host.wasi_files import CHARACTER_DEVICE, FOLDER, REGULAR_FILE, FileStatus, Refused, WasiFiles
+from caesura.host.wasi_files import FOLDER, REGULAR_FILE, SAVABLE, FileStatus, Refused, WasiFiles
 from caesura.snapshots.state import Descriptor
 
 STREAMS: Final = ("stdin", "stdout", "stderr")
@@ -118,7 +118,7 @@ class Descriptors:
             raise SnapshotError(f"the guest cannot be saved: the path of descriptor {number} is too long")
         try:
             kind, flags = files.flags(number)
-            if kind not in (CHARACTER_DEVICE, FOLDER, REGULAR_FILE):
+            if kind not in SAVABLE:
                 raise SnapshotError(f"the guest cannot be saved: {what}, is a pipe, a socket or the like")
             status = files.status(number)
             self._check_found(item, status, files, what)

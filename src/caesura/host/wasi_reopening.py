@@ -18,7 +18,7 @@ from typing import Final
 from caesura.argument_kinds import check_kind
 from caesura.errors import InternalError, SnapshotError
 from caesura.host.wasi_descriptors import PREOPEN, STREAMS, Descriptors, Opened
-from caesura.host.wasi_files import OPEN_DIRECTORY, FileStatus, Refused, WasiFiles
+from caesura.host.wasi_files import FOLDER, OPEN_DIRECTORY, SAVABLE, Refused, WasiFiles
 from caesura.snapshots.state import Descriptor, WasiState
 
 # Where to look for a file that is not there any more, or None: its descriptor stays closed.
@@ -185,42 +185,46 @@ class _Reopening:
 
     def _open(self, record: Descriptor, place: int) -> Opened | None:
         """Open a file or a folder and let it stand where it stood; return how it was opened."""
-        folder = self._folder(place)
-        name = self._descriptors.folders[place]
-        path, expected = record.path, record.identity
-        try:
-            status = self._find(folder, record, path)
-        except Refused as error:
-            status, reason = None, str(error)
-        else:
-            reason = "it is another file now"
-        if status is None or (expected and status.identity != expected):
+        folder, path = self._folder(place), record.path
+        where = f"below '{self._descriptors.folders[place]}', which was open as descriptor {record.number}"
+        expected = record.identity
+        reason = self._why_not(folder, record, path, expected)
+        if reason:
             if self._on_missing is None:
-                raise SnapshotError(
-                    f"'{path}' below '{name}', which was open as descriptor {record.number}: {reason} (on_missing "
-                    "says what to open instead)"
-                )
+                raise SnapshotError(f"'{path}' {where}: {reason} (on_missing says what to open instead)")
             instead = self._on_missing(record)
             if instead is None:
                 return None
             check_kind("what on_missing returns", instead, str)
             path, expected = instead, ()
+            reason = self._why_not(folder, record, path, expected)
         try:
+            if reason:
+                raise SnapshotError(f"'{path}' {where}: {reason}")
             number = self._open_at(folder, record, path)
+            if expected and self._files.status(number).identity != expected:
+                raise SnapshotError(f"'{path}' {where}: it is being replaced by another file")
         except Refused as error:
-            raise SnapshotError(
-                f"'{path}' below '{name}', which was open as descriptor {record.number}: {error}"
-            ) from None
+            raise SnapshotError(f"'{path}' {where}: {error}") from None
         if number != record.number:
             raise InternalError(f"WASI opened descriptor {number}, and was to open {record.number}")
-        if expected and self._files.status(number).identity != expected:
-            raise SnapshotError(f"'{path}' below '{name}' is being replaced by another file")
         opened = Opened("", place, path, record.lookup, record.rights, record.inheriting)
         self._now[number] = opened
         return opened
 
-    def _find(self, folder: int, record: Descriptor, path: str) -> FileStatus:
-        return self._files.status_at(folder, record.lookup, path)
+    def _why_not(self, folder: int, record: Descriptor, path: str, expected: tuple[int, ...]) -> str:
+        """Return why the file at a path is not the one to be opened; "" if it is."""
+        try:
+            status = self._files.status_at(folder, record.lookup, path)
+        except Refused as error:
+            return str(error)
+        if expected and status.identity != expected:
+            return "it is another file now"
+        if status.kind not in SAVABLE:  # opening one may wait for ever
+            return "it is a pipe, a socket or the like"
+        if (status.kind == FOLDER) != (record.kind == "folder"):
+            return "it is a folder now" if status.kind == FOLDER else "it is no folder now"
+        return ""
 
     def _open_at(self, folder: int, record: Descriptor, path: str) -> int:
         is_folder = record.kind == "folder"
