@@ -102,7 +102,8 @@ class CallRecord:
 
     `export` is the export's name, `function` the import at which it is suspended, as "module.name"; `arguments` are
     that import's, each a type code and bits, as globals have them. `frames` are the bytes of its frames on the asyncify
-    stack. `mode` is how it was begun (`MODES`). `waited` is for how long it has been suspended, in nanoseconds.
+    stack. `mode` is how it was begun (`MODES`). `waited` is for how many nanoseconds it has
+    slept, if it is suspended in WASI's `poll_oneoff`.
 
     `stack` is the address of its C stack from the guest's `malloc` (0: the guest's own, or there is none),
     `stack_pointer` where that stands, `bottom` where it stood at the suspension before anything was allocated behind,
