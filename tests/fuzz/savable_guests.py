@@ -12,7 +12,7 @@ import caesura
 from tests.host.support import ABIS, c_library, instrumented
 
 # Everything that is state and can be saved. `$ask` is called from some frames below, with references in them.
-_TABLES: Final = """(module
+TABLES: Final = """(module
   (import "env" "ask" (func $ask (param i32 f64 v128 externref) (result i32)))
   (type $one (func (param i32) (result i32)))
   (memory (export "memory") 2 200)
@@ -49,6 +49,11 @@ _TABLES: Final = """(module
     (elem.drop $functions)
     (memory.init $passive (i32.const 64) (i32.const 0) (i32.const 6))
     (data.drop $passive)
+    (drop (memory.grow (i32.const 1))))
+  (func (export "prepare_again") (param externref i32)
+    (table.set $objects (i32.const 1) (local.get 0))
+    (drop (table.grow $objects (local.get 0) (i32.const 1)))
+    (table.set $t (local.get 1) (ref.func $triple))
     (drop (memory.grow (i32.const 1))))
   (func (export "go") (type $one)
     (global.set $count (i32.add (global.get $count) (i32.const 1)))
@@ -128,7 +133,7 @@ def _savable(name: str) -> Savable:
     if what == "tables":
         given = {"stack_space": (1024, 65536)} if abi in ("thunks", "plain") else {}
         calls: tuple[tuple[str, tuple[int, ...]], ...] = (("go", (3,)), ("go", (0,)))
-        return Savable(instrumented(_TABLES.encode(), abi), calls, prepared=True, given=tuple(given.items()))
+        return Savable(instrumented(TABLES.encode(), abi), calls, prepared=True, given=tuple(given.items()))
     calls = (*(("descend", (3 * number, number)) for number in range(4)), ("sum_filled", (10,)))
     module = instrumented(c_library("host_calls"), abi)
     return Savable(module, calls, prepared=False, given=(("shadow_stack_size", 65536),))

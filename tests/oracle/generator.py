@@ -54,6 +54,8 @@ _ZEROS: Final = {
 _FIRST_FUNCTION: Final = len(IMPORTS)
 _FIRST_OWN_GLOBAL: Final = 1 + len(GLOBALS)
 _DUMP_ADDRESS: Final = 0x1000
+# How many guest calls a standalone module makes before every function returns at once.
+_FUEL: Final = 300
 _ALL_IMPORTS: Final = (1 << len(IMPORTS)) - 1
 
 
@@ -72,6 +74,8 @@ class Features(NamedTuple):
     """Whether the engine knows typed references, structs, arrays and casts."""
     wide_arithmetic: bool = True
     tail_calls: bool = True
+    standalone: bool = False
+    """Whether memory, table, globals and tags are the module's own: all that it imports are functions."""
     options: bool = True
     """Whether to draw options; without, always the worst case: every import and every indirect call may suspend."""
 
@@ -147,7 +151,7 @@ def generate(data: bytes, features: Features) -> Guest:
     if add and quiet:
         options["add_list"] = quiet[:1]
         options["propagate_addlist"] = decisions.below(2) == 1
-    module = _assemble(plan, bodies, extra_memory)
+    module = _assemble(plan, bodies, extra_memory, standalone=features.standalone)
     return Guest(module, options, plan.suspending_mask, plan.memory64, entries, plan.throwing)
 
 
@@ -277,7 +281,7 @@ def _truly_suspending(plan: ModulePlan) -> set[int]:
     return suspending - set(range(len(IMPORTS)))
 
 
-def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> bytes:
+def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool, *, standalone: bool) -> bytes:
     dump_type = plan.type_index((), ())
     looking = looking_functions(plan)
     never = [(plan.type_index(f.params, f.results), _never_body(f, tag)) for tag, f in enumerate(plan.never)]
@@ -285,20 +289,28 @@ def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> byte
     function_types = [plan.type_index(f.params, f.results) for f in plan.functions]
     tag_types = [plan.type_index(payload, ()) for payload in plan.tags]
     imports = [name("env") + name(f.name) + b"\x00" + unsigned(plan.type_index(f.params, f.results)) for f in IMPORTS]
-    imports.append(
-        name("ground") + name("memory") + b"\x02" + limits(GROUND_PAGES, GROUND_PAGES_MAXIMUM, plan.memory64)
-    )
+    memory = limits(GROUND_PAGES, GROUND_PAGES_MAXIMUM, plan.memory64)
     table = b"\x70\x00" + unsigned(TABLE_SIZE)
-    if not plan.own_table:
-        imports.append(name("env") + name("table") + b"\x01" + table)
-    imports.append(name("env") + name("fuel") + b"\x03\x7f\x01")
-    imports += [name("env") + name(f"global{i}") + b"\x03" + bytes((t, 1)) for i, t in enumerate(GLOBALS)]
-    if plan.throwing:
-        imports += [name("env") + name(f"tag{i}") + b"\x04\x00" + unsigned(tag_types[i]) for i in range(len(TAGS))]
+    if not standalone:
+        imports.append(name("ground") + name("memory") + b"\x02" + memory)
+        if not plan.own_table:
+            imports.append(name("env") + name("table") + b"\x01" + table)
+        imports.append(name("env") + name("fuel") + b"\x03\x7f\x01")
+        imports += [name("env") + name(f"global{i}") + b"\x03" + bytes((t, 1)) for i, t in enumerate(GLOBALS)]
+        if plan.throwing:
+            imports += [
+                name("env") + name(f"tag{i}") + b"\x04\x00" + unsigned(tag_types[i]) for i in range(len(TAGS))
+            ]
     dump_index = _FIRST_FUNCTION + len(plan.functions)
     exports = [name(f.name) + b"\x00" + unsigned(f.index) for f in plan.functions[:2]]
     exports += [name("dump") + b"\x00" + unsigned(dump_index), name("memory") + b"\x02\x00"]
     own_globals = [bytes((t, 1)) + _ZEROS[t] + b"\x0b" for t in GLOBALS]
+    own_tags = [b"\x00" + unsigned(tag_types[-1])]
+    own_memories = [limits(1, 1, is_64=False)] if extra_memory else []
+    if standalone:  # the same indices as what is imported otherwise has
+        own_globals = [b"\x7f\x01\x41" + signed(_FUEL) + b"\x0b", *own_globals, *own_globals]
+        own_tags = [b"\x00" + unsigned(tag_types[i]) for i in range(len(TAGS))] + own_tags
+        own_memories = [memory, *own_memories]
     elements = b"".join(
         b"\x00\x41" + signed(slot) + b"\x0b\x01" + unsigned(function.index)
         for slot, function in enumerate(plan.slots)
@@ -310,12 +322,12 @@ def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool) -> byte
     parts.append(section(1, vector([*structures, *[function_type(p, r) for p, r in plan.types]])))
     parts.append(section(2, vector(imports)))
     parts.append(section(3, vector(unsigned(t) for t in (*function_types, dump_type, *[one for one, _ in added]))))
-    if plan.own_table:
+    if plan.own_table or standalone:
         parts.append(section(4, vector([table])))
-    if extra_memory:
-        parts.append(section(5, vector([limits(1, 1, is_64=False)])))
+    if own_memories:
+        parts.append(section(5, vector(own_memories)))
     if plan.throwing:
-        parts.append(section(13, vector([b"\x00" + unsigned(tag_types[-1])])))
+        parts.append(section(13, vector(own_tags)))
     parts.append(section(6, vector(own_globals)))
     parts.append(section(7, vector(exports)))
     parts.append(section(9, unsigned(element_count) + elements))
