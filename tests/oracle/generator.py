@@ -298,9 +298,7 @@ def _assemble(plan: ModulePlan, bodies: list[bytes], extra_memory: bool, *, stan
         imports.append(name("env") + name("fuel") + b"\x03\x7f\x01")
         imports += [name("env") + name(f"global{i}") + b"\x03" + bytes((t, 1)) for i, t in enumerate(GLOBALS)]
         if plan.throwing:
-            imports += [
-                name("env") + name(f"tag{i}") + b"\x04\x00" + unsigned(tag_types[i]) for i in range(len(TAGS))
-            ]
+            imports += [name("env") + name(f"tag{i}") + b"\x04\x00" + unsigned(tag_types[i]) for i in range(len(TAGS))]
     dump_index = _FIRST_FUNCTION + len(plan.functions)
     exports = [name(f.name) + b"\x00" + unsigned(f.index) for f in plan.functions[:2]]
     exports += [name("dump") + b"\x00" + unsigned(dump_index), name("memory") + b"\x02\x00"]

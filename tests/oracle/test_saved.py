@@ -11,7 +11,7 @@ import pytest
 from tests.oracle.saved.processes import search
 
 # Of a hundred states, how many are of each kind.
-SHARES = {"generated": 40, "c": 20, "references": 20}
+SHARES = {"generated": 40, "c": 15, "references": 15, "micropython": 10, "quickjs": 10, "sqlite": 10}
 
 pytestmark = pytest.mark.one_form
 

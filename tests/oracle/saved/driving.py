@@ -24,8 +24,6 @@ from caesura.wasm.types import EXTERNREF
 
 # Suspensions of a run; guests that ask for ever are left then.
 MOST_SUSPENSIONS: Final = 120
-# Calls that are suspended at once.
-MOST_CALLS: Final = 4
 
 
 class Refusal(Exception):
@@ -35,27 +33,36 @@ class Refusal(Exception):
 class World(Protocol):
     """A guest, and what is done with it. Worlds are pickled."""
 
-    mode: str  # "start" or "call"
+    @property
+    def mode(self) -> str:
+        """How calls are begun: "start" or "call"."""
 
-    async def load(self) -> caesura.Guest:
-        """Return the guest, before anything is called."""
+    @property
+    def most_calls(self) -> int:
+        """How many calls may be suspended at once."""
 
-    async def restore(self, data: bytes, *, fork: bool) -> caesura.Guest:
+    async def load(self, run: Run) -> caesura.Guest:
+        """Return the guest, before anything is called, and tell the run what is to be called, in this order."""
+
+    async def restore(self, data: bytes, run: Run, *, fork: bool) -> caesura.Guest:
         """Return the guest that goes on from a snapshot."""
 
-    def calls(self) -> Sequence[tuple[str, tuple[Any, ...]]]:
-        """Return what is called, in this order; the later ones while others are suspended."""
-
-    def answer(self, guest: caesura.Guest, call: caesura.PendingCall, source: random.Random) -> Any:
+    def answer(self, guest: caesura.Guest, call: caesura.PendingCall, run: Run) -> Any:
         """Return what a host function returns, or an exception that it raises."""
 
 
 @dataclass
 class Run:
-    """How far a run has come: `order` are the numbers of its suspended calls, in the order of their suspension."""
+    """How far a run has come.
+
+    `left` are the calls that are to be made, `order` the numbers of those that are suspended, in the order of their
+    suspension, `output` is what the guest has written.
+    """
 
     source: random.Random
-    left: list[tuple[int, str, tuple[Any, ...]]]
+    left: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
+    begun: int = 0
+    output: bytearray = field(default_factory=bytearray)
     order: list[int] = field(default_factory=list)
     log: list[Any] = field(default_factory=list)
     suspensions: int = 0
@@ -82,16 +89,14 @@ class Outcome:
 
 async def begin(world: World, seed: int, points: Sequence[int] = ()) -> tuple[Outcome, list[Saved]]:
     """Run a world from its beginning to its end; save it at these suspensions."""
-    run = Run(random.Random(seed), [(number, *call) for number, call in enumerate(world.calls())])
-    return await _Driver(world, await world.load(), run, points).run()
+    run = Run(random.Random(seed))
+    return await _Driver(world, await world.load(run), run, points).run()
 
 
-async def go_on(
-    world: World, saved: Saved, *, fork: bool, points: Sequence[int] = ()
-) -> tuple[Outcome, list[Saved]]:
+async def go_on(world: World, saved: Saved, *, fork: bool, points: Sequence[int] = ()) -> tuple[Outcome, list[Saved]]:
     """Run a world from where it was saved to its end; save it again at these suspensions."""
     run = pickle.loads(saved.run)
-    return await _Driver(world, await world.restore(saved.data, fork=fork), run, points).run()
+    return await _Driver(world, await world.restore(saved.data, run, fork=fork), run, points).run()
 
 
 class _Driver:
@@ -103,27 +108,29 @@ class _Driver:
         pending = guest.pending
         assert len(pending) == len(run.order), "the calls that were suspended, and no others"
         self._pending = dict(zip(run.order, pending, strict=True))
+        self._tried: set[int] = set()
         self._saved: list[Saved] = []
         self._refusals: list[str] = []
 
     async def run(self) -> tuple[Outcome, list[Saved]]:
         run = self._run
         while run.suspensions < MOST_SUSPENSIONS:
-            if run.suspensions in self._points and run.order and not any(
-                saved.suspension == run.suspensions for saved in self._saved
-            ):
+            if run.suspensions in self._points and run.order and run.suspensions not in self._tried:
+                self._tried.add(run.suspensions)
                 self._save()
-            may_begin = run.left and len(run.order) < MOST_CALLS
+            may_begin = run.left and len(run.order) < self._world.most_calls
             if may_begin and (not run.order or run.source.random() < 0.4):
-                number, name, arguments = run.left.pop(0)
-                await self._step(number, name, arguments)
+                run.begun += 1
+                name, arguments = run.left.pop(0)
+                await self._step(run.begun, name, arguments)
             elif run.order:
                 await self._resume(run.source.choice(run.order))
             else:
                 break
         for call in self._pending.values():
             call.drop()
-        outcome = Outcome(run.log, self._state(), run.suspensions, tuple(self._refusals))
+        log = [*run.log, bytes(run.output)]
+        outcome = Outcome(log, self._state(), run.suspensions, tuple(self._refusals))
         self._guest.close()
         return outcome, self._saved
 
@@ -136,7 +143,7 @@ class _Driver:
         call = self._pending.pop(number)
         run.order.remove(number)
         run.log.append((number, call.export, call.function, bits(call.arguments)))
-        answer = self._world.answer(self._guest, call, run.source)
+        answer = self._world.answer(self._guest, call, run)
         await self._note(number, call.throw if isinstance(answer, BaseException) else call.resume, answer)
 
     async def _note(self, number: int, function: Any, *arguments: Any) -> None:

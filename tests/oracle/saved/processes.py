@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.oracle.saved.driving import Outcome, Saved, begin, go_on
-from tests.oracle.saved.worlds import KINDS
+from tests.oracle.saved.kinds import KINDS
 
 # How many states go on in processes that go on with others, for each that has one to itself.
 ALONE: Final = 20
@@ -77,16 +77,16 @@ def _search_kind(kind: str, points: int, seed: int, processes: _Processes, found
         again = []
         for made, saved, future in going:
             outcome, later = future.result()
-            _judge(made, saved, outcome)
+            _judge(made, f"saved at suspension {saved.suspension}", outcome)
             found.states[kind] += 1
             again += [(made, state, processes.go_on(kind, made.seed, state)) for state in later]
         for made, saved, future in again:
-            _judge(made, saved, future.result()[0])
+            _judge(made, f"saved anew at suspension {saved.suspension}", future.result()[0])
             found.states[kind] += 1
 
 
-def _judge(made: Made, saved: Saved, outcome: Outcome) -> None:
-    where = f"{made.kind} {made.seed}, saved at suspension {saved.suspension}"
+def _judge(made: Made, how: str, outcome: Outcome) -> None:
+    where = f"{made.kind} {made.seed}, {how}"
     pairs = [*zip(made.expected.log, outcome.log, strict=False), *zip(made.expected.state, outcome.state, strict=False)]
     for expected, actual in pairs:
         if expected != actual:
@@ -104,10 +104,10 @@ class _Processes:
 
     def __init__(self, cache: Path) -> None:
         context = multiprocessing.get_context("spawn")
-        given = {"mp_context": context, "initializer": _use_cache, "initargs": (str(cache),)}
-        self._makers = ProcessPoolExecutor(_WORKERS, **given)  # type: ignore[arg-type]
-        self._others = ProcessPoolExecutor(_WORKERS, **given)  # type: ignore[arg-type]
-        self._alone = ProcessPoolExecutor(1, max_tasks_per_child=1, **given)  # type: ignore[arg-type]
+        given: Any = {"mp_context": context, "initializer": _use_cache, "initargs": (str(cache),)}
+        self._makers = ProcessPoolExecutor(_WORKERS, **given)
+        self._others = ProcessPoolExecutor(_WORKERS, **given)
+        self._alone = ProcessPoolExecutor(1, max_tasks_per_child=1, **given)
         self._count = 0
 
     def __enter__(self) -> _Processes:
@@ -125,7 +125,8 @@ class _Processes:
         """Go on with a state."""
         self._count += 1
         pool = self._others if self._count % ALONE else self._alone
-        return pool.submit(_go_on, kind, seed, saved, self._count)
+        going: Future[tuple[Outcome, list[Saved]]] = pool.submit(_go_on, kind, seed, saved, self._count)
+        return going
 
 
 def _use_cache(cache: str) -> None:
@@ -139,8 +140,7 @@ def _make(kind: str, seed: int) -> Made:
     points = source.sample(range(1, expected.suspensions + 1), min(2 * _POINTS, expected.suspensions))
     outcome, saved = asyncio.run(begin(world, seed, points))
     made = Made(kind, seed, expected, tuple(saved), outcome.refusals)
-    for state in (*saved[:1], Saved(-1, b"", b"")):  # the run that was saved goes on undisturbed, and so if it was not
-        _judge(made, state, outcome)
+    _judge(made, "where snapshots were taken", outcome)  # or were refused
     return made
 
 

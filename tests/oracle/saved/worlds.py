@@ -6,7 +6,7 @@ import hashlib
 import pickle
 import random
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from tests.host.support import ABIS, c_library, instrumented
 from tests.oracle.cases import make_case
 from tests.oracle.generator import Features
 from tests.oracle.minimise import draw_parts
-from tests.oracle.saved.driving import Refusal
+from tests.oracle.saved.driving import Refusal, Run
 from tests.oracle.world import F32, F64, GROUND_USED, I32, I64, IMPORTS, STACK_SIZE, STACKS, V128
 
 # What modules may use: half of those with all kinds of references have some that cannot be saved.
@@ -43,15 +43,21 @@ class ModuleWorld:
     placed: tuple[tuple[str, Any], ...] = ()
     prepared: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
-    async def load(self) -> caesura.Guest:
+    @property
+    def most_calls(self) -> int:
+        """How many calls may be suspended at once."""
+        return 4
+
+    async def load(self, run: Run) -> caesura.Guest:
         """Return the guest, before anything is called."""
+        run.left = [*self.begun]
         settings: Any = {**dict(self.settings), **dict(self.placed)}
         guest = await caesura.load(self.module, self.imports, external=self.external, **settings)
         for name, arguments in self.prepared:
             guest.call_nowait(name, *arguments)
         return guest
 
-    async def restore(self, data: bytes, *, fork: bool) -> caesura.Guest:
+    async def restore(self, data: bytes, run: Run, *, fork: bool) -> caesura.Guest:
         """Return the guest that goes on."""
         given: Any = {"external": self.external, "module": self.module, "load_object": pickle.loads}
         given |= dict(self.settings)
@@ -61,13 +67,9 @@ class ModuleWorld:
         second.close()  # which must not matter to the first
         return first
 
-    def calls(self) -> Sequence[tuple[str, tuple[Any, ...]]]:
-        """Return what is called."""
-        return self.begun
-
-    def answer(self, guest: caesura.Guest, call: caesura.PendingCall, source: random.Random) -> Any:
+    def answer(self, guest: caesura.Guest, call: caesura.PendingCall, run: Run) -> Any:
         """Return what a host function returns, or an exception that it raises."""
-        return self.answers(guest, call, source)
+        return self.answers(guest, call, run.source)
 
 
 # Generated modules
@@ -206,10 +208,3 @@ def _answer_references(guest: caesura.Guest, call: caesura.PendingCall, source: 
     if source.random() < 0.2:
         guest.call_nowait("store", 100_000 + 8 * source.randrange(8), source.getrandbits(63))
     return Refusal() if source.random() < 0.05 else source.randrange(100)
-
-
-KINDS: Final[dict[str, Callable[[int], ModuleWorld]]] = {
-    "generated": generated,
-    "c": c_program,
-    "references": references,
-}
