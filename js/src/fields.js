@@ -239,10 +239,12 @@ export const keyed = (kind, key) => ({
 /** A field that has a value of which nothing is written. @param {Kind} kind @param {any} [fallback] Default: undefined. @returns {Kind} */
 export const maybe = (kind, fallback) => ({ ...kind, fallback: { value: fallback } });
 
-/** @param {any} one @param {any} other */
-const isSame = (one, other) =>
-  one === other || (typeof other == "object" && JSON.stringify(one, forJson) === JSON.stringify(other, forJson));
-const forJson = (/** @type {string} */ _, /** @type {any} */ value) => (typeof value == "bigint" ? String(value) : value);
+/** Whether a value is what nothing is written of, which is a plain value, an empty array, or an object of such. @param {any} value @param {any} fallback @returns {boolean} */
+const isSame = (value, fallback) =>
+  value === fallback ||
+  (Array.isArray(fallback)
+    ? Array.isArray(value) && !value.length
+    : isRecord(fallback) && isRecord(value) && Object.keys({ ...value, ...fallback }).every((name) => isSame(value[name], fallback[name])));
 
 /**
  * An object with certain fields, in the order in which their bulk lies. `check` throws for what single fields do not tell.
