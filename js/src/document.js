@@ -23,7 +23,7 @@ function canonical(value) {
     .map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`)}}`;
 }
 
-/** @param {Record<string, any>} document */
+/** @param {Record<string, any>} document @returns {Uint8Array} */
 export function writeDocument(document) {
   const content = new TextEncoder().encode(canonical(document));
   if (content.length > LONGEST) throw new Mistake(`the document would have ${content.length} bytes, more than ${LONGEST}`);

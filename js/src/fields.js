@@ -41,11 +41,12 @@ export function shown(value) {
 export class Bulk {
   /** @param {Uint8Array} content */
   constructor(content) {
+    /** @type {Uint8Array} */
     this.content = content;
     this.place = 0;
   }
 
-  /** @param {number} size */
+  /** @param {number} size @returns {Uint8Array} */
   take(size) {
     if (size > this.left) throw new Mistake(`${size} bytes of bulk are more than there are`);
     return this.content.subarray(this.place, (this.place += size));

@@ -47,7 +47,7 @@ const NOTHING = new Uint8Array();
 /** @param {string} reason @param {number} offset @returns {never} */
 const damaged = (reason, offset) => refuse(`the saved state is damaged at byte offset ${offset} (0x${offset.toString(16)}): ${reason}`);
 
-/** @param {Uint8Array} content */
+/** @param {Uint8Array} content @returns {Promise<Uint8Array>} */
 export const sha256 = async (content) => new Uint8Array(await crypto.subtle.digest("SHA-256", /** @type {BufferSource} */ (content)));
 
 /** @param {Uint8Array} bytes */
@@ -257,7 +257,7 @@ async function digestOf(state) {
   return sha256(joined(parts));
 }
 
-/** @param {[kind: number, content: Uint8Array][]} contents */
+/** @param {[kind: number, content: Uint8Array][]} contents @returns {Promise<Uint8Array>} */
 async function writeSections(contents) {
   const sections = [];
   for (const [kind, content] of contents) {
@@ -274,6 +274,7 @@ async function writeSections(contents) {
 /**
  * Return a state as bytes; with a base, what differs from it.
  * @param {State} state @param {State} [base]
+ * @returns {Promise<Uint8Array>}
  */
 export async function encode(state, base) {
   try {

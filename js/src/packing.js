@@ -17,7 +17,7 @@ const through = (bytes, stream) => {
   return blob.stream().pipeThrough(/** @type {any} */ (stream)).getReader();
 };
 
-/** @param {Uint8Array[]} pieces */
+/** @param {Uint8Array[]} pieces @returns {Uint8Array} */
 export function joined(pieces) {
   if (pieces.length == 1) return pieces[0];
   const whole = new Uint8Array(pieces.reduce((size, piece) => size + piece.length, 0));
@@ -45,6 +45,7 @@ export async function pack(bytes) {
 /**
  * Return what is in a section, which has so many bytes. Throws an Error that says what is wrong.
  * @param {number} codec @param {Uint8Array} bytes @param {number} size
+ * @returns {Promise<Uint8Array>}
  */
 export async function unpack(codec, bytes, size) {
   if (codec == ZSTD) return unpackZstd(bytes, size);

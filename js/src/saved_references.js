@@ -30,7 +30,10 @@ function listFunctions(exports, functions) {
   return functions.map((_, place) => table.get(place));
 }
 
-/** @param {any} exports @param {number[]} functions @param {SaveObject} [saveObject] */
+/**
+ * @param {any} exports @param {number[]} functions @param {SaveObject} [saveObject]
+ * @returns {{ objects: Uint8Array[], save(type: string, value: any, what: string): number }}
+ */
 export function referenceSaver(exports, functions, saveObject) {
   /** @type {Uint8Array[]} */
   const objects = [];

@@ -58,8 +58,7 @@ export const NULL = 0xffffffff;
  * @property {number} highest
  */
 /**
- * Everything of a guest.
- * @typedef {object} State
+ * @typedef {object} Parts
  * @property {ModuleIdentity} module
  * @property {MemoryState[]} memories
  * @property {GlobalState[]} globals
@@ -71,8 +70,8 @@ export const NULL = 0xffffffff;
  * @property {[number, number]} [area]
  * @property {StacksState} stacks
  * @property {WasiState} [wasi]
- * @property {Uint8Array} [embedded]
  */
+/** @typedef {Parts & { embedded?: Uint8Array }} State Everything of a guest, and its module, if that was asked for. */
 
 const U32 = integer(0, 0xffffffff);
 const U64 = integer(0, 2n ** 64n - 1n);

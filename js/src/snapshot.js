@@ -25,9 +25,15 @@ import { readStateSection } from "./state_section.js";
 
 export { SnapshotError } from "./format.js";
 
+/** @typedef {{ base?: Uint8Array }} Base An earlier snapshot. */
+
 /**
- * @typedef {object} SnapshotOptions
- * @property {Uint8Array} [base] An earlier snapshot: only what has changed since is written down. It has to be at hand when that is read.
+ * `base`: only what has changed since then is written down, and it has to be at hand when that is read.
+ * @typedef {Base & SavingOptions} SnapshotOptions
+ */
+
+/**
+ * @typedef {object} SavingOptions
  * @property {BufferSource} [embed] The instrumented module, which the snapshot then brings along.
  * @property {(value: any) => Uint8Array} [saveObject] Writes values of JavaScript that the guest refers to.
  * @property {WasiState} [wasi] What the guest sees of the world, for hosts that open it again.
@@ -35,12 +41,14 @@ export { SnapshotError } from "./format.js";
 
 /**
  * @typedef {object} SavedOptions
- * @property {Uint8Array} [base] The earlier snapshot that this one has the changes of.
  * @property {number} [limit] In bytes: how much the snapshot may hold, unpacked. Default: 4 GiB.
  * @property {(bytes: Uint8Array) => any} [loadObject] Makes the values of JavaScript that the guest refers to: for snapshots that you trust.
  */
 
-/** @typedef {InstanceOptions & SavedOptions} RestoreOptions What `instantiate` takes, too. */
+/**
+ * What `instantiate` takes, too; `base` is what the snapshot has the changes of.
+ * @typedef {InstanceOptions & Base & SavedOptions} RestoreOptions
+ */
 
 /** @param {Uint8Array | BufferSource} source @returns {Uint8Array} */
 const bytesOf = (source) => (ArrayBuffer.isView(source) ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength) : new Uint8Array(source));

@@ -389,6 +389,7 @@ class Frame {
  * Return what is in a frame, which has so many bytes. Throws an Error that says what is wrong.
  * @param {Uint8Array} bytes
  * @param {number} size
+ * @returns {Uint8Array}
  */
 export function unpackZstd(bytes, size) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -59,7 +59,9 @@ for (const packer of compilers.filter((compiler) => !compiler.includes("old"))) 
         sums: hasNative ? [5, 5, 5, 5] : [5, 5, 5, 5, 4],
         closed: "the instance is closed",
         build: hasNative ? "bare" : "instrumented",
-        others: 4,
+        others: 6,
+        unsaved: true,
+        waiting: [],
       });
     });
   });

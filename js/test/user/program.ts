@@ -14,6 +14,7 @@ import {
   Suspending,
 } from "caesura";
 import * as auto from "caesura/auto";
+import { type PendingCall, pending, restore, snapshot, SnapshotError } from "caesura/snapshot";
 
 const code = readFileSync(process.argv[2]);
 const imports: Imports = { env: { wait: new Suspending(async (number: number) => number) } };
@@ -48,9 +49,20 @@ const again: auto.Imports = { env: { wait: new auto.Suspending(() => 1) } };
 const fifth = auto.native ? undefined : await auto.instantiate(module, again);
 if (fifth) sums.push(await auto.promising(fifth.exports.down)(3, 2));
 
+// This module was instrumented without --snapshots.
+const unsaved = await snapshot(second, { saveObject: (_value) => new Uint8Array() }).catch((reason) => reason instanceof SnapshotError);
+const waiting: PendingCall[] = pending(second);
+const goOn = async (bytes: Uint8Array): Promise<number> => {
+  const restored = await restore(bytes, module, imports, { limit: 1 << 20, stackSize: 4096 });
+  const [call] = restored.pending;
+  return call.function == "env.wait" ? call.resume(1) : call.run();
+};
+// @ts-expect-error: a path is no bytes
+const wrongState = () => restore("state.caesura", module, imports);
+
 if (!auto.native && fifth) auto.close(fifth);
 close(instance);
 const closed = await promising(instance.exports.down)(1, 1).then(String, (reason: SuspendError) => {
   return reason instanceof SuspendError ? reason.message : "another error";
 });
-console.log(JSON.stringify({ sums, closed, build, others: [wrongArgument, wrongImport, wrongSignal, wrongOption].length }));
+console.log(JSON.stringify({ sums, closed, build, others: [wrongArgument, wrongImport, wrongSignal, wrongOption, goOn, wrongState].length, unsaved, waiting }));
