@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 #include <wasi/api.h>
@@ -142,6 +143,66 @@ static void folders(void) {
     say("gone", access("/work/folder/inner", F_OK));
 }
 
+// Names: links, times, sizes, what a file is; and that a file stays the one that was opened.
+static void names(void) {
+    int file = open("/work/name", O_CREAT | O_RDWR, 0600);
+    write_text(file, "name");
+    expect("link", link("/work/name", "/work/second") == 0);
+    struct stat status, other;
+    expect("stat", fstat(file, &status) == 0 && stat("/work/second", &other) == 0);
+    say("links", status.st_nlink);
+    say("same", status.st_ino == other.st_ino && status.st_dev == other.st_dev);
+    struct timespec times[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1100000000, .tv_nsec = 5}};
+    expect("futimens", futimens(file, times) == 0 && fstat(file, &status) == 0);
+    say("accessed", status.st_atim.tv_sec);
+    say("changed", status.st_mtim.tv_sec);
+    say("fallocate", posix_fallocate(file, 0, 4096));
+    say("fadvise", posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL));
+    say("synced", fsync(file) | fdatasync(file));
+    say("end", lseek(file, 0, SEEK_END));
+    say("back", lseek(file, -5, SEEK_CUR));
+    say("before", lseek(file, -5, SEEK_SET));
+    say("error", errno);
+    say("terminal", isatty(file));
+    expect("rename", rename("/work/second", "/work/third") == 0 && rename("/work/name", "/work/third") == 0);
+    lseek(file, 0, SEEK_SET);
+    struct iovec parts[2] = {{"NA", 2}, {"ME!", 3}};
+    say("writev", writev(file, parts, 2));
+    close(file);
+    expect("utimensat", utimensat(AT_FDCWD, "/work/third", times, 0) == 0);
+    file = open("/work/third", O_RDWR | O_NONBLOCK);
+    say("nonblocking", (fcntl(file, F_GETFL) & O_NONBLOCK) != 0);
+    expect("fcntl", fcntl(file, F_SETFL, 0) == 0);
+    say("nonblocking", (fcntl(file, F_GETFL) & O_NONBLOCK) != 0);
+    say_rest("third", file);
+    close(file);
+}
+
+static void fails(const char *what, int result) { say(what, result < 0 ? errno : -1); }
+
+// What goes wrong does so in the same way.
+static void errors(void) {
+    expect("symlink", symlink("loop", "/work/loop") == 0 && symlink("flags", "/work/link") == 0);
+    fails("there is none", open("/work/none", O_RDONLY));
+    fails("there is one", open("/work/flags", O_CREAT | O_EXCL | O_WRONLY, 0600));
+    fails("no folder", open("/work/flags", O_RDONLY | O_DIRECTORY));
+    fails("below a file", open("/work/flags/x", O_RDONLY));
+    fails("a loop", open("/work/loop", O_RDONLY));
+    fails("a link", open("/work/link", O_RDONLY | O_NOFOLLOW));
+    fails("outside", open("/work/../x", O_RDONLY));
+    fails("elsewhere", open("/none/x", O_RDONLY));
+    fails("a folder", open("/work", O_WRONLY));
+    fails("no folder to list", rmdir("/work/flags"));
+    fails("a folder to unlink", unlink("/work"));
+    fails("there already", mkdir("/work", 0700));
+    fails("not open", close(77));
+    char text[4];
+    fails("not open", read(77, text, 4));
+    fails("a folder to read", read(3, text, 4));
+    fails("a stream", lseek(1, 0, SEEK_SET));
+    expect("unlink", unlink("/work/loop") == 0 && unlink("/work/link") == 0);
+}
+
 // Time, chance, and what the program was given.
 static void world(int count, char **arguments) {
     struct timespec before, after, wall;
@@ -164,6 +225,8 @@ int main(int count, char **arguments) {
     flags();
     numbers();
     folders();
+    names();
+    errors();
     world(count, arguments);
     exit(7);
 }
