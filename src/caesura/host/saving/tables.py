@@ -10,7 +10,7 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 from caesura.abi import STATE_TABLES
-from caesura.errors import SnapshotError
+from caesura.errors import SnapshotError, UsageError
 from caesura.host import native
 from caesura.host.instance import Instance
 from caesura.host.saving.globals import global_item
@@ -59,9 +59,12 @@ def read_reference(instance: Instance, kind: int, value: int, what: str, referen
     if kind == t.FUNCREF:
         return references.function(ctypes.string_at(reference, _FUNCTION_SIZE), what)
     try:
-        return references.object(instance.objects.from_handle(reference, what), what)
+        found = instance.objects.from_handle(reference, what)
+    except UsageError as error:
+        raise SnapshotError(f"the guest cannot be saved: {error}") from None
     finally:
         native.externref_unroot(reference)
+    return references.object(found, what)
 
 
 def read_global_reference(instance: Instance, index: int, kind: int, references: ReferenceSaver) -> int:
