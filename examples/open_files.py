@@ -4,8 +4,8 @@
 
 The program (examples/guests/notes.c) copies a file line by line, and asks for a remark on each. Whenever it asks, it is
 saved, with its files: which are open, by which path, and where in them it stands. What it has read ahead and not yet
-written is in its memory. Its first process is killed with signal 9 at the fifth line. The second one opens the files again
-and goes on; what the first had written since it was saved is written once more, at the same place.
+written is in its memory. Its first process is killed with signal 9 at the fifth line. The second one opens the files
+again and goes on; what the first had written since it was saved is written once more, at the same place.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def run_process(folder: Path, last: int | None) -> list[int]:
     command = [sys.executable, "-m", "examples.open_files", str(folder)]
     asked: list[int] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None, "they are pipes"
+        assert process.stdin is not None, "it is a pipe"
+        assert process.stdout is not None, "it is a pipe"
         for line in process.stdout:
             asked.append(int(line))
             if asked[-1] == last:
