@@ -33,8 +33,8 @@ _LAST_LEVEL: Final = 1
 
 # In bytes: after how many zstd begins a block, with a code of its own, at the levels between. Code, text and pointers
 # lie in different parts of a memory: of 288 KiB of QuickJS's level 9 leaves 106.2 KB by itself, which is 128 KiB, and
-# 103.4 KB so, in the same time. The others gain nothing: level 19 finds such borders itself, and 1 is for what has to be
-# fast.
+# 103.4 KB so, in the same time. The others gain nothing: level 19 finds such borders itself, and 1 is for what has to
+# be fast.
 _BLOCK: Final = 16 << 10
 _WITH_BLOCKS: Final = (3, 9)
 
