@@ -311,7 +311,7 @@ def test_an_import_that_cannot_become_its_own_is_refused() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("abi", ["load", "thunks"])
+@pytest.mark.parametrize("abi", ["load", "thunks", "plain", "plain in its own memory"])
 def test_calls_on_c_stacks_of_their_own(abi: str, tmp_path: Path) -> None:
     """Each finds its arrays, in whatever order they go on, and new ones leave those of the others alone."""
 

@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 
 from caesura.abi import ENTRY_PREFIX, OWN_PREFIX, START_FUNCTION, STATE_PREFIX, STATE_SECTION
 from caesura.errors import SnapshotError
+from caesura.snapshots.answering import Answering
 from caesura.snapshots.pages import Run
 from caesura.snapshots.section import StateSection
 from caesura.snapshots.state import CHUNK, NULL, GlobalState, MemoryState, State, TableState
@@ -79,7 +80,7 @@ class InitialState:
     what no module can begin with.
 
     `minimums` and `values` say more of memories and globals than the state does, by index: least sizes in pages, and
-    values in place of those that were saved.
+    values in place of those that were saved. Functions of `answering` stand in for some imports.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class InitialState:
         state: State,
         minimums: dict[int, int],
         values: dict[int, int],
+        answering: Answering,
     ) -> None:
         self._module: Final = module
         self._section: Final = section
@@ -101,6 +103,7 @@ class InitialState:
             index: replace(item, bits=values.get(index, item.bits)) for index, item in globals_.items()
         }
         self._functions: Final = {*section.functions}
+        self._answering: Final = answering
         self._owned: Final = [item for item in module.imports if self._becomes_own(item)]
         self._check()
 
@@ -115,7 +118,7 @@ class InitialState:
         if module.tables:
             edits.replace[sec.TABLE] = encode_vector([self._table(index) for index in self._own(TABLE_KIND)])
         if module.globals:
-            edits.replace[sec.GLOBAL] = encode_vector(self._global_entries())
+            edits.replace[sec.GLOBAL] = encode_vector([*self._global_entries(), *self._answering.globals()])
         edits.replace[sec.EXPORT] = encode_vector([*self._exports(), *exports])
         elements = self._element_segments()
         if elements:
@@ -192,7 +195,7 @@ class InitialState:
         table = self._tables.get(index)
         if table is None:
             kind = encode_value_type(entry.element) + encode_limits(entry.limits)
-            initializer = self._module.data[entry.init_start : entry.init_end]
+            initializer = self._answering.redirect(self._module.data[entry.init_start : entry.init_end])
             return _HAS_INITIALIZER + kind + initializer if initializer else kind
         if table.type != entry.element or table.type not in (FUNCREF, EXTERNREF):
             raise SnapshotError(f"table {index} of the snapshot holds something else than that of the module")
@@ -217,7 +220,8 @@ class InitialState:
             entry = module.globals[index]
             item = self._globals.get(index)
             if item is None:
-                entries.append(module.data[start : entry.init_end])
+                initializer = self._answering.redirect(module.data[entry.init_start : entry.init_end])
+                entries.append(module.data[start : entry.init_start] + initializer)
             else:
                 entries.append(module.data[start : entry.init_start] + self._value(item))
             start = entry.init_end
@@ -253,13 +257,16 @@ class InitialState:
             raise SnapshotError(f"{what} refers to an object of the host's, which no module can begin with")
         if number not in self._functions or number >= len(self._module.function_types):
             raise SnapshotError(f"{what} refers to function {number}, of which the module makes no references")
-        return number
+        return self._answering.redirected.get(number, number)
 
     def _exports(self) -> list[bytes]:
         """Return the module's exports, but for what shows the state and the start function, with what was imported."""
         module = self._module
         kept = [item for item in module.exports if not _goes(item.name)]
-        out = [encode_name(item.name) + bytes([item.kind]) + encode_unsigned(item.index) for item in kept]
+        out = [
+            encode_name(item.name) + bytes([item.kind]) + encode_unsigned(self._index(item.kind, item.index))
+            for item in kept
+        ]
         taken = {item.name for item in kept}
         reached = {(item.kind, item.index) for item in kept if not item.name.startswith(OWN_PREFIX)}
         for item in self._owned:
@@ -267,6 +274,9 @@ class InitialState:
                 out.append(encode_name(item.name) + bytes([item.kind]) + encode_unsigned(item.index))
                 taken.add(item.name)
         return out
+
+    def _index(self, kind: int, index: int) -> int:
+        return self._answering.redirected.get(index, index) if kind == FUNCTION_KIND else index
 
     def _element_segments(self) -> list[bytes]:
         segments = read_element_segments(self._module)
@@ -277,7 +287,9 @@ class InitialState:
             if item.kind == FUNCTION_KIND and item.name == START_FUNCTION and item.index in self._functions
         ]
         if started:  # code may make references only of what is exported or stands in a segment
-            out.append(encode_element_segment(ElementSegment(_DECLARES, 0), b"", started[:1], []))
+            out.append(
+                encode_element_segment(ElementSegment(_DECLARES, 0), b"", [self._index(FUNCTION_KIND, started[0])], [])
+            )
         for table in self._state.tables:
             out += self._table_contents(table)
         return out
@@ -292,8 +304,9 @@ class InitialState:
         made.table, made.type = segment.table, segment.type
         data = self._module.data
         offset = data[segment.offset_start : segment.offset_end] if made.mode != DECLARED else b""
-        expressions = [data[start:end] for start, end in segment.expressions]
-        return encode_element_segment(made, offset, segment.functions, expressions)
+        expressions = [self._answering.redirect(data[start:end]) for start, end in segment.expressions]
+        functions = [self._answering.redirected.get(function, function) for function in segment.functions]
+        return encode_element_segment(made, offset, functions, expressions)
 
     def _table_contents(self, table: TableState) -> Iterator[bytes]:
         """Yield active segments for the elements of a table that are not null."""

@@ -31,6 +31,7 @@ from caesura.abi import (
 from caesura.analysis.shadow_stack import find_shadow_stack
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.errors import SnapshotError
+from caesura.snapshots.answering import Answering
 from caesura.snapshots.state import CallRecord, State
 from caesura.wasm import encoded as c
 from caesura.wasm import sections as sec
@@ -78,6 +79,11 @@ class Resumption:
         self._low: Final = limits.low
         self._high: Final = limits.high
         self._setter: Final = self._exports.get((FUNCTION_KIND, SET_DATA_POINTER))
+        first = len(module.function_types) + 2 * len(state.calls)
+        imports = (
+            [] if self._setter is not None else [self._import(call, place) for place, call in enumerate(state.calls)]
+        )
+        self.answering: Final = Answering(module, sorted({*imports}), first)
         own = self._exports.get((MEMORY_KIND, ASYNCIFY_MEMORY))
         self._has_own_memory: Final = own is not None
         self._memory: Final = own if own is not None else self._guest_memory()
@@ -115,6 +121,7 @@ class Resumption:
         exports: list[bytes] = []
         taken = {item.name for item in module.exports}
         added = 0
+        self.answering.write(edits)
         for place, call in enumerate(calls):
             for name, status in ((RESUME, Status.RESUME), (RESUME_CALL, Status.RESUME_CALL)):
                 params, results, code = self._function(call, place, first_segment + place, status)
@@ -130,15 +137,11 @@ class Resumption:
                 if len(calls) == 1 and name not in taken:
                     names.append(name)
                 exports += [encode_name(name) + bytes([FUNCTION_KIND]) + index for name in names]
+        self.answering.add_functions(edits)
         return exports
 
     def _check(self) -> None:
         stacks, calls = self._state.stacks, self._state.calls
-        if self._setter is None:
-            raise SnapshotError(
-                "the module was instrumented with the plain ABI, in which calls go on with a host's help only: "
-                "instrument it with thunks (thunks=True), or let caesura.load do it"
-            )
         memory = self._module.memories[self._memory] if self._memory < len(self._module.memories) else None
         area = self._state.area
         if memory is None or memory.shared or (not self._has_own_memory and area is None):
@@ -169,10 +172,12 @@ class Resumption:
     ) -> tuple[tuple[int, ...], tuple[int, ...], bytes]:
         """Return parameters, results and body of a function that goes on with a call."""
         where = f"call {place} of the snapshot ({call.export})"
-        entry = self._exports.get((FUNCTION_KIND, ENTRY_PREFIX + call.export))
+        prefix = "" if self._setter is None else ENTRY_PREFIX
+        entry = self._exports.get((FUNCTION_KIND, prefix + call.export))
         if entry is None:
             raise SnapshotError(f"{where} is of an export that cannot be suspended in this module")
-        answer = self._results_of_import(call, where)
+        function = self._import(call, place)
+        answer = self._module.function_type(function).results
         base, end = self._area(len(call.frames), where)
         kind = self._module.function_type(FunctionIndex(entry))
         params = answer if status == Status.RESUME and _lie_in_block(answer) else ()
@@ -180,14 +185,20 @@ class Resumption:
         code = c.unsigned_constant(pointer, base) + c.CONST_I32 + b"\0" + c.unsigned_constant(I32, len(call.frames))
         code += _MEMORY_INIT + encode_unsigned(segment) + encode_unsigned(self._memory)
         code += _DATA_DROP + encode_unsigned(segment)
-        if not self._has_own_memory:
-            code += c.unsigned_constant(pointer, self._block()) + c.CALL + encode_unsigned(self._setter or 0)
+        block = c.unsigned_constant(pointer, self._block())
         code += self._put(CURRENT_OFFSET, pointer, c.unsigned_constant(pointer, base + len(call.frames)))
         code += self._put(4 if pointer == I32 else 8, pointer, end)
-        code += self._put(STACK_POINTER_OFFSET, pointer, c.unsigned_constant(pointer, 0))
-        for number, value_type in enumerate(params):
-            code += self._put(RESULTS_OFFSET + RESULT_SIZE * number, value_type, c.LOCAL_GET + encode_unsigned(number))
-        code += self._put(STATUS_OFFSET, I32, c.CONST_I32 + encode_signed(status))
+        if self._setter is None:
+            answers = status == Status.RESUME and _lie_in_block(answer)
+            code += self.answering.answer(function) if answers else self.answering.call_again(function)
+            code += block + self.answering.start_rewind()
+        else:
+            code += block + c.CALL + encode_unsigned(self._setter)
+            code += self._put(STACK_POINTER_OFFSET, pointer, c.unsigned_constant(pointer, 0))
+            for number, value_type in enumerate(params):
+                offset = RESULTS_OFFSET + RESULT_SIZE * number
+                code += self._put(offset, value_type, c.LOCAL_GET + encode_unsigned(number))
+            code += self._put(STATUS_OFFSET, I32, c.CONST_I32 + encode_signed(status))
         switch = _Switch(self._module, len(params))
         self._switch_stack(call, place, switch)
         code += switch.before
@@ -197,8 +208,10 @@ class Resumption:
             code += c.zero(value_type)
         code += c.CALL + encode_unsigned(entry) + switch.after
         if switch.ended:
-            left = c.unsigned_constant(pointer, self._block()) + c.load(I32, self._memory, STATUS_OFFSET)
-            code += left + c.I32_EQZ + c.IF_EMPTY + switch.ended + c.END
+            has_ended = block + c.load(I32, self._memory, STATUS_OFFSET) + c.I32_EQZ
+            if self._setter is None:
+                has_ended = self.answering.is_normal()
+            code += has_ended + c.IF_EMPTY + switch.ended + c.END
         return params, kind.results, encode_vector(switch.locals) + code + c.END
 
     def _switch_stack(self, call: CallRecord, place: int, switch: _Switch) -> None:
@@ -231,22 +244,21 @@ class Resumption:
             raise SnapshotError(f"the snapshot has a C stack at {address}, which is no address")
         return c.unsigned_constant(value_type, address)
 
-    def _results_of_import(self, call: CallRecord, where: str) -> tuple[int, ...]:
-        """Return the types of what the import returns in which a call waits."""
+    def _import(self, call: CallRecord, place: int) -> FunctionIndex:
+        """Return the import in which a call waits."""
+        where = f"call {place} of the snapshot ({call.export}) waits in {call.function}"
         takes = tuple(kind for kind, _ in call.arguments)
-        kinds = [
-            self._module.function_type(FunctionIndex(item.index))
+        found = [
+            FunctionIndex(item.index)
             for item in self._module.function_imports()
             if f"{item.module}.{item.name}" == call.function
         ]
-        found = {kind.results for kind in kinds if kind.params == takes}
+        found = [index for index in found if self._module.function_type(index).params == takes]
         if not found:
-            raise SnapshotError(
-                f"{where} waits in {call.function}, which is no import of this module with its arguments"
-            )
+            raise SnapshotError(f"{where}, which is no import of this module with its arguments")
         if len(found) > 1:
-            raise SnapshotError(f"{where} waits in {call.function}, which the module imports with several types")
-        return found.pop()
+            raise SnapshotError(f"{where}, which the module imports more than once")
+        return found[0]
 
     def _area(self, size: int, where: str) -> tuple[int, bytes]:
         """Return where frames begin, and the code that gives the end of the asyncify stack."""

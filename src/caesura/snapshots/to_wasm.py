@@ -39,7 +39,7 @@ def to_wasm(state: State, instrumented: bytes) -> bytes:
     if told.instrumented != state.module.instrumented:
         raise SnapshotError("the snapshot is of another module, or of one that was instrumented otherwise")
     resumption = Resumption(module, state)
-    initial = InitialState(module, told, state, resumption.minimums(), resumption.values())
+    initial = InitialState(module, told, state, resumption.minimums(), resumption.values(), resumption.answering)
     edits = SectionEdits()
     first = len(read_data_segments(module))
     exports = resumption.write(edits, first)
