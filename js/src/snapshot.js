@@ -13,6 +13,7 @@ import { capture, find, recorded, suspended } from "./capture.js";
 import { engineInstantiate, raise } from "./errors.js";
 import { decode, encode, hex, LIMIT, refuse, sha256 } from "./format.js";
 import { prepare } from "./instantiate.js";
+import { checkOptions } from "./options.js";
 import { HELD, putBack } from "./restoring.js";
 import { readStateSection } from "./state_section.js";
 
@@ -50,8 +51,25 @@ export { SnapshotError } from "./format.js";
  * @typedef {InstanceOptions & Base & SavedOptions} RestoreOptions
  */
 
-/** @param {Uint8Array | BufferSource} source @returns {Uint8Array} */
-const bytesOf = (source) => (ArrayBuffer.isView(source) ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength) : new Uint8Array(source));
+/** The bytes of something that is bytes. @param {any} source @param {string} [name] @returns {Uint8Array} */
+function bytesOf(source, name = "the snapshot") {
+  if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  throw new TypeError(`${name}: neither an ArrayBuffer nor a view of one`);
+}
+
+/** @param {any} value @param {string} name */
+const isBytes = (value, name) => bytesOf(value, `option ${name}`);
+/** @param {any} value @param {string} name */
+const isFunction = (value, name) => {
+  if (typeof value != "function") throw new TypeError(`option ${name}: not a function`);
+};
+/** @param {any} value @param {string} name */
+const isLimit = (value, name) => {
+  if (!Number.isSafeInteger(value) || value < 0) throw new TypeError(`option ${name}: not a number of bytes`);
+};
+const SAVING = { base: isBytes, embed: isBytes, saveObject: isFunction, wasi() {} };
+const RESTORING = { base: isBytes, limit: isLimit, loadObject: isFunction };
 
 /**
  * Save an instance that `instantiate` or `Instance` of "caesura" has made, while none of its code runs. What it is at the time
@@ -61,6 +79,7 @@ const bytesOf = (source) => (ArrayBuffer.isView(source) ? new Uint8Array(source.
  * @returns {Promise<Uint8Array>}
  */
 export async function snapshot(instance, options = {}) {
+  checkOptions(options, SAVING);
   const state = capture(instance, options);
   if (options.embed) state.embedded = bytesOf(options.embed).slice();
   if (state.embedded && (await digestOfModule(state.embedded)) != state.module.instrumented) refuse("what is to be embedded is not the instance's module");
@@ -91,6 +110,7 @@ async function digestOfModule(module) {
  * @returns {Promise<{ instance: WebAssembly.Instance, pending: PendingCall[], wasi?: WasiState }>}
  */
 export async function restore(bytes, module, imports, { base, limit = LIMIT, loadObject, ...options } = {}) {
+  checkOptions({ base, limit, loadObject }, RESTORING);
   const state = await decode(bytesOf(bytes), base && (await decode(bytesOf(base), undefined, limit)), limit);
   const source = module ?? state.embedded ?? refuse("the snapshot has no module in it: give the instrumented one");
   // @ts-ignore: the second parameter is newer than TypeScript's libraries.

@@ -233,6 +233,29 @@ describe("what cannot be saved is refused by name:", () => {
   });
 });
 
+describe("options and arguments", () => {
+  it("are checked before anything is done", async () => {
+    const { instance } = await waiting(1);
+    await assert.rejects(snapshot(instance, { saveobject: () => 1 }), /^TypeError: option saveobject: there is none of this name, but base, embed/);
+    await assert.rejects(snapshot(instance, { saveObject: 1 }), /^TypeError: option saveObject: not a function/);
+    await assert.rejects(snapshot(instance, { base: "state.caesura" }), /^TypeError: option base: neither an ArrayBuffer nor a view/);
+    await assert.rejects(restore("state.caesura", module, asker().imports), /^TypeError: the snapshot: neither an ArrayBuffer nor a view/);
+    const saved = await snapshot(instance);
+    await assert.rejects(restore(saved, module, asker().imports, { limit: -1 }), /^TypeError: option limit: not a number of bytes/);
+    await refused(restore(saved, module, asker().imports, { limit: 100 }), /more than the limit of 100/);
+    assert.ok(await restore(saved.buffer, bytes("saved", "saved_thunks"), asker().imports));
+  });
+
+  it("carry on what a program sees of the world", async () => {
+    const { instance } = await waiting(1);
+    const folders = [["/work", "/home/work", true]];
+    const wasi = { arguments: ["program", "-c"], environment: [["HOME", "/"]], folders, descriptors: [], monotonic: 2 ** 40, highest: 0 };
+    const restored = await restore(await snapshot(instance, { wasi }), module, asker().imports);
+    assert.deepEqual(restored.wasi, wasi);
+    await refused(snapshot(instance, { wasi: { ...wasi, monotonic: -1 } }), /the state cannot be written: state.wasi.monotonic: -1 is not within/);
+  });
+});
+
 describe("what does not fit is refused by name:", () => {
   it("another module", async () => {
     const { instance } = await waiting(1);
