@@ -25,7 +25,8 @@ from xml.etree import ElementTree
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REPORTS = REPOSITORY / "build" / "tests" / "reports"
-INTERPRETED_EXAMPLES = 200
+# Of what the oracle tries, as much as the other form leaves to be tried.
+INTERPRETED_NUMBERS = ("--oracle-examples=200", "--saved-points=100")
 SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=worksteal")
 JAVASCRIPT = sorted((REPOSITORY / "js").rglob("*.test.mjs"))
 PHP = sorted((REPOSITORY / "tests" / "real" / "php").glob("*.test.mjs"))
@@ -94,7 +95,7 @@ def interpreted(arguments: list[str]) -> Outcome:
     """Test the sources, which stand before the installed package on the path."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
     if not names_tests(arguments):  # the folder of the oracle has the option, so it is named too
-        arguments = ["tests", "tests/oracle", f"--oracle-examples={INTERPRETED_EXAMPLES}", *arguments]
+        arguments = ["tests", "tests/oracle", *INTERPRETED_NUMBERS, *arguments]
     return run_pytest("interpreted", arguments, environment)
 
 

@@ -94,19 +94,39 @@ TESTS: Final = {
     "It can hand absurd arguments": ("host/test_security.py::test_addresses_of_another_guest",),
     "Those that take addresses": ("host/test_security.py::test_addresses_of_another_guest",),
     "It can call host functions": ("host/test_calls.py::test_host_functions_call_the_guest_again",),
+    "What its bytes say of sizes": (
+        "snapshots/test_hostile.py::test_bombs_are_not_unpacked",
+        "host/test_forged_snapshots.py::test_what_contradicts_the_module_is_refused",
+        "fuzz/test_fuzz.py::test_hostile_guests",
+    ),
+    "What the frames of its calls say": (
+        "host/test_forged_snapshots.py::test_frames_that_say_anything_reach_the_guest_only",
+        "fuzz/test_fuzz.py::test_hostile_guests",
+    ),
+    "It can take as much memory": ("host/test_forged_snapshots.py::test_limits_are_for_restored_guests_too",),
+    "The module that it brings along": (
+        "host/test_command_saving.py::test_a_program_from_standard_input_brings_its_module_along",
+        "host/test_command_saving.py::test_another_module_is_refused",
+    ),
+    "Only a regular file": ("host/test_forged_snapshots.py::test_a_device_is_no_module",),
+    "A module that comes along": (
+        "host/test_forged_snapshots.py::test_a_module_that_comes_along_is_refused_where_instrumented_ones_are",
+    ),
     "Files that it says were open": ("host/test_saved_files.py::test_folders_must_be_those_that_the_guest_had",),
     "A path that leads out": ("host/test_saved_files.py::test_a_forged_state_reaches_nothing_else",),
     "Nothing is created": (
         "host/test_saved_files.py::test_a_forged_state_makes_and_cuts_nothing",
         "host/test_saved_files.py::test_states_that_say_anything_are_refused_or_put_back_as_they_say",
     ),
-    "A call that it says is waiting": ("host/test_saved_time.py::test_a_program_that_waits_for_input_is_asked_anew",),
-    "The folders that a state names": ("host/test_command_saving.py::test_folders_lie_elsewhere",),
-    "The module that it brings along": (
-        "host/test_command_saving.py::test_a_program_from_standard_input_brings_its_module_along",
-        "host/test_command_saving.py::test_another_module_is_refused",
+    "A call that it says is waiting": (
+        "host/test_saved_time.py::test_a_program_that_waits_for_input_is_asked_anew",
+        "host/test_forged_snapshots.py::test_what_contradicts_the_module_is_refused",
     ),
-    "What `load_object` gets": ("host/test_snapshots.py::test_tables_segments_and_references",),
+    "The folders that a state names": ("host/test_command_saving.py::test_folders_lie_elsewhere",),
+    "What `load_object` gets": (
+        "host/test_snapshots.py::test_tables_segments_and_references",
+        "host/test_forged_snapshots.py::test_what_load_object_gets_is_the_states",
+    ),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -238,5 +239,97 @@ def test_an_import_that_is_an_export_has_no_frames(abi: str) -> None:
         [call] = (await caesura.restore(snapshot, {"env": {"ask": ask}})).pending
         assert call.arguments == (5,)
         assert await call == 6
+
+    run(main())
+
+
+def test_frames_that_say_anything_reach_the_guest_only() -> None:
+    """Whatever the words of frames are, places of references among them, a call ends, or is stopped."""
+
+    async def main() -> None:
+        savable = KINDS[TABLES]
+        state = (await savable.saved()).state
+        frames = state.calls[0].frames
+        ends: set[str] = set()
+        for place in range(0, len(frames), 4):
+            for word in (0, 1, 2, 77, 0x7FFF_FFFF, 0xFFFF_FFFF):
+                content = frames[:place] + word.to_bytes(4, "little") + frames[place + 4 :]
+                forged = replace(state, calls=(replace(state.calls[0], frames=content), *state.calls[1:]))
+                guest = await caesura.restore(
+                    encode(forged), savable.imports, module=savable.module, load_object=bytes, interruptible=True
+                )
+                timer = threading.Timer(1, guest.interrupt)
+                timer.start()
+                try:
+                    await guest.pending[0].resume(1)
+                    ends.add("returned")
+                except (caesura.GuestTrap, caesura.UsageError) as error:
+                    ends.add(type(error).__name__)
+                finally:
+                    timer.cancel()
+                assert guest.call_nowait("count") == 7
+                assert await guest.pending[0].resume(1) == 8
+        assert ends >= {"returned", "GuestTrap"}
+
+    run(main())
+
+
+RUNNING = b"""(module
+  (import "env" "ask" (func $ask (result i32)))
+  (memory (export "memory") 1)
+  (table (export "table") 2 funcref)
+  (global $go (mut i32) (i32.const 0))
+  (func (export "run") (result i32)
+    (drop (call $ask))
+    (loop $again (br_if $again (global.get $go)))
+    (i32.const 5)))"""
+
+
+def test_limits_are_for_restored_guests_too() -> None:
+    async def main() -> None:
+        imports = {"env": {"ask": caesura.EXTERNAL}}
+        guest = await caesura.load(RUNNING, imports)
+        guest.start("run")
+        state = guest.snapshot().state
+        [memory], [table] = state.memories, state.tables
+        larger = replace(state, memories=(replace(memory, size=1 << 30),))
+        with pytest.raises(caesura.SnapshotError, match="memory_limit"):
+            await caesura.restore(encode(larger), imports, module=RUNNING, memory_limit=1 << 20)
+        longer = replace(state, tables=(replace(table, elements=b"\xff\xff\xff\xff" * 1000),))
+        with pytest.raises(caesura.SnapshotError, match="1000 elements"):
+            await caesura.restore(encode(longer), imports, module=RUNNING, table_limit=100)
+        for_ever = replace(state, globals=tuple(replace(item, bits=1) for item in state.globals))
+        guest = await caesura.restore(encode(for_ever), imports, module=RUNNING, interruptible=True)
+        timer = threading.Timer(0.1, guest.interrupt)
+        timer.start()
+        with pytest.raises(caesura.GuestTrap, match="interrupted"):
+            guest.pending[0].resume(0)
+
+    run(main())
+
+
+def test_a_module_that_comes_along_is_refused_where_instrumented_ones_are() -> None:
+    async def main() -> None:
+        imports = {"env": {"ask": caesura.EXTERNAL}}
+        guest = await caesura.load(RUNNING, imports)
+        guest.start("run")
+        saved = bytes(guest.snapshot(embed=True))
+        with pytest.raises(caesura.CaesuraError, match="instrumented"):
+            await caesura.restore(saved, imports, accept_instrumented=False)
+        restored = await caesura.restore(saved, imports, accept_instrumented=False, module=RUNNING)
+        assert restored.pending[0].resume(0) == 5
+
+    run(main())
+
+
+def test_what_load_object_gets_is_the_states() -> None:
+    async def main() -> None:
+        savable = KINDS[TABLES]
+        state = (await savable.saved()).state
+        forged = replace(state, objects=(b"anything",))
+        guest = await caesura.restore(
+            encode(forged), savable.imports, module=savable.module, load_object=lambda content: [content]
+        )
+        assert guest.call_nowait("object") == [b"anything"]
 
     run(main())

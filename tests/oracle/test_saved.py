@@ -13,8 +13,6 @@ from tests.oracle.saved.processes import search
 # Of a hundred states, how many are of each kind.
 SHARES = {"generated": 40, "c": 15, "references": 15, "micropython": 10, "quickjs": 10, "sqlite": 10}
 
-pytestmark = pytest.mark.one_form
-
 
 @pytest.mark.parametrize("kind", SHARES)
 def test_what_was_saved_goes_on_in_another_process(kind: str, pytestconfig: pytest.Config) -> None:
