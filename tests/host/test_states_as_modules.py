@@ -12,7 +12,7 @@ import pytest
 import wasmtime
 
 import caesura
-from tests.host.support import Gates, load_calls, load_waiter, run, settle
+from tests.host.support import Gates, instrumented, load_calls, load_waiter, run, settle
 from tests.host.test_snapshots import descended
 from tests.support.bare import TRAP, Ran, in_node, in_wasmtime
 from tests.support.engine import assemble, engine
@@ -435,5 +435,36 @@ def test_a_start_function_that_waits_goes_on_and_is_not_run_again(tmp_path: Path
         assert in_both(first, [["sum"], ["resume", 10], ["sum"]], [100], tmp_path).results == [0, None, 110]
         assert in_both(second, [["sum"], ["resume", 100], ["sum"]], [], tmp_path).results == [10, None, 110]
         assert in_both(ended, [["sum"]], [], tmp_path).results == [110]
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ["load", "plain in its own memory"])
+def test_an_import_that_is_there_twice_and_in_a_table(abi: str, tmp_path: Path) -> None:
+    """Whichever it is that waits, the other is called by the host as ever."""
+    text = """
+    (module
+      (import "env" "wait" (func $one (param i32) (result i32)))
+      (import "env" "wait" (func $two (param i32) (result i32)))
+      (type $wait (func (param i32) (result i32)))
+      (table funcref (elem $one $two))
+      (func (export "run") (param i32) (result i32)
+        (call $one (i32.const 1)) (call $two (i32.const 2)) i32.add
+        (call_indirect (type $wait) (i32.const 3) (i32.const 1)) i32.add
+        (call $one (i32.const 4)) i32.add (local.get 0) i32.add))
+    """
+
+    async def main() -> None:
+        guest = await caesura.load(instrumented(text.encode(), abi), external=["env.wait"])
+        step = guest.start("run", 1000)
+        for done in range(4):
+            made = guest.snapshot(embed=True).to_wasm()
+            left = [10 ** (3 - place) for place in range(done, 4)]
+            given = sum(10 ** (3 - place) for place in range(done))
+            ran = in_both(made, [["resume", left[0]]], left[1:], tmp_path)
+            assert ran.results == [1000 + given + sum(left)]
+            assert ran.asked == [["env.wait", place + 1] for place in range(done + 1, 4)]
+            step = step.resume(10 ** (3 - done))
+        assert step == 2111
 
     run(main())

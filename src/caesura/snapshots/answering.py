@@ -37,26 +37,29 @@ _REFERRING: Final = (op.CALL, op.RETURN_CALL, op.REF_FUNC)
 class Answering:
     """The imports that answer for themselves: `redirected` are the functions by which they are called, by import.
 
-    The first of these has index `first`. Raises SnapshotError for a module without the plain ABI's functions.
+    The first of these has index `first`. Imports of one group are the same function, imported more than once. Raises
+    SnapshotError for a module without the plain ABI's functions.
     """
 
-    def __init__(self, module: Module, imports: list[int], first: int) -> None:
+    def __init__(self, module: Module, groups: list[list[FunctionIndex]], first: int) -> None:
         self._module: Final = module
         functions = {item.name: item.index for item in module.exports if item.kind == FUNCTION_KIND}
-        names = asyncify_exports(module) if imports else {}  # these may have been shortened
+        names = asyncify_exports(module) if groups else {}  # these may have been shortened
         self._functions: Final = {name: functions[exported] for name, exported in names.items()}
         self._state: Final = state_global(module) if names else None
-        if imports and (not names or (self._state is None and GET_STATE not in names)):
+        if groups and (not names or (self._state is None and GET_STATE not in names)):
             raise SnapshotError(
                 "the module has suspended calls, and is not instrumented for that in a way that is known"
             )
-        self.redirected: Final = {index: first + place for place, index in enumerate(imports)}
+        imports = [index for group in groups for index in group]
+        self.redirected: Final[dict[int, int]] = {index: first + place for place, index in enumerate(imports)}
         self._globals: Final[dict[int, list[int]]] = {}
         self._types: Final[list[int]] = []
-        for index in imports:
+        for group in groups:
             begin = len(module.globals) + len(self._types)
-            self._types.extend([I32, *self._results(index)])
-            self._globals[index] = [*range(begin, len(module.globals) + len(self._types))]
+            self._types.extend([I32, *self._results(group[0])])
+            for index in group:
+                self._globals[index] = [*range(begin, len(module.globals) + len(self._types))]
 
     def globals(self) -> list[bytes]:
         """Return the entries of the globals that are added."""

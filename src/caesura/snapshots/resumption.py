@@ -80,10 +80,12 @@ class Resumption:
         self._high: Final = limits.high
         self._setter: Final = self._exports.get((FUNCTION_KIND, SET_DATA_POINTER))
         first = len(module.function_types) + 2 * len(state.calls)
-        imports = (
-            [] if self._setter is not None else [self._import(call, place) for place, call in enumerate(state.calls)]
-        )
-        self.answering: Final = Answering(module, sorted({*imports}), first)
+        groups: list[list[FunctionIndex]] = []
+        for place, call in enumerate(state.calls):
+            imports = self._imports(call, place)
+            if self._setter is None and imports not in groups:
+                groups.append(imports)
+        self.answering: Final = Answering(module, groups, first)
         own = self._exports.get((MEMORY_KIND, ASYNCIFY_MEMORY))
         self._has_own_memory: Final = own is not None
         self._memory: Final = own if own is not None else self._guest_memory()
@@ -176,7 +178,7 @@ class Resumption:
         entry = self._exports.get((FUNCTION_KIND, prefix + call.export))
         if entry is None:
             raise SnapshotError(f"{where} is of an export that cannot be suspended in this module")
-        function = self._import(call, place)
+        function = self._imports(call, place)[0]
         answer = self._module.function_type(function).results
         base, end = self._area(len(call.frames), where)
         kind = self._module.function_type(FunctionIndex(entry))
@@ -244,8 +246,8 @@ class Resumption:
             raise SnapshotError(f"the snapshot has a C stack at {address}, which is no address")
         return c.unsigned_constant(value_type, address)
 
-    def _import(self, call: CallRecord, place: int) -> FunctionIndex:
-        """Return the import in which a call waits."""
+    def _imports(self, call: CallRecord, place: int) -> list[FunctionIndex]:
+        """Return the import in which a call waits: the same function may be imported more than once."""
         where = f"call {place} of the snapshot ({call.export}) waits in {call.function}"
         takes = tuple(kind for kind, _ in call.arguments)
         found = [
@@ -256,9 +258,9 @@ class Resumption:
         found = [index for index in found if self._module.function_type(index).params == takes]
         if not found:
             raise SnapshotError(f"{where}, which is no import of this module with its arguments")
-        if len(found) > 1:
-            raise SnapshotError(f"{where}, which the module imports more than once")
-        return found[0]
+        if len({self._module.function_type(index).results for index in found}) > 1:
+            raise SnapshotError(f"{where}, which the module imports with several types")
+        return found
 
     def _area(self, size: int, where: str) -> tuple[int, bytes]:
         """Return where frames begin, and the code that gives the end of the asyncify stack."""
