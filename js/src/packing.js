@@ -53,6 +53,20 @@ export async function unpack(codec, bytes, size) {
     if (bytes.length != size) throw new Error(`it has ${bytes.length} bytes, not the ${size} that are its size`);
     return bytes;
   }
+  const content = await inflate(bytes, size);
+  // The last byte has bits that are needed, unless what is needed ended before.
+  if ((await takesMore()) && (await inflate(bytes.subarray(0, -1), size).then(Boolean, () => false))) {
+    throw new Error("something comes after its end");
+  }
+  return content;
+}
+
+/** Whether the engine overlooks what comes after the end of deflated bytes, as Node 20 does. @type {Promise<boolean> | undefined} */
+let lenient;
+const takesMore = () => (lenient ??= inflate(Uint8Array.of(3, 0, 0), 0).then(Boolean, () => false));
+
+/** @param {Uint8Array} bytes @param {number} size @returns {Promise<Uint8Array>} */
+async function inflate(bytes, size) {
   const content = new Uint8Array(size);
   const reader = through(bytes, new DecompressionStream("deflate-raw"));
   let place = 0;

@@ -82,6 +82,8 @@ for (const [what, bytes, message, base] of [
   ["a document of a gigabyte", sealed(section(2, "{}", { codec: 2, size: 2 ** 30 })), /has 1073741824 bytes, more than 16777216/],
   ["a terabyte of memory", sealed(Buffer.concat([section(2, "{}"), Buffer.of(4, 2, 1, ...[128, 128, 128, 128, 128, 64], 0)])), /more than the limit of 4294967296/],
   ["a bomb", sealed(Buffer.concat([section(2, deflateRawSync(Buffer.alloc(1 << 20)), { codec: 2, size: 100 })])), /does not end after the 100 bytes/],
+  ["deflate with something behind", sealed(section(2, Buffer.concat([deflateRawSync(written(MINIMAL)), Buffer.of(0)]), { codec: 2, size: written(MINIMAL).length })), /section document: /],
+  ["deflate that is cut off", sealed(section(2, deflateRawSync(written(MINIMAL)).subarray(0, -1), { codec: 2, size: written(MINIMAL).length })), /section document: /],
   ["deflate that is none", sealed(section(2, Buffer.of(255, 255, 255), { codec: 2, size: 100 })), /section document: /],
   ["zstd that is none", sealed(section(2, Buffer.of(255, 255, 255), { codec: 1, size: 100 })), /section document: it does not begin as a frame/],
   ["text that is not JSON", fileOf("{"), /it is not JSON/],
