@@ -310,7 +310,7 @@ def test_cancelling_ends_the_work_of_the_last_who_waits() -> None:
 def test_uploads_are_bounded_and_others_go_past() -> None:
     async def main() -> None:
         await load_and_call(large(), use_cache=True)
-        obtaining._queue._idle.clear()
+        obtaining._compile_queue()._idle.clear()
         workers.end_workers()
         module = busy()
         loads = [

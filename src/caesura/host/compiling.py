@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import wasmtime
 
@@ -20,8 +20,9 @@ from caesura.host.description import Description, ImportShape
 from caesura.host.engines import EngineSettings, new_engine
 from caesura.host.settings import ProgramSettings
 from caesura.host.text import one_line
-from caesura.wasm.definitions import Import
-from caesura.wasm.module import Module
+
+if TYPE_CHECKING:
+    from caesura.wasm.definitions import Import
 
 WASI: Final = "wasi_snapshot_preview1"
 
@@ -97,6 +98,7 @@ def make_guest_module(data: bytes, recipe: Recipe, provided: Provided) -> GuestM
     # The transformation, which programs from the cache do without.
     from caesura.host.describing import describe
     from caesura.host.drivable import make_drivable
+    from caesura.wasm.module import Module
 
     module = Module(data)
     provided.check(item for item in module.imports if item.module != ASYNCIFY_MODULE)
@@ -130,5 +132,6 @@ def compile_guest_module(guest: GuestModule, recipe: Recipe, *, parallel: bool) 
 def _uninstrumented(data: bytes) -> bytes:
     """Return a module as it would run here if it were not instrumented: with exceptions in their new form."""
     from caesura.instrument.exceptions.translate import translate_to_exnref
+    from caesura.wasm.module import Module
 
     return translate_to_exnref(Module(data)).module.data

@@ -17,7 +17,7 @@ from caesura.host.memory import GuestMemory
 from caesura.host.native import SharedMemory
 from caesura.host.values import checked_value
 from caesura.wasm import types as t
-from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, MEMORY_KIND, TABLE_KIND
+from caesura.wasm.external_kinds import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, MEMORY_KIND, TABLE_KIND
 
 Imports = Mapping[str, Mapping[str, Any]]
 

@@ -24,8 +24,7 @@ from caesura.host.text import assemble, is_text
 from caesura.host.wasi import Wasi
 from caesura.options import Options
 from caesura.snapshots.state import State
-from caesura.wasm.definitions import FUNCTION_KIND
-from caesura.wasm.module import Module
+from caesura.wasm.external_kinds import FUNCTION_KIND
 
 if TYPE_CHECKING:
     from caesura.inspection.program import Program
@@ -89,6 +88,7 @@ def module_of_state(state: State, module: Source | None) -> bytes:
     names; where it is made, that stops the thread meanwhile. Raises what `obtain_saved_program` does.
     """
     from caesura.host.drivable import make_drivable  # the transformation, which snapshots with their module do without
+    from caesura.wasm.module import Module
 
     if module is None and state.embedded is not None:
         return state.embedded

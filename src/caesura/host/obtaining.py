@@ -3,23 +3,26 @@
 Looking has threads of its own: reading a file, hashing it, mapping what the cache has. A program that is there is not
 held up by what others compile (see `compile_queue`).
 
-All of it works after a `fork`, in the parent and in the child, which begins with threads and workers of its own.
+All of it works after a `fork`, in the parent and in the child, which begins with threads and workers of its own. What
+compiles is imported when something is to be compiled: a process that only goes on with a saved guest starts without.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from caesura.host import cache, cache_limit, workers
-from caesura.host.compile_queue import CompileQueue, Job
+from caesura.host import cache, cache_limit
 from caesura.host.compiled_modules import Key, find_cached, find_compiled
 from caesura.host.compiling import Provided, Recipe
 from caesura.host.fork_locks import inside
 from caesura.host.lanes import Lane, in_lane
 from caesura.host.program import CompiledModule, LinkedProgram
 from caesura.host.sources import Source, known_digest, read_source
+
+if TYPE_CHECKING:
+    from caesura.host.compile_queue import CompileQueue
 
 _LOOKING: Final = 4
 
@@ -30,13 +33,14 @@ async def obtain_compiled(source: Source, recipe: Recipe, provided: Provided, *,
     found = find_compiled((digest, recipe)) if digest is not None else None
     if found is not None:
         return found
-    queue = _queue
     place = cache.folder() if use_cache and cache_limit.limit() > 0 else None
     looked = await in_lane(_looking, lambda: _look(source, recipe, place))
     if isinstance(looked, CompiledModule):
         return looked
+    from caesura.host.compile_queue import Job
+
     data, key = looked
-    return await queue.make(Job(data, key, provided, place))
+    return await _compile_queue().make(Job(data, key, provided, place))
 
 
 def obtain_compiled_now(source: Source, recipe: Recipe, provided: Provided, *, use_cache: bool) -> CompiledModule:
@@ -45,8 +49,10 @@ def obtain_compiled_now(source: Source, recipe: Recipe, provided: Provided, *, u
     looked = _look(source, recipe, place)
     if isinstance(looked, CompiledModule):
         return looked
+    from caesura.host.compile_queue import Job
+
     data, key = looked
-    return _queue.make_now(Job(data, key, provided, place))
+    return _compile_queue().make_now(Job(data, key, provided, place))
 
 
 async def link(compiled: CompiledModule, provided: Provided) -> LinkedProgram:
@@ -77,15 +83,28 @@ def _find(key: Key, place: Path | None) -> CompiledModule | None:
 
 
 _looking = Lane("looking", _LOOKING)
-_queue = CompileQueue()
+_queue: CompileQueue | None = None
+
+
+def _compile_queue() -> CompileQueue:
+    """Return what compiles in this process."""
+    global _queue
+    if _queue is None:
+        from caesura.host.compile_queue import CompileQueue
+
+        _queue = CompileQueue()
+    return _queue
 
 
 def _begin_anew() -> None:
     """Begin anew in a process that was forked."""
     global _looking, _queue
-    workers.abandon_workers()
     _looking = Lane("looking", _LOOKING)
-    _queue = CompileQueue()
+    if _queue is not None:
+        from caesura.host.workers import abandon_workers
+
+        abandon_workers()
+        _queue = None
 
 
 if hasattr(os, "register_at_fork"):

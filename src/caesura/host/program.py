@@ -21,7 +21,7 @@ from caesura.host import native
 from caesura.host.compiling import Provided
 from caesura.host.description import Description, ImportShape
 from caesura.host.engines import EngineSettings, engine_of
-from caesura.wasm.definitions import FUNCTION_KIND
+from caesura.wasm.external_kinds import FUNCTION_KIND
 
 # How many imports Wasmtime connects in less than a millisecond.
 _FEW_IMPORTS: Final = 10_000

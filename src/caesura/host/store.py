@@ -21,7 +21,7 @@ from caesura.host.native_stack import check_recursion
 from caesura.host.program import LinkedProgram
 from caesura.host.settings import GuestSettings
 from caesura.host.wasi_functions import GROUPS
-from caesura.wasm.definitions import MEMORY_KIND, TABLE_KIND
+from caesura.wasm.external_kinds import MEMORY_KIND, TABLE_KIND
 
 # What Wasmtime calls no limit.
 _UNLIMITED: Final = -1

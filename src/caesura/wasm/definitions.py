@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from caesura.errors import MalformedModule
+from caesura.wasm.external_kinds import FUNCTION_KIND as FUNCTION_KIND
+from caesura.wasm.external_kinds import GLOBAL_KIND as GLOBAL_KIND
+from caesura.wasm.external_kinds import KIND_NAMES as KIND_NAMES
+from caesura.wasm.external_kinds import MEMORY_KIND as MEMORY_KIND
+from caesura.wasm.external_kinds import TABLE_KIND as TABLE_KIND
+from caesura.wasm.external_kinds import TAG_KIND as TAG_KIND
 from caesura.wasm.indices import TypeIndex
 from caesura.wasm.leb128 import encode_unsigned, encode_vector, read_u32, read_u64
 from caesura.wasm.types import encode_value_type, read_reference_type, read_storage_type, read_value_type
-
-FUNCTION_KIND: Final = 0
-TABLE_KIND: Final = 1
-MEMORY_KIND: Final = 2
-GLOBAL_KIND: Final = 3
-TAG_KIND: Final = 4
-KIND_NAMES: Final = ["function", "table", "memory", "global", "tag"]
 
 FUNCTION_TYPE: Final = 0x60
 STRUCT_TYPE: Final = 0x5F
