@@ -106,7 +106,7 @@ def test_the_page_says_which_parameter_belongs_where() -> None:
     )
 
     def parameters(function: Any) -> set[str]:
-        common = {"self", "source", "imports", "wasi", "interruptible", "interruptions", "others"}
+        common = {"self", "source", "imports", "external", "wasi", "interruptible", "interruptions", "others"}
         return set(inspect.signature(function).parameters) - common
 
     assert parameters(caesura.compile) == code
