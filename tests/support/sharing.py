@@ -23,11 +23,11 @@ def alone(path: Path) -> Iterator[None]:
         yield
 
 
-def write_whole(path: Path, text: str, *, executable: bool = False) -> None:
+def write_whole(path: Path, content: str | bytes, *, executable: bool = False) -> None:
     """Write a file so that others find it whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished.write_text(text)
+    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
     if executable:
         unfinished.chmod(0o755)
     unfinished.replace(path)

@@ -6,18 +6,24 @@ import hashlib
 import pickle
 import random
 import struct
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import caesura
 from tests.fuzz.savable_guests import TABLES
 from tests.host.support import ABIS, c_library, instrumented
+from tests.host.test_binaryen import through_binaryen
 from tests.oracle.cases import make_case
 from tests.oracle.generator import Features
 from tests.oracle.minimise import draw_parts
 from tests.oracle.saved.driving import Refusal, Run
 from tests.oracle.world import F32, F64, GROUND_USED, I32, I64, IMPORTS, STACK_SIZE, STACKS, V128
+from tests.support.paths import BUILD
+from tests.support.sharing import write_whole
 
 # What modules may use: half of those with all kinds of references have some that cannot be saved.
 _FEATURES: Final = (
@@ -27,6 +33,7 @@ _FEATURES: Final = (
 
 _MASKS: Final = {I32: 0xFFFF_FFFF, I64: 0xFFFF_FFFF_FFFF_FFFF}
 _MODES: Final = ("start", "call")
+_BINARYEN: Final = "Binaryen"
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,16 @@ def _value(kind: int, source: random.Random) -> Any:
 # C programs with stacks of their own, and a module with references of all kinds that can be saved
 
 
+@cache
+def _by_binaryen(module: bytes) -> bytes:
+    """Return a module as Binaryen instruments it; that takes a second, so all processes share it."""
+    place = BUILD / "guests" / f"binaryen-{hashlib.sha256(module).hexdigest()[:16]}.wasm"
+    if not place.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            write_whole(place, through_binaryen(module, Path(folder)))
+    return place.read_bytes()
+
+
 def c_program(seed: int) -> ModuleWorld:
     """Return a world of a C library of which several calls wait, each on a C stack."""
     source = random.Random(f"saved c {seed}")
@@ -158,9 +175,10 @@ def c_program(seed: int) -> ModuleWorld:
         lambda: ("note_then_wait", (source.randrange(100),)),
     )
     begun = tuple(source.choice(exports)() for _ in range(12))
-    module = instrumented(c_library("host_calls"), source.choice(ABIS))
+    abi = source.choice((*ABIS, _BINARYEN))
+    library = c_library("host_calls")
     return ModuleWorld(
-        module,
+        _by_binaryen(library) if abi == _BINARYEN else instrumented(library, abi),
         source.choice(_MODES),
         begun,
         ("env.wait", "env.fill", "env.note", "env.again"),
