@@ -468,3 +468,28 @@ def test_an_import_that_is_there_twice_and_in_a_table(abi: str, tmp_path: Path) 
         assert step == 2111
 
     run(main())
+
+
+def test_a_module_that_exports_nothing_of_its_state_comes_along(tmp_path: Path) -> None:
+    """What the host exports for itself is not of the module, whose digest the state has."""
+    text = """
+    (module
+      (import "env" "ask" (func $ask (param i32) (result i32)))
+      (memory 1)
+      (global $stack (mut i32) (i32.const 65536))
+      (func (export "run") (param i32) (result i32) (local $frame i32)
+        (global.set $stack (local.tee $frame (i32.sub (global.get $stack) (i32.const 16))))
+        (i32.store (local.get $frame) (call $ask (local.get 0)))
+        (i32.load (local.get $frame))
+        (global.set $stack (i32.add (local.get $frame) (i32.const 16)))))
+    """
+
+    async def main() -> None:
+        guest = await caesura.load(text.encode(), external=["env.ask"])
+        guest.start("run", 1)
+        snapshot = caesura.Snapshot.load(bytes(guest.snapshot(embed=True)))
+        again = await caesura.restore(snapshot, external=["env.ask"])
+        assert again.pending[0].resume(5) == 5
+        assert in_both(snapshot.to_wasm(), [["resume", 6], ["run", 1]], [7], tmp_path).results == [6, 7]
+
+    run(main())

@@ -78,11 +78,15 @@ class CompiledCode:
 
 @dataclass(frozen=True)
 class GuestModule:
-    """A binary module as it was given (`original`), what Wasmtime is to compile instead, and its description."""
+    """A binary module as it was given (`original`), what Wasmtime is to compile instead, and its description.
+
+    `saved` is what snapshots bring along: whoever takes that makes the same of it.
+    """
 
     original: bytes
     module: bytes
     description: Description
+    saved: bytes
 
 
 def compile_module(data: bytes, recipe: Recipe, provided: Provided, *, parallel: bool) -> CompiledCode:
@@ -106,7 +110,7 @@ def make_guest_module(data: bytes, recipe: Recipe, provided: Provided) -> GuestM
     drivable = make_drivable(
         module, recipe.import_list, settings.options, accept_instrumented=settings.accept_instrumented
     )
-    return GuestModule(data, drivable.module.data, describe(drivable))
+    return GuestModule(data, drivable.module.data, describe(drivable), drivable.saved)
 
 
 def compile_guest_module(guest: GuestModule, recipe: Recipe, *, parallel: bool) -> CompiledCode:

@@ -65,8 +65,9 @@ class Drivable:
     """A module that can be driven, and what only its making tells.
 
     `abi` is THUNKS, PLAIN or NONE. `stack` is what is known of the shadow stack. `unsuspended` are the imported
-    functions in which it cannot be suspended, by index. `state` is the section that tells what its state is, and
-    `why_unsaved` why that cannot be saved. The others are those of `Description`.
+    functions in which it cannot be suspended, by index. `state` is the section that tells what its state is,
+    `why_unsaved` why that cannot be saved, and `saved` the module that the section is of: without what is exported only
+    for the host. The others are those of `Description`.
     """
 
     abi: str
@@ -81,6 +82,7 @@ class Drivable:
     names: dict[int, str] = field(default_factory=dict)
     state: bytes = b""
     why_unsaved: str = ""
+    saved: bytes = b""
 
 
 def make_drivable(
@@ -115,7 +117,8 @@ def make_drivable(
     exported = _with_exports(drivable)
     held, held_start = _with_held_start(exported)
     held_start = held_start or _exported_start(drivable)
-    return replace(drivable, module=held, held_start=held_start, thunks_switch=switches)
+    saved = drivable.module.data
+    return replace(drivable, module=held, held_start=held_start, thunks_switch=switches, saved=saved)
 
 
 def _instrumented_elsewhere(module: Module) -> Drivable:

@@ -97,7 +97,7 @@ def module_of_state(state: State, module: Source | None) -> bytes:
     data, _ = read_source(origin.source)
     data = assemble(data) if is_text(data) else data
     options = origin.settings.options
-    return make_drivable(Module(data), origin.imports, options, accept_instrumented=True).module.data
+    return make_drivable(Module(data), origin.imports, options, accept_instrumented=True).saved
 
 
 def _origin_of(state: State, module: Source | None, settings: ProgramSettings) -> Origin:
@@ -129,7 +129,7 @@ def instrumented_module(origin: Origin, program: LinkedProgram) -> bytes:
     before, now = program.description.state(), made.description.state()
     if before is None or now is None or before.instrumented != now.instrumented:
         raise UsageError(f"the file '{origin.path}' has changed since the guest was loaded from it")
-    return made.module
+    return made.saved
 
 
 def inspected_program(origin: Origin, program: LinkedProgram) -> Program:
