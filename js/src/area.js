@@ -136,7 +136,7 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
       const to = Number(found[1]);
       const at = Math.ceil(from / 16) * 16;
       if (at + FRAMES_OFFSET > to) throw tooSmall(to - at - FRAMES_OFFSET);
-      if (to > memory.buffer.byteLength) throw new RangeError(`asyncify stack at ${from} to ${to}: beyond the memory's end`);
+      if (to > memory.buffer.byteLength) throw new RangeError(`asyncify stack at ${from} to ${to}: beyond the memory`);
       pointer = like(found[0], at);
       if (typeof pointer == "bigint") width = 8;
       if (thunks) tell(exports.asyncify_set_data_pointer);

@@ -137,13 +137,9 @@ export function step(call) {
     if (call.promise) {
       wait(call);
       if (call.aborted) interrupt(call, call.aborted);
-    } else {
-      queueMicrotask(rest);
-      call.resolve(result);
-    }
+    } else call.resolve(result);
   } catch (error) {
     call.promise = undefined;
-    queueMicrotask(rest);
     call.reject(error);
   }
   current = outer;

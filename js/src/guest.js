@@ -113,12 +113,12 @@ export function makeGuest(description, options) {
    */
   const findRefusal = (call, site, runs) => {
     if (!call.entry) return "across JavaScript";
-    if (!instrumented && !call.direct) return "the module is not instrumented, and the engine has no JSPI";
+    if (!instrumented && !call.direct) return "the module is not instrumented; the engine has no JSPI";
     if (isStranger(site.module, site.index)) return "not on the import list (--imports)";
     if (wary || call.converts || !call.guest || site.guest != guest) {
       const obstacle = findObstacle(call, site, instances > 1, runs);
       const twice = runs.find((one, at) => one.once && runs.indexOf(one) < at);
-      if (obstacle || twice) return obstacle || "an instance with thunks is on the stack twice: instrument it with --linked";
+      if (obstacle || twice) return obstacle || "an instance is on the stack twice: instrument it with --linked";
     }
     if (runs.concat(guest).some(({ handlers }) => handlers.some(({ value }) => value))) return "across a handler of an exception of JavaScript";
   };
@@ -128,7 +128,7 @@ export function makeGuest(description, options) {
     if (closed) return CLOSED;
     if (calls.size > 1 && singleStack == undefined && (unclear || (hidden && !stacks.known))) {
       const way = unclear ? "export its pointer as" : "instrument with --thunks, or export";
-      return `another call has not ended, and nobody knows where the guest's C stack is: ${way} __stack_pointer (singleStack: false allows it)`;
+      return `another call has not ended; nobody knows where the C stack is: ${way} __stack_pointer (singleStack: false allows it)`;
     }
     const bytes = stacks.lacking(call);
     return bytes ? noRoom(exports, options, "another C stack", bytes, "shadowStackSize", "") : area.settle();
@@ -230,7 +230,7 @@ export function makeGuest(description, options) {
       if (closed) fail(CLOSED);
       if (!call.state) {
         if (alone && calls.size) {
-          const why = singleStack ? "singleStack" : "the guest compares its C stack pointer with constants; singleStack: false allows it";
+          const why = singleStack ? "singleStack" : "it compares its C stack pointer with constants; singleStack: false allows it";
           fail(`export ${call.name}: another call has not ended (${why})`);
         }
         calls.add(call);

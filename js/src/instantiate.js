@@ -200,7 +200,7 @@ export function close(instance) {
   const guest = exported.get(instance)?.guest;
   if (!(instance instanceof EngineInstance)) throw new TypeError("close: not an instance");
   if (!guest || (!guest.instrumented && enginePromising)) {
-    throw new TypeError("close: calls of instances that the package did not make, or that the engine's JSPI runs, end by the signal of promising");
+    throw new TypeError("close: calls of others' instances, or by the engine, end by the signal of promising");
   }
   guest.close();
 }

@@ -146,8 +146,10 @@ export function makeStacks(exports, take, wanted, told, memory) {
   let late = [];
   /** The same for the call that has begun last, until the caller has run on. @type {Back | undefined} */
   let begun;
-  /** Whether the pointer has gone where nobody is known to put it. */
-  let strange = false;
+  /** Whether somebody has ever put it back late. @type {boolean | undefined} */
+  let sloppy;
+  /** Whether the pointer has gone where nobody is known to put it. @type {boolean | undefined} */
+  let strange;
   /** @type {Host} */
   let host = {};
 
@@ -188,47 +190,49 @@ export function makeStacks(exports, take, wanted, told, memory) {
    * @param {Place} here @param {number} at
    */
   const lose = (here, at) => {
-    /** @param {Place} [place] @param {number} [low] */
-    const harmed = (place, low = Infinity) =>
-      place && (low < place.risk || (place == here && low < at) || late.some((back) => back.place == place && low < back.at));
-    for (const call of live) call.lost ||= !!(harmed(call.place, call.pointer) || harmed(call.kept?.place, call.kept?.low));
+    /** @param {any} [one] A call, or what was allocated for it. */
+    const harmed = ({ place, low, pointer = low } = {}) =>
+      place && (pointer < place.risk || (place == here && pointer < at) || late.some((back) => back.place == place && pointer < back.at));
+    for (const call of live) call.lost ||= [call, call.kept].some(harmed);
   };
 
   /** Whether somebody will put the pointer back there, late. @param {Place} place */
-  const dirty = (place) => late.some((back) => back.place == place && back.sure && !back.soon);
-  /** That is done. @param {Back} back */
-  const done = (back) => {
-    back.at = 0;
-    back.sure = false;
-  };
+  const dirty = (place) =>
+    late.some((back) => back.place == place && back.sure && !back.soon) ||
+    keeps.some((kept) => kept.place == place && kept.low < place.risk);
 
   /** Who waits for a call puts the pointer back to where it was before. @param {Call} call @param {number} at */
   const expect = (call, at) => (call.back = { place: find(now()), at, soon: true, sure: now() < at });
 
-  /** See whether somebody has put the pointer back, or allocated, since it was left. */
+  /** See whether somebody has put the pointer back, or allocated, since it was left. Returns where it is. */
   const look = () => {
     const at = now();
     const place = find(at);
     origin = left;
-    if (at == left) return;
+    if (at == left) return at;
     const backs = late.filter((back) => back.place == place && back.at >= at);
     const soon = backs.find((back) => back.soon && back.at == at);
-    if (!soon && begun?.place == place && begun.at == at) {
-      done(begun);
+    if (!backs[0] && begun?.place == place && begun.at == at) {
+      begun.at = 0;
       if (place == own) home = Math.max(home, at);
-      return put(left);
+      put(left);
+      return left;
     }
     const back = soon ?? backs[0];
     const below = place == find(left) && at < left;
     if (!below || back) {
-      origin = Math.max(below ? left : at, ...backs.map(({ at }) => at));
+      origin = Math.max(below ? left : at, sloppy ? place.risk : 0, ...backs.map(({ at }) => at));
+      // Below where nothing was allocated no bytes are put back.
+      for (const call of live) {
+        const pointer = /** @type {number} */ (call.pointer);
+        call.lost ||= soon && late.some((back) => back.place == call.place && pointer < back.at && back.soon && !back.sure);
+      }
       // Others may have done so before, unseen.
-      if (!backs.some(({ soon }) => soon)) lose(place, at);
-      if (!below && (soon || !backs[1]) && back) done(back);
-      strange = !back;
-      if (strange) origin = place == own ? top : place.high;
+      if ((sloppy ||= !backs.some(({ soon }) => soon)) && !soon) lose(place, at);
+      if (!below && back && (soon || (!backs[1] && at > place.risk))) back.at = 0;
+      if ((strange = !back && !below)) origin = place == own ? top : place.high;
     }
-    left = at;
+    return (left = at);
   };
 
   /** Find a stack that nobody uses. Returns nothing if there is none to be had. @param {Place} [but] Neither this nor the guest's own. */
@@ -247,7 +251,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
   };
 
   /** The error for a call that has something where others have. @param {Call} call */
-  const clash = ({ name }) => new RangeError(`export ${name}: others need its place on the C stack: take arguments from malloc`);
+  const clash = ({ name }) => new RangeError(`export ${name}: others use its C stack: take arguments from malloc`);
 
   /**
    * See that a call has not run over the end of its stack. (Above it, it may: guests switch stacks themselves, too.)
@@ -274,6 +278,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
 
   /** Put back what was overwritten. Returns whether something was allocated in its place. */
   const heal = () => {
+    if (!guards[0] && !keeps[0]) return;
     const at = now();
     const here = find(at);
     // The pointer may have been put back more than once since anybody looked at it.
@@ -282,21 +287,24 @@ export function makeStacks(exports, take, wanted, told, memory) {
     harmed.forEach(restore);
     return inTheWay;
   };
+  /** @param {Call} call @param {Place} place @param {number} low @param {number} high @param {Call} [on] */
+  const keep = (call, place, low, high, on) => memory && keeps.push((call.kept = { place, low, high, on }));
   /** Note what may be overwritten before the host gets to see it. */
   const guard = () => {
-    guards = closing() ? keeps.map((kept) => ({ ...kept, low: Math.min(kept.low, kept.on?.pointer ?? kept.low) })) : [];
+    guards = keeps.map((kept) => ({ ...kept, low: Math.min(kept.low, kept.on?.pointer ?? kept.low) }));
     guards.forEach(note);
   };
 
+  /** Let the pointer rest where nobody knows for which call is allocated, or leave it where it is. */
   const settle = () => {
+    if (top && live.size && (dirty(host.place ?? own) || !(host.place || (live.size < 2 && inUse(own))))) {
+      depart(host);
+      const place = provide();
+      // Below its highest address, since that may be the next stack's lowest.
+      if (place) arrive((host = { place, pointer: place == own ? home : place.floor - 16 }));
+    }
     left = now();
-    strange = false;
-    if (!top || !live.size || (!dirty(host.place ?? own) && (host.place || (live.size < 2 && inUse(own))))) return;
-    depart(host);
-    const place = provide();
-    // Below its highest address, since that may be the next stack's lowest.
-    if (place) arrive((host = { place, pointer: place == own ? home : place.floor - 16 }));
-    left = now();
+    strange = undefined;
   };
 
   return {
@@ -326,22 +334,18 @@ export function makeStacks(exports, take, wanted, told, memory) {
       if (!idle) expect(call, entry || at);
       if (!live.size && idle && place == own) home = at;
       live.add(call);
-      queueMicrotask(() => {
-        look();
-        begun = undefined;
-      });
       if (idle && !user) {
         // Who waits for the one that has just ended puts the pointer back to above.
         const high = place.user?.pointer ?? 0;
-        if (at < high && memory) keeps.push((call.kept = { place, low: at, high, on: call }));
-        return occupy(call, place, place != own && at == host.pointer ? place.floor : at);
+        if (at < high) keep(call, place, at, high, call);
+        return occupy(call, place, at);
       }
       // Its arguments are where another call runs or waits.
       const end = (idle ? user?.pointer : entry) || at;
       if (idle && at >= end && call.back?.sure) throw clash(call);
-      if (at < end && memory) {
+      if (at < end) {
         if (keeps.some((kept) => kept.low < end && at < kept.high && differs(kept))) throw clash(call);
-        keeps.push((call.kept = { place, low: at, high: end, on: user }));
+        keep(call, place, at, end, user);
         hold(place, at);
       }
       const other = provide(place);
@@ -365,15 +369,14 @@ export function makeStacks(exports, take, wanted, told, memory) {
       if (!ran) look();
       heal();
       for (const kept of keeps) if (!kept.on) putBack(kept);
-      if (!guards[0]) guard();
+      if (!guards[0] && closing()) guard();
       settle();
     },
 
     /** The pointer is where it is found. What was allocated for a call that goes on stays. @param {Call} call */
     wake(call) {
       depart(host);
-      look();
-      const at = now();
+      const at = look();
       const place = find(at);
       const { place: before, pointer: resting = 0 } = host;
       const user = inUse(place);
@@ -420,11 +423,18 @@ export function makeStacks(exports, take, wanted, told, memory) {
       const { kept } = call;
       const suspended = call.state == UNWINDING;
       if (suspended) {
+        // Its caller may put the pointer back right away.
+        if (begun) {
+          queueMicrotask(() => {
+            look();
+            begun = undefined;
+          });
+        }
         call.pointer = thunk || now();
         if (call.place == own) outer = call.pointer;
         // Whoever runs on now may need the place.
         if (kept && !kept.lost) note(kept);
-      }
+      } else if (call.site) queueMicrotask(look); // before who waits for the call puts the pointer back
       for (const kept of keeps) {
         if (kept.on != call || kept == call.kept) continue;
         if (!suspended || /** @type {number} */ (call.pointer) >= kept.high) putBack(kept);
@@ -441,19 +451,20 @@ export function makeStacks(exports, take, wanted, told, memory) {
      * @param {boolean} [idle] Whether nothing of the guest runs.
      */
     finish(call, idle) {
-      const { kept, back } = call;
       if (!top) return;
+      const { kept, back = expect(call, 0) } = call;
       live.delete(call);
-      if (back) late.push(back);
+      late.push(back);
+      // It was refused.
+      back.sure &&= !!call.place;
+      if (begun == back) begun = undefined;
       if (kept) kept.bytes = undefined;
       if (idle && !live.size) put(home);
       const close = () => {
         look();
-        if (back) {
-          back.soon = false;
-          if (!back.sure) back.place.risk = Math.max(back.place.risk, back.at);
-        }
-        late = late.filter(({ soon, sure }) => soon || sure);
+        back.soon = false;
+        if (!back.sure) back.place.risk = Math.max(back.place.risk, back.at);
+        late = late.filter(({ soon, sure, at }) => soon || (sure && at));
         if (call.place?.user == call) call.place.user = undefined;
         if (!live.size) for (const place of [own, ...places]) place.floor = place.high;
         keeps = keeps.filter((one) => one != kept);

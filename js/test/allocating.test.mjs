@@ -214,7 +214,7 @@ for (const { way, module } of waysToRun("stacks").filter(({ way }) => !way.start
       it("where the first one needs the place it is refused to go on, unless that was in vain", async () => {
         const outcomes = await run(["grow", 3, 256], [1, 2, 1, 1]);
         assert.deepEqual(outcomes.map(({ status }) => status), ["fulfilled", "rejected"]);
-        assert.match(String(outcomes[1].reason), /^RangeError: export late: others need its place on the C stack/);
+        assert.match(String(outcomes[1].reason), /^RangeError: export late: others use its C stack/);
         const later = await run(["grow", 3, 256], [1, 1, 1, 2, 2]);
         assert.deepEqual(later.map(({ value }) => value), [undefined, 2468]);
       });

@@ -45,7 +45,7 @@ for (const { way, module } of waysToRun("limits")) {
 
     it("have the size that the user wants", async () => {
       const exports = start({ shadowStackSize: 4096 });
-      const calls = [60000, 4000, 5000, 4096].map((bytes) => promising(exports.use)(bytes, 1));
+      const calls = [60000, 4000, 5000, 4080].map((bytes) => promising(exports.use)(bytes, 1));
       const outcomes = await Promise.allSettled(calls);
       assert.deepEqual(outcomes.map(({ value }) => value), [3, 3, undefined, 3]);
       assert.ok(outcomes[2].reason instanceof RangeError);
