@@ -434,7 +434,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
         if (call.place == own) outer = call.pointer;
         // Whoever runs on now may need the place.
         if (kept && !kept.lost) note(kept);
-      } else if (call.site) queueMicrotask(look); // before who waits for the call puts the pointer back
+      } else if (live.size > 1) queueMicrotask(() => this.rest()); // before who waits for the call puts the pointer back
       for (const kept of keeps) {
         if (kept.on != call || kept == call.kept) continue;
         if (!suspended || /** @type {number} */ (call.pointer) >= kept.high) putBack(kept);
