@@ -154,6 +154,8 @@ def test_files_and_dropped_segments(tmp_path: Path) -> None:
     changes = told("--diff", tmp_path / "a", tmp_path / "b")
     assert changes["dropped"]["data"] == [1]
     assert [(one["before"]["offset"], one["now"]["offset"]) for one in changes["files"]] == [(17, 29)]
+    shown = caesura_command("inspect", "--diff", tmp_path / "a", tmp_path / "b").out.decode()
+    assert "file 4: file log below /data, at 29, before 4: file log below /data, at 17" in shown.splitlines()
 
 
 def test_what_terminals_act_upon_is_escaped(tmp_path: Path) -> None:

@@ -106,6 +106,42 @@ def test_a_file_stands_where_it_stood(tmp_path: Path) -> None:
     _run(main)
 
 
+_WRITES: Final = """
+    int folder = open("/work", O_RDONLY | O_DIRECTORY);
+    int files[] = {
+        openat(folder, "a", O_RDWR | O_CREAT | O_TRUNC, 0644), open("/work/b", O_RDONLY | O_CREAT | O_TRUNC, 0644),
+        open("/work/c", O_WRONLY | O_CREAT, 0644), open("/work/d", O_RDONLY | O_CREAT, 0644)
+    };
+    if (write(files[0], "one", 3) != 3) return 1;
+    ask(0);
+    for (int place = 0; place < 4; place++) {
+        printf("%ld %d;", (long)write(files[place], "two", 3), fcntl(files[place], F_GETFL) & O_ACCMODE);
+    }
+"""
+
+
+def test_what_can_be_written_and_read_stays_so(tmp_path: Path) -> None:
+    """Also where that is not what the program asked for: Wasmtime lets write what is emptied when it is opened."""
+
+    async def main() -> None:
+        world = World(tmp_path)
+        guest = await caesura.load(_program(_WRITES), {"env": {"ask": caesura.EXTERNAL}}, wasi=world.wasi())
+        step = await guest.call("_start")
+        snapshot = guest.snapshot()
+        assert await step.resume(0) is None
+        never_saved = bytes(world.output)
+        written = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+        assert written["a"] == b"onetwo"
+        for file in tmp_path.iterdir():
+            file.write_bytes(b"one" if file.name == "a" else b"")
+        world.output.clear()
+        await _answer(await _restore(snapshot, _WRITES, world.wasi()))
+        assert world.output == never_saved
+        assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == written
+
+    _run(main)
+
+
 def test_children_have_descriptors_of_their_own(tmp_path: Path) -> None:
     async def main() -> None:
         (tmp_path / "a").write_text("onetwo")

@@ -172,7 +172,10 @@ def _changes(told: Json) -> Iterator[str]:
         if dropped:
             yield f"dropped segments of {what}: {', '.join(map(str, dropped))}"
     for change in told["files"]:
-        yield f"file {_now(change, _file)}"
+        before, now = (
+            None if change[when] is None else _file(change[when], told["folders"][when]) for when in ("before", "now")
+        )
+        yield f"file {_now({'before': before, 'now': now}, str)}"
 
 
 def _sizes(before: int, now: int, what: str) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from caesura.errors import SnapshotError
-from caesura.host.wasi_files import FOLDER, REGULAR_FILE, SAVABLE, FileStatus, Refused, WasiFiles
+from caesura.host.wasi_files import FOLDER, READ_AND_WRITE, REGULAR_FILE, SAVABLE, FileStatus, Refused, WasiFiles
 from caesura.snapshots.state import Descriptor
 
 STREAMS: Final = ("stdin", "stdout", "stderr")
@@ -117,7 +117,7 @@ class Descriptors:
         if item.path is None:
             raise SnapshotError(f"the guest cannot be saved: the path of descriptor {number} is too long")
         try:
-            kind, flags = files.flags(number)
+            kind, flags, rights = files.flags(number)
             if kind not in SAVABLE:
                 raise SnapshotError(f"the guest cannot be saved: {what}, is a pipe, a socket or the like")
             status = files.status(number)
@@ -132,7 +132,8 @@ class Descriptors:
             below=item.folder,
             lookup=item.lookup,
             flags=flags,
-            rights=item.rights,
+            # Wasmtime lets write what was emptied when it was opened, whatever rights were asked for.
+            rights=item.rights & ~READ_AND_WRITE | rights & READ_AND_WRITE,
             inheriting=item.inheriting,
             offset=offset,
             identity=status.identity,

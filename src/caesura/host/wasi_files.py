@@ -25,6 +25,9 @@ SAVABLE: Final = (CHARACTER_DEVICE, FOLDER, REGULAR_FILE)
 
 OPEN_DIRECTORY: Final = 2
 _FROM_START: Final = 0
+
+# The rights that say how a file is open.
+READ_AND_WRITE: Final = 1 << 1 | 1 << 6
 _PRECISION: Final = 1
 
 _RESULT_SIZE: Final = 64
@@ -56,11 +59,11 @@ class WasiFiles:
         self._call = call
         self._memory = memory
 
-    def flags(self, descriptor: int) -> tuple[int, int]:
-        """Return the kind of a descriptor and its flags (APPEND and so on)."""
+    def flags(self, descriptor: int) -> tuple[int, int, int]:
+        """Return the kind of a descriptor, its flags (APPEND and so on), and its rights."""
         result = self._ask(lambda place: self._call("fd_fdstat_get", descriptor, place))
-        kind, flags, _, _ = _STATUS.unpack_from(result)
-        return kind, flags
+        kind, flags, rights, _ = _STATUS.unpack_from(result)
+        return kind, flags, rights
 
     def status(self, descriptor: int) -> FileStatus:
         """Return what the file of a descriptor is."""

@@ -17,6 +17,7 @@ from caesura.inspection.contents import (
     ModuleNames,
     describe_call,
     describe_descriptor,
+    describe_folders,
     describe_global,
     elements_of,
     names_of,
@@ -62,6 +63,7 @@ def describe_changes(
             "data": sorted(set(now.dropped_data) - set(before.dropped_data)),
             "elements": sorted(set(now.dropped_elements) - set(before.dropped_elements)),
         },
+        "folders": {"before": describe_folders(before.wasi), "now": describe_folders(now.wasi)},
         "files": _by_key(_descriptors(before), _descriptors(now), lambda item: item.number, describe_descriptor),
     }
 

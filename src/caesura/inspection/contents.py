@@ -14,7 +14,7 @@ from caesura.inspection.backtrace import Frame, shown_value
 from caesura.inspection.memory_map import KINDS, regions_of
 from caesura.snapshots.compression import DEFLATE, STORED, ZSTD
 from caesura.snapshots.container import SECTION_NAMES, Section
-from caesura.snapshots.state import NULL, CallRecord, Descriptor, GlobalState, State, TableState
+from caesura.snapshots.state import NULL, CallRecord, Descriptor, GlobalState, State, TableState, WasiState
 from caesura.wasm import types as t
 from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, Names
@@ -193,10 +193,16 @@ def _wasi(state: State) -> Json | None:
     return {
         "arguments": list(wasi.arguments),
         "environment": dict(wasi.environment),
-        "folders": [{"guest": guest, "host": host, "writable": writable} for guest, host, writable in wasi.folders],
+        "folders": describe_folders(wasi),
         "descriptors": [describe_descriptor(item) for item in wasi.descriptors],
         "monotonic": wasi.monotonic,
     }
+
+
+def describe_folders(wasi: WasiState | None) -> list[Json]:
+    """Return the folders that a WASI program was given, in the order by which descriptors name them."""
+    folders = () if wasi is None else wasi.folders
+    return [{"guest": guest, "host": host, "writable": writable} for guest, host, writable in folders]
 
 
 def describe_descriptor(item: Descriptor) -> Json:
