@@ -176,9 +176,13 @@ def test_a_program_that_computes_is_stopped_by_the_second_interruption(tmp_path:
 
 def test_what_cannot_be_saved_goes_on(tmp_path: Path) -> None:
     program = str(c_guest_file("counting"))
-    state = str(tmp_path / "there" / "is" / "no" / "folder")
-    options = ("--dir", "work::/work", "--save", state, "--save-every", "0.1")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    options = ("--dir", "work::/work", "--save", str(folder / "state"), "--save-on", "SIGUSR1")
     run = Run(tmp_path, "run", *options, program, str(_LAST), "5000")
+    run.wait_for_output(b"20\n")
+    folder.rmdir()
+    run.process.send_signal(signal.SIGUSR1)
     _, error = run.process.communicate(timeout=_PATIENCE)
     assert run.process.returncode == _LAST % 10 and run.output == _numbers(1)
     assert error.startswith(b"caesura: warning: the program goes on, and could not be saved: cannot write")
@@ -196,6 +200,20 @@ def test_folders_lie_elsewhere(tmp_path: Path) -> None:
     assert (tmp_path / "moved" / "count").read_bytes() == _numbers(1)
 
 
+def test_files_that_were_replaced(tmp_path: Path) -> None:
+    run = _count(tmp_path)
+    run.wait_for_output(b"20\n")
+    run.end(signal.SIGINT)
+    file = tmp_path / "work" / "count"
+    file.with_name("copy").write_bytes(file.read_bytes())
+    file.with_name("copy").replace(file)
+    done = _resume(tmp_path, "state")
+    assert done.returncode == 1 and b"--other-files of caesura resume" in done.stderr
+    done = _resume(tmp_path, "--other-files", "state")
+    assert done.returncode == _LAST % 10 and run.output + done.stdout == _numbers(1)
+    assert file.read_bytes() == _numbers(1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -204,6 +222,7 @@ def test_folders_lie_elsewhere(tmp_path: Path) -> None:
         (["run", "--save", "s", "--save-every", "0", "x.wasm"], 2, "--save-every 0: expected a positive number"),
         (["run", "--save", "s", "--save-on", "SIGNONE", "x.wasm"], 2, "expected the name of a signal"),
         (["run", "--save", "s", "--save-on", "SIGKILL", "x.wasm"], 1, "nobody can be told of SIGKILL"),
+        (["run", "--save", "missing/s", "x.wasm"], 1, "cannot write 'missing/s': there is no folder"),
         (["resume", "missing"], 1, "cannot read 'missing'"),
         (["resume", __file__], 1, "this is not a saved state of caesura"),
     ],

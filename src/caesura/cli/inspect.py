@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from typing import TYPE_CHECKING, Final
 
 from caesura.cli.exits import WrongUsage
@@ -117,6 +118,9 @@ class _Module:
         self._instrumented = state.module.instrumented
         place = path or state.module.path
         if not place:
+            return
+        if path is None and not os.path.isfile(place):  # who wrote that may mean a device, which has no end
+            self._why_not = f"its module was loaded from {place!r:.300}, where no file is: give it with --module"
             return
         try:
             data = read_module(place)

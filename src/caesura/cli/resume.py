@@ -34,6 +34,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--module", default=None, metavar="FILE", help="the program's module, if it lies elsewhere than it did"
     )
+    parser.add_argument(
+        "--other-files",
+        action="store_true",
+        help="where a file that was open has been replaced, or the folder copied, open what is there now",
+    )
     add_limits(parser)
     add_save_options(parser)
     parser.add_argument("state", metavar="STATE", help="the file that the program was saved to")
@@ -68,6 +73,7 @@ def _execute(arguments: argparse.Namespace, timeout: float | None) -> tuple[int,
             stopper=stopper,
             cache=not arguments.no_cache,
             autosave=autosave,
+            other_files=arguments.other_files,
         )
 
 

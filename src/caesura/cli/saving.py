@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
@@ -48,10 +49,22 @@ def autosave_of(arguments: argparse.Namespace, *, embed: bool) -> Autosave | Non
             if given:
                 raise WrongUsage(f"{option} says when the program is saved: say where, with --save STATE")
         return None
+    _check_folder(arguments.save)
     every = None if arguments.save_every is None else seconds(arguments.save_every, "--save-every")
     autosave = Autosave(arguments.save, every=every, embed=embed, report=lambda reason: say_warning(_unsaved(reason)))
     autosave.signals = tuple(_signal(name) for name in arguments.save_on)
     return autosave
+
+
+def _check_folder(path: str) -> None:
+    """Raise UsageError now, and not when the program is to be saved, where no file can be written."""
+    if "://" in path:
+        return
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise UsageError(f"cannot write '{path}': there is no folder '{folder}'")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write '{path}': no permission to write into '{folder}'")
 
 
 def handled_signals(autosave: Autosave | None) -> dict[int, float]:

@@ -28,6 +28,7 @@ from caesura.host.spectest import spectest
 from caesura.host.stopping import Stopper
 from caesura.host.wasi import Wasi
 from caesura.host.wasi_pausing import PausingWasi
+from caesura.host.wasi_reopening import OnMissing
 from caesura.options import Options
 
 _START: Final = "_start"
@@ -76,11 +77,18 @@ def resume_command(
     stopper: Stopper,
     cache: bool = True,
     autosave: Autosave | None = None,
+    other_files: bool = False,
 ) -> tuple[int, Any]:
-    """Go on with a program that was saved; returns and raises what `run_command` does, and SnapshotError."""
+    """Go on with a program that was saved; returns and raises what `run_command` does, and SnapshotError.
+
+    With `other_files`, files that were open may be others now.
+    """
     settings = ProgramSettings(cache=cache)
     wasi.suspending = frozenset(snapshot.state.module.imports)
-    return _until_end(lambda: asyncio.run(_resume(snapshot, wasi, module, stopper, settings, autosave)), stopper)
+    on_missing: OnMissing | None = (lambda file: file.path) if other_files else None
+    return _until_end(
+        lambda: asyncio.run(_resume(snapshot, wasi, module, stopper, settings, autosave, on_missing)), stopper
+    )
 
 
 def _until_end(run: Callable[[], Any], stopper: Stopper) -> tuple[int, Any]:
@@ -154,11 +162,12 @@ async def _resume(
     stopper: Stopper,
     settings: ProgramSettings,
     autosave: Autosave | None,
+    on_missing: OnMissing | None,
 ) -> Any:
     async with asyncio.timeout(stopper.remaining()):
         world = World(connect(spectest(), wasi, state=snapshot.state), wasi, GuestSettings())
         guest = await restore_guest(
-            snapshot, world, module, settings, load_object=None, on_missing=None, on_restore=None
+            snapshot, world, module, settings, load_object=None, on_missing=on_missing, on_restore=None
         )
         stopper.wake_and_give_up()
         with _as_other_programs_end():

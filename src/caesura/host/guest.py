@@ -21,7 +21,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import isawaitable
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime
@@ -243,6 +243,8 @@ class Guest(Uncopied):
         check_savable(self._instance)
         wasi = self._wasi.saved() if self._wasi is not None else None
         waited = self._wasi.waited if self._wasi is not None else None
+        check_kind("base", base, Snapshot, NoneType)
+        check_kind("embed", embed, bool)
         before = None if base is None else base.state
         state, changes = capture(
             self._instance, path=self._origin.path, wasi=wasi, waited=waited, before=before, save_object=save_object

@@ -19,7 +19,7 @@ from caesura.host.imports import EXTERNAL
 from caesura.host.obtaining import link, obtain_compiled, obtain_compiled_now
 from caesura.host.program import CompiledModule, LinkedProgram
 from caesura.host.settings import ProgramSettings
-from caesura.host.sources import Source, check_source, read_source
+from caesura.host.sources import Source, check_source, read_source, source_of_saved
 from caesura.host.text import assemble, is_text
 from caesura.host.wasi import Wasi
 from caesura.options import Options
@@ -103,11 +103,7 @@ def module_of_state(state: State, module: Source | None) -> bytes:
 def _origin_of(state: State, module: Source | None, settings: ProgramSettings) -> Origin:
     """Return what the program of a state is made of."""
     identity = state.module
-    source = module if module is not None else state.embedded or identity.path
-    if not source:
-        raise UsageError("the snapshot does not say where its module is: give it as module=")
-    if source is identity.path and not os.path.isfile(source):  # who wrote that may mean a device, which has no end
-        raise UsageError(f"the snapshot's module was loaded from {source!r:.300}, where no file is: give it as module=")
+    source = source_of_saved(module, state.embedded, identity.path)
     try:
         options = _options_from(identity.options)
     except TypeError as error:

@@ -7,7 +7,7 @@ import hashlib
 from caesura.analysis.instrumented import asyncify_exports
 from caesura.errors import SnapshotError, UsageError
 from caesura.host.drivable import make_drivable
-from caesura.host.sources import Source, read_source
+from caesura.host.sources import Source, read_source, source_of_saved
 from caesura.host.text import assemble, is_text
 from caesura.inspection.backtrace import Frame, backtrace
 from caesura.inspection.program import Program
@@ -65,10 +65,7 @@ def state_backtraces(state: State, module: Source | None) -> list[list[Frame]]:
 
     Raises UsageError for a file that cannot be read, or is another module, and what `saved_program` and `backtrace` do.
     """
-    source = module or state.module.path
-    if not source:
-        raise UsageError("the snapshot does not say where its module is: give it as module=")
-    data, _ = read_source(source)
+    data, _ = read_source(source_of_saved(module, None, state.module.path))
     data = assemble(data) if is_text(data) else data
     check_original(data, state)
     program = saved_program(data, state)

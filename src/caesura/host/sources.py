@@ -37,6 +37,21 @@ def check_source(source: object) -> None:
     check_kind("source", source, str, os.PathLike, *BYTES)
 
 
+def source_of_saved(given: Source | None, embedded: bytes | None, path: str) -> Source:
+    """Return where the module of a saved state is: as it is given, or what the state brings along, or the file that it
+    names. Raises UsageError where that says nothing, or names what is no file.
+    """
+    source = given if given is not None else embedded or path
+    if not source:
+        raise UsageError("the snapshot does not say where its module is: give it (module=, or --module of a command)")
+    if source is path and not os.path.isfile(path):  # who wrote that may mean a device, which has no end
+        raise UsageError(
+            f"the snapshot's module was loaded from {path!r:.300}, where no file is: give it (module=, or --module of "
+            "a command)"
+        )
+    return source
+
+
 def known_digest(source: Source, place: Path | None = None) -> bytes | None:
     """Return the digest of a source if that takes no time; `place` is the cache folder, if that may be asked."""
     if isinstance(source, bytes | bytearray | memoryview):

@@ -191,7 +191,10 @@ class _Reopening:
         reason = self._why_not(folder, record, path, expected)
         if reason:
             if self._on_missing is None:
-                raise SnapshotError(f"'{path}' {where}: {reason} (on_missing says what to open instead)")
+                raise SnapshotError(
+                    f"'{path}' {where}: {reason} (on_missing says what to open instead, and --other-files of caesura "
+                    "resume that it is to be what is there now)"
+                )
             instead = self._on_missing(record)
             if instead is None:
                 return None

@@ -2,7 +2,8 @@
 
 A file is written under another name in the same folder, is on the disk before it takes its place in one step, and so
 is the step before `save` returns. Then neither a full disk nor a signal nor a power failure leaves half of one; what
-can be left is a file `.caesura-...` next to it, if the process is killed while it writes. Others may not read what is
+can be left, where files cannot be made without a name, is a file `.caesura-...` next to it, if the process is killed
+while it writes. Others may not read what is
 saved, since a state holds whatever secrets the guest has, unless the file that it replaces says otherwise. Behind a
 symbolic link the file is replaced, and not the link. What is no regular file, such as a pipe, is written directly.
 
@@ -50,7 +51,8 @@ def save(place: Place, data: bytes) -> None:
         elif stat.S_ISDIR(mode):
             raise UsageError(f"cannot write '{path}': it is a folder")
         else:
-            _write_and_close(os.open(path, os.O_WRONLY | _BINARY), data, must_be_on_disk=False)
+            with os.fdopen(os.open(path, os.O_WRONLY | _BINARY), "wb", buffering=0) as file:
+                _write(file, data, must_be_on_disk=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot write '{path}': {_reason(error)}") from error
 
@@ -90,11 +92,15 @@ def _replace(target: str, mode: int | None, data: bytes) -> None:
     """Write a new file next to the target, then let it take the target's place, each on the disk before the next."""
     folder = os.path.dirname(target)
     new = os.path.join(folder, f".caesura-{os.urandom(8).hex()}")
-    descriptor = os.open(new, _NEW, _OWN)
+    descriptor, has_name = _open_new(folder, new)
     try:
         if mode is not None and hasattr(os, "fchmod"):
             os.fchmod(descriptor, stat.S_IMODE(mode))
-        _write_and_close(descriptor, data, must_be_on_disk=True)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            _write(file, data, must_be_on_disk=True)
+            if not has_name:
+                # Only with a descriptor does Python follow the link that stands there for the file.
+                os.link(f"/proc/self/fd/{descriptor}", new, src_dir_fd=descriptor, follow_symlinks=True)
         os.replace(new, target)
     except BaseException:
         with suppress(OSError):
@@ -103,13 +109,22 @@ def _replace(target: str, mode: int | None, data: bytes) -> None:
     _sync_folder(folder)
 
 
-def _write_and_close(descriptor: int, data: bytes, *, must_be_on_disk: bool) -> None:
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) or 0 :]
-        if must_be_on_disk:
-            os.fsync(file.fileno())
+def _open_new(folder: str, name: str) -> tuple[int, bool]:
+    """Open a new file in a folder; tell whether it has its name already. Linux can leave that for the end, and then
+    nothing is left of a process that is killed while it writes.
+    """
+    if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+        with suppress(OSError):  # not all file systems can
+            return os.open(folder, os.O_TMPFILE | os.O_WRONLY | _BINARY, _OWN), False
+    return os.open(name, _NEW, _OWN), True
+
+
+def _write(file: Any, data: bytes, *, must_be_on_disk: bool) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
+    if must_be_on_disk:
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: str) -> None:

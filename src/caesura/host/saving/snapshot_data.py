@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Self
 
+from caesura.argument_kinds import check_kind
 from caesura.host.saving.memories import MemoryImage
 from caesura.host.saving.putting_back import SavedGuest
 from caesura.host.saving.references import LoadObject
@@ -52,6 +54,8 @@ class SnapshotData:
         from caesura.snapshots import saving
         from caesura.snapshots.format import decode
 
+        check_kind("a snapshot's source", source, str, os.PathLike, bytes)
+        check_kind("base", base, SnapshotData, NoneType)
         data = source if isinstance(source, bytes) else saving.load(source)
         return cls(decode(data, None if base is None else base.known), base=base)
 
