@@ -342,6 +342,27 @@ def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:
     assert both(module, [], tmp_path) == []
 
 
+def test_objects_whose_fields_may_change_are_named_wherever_they_are() -> None:
+    """A global, a table or a segment that nobody changes can lead to them."""
+    module = saved("""(module (type $s (struct (field (mut i32)))) (memory (export "memory") 1)
+      (global $made (ref $s) (struct.new $s (i32.const 1)))
+      (global $again (ref $s) (global.get $made))
+      (global $null (ref null $s) (ref.null $s))
+      (global $number i31ref (ref.i31 (i32.const 5)))
+      (table 2 (ref $s) (struct.new $s (i32.const 2)))
+      (table $filled 2 (ref null $s)) (elem (table $filled) (i32.const 0) (ref $s) (struct.new $s (i32.const 3)))
+      (table $empty 2 (ref null $s))
+      (elem $passive (ref $s) (struct.new $s (i32.const 4)))
+      (func (export "g") (result i32) (struct.set $s 0 (global.get $made) (i32.const 9)) (i32.const 0)))""")
+    assert section_of(module).unsaved == (
+        "global 0, of type (ref 0)",
+        "global 1, of type (ref 0)",
+        "table 0, of type (ref 0)",
+        "table 1, of type (ref null 0)",
+        "element segment 1, of type (ref 0)",
+    )
+
+
 def test_the_section_tells_which_module_it_is() -> None:
     given = assemble(NUMBERS)
     module = caesura.instrument(given, PLAIN).module

@@ -4,8 +4,9 @@ Memories, mutable globals, tables that somebody may write, passive segments that
 module reaches and that none of its instructions writes stays as its segments made it.
 
 Saved are numbers, vectors, and references without a concrete type to functions and to the host's objects. What else is
-mutable is named, so that a host can refuse; it is not exported, since engines' interfaces for hosts can abort where
-they are asked for the type of such an export.
+mutable is named, so that a host can refuse, and so is what refers to structures and arrays, mutable or not: their
+fields change. It is not exported, since engines' interfaces for hosts can abort where they are asked for the type of
+such an export.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import Any, Final
 from caesura.abi import ASYNCIFY_MEMORY, CONTRACT_SECTION, CONTRACT_VERSION
 from caesura.analysis.state_changes import find_state_changes
 from caesura.errors import MalformedModule
+from caesura.wasm import opcodes as op
 from caesura.wasm.definitions import MEMORY_KIND, TABLE_KIND
+from caesura.wasm.hierarchies import top_of
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
-from caesura.wasm.segments import PASSIVE, ElementSegment, read_data_segments
-from caesura.wasm.types import EXTERNREF, FUNCREF, is_number, type_name
+from caesura.wasm.segments import ACTIVE, PASSIVE, ElementSegment, read_data_segments
+from caesura.wasm.types import ANY, EXTERNREF, FUNCREF, I31, NONE, heap_of, is_number, is_reference, type_name
 
 
 class Origin:
@@ -88,16 +91,25 @@ def find_guest_state(module: Module, bounds: Bounds, segments: list[ElementSegme
                 state.globals.append(index)
             else:
                 state.unsaved.append(f"global {index}, of type {type_name(entry.type)}")
+        elif _holds_objects(module, entry.type) and not _is_null(module, entry.init_start):
+            state.unsaved.append(f"global {index}, of type {type_name(entry.type)}")
     data = [segment.mode == PASSIVE and segment.end > segment.start for segment in read_data_segments(module)]
     elements = [segment.mode == PASSIVE and segment.count() > 0 for segment in segments]
     reached = {item.index for item in module.imports if item.kind == TABLE_KIND}
     reached.update([item.index for item in module.exports if item.kind == TABLE_KIND])
     changes = find_state_changes(module, tables=len(reached) < bounds.tables, segments=any(data) or any(elements))
+    filled = {segment.table for segment in segments if segment.mode == ACTIVE and segment.count()}
+    filled.update([index for index in range(bounds.tables) if not _is_null(module, module.tables[index].init_start)])
     for index in range(bounds.tables):
         if index in reached or index in changes.tables:
             _add_table(module, index, state)
+        elif index in filled and _holds_objects(module, module.tables[index].element):
+            state.unsaved.append(f"table {index}, of type {type_name(module.tables[index].element)}")
     for index in bounds.kept_tables:
         _add_table(module, index, state)
+    for index, segment in enumerate(segments):
+        if segment.mode == PASSIVE and segment.count() and _holds_objects(module, segment.type):
+            state.unsaved.append(f"element segment {index}, of type {type_name(segment.type)}")
     state.data = [index for index in range(len(data)) if data[index] and index in changes.data]
     state.elements = [index for index in range(len(elements)) if elements[index] and index in changes.elements]
     return state
@@ -108,6 +120,18 @@ def _add_table(module: Module, index: int, state: GuestState) -> None:
         state.tables.append(index)
     else:
         state.unsaved.append(f"table {index}, of type {type_name(module.tables[index].element)}")
+
+
+def _holds_objects(module: Module, value_type: int) -> bool:
+    """Tell whether a reference can be to a structure or an array, whose fields change where the reference does not."""
+    if not is_reference(value_type) or top_of(module, value_type) != ANY:
+        return False
+    return heap_of(value_type) != I31 and heap_of(value_type) != NONE
+
+
+def _is_null(module: Module, initializer: int) -> bool:
+    """Tell whether what begins as an initializer at an offset says (0: there is none) is null."""
+    return initializer == 0 or module.data[initializer] == op.REF_NULL
 
 
 def _is_plain(value_type: int) -> bool:
