@@ -158,7 +158,7 @@ def test_a_device_is_no_module(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         for path in ("/dev/zero", str(tmp_path / "pipe"), str(tmp_path), "\0", "nowhere"):
             forged = encode(replace(state, module=replace(state.module, path=path)))
-            with pytest.raises(caesura.UsageError, match="give it .module="):
+            with pytest.raises(caesura.UsageError, match=r"give it .module="):
                 await caesura.restore(forged, savable.imports, load_object=bytes)
 
     run(main())

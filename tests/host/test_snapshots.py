@@ -496,3 +496,55 @@ def test_functions_that_cannot_be_told_apart() -> None:
         assert guest.call_nowait("size") == 4
 
     asyncio.run(main())
+
+
+def test_large_states_are_read_and_put_back_while_others_run() -> None:
+    async def main() -> None:
+        asker = Asker()
+        guest = await caesura.load(KEEPER.encode(), asker.imports)
+        guest.call_nowait("grow", 200)
+        content = bytes(range(1, 256)) * 50_000
+        guest.memory.write(200_001, content)
+        saved = bytes(guest.snapshot())
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        await asyncio.sleep(0)
+        before = turns
+        restored = await caesura.restore(saved, asker.imports, module=KEEPER.encode())
+        assert turns > before
+        counting.cancel()
+        assert restored.memory.read(200_000, len(content) + 2) == b"\0" + content + b"\0"
+        assert restored.memory.read(100_000, 5) == b"hello"
+        restored.memory.write(200_001, b"own")
+        again = await caesura.restore(saved, asker.imports, module=KEEPER.encode())
+        assert again.memory.read(200_001, 3) == content[:3]
+
+    asyncio.run(main())
+
+
+def test_a_snapshot_may_hold_so_much() -> None:
+    async def main() -> None:
+        asker = Asker()
+        guest = await caesura.load(KEEPER.encode(), asker.imports)
+        saved = bytes(guest.snapshot())
+        with pytest.raises(caesura.SnapshotError, match="limit"):
+            caesura.Snapshot.load(saved, limit=1000)
+        with pytest.raises(caesura.SnapshotError, match="limit"):
+            await caesura.restore(saved, asker.imports, module=KEEPER.encode(), limit=1000)
+        restored = await caesura.restore(saved, asker.imports, module=KEEPER.encode(), memory_limit=2 * 65536)
+        assert len(restored.memory) == 2 * 65536
+        for wrong in (5, None):
+            with pytest.raises(caesura.UsageError, match="source"):
+                caesura.Snapshot.load(wrong)  # type: ignore[arg-type]
+            if wrong:
+                with pytest.raises(caesura.UsageError, match="base"):
+                    guest.snapshot(base=wrong)  # type: ignore[arg-type]
+
+    asyncio.run(main())

@@ -375,7 +375,7 @@ class Snapshot(SnapshotData):
             tables=tables,
             instances=instances,
         )
-        saved = self.saved_guest(load_object, on_missing, often=count > 1)
+        saved = await self.saved_guest(load_object, on_missing, often=count > 1)
         guests: list[Guest] = []
         shared = None if callable(imports) or wasi is not None else connect(imports, None, external, self._state)
         programs: dict[tuple[object, ...], tuple[LinkedProgram, Origin]] = {}
@@ -431,7 +431,7 @@ async def restore_guest(
     program, origin = await obtain_saved_program(
         snapshot.state, module or snapshot.module, world.connections, settings, wasi=world.wasi is not None
     )
-    saved = snapshot.saved_guest(load_object, on_missing, often=False)
+    saved = await snapshot.saved_guest(load_object, on_missing, often=False)
     return await _make_again(program, world, origin, saved, on_restore)
 
 

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Final
 
 from caesura.host.connect import Imports
 from caesura.host.guest import Guest, OnRestore, Snapshot, World, restore_guest
 from caesura.host.interruption import Interruptions
 from caesura.host.linking import check_loop, connect
 from caesura.host.native_stack import NATIVE_STACK_SIZE
+from caesura.host.saving.background import in_background
 from caesura.host.saving.references import LoadObject
 from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.sources import Source
 from caesura.host.wasi import Wasi
 from caesura.host.wasi_reopening import OnMissing
+
+# In bytes: what a state has besides memories (frames, tables, objects), where memories are limited.
+_REST: Final = 256 << 20
+
+# In bytes: snapshots that are read in a millisecond or two, for which a thread is not worth while.
+_READ_AT_ONCE: Final = 64 << 10
+
+
+async def _read(source: str | os.PathLike[str] | bytes, limit: int | None) -> Snapshot:
+    if isinstance(source, bytes) and len(source) <= _READ_AT_ONCE and limit is None:
+        return Snapshot.load(source)
+    return await in_background(lambda: Snapshot.load(source, limit=limit))
 
 
 async def restore(
@@ -40,6 +54,7 @@ async def restore(
     instances: int | None = None,
     memory_reservation: int | None = None,
     native_stack_size: int = NATIVE_STACK_SIZE,
+    limit: int | None = None,
 ) -> Guest:
     """Make a guest that goes on where the one was of which a snapshot was taken.
 
@@ -57,12 +72,17 @@ async def restore(
     `guest.pending` has the calls that were suspended. In a WASI command, `await guest.run()` goes on with its program.
     The imports must be those that the guest had, and may be other functions. The other parameters are those of `load`.
 
+    `limit` is how many bytes the snapshot may hold, unpacked: with `memory_limit` what that allows and 256 MiB for all
+    else, without 4 GiB.
+
     Raises SnapshotError for bytes that are no snapshot, or one that does not fit the module; UsageError for imports
     that do not fit, files that cannot be read, and limits that the guest exceeds already; and ModuleError for a module
     that cannot be used.
     """
-    taken = snapshot if isinstance(snapshot, Snapshot) else Snapshot.load(snapshot)
     check_loop()
+    if limit is None and memory_limit is not None:
+        limit = (memories or 1) * memory_limit + _REST
+    taken = snapshot if isinstance(snapshot, Snapshot) else await _read(snapshot, limit)
     program_settings = ProgramSettings(
         cache=cache,
         interruptible=bool(interruptible),

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from caesura.argument_kinds import check_kind
+from caesura.host.saving.background import in_background
 from caesura.host.saving.memories import MemoryImage
 from caesura.host.saving.putting_back import SavedGuest
 from caesura.host.saving.references import LoadObject
@@ -22,6 +23,10 @@ from caesura.snapshots.state import State
 
 if TYPE_CHECKING:  # what writes them takes a tenth of what importing all else takes
     from caesura.snapshots.base import Base
+
+
+# In bytes: so much of memories is written in a millisecond or two, for which a thread is not worth while.
+_WRITTEN_AT_ONCE: Final = 4 << 20
 
 
 class SnapshotData:
@@ -45,19 +50,26 @@ class SnapshotData:
         self._images: tuple[MemoryImage, ...] | None = None
 
     @classmethod
-    def load(cls, source: str | os.PathLike[str] | bytes, *, base: SnapshotData | None = None) -> Self:
+    def load(
+        cls, source: str | os.PathLike[str] | bytes, *, base: SnapshotData | None = None, limit: int | None = None
+    ) -> Self:
         """Read a snapshot from a file or from bytes; `base` is the earlier one that it says what has changed since.
+
+        `limit` is how many bytes it may hold, unpacked: 4 GiB, if it is not given. One that holds more is refused
+        before it is unpacked.
 
         Raises UsageError for a file that cannot be read, SnapshotError for what is no snapshot, was damaged, is of a
         version of the format that is not known, or needs another base.
         """
         from caesura.snapshots import saving
-        from caesura.snapshots.format import decode
+        from caesura.snapshots.format import LIMIT, decode
 
         check_kind("a snapshot's source", source, str, os.PathLike, bytes)
         check_kind("base", base, SnapshotData, NoneType)
+        check_kind("limit", limit, int, NoneType)
         data = source if isinstance(source, bytes) else saving.load(source)
-        return cls(decode(data, None if base is None else base.known), base=base)
+        known = None if base is None else base.known
+        return cls(decode(data, known, limit=LIMIT if limit is None else limit), base=base)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the snapshot to a file: all of it or, whatever happens, nothing. Raises UsageError."""
@@ -101,8 +113,16 @@ class SnapshotData:
                 self._known = self._base.known.after(self._state, self._changes)
         return self._known
 
-    def saved_guest(self, load_object: LoadObject | None, on_missing: OnMissing | None, *, often: bool) -> SavedGuest:
+    async def saved_guest(
+        self, load_object: LoadObject | None, on_missing: OnMissing | None, *, often: bool
+    ) -> SavedGuest:
         """Return what guests are made of; `often`: many of them."""
-        if often and self._images is None:
-            self._images = tuple(MemoryImage(memory) for memory in self._state.memories)
+        size = sum(len(content) for memory in self._state.memories for _, content in memory.runs)
+        if self._images is None and size > _WRITTEN_AT_ONCE:
+            await in_background(self._make_images)
+        elif self._images is None and often:
+            self._make_images()
         return SavedGuest(self._state, self._images, load_object, on_missing)
+
+    def _make_images(self) -> None:
+        self._images = tuple(MemoryImage(memory) for memory in self._state.memories)
