@@ -326,3 +326,20 @@ def test_ranges_that_lie_close_are_one() -> None:
     ]
     assert changed_ranges(None, memory_of(bytes(now)))[-1] == (19999, 20000)
     assert changed_ranges(memory_of(bytes(now)), memory_of(bytes(now))) == []
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_states_of_modules_that_were_instrumented_elsewhere(tmp_path: Path, listed: bool) -> None:
+    """A command instruments otherwise than `caesura.load`; the state says how, and the instrumented module does."""
+    original, instrumented, state = tmp_path / "app.wasm", tmp_path / "instrumented.wasm", tmp_path / "state"
+    original.write_bytes(assemble(TEXT))
+    imports = ("--imports", "env.ask") if listed else ()
+    options = ("--thunks", "--snapshots", "--frame-layouts", *imports)
+    done = caesura_command("instrument", original, "-o", instrumented, *options)
+    assert done.code == 0, done.err
+    guest = asyncio.run(caesura.load(instrumented.read_bytes(), external=["env.ask"], stack_space=65536, cache=False))
+    guest.start("run", 5)
+    guest.snapshot().save(state)
+    for module in (instrumented, original):
+        (call,) = told(state, "--module", module)["calls"]
+        assert [frame["function"] for frame in call["backtrace"]] == ["deep", "deep", "deep", "run"]

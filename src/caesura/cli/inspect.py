@@ -127,10 +127,14 @@ class _Module:
             with about(place):
                 check_original(data, state)
                 self.original = Module(data)
-                self._program = saved_program(data, state)
         except CaesuraError as error:
             if path is not None:
                 raise
+            self._why_not = str(error)
+            return
+        try:
+            self._program = saved_program(data, state)
+        except CaesuraError as error:
             self._why_not = str(error)
 
     def backtraces(self, state: State) -> list[Sequence[Frame] | str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
+from caesura.abi import STATE_SECTION
 from caesura.analysis.instrumented import asyncify_exports
 from caesura.errors import SnapshotError, UsageError
 from caesura.host.drivable import make_drivable
@@ -12,6 +14,7 @@ from caesura.host.text import assemble, is_text
 from caesura.inspection.backtrace import Frame, backtrace
 from caesura.inspection.program import Program
 from caesura.inspection.walk import UNKNOWN
+from caesura.instrument.api import instrument
 from caesura.options import Options
 from caesura.snapshots.section import read_section
 from caesura.snapshots.state import NULL, CallRecord, State
@@ -20,8 +23,12 @@ from caesura.wasm.types import FUNCREF
 
 
 def check_original(data: bytes, state: State) -> None:
-    """Raise UsageError unless a binary module is the one that the guest of a state was made of."""
-    if hashlib.sha256(data).digest() != state.module.original:
+    """Raise UsageError unless a binary module is the one that the guest of a state was made of: as it was before it was
+    instrumented, or the instrumented one, which says so itself.
+    """
+    if hashlib.sha256(data).digest() == state.module.original:
+        return
+    if _instrumented_digest(Module(data)) != state.module.instrumented:
         raise UsageError("this is not the module of the saved state, or it has changed since")
 
 
@@ -32,18 +39,33 @@ def saved_program(data: bytes, state: State) -> Program:
     UnsupportedModule for a module that was instrumented elsewhere without layouts.
     """
     identity = state.module
+    given = Module(data)
+    if _instrumented_digest(given) == identity.instrumented:
+        return Program(None, given)
     try:
         options = Options(**{**identity.options, "frame_layouts": True})
+        elsewhere = Options(**{**identity.options, "frame_layouts": True, "snapshots": True})
     except TypeError as error:
         raise SnapshotError(f"the snapshot's module has options that there are not: {error}") from None
-    original = Module(data)
-    made = make_drivable(original, identity.imports, options, accept_instrumented=True)
-    if made.state and read_section(made.state).instrumented != identity.instrumented:
-        raise SnapshotError(
-            "this caesura instruments the module otherwise than the one that saved the state did, so the frames cannot "
-            "be read"
-        )
-    return Program(None if asyncify_exports(original) else original, made.module)
+    before = None if asyncify_exports(given) else given
+    made = make_drivable(given, identity.imports, options, accept_instrumented=True)
+    if not made.state or read_section(made.state).instrumented == identity.instrumented:
+        return Program(before, made.module)
+    if before is not None:  # a command, or another host, has chosen the options
+        for imports in (identity.imports, ()):
+            instrumented = Module(instrument(data, replace(elsewhere, imports=imports)).module)
+            if _instrumented_digest(instrumented) == identity.instrumented:
+                return Program(before, instrumented)
+    raise SnapshotError(
+        "this caesura instruments the module otherwise than the one that saved the state did, so the frames cannot be "
+        "read: give the instrumented module, if that was made with --frame-layouts"
+    )
+
+
+def _instrumented_digest(module: Module) -> bytes | None:
+    """Return the digest of an instrumented module, as it tells it itself; None if it does not."""
+    section = module.custom_section(STATE_SECTION)
+    return None if section is None else read_section(module.data[section.payload : section.end]).instrumented
 
 
 def state_backtrace(program: Program, state: State, call: CallRecord) -> list[Frame]:
