@@ -15,11 +15,15 @@
  * While the first call waits alone the pointer stays below its frames, since a guest may scan its stack. What is allocated
  * there then may be an argument of the call that begins next, as may be what an import allocates that begins a call while its
  * own runs. These bytes are put back whenever the call on that stack has run on and does not use their place. And what may be
- * overwritten where the pointer is put back at the end of a call, before the host gets to see it, is put back too.
+ * overwritten where the pointer is put back at the end of a call, before the host gets to see it, is put back too; frames
+ * that this concerns only because their call began above, with nothing allocated, may be an import's to write to, so their
+ * call is refused instead if they have changed and the pointer may have been above them.
  *
  * Who puts it back later may do so unseen, if others do it next. So it is remembered where it was before each call for which
  * something was allocated, until it is found there; nobody else gets that stack. If it is ever found where it was not left, and
- * nobody has done so directly at the end of a call, then all are refused whose arguments or frames are below any such place. To
+ * nobody has done so directly at the end of a call, then all are refused whose arguments or frames are below any such place. From
+ * then on, where it is found below where it was left, as an import leaves it that allocates, those are refused whose bytes have
+ * changed and are below where it may have been put back unseen. To refuse them all was rejected, since most have only allocated. To
  * put bytes back there was rejected, since they may be an import's, which may write to the arguments and frames of its own call;
  * and to replace the exports that move the pointer, since glue has them under any name, or uses the global.
  *
@@ -60,6 +64,7 @@ import { UNWINDING } from "./call.js";
  * @property {Call} [on] The call on whose stack they are.
  * @property {ArrayLike<number>} [bytes] What was there before that call ran on.
  * @property {boolean} [lost] Whether that call has overwritten it, and still uses the place.
+ * @property {boolean} [bare] Whether nothing was allocated for a call there, so that it may be an import's to write to.
  */
 
 /**
@@ -160,12 +165,14 @@ export function makeStacks(exports, take, wanted, told, memory) {
   let keeps = [];
   /** What those may overwrite who put the pointer back now. @type {Kept[]} */
   let guards = [];
+  /** What those may have overwritten, unseen, who put the pointer back later. @type {Kept[]} */
+  let exposed = [];
   /** The bytes, as they are. @param {Kept} kept */
   const bytesOf = ({ low, high }) => new Uint8Array(memory.buffer, low, high - low);
   /** Whether they are other than they were. @param {Kept} kept */
-  const differs = (kept) => kept.bytes && bytesOf(kept).some((byte, at) => byte != kept.bytes?.[at]);
+  const differs = (kept) => !memory || (kept.bytes && bytesOf(kept).some((byte, at) => byte != kept.bytes?.[at]));
   /** @param {Kept} kept */
-  const note = (kept) => (kept.bytes = bytesOf(kept).slice());
+  const note = (kept) => memory && (kept.bytes = bytesOf(kept).slice());
   /** @param {Kept} kept */
   const restore = (kept) => kept.bytes && bytesOf(kept).set(kept.bytes);
   /** @param {Kept} kept */
@@ -196,10 +203,18 @@ export function makeStacks(exports, take, wanted, told, memory) {
     for (const call of live) call.lost ||= [call, call.kept].some(harmed);
   };
 
+  /** A call is lost if its bytes have changed. @param {Kept} kept */
+  const blame = (kept) => {
+    if (kept.on && differs(kept)) kept.on.lost = true;
+  };
+
   /** Whether somebody will put the pointer back there, late. @param {Place} place */
   const dirty = (place) =>
     late.some((back) => back.place == place && back.sure && !back.soon) ||
     keeps.some((kept) => kept.place == place && kept.low < place.risk);
+
+  /** That is done. @param {Back} back */
+  const done = (back) => (back.sure = !!(back.at = 0));
 
   /** Who waits for a call puts the pointer back to where it was before. @param {Call} call @param {number} at */
   const expect = (call, at) => (call.back = { place: find(now()), at, soon: true, sure: now() < at });
@@ -209,27 +224,28 @@ export function makeStacks(exports, take, wanted, told, memory) {
     const at = now();
     const place = find(at);
     origin = left;
+    for (const kept of guards) if (kept.bare && (at != left || (place == kept.place && at > kept.low))) blame(kept);
     if (at == left) return at;
     const backs = late.filter((back) => back.place == place && back.at >= at);
     const soon = backs.find((back) => back.soon && back.at == at);
     if (!backs[0] && begun?.place == place && begun.at == at) {
-      begun.at = 0;
+      // Or another has, late.
+      exposed.forEach(blame);
+      done(begun);
       if (place == own) home = Math.max(home, at);
       put(left);
       return left;
     }
     const back = soon ?? backs[0];
     const below = place == find(left) && at < left;
-    if (!below || back) {
-      origin = Math.max(below ? left : at, sloppy ? place.risk : 0, ...backs.map(({ at }) => at));
-      // Below where nothing was allocated no bytes are put back.
-      for (const call of live) {
-        const pointer = /** @type {number} */ (call.pointer);
-        call.lost ||= soon && late.some((back) => back.place == call.place && pointer < back.at && back.soon && !back.sure);
-      }
+    const risk = sloppy ? place.risk : 0;
+    if (!below || back || risk > at) {
+      origin = Math.max(below ? left : at, risk, ...backs.map(({ at }) => at));
       // Others may have done so before, unseen.
-      if ((sloppy ||= !backs.some(({ soon }) => soon)) && !soon) lose(place, at);
-      if (!below && back && (soon || (!backs[1] && at > place.risk))) back.at = 0;
+      sloppy ||= !backs.some(({ soon }) => soon);
+      if (below && !back) exposed.forEach(blame);
+      else if (sloppy && !soon) lose(place, at);
+      if (!below && back && (soon || (!backs[1] && at > place.risk))) done(back);
       if ((strange = !back && !below)) origin = place == own ? top : place.high;
     }
     return (left = at);
@@ -282,7 +298,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
     const at = now();
     const here = find(at);
     // The pointer may have been put back more than once since anybody looked at it.
-    const harmed = [...guards, ...keeps.filter(({ on }) => !on)].filter((kept) => (kept.place == here || closing(kept.place)) && differs(kept));
+    const harmed = [...guards, ...keeps.filter(({ on }) => !on)].filter((kept) => !kept.bare && (kept.place == here || closing(kept.place)) && differs(kept));
     const inTheWay = harmed.some(({ place, high }) => place == here && at < high);
     harmed.forEach(restore);
     return inTheWay;
@@ -292,7 +308,23 @@ export function makeStacks(exports, take, wanted, told, memory) {
   /** Note what may be overwritten before the host gets to see it. */
   const guard = () => {
     guards = keeps.map((kept) => ({ ...kept, low: Math.min(kept.low, kept.on?.pointer ?? kept.low) }));
+    // Nothing was allocated for these, so the frames may be an import's to write to.
+    for (const { place, at: high, soon } of late) {
+      const on = inUse(place);
+      const low = on?.pointer ?? high;
+      if (soon && low < high && !keeps.some((kept) => kept.place == place && kept.high == high)) guards.push({ place, low, high, on, bare: true });
+    }
     guards.forEach(note);
+  };
+  /** Note the arguments and frames below where the pointer may be put back to unseen. */
+  const expose = () => {
+    exposed = [];
+    for (const on of sloppy ? live : []) {
+      for (const { place, low, pointer = low } of /** @type {any[]} */ ([on, on.kept ?? {}])) {
+        if (pointer < place?.risk) exposed.push({ place, low: pointer, high: place.risk, on });
+      }
+    }
+    exposed.forEach(note);
   };
 
   /** Let the pointer rest where nobody knows for which call is allocated, or leave it where it is. */
@@ -305,6 +337,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
     }
     left = now();
     strange = undefined;
+    expose();
   };
 
   return {
@@ -434,7 +467,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
         if (call.place == own) outer = call.pointer;
         // Whoever runs on now may need the place.
         if (kept && !kept.lost) note(kept);
-      } else if (live.size > 1) queueMicrotask(() => this.rest()); // before who waits for the call puts the pointer back
+      } else if (live.size > 1 || late.some(({ sure }) => sure)) queueMicrotask(() => this.rest()); // before who waits for the call puts it back
       for (const kept of keeps) {
         if (kept.on != call || kept == call.kept) continue;
         if (!suspended || /** @type {number} */ (call.pointer) >= kept.high) putBack(kept);
@@ -455,8 +488,6 @@ export function makeStacks(exports, take, wanted, told, memory) {
       const { kept, back = expect(call, 0) } = call;
       live.delete(call);
       late.push(back);
-      // It was refused.
-      back.sure &&= !!call.place;
       if (begun == back) begun = undefined;
       if (kept) kept.bytes = undefined;
       if (idle && !live.size) put(home);
