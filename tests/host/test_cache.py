@@ -120,7 +120,7 @@ def test_damaged_entries_are_replaced(folder: Path) -> None:
     good = entry.read_bytes()
     damaged = [
         b"",
-        b"caesura cache 4\n",
+        b"caesura cache 5\n",
         good[:-1],
         good + b"x",
         good[:1000],
@@ -204,7 +204,7 @@ def test_writers_readers_and_vandals(folder: Path) -> None:
     acts: Iterator[Callable[[Path], object]] = itertools.cycle(
         [
             lambda entry: replace(entry, entry.read_bytes()[:-7]),
-            lambda entry: replace(entry, bytes(100) + b"caesura cache 4\n"),
+            lambda entry: replace(entry, bytes(100) + b"caesura cache 5\n"),
             lambda entry: cache_limit.clear(folder),
             lambda entry: replace(entry, b""),
             lambda entry: os.replace(entry, entry.with_name("0" * 64 + ".guest")),

@@ -353,12 +353,20 @@ def test_objects_whose_fields_may_change_are_named_wherever_they_are() -> None:
       (table $filled 2 (ref null $s)) (elem (table $filled) (i32.const 0) (ref $s) (struct.new $s (i32.const 3)))
       (table $empty 2 (ref null $s))
       (elem $passive (ref $s) (struct.new $s (i32.const 4)))
+      (type $list (struct (field (ref null $s)) (field (mut i32))))
+      (global $node (ref $list) (struct.new $list (ref.null $s) (i32.const 1)))
+      (global $hidden externref (extern.convert_any (struct.new $s (i32.const 1))))
+      (global $none externref (ref.null extern))
+      (table 1 externref (extern.convert_any (struct.new $s (i32.const 1))))
+      (table 1 externref (ref.null extern))
       (func (export "g") (result i32) (struct.set $s 0 (global.get $made) (i32.const 9)) (i32.const 0)))""")
     assert section_of(module).unsaved == (
         "global 0, of type (ref 0)",
-        "global 1, of type (ref 0)",
+        "global 4, of type (ref 1)",
+        "global 5, of type externref",
         "table 0, of type (ref 0)",
         "table 1, of type (ref null 0)",
+        "table 3, of type externref",
         "element segment 1, of type (ref 0)",
     )
 

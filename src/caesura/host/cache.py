@@ -43,7 +43,7 @@ _LENGTH_SIZE: Final = 8
 
 # At the end of an entry: sizes of code and description, a digest, and what this is.
 _TRAILER: Final = struct.Struct("<QQ32s16s")
-_MAGIC: Final = b"caesura cache 4\n"
+_MAGIC: Final = b"caesura cache 5\n"
 
 # Code that is hashed whole, in less than a millisecond, and how much of each end is if it is larger.
 _HASHED: Final = 1 << 20

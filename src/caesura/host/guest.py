@@ -357,6 +357,8 @@ class Snapshot(SnapshotData):
         parameters, and the errors, are those of `restore`.
         """
         check_kind("count", count, int)
+        if count < 0:
+            raise UsageError(f"count is {count}: expected how many guests to make")
         check_loop()
         program_settings = ProgramSettings(
             cache=cache,

@@ -24,7 +24,18 @@ from caesura.wasm.hierarchies import top_of
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.segments import ACTIVE, PASSIVE, ElementSegment, read_data_segments
-from caesura.wasm.types import ANY, EXTERNREF, FUNCREF, I31, NONE, heap_of, is_number, is_reference, type_name
+from caesura.wasm.types import (
+    ANY,
+    EXTERN,
+    EXTERNREF,
+    FUNCREF,
+    I31,
+    heap_of,
+    is_number,
+    is_reference,
+    read_heap_type,
+    type_name,
+)
 
 
 class Origin:
@@ -91,24 +102,24 @@ def find_guest_state(module: Module, bounds: Bounds, segments: list[ElementSegme
                 state.globals.append(index)
             else:
                 state.unsaved.append(f"global {index}, of type {type_name(entry.type)}")
-        elif _holds_objects(module, entry.type) and not _is_null(module, entry.init_start):
+        elif _may_be_object(module, entry.type) and _is_made(module, entry.init_start):
             state.unsaved.append(f"global {index}, of type {type_name(entry.type)}")
     data = [segment.mode == PASSIVE and segment.end > segment.start for segment in read_data_segments(module)]
     elements = [segment.mode == PASSIVE and segment.count() > 0 for segment in segments]
     reached = {item.index for item in module.imports if item.kind == TABLE_KIND}
     reached.update([item.index for item in module.exports if item.kind == TABLE_KIND])
     changes = find_state_changes(module, tables=len(reached) < bounds.tables, segments=any(data) or any(elements))
-    filled = {segment.table for segment in segments if segment.mode == ACTIVE and segment.count()}
-    filled.update([index for index in range(bounds.tables) if not _is_null(module, module.tables[index].init_start)])
+    filled = {segment.table for segment in segments if segment.mode == ACTIVE and _makes_any(module, segment)}
+    filled.update([index for index in range(bounds.tables) if _is_made(module, module.tables[index].init_start)])
     for index in range(bounds.tables):
         if index in reached or index in changes.tables:
             _add_table(module, index, state)
-        elif index in filled and _holds_objects(module, module.tables[index].element):
+        elif index in filled and _may_be_object(module, module.tables[index].element):
             state.unsaved.append(f"table {index}, of type {type_name(module.tables[index].element)}")
     for index in bounds.kept_tables:
         _add_table(module, index, state)
     for index, segment in enumerate(segments):
-        if segment.mode == PASSIVE and segment.count() and _holds_objects(module, segment.type):
+        if segment.mode == PASSIVE and _may_be_object(module, segment.type) and _makes_any(module, segment):
             state.unsaved.append(f"element segment {index}, of type {type_name(segment.type)}")
     state.data = [index for index in range(len(data)) if data[index] and index in changes.data]
     state.elements = [index for index in range(len(elements)) if elements[index] and index in changes.elements]
@@ -122,16 +133,36 @@ def _add_table(module: Module, index: int, state: GuestState) -> None:
         state.unsaved.append(f"table {index}, of type {type_name(module.tables[index].element)}")
 
 
-def _holds_objects(module: Module, value_type: int) -> bool:
+def _may_be_object(module: Module, value_type: int) -> bool:
     """Tell whether a reference can be to a structure or an array, whose fields change where the reference does not."""
-    if not is_reference(value_type) or top_of(module, value_type) != ANY:
+    if not is_reference(value_type) or heap_of(value_type) == I31:
         return False
-    return heap_of(value_type) != I31 and heap_of(value_type) != NONE
+    top = top_of(module, value_type)
+    return top == ANY or top == EXTERN
 
 
-def _is_null(module: Module, initializer: int) -> bool:
-    """Tell whether what begins as an initializer at an offset says (0: there is none) is null."""
-    return initializer == 0 or module.data[initializer] == op.REF_NULL
+def _makes_any(module: Module, segment: ElementSegment) -> bool:
+    for start, _ in segment.expressions:
+        if _is_made(module, start):
+            return True
+    return False
+
+
+def _is_made(module: Module, initializer: int) -> bool:
+    """Tell whether an initializer at an offset (0: there is none) makes what it is about.
+
+    Else it is null, or another global's value, which is looked at there, or is the host's, which gives it again.
+    """
+    if initializer == 0:
+        return False
+    code = module.data[initializer]
+    if code == op.REF_NULL:
+        behind = read_heap_type(module.data, initializer + 1)[1]
+    elif code == op.GLOBAL_GET:
+        behind = read_u32(module.data, initializer + 1)[1]
+    else:
+        return True
+    return module.data[behind] != op.END
 
 
 def _is_plain(value_type: int) -> bool:
