@@ -135,7 +135,7 @@ def test_the_ways_that_cannot_wait_name_the_one_that_can() -> None:
         ):
             next(guest.generate("stream", 1))
         plain = await caesura.load(STREAM, {"env": {"ask": int, "emit": caesura.yielding(int)}}, cache=False)
-        with pytest.raises(caesura.UsageError, match=r"use `guest\.generate` or `guest\.agenerate`"):
+        with pytest.raises(caesura.UsageError, match=r"use `guest\.generate`, `guest\.agenerate` or `guest\.start`"):
             await plain.call("stream", 1)
         with pytest.raises(caesura.UsageError, match="expected 1 argument"):
             plain.agenerate("stream")
