@@ -3,6 +3,7 @@
  * unwound: JavaScript, instances and functions that are not instrumented.
  */
 
+import { FACT_BY_LISTS } from "./abi.js";
 import { isEntry } from "./call.js";
 import { isStranger } from "./description.js";
 import { EngineInstance, SuspendError } from "./errors.js";
@@ -55,11 +56,16 @@ export function findObstacle(call, { stub, module, guest }, several, runs) {
       if (found.guest != inner) runs.push(found.guest);
       if (found.unlisted.some(([other, at]) => other == inner && at == called)) return `not on the import list: ${where(above)}`;
       [called, above] = [index, frame];
-      if (isStranger(found.description, index)) strangers.set(`${moduleOf(frame)} ${index}`, where(frame));
+      // Where lists left nothing out there are none: V8 shows a function that it has inlined at an indirect call below the
+      // one that was called instead.
+      if (found.description.facts & FACT_BY_LISTS && isStranger(found.description, index)) {
+        strangers.set(/** @type {string} */ (moduleOf(frame)) + index, where(frame));
+      }
     } else if (instance || !several) return `across another instance: ${where(frame)}`;
   }
-  const more = strangers.size > NAMED ? `, and ${strangers.size - NAMED} more` : "";
-  return strangers.size ? `not instrumented: ${[...strangers.values()].slice(0, NAMED).join(", ")}${more}` : "";
+  const names = [...strangers.values()];
+  const more = names.splice(NAMED).length;
+  return strangers.size ? `not instrumented: ${names.join(", ")}${more ? `, and ${more} more` : ""}` : "";
 }
 
 /** The error for a call that reached an import which it should not, or left no frames. @param {Call} call */

@@ -291,3 +291,17 @@ for (const { way, module } of waysToRun("recursive")) {
     assert.equal(await ponyfill.promising(exports.down)(0).catch(({ name }) => name), "SuspendError");
   });
 }
+
+const speculated = waysToRun("speculated");
+
+if (!speculated.length) it("calls through references", { skip: "this engine does not read them" }, () => {});
+
+for (const { way, module, api } of speculated) {
+  it(`a function that was inlined where another is called stands in nobody's way: ${way}`, async () => {
+    const { exports } = new api.Instance(module, { env: { ask: new api.Suspending((number) => sleep(0, number)) } });
+    for (let round = 0; round < 30; round++) {
+      assert.equal(exports.warm(100_000), 1_700_000);
+      assert.equal(await api.promising(exports.run)(round), round + 11);
+    }
+  });
+}
