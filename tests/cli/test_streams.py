@@ -18,6 +18,8 @@ from caesura.cli.streams import READER_GONE
 from tests.cli.running import MODULE, caesura_command
 from tests.support.paths import npm_file
 
+pytestmark = pytest.mark.one_form
+
 CAESURA: Final = f"{sys.executable} -m caesura"
 WASM_OPT: Final = f"{sys.executable} -m caesura.cli.wasm_opt"
 INSTRUMENTED: Final = instrument(MODULE).module

@@ -11,6 +11,8 @@ from wasmtime import wat2wasm
 from tests.cli.wasm_opt_folder import Folder
 from tests.support.paths import npm_file
 
+pytestmark = pytest.mark.one_form
+
 # Every call counts here as it does in Binaryen: the table is open.
 GUEST = """
 (module
