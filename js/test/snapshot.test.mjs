@@ -248,7 +248,7 @@ describe("options and arguments", () => {
 
   it("carry on what a program sees of the world", async () => {
     const { instance } = await waiting(1);
-    const folders = [["/work", "/home/work", true]];
+    const folders = [["/data", "/home/data", true]];
     const wasi = { arguments: ["program", "-c"], environment: [["HOME", "/"]], folders, descriptors: [], monotonic: 2 ** 40, highest: 0 };
     const restored = await restore(await snapshot(instance, { wasi }), module, asker().imports);
     assert.deepEqual(restored.wasi, wasi);

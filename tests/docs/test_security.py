@@ -124,7 +124,7 @@ TESTS: Final = {
     ),
     "The folders that a state names": ("host/test_command_saving.py::test_folders_lie_elsewhere",),
     "What `load_object` gets": (
-        "host/test_snapshots.py::test_tables_segments_and_references",
+        "host/test_snapshot_references.py::test_tables_segments_and_references",
         "host/test_forged_snapshots.py::test_what_load_object_gets_is_the_states",
     ),
 }

@@ -20,10 +20,10 @@ def test_a_program_and_its_files(tmp_path: Path) -> None:
     """The example goes on with a program that was saved, whose folder lies elsewhere by now."""
     first, second = [block for block in code_blocks("docs/snapshots.md", "python") if "wasi" in block]
     program = c_guest_file("counting")
-    (tmp_path / "work").mkdir()
+    (tmp_path / "data").mkdir()
 
     async def save() -> None:
-        wasi = caesura.Wasi(("count", "13", "1000"), directories={"/work": tmp_path / "work"}, stdout=len)
+        wasi = caesura.Wasi(("count", "13", "1000"), directories={"/data": tmp_path / "data"}, stdout=len)
         guest = await caesura.load(program, wasi=wasi)
         task = asyncio.create_task(guest.run())
         while not guest.suspended:
@@ -33,12 +33,12 @@ def test_a_program_and_its_files(tmp_path: Path) -> None:
 
     asyncio.run(save())
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "work").rename(tmp_path / "elsewhere" / "work")
+    (tmp_path / "data").rename(tmp_path / "elsewhere" / "data")
     assert run_python(_program(f"{first}print(code)\n"), tmp_path).split()[-2:] == ["13", "3"]
-    copied = (tmp_path / "elsewhere" / "work" / "count").read_bytes()
-    (tmp_path / "elsewhere" / "work" / "count").unlink()
-    (tmp_path / "elsewhere" / "work" / "count").write_bytes(copied)
-    prepared = """snapshot, wasi = "state.caesura", caesura.Wasi(directories={"/work": "elsewhere/work"})\n"""
+    copied = (tmp_path / "elsewhere" / "data" / "count").read_bytes()
+    (tmp_path / "elsewhere" / "data" / "count").unlink()
+    (tmp_path / "elsewhere" / "data" / "count").write_bytes(copied)
+    prepared = """snapshot, wasi = "state.caesura", caesura.Wasi(directories={"/data": "elsewhere/data"})\n"""
     assert run_python(_program(f"{prepared}{second}await guest.run()\n"), tmp_path).split()[-1] == "13"
 
 

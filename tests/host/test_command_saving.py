@@ -76,7 +76,7 @@ def _resume(folder: Path, *arguments: str, given: bytes = b"") -> subprocess.Com
 def _count(folder: Path, *options: str) -> Run:
     """Let the program count, slowly."""
     program = str(c_guest_file("counting"))
-    return Run(folder, "run", "--dir", "work::/work", "--save", "state", *options, program, str(_LAST), "5000")
+    return Run(folder, "run", "--dir", "work::/data", "--save", "state", *options, program, str(_LAST), "5000")
 
 
 def _numbers(first: int) -> bytes:
@@ -178,7 +178,7 @@ def test_what_cannot_be_saved_goes_on(tmp_path: Path) -> None:
     program = str(c_guest_file("counting"))
     folder = tmp_path / "folder"
     folder.mkdir()
-    options = ("--dir", "work::/work", "--save", str(folder / "state"), "--save-on", "SIGUSR1")
+    options = ("--dir", "work::/data", "--save", str(folder / "state"), "--save-on", "SIGUSR1")
     run = Run(tmp_path, "run", *options, program, str(_LAST), "5000")
     run.wait_for_output(b"20\n")
     folder.rmdir()
@@ -195,7 +195,7 @@ def test_folders_lie_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "work").rename(tmp_path / "moved")
     done = _resume(tmp_path, "state")
     assert done.returncode == 1 and b"cannot give the guest the folder" in done.stderr
-    done = _resume(tmp_path, "--dir", "moved::/work", "state")
+    done = _resume(tmp_path, "--dir", "moved::/data", "state")
     assert done.returncode == _LAST % 10 and run.output + done.stdout == _numbers(1)
     assert (tmp_path / "moved" / "count").read_bytes() == _numbers(1)
 

@@ -55,11 +55,11 @@ def _program(body: str) -> bytes:
 
 
 class World:
-    """The folder that a program has as /work, and what it prints."""
+    """The folder that a program has as /data, and what it prints."""
 
     def __init__(self, folder: Path, **directories: Path) -> None:
         self.output = bytearray()
-        self.folders = {"/work": folder} | {f"/{name}": path for name, path in directories.items()}
+        self.folders = {"/data": folder} | {f"/{name}": path for name, path in directories.items()}
 
     def wasi(self, **given: Any) -> caesura.Wasi:
         """Return what one guest sees."""
@@ -92,7 +92,7 @@ def _run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(main())
 
 
-_READS: Final = 'int file = open("/work/a", O_RDONLY); char text[4]; read(file, text, 3); ask(0); say_rest(file);'
+_READS: Final = 'int file = open("/data/a", O_RDONLY); char text[4]; read(file, text, 3); ask(0); say_rest(file);'
 
 
 def test_a_file_stands_where_it_stood(tmp_path: Path) -> None:
@@ -107,10 +107,10 @@ def test_a_file_stands_where_it_stood(tmp_path: Path) -> None:
 
 
 _WRITES: Final = """
-    int folder = open("/work", O_RDONLY | O_DIRECTORY);
+    int folder = open("/data", O_RDONLY | O_DIRECTORY);
     int files[] = {
-        openat(folder, "a", O_RDWR | O_CREAT | O_TRUNC, 0644), open("/work/b", O_RDONLY | O_CREAT | O_TRUNC, 0644),
-        open("/work/c", O_WRONLY | O_CREAT, 0644), open("/work/d", O_RDONLY | O_CREAT, 0644)
+        openat(folder, "a", O_RDWR | O_CREAT | O_TRUNC, 0644), open("/data/b", O_RDONLY | O_CREAT | O_TRUNC, 0644),
+        open("/data/c", O_WRONLY | O_CREAT, 0644), open("/data/d", O_RDONLY | O_CREAT, 0644)
     };
     if (write(files[0], "one", 3) != 3) return 1;
     ask(0);
@@ -165,7 +165,7 @@ def test_a_file_that_has_vanished(tmp_path: Path) -> None:
         world = World(tmp_path)
         snapshot = await _snapshot(_READS, world)
         file.unlink()
-        with pytest.raises(caesura.SnapshotError, match=r"'a' below '/work', .* descriptor 4: there is no such file"):
+        with pytest.raises(caesura.SnapshotError, match=r"'a' below '/data', .* descriptor 4: there is no such file"):
             await _restore(snapshot, _READS, world.wasi())
         asked: list[Descriptor] = []
 
@@ -179,7 +179,7 @@ def test_a_file_that_has_vanished(tmp_path: Path) -> None:
         assert (descriptor.number, descriptor.path, descriptor.offset) == (4, "a", 3)
         await _answer(await _restore(snapshot, _READS, world.wasi(), on_missing=lambda descriptor: None))
         assert world.output.endswith(b"4: -1 ''\n")
-        with pytest.raises(caesura.SnapshotError, match="'none' below '/work'"):
+        with pytest.raises(caesura.SnapshotError, match="'none' below '/data'"):
             await _restore(snapshot, _READS, world.wasi(), on_missing=lambda descriptor: "none")
 
     _run(main)
@@ -193,8 +193,8 @@ def test_a_file_that_is_another_one(tmp_path: Path) -> None:
         world = World(first)
         snapshot = await _snapshot(_READS, world)
         shutil.copytree(first, second)
-        world.folders["/work"] = second
-        with pytest.raises(caesura.SnapshotError, match=r"'a' below '/work', .*: it is another file now"):
+        world.folders["/data"] = second
+        with pytest.raises(caesura.SnapshotError, match=r"'a' below '/data', .*: it is another file now"):
             await _restore(snapshot, _READS, world.wasi())
         await _answer(await _restore(snapshot, _READS, world.wasi(), on_missing=lambda descriptor: descriptor.path))
         assert world.output == b"4: 3 'two'\n"
@@ -207,10 +207,10 @@ def test_folders_must_be_those_that_the_guest_had(tmp_path: Path) -> None:
         (tmp_path / "a").write_text("onetwo")
         world = World(tmp_path)
         snapshot = await _snapshot(_READS, world)
-        with pytest.raises(caesura.SnapshotError, match="the guest had a folder '/work' when it was saved"):
+        with pytest.raises(caesura.SnapshotError, match="the guest had a folder '/data' when it was saved"):
             await _restore(snapshot, _READS, world.wasi(directories={"/other": tmp_path}))
         with pytest.raises(caesura.SnapshotError, match="the guest had no folder '/more'"):
-            await _restore(snapshot, _READS, world.wasi(directories={"/more": tmp_path, "/work": tmp_path}))
+            await _restore(snapshot, _READS, world.wasi(directories={"/more": tmp_path, "/data": tmp_path}))
         with pytest.raises(caesura.UsageError, match="had WASI when it was saved"):
             await caesura.restore(snapshot, {"env": {"ask": caesura.EXTERNAL}}, module=_program(_READS))
 
@@ -219,7 +219,7 @@ def test_folders_must_be_those_that_the_guest_had(tmp_path: Path) -> None:
 
 def test_several_folders_in_another_order(tmp_path: Path) -> None:
     body = """
-    int file = open("/other/a", O_RDONLY), mine = open("/work/a", O_RDONLY);
+    int file = open("/other/a", O_RDONLY), mine = open("/data/a", O_RDONLY);
     ask(0);
     say_rest(file), say_rest(mine);
     say_rest(open("/other/a", O_RDONLY));
@@ -232,7 +232,7 @@ def test_several_folders_in_another_order(tmp_path: Path) -> None:
             (folder / "a").write_text(folder.name)
         world = World(first, other=second)
         snapshot = await _snapshot(body, world)
-        await _answer(await _restore(snapshot, body, world.wasi(directories={"/other": second, "/work": first})))
+        await _answer(await _restore(snapshot, body, world.wasi(directories={"/other": second, "/data": first})))
         assert world.output == b"5: 6 'second'\n6: 5 'first'\n7: 6 'second'\n"
 
     _run(main)
@@ -241,15 +241,15 @@ def test_several_folders_in_another_order(tmp_path: Path) -> None:
 def test_streams_under_other_numbers(tmp_path: Path) -> None:
     """Standard output is a file, and what was standard output has another number; standard input is closed."""
     body = """
-    int spare = open("/work/spare", O_CREAT | O_RDWR, 0600), file = open("/work/a", O_CREAT | O_RDWR, 0600);
+    int spare = open("/data/spare", O_CREAT | O_RDWR, 0600), file = open("/data/a", O_CREAT | O_RDWR, 0600);
     __wasi_fd_renumber(1, spare);
-    int again = open("/work/a", O_RDWR | O_APPEND);
+    int again = open("/data/a", O_RDWR | O_APPEND);
     close(0);
     printf("before\\n"), fflush(stdout);
     dprintf(spare, "output %d %d\\n", again, spare);
     ask(0);
     printf("after\\n"), fflush(stdout);
-    dprintf(spare, "output %d\\n", open("/work/a", O_RDONLY));
+    dprintf(spare, "output %d\\n", open("/data/a", O_RDONLY));
     char text[4];
     dprintf(spare, "%ld\\n", (long)read(0, text, 4));
     """
@@ -266,15 +266,15 @@ def test_streams_under_other_numbers(tmp_path: Path) -> None:
 
 def test_below_a_folder_that_is_closed(tmp_path: Path) -> None:
     body = """
-    mkdir("/work/folder", 0700);
-    close(open("/work/folder/a", O_CREAT | O_RDWR, 0600));
-    int folder = open("/work/folder", O_RDONLY | O_DIRECTORY);
+    mkdir("/data/folder", 0700);
+    close(open("/data/folder/a", O_CREAT | O_RDWR, 0600));
+    int folder = open("/data/folder", O_RDONLY | O_DIRECTORY);
     int file = openat(folder, "./a", O_RDONLY);
     close(folder);
     close(3);
     ask(0);
     say_rest(file);
-    printf("%d\\n", open("/work/folder/a", O_RDONLY));
+    printf("%d\\n", open("/data/folder/a", O_RDONLY));
     fflush(stdout);
     """
 
@@ -290,7 +290,7 @@ def test_below_a_folder_that_is_closed(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_read_goes_on_behind_the_entries_that_were_read(tmp_path: Path) -> None:
     body = """
-    DIR *folder = opendir("/work");
+    DIR *folder = opendir("/data");
     int seen[300] = {0}, number = 0;
     for (int place = 0; place < 150; place++) if (sscanf(readdir(folder)->d_name, "entry%d", &number)) seen[number]++;
     ask(0);
@@ -315,15 +315,15 @@ def test_a_folder_that_is_read_goes_on_behind_the_entries_that_were_read(tmp_pat
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ('unlink("/work/a");', "descriptor 4, which is 'a' below '/work', has been removed"),
-        ('symlink("a", "/work/l"); open("/work/l", O_RDONLY); unlink("/work/l");', "'l' below '/work', has been rem"),
+        ('unlink("/data/a");', "descriptor 4, which is 'a' below '/data', has been removed"),
+        ('symlink("a", "/data/l"); open("/data/l", O_RDONLY); unlink("/data/l");', "'l' below '/data', has been rem"),
     ],
 )
 def test_files_without_a_name_are_refused(tmp_path: Path, body: str, message: str) -> None:
     async def main() -> None:
         (tmp_path / "a").write_text("content")
         with pytest.raises(caesura.SnapshotError, match=message):
-            await _snapshot(f'int file = open("/work/a", O_RDONLY); {body} ask(0); say_rest(file);', World(tmp_path))
+            await _snapshot(f'int file = open("/data/a", O_RDONLY); {body} ask(0); say_rest(file);', World(tmp_path))
 
     _run(main)
 
@@ -333,7 +333,7 @@ def test_pipes_are_refused(tmp_path: Path) -> None:
     async def main() -> None:
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(caesura.SnapshotError, match=r"descriptor 4, .* is a pipe, a socket or the like"):
-            await _snapshot('open("/work/pipe", O_RDWR); ask(0);', World(tmp_path))
+            await _snapshot('open("/data/pipe", O_RDWR); ask(0);', World(tmp_path))
         (tmp_path / "a").write_text("onetwo")
         world = World(tmp_path)
         snapshot = await _snapshot(_READS, world)
@@ -405,7 +405,7 @@ def test_a_forged_state_makes_and_cuts_nothing(tmp_path: Path) -> None:
         assert [path.name for path in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "onetwo"
         with pytest.raises(caesura.SnapshotError, match="no guest has so many"):
             await _restore(_changed(snapshot, highest=0xFFFF_FFFF), _READS, world.wasi())
-        read_only = {"directories": {}, "read_only_directories": {"/work": tmp_path}}
+        read_only = {"directories": {}, "read_only_directories": {"/data": tmp_path}}
         with pytest.raises(caesura.SnapshotError, match=r"permission denied|only be read"):
             await _restore(_changed(snapshot, written), _READS, world.wasi(**read_only))
 

@@ -31,7 +31,7 @@ def _run_at_once(folder: Path) -> bytes:
 
     async def main() -> int:
         wasi = caesura.Wasi(
-            _ARGUMENTS, directories={"/work": folder}, stdout=output.extend, environment={"COLOR": "red"}
+            _ARGUMENTS, directories={"/data": folder}, stdout=output.extend, environment={"COLOR": "red"}
         )
         async with await caesura.load(c_guest("files"), wasi=wasi) as guest:
             return await guest.run()
@@ -49,7 +49,7 @@ def test_a_program_with_files_is_saved_at_every_call(tmp_path: Path) -> None:
     output = bytearray()
 
     def make_wasi() -> PausingWasi:
-        return PausingWasi(_ARGUMENTS, directories={"/work": often}, stdout=output.extend, environment={"COLOR": "red"})
+        return PausingWasi(_ARGUMENTS, directories={"/data": often}, stdout=output.extend, environment={"COLOR": "red"})
 
     state, code, calls = asyncio.run(hop_until(c_guest("files"), None, make_wasi, 10_000))
     assert code == _EXIT_CODE and state == b""

@@ -83,7 +83,7 @@ def main() -> int:
     place = Path(state)
 
     def make_wasi() -> PausingWasi:
-        return PausingWasi(arguments, directories={"/work": folder}, stdout=output.extend, environment={"COLOR": "red"})
+        return PausingWasi(arguments, directories={"/data": folder}, stdout=output.extend, environment={"COLOR": "red"})
 
     before = place.read_bytes() if place.exists() else None
     after, code, _ = asyncio.run(hop_until(Path(module).read_bytes(), before, make_wasi, int(calls)))

@@ -1,4 +1,4 @@
-// A WASI program that does everything with files in the folder /work, and says what it sees. It is the same program
+// A WASI program that does everything with files in the folder /data, and says what it sees. It is the same program
 // whether or not it is interrupted in between.
 
 #include <dirent.h>
@@ -33,7 +33,7 @@ static void say_rest(const char *what, int file) {
 
 // Reading, writing, standing somewhere.
 static void positions(void) {
-    int file = open("/work/positions", O_CREAT | O_EXCL | O_RDWR, 0600);
+    int file = open("/data/positions", O_CREAT | O_EXCL | O_RDWR, 0600);
     expect("open", file >= 0);
     write_text(file, "0123456789");
     expect("lseek", lseek(file, 3, SEEK_SET) == 3);
@@ -52,9 +52,9 @@ static void positions(void) {
 
 // Descriptors of one file stand in places of their own; cutting off is not done twice.
 static void flags(void) {
-    int first = open("/work/flags", O_CREAT | O_TRUNC | O_WRONLY, 0600), again = open("/work/flags", O_RDONLY);
+    int first = open("/data/flags", O_CREAT | O_TRUNC | O_WRONLY, 0600), again = open("/data/flags", O_RDONLY);
     write_text(first, "one two");
-    int end = open("/work/flags", O_WRONLY | O_APPEND);
+    int end = open("/data/flags", O_WRONLY | O_APPEND);
     write_text(end, " three");
     write_text(first, "!");
     say_rest("flags", again);
@@ -77,7 +77,7 @@ static void numbers(void) {
     int files[4];
     for (int place = 0; place < 4; place++) {
         char name[32];
-        sprintf(name, "/work/number%d", place);
+        sprintf(name, "/data/number%d", place);
         files[place] = open(name, O_CREAT | O_RDWR, 0600);
         write_text(files[place], name);
     }
@@ -85,10 +85,10 @@ static void numbers(void) {
     expect("renumber", __wasi_fd_renumber(files[3], files[2]) == 0);
     lseek(files[2], 0, SEEK_SET);
     say_rest("moved", files[2]);
-    int next = open("/work/number1", O_RDONLY);
+    int next = open("/data/number1", O_RDONLY);
     say("next", next);
     say_rest("number 1", next);
-    int after = open("/work/number0", O_RDONLY);
+    int after = open("/data/number0", O_RDONLY);
     say("after", after);
     expect("swap", __wasi_fd_renumber(after, files[0]) == 0);
     say_rest("number 0", files[0]);
@@ -100,8 +100,8 @@ static void numbers(void) {
 
 // Folders: opened below others, read in the middle, with links and "..".
 static void folders(void) {
-    expect("mkdir", mkdir("/work/folder", 0700) == 0 && mkdir("/work/folder/inner", 0700) == 0);
-    int folder = open("/work/folder", O_RDONLY | O_DIRECTORY);
+    expect("mkdir", mkdir("/data/folder", 0700) == 0 && mkdir("/data/folder/inner", 0700) == 0);
+    int folder = open("/data/folder", O_RDONLY | O_DIRECTORY);
     int inner = openat(folder, "inner/../inner", O_RDONLY | O_DIRECTORY);
     for (int number = 0; number < 9; number++) {
         char name[16];
@@ -109,11 +109,11 @@ static void folders(void) {
         close(openat(folder, name, O_CREAT | O_WRONLY, 0600));
     }
     expect("symlink", symlinkat("../entry3", inner, "link") == 0);
-    int file = open("/work/folder/./inner/link", O_RDWR);
+    int file = open("/data/folder/./inner/link", O_RDWR);
     expect("openat", file >= 0);
     write_text(file, "by a link");
     close(file);
-    file = open("/work/folder/entry3", O_RDWR | O_APPEND);
+    file = open("/data/folder/entry3", O_RDWR | O_APPEND);
     char target[32] = "";
     say("readlink", readlinkat(inner, "link", target, sizeof target));
     puts(target);
@@ -137,19 +137,19 @@ static void folders(void) {
     lseek(file, 0, SEEK_SET);
     say_rest("file", file);
     close(file);
-    expect("unlink", unlink("/work/folder/inner/link") == 0 && unlink("/work/folder/inner/moved") == 0);
-    say("not empty", rmdir("/work/folder"));
-    expect("rmdir", rmdir("/work/folder/inner") == 0);
-    say("gone", access("/work/folder/inner", F_OK));
+    expect("unlink", unlink("/data/folder/inner/link") == 0 && unlink("/data/folder/inner/moved") == 0);
+    say("not empty", rmdir("/data/folder"));
+    expect("rmdir", rmdir("/data/folder/inner") == 0);
+    say("gone", access("/data/folder/inner", F_OK));
 }
 
 // Names: links, times, sizes, what a file is; and that a file stays the one that was opened.
 static void names(void) {
-    int file = open("/work/name", O_CREAT | O_RDWR, 0600);
+    int file = open("/data/name", O_CREAT | O_RDWR, 0600);
     write_text(file, "name");
-    expect("link", link("/work/name", "/work/second") == 0);
+    expect("link", link("/data/name", "/data/second") == 0);
     struct stat status, other;
-    expect("stat", fstat(file, &status) == 0 && stat("/work/second", &other) == 0);
+    expect("stat", fstat(file, &status) == 0 && stat("/data/second", &other) == 0);
     say("links", status.st_nlink);
     say("same", status.st_ino == other.st_ino && status.st_dev == other.st_dev);
     struct timespec times[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1100000000, .tv_nsec = 5}};
@@ -164,13 +164,13 @@ static void names(void) {
     say("before", lseek(file, -5, SEEK_SET));
     say("error", errno);
     say("terminal", isatty(file));
-    expect("rename", rename("/work/second", "/work/third") == 0 && rename("/work/name", "/work/third") == 0);
+    expect("rename", rename("/data/second", "/data/third") == 0 && rename("/data/name", "/data/third") == 0);
     lseek(file, 0, SEEK_SET);
     struct iovec parts[2] = {{"NA", 2}, {"ME!", 3}};
     say("writev", writev(file, parts, 2));
     close(file);
-    expect("utimensat", utimensat(AT_FDCWD, "/work/third", times, 0) == 0);
-    file = open("/work/third", O_RDWR | O_NONBLOCK);
+    expect("utimensat", utimensat(AT_FDCWD, "/data/third", times, 0) == 0);
+    file = open("/data/third", O_RDWR | O_NONBLOCK);
     say("nonblocking", (fcntl(file, F_GETFL) & O_NONBLOCK) != 0);
     expect("fcntl", fcntl(file, F_SETFL, 0) == 0);
     say("nonblocking", (fcntl(file, F_GETFL) & O_NONBLOCK) != 0);
@@ -182,25 +182,25 @@ static void fails(const char *what, int result) { say(what, result < 0 ? errno :
 
 // What goes wrong does so in the same way.
 static void errors(void) {
-    expect("symlink", symlink("loop", "/work/loop") == 0 && symlink("flags", "/work/link") == 0);
-    fails("there is none", open("/work/none", O_RDONLY));
-    fails("there is one", open("/work/flags", O_CREAT | O_EXCL | O_WRONLY, 0600));
-    fails("no folder", open("/work/flags", O_RDONLY | O_DIRECTORY));
-    fails("below a file", open("/work/flags/x", O_RDONLY));
-    fails("a loop", open("/work/loop", O_RDONLY));
-    fails("a link", open("/work/link", O_RDONLY | O_NOFOLLOW));
-    fails("outside", open("/work/../x", O_RDONLY));
+    expect("symlink", symlink("loop", "/data/loop") == 0 && symlink("flags", "/data/link") == 0);
+    fails("there is none", open("/data/none", O_RDONLY));
+    fails("there is one", open("/data/flags", O_CREAT | O_EXCL | O_WRONLY, 0600));
+    fails("no folder", open("/data/flags", O_RDONLY | O_DIRECTORY));
+    fails("below a file", open("/data/flags/x", O_RDONLY));
+    fails("a loop", open("/data/loop", O_RDONLY));
+    fails("a link", open("/data/link", O_RDONLY | O_NOFOLLOW));
+    fails("outside", open("/data/../x", O_RDONLY));
     fails("elsewhere", open("/none/x", O_RDONLY));
-    fails("a folder", open("/work", O_WRONLY));
-    fails("no folder to list", rmdir("/work/flags"));
-    fails("a folder to unlink", unlink("/work"));
-    fails("there already", mkdir("/work", 0700));
+    fails("a folder", open("/data", O_WRONLY));
+    fails("no folder to list", rmdir("/data/flags"));
+    fails("a folder to unlink", unlink("/data"));
+    fails("there already", mkdir("/data", 0700));
     fails("not open", close(77));
     char text[4];
     fails("not open", read(77, text, 4));
     fails("a folder to read", read(3, text, 4));
     fails("a stream", lseek(1, 0, SEEK_SET));
-    expect("unlink", unlink("/work/loop") == 0 && unlink("/work/link") == 0);
+    expect("unlink", unlink("/data/loop") == 0 && unlink("/data/link") == 0);
 }
 
 // Time, chance, and what the program was given.
