@@ -51,7 +51,10 @@ def build(source: Path, target: Path, options: caesura.Options) -> None:
 
 
 def main() -> None:
-    """Build what the arguments name: `plain`, `thunks`, `translated` (thunks, with new-form exceptions)."""
+    """Build what the arguments name: `plain`, `thunks`, `translated` (thunks, with new-form exceptions).
+
+    With `saved_` before it, the main module alone, so that its state can be saved.
+    """
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # test files run side by side
@@ -61,12 +64,16 @@ def main() -> None:
 def build_all(kinds: list[str]) -> None:
     """Build the main module and its extensions in each of these ways."""
     for kind in kinds:
-        thunks = kind != "plain"
-        translated = kind == "translated"
+        way = kind.removeprefix("saved_")
+        saved = way != kind
+        thunks = way != "plain"
+        translated = way == "translated"
         main_module = caesura.Options(
-            imports=IMPORTS, thunks=thunks, export_globals=True, translate_to_exnref=translated
+            imports=IMPORTS, thunks=thunks, export_globals=not saved, translate_to_exnref=translated, snapshots=saved
         )
         build(SOURCE, BUILD / f"php_8_3.{kind}.wasm", main_module)
+        if saved:
+            continue
         side_module = caesura.Options(thunks=thunks, import_globals=True, translate_to_exnref=translated)
         for name in EXTENSIONS:
             build(PACKAGE / "extensions" / name / f"{name}.so", BUILD / f"{name}.{kind}.so", side_module)
