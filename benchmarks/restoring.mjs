@@ -28,4 +28,4 @@ const { instance, pending } = await restore(state, module, imports);
 if (pending.length != 1) throw new Error(`${pending.length} calls are suspended, not one`);
 const restoring = await least(() => restore(state, module, imports));
 const saving = await least(() => snapshot(instance));
-console.log(JSON.stringify({ javascript_restore_ms: restoring, javascript_snapshot_ms: saving }));
+console.log(JSON.stringify({ node: parseInt(process.versions.node), restore_ms: restoring, snapshot_ms: saving }));

