@@ -212,7 +212,50 @@ TABLES: Final[dict[str, Table]] = {
                 "",
                 f"result *k* of the resumed import, in its own type's bytes, at most {abi.MOST_RESULTS} of them",
             ),
-            (f"{abi.FRAMES_OFFSET}", "", "a good place for the asyncify stack to begin"),
+            (
+                f"{abi.FRAMES_OFFSET}",
+                "",
+                "a good place for the asyncify stack to begin, but in modules with [pause points](#pause-points)",
+            ),
+        ),
+    ),
+    "pause exports": Table(
+        ("export", "type", ""),
+        (
+            (
+                f"`{abi.FUEL}`",
+                "mutable i64 global",
+                "with `preempt=fuel`: what is left to count; the guest pauses where it is below zero",
+            ),
+            (
+                f"`{abi.PAUSE_DATA}`",
+                "mutable global, a pointer",
+                "in the plain ABI: the data structure for a pause, or one of the two numbers below",
+            ),
+        ),
+    ),
+    "pause fields": Table(
+        ("offset", "", ""),
+        (
+            (
+                f"{abi.PAUSE_OFFSET}",
+                "pointer",
+                "*pause*: where the frames of a pause shall begin, or one of the two numbers below",
+            ),
+            (
+                f"{abi.REQUEST_OFFSET}",
+                "i32",
+                f"*request*, with `preempt=flag`: the guest pauses where it is not 0. The host writes the byte at "
+                f"{abi.REQUEST_BYTE_OFFSET} only",
+            ),
+            (f"{abi.PREEMPT_FRAMES_OFFSET}", "", "a good place for the asyncify stack to begin"),
+        ),
+    ),
+    "no pause": Table(
+        ("number", ""),
+        (
+            (f"{abi.PAUSE_NOT_NOW}", "not now: the guest goes on"),
+            ("all bits set", f"the guest traps, in a function that is named `{abi.PAUSE_REFUSED_FUNCTION}`"),
         ),
     ),
     "statuses": Table(

@@ -21,6 +21,8 @@
  * @property {any} asyncify_memory
  * @property {any} asyncify_start_function
  * @property {any} asyncify_foreign_handler
+ * @property {any} asyncify_fuel
+ * @property {any} asyncify_pause_data
  */
 
 export const OWN_PREFIX = "asyncify_";
@@ -45,6 +47,12 @@ export const ENTERED_FUNCTION = "asyncify_entered_while_unwinding";
 export const LEFT_OUT_FUNCTION = "asyncify_suspended_where_left_out";
 export const TAIL_CALLED_FUNCTION = "asyncify_suspended_in_foreign_tail_call";
 export const FOREIGN_FUNCTION = "asyncify_suspended_in_foreign_handler";
+export const FUEL = "asyncify_fuel";
+export const PAUSE_DATA = "asyncify_pause_data";
+export const PAUSE_FUNCTION = "asyncify_pause";
+export const PAUSE_REFUSED_FUNCTION = "asyncify_pause_refused";
+export const PAUSE_NOT_NOW = 0;
+export const PAUSE_REFUSED = -1;
 export const FOREIGN_HANDLER = "asyncify_foreign_handler";
 export const ENTRY_PREFIX = "asyncify_entry:";
 export const DATA_POINTER = "asyncify_data_pointer";
@@ -76,9 +84,14 @@ export const RESULTS_OFFSET = 32;
 export const RESULT_SIZE = 16;
 export const MOST_RESULTS = 16;
 export const FRAMES_OFFSET = 288;
+export const PAUSE_OFFSET = 288;
+export const REQUEST_OFFSET = 296;
+export const REQUEST_BYTE_OFFSET = 299;
+export const PREEMPT_FRAMES_OFFSET = 304;
 export const CONTRACT_VERSION = 1;
 export const SECOND_VERSION = 2;
-export const NEWEST_VERSION = 2;
+export const THIRD_VERSION = 3;
+export const NEWEST_VERSION = 3;
 export const CONTRACT_SECTION = "asyncify.contract";
 export const UNVERSIONED_SECTION = "asyncify.facts";
 export const FUNCTIONS_SECTION = "asyncify.functions";
@@ -112,6 +125,7 @@ export const STATUS_RUN = 0;
 export const STATUS_SUSPEND = 1;
 export const STATUS_RESUME = 2;
 export const STATUS_RESUME_CALL = 3;
+export const STATUS_PAUSED = 4;
 export const STATUS_LOST = 5;
 export const FACT_BY_LISTS = 1;
 export const FACT_CALLS_REFERENCES = 2;
@@ -120,3 +134,5 @@ export const FACT_UNCLEAR_STACK = 8;
 export const FACT_FIXED_STACK = 16;
 export const FACT_HIDDEN_STACK = 32;
 export const FACT_LINKED = 64;
+export const FACT_PAUSES_BY_REQUEST = 128;
+export const FACT_PAUSES_BY_FUEL = 256;

@@ -55,6 +55,17 @@ LEFT_OUT_FUNCTION: Final = "asyncify_suspended_where_left_out"
 TAIL_CALLED_FUNCTION: Final = "asyncify_suspended_in_foreign_tail_call"
 FOREIGN_FUNCTION: Final = "asyncify_suspended_in_foreign_handler"
 
+# Pause points, with the option `preempt`: an exported global that counts, and one of the plain ABI that says where the
+# data structure is for a suspension that the guest begins itself; the function that is called at pause points to begin
+# or end it, and the one that traps where a host has forbidden it, by their names in the name section. In place of an
+# address, a host can say that the guest is to go on, or to trap.
+FUEL: Final = "asyncify_fuel"
+PAUSE_DATA: Final = "asyncify_pause_data"
+PAUSE_FUNCTION: Final = "asyncify_pause"
+PAUSE_REFUSED_FUNCTION: Final = "asyncify_pause_refused"
+PAUSE_NOT_NOW: Final = 0
+PAUSE_REFUSED: Final = -1
+
 # An exported global: whether a call in a handler of a foreign exception is on the stack, so that nothing can suspend.
 FOREIGN_HANDLER: Final = "asyncify_foreign_handler"
 
@@ -84,6 +95,8 @@ EXPORTS: Final = (
     ASYNCIFY_MEMORY,
     START_FUNCTION,
     FOREIGN_HANDLER,
+    FUEL,
+    PAUSE_DATA,
 )
 
 # What makes a module's state readable and settable (docs/abi.md): names of exports, most with an index behind them.
@@ -115,11 +128,20 @@ RESULT_SIZE: Final = 16
 MOST_RESULTS: Final = 16
 FRAMES_OFFSET: Final = RESULTS_OFFSET + RESULT_SIZE * MOST_RESULTS
 
+# What the control block has besides in modules with pause points: frames begin behind that there. Of the request, which
+# has four bytes, a host writes the last one only.
+PAUSE_OFFSET: Final = FRAMES_OFFSET
+REQUEST_OFFSET: Final = 296
+REQUEST_BYTE_OFFSET: Final = REQUEST_OFFSET + 3
+PREEMPT_FRAMES_OFFSET: Final = 304
+
 # The versions of all this: instrumented modules carry the lowest that describes them, and hosts refuse those that they
-# do not know. docs/abi.md says what raises it: the second has start functions that hosts call, and `Fact.LINKED`.
+# do not know. docs/abi.md says what raises it: the second has start functions that hosts call, and `Fact.LINKED`, the
+# third has pause points.
 CONTRACT_VERSION: Final = 1
 SECOND_VERSION: Final = 2
-NEWEST_VERSION: Final = SECOND_VERSION
+THIRD_VERSION: Final = 3
+NEWEST_VERSION: Final = THIRD_VERSION
 
 # Custom sections. Modules from before there were versions have another one in place of the first.
 CONTRACT_SECTION: Final = "asyncify.contract"
@@ -184,13 +206,14 @@ class State(_Described):
 class Status(_Described):
     """The values of the control block's status, by which host and guest tell each other what to do.
 
-    Entry thunks rewind with any number from `RESUME` up. In no version does 4 have a meaning.
+    Entry thunks rewind with any number from `RESUME` up.
     """
 
     RUN = 0, "nothing is going on", "both"
     SUSPEND = 1, "unwind when this import returns", "host"
     RESUME = 2, "rewind; the import's results are in the block", "host"
     RESUME_CALL = 3, "rewind, and call the import again", "host"
+    PAUSED = 4, "the guest has begun to unwind at a pause point (version 3)", "guest"
     LOST = 5, "a suspension was asked for, but nothing was unwound", "guest"
 
 
@@ -228,4 +251,12 @@ class Fact(_Described):
         64,
         "import thunks leave a frame that says whether the host's function suspended the call, as in modules that "
         "share the globals, so that functions of other instances may stand between the module's own",
+    )
+    PAUSES_BY_REQUEST = (
+        128,
+        "there are pause points, which look at the request in the control block (version 3)",
+    )
+    PAUSES_BY_FUEL = (
+        256,
+        "there are pause points, which count in the global `asyncify_fuel` (version 3)",
     )

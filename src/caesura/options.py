@@ -28,6 +28,12 @@ CHOICE: Final = "choice"
 
 OPTIMIZE_CHOICES: Final = ("size", "balanced", "speed")
 
+# What the guest looks at where it pauses by itself: nothing, since it does not; a request of the host; a count.
+NO_PREEMPT: Final = "none"
+PREEMPT_FLAG: Final = "flag"
+PREEMPT_FUEL: Final = "fuel"
+PREEMPT_CHOICES: Final = (NO_PREEMPT, PREEMPT_FLAG, PREEMPT_FUEL)
+
 # What stands for a value of each kind in help texts and documentation; a choice shows its words.
 _PLACEHOLDERS: Final = {FLAG: "", LIST: "LIST", TEXT: "NAME", NUMBER: "N"}
 
@@ -178,6 +184,14 @@ class Options:
         "tell in a section what frames hold and where their call sites are in the original, for who looks into "
         "suspended calls (docs/abi.md)",
     )
+    preempt: str = _option(
+        CHOICE,
+        "let the guest suspend itself in loops and recursion, by nothing that it calls (docs/abi.md): flag (where the "
+        "host has set a request beside the asyncify stack, which takes in-secondary-memory), fuel (where a count "
+        "that the guest uses up is below zero) or none",
+        default=NO_PREEMPT,
+        choices=PREEMPT_CHOICES,
+    )
     keep_dwarf: bool = _option(
         FLAG,
         "keep debug information (DWARF, where a source map lies, the build id), though it describes the code as "
@@ -231,6 +245,7 @@ class Options:
         if self.optimize not in OPTIMIZE_CHOICES:
             choices = ", ".join(OPTIMIZE_CHOICES)
             raise UsageError(f"optimize is '{self.optimize}': expected one of {choices}")
+        _check_preempt(self)
 
 
 # Fields that change nothing, or that are told otherwise.
@@ -263,6 +278,37 @@ def _check_exclusions(options: Options) -> None:
         raise UsageError(
             "import_globals excludes in_secondary_memory: modules that share the globals keep their frames "
             "in the memory that they share"
+        )
+
+
+# Options that leave out functions, or code, in which the guest may stand when it pauses, or that share a state with
+# modules that know nothing of it.
+_NOT_WITH_PREEMPT: Final = (
+    "only_list",
+    "remove_list",
+    "ignore_indirect",
+    "ignore_unwind_from_catch",
+    "import_globals",
+    "export_globals",
+)
+
+
+def _check_preempt(options: Options) -> None:
+    if options.preempt not in PREEMPT_CHOICES:
+        choices = ", ".join(PREEMPT_CHOICES)
+        raise UsageError(f"preempt is '{options.preempt}': expected one of {choices}")
+    if options.preempt == NO_PREEMPT:
+        return
+    for name in _NOT_WITH_PREEMPT:
+        if getattr(options, name):
+            raise UsageError(
+                f"{name} excludes preempt: the guest can pause in any function with a loop or recursion, and all that "
+                "are on the stack then must know of it"
+            )
+    if options.preempt == PREEMPT_FLAG and not options.in_secondary_memory:
+        raise UsageError(
+            "preempt=flag takes in_secondary_memory: in its own memory the guest could clear the request (or choose "
+            "preempt=fuel)"
         )
 
 

@@ -26,6 +26,7 @@ from caesura.abi import (
 )
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.closed_tables import TableCallees, find_table_callees
+from caesura.analysis.pause_points import NO_PAUSE
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
 
@@ -102,17 +103,23 @@ class Suspension:
 
 
 def find_suspending(
-    module: Module, graph: CallGraph, lists: Lists, runtime_functions: list[tuple[str, FunctionIndex]]
+    module: Module,
+    graph: CallGraph,
+    lists: Lists,
+    runtime_functions: list[tuple[str, FunctionIndex]],
+    pause: FunctionIndex = NO_PAUSE,
 ) -> Suspension:
     """Return which functions may suspend, and why.
 
     `runtime_functions` are the functions that stand for imports of module `asyncify`, by the import's name; several
-    may stand for the same one.
+    may stand for the same one. `pause` is the function that pause points call, which starts unwinding too.
     """
     functions = len(module.function_types)
     imported = module.imported_functions
     result = Suspension(functions)
     _mark_runtime(module, graph, runtime_functions, result)
+    if pause != NO_PAUSE:
+        result.topmost[pause] = True
     for function in range(imported):
         if lists.imports[function]:
             result.reason[function] = SUSPENDING_IMPORT

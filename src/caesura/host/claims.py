@@ -23,6 +23,7 @@ from caesura.abi import (
     START_FUNCTION,
     START_REWIND,
     START_UNWIND,
+    THIRD_VERSION,
     UNVERSIONED_SECTION,
     Fact,
 )
@@ -75,6 +76,7 @@ def _check_version(module: Module, contract: bytes) -> None:
     except MalformedModule as error:
         raise UnsupportedModule(f"the section {CONTRACT_SECTION} of the module is cut off or no numbers") from error
     known = sum(Fact) - (Fact.LINKED if version < SECOND_VERSION else 0)
+    known -= Fact.PAUSES_BY_REQUEST + Fact.PAUSES_BY_FUEL if version < THIRD_VERSION else 0
     if position != len(contract) or facts & ~known:
         raise UnsupportedModule(
             f"the section {CONTRACT_SECTION} of the module tells more than version {version} has: the module is not "

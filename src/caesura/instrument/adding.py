@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.abi import ENTRY_PREFIX, RESULTS_PREFIX, START_FUNCTION
+from caesura.analysis.pause_points import NO_PAUSE
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.abi.globals import Globals
@@ -12,6 +13,7 @@ from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.host_sections import starts_late, write_host_sections
 from caesura.instrument.abi.index_spaces import AddedFunctions, AddedTypes, GlobalPool
 from caesura.instrument.abi.memory import Memory, choose_memory
+from caesura.instrument.abi.pauses import pause_body
 from caesura.instrument.abi.references import References
 from caesura.instrument.abi.runtime import Runtime
 from caesura.instrument.abi.stack_code import NOT_SHARED, Places, StackCode
@@ -83,6 +85,7 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         data=state_globals.data,
         base=state_globals.base,
         foreign=state_globals.foreign,
+        pause_data=state_globals.pause_data,
         memory=memory.index,
         pointer=memory.pointer,
         grows=options.thunks and options.in_secondary_memory,
@@ -151,6 +154,9 @@ def add_exports(
             has_runs=helpers.references.has_runs(),
         )
     exports += _dummy_results(module, facts, added)
+    if given.pause != NO_PAUSE:
+        body = pause_body(helpers, thunks=options.thunks)
+        helpers.runtime.stub_bodies[given.pause] = body
     if abi.thunks is not None:
         abi.thunks.keep_references()
         _export_stack(module, abi.thunks, added.edits)

@@ -8,6 +8,7 @@ from caesura.analysis.calls import CallGraph, read_calls
 from caesura.analysis.decoder import Decoder
 from caesura.analysis.entries import entered_from_outside
 from caesura.analysis.lists import resolve_lists
+from caesura.analysis.pause_points import NO_PAUSE
 from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack
 from caesura.analysis.suspension import Lists, find_suspending
 from caesura.analysis.tail_calls import find_tail_calls
@@ -47,7 +48,9 @@ def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
     for function, framing in given.framing.items():
         lists.remove[framing] = lists.add[framing] = False
         lists.only[framing] = function >= module.imported_functions or lists.imports[function]
-    suspension = find_suspending(module, graph, lists, given.renumbered.runtime_functions)
+    if given.pause != NO_PAUSE:
+        lists.remove[given.pause] = lists.add[given.pause] = lists.only[given.pause] = False
+    suspension = find_suspending(module, graph, lists, given.renumbered.runtime_functions, given.pause)
     ignores_catches = options.ignore_unwind_from_catch
     decoder = Decoder(module, suspension, ignores_catches=ignores_catches)
     catches = move_catches(module, graph, suspension, decoder, ignores_catches=ignores_catches)

@@ -1,7 +1,7 @@
 """The module that was given, and the one that is instrumented: not the same where something has to change first.
 
 That is the form of its exceptions, if that is asked for; results that have no values; calls that functions share; and
-its index spaces.
+its index spaces. Pause points are written into it, if options ask for them.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.analysis.instrumented import refuse_instrumented
+from caesura.analysis.pause_points import NO_PAUSE
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.naming import FunctionNames
 from caesura.instrument.abi.renumbered import Renumbered, renumber
 from caesura.instrument.abi.shared_calls import share_calls
 from caesura.instrument.copied_module import CopiedModule, unchanged
 from caesura.instrument.exceptions.translate import translate_to_exnref
+from caesura.instrument.pausing import add_pause_points
 from caesura.instrument.valueless import give_results_values
 from caesura.options import Options
 from caesura.wasm.indices import FunctionIndex, OwnFunction
@@ -25,11 +27,11 @@ from caesura.wasm.module import Module
 class Given:
     """`module` is what is instrumented, `names` are those of its functions. `renumbered`, `retyped` and `translated`
     say what was given: before it was renumbered; before its results were given values, too; and before its exceptions
-    were translated.
+    were translated. `paused` says what it was before it had pause points.
 
-    The last own functions are none of the given ones: first those in `shared_calls`, which others share calls through
-    tables by, then those that stand for imports of module `asyncify`, then those in `framing`, each by the function
-    that it gives a frame to.
+    The last own functions are none of the given ones: first `pause`, which pause points call (or NO_PAUSE), then those
+    in `shared_calls`, which others share calls through tables by, then those that stand for imports of module
+    `asyncify`, then those in `framing`, each by the function that it gives a frame to.
     """
 
     module: Module
@@ -37,18 +39,22 @@ class Given:
     shared_calls: list[int]
     names: FunctionNames
     framing: dict[FunctionIndex, FunctionIndex]
+    pause: FunctionIndex
+    paused: CopiedModule
     retyped: CopiedModule
     translated: CopiedModule
 
     def added_functions(self) -> int:
         """Return how many of the module's last functions are none of the given ones."""
-        return len(self.shared_calls) + len(self.renumbered.runtime_functions) + len(self.framing)
+        pauses = 0 if self.pause == NO_PAUSE else 1
+        return pauses + len(self.shared_calls) + len(self.renumbered.runtime_functions) + len(self.framing)
 
     def place(self, own: OwnFunction, offset: int) -> tuple[int, str]:
         """Return the offset of code of an own function, and what to call it, as they are in the file that was given."""
         function = self.module.function_of(own)
         description = self.names.describe(function, self.renumbered.original_function(function))
-        offset = self.retyped.original_offset(own, self.renumbered.original_offset(own, offset))
+        offset = self.paused.original_offset(own, self.renumbered.original_offset(own, offset))
+        offset = self.retyped.original_offset(own, offset)
         return self.translated.original_offset(own, offset), description
 
 
@@ -68,7 +74,8 @@ def retype(given: Given, options: Options) -> Given:
 
 
 def _prepare(retyped: CopiedModule, translated: CopiedModule, options: Options) -> Given:
-    original = retyped.module
+    paused, pause = add_pause_points(retyped.module, options)
+    original = paused.module
     sharing, shared_calls = share_calls(original, options)
     renumbered = renumber(sharing, options, original)
     module = renumbered.module
@@ -80,6 +87,8 @@ def _prepare(retyped: CopiedModule, translated: CopiedModule, options: Options) 
         shared_calls=shared_calls,
         names=names,
         framing={},
+        pause=pause,
+        paused=paused,
         retyped=retyped,
         translated=translated,
     )

@@ -5,16 +5,17 @@ indices were renumbered, with `export_globals` they are exported (dynamic linkin
 
 Where lists say what may suspend there is a third one: where the frames begin (see `Runtime.is_unwinding`). Modules that
 share the state do without, since each would know only the suspensions that it began itself. Another one, which hosts
-may read and set, is the flag of `foreign_handlers`.
+may read and set, is the flag of `foreign_handlers`; so is the one with which a host of the plain ABI says where a
+suspension is to go that begins at a pause point.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from caesura.abi import CONTROL_BLOCK, DATA_GLOBAL, FOREIGN_HANDLER, STATE_GLOBAL
+from caesura.abi import CONTROL_BLOCK, DATA_GLOBAL, FOREIGN_HANDLER, PAUSE_DATA, STATE_GLOBAL
 from caesura.errors import UnsupportedModule
-from caesura.options import Options
+from caesura.options import NO_PREEMPT, Options
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import GLOBAL_KIND
 from caesura.wasm.encoded import ZERO, constant
@@ -29,11 +30,12 @@ _BASE: Final = "__asyncify_base"
 # In place of the other globals where there are none.
 NO_BASE: Final = -1
 NO_FLAG: Final = -1
+NO_PAUSE_DATA: Final = -1
 
 
 class Globals:
-    """The indices of the globals; `base` is NO_BASE and `foreign` NO_FLAG where there is none, `count` how many were
-    appended. With `has_foreign_handlers` there is a flag.
+    """The indices of the globals; `base` is NO_BASE, `foreign` NO_FLAG and `pause_data` NO_PAUSE_DATA where there is
+    none, `count` how many were appended. With `has_foreign_handlers` there is a flag.
     """
 
     def __init__(
@@ -69,6 +71,13 @@ class Globals:
             edits.append(sec.GLOBAL, encode_value_type(I32) + b"\x01" + ZERO[I32] + b"\x0b")
             exported.append((FOREIGN_HANDLER, self.foreign))
             new_names.add(GLOBAL_NAMES, self.foreign, FOREIGN_HANDLER)
+        self.pause_data = NO_PAUSE_DATA
+        if options.preempt != NO_PREEMPT and not options.thunks:
+            self.pause_data = len(module.globals) + self.count
+            self.count += 1
+            edits.append(sec.GLOBAL, encode_value_type(pointer) + b"\x01" + ZERO[pointer] + b"\x0b")
+            exported.append((PAUSE_DATA, self.pause_data))
+            new_names.add(GLOBAL_NAMES, self.pause_data, PAUSE_DATA)
         new_names.add(GLOBAL_NAMES, self.state, STATE_GLOBAL)
         new_names.add(GLOBAL_NAMES, self.data, DATA_GLOBAL)
         if options.export_globals:

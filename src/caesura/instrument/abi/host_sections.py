@@ -27,13 +27,14 @@ from caesura.abi import (
     REFERENCE_RESULT,
     RESULTS_SECTION,
     SECOND_VERSION,
+    THIRD_VERSION,
     Fact,
 )
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.shadow_stack import ShadowStack
 from caesura.analysis.stack_region import find_region
 from caesura.analysis.suspension import Suspension
-from caesura.options import Options
+from caesura.options import NO_PREEMPT, PREEMPT_FLAG, PREEMPT_FUEL, Options
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_unsigned
@@ -63,14 +64,15 @@ def write_host_sections(
     facts = _facts(module, options, shadow_stack, adds_memory=adds_memory)
     stop_pushes = has_runs and not options.thunks
     tells_else = functions is not None or bool(results) or (facts != 0 and any(suspension.instrumented))
-    tells_else = tells_else or options.snapshots
+    pauses = options.preempt != NO_PREEMPT
+    tells_else = tells_else or options.snapshots or pauses
     if not tells_else and not stop_pushes:
         return
     if tells_else and (any(graph.indirect) or graph.changed_tables):
         facts |= Fact.CALLS_REFERENCES
     starts = starts_late(module, suspension, options) or (options.snapshots and module.start is not None)
     is_second = options.linked or stop_pushes or starts
-    version = SECOND_VERSION if is_second else CONTRACT_VERSION
+    version = THIRD_VERSION if pauses else SECOND_VERSION if is_second else CONTRACT_VERSION
     contract = encode_unsigned(version) + encode_unsigned(facts)
     region = find_region(module, shadow_stack.pointer) if shadow_stack.pointer is not None else None
     edits.custom[CONTRACT_SECTION] = contract + (encode_unsigned(region.low) if region is not None else b"")
@@ -96,6 +98,10 @@ def _facts(module: Module, options: Options, shadow_stack: ShadowStack, *, adds_
         facts |= Fact.FIXED_STACK
     if options.linked:
         facts |= Fact.LINKED
+    if options.preempt == PREEMPT_FLAG:
+        facts |= Fact.PAUSES_BY_REQUEST
+    if options.preempt == PREEMPT_FUEL:
+        facts |= Fact.PAUSES_BY_FUEL
     if not options.thunks and _is_hidden(module, shadow_stack):
         facts |= Fact.HIDDEN_STACK
     return facts

@@ -51,8 +51,9 @@ class Places:
     """Where the state and the asyncify stacks are.
 
     `state` and `data` are the indices of the two globals, `base` that of the one with the place where frames begin, or
-    NO_BASE, `foreign` that of the flag of `foreign_handlers`, or NO_FLAG; `memory` is the memory with the asyncify
-    stacks, `pointer` the type code of its addresses. With `grows` the asyncify stack is the last thing in its memory,
+    NO_BASE, `foreign` that of the flag of `foreign_handlers`, or NO_FLAG, `pause_data` that of the one that says where
+    pauses go, or NO_PAUSE_DATA; `memory` is the memory with the asyncify stacks, `pointer` the type code of its
+    addresses. With `grows` the asyncify stack is the last thing in its memory,
     and a push that finds too little room grows the memory.
     """
 
@@ -60,6 +61,7 @@ class Places:
     data: int
     base: int
     foreign: int
+    pause_data: int
     memory: int
     pointer: int
     grows: bool
@@ -76,6 +78,7 @@ class StackCode:
         self.grows = places.grows
         self.base = places.base
         self.foreign = places.foreign
+        self.pause_data = places.pause_data
         self.memory = places.memory
         self.pointer = places.pointer
         self.pointer_size = 4 if places.pointer == I32 else 8

@@ -1,0 +1,136 @@
+"""Pause points are written into the module before anything else looks at it, as code that it might have had itself.
+
+At the head of a loop, or of a function, stands (see `analysis.pause_points` for where):
+
+    i32.const 0  i32.load $stacks request    if  call $asyncify_pause  end                     preempt="flag"
+
+    global.get $fuel  i64.const weight  i64.sub  global.set $fuel                              preempt="fuel"
+    global.get $fuel  i64.const 0  i64.lt_s  if  call $asyncify_pause  end
+
+`$asyncify_pause` is added as the module's last function. It counts as one that may suspend, and is what begins and ends
+suspensions here (`abi.pauses` writes it). So everything that is made for call sites serves these, too: what is live is
+saved, a resumed frame lands just before the call, behind the look and behind what was counted, and what may stand on
+the stack meanwhile is instrumented. The counter is a global of the module's own, and with that part of its state.
+
+Only functions with pause points change; offsets in messages are led back as for other modules that are copied.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.abi import ASYNCIFY_MODULE, CONTROL_BLOCK, FUEL, PAUSE_FUNCTION, REQUEST_OFFSET
+from caesura.analysis.calls import read_calls
+from caesura.analysis.limits import check_body
+from caesura.analysis.pause_points import NO_PAUSE, PausePoints, find_pause_points
+from caesura.errors import UnsupportedModule
+from caesura.instrument.abi.index_spaces import AddedTypes
+from caesura.instrument.copied_code import CopiedCode
+from caesura.instrument.copied_module import CopiedModule, NewBody, unchanged, write_copied
+from caesura.options import NO_PREEMPT, PREEMPT_FUEL, Options
+from caesura.wasm import encoded as c
+from caesura.wasm import sections as sec
+from caesura.wasm.definitions import GLOBAL_KIND
+from caesura.wasm.immediates import skip_locals
+from caesura.wasm.indices import FunctionIndex, OwnFunction
+from caesura.wasm.leb128 import encode_name, encode_unsigned
+from caesura.wasm.module import Module
+from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, NewNames, extend_names
+from caesura.wasm.sections import SectionEdits, write_sections
+from caesura.wasm.types import I32, I64, encode_value_type
+
+# The counter begins where it takes centuries to use it up: who knows nothing of it need not.
+_PLENTY: Final = (1 << 63) - 1
+
+_I64_SUB: Final = b"\x7d"
+_I64_LT_S: Final = b"\x53"
+
+
+def add_pause_points(module: Module, options: Options) -> tuple[CopiedModule, FunctionIndex]:
+    """Return the module with the pause points that options ask for, and the function that these call.
+
+    That is NO_PAUSE where options ask for none. Raises MalformedModule, and UnsupportedModule for a module with a
+    scheduler of its own, or where a function would be larger than engines allow.
+    """
+    if options.preempt == NO_PREEMPT:
+        return unchanged(module), NO_PAUSE
+    if any(item.module == ASYNCIFY_MODULE for item in module.function_imports()):
+        raise UnsupportedModule(
+            f"the module imports from '{ASYNCIFY_MODULE}': it has a scheduler of its own, which would take a pause for "
+            "one that it asked for (leave preempt out)"
+        )
+    read_calls(module)  # what is malformed is refused before anything is made of it
+    points = find_pause_points(module)
+    return _Pausing(module, options).write(points)
+
+
+class _Pausing:
+    """Writes the module."""
+
+    def __init__(self, module: Module, options: Options) -> None:
+        self._module = module
+        self._counts = options.preempt == PREEMPT_FUEL
+        self._pause = FunctionIndex(len(module.function_types))
+        self._fuel = len(module.globals)
+        # The memory with the asyncify stacks comes behind the module's own.
+        self._look = c.CONST_I32 + b"\0" + c.load(I32, len(module.memories), CONTROL_BLOCK + REQUEST_OFFSET)
+
+    def write(self, points: PausePoints) -> tuple[CopiedModule, FunctionIndex]:
+        """Return the module with these pause points, and the function that they call."""
+        module = self._module
+        bodies: dict[int, NewBody] = {}
+        for own in module.own_functions():
+            if own in points.entries or own in points.loops:
+                bodies[own] = self._body(own, points)
+        copied = write_copied(module, bodies, SectionEdits(), [])
+        return CopiedModule(module, self._with_additions(copied.module), copied.places), self._pause
+
+    def _body(self, own: OwnFunction, points: PausePoints) -> NewBody:
+        module = self._module
+        start = module.body_starts[own]
+        end = module.body_ends[own]
+        code_start = skip_locals(module.data, start)
+        copy = CopiedCode(module.data, start, code_start)
+        if own in points.entries:
+            copy.replace(code_start, self._point(points.entries[own]), code_start)
+        for behind, weight in points.loops.get(own, []):
+            copy.replace(behind, self._point(weight), behind)
+        code = copy.finish(end, module.data[start:code_start])
+        try:
+            check_body(len(code), end - start, start)
+        except UnsupportedModule as error:
+            function = f"function {module.function_of(own)}"
+            raise UnsupportedModule(error.reason, error.offset, function, error.kind) from None
+        return NewBody(code, copy.places)
+
+    def _point(self, weight: int) -> bytes:
+        """Return the code of a pause point."""
+        look = self._look
+        if self._counts:
+            fuel = encode_unsigned(self._fuel)
+            look = c.GLOBAL_GET + fuel + c.constant(I64, weight) + _I64_SUB + c.GLOBAL_SET + fuel
+            look += c.GLOBAL_GET + fuel + c.ZERO[I64] + _I64_LT_S
+        return look + c.IF_EMPTY + c.CALL + encode_unsigned(self._pause) + c.END
+
+    def _with_additions(self, module: Module) -> Module:
+        """Return a module with the function at its end, and the counter if there is one."""
+        edits = SectionEdits()
+        names = NewNames()
+        types = AddedTypes(module)
+        index = types.index_of((), ())
+        for definition in types.added:
+            edits.append(sec.TYPE, definition)
+        edits.append(sec.FUNCTION, encode_unsigned(index))
+        body = b"\0" + c.END  # until it is known what is to be done
+        edits.append(sec.CODE, encode_unsigned(len(body)) + body)
+        names.add(FUNCTION_NAMES, self._pause, PAUSE_FUNCTION)
+        if self._counts:
+            if any(export.name == FUEL for export in module.exports):
+                raise UnsupportedModule(f"the module exports {FUEL} already; it seems to be instrumented already")
+            edits.append(sec.GLOBAL, encode_value_type(I64) + b"\x01" + c.constant(I64, _PLENTY) + c.END)
+            edits.append(sec.EXPORT, encode_name(FUEL) + bytes([GLOBAL_KIND]) + encode_unsigned(self._fuel))
+            names.add(GLOBAL_NAMES, self._fuel, FUEL)
+        section = module.custom_section("name")
+        if section is not None:
+            edits.custom["name"] = extend_names(module.data[section.payload : section.end], names)
+        return Module(write_sections(module.data, module.sections, edits))

@@ -1,0 +1,234 @@
+"""Modules with pause points, paused wherever they can be, do what they do when they are not, and count the same."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Final
+
+import pytest
+import wasmtime
+
+import caesura
+from caesura import abi
+from caesura.errors import UnsupportedModule, UsageError
+from tests.instrument.building import assert_valid, part
+from tests.instrument.pausing import PLENTY, PausingHost
+from tests.support.engine import assemble, engine
+
+# Each exports `run`, which takes a number; memory, if there is any, is exported as `memory`, a global as `g`.
+PROGRAMS: Final = {
+    "a loop": """(module (global $g (export "g") (mut i32) (i32.const 0))
+      (func (export "run") (param i32) (result i32) (local i32)
+        (loop (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 3)) (local.get 0)))
+          (global.set $g (local.get 1))
+          (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+        (local.get 1)))""",
+    "nested loops, with a value below": """(module (memory (export "memory") 1)
+      (func (export "run") (param $n i32) (result i32) (local $i i32) (local $j i32)
+        (i32.load (i32.const 0))
+        (loop
+          (local.set $j (local.get $n))
+          (loop
+            (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.mul (local.get $i) (local.get $j))))
+            (br_if 0 (local.tee $j (i32.sub (local.get $j) (i32.const 1)))))
+          (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
+        (i32.add (i32.load (i32.const 0)))))""",
+    "a loop with parameters and results": """(module
+      (func (export "run") (param $n i32) (result i32) (local $step i64)
+        (i32.const 1) (i64.const 2)
+        (loop (param i32 i64) (result i32 i64)
+          (local.set $step)
+          (i32.add (local.get $n))
+          (i64.add (local.get $step) (i64.extend_i32_u (local.get $n)))
+          (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (i32.add (i32.wrap_i64))))""",
+    "recursion": """(module
+      (func $fib (export "run") (param i32) (result i32)
+        (if (i32.lt_s (local.get 0) (i32.const 2)) (then (return (local.get 0))))
+        (call $fib (i32.sub (local.get 0) (i32.const 1)))
+        (i32.add (call $fib (i32.sub (local.get 0) (i32.const 2))))))""",
+    "recursion through a table": """(module (table 4 funcref) (elem (i32.const 1) $even $odd)
+      (type $t (func (param i32) (result i32)))
+      (func $even (param i32) (result i32)
+        (if (i32.eqz (local.get 0)) (then (return (i32.const 1))))
+        (i32.mul (i32.const 3) (call_indirect (type $t) (i32.sub (local.get 0) (i32.const 1)) (i32.const 2))))
+      (func $odd (param i32) (result i32)
+        (if (i32.eqz (local.get 0)) (then (return (i32.const 5))))
+        (i32.add (i32.const 7) (call_indirect (type $t) (i32.sub (local.get 0) (i32.const 1)) (i32.const 1))))
+      (func (export "run") (param i32) (result i32)
+        (call_indirect (type $t) (local.get 0) (i32.const 1))))""",
+    "a loop of tail calls": """(module (type $t (func (param i32 i32) (result i32)))
+      (table 1 funcref) (elem (i32.const 0) $again)
+      (func $once (param i32 i32) (result i32)
+        (return_call_indirect (type $t) (local.get 0) (i32.add (local.get 1) (i32.const 3)) (i32.const 0)))
+      (func $again (param i32 i32) (result i32)
+        (if (i32.eqz (local.get 0)) (then (return (local.get 1))))
+        (return_call $once (i32.sub (local.get 0) (i32.const 1)) (i32.mul (local.get 1) (i32.const 5))))
+      (func (export "run") (param i32) (result i32) (call $again (local.get 0) (i32.const 1))))""",
+    "a loop of exceptions": """(module (tag $t (param i32)) (global $g (export "g") (mut i32) (i32.const 0))
+      (func $throws (param i32) (global.set $g (i32.add (global.get $g) (local.get 0))) (throw $t (local.get 0)))
+      (func (export "run") (param i32) (result i32)
+        (loop
+          (block $caught (result i32)
+            (try_table (catch $t $caught) (call $throws (i32.sub (local.get 0) (i32.const 1))))
+            (unreachable))
+          (br_if 0 (local.tee 0)))
+        (global.get $g)))""",
+    "a loop inside of a handler's try": """(module (tag $t (param i32)) (global $g (export "g") (mut i32) (i32.const 0))
+      (func (export "run") (param i32) (result i32)
+        (block $caught (result i32)
+          (try_table (result i32) (catch $t $caught)
+            (loop
+              (global.set $g (i32.add (global.get $g) (local.get 0)))
+              (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+            (throw $t (global.get $g))))))""",
+    "references across a loop": """(module (type $t (func (result i32)))
+      (elem declare func $seven) (func $seven (type $t) (i32.const 7))
+      (func (export "run") (param i32) (result i32) (local $f (ref $t)) (local i32)
+        (local.set $f (ref.func $seven))
+        (loop
+          (local.set 2 (i32.add (local.get 2) (call_ref $t (local.get $f))))
+          (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+        (local.get 2)))""",
+    "wide memory": """(module (memory (export "memory") i64 1)
+      (func (export "run") (param $n i32) (result i32) (local $at i64)
+        (loop
+          (i32.store (local.get $at) (i32.add (local.get $n) (i32.load (local.get $at))))
+          (local.set $at (i64.and (i64.add (local.get $at) (i64.const 4)) (i64.const 31)))
+          (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (i32.load (i64.const 8))))""",
+}
+ARGUMENT: Final = 9
+
+
+@pytest.fixture(params=list(PROGRAMS))
+def program(request: pytest.FixtureRequest) -> bytes:
+    return assemble(PROGRAMS[request.param])
+
+
+def options(preempt: str, *, thunks: bool, **more: Any) -> caesura.Options:
+    return caesura.Options(preempt=preempt, thunks=thunks, in_secondary_memory=True, ignore_imports=True, **more)
+
+
+def observed(exports: Any, store: wasmtime.Store) -> tuple[int | None, bytes]:
+    """What can be seen of an instance: its global, and the beginning of its memory."""
+    value = int(exports["g"].value(store)) if "g" in exports else None
+    return value, bytes(exports["memory"].read(store, 0, 64)) if "memory" in exports else b""
+
+
+def original(module: bytes) -> tuple[Any, tuple[int | None, bytes]]:
+    store = wasmtime.Store(engine())
+    exports: Any = wasmtime.Instance(store, wasmtime.Module(engine(), module), []).exports(store)
+    return exports["run"](store, ARGUMENT), observed(exports, store)
+
+
+@pytest.mark.parametrize("thunks", [False, True], ids=["plain", "thunks"])
+@pytest.mark.parametrize("optimize", ["size", "balanced", "speed"])
+def test_paused_at_every_count(program: bytes, optimize: str, thunks: bool) -> None:
+    expected = original(program)
+    module = caesura.instrument(program, options("fuel", thunks=thunks, optimize=optimize)).module
+    assert_valid(module)
+    host = PausingHost(module)
+    host.set_fuel(PLENTY)
+    assert host.call("run", ARGUMENT) == expected[0]
+    used = PLENTY - host.left()
+    assert host.pauses == 0
+    assert used > 0
+    for count in range(used + 1):
+        host = PausingHost(module)
+        host.set_fuel(count)
+        assert host.call("run", ARGUMENT, portions=iter([])) == expected[0]
+        assert observed(host.exports, host.store) == expected[1]
+        assert host.pauses == (1 if count < used else 0)
+        assert count + host.pauses * PLENTY - host.left() == used
+
+
+@pytest.mark.parametrize("thunks", [False, True], ids=["plain", "thunks"])
+def test_paused_at_every_pause_point(program: bytes, thunks: bool) -> None:
+    expected = original(program)
+    module = caesura.instrument(program, options("fuel", thunks=thunks)).module
+    host = PausingHost(module)
+    host.set_fuel(0)
+    assert host.call("run", ARGUMENT, portions=itertools.repeat(1)) == expected[0]
+    assert observed(host.exports, host.store) == expected[1]
+    assert host.pauses >= ARGUMENT
+
+
+@pytest.mark.parametrize("thunks", [False, True], ids=["plain", "thunks"])
+def test_paused_by_a_request(program: bytes, thunks: bool) -> None:
+    expected = original(program)
+    module = caesura.instrument(program, options("flag", thunks=thunks)).module
+    for pauses in (0, 1):
+        host = PausingHost(module)
+        host.request(pauses)
+        assert host.call("run", ARGUMENT) == expected[0]
+        assert observed(host.exports, host.store) == expected[1]
+        assert host.pauses == pauses
+
+
+@pytest.mark.parametrize("thunks", [False, True], ids=["plain", "thunks"])
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_the_host_says_what_becomes_of_a_pause(preempt: str, thunks: bool) -> None:
+    program = assemble(PROGRAMS["a loop"])
+    module = caesura.instrument(program, options(preempt, thunks=thunks)).module
+    host = PausingHost(module)
+    if preempt == "fuel":
+        host.set_fuel(0)
+    host.request(1)
+    host.place(abi.PAUSE_NOT_NOW)
+    assert host.call("run", ARGUMENT) == original(program)[0]
+    assert host.pauses == 0
+    host.place(abi.PAUSE_REFUSED)
+    with pytest.raises(wasmtime.Trap, match=abi.PAUSE_REFUSED_FUNCTION if part_names(module) else "unreachable"):
+        host.call("run", ARGUMENT)
+    assert host.exports[abi.GET_STATE](host.store) == abi.State.NORMAL
+
+
+def part_names(module: bytes) -> bool:
+    """Tell whether a module names its functions."""
+    return b"\x04name" in module
+
+
+def test_who_knows_nothing_of_fuel_is_never_paused() -> None:
+    program = assemble(PROGRAMS["a loop"])
+    host = PausingHost(caesura.instrument(program, options("fuel", thunks=True)).module)
+    host.place(abi.PAUSE_REFUSED)
+    assert host.call("run", ARGUMENT) == original(program)[0]
+
+
+@pytest.mark.parametrize(("preempt", "fact"), [("flag", abi.Fact.PAUSES_BY_REQUEST), ("fuel", abi.Fact.PAUSES_BY_FUEL)])
+@pytest.mark.parametrize("thunks", [False, True], ids=["plain", "thunks"])
+def test_what_such_a_module_tells(preempt: str, fact: int, thunks: bool) -> None:
+    module = caesura.instrument(assemble(PROGRAMS["recursion"]), options(preempt, thunks=thunks)).module
+    contract = part(module, abi.CONTRACT_SECTION).payload
+    assert contract[0] == abi.THIRD_VERSION
+    assert int.from_bytes(contract[1:3], "little") in (fact & 0x7F | 0x80 | (fact >> 7) << 8, fact)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"only_list": ["a"]}, "only_list"),
+        ({"remove_list": ["a"]}, "remove_list"),
+        ({"ignore_indirect": True}, "ignore_indirect"),
+        ({"ignore_unwind_from_catch": True}, "ignore_unwind_from_catch"),
+        ({"import_globals": True}, "import_globals"),
+        ({"export_globals": True}, "export_globals"),
+    ],
+)
+def test_options_that_leave_out_what_may_pause(more: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=f"{named} excludes preempt"):
+        caesura.Options(preempt="fuel", **more)
+
+
+def test_a_request_lies_where_the_guest_cannot_clear_it() -> None:
+    with pytest.raises(UsageError, match="takes in_secondary_memory"):
+        caesura.Options(preempt="flag")
+    with pytest.raises(UsageError, match="expected one of none, flag, fuel"):
+        caesura.Options(preempt="maybe")
+
+
+def test_a_guest_with_a_scheduler_is_refused() -> None:
+    module = assemble('(module (import "asyncify" "start_unwind" (func (param i32))) (memory 1))')
+    with pytest.raises(UnsupportedModule, match="scheduler of its own"):
+        caesura.instrument(module, caesura.Options(preempt="fuel"))
