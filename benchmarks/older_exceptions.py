@@ -3,8 +3,8 @@
 PyPI's MicroPython is compiled with the newer form (`try_table`), for C's `setjmp` alone. Nothing translates that back
 in general, since the older form cannot throw on an exception outside of its handler; but what a compiler writes for
 `setjmp` has two patterns only. `catch` of a tag that leaves for a label is a handler that branches there.
-`catch_all_ref` is around the calls that note where to jump to, and do not throw: it leaves for the function's end, which
-throws on. That becomes a handler that must not be reached, and traps. Anything else is refused.
+`catch_all_ref` is around the calls that note where to jump to, and do not throw: it leaves for the function's end,
+which throws on. That becomes a handler that must not be reached, and traps. Anything else is refused.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
  * would then need a race of promises for each suspension.
  */
 
-import { raise } from "./errors.js";
+import { abandon, raise } from "./errors.js";
 import { guestFrames } from "./trace.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
@@ -101,7 +101,12 @@ export function importStub(site) {
     try {
       const result = f(...args);
       if (suspends && (guest.suspendAlways || typeof result?.then == "function")) {
-        return (call?.guest ?? guest).suspend(call, site, result, args);
+        try {
+          return (call?.guest ?? guest).suspend(call, site, result, args);
+        } catch (error) {
+          abandon(result);
+          throw error;
+        }
       }
       if (call && isObject(result)) call.converts = true;
       return checkResult(site, result);

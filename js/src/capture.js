@@ -48,6 +48,7 @@ export const suspended = ({ calls }) => [...calls].filter(({ promise }) => promi
  */
 export function capture(instance, { saveObject, wasi }) {
   const { guest, module, added } = find(instance);
+  if (guest.closed) refuse("the instance is closed, which has ended its calls: take a snapshot before that");
   if (current) {
     refuse(
       "a guest's code is running, so that there is a stack which is no data yet: take a snapshot where it waits. A function " +

@@ -39,6 +39,11 @@ export const raise = (reason) => {
   throw reason;
 };
 
+/** Nobody will wait for what an import has returned: that it fails some day is no failure that nobody handles. @param {any} promise */
+export const abandon = (promise) => {
+  Promise.resolve(promise).catch(() => {});
+};
+
 /** @typedef {Error} SuspendError */
 
 /** Why a call could not be suspended: whose fault it is stands in the message. @type {ErrorConstructor} */

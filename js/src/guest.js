@@ -27,7 +27,7 @@ import {
 import { makeArea } from "./area.js";
 import { checkResult, isObject, REWINDING, RUNNING, UNWINDING } from "./call.js";
 import { isStranger } from "./description.js";
-import { fail, isExported, SuspendError } from "./errors.js";
+import { abandon, fail, isExported, SuspendError } from "./errors.js";
 import { findObstacle, known, lost } from "./obstacles.js";
 import { noRoom, take } from "./room.js";
 import { makeStacks } from "./stacks.js";
@@ -150,6 +150,7 @@ export function makeGuest(description, options) {
         // It reports the overflow once more.
       }
       call.state = RUNS;
+      if (call.promise) abandon(call.promise);
       call.promise = undefined;
     }
     return error;
@@ -195,6 +196,9 @@ export function makeGuest(description, options) {
     finish,
     unwind,
     findShortage,
+    get closed() {
+      return closed;
+    },
 
     /**
      * Take one of its instances, and whether functions of others may be called by its own.

@@ -8,6 +8,7 @@
 import { CONTROL_BLOCK, ENTRY_PREFIX, FRAMES_OFFSET, STATE_DROP_DATA, STATE_DROP_ELEMENTS, STATE_MEMORIES, STATE_TABLES } from "./abi.js";
 import { UNWINDING } from "./call.js";
 import { find, recorded } from "./capture.js";
+import { EngineInstance } from "./errors.js";
 import { refuse } from "./format.js";
 import { at, referenceLoader } from "./saved_references.js";
 import { putStacksBack } from "./saved_stacks.js";
@@ -85,6 +86,24 @@ function writeMemory(memory, { index, size, page_size, runs }) {
   clear(bytes.subarray(place, byteLength));
 }
 
+/**
+ * Something that converts to whatever an export takes, but for functions of a certain type: what a rewound function works
+ * with comes from its frame. It is a function, which serves as any reference, and converts to zero as a number.
+ * @returns {Function}
+ */
+function anyArgument() {
+  if (!any) {
+    // (module (func (export "f")))
+    const module = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 7, 5, 1, 1, 102, 0, 0, 10, 4, 1, 2, 0, 11);
+    any = /** @type {Function} */ (new EngineInstance(new WebAssembly.Module(module)).exports.f);
+    Object.defineProperty(any, Symbol.toPrimitive, { value: () => "0" });
+  }
+  return any;
+}
+
+/** @type {Function | undefined} */
+let any;
+
 /** Make a range zero that may have the module's own data; what is zero already takes no memory. @param {Uint8Array} bytes */
 function clear(bytes) {
   const words = bytes.byteOffset % 4 ? bytes : new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
@@ -143,6 +162,7 @@ function makeRoom(guest, added, { calls, area }) {
 function makeCall(exports, guest, section, record, where, references) {
   const entry = exports[record.export];
   const thunk = exports[ENTRY_PREFIX + record.export];
+  if (section.uncallable?.includes(record.export)) refuse(`${where} is of an export that cannot be called from JavaScript: it takes vectors, or functions of a certain type`);
   if (typeof entry != "function" || (guest.thunks && !thunk)) refuse(`${where} cannot be suspended: the module has no such export, or it was instrumented for other imports`);
   if (!section.imports.includes(record.function)) refuse(`${where} waits in ${record.function}, which is no import that may suspend`);
   const types = section.parameters[record.function];
@@ -161,8 +181,7 @@ function makeCall(exports, guest, section, record, where, references) {
     entry,
     thunk,
     name: record.export,
-    // What a rewound function works with comes from its frame; this converts to whatever number it takes.
-    args: Array(entry.length).fill("0"),
+    args: Array(entry.length).fill(anyArgument()),
     resolve() {},
     reject() {},
     state: UNWINDING,

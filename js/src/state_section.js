@@ -21,6 +21,7 @@ import { hex, refuse } from "./format.js";
  * @property {number[]} elements
  * @property {number[]} functions Those that the module lists, in that order.
  * @property {string[]} unsaved
+ * @property {string[]} [uncallable] Exports that take what JavaScript does not have at hand.
  */
 
 /** @param {WebAssembly.Module} module @returns {StateSection} */
@@ -51,6 +52,7 @@ export function readStateSection(module) {
   }
   for (const name of ["memories", "globals", "tables", "data", "elements", "imports", "unsaved"]) if (!Array.isArray(content?.[name])) bad(name);
   if (!isRecord(content.options)) bad("options");
+  if (!Array.isArray(content.uncallable ?? [])) bad("uncallable");
   const functions = [];
   for (let place = 8 * (start + size); place < 8 * bytes.length; place++) {
     if ((bytes[place >> 3] >> (place & 7)) & 1) functions.push(place - 8 * (start + size));

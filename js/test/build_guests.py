@@ -54,6 +54,7 @@ ONLY: Final = {
     "walk": ("plain", "linked"),
     "walk_first": ("plain", "linked"),
     "across_b": ("bare", "plain", "thunks", "linked"),
+    "parameters": ("saved", "saved_thunks"),
     "nothing": ("bare", "plain", "thunks"),
     "heap64": ("plain", "thunks"),
     "names": ("bare", "plain", "thunks"),

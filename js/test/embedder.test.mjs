@@ -33,6 +33,21 @@ for (const { way, module } of ours("stacks")) {
       assert.equal(exports.__stack_pointer.value, top);
     });
 
+    it("leaves no rejection unhandled of what an import has promised in vain", async () => {
+      const unhandled = [];
+      const note = (reason) => unhandled.push(reason);
+      process.on("unhandledRejection", note);
+      const fail = () => sleep(1).then(() => Promise.reject(new Error("too late")));
+      const refused = start(fail);
+      assert.throws(() => refused.dig(1, 5), { name: "SuspendError", message: /outside of a promising call/ });
+      // A memory of its own grows.
+      const narrow = way != "secondary" && start(fail, () => 0, { stackSize: 64 });
+      if (narrow) await assert.rejects(promising(narrow.dig)(1, 50), RangeError);
+      await sleep(5);
+      process.off("unhandledRejection", note);
+      assert.deepEqual(unhandled, []);
+    });
+
     it("keeps apart what imports start", async () => {
       const started = [];
       const exports = start(

@@ -5,6 +5,7 @@ import { describe, it } from "node:test";
 
 import { close, Instance, instantiate, promising, Suspending } from "../src/index.js";
 import { pending, restore, snapshot, SnapshotError } from "../src/snapshot.js";
+import { decode, encode } from "../src/format.js";
 import { bytes, sleep } from "./support/guests.mjs";
 import { rest, shown } from "./support/saved.mjs";
 
@@ -168,6 +169,36 @@ describe("a snapshot", () => {
     });
   }
 
+  for (const build of ["saved", "saved_thunks"]) {
+    it(`goes on with calls of exports that take anything: ${build}`, async () => {
+      const parameters = new WebAssembly.Module(bytes("parameters", build));
+      const { imports, asked } = asker();
+      imports.env.vector = () => 0;
+      const instance = new Instance(parameters, imports);
+      const { begin, seven, take } = instance.exports;
+      promising(take)(seven, null, 1, 2n, 0.5, 0.25);
+      promising(take)(null, { name: "held" }, 10, 20n, 5, 2.5);
+      await rest();
+      assert.deepEqual(asked, [[1], [0]]);
+      const saveObject = ({ name }) => new TextEncoder().encode(name);
+      const loadObject = (content) => ({ name: new TextDecoder().decode(content) });
+      const saved = await snapshot(instance, { saveObject });
+      const { pending: calls } = await restore(saved, parameters, imports, { loadObject });
+      assert.deepEqual(await Promise.all(calls.map((call) => call.resume(100))), [7103.75, 1137.5]);
+      promising(begin)();
+      await rest();
+      // What only other hosts can have called.
+      for (const [change, message] of [
+        [{ export: "take_typed" }, /is of an export that cannot be called from JavaScript: it takes vectors/],
+        [{ function: "env.vector", arguments: [["v128", 1n]] }, /waits in env.vector, which takes a vector/],
+      ]) {
+        const state = await decode(await snapshot(instance, { saveObject }));
+        Object.assign(state.calls[2], change);
+        await refused(restore(await encode(state), parameters, imports, { loadObject }), message);
+      }
+    });
+  }
+
   it("has functions of the guest in tables, and no others", async () => {
     const { instance } = await waiting(1);
     instance.exports.table.set(1, instance.exports.values);
@@ -200,6 +231,14 @@ describe("what cannot be saved is refused by name:", () => {
     await assert.rejects(snapshot({}), /^TypeError: not an instance$/);
     const plain = new Instance(new WebAssembly.Module(bytes("saved", "bare")), asker().imports);
     await refused(snapshot(plain), /^the module is not instrumented: the stacks of its calls are the engine's/);
+  });
+
+  it("instances that are closed, whose calls have ended", async () => {
+    const { instance, result } = await waiting(1);
+    close(instance);
+    await assert.rejects(result, /the instance is closed/);
+    await refused(snapshot(instance), /^the instance is closed, which has ended its calls: take a snapshot before that/);
+    assert.deepEqual(pending(instance), []);
   });
 
   it("modules whose state cannot be read", async () => {

@@ -28,6 +28,7 @@ from caesura.instrument.state_exports.exports import add_state_exports
 from caesura.instrument.state_exports.guest_state import Origin, no_bounds
 from caesura.instrument.state_exports.section import digest_without_custom
 from caesura.snapshots.section import StateSection, read_section
+from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128
 from tests.instrument.building import Part, assert_valid, bodies, part, parts
@@ -322,6 +323,31 @@ def test_memories_are_told_with_their_kinds(third: str, tmp_path: Path) -> None:
 def test_a_memory_that_was_added_is_not_state() -> None:
     module = saved('(module (import "env" "ask" (func $ask)) (func (export "f") (call $ask)))')
     assert section_of(module).memories == ()
+
+
+def test_exports_that_javascript_cannot_call_again_are_named() -> None:
+    text = """
+      (module
+        (type $typed (func))
+        (import "env" "ask" (func $ask))
+        (func (export "plain") (param i32 i64 f32 f64 funcref externref) (call $ask))
+        (func (export "typed") (param (ref null $typed)) (call $ask))
+        (func (export "any") (param (ref func)) (call $ask))
+        (func (export "vector") (param v128) (call $ask)))"""
+    for options in (PLAIN, HOST):
+        content = json_of(saved(text, options))
+        assert content["uncallable"] == ["typed", "vector"]
+    assert "uncallable" not in json_of(
+        saved('(module (import "env" "ask" (func)) (func (export "plain") (param i32)))')
+    )
+
+
+def json_of(module: bytes) -> dict[str, Any]:
+    """Return the text of the section, as it stands there."""
+    payload = part(module, STATE_SECTION).payload
+    size, start = read_u32(payload, 1 + 2 * STATE_DIGEST)
+    content: dict[str, Any] = json.loads(payload[start : start + size])
+    return content
 
 
 def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:

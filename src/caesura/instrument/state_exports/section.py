@@ -8,17 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Final
 
-from caesura.abi import STATE_VERSION
+from caesura.abi import OWN_PREFIX, STATE_VERSION
 from caesura.instrument.state_exports.guest_state import GuestState, Origin
 from caesura.wasm import sections as sec
-from caesura.wasm.definitions import GLOBAL_KIND, MEMORY_KIND, TABLE_KIND
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.sections import read_sections
 from caesura.wasm.types import type_name
+
+# Numbers, and references of which any function, or null, is one.
+_AT_HAND: Final = (
+    "i32",
+    "i64",
+    "f32",
+    "f64",
+    "funcref",
+    "externref",
+    "(ref func)",
+    "(ref extern)",
+    "anyref",
+    "(ref any)",
+)
 
 
 def encode_state_section(
@@ -58,6 +72,8 @@ def encode_state_section(
         "tables": [_table(module, index, imported) for index in state.tables],
         "unsaved": state.unsaved,
     }
+    if uncallable := _uncallable(module):
+        content["uncallable"] = uncallable
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     head = encode_unsigned(STATE_VERSION) + origin.original + instrumented + encode_unsigned(len(text))
     return head + text + _bitmap(functions)
@@ -81,6 +97,17 @@ def _parameters(module: Module, imports: list[str]) -> dict[str, list[str]]:
         if name in wanted:
             types[name] = [type_name(kind) for kind in module.function_type(FunctionIndex(item.index)).params]
     return types
+
+
+def _uncallable(module: Module) -> list[str]:
+    """Return the exported functions that take what hosts do not have at hand for a call that goes on, sorted."""
+    found = []
+    for item in module.exports:
+        if item.kind == FUNCTION_KIND and not item.name.startswith(OWN_PREFIX):
+            kinds = module.function_type(FunctionIndex(item.index)).params
+            if any(type_name(kind) not in _AT_HAND for kind in kinds):
+                found.append(item.name)
+    return sorted(found)
 
 
 def _memory(module: Module, index: int, imported: set[tuple[int, int]]) -> dict[str, Any]:
