@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.body import Body
-from caesura.instrument.abi.globals import NO_BASE, NO_FLAG
+from caesura.instrument.abi.globals import NO_BASE, NO_FLAG, NO_PAUSE_DATA
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.index_spaces import AddedFunctions, AddedTypes, GlobalPool
 from caesura.instrument.abi.references import References
@@ -51,7 +51,9 @@ def frame_of(*types: int, saved: Saved = NOTHING_BESIDES, has_site_local: bool =
 def helpers_of(pointer: int = I32, *, grows: bool = False, loads_inline: bool = False) -> FrameHelpers:
     """Return the helpers of a module that has nothing else."""
     module = Module(b"\0asm\1\0\0\0")
-    places = Places(state=0, data=1, base=NO_BASE, foreign=NO_FLAG, memory=0, pointer=pointer, grows=grows)
+    places = Places(
+        state=0, data=1, base=NO_BASE, foreign=NO_FLAG, pause_data=NO_PAUSE_DATA, memory=0, pointer=pointer, grows=grows
+    )
     runtime = Runtime(StackCode(AddedFunctions(module, AddedTypes(module)), places), [], guards=False, overflows=True)
     names = NewNames()
     references = References(module, runtime.stack, GlobalPool(2), SectionEdits(), names, shares_globals=False)
