@@ -13,6 +13,10 @@ import { Suspending } from "../js/src/index.js";
 import { restore } from "../js/src/snapshot.js";
 
 const [moduleFile, stateFile, ...answers] = process.argv.slice(2);
+if (!answers.length) {
+  console.error("usage: node examples/agent.mjs MODULE STATE ANSWER...");
+  process.exit(2);
+}
 const module = new WebAssembly.Module(readFileSync(moduleFile));
 let memory;
 

@@ -140,8 +140,9 @@ const STEPS = { begin, "go-on": goOn };
 const [path, step, folder] = process.argv.slice(2);
 if (!path) {
   console.error("usage: node examples/php_saved.mjs MODULE");
-  process.exitCode = 2;
-} else if (!step) await main(path);
+  process.exit(2);
+}
+if (!step) await main(path);
 else {
   await STEPS[step](await WebAssembly.compile(readFileSync(path)), folder);
   process.exit(); // PHP's proxy for outgoing connections listens for ever

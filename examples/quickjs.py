@@ -10,9 +10,9 @@ package's own documentation does. The script runs on in the middle of an express
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -152,4 +152,10 @@ async def main(folder: Path, code: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.quickjs", description="evaluate a script that waits for functions of the host"
+    )
+    parser.add_argument("folder", type=Path, help="that of npm's @jitl/quickjs-wasmfile-release-sync")
+    parser.add_argument("script", help="JavaScript that may call fetch_all, with keys")
+    given = parser.parse_args()
+    asyncio.run(main(given.folder, given.script))

@@ -10,8 +10,8 @@ being saved, as one with `await` at every question is.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import sys
 from pathlib import Path
 
 import caesura
@@ -114,4 +114,8 @@ def main(module: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.quickjs_saved", description="save a script of JavaScript wherever it asks something"
+    )
+    parser.add_argument("module", type=Path, help="quickjs.wasm of npm's quickjs-wasi")
+    main(parser.parse_args().module)

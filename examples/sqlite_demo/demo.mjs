@@ -7,6 +7,10 @@ import { MemoryFiles, SlowFiles } from "./files.mjs";
 import { run } from "./workload.mjs";
 
 const [original, instrumented] = process.argv.slice(2);
+if (!instrumented) {
+  console.error("usage: node examples/sqlite_demo/demo.mjs ORIGINAL INSTRUMENTED");
+  process.exit(2);
+}
 const say = (event) => process.stdout.write(JSON.stringify(event) + "\n");
 
 // A heartbeat, to see that Node's event loop is free while SQLite is in the middle of a query.
