@@ -128,8 +128,8 @@ function recordOf(call, section, references, where) {
   return { stack: 0, stack_pointer: 0, bottom: 0, resting_pointer: 0, ...record, export: call.name, function: name };
 }
 
-/** @param {WebAssembly.Memory} memory @param {number} index @param {number} page_size */
-function readMemory({ buffer }, index, page_size) {
+/** @param {WebAssembly.Memory} memory @param {number} index @param {number} page_size @returns {import("./schema.js").MemoryState} */
+export function readMemory({ buffer }, index, page_size) {
   if (!(buffer instanceof ArrayBuffer)) refuse(`memory ${index} is shared with other threads, which go on writing into it: it cannot be saved`);
   const bytes = new Uint8Array(buffer);
   /** @type {[number, Uint8Array][]} */
@@ -144,7 +144,7 @@ function readMemory({ buffer }, index, page_size) {
     }
   }
   if (start >= 0) runs.push([start / CHUNK, bytes.slice(start)]);
-  return { index, size: bytes.length, page_size, runs };
+  return { index, size: bytes.length, page_size, runs, initial: [] };
 }
 
 /** @param {WebAssembly.Table} table @param {number} index @param {string} type @param {References} references */

@@ -31,7 +31,9 @@ export const refuse = (why) => {
 export const LIMIT = 4 * 2 ** 30;
 
 const MAGIC = Uint8Array.of(0, ...new TextEncoder().encode("caesura"));
-const VERSION = 1;
+/** The version that is written, and those that are read: in the first there are no chunks that are as the module makes them. */
+const VERSION = 2;
+const KNOWN = [1, VERSION];
 const DIGEST_SIZE = 32;
 const DIGEST = MAGIC.length + 4;
 const HEADER = DIGEST + DIGEST_SIZE;
@@ -78,14 +80,19 @@ function readNumber(data, place) {
   return damaged("a number is not in the shortest form of LEB128, or too large", place);
 }
 
+/** @param {Uint8Array} data */
+const versionOf = (data) => new DataView(data.buffer, data.byteOffset).getUint32(MAGIC.length, true);
+
 /** @param {Uint8Array} data @returns {Promise<Section[]>} By their kinds. */
 async function readSections(data) {
   if (!data.length || !same(data.subarray(0, MAGIC.length), MAGIC.subarray(0, data.length))) {
     refuse("this is not a saved state of caesura: it does not begin with the bytes that those do");
   }
   if (data.length < HEADER) refuse(`the saved state is damaged: it ends after ${data.length} bytes, within its header`);
-  const version = new DataView(data.buffer, data.byteOffset).getUint32(MAGIC.length, true);
-  if (version != VERSION) refuse(`the saved state is of version ${version} of the format; this version of caesura reads version ${VERSION}`);
+  const version = versionOf(data);
+  if (!KNOWN.includes(version)) {
+    refuse(`the saved state is of version ${version} of the format; this version of caesura reads the versions ${KNOWN.join(" and ")}`);
+  }
   if (!same(await sha256(data.subarray(HEADER)), data.subarray(DIGEST, HEADER))) {
     refuse("the saved state is damaged: its checksum differs from what it holds; parts are missing or changed");
   }
@@ -94,7 +101,7 @@ async function readSections(data) {
   for (let place = HEADER; place < data.length; ) {
     if (place + 2 > data.length) damaged("the file ends within the head of a section", place);
     const [kind, codec] = data.subarray(place, place + 2);
-    const name = NAMES[kind] || damaged(`a section of kind ${kind}, which version ${VERSION} does not have`, place);
+    const name = NAMES[kind] || damaged(`a section of kind ${kind}, which version ${version} does not have`, place);
     const [length, behind] = readNumber(data, place + 2);
     const [size, offset] = readNumber(data, behind);
     if (length > data.length - offset) damaged(`the section ${name} has ${length} bytes, and ${data.length - offset} are left`, place);
@@ -130,7 +137,7 @@ async function contentOf(section) {
 }
 
 /** Where the runs of a memory begin and end, in bytes. @param {any} numbers @param {MemoryState} memory */
-function readRanges(numbers, { size }) {
+function readRanges(numbers, { size, initial }) {
   if (!Array.isArray(numbers) || !numbers.length || numbers.length % 2 || !numbers.every(Number.isSafeInteger)) {
     throw new Mistake("this is not an array of integers, two for each run");
   }
@@ -144,6 +151,9 @@ function readRanges(numbers, { size }) {
       throw new Mistake(`${count} chunks from number ${first} on are none, or not beyond those before, or not in the memory`);
     }
     free = first + count + 1;
+    if (initial.some((part) => part[0] < first + count && first < part[0] + part[1])) {
+      throw new Mistake("some of these chunks are as the module makes them, the state says");
+    }
     ranges.push([first * CHUNK, Math.min((first + count) * CHUNK, size)]);
   }
   return ranges;
@@ -204,8 +214,9 @@ export function isZero(chunk) {
 /**
  * The runs of a memory of this size that consists of chunks, of which it has those that `at` returns.
  * @param {number} size @param {(number: number) => Uint8Array | undefined} at
+ * @returns {Run[]}
  */
-function gathered(size, at) {
+export function gathered(size, at) {
   /** @type {[number, Uint8Array[]][]} */
   const found = [];
   let open = false;
@@ -215,11 +226,11 @@ function gathered(size, at) {
     open = !!chunk;
     if (chunk) found[found.length - 1][1].push(chunk);
   }
-  return found.map(([first, chunks]) => /** @type {Run} */ ([first, joined(chunks)]));
+  return found.map(([first, chunks]) => [first, joined(chunks)]);
 }
 
-/** The chunks of a memory that are not zero, by number, each of 4,096 bytes. @param {MemoryState | undefined} memory */
-function chunksOf(memory) {
+/** The chunks in the runs of a memory that are not zero, by number, each of 4,096 bytes. @param {MemoryState | undefined} memory @returns {Map<number, Uint8Array>} */
+export function chunksOf(memory) {
   /** @type {Map<number, Uint8Array>} */
   const chunks = new Map();
   for (const [first, content] of memory?.runs ?? []) {
@@ -230,6 +241,15 @@ function chunksOf(memory) {
     }
   }
   return chunks;
+}
+
+/** Returns what tells of chunks, asked for in ascending order, whether they are as the module makes them. @param {MemoryState} memory */
+function initialOf({ initial }) {
+  let place = 0;
+  return (/** @type {number} */ number) => {
+    while (place < initial.length && number >= initial[place][0] + initial[place][1]) place++;
+    return place < initial.length && number >= initial[place][0];
+  };
 }
 
 /** The document of a state, without its runs, and its bulk. @param {State} state */
@@ -296,12 +316,14 @@ export async function encode(state, base) {
   }
 }
 
-/** The differences of the chunks that differ. @param {MemoryState | undefined} before @param {MemoryState} now */
+/** The differences of the chunks that differ, but for those that are as the module makes them. @param {MemoryState | undefined} before @param {MemoryState} now */
 function changedRuns(before, now) {
   const old = chunksOf(before);
   const chunks = chunksOf(now);
   const last = now.size % CHUNK;
+  const isInitial = initialOf(now);
   return gathered(now.size, (number) => {
+    if (isInitial(number)) return undefined;
     const zeros = new Uint8Array(ZERO.buffer);
     const changed = less(chunks.get(number) ?? zeros, old.get(number) ?? zeros);
     return isZero(number * CHUNK + CHUNK > now.size ? changed.slice(0, last) : changed) ? undefined : changed;
@@ -323,7 +345,7 @@ export async function decode(data, base, limit = LIMIT) {
     if (!same(found, wanted)) refuse(`the saved state holds what changed since the state ${hex(wanted)}, not since ${hex(found)}`);
   }
   try {
-    return await readState(sections, wanted && base);
+    return await readState(sections, versionOf(data), wanted && base);
   } catch (error) {
     const { offset } = sections[DOCUMENT];
     if (error instanceof Mistake) damaged(`the document: ${told(error)}`, offset);
@@ -332,8 +354,8 @@ export async function decode(data, base, limit = LIMIT) {
   }
 }
 
-/** @param {Section[]} sections @param {State} [base] */
-async function readState(sections, base) {
+/** @param {Section[]} sections @param {number} version @param {State} [base] */
+async function readState(sections, version, base) {
   let document = readDocument(await contentOf(sections[DOCUMENT]));
   let bulk = await contentOf(sections[BULK]);
   for (const name of Object.keys(document)) if (!["embedded", "runs", "state"].includes(name)) throw new Mistake("there is no such field", name);
@@ -347,27 +369,29 @@ async function readState(sections, base) {
   /** @type {State} */
   const state = within("state", () => STATE.read(document.state, content));
   if (content.left) throw new Mistake(`${content.left} bytes of bulk belong to nothing`);
+  if (version == 1 && state.memories.some(({ initial }) => initial.length)) throw new Mistake("version 1 has no such field", "state", "memories", "initial");
   const ranges = within("runs", () => readRuns(places, state));
   const needed = ranges.flat().reduce((sum, [start, end]) => sum + end - start, 0);
   if (needed != (sections[PAGES]?.size ?? 0)) throw new Mistake(`these are ${needed} bytes, other than the section pages has`, "runs");
   const pages = new Bulk(await contentOf(sections[PAGES]));
   state.memories.forEach((memory, place) => {
     const runs = ranges[place].map(([start, end]) => /** @type {Run} */ ([start / CHUNK, pages.take(end - start)]));
-    memory.runs = base ? withChanges(base.memories.find(({ index }) => index == memory.index), memory.size, runs) : runs;
+    memory.runs = base ? withChanges(base.memories.find(({ index }) => index == memory.index), memory, runs) : runs;
   });
   await readModule(state, document.embedded, await contentOf(sections[MODULE]), base);
   return state;
 }
 
-/** @param {MemoryState | undefined} before @param {number} size @param {Run[]} changes */
-function withChanges(before, size, changes) {
+/** @param {MemoryState | undefined} before @param {MemoryState} memory As it is now, but for its runs. @param {Run[]} changes */
+function withChanges(before, memory, changes) {
   const chunks = chunksOf(before);
   for (const [first, content] of changes) {
     const now = plus(content, readBytes(before?.runs ?? [], first * CHUNK, first * CHUNK + content.length));
-    for (const [number, chunk] of chunksOf({ index: 0, size, page_size: 1, runs: [[first, now]] })) chunks.set(number, chunk);
+    for (const [number, chunk] of chunksOf({ ...memory, runs: [[first, now]] })) chunks.set(number, chunk);
     for (let place = 0; place < now.length; place += CHUNK) if (isZero(now.subarray(place, place + CHUNK))) chunks.delete(first + place / CHUNK);
   }
-  return gathered(size, (number) => chunks.get(number));
+  const isInitial = initialOf(memory);
+  return gathered(memory.size, (number) => (isInitial(number) ? undefined : chunks.get(number)));
 }
 
 /** @param {State} state @param {any} digits @param {Uint8Array} module @param {State} [base] */

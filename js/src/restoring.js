@@ -64,7 +64,7 @@ function compare(what, given, wanted) {
 }
 
 /** @param {WebAssembly.Memory} memory @param {MemoryState} state */
-function writeMemory(memory, { index, size, page_size, runs }) {
+function writeMemory(memory, { index, size, page_size, runs, initial }) {
   const { byteLength } = memory.buffer;
   const what = `memory ${index} of the snapshot has ${size} bytes`;
   if (!(memory.buffer instanceof ArrayBuffer)) refuse(`${what}, and that of the module is shared between threads`);
@@ -76,14 +76,16 @@ function writeMemory(memory, { index, size, page_size, runs }) {
     throw error;
   }
   const bytes = new Uint8Array(memory.buffer);
+  for (const [first, content] of runs) bytes.set(content, first * CHUNK);
+  const kept = runs.map(([first, content]) => [first * CHUNK, first * CHUNK + content.length]);
+  for (const [first, count] of initial) kept.push([first * CHUNK, (first + count) * CHUNK]);
   let place = 0;
-  for (const [first, content] of runs) {
+  for (const [start, end] of kept.sort(([one], [other]) => one - other)) {
     // What grew is zero already.
-    clear(bytes.subarray(place, Math.min(first * CHUNK, byteLength)));
-    bytes.set(content, first * CHUNK);
-    place = first * CHUNK + content.length;
+    clear(bytes.subarray(place, Math.max(place, Math.min(start, byteLength))));
+    place = end;
   }
-  clear(bytes.subarray(place, byteLength));
+  clear(bytes.subarray(Math.min(place, byteLength), byteLength));
 }
 
 /**

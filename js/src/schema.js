@@ -13,7 +13,10 @@ export const NULL = 0xffffffff;
 
 /** @typedef {"i32" | "i64" | "f32" | "f64" | "v128" | "funcref" | "externref"} Type */
 /** @typedef {[first: number, content: Uint8Array]} Run The number of its first chunk, and what is in it and those that follow. */
-/** @typedef {{ index: number, size: number, page_size: number, runs: Run[] }} MemoryState */
+/**
+ * `initial` are the parts that are as the module makes them: the number of the first chunk of each, and how many.
+ * @typedef {{ index: number, size: number, page_size: number, runs: Run[], initial: [first: number, count: number][] }} MemoryState
+ */
 /** @typedef {{ index: number, type: Type, bits: bigint }} GlobalState */
 /** @typedef {{ index: number, type: Type, elements: Uint8Array }} TableState */
 /** @typedef {{ low: number, high: number, stack: number, neighbour?: number, noted?: Uint8Array }} KeptState */
@@ -103,9 +106,16 @@ const checkValue = (type, bits) => {
 };
 
 /** @param {MemoryState} memory */
-const checkMemory = ({ size, page_size }) => {
+const checkMemory = ({ size, page_size, initial }) => {
   if (page_size & (page_size - 1)) throw new Mistake(`${page_size} is not a power of two`, "page_size");
   if (size % page_size) throw new Mistake(`${size} is not a multiple of the page size, ${page_size}`, "size");
+  let free = 0;
+  initial.forEach(([first, count], place) => {
+    if (first < free || count < 1 || (first + count - 1) * CHUNK >= size) {
+      throw new Mistake(`${count} chunks from number ${first} on are none, or not beyond those before, or not in the memory`, "initial", place);
+    }
+    free = first + count + 1;
+  });
 };
 
 /** The numbers in a table's elements. @param {Uint8Array} elements */
@@ -221,7 +231,11 @@ const MODULE = record({
   path: maybe(text, ""),
 });
 
-const MEMORY = record({ index: U32, size: integer(0, LARGEST_MEMORY), page_size: integer(1, 1 << 16) }, checkMemory);
+const CHUNKS = integer(0, LARGEST_MEMORY / CHUNK);
+const MEMORY = record(
+  { index: U32, size: integer(0, LARGEST_MEMORY), page_size: integer(1, 1 << 16), initial: maybe(items(row(CHUNKS, CHUNKS)), []) },
+  checkMemory,
+);
 const GLOBAL = record({ index: U32, type: TYPE, bits: BITS }, ({ type, bits }) => checkValue(type, bits));
 const TABLE = record({ index: U32, type: choice(["funcref", "externref"]), elements: bytes }, ({ elements }) => {
   if (elements.length % 4) throw new Mistake(`${elements.length} bytes are not 4 for each element`, "elements");

@@ -12,6 +12,7 @@ import { settle } from "./call.js";
 import { capture, find, recorded, suspended } from "./capture.js";
 import { engineInstantiate, raise } from "./errors.js";
 import { decode, encode, hex, LIMIT, refuse, sha256 } from "./format.js";
+import { leaveOutInitial } from "./initial.js";
 import { prepare } from "./instantiate.js";
 import { checkOptions } from "./options.js";
 import { HELD, putBack } from "./restoring.js";
@@ -81,6 +82,7 @@ const RESTORING = { base: isBytes, limit: isLimit, loadObject: isFunction };
 export async function snapshot(instance, options = {}) {
   checkOptions(options, SAVING);
   const state = capture(instance, options);
+  await leaveOutInitial(state, find(instance).module);
   if (options.embed) state.embedded = bytesOf(options.embed).slice();
   if (state.embedded && (await digestOfModule(state.embedded)) != state.module.instrumented) refuse("what is to be embedded is not the instance's module");
   return encode(state, options.base && (await decode(bytesOf(options.base))));

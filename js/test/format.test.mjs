@@ -13,8 +13,8 @@ import { unpackZstd } from "../src/zstd.js";
 import { findPython, repository } from "./support/guests.mjs";
 
 const path = (name) => fileURLToPath(new URL(name, repository));
-const WHOLE = readFileSync(path("tests/snapshots/data/version1.caesura"));
-const CHANGE = readFileSync(path("tests/snapshots/data/version1-change.caesura"));
+const WHOLE = readFileSync(path("tests/snapshots/data/version2.caesura"));
+const CHANGE = readFileSync(path("tests/snapshots/data/version2-change.caesura"));
 const HEADER = 44;
 
 /** A file with a right checksum. */
@@ -49,7 +49,7 @@ it("what Python has written is read, and what is written here Python reads", asy
   const program = `
 from pathlib import Path
 from caesura.snapshots.format import decode, encode
-from tests.snapshots.states import sample, sample_later
+from tests.snapshots.states import sample_with_initial as sample, sample_with_initial_later as sample_later
 folder = Path("build/js")
 assert decode((folder / "format-whole.caesura").read_bytes()) == sample()
 assert decode((folder / "format-change.caesura").read_bytes(), sample()) == sample_later()
@@ -57,6 +57,17 @@ folder.joinpath("format-zstd.caesura").write_bytes(encode(sample_later(), sample
 print("read")`;
   assert.equal(execFileSync(findPython(), ["-c", program], { cwd: path(""), encoding: "utf8" }), "read\n");
   assert.deepEqual(await decode(readFileSync(path("build/js/format-zstd.caesura")), whole), later);
+});
+
+it("files of older versions are read, without what they do not have", async () => {
+  const [first, later] = ["", "-change"].map((name) => readFileSync(path(`tests/snapshots/data/version1${name}.caesura`)));
+  const whole = await decode(first);
+  const { memories } = await decode(later, whole);
+  assert.deepEqual([whole, { memories }].map((state) => state.memories[0].initial), [[], []]);
+  assert.equal(memories[0].size, 262144);
+  const older = Uint8Array.from(WHOLE);
+  older[8] = 1;
+  await assert.rejects(decode(older), /version 1 has no such field/);
 });
 
 it("the same state gives the same bytes", async () => {
@@ -68,7 +79,7 @@ for (const [what, bytes, message, base] of [
   ["no bytes", Buffer.of(), /not a saved state of caesura/],
   ["another file", Buffer.from("GIF89a and more"), /not a saved state of caesura/],
   ["a file that is cut off", WHOLE.subarray(0, 20), /ends after 20 bytes, within its header/],
-  ["another version", Buffer.concat([WHOLE.subarray(0, 8), Buffer.of(7, 0, 0, 0), WHOLE.subarray(12)]), /is of version 7 of the format; .* reads version 1/],
+  ["another version", Buffer.concat([WHOLE.subarray(0, 8), Buffer.of(7, 0, 0, 0), WHOLE.subarray(12)]), /is of version 7 of the format; .* reads the versions 1 and 2/],
   ["a byte that changed", Buffer.concat([WHOLE.subarray(0, 100), Buffer.of(WHOLE[100] ^ 1), WHOLE.subarray(101)]), /its checksum differs/],
   ["an unknown section", sealed(section(9, "x")), /offset 44 .*: a section of kind 9/],
   ["an empty section", sealed(section(2, "")), /section document is empty/],

@@ -79,14 +79,14 @@ def test_all_that_is_in_a_state(folder: Path) -> None:
         {},
     ]
     (memory,) = state["memories"]
-    assert (memory["size"], memory["used"]) == (131072, 4096)
+    assert (memory["size"], memory["used"], memory["initial"]) == (131072, 4096, 4096)
     assert memory["kinds"][DATA] == {"size": 11, "used": 11}
     assert [(one["index"], one["name"], one["type"], one["bits"], one["value"]) for one in state["globals"]] == [
         (0, "count", "i64", "0xfffffffffffffffe", "-2"),
         (1, "nan", "f32", "0x7fa00001", "nan"),
     ]
     assert state["tables"] == [{"index": 0, "type": "funcref", "size": 4, "null": 3}]
-    assert [section["name"] for section in state["sections"]] == ["document", "bulk", "pages"]
+    assert [section["name"] for section in state["sections"]] == ["document", "bulk"]
     assert all(0 < section["stored"] <= section["size"] + 64 for section in state["sections"])
 
 
@@ -100,7 +100,7 @@ def test_as_text(folder: Path) -> None:
         "1 suspended call:",
         "  run, in env.ask(5, 1.5), 40 bytes of frames",
         f"    #0 deep (+{offset:#x}) n: i32 = 0, x: i32 = 5",
-        "memory 0: 131,072 bytes, 4,096 bytes in chunks that are not zero",
+        "memory 0: 131,072 bytes, 4,096 bytes in chunks that are not zero, 4,096 of them as the module makes them",
         "  data                        11 bytes, 11 used",
         "    data 0x400 to 0x40b",
         "  0 count: i64 = -2 (0xfffffffffffffffe)",
@@ -122,7 +122,7 @@ def test_what_changed(folder: Path) -> None:
         {"start": 1024, "size": 4, "kind": DATA},
         {"start": 70000, "size": 16, "kind": HEAP},
     ]
-    assert memory["changed"] == 20
+    assert (memory["changed"], memory["unknown"]) == (20, 0)
     text = caesura_command("inspect", "--diff", folder / "earlier.caesura", folder / "later.caesura").out.decode()
     for line in (
         "global 0 count: i64 = 1 (0x0000000000000001), before -2 (0xfffffffffffffffe)",
@@ -180,6 +180,14 @@ def test_without_the_module_there_is_the_rest(folder: Path, tmp_path: Path) -> N
     assert call["backtrace"] is None
     assert "gone.wasm" in call["why_no_backtrace"]
     assert len(told(moved, "--module", folder / "app.wasm")["calls"][0]["backtrace"]) == 4
+    later = tmp_path / "later"
+    state = caesura.Snapshot.load(str(folder / "later.caesura")).state
+    later.write_bytes(encode(replace(state, module=replace(state.module, path=""))))
+    (memory,) = told("--diff", moved, later)["memories"]
+    assert memory["ranges"] == [{"start": 0, "size": 4096, "kind": HEAP}, {"start": 70000, "size": 16, "kind": HEAP}]
+    assert memory["unknown"] == 4096
+    assert b"give it with --module" in caesura_command("inspect", "--diff", moved, later).out
+    assert told("--diff", moved, later, "--module", folder / "app.wasm")["memories"][0]["changed"] == 20
     (tmp_path / "other.wasm").write_bytes(assemble("(module)"))
     done = caesura_command("inspect", moved, "--module", tmp_path / "other.wasm")
     assert done.code == 1

@@ -111,7 +111,7 @@ FORGED: dict[str, tuple[str, Callable[[State], State], str]] = {
     "a global less": (TABLES, lambda state: replace(state, globals=state.globals[1:]), "other globals"),
     "a memory of another size": (
         TABLES,
-        lambda state: replace(state, memories=(replace(state.memories[0], size=0, runs=()),)),
+        lambda state: replace(state, memories=(replace(state.memories[0], size=0, runs=(), initial=()),)),
         "begins with 131,072",
     ),
     "a memory too large": (

@@ -434,6 +434,7 @@ def test_a_snapshot_may_hold_so_much() -> None:
     async def main() -> None:
         asker = Asker()
         guest = await caesura.load(KEEPER.encode(), asker.imports)
+        guest.memory.write(70_000, b"some")
         saved = bytes(guest.snapshot())
         with pytest.raises(caesura.SnapshotError, match="limit"):
             caesura.Snapshot.load(saved, limit=1000)

@@ -12,7 +12,7 @@ from typing import Final
 from caesura.snapshots.compression import DEFLATE, ZSTD
 from caesura.snapshots.container import VERSION
 from caesura.snapshots.format import encode
-from tests.snapshots.states import sample, sample_later
+from tests.snapshots.states import sample_with_initial, sample_with_initial_later
 
 FOLDER: Final = Path(__file__).parent / "data"
 
@@ -20,8 +20,10 @@ FOLDER: Final = Path(__file__).parent / "data"
 def main() -> int:
     """Write the files of the current version, if there are none."""
     files = {
-        FOLDER / f"version{VERSION}.caesura": encode(sample(), codec=ZSTD),
-        FOLDER / f"version{VERSION}-change.caesura": encode(sample_later(), sample(), codec=DEFLATE),
+        FOLDER / f"version{VERSION}.caesura": encode(sample_with_initial(), codec=ZSTD),
+        FOLDER / f"version{VERSION}-change.caesura": encode(
+            sample_with_initial_later(), sample_with_initial(), codec=DEFLATE
+        ),
     }
     FOLDER.mkdir(exist_ok=True)
     for file, data in files.items():

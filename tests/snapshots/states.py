@@ -121,7 +121,9 @@ def _states(draw: st.DrawFn, before: list[bytes], module: bytes) -> State:
     places = st.none() if not calls else st.one_of(st.none(), st.integers(0, calls - 1))
     return State(
         module=draw(_identities()),
-        memories=tuple(memory_of(draw(contents(content)), 2 * index) for index, content in enumerate(before)),
+        memories=tuple(
+            _with_initial(draw, memory_of(draw(contents(content)), 2 * index)) for index, content in enumerate(before)
+        ),
         globals=_indexed(draw(_tuples(_globals(numbers), 4))),
         tables=_indexed(draw(_tuples(_tables(numbers), 3))),
         dropped_data=tuple(sorted(draw(st.sets(_U32, max_size=3)))),
@@ -133,6 +135,20 @@ def _states(draw: st.DrawFn, before: list[bytes], module: bytes) -> State:
         objects=objects,
         embedded=draw(st.sampled_from([None, module + b"\0asm", b"\0asm" * 100])),
     )
+
+
+def _with_initial(draw: st.DrawFn, memory: MemoryState) -> MemoryState:
+    """Return a memory of which some chunks that are in no run are as the module makes them."""
+    used = {first + number for first, part in memory.runs for number in range(-(-len(part) // CHUNK))}
+    free = sorted({*range(-(-memory.size // CHUNK))} - used)
+    chosen = draw(st.sets(st.sampled_from(free), max_size=4)) if free else set()
+    parts: list[tuple[int, int]] = []
+    for number in sorted(chosen):
+        if parts and sum(parts[-1]) == number:
+            parts[-1] = (parts[-1][0], parts[-1][1] + 1)
+        else:
+            parts.append((number, 1))
+    return replace(memory, initial=tuple(parts))
 
 
 def _tuples(items: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -332,3 +348,23 @@ def sample_later() -> State:
         stacks=StacksState(),
         wasi=replace(before.wasi, monotonic=2**62 + 5) if before.wasi is not None else None,
     )
+
+
+def sample_with_initial() -> State:
+    """Return `sample` with chunks that are as the module makes them, at the end of a memory, too."""
+    state = sample()
+    first, second = state.memories
+    return replace(
+        state, memories=(replace(first, initial=((30, 3), (40, 1))), replace(second, runs=(), initial=((0, 2),)))
+    )
+
+
+def sample_with_initial_later() -> State:
+    """Return what that became a moment later: some of these chunks are others now, and others are such chunks."""
+    state = sample_later()
+    first, second = state.memories
+    content = bytearray(content_of(first))
+    content[31 * CHUNK] = 1
+    content[21 * CHUNK : 22 * CHUNK] = bytes(CHUNK)
+    first = replace(memory_of(bytes(content)), initial=((21, 1), (32, 1), (40, 1)))
+    return replace(state, memories=(first, replace(second, initial=((1, 1),))))

@@ -65,15 +65,16 @@ def test_memories_are_compared_where_they_lie(pair: tuple[State, State]) -> None
         address = pages.address_of(content)
         assert pages.split_runs(content) == runs_of(content) == new.runs
         assert pages.split_runs_at(address, len(content)) == new.runs
-        changed = differences.changed_runs_at(old, address, len(content))
+        initial = differences.initial_ranges(new)
+        changed = differences.changed_runs_at(old, address, len(content), dull=initial)
         assert changed == differences.changed_runs(old, new)
-        assert differences.with_changes(old, new.size, changed) == new.runs
+        assert differences.with_changes(old, new.size, changed, initial) == new.runs
         known = [(first * CHUNK, first * CHUNK + len(part)) for first, part in new.runs]
         halves = [(start, min(end, start + CHUNK)) for start, end in known]
         rests = [(start + CHUNK, end) for start, end in known if end > start + CHUNK]
         for within in (known, sorted(halves + rests)):
             assert pages.split_runs_at(address, len(content), within) == new.runs
-            assert differences.changed_runs_at(old, address, len(content), within) == changed
+            assert differences.changed_runs_at(old, address, len(content), within, initial) == changed
 
 
 @_EXAMPLES

@@ -49,6 +49,12 @@ def _remove(*path: str) -> Callable[[dict[str, Any]], None]:
 
 
 _LIES: Final = [
+    (_set("state", "memories", "0", "initial", [[2, 0]]), "memories.0.initial.0: 0 chunks from number 2 on are none"),
+    (_set("state", "memories", "0", "initial", [[2, 1], [3, 1]]), "memories.0.initial.1: 1 chunks .* not beyond those"),
+    (_set("state", "memories", "0", "initial", [[2, 47]]), "memories.0.initial.0: 47 chunks .* not in the memory"),
+    (_set("state", "memories", "0", "initial", [[2, 2**40]]), "memories.0.initial.0.1: 1099511627776 is not within 0"),
+    (_set("state", "memories", "0", "initial", [[2]]), "memories.0.initial.0: 1 items, and there must be 2"),
+    (_set("state", "memories", "0", "initial", [[18, 1]]), "runs.0: some of these chunks are as the module makes them"),
     (_set("state", "calls", "0", "mode", "never"), "state.calls.0.mode: 'never' is none of call, generate"),
     (_set("state", "calls", "0", "kept", "neighbour", 2), "calls.0.kept.neighbour: there is no such other call as 2"),
     (_set("state", "calls", "0", "kept", "neighbour", 0), "calls.0.kept.neighbour: there is no such other call as 0"),

@@ -105,7 +105,9 @@ def _variable(one: Json) -> str:
 
 def _memory(memory: Json) -> Iterator[str]:
     size, used = memory["size"], memory["used"]
-    yield f"memory {memory['index']}: {counted(size, 'byte')}, {counted(used, 'byte')} in chunks that are not zero"
+    initial = f", {memory['initial']:,} of them as the module makes them" if memory["initial"] else ""
+    is_used = f"{counted(used, 'byte')} in chunks that are not zero{initial}"
+    yield f"memory {memory['index']}: {counted(size, 'byte')}, {is_used}"
     for kind, sizes in memory["kinds"].items():
         yield f"  {kind:<16}{sizes['size']:>14,} bytes" + (f", {sizes['used']:,} used" if sizes["used"] else "")
     claimed = [region for region in memory["regions"] if region["kind"] not in ("zero", "heap")]
@@ -164,6 +166,11 @@ def _changes(told: Json) -> Iterator[str]:
             f"memory {memory['index']}: {counted(memory['changed'], 'byte')} in "
             f"{counted(len(memory['ranges']), 'range')} changed" + _sizes(memory["before"], memory["now"], "byte")
         )
+        if memory["unknown"]:
+            yield (
+                f"  {counted(memory['unknown'], 'byte')} of them in chunks that are as the module makes them in one of "
+                "the states: which changed it would tell, and it is not known: give it with --module"
+            )
         for one in memory["ranges"][:_MOST_RANGES]:
             yield f"  {one['start']:#x}: {counted(one['size'], 'byte')}, {one['kind']}"
         if len(memory["ranges"]) > _MOST_RANGES:

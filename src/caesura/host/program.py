@@ -70,6 +70,18 @@ class LinkedProgram:
         if all(item.kind == FUNCTION_KIND for item in self.description.imports):
             self._linked = self._linker().instantiate_pre(self.module)
 
+    def instantiate_alone(self) -> tuple[wasmtime.Store, wasmtime.Instance] | None:
+        """Make an instance that shares nothing with any guest, to see what is in a new one; none of its code runs.
+
+        Returns None where it would have memories, tables or globals of somebody else's.
+        """
+        if self._linked is None:
+            return None
+        store = wasmtime.Store(self.engine)
+        if self.settings.interruptible:
+            store.set_epoch_deadline(1 << 62)
+        return store, self._linked.instantiate(store)
+
     def instantiate(self, store: wasmtime.Store, items: list[tuple[str, str, AsExtern]]) -> wasmtime.Instance:
         """Make an instance; `items` are the memories, tables and globals that the module imports."""
         if self._linked is not None:

@@ -1,6 +1,7 @@
 """What differs between two saved states, as JSON has it: calls, globals, tables, ranges of memory, files.
 
-Memory is told in ranges of bytes that changed. Fewer than 16 equal bytes between two changes count as changed, too:
+Memory is told in ranges of bytes that changed, and in chunks where a state says only that they are as the module makes
+them, and the module is not there. Fewer than 16 equal bytes between two changes count as changed, too:
 else a list of pointers whose upper halves stay would be a range for each.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, Final, TypeVar
 
+from caesura.errors import SnapshotError
 from caesura.inspection.backtrace import Frame
 from caesura.inspection.contents import (
     Json,
@@ -24,7 +26,8 @@ from caesura.inspection.contents import (
 )
 from caesura.inspection.memory_map import kind_at, regions_of
 from caesura.snapshots import pages
-from caesura.snapshots.differences import changed_runs
+from caesura.snapshots.differences import changed_runs, initial_ranges
+from caesura.snapshots.initial_memory import complete
 from caesura.snapshots.state import CHUNK, CallRecord, MemoryState, State, TableState
 from caesura.wasm.module import Module
 
@@ -45,6 +48,8 @@ def describe_changes(
     Of what is in both and the same nothing is told.
     """
     names = names_of(module)
+    now = _completed(now, module)
+    before = _completed(before, module if before.module.original == now.module.original else None)
     return {
         "module": {
             "same": before.module.instrumented == now.module.instrumented,
@@ -66,6 +71,16 @@ def describe_changes(
         "folders": {"before": describe_folders(before.wasi), "now": describe_folders(now.wasi)},
         "files": _by_key(_descriptors(before), _descriptors(now), lambda item: item.number, describe_descriptor),
     }
+
+
+def _completed(state: State, module: Module | None) -> State:
+    """Return a state with what is as its module makes it, if that tells."""
+    if module is None:
+        return state
+    try:
+        return complete(state, module)
+    except SnapshotError:
+        return state
 
 
 def _calls(
@@ -135,15 +150,24 @@ def _memory(before: MemoryState | None, now: MemoryState | None, state: State, m
         "before": 0 if before is None else before.size,
         "now": 0 if now is None else now.size,
         "ranges": [],
+        "unknown": 0,
     }
     if now is not None:
         regions = regions_of(now, state, module)
+        unknown = unknown_ranges(before, now)
         told["ranges"] = [
             {"start": start, "size": end - start, "kind": kind_at(regions, start)}
-            for start, end in changed_ranges(before, now)
+            for start, end in sorted([*pages.outside(changed_ranges(before, now), unknown), *unknown])
         ]
+        told["unknown"] = sum(end - start for start, end in unknown)
     told["changed"] = sum(item["size"] for item in told["ranges"])
     return told
+
+
+def unknown_ranges(before: MemoryState | None, now: MemoryState) -> list[tuple[int, int]]:
+    """Return where either is as the module makes it, and not both: without the module nobody knows in which bytes."""
+    old, new = [] if before is None else initial_ranges(before), initial_ranges(now)
+    return sorted([*pages.outside(old, new), *pages.outside(new, old)])
 
 
 def changed_ranges(before: MemoryState | None, now: MemoryState) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from caesura.inspection.backtrace import Frame, shown_value
 from caesura.inspection.memory_map import KINDS, regions_of
 from caesura.snapshots.compression import DEFLATE, STORED, ZSTD
 from caesura.snapshots.container import SECTION_NAMES, Section
+from caesura.snapshots.differences import initial_ranges
 from caesura.snapshots.state import NULL, CallRecord, Descriptor, GlobalState, State, TableState, WasiState
 from caesura.wasm import types as t
 from caesura.wasm.module import Module
@@ -127,6 +128,7 @@ def _frame(frame: Frame) -> Json:
 def _memory(state: State, place: int, module: Module | None) -> Json:
     memory = state.memories[place]
     regions = regions_of(memory, state, module)
+    initial = sum(end - start for start, end in initial_ranges(memory))
     kinds: dict[str, Json] = {}
     for kind in KINDS:
         own = [region for region in regions if region.kind == kind]
@@ -139,7 +141,8 @@ def _memory(state: State, place: int, module: Module | None) -> Json:
         "index": memory.index,
         "size": memory.size,
         "page_size": memory.page_size,
-        "used": sum(len(content) for _, content in memory.runs),
+        "used": sum(len(content) for _, content in memory.runs) + initial,
+        "initial": initial,
         "kinds": kinds,
         "regions": [
             {"kind": region.kind, "start": region.start, "end": region.end, "used": region.used} for region in regions

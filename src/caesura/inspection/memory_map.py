@@ -12,6 +12,7 @@ from typing import Final
 
 from caesura.analysis.shadow_stack import find_shadow_stack
 from caesura.analysis.stack_region import find_region
+from caesura.snapshots.differences import initial_ranges
 from caesura.snapshots.state import CHUNK, MemoryState, State
 from caesura.wasm.constant import constant_number
 from caesura.wasm.module import Module
@@ -42,6 +43,7 @@ class Region:
 def regions_of(memory: MemoryState, state: State, module: Module | None) -> list[Region]:
     """Return the regions of a memory, without gaps, in ascending order."""
     used = [(first * CHUNK, min(first * CHUNK + len(content), memory.size)) for first, content in memory.runs]
+    used = sorted([*used, *initial_ranges(memory)])
     claimed: list[tuple[int, int, str]] = []
     if memory.index == 0:
         stacks = state.stacks

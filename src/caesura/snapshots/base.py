@@ -8,6 +8,7 @@ that for a state that differs in a hundred of 16,000 chunks a hundred are looked
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -35,20 +36,24 @@ class Base:
         self._known: Digests | None = None
 
     def after(self, state: State, changes: Mapping[int, tuple[Run, ...]]) -> Base:
-        """Return a later state as a base, whose memories differ in these chunks (`differences.changed_runs`) only."""
+        """Return a later state as a base, whose memories differ in these chunks (`differences.changed_runs`) only, but
+        for those that are as the module makes them.
+        """
         made = Base(state)
         digests = {}
         for memory in state.memories:
             chunks = dict(self.digests.get(memory.index, {}))
             _note(chunks, changes.get(memory.index, ()))
             last = -(-memory.size // CHUNK)
-            digests[memory.index] = {number: chunks[number] for number in chunks if number < last}
+            digests[memory.index] = {
+                number: chunks[number] for number in chunks if number < last and not _is_in(memory.initial, number)
+            }
         made._known = digests
         return made
 
     @cached_property
     def digests(self) -> Digests:
-        """The digests of all chunks that are not zero."""
+        """The digests of all chunks that are not zero, and not as the module makes them."""
         if self._known is not None:
             return self._known
         digests: Digests = {}
@@ -89,6 +94,16 @@ def runs_of(runs: Mapping[int, tuple[Run, ...]]) -> Object:
         for index, parts in runs.items()
         if parts
     }
+
+
+def _is_in(parts: tuple[tuple[int, int], ...], number: int) -> bool:
+    """Tell whether a number lies in one of some parts, which ascend: each its first number, and how many."""
+    place = bisect_right(parts, number, key=_first) - 1
+    return place >= 0 and number < sum(parts[place])
+
+
+def _first(part: tuple[int, int]) -> int:
+    return part[0]
 
 
 def _note(chunks: dict[int, bytes], runs: tuple[Run, ...]) -> None:

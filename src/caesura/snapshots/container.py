@@ -17,7 +17,10 @@ from typing import Final
 from caesura.errors import SnapshotError
 
 MAGIC: Final = b"\0caesura"
-VERSION: Final = 1
+VERSION: Final = 2
+
+# The versions that are read. What 2 has more is which chunks are as the module itself makes them.
+_KNOWN: Final = (1, VERSION)
 
 _VERSION_SIZE: Final = 4
 _DIGEST_SIZE: Final = 32
@@ -82,6 +85,11 @@ def read(data: bytes) -> dict[int, Section]:
     return sections
 
 
+def version_of(data: bytes) -> int:
+    """Return the version of the format that a file says it has."""
+    return int.from_bytes(data[len(MAGIC) : _DIGEST], "little")
+
+
 def damaged(reason: str, offset: int) -> SnapshotError:
     """Return the error for what is wrong at an offset in the file."""
     return SnapshotError(f"the saved state is damaged at byte offset {offset} (0x{offset:x}): {reason}")
@@ -92,10 +100,11 @@ def _check_header(data: bytes) -> None:
         raise SnapshotError("this is not a saved state of caesura: it does not begin with the bytes that those do")
     if len(data) < HEADER_SIZE:
         raise SnapshotError(f"the saved state is damaged: it ends after {len(data)} bytes, within its header")
-    version = int.from_bytes(data[len(MAGIC) : _DIGEST], "little")
-    if version != VERSION:
+    version = version_of(data)
+    if version not in _KNOWN:
         raise SnapshotError(
-            f"the saved state is of version {version} of the format; this version of caesura reads version {VERSION}"
+            f"the saved state is of version {version} of the format; this version of caesura reads the versions "
+            f"{' and '.join(map(str, _KNOWN))}"
         )
 
 
@@ -104,7 +113,7 @@ def _read_section(data: bytes, view: memoryview, position: int) -> Section:
         raise damaged("the file ends within the head of a section", position)
     kind, codec = data[position], data[position + 1]
     if kind not in SECTION_NAMES:
-        raise damaged(f"a section of kind {kind}, which version {VERSION} does not have", position)
+        raise damaged(f"a section of kind {kind}, which version {version_of(data)} does not have", position)
     length, after = _read_number(data, position + 2)
     size, after = _read_number(data, after)
     if length > len(data) - after:

@@ -29,35 +29,57 @@ class _Span:
     start: int
     end: int
     address: int
-    content: bytes | None = None
+    content: bytes | memoryview | None = None
+
+    def part(self, start: int, end: int) -> _Span:
+        """Return what of it lies between two places."""
+        low, high = start - self.start, end - self.start
+        content = None if self.content is None else memoryview(self.content)[low:high]
+        return _Span(start, end, self.address + low, content)
 
 
 def changed_runs(before: MemoryState | None, now: MemoryState) -> tuple[Run, ...]:
-    """Return the chunks of a memory that differ from what they were: zero, where there were none."""
-    changed = _changed_parts(_spans(before, now.size), _spans(now, now.size))
+    """Return the chunks of a memory that differ from what they were: zero, where there were none.
+
+    Chunks that are as the module makes them are none of these, and those that were count as zero: what is in them only
+    the module tells.
+    """
+    dull = initial_ranges(now)
+    changed = _changed_parts(_cut(_spans(before, now.size), dull), _spans(now, now.size))
     return tuple([(start // CHUNK, pages.read(now.runs, start, end)) for start, end in changed])
 
 
 def changed_runs_at(
-    before: MemoryState | None, address: int, size: int, within: Ranges | None = None
+    before: MemoryState | None, address: int, size: int, within: Ranges | None = None, dull: Ranges = ()
 ) -> tuple[Run, ...]:
     """Return the same of a memory of this size that lies at an address of this process, and copy nothing else.
 
-    `within` is as for `pages.split_runs_at`.
+    `within` is as for `pages.split_runs_at`; what lies in `dull`, ranges of the same kind, is known not to differ, or
+    to be as the module makes it.
     """
-    parts = ((0, size),) if within is None else within
+    parts = pages.outside(((0, size),) if within is None else within, dull)
     now = [_Span(start, end, address + start) for start, end in parts if end > start]
-    changed = _changed_parts(_spans(before, size), now)
+    changed = _changed_parts(_cut(_spans(before, size), dull), now)
     if not changed:
         return ()
     view = pages.view_of(address, size)
     return tuple([(start // CHUNK, bytes(view[start:end])) for start, end in changed])
 
 
-def with_changes(before: MemoryState | None, size: int, changes: tuple[Run, ...]) -> tuple[Run, ...]:
-    """Return the runs of a memory, now of this size, of which some chunks changed to what is given."""
+def initial_ranges(memory: MemoryState) -> list[tuple[int, int]]:
+    """Return the parts of a memory that are as the module makes them, in bytes."""
+    return [(first * CHUNK, min((first + count) * CHUNK, memory.size)) for first, count in memory.initial]
+
+
+def with_changes(
+    before: MemoryState | None, size: int, changes: tuple[Run, ...], initial: Ranges = ()
+) -> tuple[Run, ...]:
+    """Return the runs of a memory, now of this size, of which some chunks changed to what is given.
+
+    Ranges of chunks in `initial`, in bytes, are as the module makes them now, so that they are in no run.
+    """
     pieces: list[tuple[int, memoryview]] = []
-    spans = _spans(before, size)
+    spans = _cut(_spans(before, size), initial)
     place = 0
     for first, content in changes:
         _keep(spans, place, first * CHUNK, pieces)
@@ -140,6 +162,19 @@ def _spans(memory: MemoryState | None, size: int) -> list[_Span]:
     return spans
 
 
+def _cut(spans: list[_Span], dull: Ranges) -> list[_Span]:
+    """Return what of some spans lies outside of ranges."""
+    if not dull:
+        return spans
+    cut: list[_Span] = []
+    index = 0
+    for start, end in pages.outside([(span.start, span.end) for span in spans], dull):
+        while spans[index].end <= start:
+            index += 1
+        cut.append(spans[index].part(start, end))
+    return cut
+
+
 def _changed_parts(old: list[_Span], new: list[_Span]) -> list[tuple[int, int]]:
     changed: list[tuple[int, int]] = []
     for start, end, before, now in _aligned(old, new):
@@ -186,8 +221,9 @@ def _keep(spans: list[_Span], start: int, end: int, pieces: list[tuple[int, memo
         if span.start >= end:
             break
         first, last = max(span.start, start), min(span.end, end)
-        if span.content is not None:
-            pieces.append((first, memoryview(span.content)[first - span.start : last - span.start]))
+        content = span.part(first, last).content
+        if content is not None:
+            pieces.append((first, memoryview(content)))
 
 
 def _joined(pieces: list[tuple[int, memoryview]]) -> Iterator[Run]:
@@ -197,9 +233,17 @@ def _joined(pieces: list[tuple[int, memoryview]]) -> Iterator[Run]:
     for place, piece in pieces:
         if place != behind:
             if together:
-                yield start // CHUNK, b"".join(together)
+                yield start // CHUNK, _one(together)
             start, together = place, []
         together.append(piece)
         behind = place + len(piece)
     if together:
-        yield start // CHUNK, b"".join(together)
+        yield start // CHUNK, _one(together)
+
+
+def _one(pieces: list[memoryview]) -> bytes:
+    """Return pieces as one, which is not copied if it is all that there was."""
+    whole = pieces[0].obj
+    if len(pieces) == 1 and isinstance(whole, bytes) and len(whole) == len(pieces[0]):
+        return whole
+    return b"".join(pieces)

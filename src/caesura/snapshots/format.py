@@ -1,9 +1,10 @@
 """Saved states as bytes, whole or as what changed since another one: written by `encode`, read by `decode`.
 
 docs/snapshots.md is the contract. A file has sections (`container`), each packed by itself (`compression`): a document
-in JSON with everything that is small (`document`, whose fields are told by `schema`), the bulk of tables and
-suspended calls, and the chunks of the memories (`pages`). A change has a merge patch for a document, and of bulk and
-of those chunks that are others the difference (`differences`) from what its base has (`base`).
+in JSON with everything that is small (`document`, whose fields are told by `schema`), the bulk of tables and suspended
+calls, and the chunks of the memories (`pages`) that are not as the module itself makes them. A change has a merge patch
+for a document, and of bulk and of those chunks that are others the difference (`differences`) from what its base has
+(`base`).
 
 Bytes to read are anybody's. First comes the checksum, then sizes, all of which are bounded before anything is unpacked,
 and then each field. JSON for everything was rejected for its size, a binary form of our own for all fields because
@@ -18,7 +19,7 @@ from dataclasses import replace
 from typing import Final
 
 from caesura.errors import ResourceError, SnapshotError, UsageError
-from caesura.snapshots import container, differences
+from caesura.snapshots import container, differences, pages
 from caesura.snapshots import document as documents
 from caesura.snapshots.base import Base, described, runs_of, runs_of_memories
 from caesura.snapshots.compression import STORED, ZSTD, Unpacking, compress
@@ -32,6 +33,8 @@ from caesura.snapshots.state import CHUNK, MemoryState, State
 LIMIT: Final = 4 << 30
 
 _DIGEST_SIZE: Final = 32
+# The version from which on chunks that are as the module makes them are left out.
+_WITH_INITIAL: Final = 2
 _KEYS: Final = {"embedded", "runs", "state"}
 
 
@@ -127,7 +130,7 @@ def _decode(data: bytes, base: State | Base | None, limit: int) -> State:
     _check_sizes(sections, limit)
     digest = _base_digest(sections)
     if digest is None:
-        return _read(sections, None)
+        return _read(sections, None, container.version_of(data))
     try:
         known = base if isinstance(base, Base) or base is None else Base(base)
     except Mistake as mistake:
@@ -138,10 +141,10 @@ def _decode(data: bytes, base: State | Base | None, limit: int) -> State:
         raise SnapshotError(
             f"the saved state holds what changed since the state {digest.hex()}, not since {known.digest.hex()}"
         )
-    return _read(sections, known)
+    return _read(sections, known, container.version_of(data))
 
 
-def _read(sections: Mapping[int, Section], base: Base | None) -> State:
+def _read(sections: Mapping[int, Section], base: Base | None, version: int) -> State:
     section = sections[DOCUMENT]
     document_bytes = Unpacking(section).read_all()
     bulk = _unpacked(sections, BULK)
@@ -158,6 +161,8 @@ def _read(sections: Mapping[int, Section], base: Base | None) -> State:
         state = _read_state(document.get("state"), content)
         if content.left():
             raise Mistake(f"{content.left()} bytes of bulk belong to nothing")
+        if version < _WITH_INITIAL and any(memory.initial for memory in state.memories):
+            raise Mistake(f"version {version} has no such field", "state", "memories", "initial")
         runs = _read_runs(found, state)
         needed = sum(end - start for parts in runs.values() for start, end in parts)
         if needed != (sections[PAGES].size if PAGES in sections else 0):
@@ -211,6 +216,8 @@ def _read_ranges(numbers: Json, memory: MemoryState) -> list[tuple[int, int]]:
             )
         free = first + count + 1
         found.append((first * CHUNK, min((first + count) * CHUNK, memory.size)))
+    if pages.outside(found, differences.initial_ranges(memory)) != found:
+        raise Mistake("some of these chunks are as the module makes them, the state says", "runs", name)
     return found
 
 
@@ -230,7 +237,9 @@ def _read_pages(
             for place, behind in differences.pieces_of(start, end):
                 difference = unpacking.read(behind - place)
                 runs.append(differences.plus_what_was(before, place // CHUNK, difference))
-        made = tuple(runs) if base is None else differences.with_changes(before, memory.size, tuple(runs))
+        made = tuple(runs)
+        if base is not None:
+            made = differences.with_changes(before, memory.size, made, differences.initial_ranges(memory))
         memories.append(replace(memory, runs=made))
     if unpacking is not None:
         unpacking.finish()

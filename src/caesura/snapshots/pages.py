@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from caesura.snapshots.state import CHUNK
@@ -59,6 +60,25 @@ def append_range(ranges: list[tuple[int, int]], start: int, end: int) -> None:
         ranges[-1] = (ranges[-1][0], end)
     else:
         ranges.append((start, end))
+
+
+def outside(ranges: Iterable[tuple[int, int]], others: Ranges) -> list[tuple[int, int]]:
+    """Return what of some ranges lies in none of others; both ascend and do not overlap."""
+    found: list[tuple[int, int]] = []
+    index = 0
+    for start, end in ranges:
+        while index < len(others) and others[index][1] <= start:
+            index += 1
+        place = start
+        for low, high in itertools.islice(others, index, None):
+            if low >= end:
+                break
+            if low > place:
+                found.append((place, low))
+            place = high
+        if place < end:
+            found.append((place, end))
+    return found
 
 
 def view_of(address: int, size: int) -> memoryview:

@@ -34,6 +34,7 @@ from caesura.snapshots.fields import (
     shown,
 )
 from caesura.snapshots.state import (
+    CHUNK,
     MODES,
     NULL,
     CallRecord,
@@ -53,8 +54,9 @@ _U32: Final = Integer(0, 0xFFFF_FFFF)
 _U64: Final = Integer(0, 0xFFFF_FFFF_FFFF_FFFF)
 _BITS: Final = Integer(0, (1 << 128) - 1)
 
-# Larger than any engine's memory; in bytes.
+# Larger than any engine's memory; in bytes, and in chunks.
 _LARGEST_MEMORY: Final = 1 << 48
+_CHUNKS: Final = Integer(0, _LARGEST_MEMORY // CHUNK)
 
 _WIDTHS: Final = {t.I32: 32, t.I64: 64, t.F32: 32, t.F64: 64, t.V128: 128, t.FUNCREF: 32, t.EXTERNREF: 32}
 _TYPES: Final = Choice({kind: t.type_name(kind) for kind in _WIDTHS})
@@ -99,6 +101,15 @@ def _check_memory(memory: MemoryState) -> None:
         raise Mistake(f"{page} is not a power of two", "page_size")
     if memory.size % page:
         raise Mistake(f"{memory.size} is not a multiple of the page size, {page}", "size")
+    free = 0
+    for place, (first, count) in enumerate(memory.initial):
+        if first < free or count < 1 or (first + count - 1) * CHUNK >= memory.size:
+            raise Mistake(
+                f"{count} chunks from number {first} on are none, or not beyond those before, or not in the memory",
+                "initial",
+                str(place),
+            )
+        free = first + count + 1
 
 
 def _check_value(kind: int, bits: int) -> None:
@@ -250,6 +261,7 @@ STATE: Final = Record(
             index=_U32,
             size=Integer(0, _LARGEST_MEMORY),
             page_size=Integer(1, 1 << 16),
+            initial=Items(Row(_CHUNKS, _CHUNKS)),
         ),
         "index",
     ),

@@ -49,12 +49,17 @@ class MemoryState:
     `runs` are the parts that are not zero, in ascending order: each begins at a multiple of CHUNK, which is given as
     the number of the chunk, and has whole chunks, but for the last of a memory that ends within one. They do not
     overlap and do not touch.
+
+    `initial` are the parts that are as the module's own data segments make them, and are not in `runs`: where each
+    begins and how long it is, in chunks, in ascending order. They do not overlap and do not touch either. What is in
+    neither is zero.
     """
 
     index: int
     size: int
     page_size: int
     runs: tuple[tuple[int, bytes], ...]
+    initial: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from caesura.abi import STATE_SECTION
 from caesura.errors import SnapshotError, UnsupportedModule
 from caesura.snapshots.initial import InitialState
+from caesura.snapshots.initial_memory import complete
 from caesura.snapshots.resumption import Resumption
 from caesura.snapshots.section import read_section
 from caesura.snapshots.state import State
@@ -38,6 +39,7 @@ def to_wasm(state: State, instrumented: bytes) -> bytes:
         raise SnapshotError(f"the module does not tell what its state is: {error}") from None
     if told.instrumented != state.module.instrumented:
         raise SnapshotError("the snapshot is of another module, or of one that was instrumented otherwise")
+    state = complete(state, module)
     resumption = Resumption(module, state)
     initial = InitialState(module, told, state, resumption.minimums(), resumption.values(), resumption.answering)
     edits = SectionEdits()

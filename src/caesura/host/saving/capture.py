@@ -8,6 +8,7 @@ from caesura.errors import SnapshotError, UsageError
 from caesura.host.instance import Instance
 from caesura.host.saving.calls import record_calls
 from caesura.host.saving.globals import is_number, read_number
+from caesura.host.saving.initial_memories import initial_memories
 from caesura.host.saving.memories import read_memory
 from caesura.host.saving.references import ReferenceSaver, SaveObject
 from caesura.host.saving.segments import dropped_data, dropped_elements
@@ -56,8 +57,12 @@ def capture(
     tables = tuple(read_table(instance, item.index, item.type, references) for item in saved.tables)
     variables = tuple(_read_global(instance, item.index, item.type, references) for item in saved.globals)
     known = {} if before is None else {memory.index: memory for memory in before.memories}
+    initial = initial_memories(instance.program, saved)
     memories = {
-        item.index: read_memory(instance, item.index, item.page_size, known.get(item.index)) for item in saved.memories
+        item.index: read_memory(
+            instance, item.index, item.page_size, known.get(item.index), initial.get(item.index, ())
+        )
+        for item in saved.memories
     }
     state = State(
         module=ModuleIdentity(

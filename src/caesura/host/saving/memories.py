@@ -28,8 +28,8 @@ from caesura.errors import SnapshotError
 from caesura.host import native
 from caesura.host.instance import Instance
 from caesura.host.saving.touched import touched_parts
-from caesura.snapshots.differences import changed_runs_at, with_changes
-from caesura.snapshots.pages import Run, split_runs_at
+from caesura.snapshots.differences import changed_runs_at, initial_ranges, with_changes
+from caesura.snapshots.pages import Ranges, Run, address_of, different_parts, outside, split_runs_at, used_parts
 from caesura.snapshots.state import CHUNK, MemoryState
 
 _MAP_FIXED: Final = 0x10  # the same on Linux and macOS, for all processors
@@ -39,11 +39,12 @@ _CAN_MAP: Final = sys.platform == "linux"
 
 
 def read_memory(
-    instance: Instance, index: int, page_size: int, before: MemoryState | None
+    instance: Instance, index: int, page_size: int, before: MemoryState | None, initial: tuple[Run, ...]
 ) -> tuple[MemoryState, tuple[Run, ...]]:
     """Return a memory, and the chunks that differ from what it was before; where that is not known, all.
 
-    Raises SnapshotError for one that is shared: others write into it.
+    `initial` is what it held in a new instance: chunks that do so still are only named. Raises SnapshotError for one
+    that is shared: others write into it.
     """
     memory = _memory(instance, index)
     if isinstance(memory, wasmtime.SharedMemory):
@@ -52,13 +53,25 @@ def read_memory(
         )
     cell = native.MemoryCell(instance.store.context, memory)
     base, size = cell.base(), cell.size()
+    same = _unchanged_parts(initial, base)
     touched = touched_parts(base, size)
     if before is None:
-        changes = runs = split_runs_at(base, size, touched)
+        changes = runs = split_runs_at(base, size, outside(((0, size),) if touched is None else touched, same))
     else:
-        changes = changed_runs_at(before, base, size, touched)
-        runs = with_changes(before, size, changes)
-    return MemoryState(index=index, size=size, page_size=page_size, runs=runs), changes
+        changes = changed_runs_at(before, base, size, touched, same)
+        runs = with_changes(before, size, changes, same)
+    parts = tuple([(start // CHUNK, -(-(end - start) // CHUNK)) for start, end in same])
+    return MemoryState(index=index, size=size, page_size=page_size, runs=runs, initial=parts), changes
+
+
+def _unchanged_parts(initial: tuple[Run, ...], base: int) -> list[tuple[int, int]]:
+    """Return where a memory is as it was at first, in ranges of chunks, in bytes."""
+    found: list[tuple[int, int]] = []
+    for first, content in initial:
+        start = first * CHUNK
+        changed = different_parts(address_of(content), base + start, len(content))
+        found += outside([(start, start + len(content))], [(start + low, start + high) for low, high in changed])
+    return found
 
 
 def grow_to(instance: Instance, state: MemoryState, page_size: int) -> native.MemoryCell:
@@ -87,52 +100,75 @@ class MemoryImage:
     def __init__(self, state: MemoryState) -> None:
         self._state = state
         self._file = -1
+        self._lacks_initial = bool(state.initial)
         # Only whole pages of the processor's can be mapped.
         self._mapped = state.size - state.size % mmap.PAGESIZE
         if _CAN_MAP and self._mapped:
             try:
                 self._write()
             except OSError as error:
-                raise SnapshotError(
-                    f"memory {state.index} of the snapshot ({state.size:,} bytes) cannot be made a file in memory: "
-                    f"{error.strerror}"
-                ) from error
+                raise self._no_file(error) from error
 
     def _write(self) -> None:
         self._file = os.memfd_create("caesura", os.MFD_CLOEXEC)
         weakref.finalize(self, os.close, self._file)
         os.ftruncate(self._file, self._mapped)
         for first, content in self._state.runs:
-            _write_all(self._file, content[: max(0, self._mapped - first * CHUNK)], first * CHUNK)
+            self._write_run(first, content)
+
+    def _write_run(self, first: int, content: bytes) -> None:
+        _write_all(self._file, content[: max(0, self._mapped - first * CHUNK)], first * CHUNK)
+
+    def _add_initial(self, base: int) -> None:
+        """Write what is as the module makes it, as it lies in the memory of a new instance: the same in each."""
+        try:
+            for start, end in _touched_within(base, self._state.size, initial_ranges(self._state)):
+                for first, content in split_runs_at(base + start, end - start):
+                    self._write_run(start // CHUNK + first, content)
+        except OSError as error:
+            raise self._no_file(error) from error
+        self._lacks_initial = False
+
+    def _no_file(self, error: OSError) -> SnapshotError:
+        return SnapshotError(
+            f"memory {self._state.index} of the snapshot ({self._state.size:,} bytes) cannot be made a file in memory: "
+            f"{error.strerror}"
+        )
 
     def put_into(self, cell: native.MemoryCell) -> None:
         """Put the contents into a new instance's memory of that size. Raises SnapshotError where the system refuses."""
         base = cell.base()
         if self._file >= 0:
+            if self._lacks_initial:
+                self._add_initial(base)
             _map(base, self._mapped, mmap.MAP_PRIVATE, self._file)
-            for first, content in self._state.runs:
-                end = first * CHUNK + len(content)
-                if end > self._mapped:
-                    behind = content[max(0, self._mapped - first * CHUNK) :]
-                    ctypes.memmove(base + end - len(behind), behind, len(behind))
-            return
-        write_memory(cell, self._state)
+            write_memory(cell, self._state, self._mapped)
+        else:
+            write_memory(cell, self._state)
 
 
-def write_memory(cell: native.MemoryCell, state: MemoryState) -> None:
-    """Write contents into a new instance's memory, which is as large."""
+def write_memory(cell: native.MemoryCell, state: MemoryState, begin: int = 0) -> None:
+    """Write contents into a new instance's memory, which is as large, from an address on where a chunk begins."""
+    if begin >= state.size:
+        return
     base = cell.base()
-    position = 0
-    for first, content in (*state.runs, (state.size // CHUNK + 1, b"")):
-        _clear(base, position, min(first * CHUNK, state.size))
-        ctypes.memmove(base + first * CHUNK, content, len(content))
-        position = first * CHUNK + len(content)
+    kept = [(0, begin)] + [(max(start, begin), end) for start, end in initial_ranges(state) if end > begin]
+    for first, content in state.runs:
+        start, end = first * CHUNK, first * CHUNK + len(content)
+        if end > begin:
+            content = content[max(0, begin - start) :]
+            ctypes.memmove(base + end - len(content), content, len(content))
+            kept.append((max(start, begin), end))
+    # What lies between may have the module's own data; what is zero already takes no memory.
+    for start, end in _touched_within(base, state.size, outside(((0, state.size),), sorted(kept))):
+        for first, last in used_parts(base + start, end - start):
+            ctypes.memset(base + start + first, 0, last - first)
 
 
-def _clear(base: int, begin: int, end: int) -> None:
-    """Make a range zero that may have the module's own data; what is zero already takes no memory."""
-    for first, content in split_runs_at(base + begin, max(0, end - begin)):
-        ctypes.memset(base + begin + first * CHUNK, 0, len(content))
+def _touched_within(base: int, size: int, ranges: Ranges) -> Ranges:
+    """Return what of some ranges of a memory may be other than zero."""
+    touched = touched_parts(base, size)
+    return ranges if touched is None else outside(ranges, outside(((0, size),), touched))
 
 
 def _memory(instance: Instance, index: int) -> native.Memory:
