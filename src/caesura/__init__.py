@@ -19,7 +19,6 @@ from caesura.errors import (
 from caesura.host.errors import GuestExit, GuestTrap
 from caesura.instrument.api import instrument
 from caesura.options import Options
-from caesura.report import FunctionReport, Instrumented
 
 if TYPE_CHECKING:
     from caesura.host.cache import CacheWarning
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from caesura.host.restoring import restore
     from caesura.host.wasi import Wasi
     from caesura.instrument.emscripten_js import Named, name_emscripten
+    from caesura.report import FunctionReport, Instrumented
 
 __version__ = "0.1.0"
 
@@ -75,8 +75,10 @@ _LATE_NAMES = {
     "CacheWarning": "host.cache",
     "EXTERNAL": "host.imports",
     "FunctionReference": "host.references",
+    "FunctionReport": "report",
     "Guest": "host.guest",
     "GuestMemory": "host.memory",
+    "Instrumented": "report",
     "Interruptions": "host.interruption",
     "Named": "instrument.emscripten_js",
     "PendingCall": "host.pending",

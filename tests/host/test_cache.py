@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 
 import caesura
@@ -366,6 +367,19 @@ def test_without_a_home_the_cache_lies_nowhere_odd(
         monkeypatch.setenv("HOME", home)
     monkeypatch.chdir(tmp_path)
     assert cache.folder().is_absolute() and not cache.folder().is_relative_to(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere platformdirs is asked")
+@pytest.mark.parametrize("given", [None, "", "/somewhere/else", "relative"])
+def test_the_cache_lies_where_platformdirs_says(given: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CAESURA_CACHE_DIR", raising=False)
+    if given is None:
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    else:
+        monkeypatch.setenv("XDG_CACHE_HOME", given)
+    if given != "relative":
+        assert str(cache.folder()) == platformdirs.user_cache_dir("caesura")
+    assert cache.folder().is_absolute() and cache.folder().name == "caesura"
 
 
 def test_a_file_that_is_known_is_not_read(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

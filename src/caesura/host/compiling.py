@@ -9,8 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import wasmtime
 
@@ -36,8 +35,7 @@ _LIMIT_WORDS: Final = ("exceeds the limit", "too large", "too many")
 _NO_MEMORY: Final = os.strerror(errno.ENOMEM)
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """How a module becomes compiled code: what may suspend, what the user has set, and for which engine."""
 
     import_list: tuple[str, ...]
@@ -45,8 +43,7 @@ class Recipe:
     engine: EngineSettings
 
 
-@dataclass(frozen=True)
-class Provided:
+class Provided(NamedTuple):
     """What there is for a module's imports: `names` ("module.name") that the host implements, and Wasmtime's WASI."""
 
     names: frozenset[str]
@@ -68,16 +65,14 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names) if more <= 0 else f"{', '.join(names[:_MOST_NAMES])}, and {more} more"
 
 
-@dataclass(frozen=True)
-class CompiledCode:
+class CompiledCode(NamedTuple):
     """A description, as `Description.to_json` writes it, and Wasmtime's code for the engine of the recipe."""
 
     description: bytes
     code: bytes
 
 
-@dataclass(frozen=True)
-class GuestModule:
+class GuestModule(NamedTuple):
     """A binary module as it was given (`original`), what Wasmtime is to compile instead, and its description.
 
     `saved` is what snapshots bring along: whoever takes that makes the same of it.

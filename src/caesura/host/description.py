@@ -24,7 +24,7 @@ from dataclasses import KW_ONLY, asdict, dataclass, fields
 from functools import cached_property
 from itertools import islice
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from caesura.abi import ENTRY_PREFIX, OWN_PREFIX, START_FUNCTION
 
@@ -141,8 +141,7 @@ class StackDescription:
     is_fixed: bool
 
 
-@dataclass(frozen=True)
-class Instantiation:
+class Instantiation(NamedTuple):
     """How long making an instance takes, in nanoseconds: `effort`, and `unmapped` more where the code is not mapped.
 
     The latter is for data that are mapped together with the code, and copied where that lies in memory.
@@ -247,7 +246,7 @@ class Description:
         whole = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _MANY}
         whole["imports"] = [_import_fields(item) for item in self.imports]
         whole["stack"] = asdict(self.stack)
-        whole["instantiation"] = asdict(self.instantiation)
+        whole["instantiation"] = self.instantiation._asdict()
         whole["types"] = table.types
         whole["state_section"] = b64encode(self.state_section).decode()
         lines = [json.dumps(whole)]

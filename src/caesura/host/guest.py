@@ -18,11 +18,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
 from types import NoneType, TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import wasmtime
 
@@ -74,8 +74,7 @@ OnRestore = Callable[["Guest"], object]
 _TURN: Final = 0.005
 
 
-@dataclass(frozen=True)
-class World:
+class World(NamedTuple):
     """What surrounds one guest: its imports, what a WASI program sees, its settings, and what can stop it."""
 
     connections: Connections

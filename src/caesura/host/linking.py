@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from caesura.argument_kinds import check_kind
 from caesura.errors import SnapshotError, UsageError
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 _WASI_HINT: Final = " (True is for compile; a guest gets an object of its own, such as caesura.Wasi())"
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """What a program was made of, so that a snapshot of its guests can say it. `imports` are those that may suspend."""
 
     source: Source

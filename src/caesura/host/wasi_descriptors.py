@@ -12,8 +12,7 @@ open, so that nothing depends on names that changed meanwhile.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from caesura.errors import SnapshotError
 from caesura.host.wasi_files import FOLDER, READ_AND_WRITE, REGULAR_FILE, SAVABLE, FileStatus, Refused, WasiFiles
@@ -26,8 +25,7 @@ PREOPEN: Final = "preopen"
 _TOO_LONG: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """How a descriptor came to be. `kind` is a stream's name, PREOPEN or "" for what the guest has opened.
 
     `folder` is the place among the folders that the guest was given, `path` the folder's name or what was opened
@@ -85,7 +83,7 @@ class Descriptors:
             parts = _parts(item.path)
             if parts[: len(gone)] == gone:
                 moved = "/".join([after.rstrip("/"), *parts[len(gone) :]])
-                self.open[number] = replace(item, folder=new_parent.folder, path=moved)
+                self.open[number] = item._replace(folder=new_parent.folder, path=moved)
 
     @property
     def highest(self) -> int:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from caesura.errors import SnapshotError
 from caesura.host.errors import GuestTrap
@@ -43,8 +42,7 @@ class Refused(Exception):
         self.number = number
 
 
-@dataclass(frozen=True)
-class FileStatus:
+class FileStatus(NamedTuple):
     """What a file is: device and number, kind, and how many names it has."""
 
     identity: tuple[int, int]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from caesura.argument_kinds import BYTES, check_kind
 from caesura.options import Options
-from caesura.report import Instrumented
 
 if TYPE_CHECKING:
     from caesura.instrument.rewriting import Progress
+    from caesura.report import Instrumented
 
 _DEFAULT_OPTIONS: Final = Options()
 

@@ -7,8 +7,7 @@ and kind, calls by their export and import. What a forged state can then do is w
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import wasmtime
 
@@ -42,8 +41,7 @@ _OTHER_MODULE: Final = (
 )
 
 
-@dataclass(frozen=True)
-class SavedGuest:
+class SavedGuest(NamedTuple):
     """A state that is put into new guests. `images` are its memories', where they are at hand; `load_object` is the
     user's codec for Python objects, `on_missing` what the user says of files that are not there any more.
     """
