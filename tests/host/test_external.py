@@ -92,11 +92,124 @@ def test_a_call_is_resumed_once() -> None:
         call.resume(1)
 
 
-def test_an_answer_that_does_not_fit_is_an_error_in_the_guest() -> None:
+@pytest.mark.parametrize("answer", ["no number", 1 << 32, -(1 << 31) - 1, 1.5, None, (1, 2), b"1"])
+def test_an_answer_that_does_not_fit_is_refused_and_the_call_waits_for_another(answer: Any) -> None:
     guest = load()
-    with pytest.raises(caesura.UsageError, match="expected an integer for i32"):
-        guest.start("three", 1).resume("no number")
-    assert guest.pending == []
+    call = guest.start("three", 1)
+    with pytest.raises(caesura.UsageError, match=r"result 1 of host function env\.ask is .* i32"):
+        call.resume(answer)
+    assert guest.pending == [call] and call.is_held
+    assert guest.snapshot().state.calls[0].arguments == ((0x7F, 1),)
+    assert call.resume((1 << 32) - 1).arguments == (0,)
+
+    async def awaited() -> None:
+        call = await guest.call("nested", 5)
+        with pytest.raises(caesura.UsageError, match=r"expected an integer for i32|out of range for i32"):
+            call.resume(answer)
+        assert call.is_held
+        assert await call.resume(7) == 27
+
+    asyncio.run(awaited())
+
+
+def test_an_answer_is_converted_once_and_may_fail() -> None:
+    class Number:
+        asked = 0
+
+        def __index__(self) -> int:
+            self.asked += 1
+            if self.asked == 1:
+                raise KeyError("not yet")
+            return 40
+
+    guest = load()
+    call, number = guest.start("nested", 1), Number()
+    with pytest.raises(KeyError, match="not yet"):
+        call.resume(number)
+    assert call.resume(number) == 60
+    assert number.asked == 2
+
+
+REFERRER = b"""
+(module
+  (import "env" "function" (func $function (result funcref)))
+  (import "env" "several" (func $several (result i64 f32)))
+  (table $table 1 funcref)
+  (type $number (func (result i32)))
+  (func (export "seven") (result i32) (i32.const 7))
+  (func (export "call") (result i32)
+    (table.set $table (i32.const 0) (call $function))
+    (call_indirect $table (type $number) (i32.const 0)))
+  (func (export "sum") (result f32)
+    (local $x f32)
+    (local.set $x (call $several))
+    f32.convert_i64_s
+    (f32.add (local.get $x))))
+"""
+
+
+def test_answers_of_other_types() -> None:
+    imports = {"env": {"function": caesura.EXTERNAL, "several": caesura.EXTERNAL}}
+    guest, other = (asyncio.run(caesura.load(REFERRER, imports)) for _ in range(2))
+    call = guest.start("call")
+    with pytest.raises(caesura.UsageError, match="expected a function of the guest's, or None, for funcref"):
+        call.resume(3)
+    with pytest.raises(caesura.UsageError, match="a function of another guest"):
+        call.resume(other.function("seven"))
+    assert call.resume(guest.function("seven")) == 7
+    call = guest.start("sum")
+    with pytest.raises(caesura.UsageError, match=r"expected 2 results \(i64, f32\), got 1"):
+        call.resume(3)
+    with pytest.raises(caesura.UsageError, match=r"result 2 .* out of range for f32"):
+        call.resume((3, 1e300))
+    assert call.resume((3, 0.5)) == 3.5
+
+
+def test_what_was_answered_does_not_answer_the_next_question() -> None:
+    guest = load()
+    call = guest.start("three", 1)
+    following = call.resume(10)
+    for action in (lambda: call.resume(1), lambda: call.throw(ValueError()), call.drop):
+        with pytest.raises(caesura.UsageError, match="has gone on since"):
+            action()
+    assert not call.is_held and following.is_held and guest.pending == [following]
+    assert following.resume(20).resume(30) == 31
+
+    async def awaited() -> None:
+        call = await guest.call("three", 1)
+        first, second = call.resume(10), call.resume(20)
+        following = await first
+        with pytest.raises(caesura.UsageError, match="has gone on since"):
+            await second
+        assert await (await following.resume(5)).resume(6) == 7
+
+    asyncio.run(awaited())
+
+
+def test_what_is_thrown_is_an_exception() -> None:
+    guest = load()
+    call = guest.start("nested", 1)
+    for thrown in ("text", ValueError):
+        with pytest.raises(caesura.UsageError, match="expected an exception"):
+            call.throw(thrown)
+    assert call.resume(1) == 21
+
+
+def test_a_call_that_cannot_go_on_now_can_later() -> None:
+    """What forbids it here is how deep the guest and host functions may call each other."""
+    waiting: list[Any] = []
+
+    def again(_: int) -> int:
+        with pytest.raises(RecursionError):
+            waiting[0].resume(1)
+        assert waiting[0].is_held
+        return 0
+
+    imports = {"env": {"ask": caesura.EXTERNAL, "fetch": again}}
+    guest = asyncio.run(caesura.load(ASKER.encode(), imports, recursion_limit=0))
+    waiting.append(guest.start("nested", 3))
+    waiting.append(guest.start("both", 3))
+    assert waiting[0].resume(5) == 25 and waiting[1].resume(6) == 6
 
 
 def test_a_dropped_call_is_forgotten() -> None:

@@ -159,6 +159,22 @@ class HostFunction:
             buffer = self.slots.from_address(values)
             self.results.write(buffer, 0, results, objects, "result", f"host function {self.name}")
 
+    def checked_answer(self, objects: References, answer: Any) -> Any:
+        """Return what somebody else says that the function returns, in the form in which it will be written.
+
+        Raises UsageError for what does not fit, and what the answer's own conversion to a number raises; it is
+        converted once, and nothing is written.
+        """
+        results = self.results
+        if not results.count:
+            return None
+        owner = f"host function {self.name}"
+        values = results.convert(results_from(answer, results.count), "result", owner)
+        for place, kind in enumerate(results.types):
+            if kind == t.FUNCREF:
+                objects.check_function(values[place], f"result {place + 1} of {owner}")
+        return values[0] if results.count == 1 else tuple(values)
+
     def packed_result(self, result: Any) -> bytes:
         """Return what the function returned as bytes, as the guest takes it; there are no references among it."""
         pack = self._pack_one

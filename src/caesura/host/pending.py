@@ -27,10 +27,11 @@ class PendingCall(Uncopied):
     `export` is the export's name, `function` the host function's, as "module.name", and `arguments` are what the guest
     has called that with; `value` is what it has returned if it is a yielding one, else None.
 
-    `resume` and `throw` let the call go on; `await call` calls the host function anew first, where a guest was
+    `resume` and `throw` let the call go on, once; `await call` calls the host function anew first, where a guest was
     restored. Each returns what the export returns or, if the guest is suspended in a function without a body again, the
     next PendingCall; it raises what `guest.call` does. A call that a task of this process awaits, or that is a
-    generator, can only be looked at: resuming it is a UsageError.
+    generator, can only be looked at: resuming it is a UsageError. So is an answer that does not fit what the host
+    function returns; then nothing has changed, and the call waits for another answer.
     """
 
     _what = "a suspended call of a caesura guest"
@@ -41,6 +42,7 @@ class PendingCall(Uncopied):
         if function is None:
             raise UsageError("the call is not suspended")
         self._call = call
+        self._handed = call.handed
         self.export = call.export.name
         self.function = function.name
         self.arguments = call.asked
@@ -49,7 +51,7 @@ class PendingCall(Uncopied):
     @property
     def is_held(self) -> bool:
         """Whether nobody drives the call, so that it can be resumed."""
-        return self._call.is_held and self._call.pending is not None
+        return self._call.is_held and self._is_there()
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{value!r:.100}" for value in self.arguments)
@@ -63,6 +65,7 @@ class PendingCall(Uncopied):
 
     def __await__(self) -> Generator[Any, Any, Any]:
         call = self._call
+        self._check_held()
         _check_body(call)
         _take(call)
         return (yield from _until_ended(call, call_anew(call)))
@@ -74,36 +77,67 @@ class PendingCall(Uncopied):
         not there any more, or has changed, and UnsupportedModule for a module that was instrumented elsewhere without
         `frame_layouts`.
         """
-        if self._call.pending is None:
-            raise UsageError(f"the call of {self.export} is not suspended any more")
+        if not self._is_there():
+            raise UsageError(f"the call of {self.export} is not suspended there any more")
         self._call.instance.check()
         return self._call.instance.backtrace_of(self._call)
 
     def resume(self, answer: Any = None) -> Any:
         """Let the guest go on, with what its host function returns to it. To be awaited, unless `guest.start` began the
         call.
+
+        Raises UsageError, at once, for an answer that does not fit the type of the host function's results.
         """
-        return self._go_on(answer, None)
+        self._check_held()
+        function = self._call.pending
+        assert function is not None, "it is held"
+        return self._go_on(function.checked_answer(self._call.instance.objects, answer), None)
 
     def throw(self, error: BaseException) -> Any:
         """Let the guest go on, as if its host function had raised an exception; as `resume`."""
+        self._check_held()
         if not isinstance(error, BaseException):
             raise UsageError(f"what is to be raised is {error!r:.100}: expected an exception")
         return self._go_on(None, error)
 
     def drop(self) -> None:
         """Give the call up: it will not be resumed, and what it holds is free."""
+        self._check_held()
         _take(self._call)
         self._call.instance.end(self._call)
 
     def _go_on(self, answer: Any, failure: BaseException | None) -> Any:
-        _check_held(self._call)
-        if self._call.mode != START:
-            return _go_on(self._call, answer, failure)
-        _take(self._call)
-        self._call.answer = answer
-        self._call.failure = failure
-        return step(self._call, self._call.resume)
+        call = self._call
+        if call.mode != START:
+            return self._go_on_awaited(answer, failure)
+        _take(call)
+        call.answer, call.failure = answer, failure
+        return step(call, lambda: _resume(call))
+
+    async def _go_on_awaited(self, answer: Any, failure: BaseException | None) -> Any:
+        self._check_held()  # others may have been faster
+        call = self._call
+        _take(call)
+        call.answer, call.failure = answer, failure
+        return await _Driven(call)
+
+    def _check_held(self) -> None:
+        """Raise UsageError unless the call is suspended where this says, and nobody drives it."""
+        call = self._call
+        call.instance.check()
+        if call.is_held and not self._is_there():
+            raise UsageError(
+                f"the call of {self.export} has gone on since, and waits elsewhere now: this answered {self.function}, "
+                "and the next PendingCall is what that returned"
+            )
+        if not call.is_held:
+            raise UsageError(
+                f"the call of {self.export} is not yours to resume: it has ended, or who made it drives it (it waits "
+                "in a coroutine, or is a generator)"
+            )
+
+    def _is_there(self) -> bool:
+        return self._call.pending is not None and self._call.handed == self._handed
 
 
 def step(call: Call, run: Callable[[], None]) -> Any:
@@ -137,26 +171,28 @@ def is_external(function: HostFunction | None) -> bool:
 
 
 def _handed(call: Call) -> PendingCall:
-    handed = PendingCall(call)
+    call.handed += 1
     call.is_held = True
     call.task = None
-    return handed
+    return PendingCall(call)
 
 
 def _take(call: Call) -> None:
-    """Take a call into one's hands. Raises UsageError if somebody has it."""
-    _check_held(call)
+    """Take a call that is nobody's into one's hands."""
     call.is_held = False
     call.task = current_task() if call.mode != START else None
 
 
-def _check_held(call: Call) -> None:
-    call.instance.check()
-    if not call.is_held:
-        raise UsageError(
-            f"the call of {call.export.name} is not yours to resume: it has ended, or who made it drives it (it waits "
-            "in a coroutine, or is a generator)"
-        )
+def _resume(call: Call) -> None:
+    """Let a call go on. Where it may not now, which is said before anything has changed, it is nobody's again."""
+    function = call.pending
+    try:
+        call.resume()
+    except BaseException:
+        if function is not None and call.pending is function and call in call.instance.suspended:
+            call.is_held = True
+            call.task = None
+        raise
 
 
 def _check_body(call: Call) -> None:
@@ -166,13 +202,6 @@ def _check_body(call: Call) -> None:
         raise UsageError(f"{function.name} {kind}: give what it returns to the guest with `resume`")
     if call.mode == START:
         raise UsageError(f"{call.export.name} was called with `start`, which waits for nothing: use `resume`")
-
-
-async def _go_on(call: Call, answer: Any, failure: BaseException | None) -> Any:
-    _take(call)
-    call.answer = answer
-    call.failure = failure
-    return await _Driven(call)
 
 
 class _Driven:
@@ -189,7 +218,7 @@ def _until_ended(call: Call, before: Generator[Any, Any, None] | None) -> Genera
     try:
         if before is not None:
             yield from before
-        call.resume()
+        _resume(call)
         return (yield from until_handed(call))
     finally:
         end_unless_held(call)

@@ -146,14 +146,21 @@ class References:
 
     def function_to_raw(self, value: object, what: str) -> int:
         """Return the raw form of a function reference, or 0 for None. Raises UsageError for what is neither."""
-        if value is None:
+        handle = self.check_function(value, what)
+        if handle is None:
             return 0
+        self._function.raw = handle
+        return int(native.function_to_raw(self._context, ctypes.addressof(self._function)) or 0)
+
+    def check_function(self, value: object, what: str) -> bytes | None:
+        """Return Wasmtime's structure of a function reference, None for None. Raises UsageError for what is neither."""
+        if value is None:
+            return None
         if not isinstance(value, FunctionReference):
             raise UsageError(
                 f"{what} is {reprlib.repr(value)}: expected a function of the guest's, or None, for funcref"
             )
-        self._function.raw = value.handle_for(self, what)
-        return int(native.function_to_raw(self._context, ctypes.addressof(self._function)) or 0)
+        return value.handle_for(self, what)
 
     def from_raw(self, raw: int) -> object:
         """Return the object behind a raw reference; raises UsageError for a reference that is not to one."""

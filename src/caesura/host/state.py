@@ -43,6 +43,7 @@ class CallState:
         "export",
         "failure",
         "frames",
+        "handed",
         "is_held",
         "is_prepared",
         "kept",
@@ -69,6 +70,8 @@ class CallState:
         self.waited_for: Any = None
         # Whether nobody drives the call, but whoever gets it by `guest.pending` may.
         self.is_held = False
+        # How often the call was handed to somebody at a suspension: what is handed out answers one of them.
+        self.handed = 0
         # The task to cancel when the guest is closed.
         self.task: asyncio.Task[Any] | None = None
         # What the import is to return, or to raise, when the guest is resumed: `driving` says it.
