@@ -11,6 +11,7 @@ at most 8 MiB, which RFC 8878 asks decoders for. zstd is imported when it is fir
 
 from __future__ import annotations
 
+import io
 import sys
 import zlib
 from collections.abc import Iterable, Sequence
@@ -44,6 +45,10 @@ _RAW: Final = -15
 
 # How much of a section that is deflated is handed to zlib at a time: it returns what it has not used yet as a copy.
 _PORTION: Final = 8192
+
+# In bytes: how much is unpacked at a time. Who copies bytes keeps the interpreter's lock, and with that event loops from
+# running on: here for a millisecond.
+_PIECE: Final = 4 << 20
 
 
 def compress(kind: int, pieces: Sequence[bytes], codec: int = ZSTD) -> Section:
@@ -90,13 +95,20 @@ class Unpacking:
         if size > self._left:
             raise self._damaged(f"its size is {self._section.size} bytes, and more are needed")
         try:
-            content = self._source.read(size)
+            content = self._source.read(size) if size <= _PIECE else self._read_in_pieces(size)
         except self._source.error as error:
             raise self._damaged(f"it cannot be unpacked: {error}") from error
         if len(content) != size:
             raise self._damaged(f"it ends {self._left - len(content)} bytes too early")
         self._left -= size
         return content
+
+    def _read_in_pieces(self, size: int) -> bytes:
+        whole = io.BytesIO()  # which hands out its bytes without copying them once more
+        while size and (piece := self._source.read(min(size, _PIECE))):
+            whole.write(piece)
+            size -= len(piece)
+        return whole.getvalue()
 
     def read_all(self) -> bytes:
         """Return everything, after which there must be no more."""
