@@ -43,6 +43,15 @@ def much_data(size: int) -> bytes:
     return module + _data(size)
 
 
+def saved_data(size: int) -> bytes:
+    """Return a module with so many bytes of memory, which asks once."""
+    pages = -(-size // _PAGE_SIZE)
+    return _assemble(
+        f'(import "env" "ask" (func $ask (result i32))) (memory (export "memory") {pages})'
+        '(func (export "run") (result i32) (call $ask))'
+    )
+
+
 def copied_data(size: int) -> bytes:
     """Return a module with such data for a memory that it imports, which must be copied for each guest."""
     pages = -(-size // _PAGE_SIZE)

@@ -15,8 +15,12 @@ import pytest
 
 import caesura
 from caesura.host.guest import Guest
+from caesura.snapshots import format as snapshot_format
+from caesura.snapshots.state import State
 from tests.host.support import run
 from tests.host.test_snapshots import KEEPER, NUMBERS, Asker, saved_keeper
+
+WITH_MEMORY = b'(module (memory (export "memory") 700))'
 
 
 def test_a_guest_that_is_closed_leaves_its_snapshot() -> None:
@@ -62,6 +66,86 @@ def test_a_fork_that_is_cancelled_leaves_no_guest() -> None:
         assert all(item._instance.closed for item in made)
         [child] = await snapshot.fork(1, asker.imports)
         assert await child.pending[0].resume(1) == 66
+        task.cancel()
+
+    run(main())
+
+
+@pytest.mark.parametrize("size", [4096, 40 << 20])
+def test_what_few_bytes_unpack_to_does_not_stop_the_event_loop(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some hundred bytes may hold hundreds of megabytes: then another thread reads them."""
+    threads: list[int] = []
+    decode = snapshot_format.decode
+
+    def note(*arguments: Any, **options: Any) -> State:
+        threads.append(threading.get_ident())
+        return decode(*arguments, **options)
+
+    monkeypatch.setattr(snapshot_format, "decode", note)
+
+    async def main() -> None:
+        guest = await caesura.load(WITH_MEMORY, {})
+        guest.memory.write(4096, b"x" * size)
+        data = bytes(guest.snapshot())
+        assert len(data) < 64 << 10
+        restored = await caesura.restore(data, {}, module=WITH_MEMORY)
+        assert restored.memory.read(4096 + size - 1, 2) == b"x\0"
+        assert (threads == [threading.get_ident()]) == (size < 1 << 20)
+
+    run(main())
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_fork_in_its_middle_that_is_cancelled_leaves_no_guest(again: bool) -> None:
+    """Also where it is cancelled once more while it closes those that it has made, of which others get turns."""
+
+    async def main() -> None:
+        asker = Asker()
+        _, snapshot, task = await saved_keeper(asker)
+        others = {id(item) for item in gc.get_objects() if isinstance(item, Guest)}
+        forking = asyncio.create_task(snapshot.fork(100_000, asker.imports))
+
+        def made() -> list[Guest]:
+            return [item for item in gc.get_objects() if isinstance(item, Guest) and id(item) not in others]
+
+        while len(made()) < 300 and not forking.done():
+            await asyncio.sleep(0)
+        forking.cancel()
+        if again:
+            await asyncio.sleep(0)
+            forking.cancel()
+        turns = 0
+        while not forking.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert forking.cancelled() and (again or turns > 1)
+        assert all(item._instance.closed for item in made())
+        task.cancel()
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has files in memory")
+@pytest.mark.parametrize("limit", ["size", "descriptors"])
+def test_forks_where_there_can_be_no_file_in_memory(limit: str) -> None:
+    import resource
+
+    kind, most = {"size": (resource.RLIMIT_FSIZE, 65536), "descriptors": (resource.RLIMIT_NOFILE, 0)}[limit]
+
+    async def main() -> None:
+        asker = Asker()
+        guest, first, task = await saved_keeper(asker)
+        guest.memory.write(200000, b"new")
+        snapshot = guest.snapshot(base=first)
+        before = resource.getrlimit(kind)
+        resource.setrlimit(kind, (most, before[1]))
+        try:
+            children = await snapshot.fork(3, asker.imports)
+        finally:
+            resource.setrlimit(kind, before)
+        children[0].memory.write(200000, b"own")
+        assert children[1].memory.read(200000, 3) == b"new"
+        assert [await child.pending[0].resume(1) for child in children] == [66] * 3
         task.cancel()
 
     run(main())

@@ -19,17 +19,18 @@ from caesura.host.backtrace import cause_of, kind_of_trap
 from caesura.host.errors import GuestTrap
 from caesura.host.instance import Instance
 from caesura.host.values import SLOT
-from caesura.host.wasi_functions import FUNCTIONS, GROUPS, MOST_PARAMETERS, PREVIEW_1
+from caesura.host.wasi_functions import FUNCTIONS, MOST_PARAMETERS, PREVIEW_1
 
 _BITS: Final = {"i32": 32, "i64": 64}
 _FORMATS: Final = {"i32": "I12x", "i64": "Q8x"}
 
 
 class Forwarder:
-    """Calls Wasmtime's functions for one guest."""
+    """Calls Wasmtime's functions for one guest, which are connected in groups, each when it is first needed."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, groups: tuple[tuple[str, ...], ...]) -> None:
         self._instance = instance
+        self._groups = groups
         self._linker: wasmtime.Linker | None = None
         self._exported: dict[tuple[str, ...], wasmtime.Instance] = {}
         self._functions: dict[str, wasmtime.Func] = {}
@@ -66,7 +67,7 @@ class Forwarder:
 
     def _exporting(self, name: str) -> wasmtime.Instance:
         """Return the instance that stands in between for a function."""
-        group = next(names for names in GROUPS if name in names)
+        group = next(names for names in self._groups if name in names)
         found = self._exported.get(group)
         if found is None:
             if self._linker is None:

@@ -352,6 +352,8 @@ class Snapshot(SnapshotData):
     ) -> list[Guest]:
         """Make so many guests that go on from here, in this process; they share the memory that they do not change.
 
+        Other tasks get their turn meanwhile; if this fails or is cancelled, all of them are closed.
+
         `imports` and `wasi` may be functions of the guest's number, from 0, that give each its own. The other
         parameters, and the errors, are those of `restore`.
         """
@@ -399,8 +401,7 @@ class Snapshot(SnapshotData):
                     await asyncio.sleep(0)
                     turn = time.monotonic()
         except BaseException:
-            for guest in guests:
-                guest.close()
+            await _close_in_turns(guests)
             raise
         return guests
 
@@ -416,6 +417,20 @@ class Snapshot(SnapshotData):
         from caesura.snapshots.to_wasm import to_wasm
 
         return to_wasm(self._state, module_of_state(self._state, module or self._module))
+
+
+async def _close_in_turns(guests: list[Guest]) -> None:
+    """Close guests that nobody else has, while others get the event loop's turn; all of them, whoever is cancelled."""
+    turn = time.monotonic()
+    try:
+        while guests:
+            guests.pop().close()
+            if time.monotonic() - turn > _TURN:
+                await asyncio.sleep(0)
+                turn = time.monotonic()
+    finally:
+        for guest in guests:
+            guest.close()
 
 
 async def restore_guest(

@@ -201,7 +201,22 @@ def export_of(store: wasmtime.Store, instance: wasmtime.Instance, name: str) -> 
         store._context(), ctypes.byref(instance._instance), raw, len(raw), ctypes.byref(item)
     ):
         raise KeyError(name)
-    return wrap_extern(item)
+    found = wrap_extern(item)
+    name_of_structure = _STRUCTURES.get(type(found))
+    if name_of_structure is not None:
+        structure = getattr(found, name_of_structure)
+        setattr(found, name_of_structure, type(structure).from_buffer_copy(structure))
+    return found
+
+
+# Where wasmtime-py keeps Wasmtime's structure of what an instance exports: it is a part of a larger one, which goes
+# where a copy is kept.
+_STRUCTURES: Final[dict[type, str]] = {
+    wasmtime.Func: "_func",
+    wasmtime.Memory: "_memory",
+    wasmtime.Global: "_global",
+    wasmtime.Table: "_table",
+}
 
 
 def error_from(address: int) -> wasmtime.WasmtimeError:

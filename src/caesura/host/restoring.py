@@ -21,13 +21,18 @@ from caesura.host.wasi_reopening import OnMissing
 # In bytes: what a state has besides memories (frames, tables, objects), where memories are limited.
 _REST: Final = 256 << 20
 
-# In bytes: snapshots that are read in a millisecond or two, for which a thread is not worth while.
+# In bytes, as they are and unpacked: snapshots that are read in a millisecond or two, for which a thread is not worth
+# while.
 _READ_AT_ONCE: Final = 64 << 10
+_UNPACKED_AT_ONCE: Final = 1 << 20
 
 
 async def _read(source: str | os.PathLike[str] | bytes, limit: int | None) -> Snapshot:
     if isinstance(source, bytes) and len(source) <= _READ_AT_ONCE and limit is None:
-        return Snapshot.load(source)
+        from caesura.snapshots.format import unpacked_size
+
+        if unpacked_size(source) <= _UNPACKED_AT_ONCE:
+            return Snapshot.load(source)
     return await in_background(lambda: Snapshot.load(source, limit=limit))
 
 

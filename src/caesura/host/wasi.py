@@ -41,7 +41,7 @@ from caesura.host.uncopied import Uncopied
 from caesura.host.wasi_buffers import Buffer, WasiMemory, total_size
 from caesura.host.wasi_descriptors import STREAMS, Descriptors, path_is_noted
 from caesura.host.wasi_files import WasiFiles
-from caesura.host.wasi_functions import FUNCTIONS, PREVIEW_1
+from caesura.host.wasi_functions import FUNCTIONS, GROUPS, GROUPS_AGAIN, PREVIEW_1
 from caesura.host.wasi_reopening import OnMissing, reopen
 from caesura.snapshots.state import CallRecord, WasiState
 
@@ -178,10 +178,13 @@ class Wasi(Uncopied):
 
     def attach(self, instance: Instance) -> None:
         """Connect the functions to the guest that uses them."""
+        self._attach(instance, GROUPS)
+
+    def _attach(self, instance: Instance, groups: tuple[tuple[str, ...], ...]) -> None:
         if self._forward is not None:
             raise UsageError("a Wasi object serves one guest: make one for each")
         self._instance = instance
-        self._forward = Forwarder(instance)
+        self._forward = Forwarder(instance, groups)
         self._memory = None if instance.memory is None else WasiMemory(instance.memory)
 
     def attach_again(
@@ -191,7 +194,7 @@ class Wasi(Uncopied):
 
         Raises SnapshotError for what cannot be opened, and what `on_missing` raises.
         """
-        self.attach(instance)
+        self._attach(instance, GROUPS_AGAIN)
         self._clock_before, self._clock_since = state.monotonic, time.monotonic_ns()
         for call, record in zip(instance.suspended, calls, strict=True):
             if record.waited and _is_poll(record.function):

@@ -63,10 +63,12 @@ FUNCTIONS: Final[dict[str, tuple[str, ...]]] = {
 MOST_PARAMETERS: Final = max(map(len, FUNCTIONS.values()))
 
 # What calls them from Python is compiled in these groups, each when one of them is called first: every guest needs
-# the first one, those with files the second, saving files and opening them again the third, and only programs that are
-# to be saved anywhere the rest.
+# the first one, those with files the second, saving files the third, and only programs that are to be saved anywhere
+# the rest. Guests that were saved, and open their files again, need the second and third at once: as one.
 _OFTEN: Final = ("clock_time_get", "fd_close", "fd_read", "fd_renumber", "fd_write")
 _OPENING: Final = ("path_open", "path_rename")
 _ASKING: Final = ("fd_fdstat_get", "fd_filestat_get", "fd_seek", "fd_tell", "path_filestat_get")
 _KNOWN: Final = (*_OFTEN, *_OPENING, *_ASKING)
-GROUPS: Final = (_OFTEN, _OPENING, _ASKING, tuple(name for name in FUNCTIONS if name not in _KNOWN))
+_REST: Final = tuple(name for name in FUNCTIONS if name not in _KNOWN)
+GROUPS: Final = (_OFTEN, _OPENING, _ASKING, _REST)
+GROUPS_AGAIN: Final = (_OFTEN, (*_OPENING, *_ASKING), _REST)

@@ -11,13 +11,14 @@ at most 8 MiB, which RFC 8878 asks decoders for. zstd is imported when it is fir
 
 from __future__ import annotations
 
-import io
+import ctypes
 import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from caesura.errors import UsageError
+from caesura.snapshots import pages
 from caesura.snapshots.container import SECTION_NAMES, Section, damaged
 
 STORED: Final = 0
@@ -43,12 +44,13 @@ _DEFLATE_LEVEL: Final = 6
 # Deflate without a header.
 _RAW: Final = -15
 
-# How much of a section that is deflated is handed to zlib at a time: it returns what it has not used yet as a copy.
+# How much of a section is handed to zlib, or to zstd, at a time: what they have not used yet is copied.
 _PORTION: Final = 8192
+_ZSTD_PORTION: Final = 1 << 20
 
-# In bytes: how much is unpacked at a time. Who copies bytes keeps the interpreter's lock, and with that event loops from
-# running on: here for a millisecond.
-_PIECE: Final = 4 << 20
+# In bytes: how much is unpacked at a time. Who copies bytes keeps the interpreter's lock, and with that event loops
+# from running on.
+_PIECE: Final = 1 << 20
 
 
 def compress(kind: int, pieces: Sequence[bytes], codec: int = ZSTD) -> Section:
@@ -104,11 +106,17 @@ class Unpacking:
         return content
 
     def _read_in_pieces(self, size: int) -> bytes:
-        whole = io.BytesIO()  # which hands out its bytes without copying them once more
-        while size and (piece := self._source.read(min(size, _PIECE))):
-            whole.write(piece)
-            size -= len(piece)
-        return whole.getvalue()
+        """Return the next bytes, or fewer where there are no more.
+
+        They are put where they belong at once, in bytes that nobody else has yet: what grows is copied as it grows,
+        and what is joined is there twice.
+        """
+        whole = bytes(size)
+        place = 0
+        while place < size and (piece := self._source.read(min(size - place, _PIECE))):
+            ctypes.memmove(pages.address_of(whole) + place, piece, len(piece))
+            place += len(piece)
+        return whole if place == size else whole[:place]
 
     def read_all(self) -> bytes:
         """Return everything, after which there must be no more."""
@@ -147,7 +155,7 @@ class _Stored:
 class _Zstd:
     def __init__(self, stored: bytes | memoryview) -> None:
         zstd = _zstd()
-        self._stored: bytes | memoryview = stored
+        self._stored = memoryview(stored)
         limits = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
         self.error: type[Exception] = zstd.ZstdError
         self._unpacker = zstd.ZstdDecompressor(options=limits)
@@ -155,9 +163,9 @@ class _Zstd:
     def read(self, size: int) -> bytes:
         pieces: list[bytes] = []
         while size and not self._unpacker.eof:
-            piece = self._unpacker.decompress(self._stored, max_length=size)
-            self._stored = b""
-            if not piece and self._unpacker.needs_input:
+            given = self._next_portion()
+            piece = self._unpacker.decompress(given, max_length=size)
+            if not piece and not given and self._unpacker.needs_input:
                 break
             pieces.append(piece)
             size -= len(piece)
@@ -165,10 +173,15 @@ class _Zstd:
 
     def left_over(self) -> bool:
         while not self._unpacker.eof:
-            if self._unpacker.decompress(self._stored, max_length=1) or self._unpacker.needs_input:
+            given = self._next_portion()
+            if self._unpacker.decompress(given, max_length=1) or (not given and self._unpacker.needs_input):
                 return True
-            self._stored = b""
-        return bool(self._unpacker.unused_data)
+        return bool(self._unpacker.unused_data) or len(self._stored) > 0
+
+    def _next_portion(self) -> memoryview:
+        size = _ZSTD_PORTION if self._unpacker.needs_input else 0
+        portion, self._stored = self._stored[:size], self._stored[size:]
+        return portion
 
 
 class _Deflate:

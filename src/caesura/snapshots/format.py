@@ -97,6 +97,11 @@ def decode(data: bytes, base: State | Base | None = None, *, limit: int = LIMIT)
         raise ResourceError("there is not enough memory for what the saved state holds") from None
 
 
+def unpacked_size(data: bytes) -> int:
+    """Return how many bytes a saved state holds, unpacked, as it says itself; raises SnapshotError."""
+    return sum(section.size for section in container.read(data).values())
+
+
 def base_of(data: bytes) -> bytes | None:
     """Return the digest of the state that bytes hold changes of, or None; raises SnapshotError."""
     return _base_digest(container.read(data))

@@ -3,8 +3,8 @@
 A state that is put back often (`fork`) is written to a file in memory once, and that is mapped over the linear memory
 of each guest, private to it: nothing is copied before the guest writes, and guests do not see each other's writes.
 Wasmtime reserves the place, makes what is used of it accessible, and gives all of it back at the end, whatever is
-mapped there; growing only makes more of it accessible. Where there are no such files (macOS, Windows), the bytes are
-written.
+mapped there; growing only makes more of it accessible. Where there are no such files (macOS, Windows), or the system
+lets this process have none so large (a limit of memory or of files' sizes, no descriptor left), the bytes are written.
 
 To put a memory in as an import was rejected: code that imports its memory ran up to 1.11 times slower. So was to hand
 Wasmtime a module of data segments for each state, which would be compiled again.
@@ -17,7 +17,8 @@ import mmap
 import os
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ctypes import c_int, c_long, c_size_t, c_void_p
 from typing import Final
 
@@ -100,47 +101,45 @@ class MemoryImage:
     def __init__(self, state: MemoryState) -> None:
         self._state = state
         self._file = -1
+        self._close: weakref.finalize[[int], MemoryImage] | None = None
         self._lacks_initial = bool(state.initial)
         # Only whole pages of the processor's can be mapped.
         self._mapped = state.size - state.size % mmap.PAGESIZE
         if _CAN_MAP and self._mapped:
-            try:
-                self._write()
-            except OSError as error:
-                raise self._no_file(error) from error
-
-    def _write(self) -> None:
-        self._file = os.memfd_create("caesura", os.MFD_CLOEXEC)
-        weakref.finalize(self, os.close, self._file)
-        os.ftruncate(self._file, self._mapped)
-        for first, content in self._state.runs:
-            self._write_run(first, content)
+            with self._or_no_file():
+                self._file = os.memfd_create("caesura", os.MFD_CLOEXEC)
+                self._close = weakref.finalize(self, os.close, self._file)
+                os.ftruncate(self._file, self._mapped)
+                for first, content in self._state.runs:
+                    self._write_run(first, content)
 
     def _write_run(self, first: int, content: bytes) -> None:
         _write_all(self._file, content[: max(0, self._mapped - first * CHUNK)], first * CHUNK)
 
     def _add_initial(self, base: int) -> None:
         """Write what is as the module makes it, as it lies in the memory of a new instance: the same in each."""
-        try:
+        with self._or_no_file():
             for start, end in _touched_within(base, self._state.size, initial_ranges(self._state)):
                 for first, content in split_runs_at(base + start, end - start):
                     self._write_run(start // CHUNK + first, content)
-        except OSError as error:
-            raise self._no_file(error) from error
         self._lacks_initial = False
 
-    def _no_file(self, error: OSError) -> SnapshotError:
-        return SnapshotError(
-            f"memory {self._state.index} of the snapshot ({self._state.size:,} bytes) cannot be made a file in memory: "
-            f"{error.strerror}"
-        )
+    @contextmanager
+    def _or_no_file(self) -> Iterator[None]:
+        """Do without the file if the system lets this process have none, or none so large."""
+        try:
+            yield
+        except OSError:
+            self._file = -1
+            if self._close is not None:
+                self._close()
 
     def put_into(self, cell: native.MemoryCell) -> None:
         """Put the contents into a new instance's memory of that size. Raises SnapshotError where the system refuses."""
         base = cell.base()
+        if self._file >= 0 and self._lacks_initial:
+            self._add_initial(base)
         if self._file >= 0:
-            if self._lacks_initial:
-                self._add_initial(base)
             _map(base, self._mapped, mmap.MAP_PRIVATE, self._file)
             write_memory(cell, self._state, self._mapped)
         else:
