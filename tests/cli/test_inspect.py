@@ -194,6 +194,63 @@ def test_without_the_module_there_is_the_rest(folder: Path, tmp_path: Path) -> N
     assert "is not the module of the saved state" in done.error_line()
 
 
+def test_a_module_that_comes_along_has_the_frames_layouts(folder: Path, tmp_path: Path) -> None:
+    module = tmp_path / "app.wasm"
+    module.write_bytes((folder / "app.wasm").read_bytes())
+    guest = asyncio.run(caesura.load(module, external=["env.ask"]))
+    guest.start("run", 5)
+    guest.snapshot(embed=True).save(tmp_path / "state")
+    shown = told(tmp_path / "state")
+    frames = caesura.Snapshot.load(tmp_path / "state").backtraces()
+    for change in (module.unlink, lambda: module.write_bytes(assemble("(module)")), lambda: module.write_bytes(b"?")):
+        change()
+        now = told(tmp_path / "state")
+        assert now["calls"] == shown["calls"]
+        assert now["globals"] == shown["globals"]
+        assert now["memories"] == shown["memories"]
+        assert caesura.Snapshot.load(tmp_path / "state").backtraces() == frames
+    assert [frame["function"] for frame in shown["calls"][0]["backtrace"]] == ["deep", "deep", "deep", "run"]
+    # The guest that is made of it can be looked into, too.
+    again = asyncio.run(caesura.restore(tmp_path / "state", {"env": {"ask": caesura.EXTERNAL}}))
+    assert again.pending[0].backtrace() == frames[0]
+    state = caesura.Snapshot.load(tmp_path / "state").state
+    assert again.snapshot().state == replace(state, embedded=None, module=replace(state.module, path=""))
+
+
+def test_a_module_that_comes_along_and_is_not_the_states_own(folder: Path, tmp_path: Path) -> None:
+    state = caesura.Snapshot.load(str(folder / "earlier.caesura")).state
+    state = replace(state, module=replace(state.module, path=""))
+    options = caesura.Options(imports=("env.ask",), snapshots=True, thunks=True)
+    for module, message in (
+        (b"\0asm\1\0\0\0", "brings along is another one"),
+        (caesura.instrument(assemble(TEXT), options).module, "brings along is another one"),
+        (b"\0asm\1\0\0\0\1", "at byte offset 9"),
+    ):
+        (tmp_path / "state").write_bytes(encode(replace(state, embedded=module)))
+        (call,) = told(tmp_path / "state")["calls"]
+        assert call["backtrace"] is None
+        assert message in call["why_no_backtrace"]
+        with pytest.raises(caesura.CaesuraError, match=message):
+            caesura.Snapshot.load(tmp_path / "state").backtraces()
+
+
+def test_states_are_read_wherever_fsspec_leads(folder: Path) -> None:
+    place = folder.as_uri()
+    assert told(f"{place}/earlier.caesura") == told(folder / "earlier.caesura")
+    change = told("--base", f"{place}/earlier.caesura", f"{place}/change.caesura")
+    assert change == told("--base", folder / "earlier.caesura", folder / "change.caesura")
+    differences = told("--diff", f"{place}/earlier.caesura", f"{place}/change.caesura")
+    assert differences == told("--diff", folder / "earlier.caesura", folder / "change.caesura")
+    for words, message in (
+        ((f"{place}/nothing.caesura",), "cannot read 'file://"),
+        (("nowhere://state",), "fsspec cannot open 'nowhere://state'"),
+        ((f"{place}/change.caesura", "--base", "nowhere://state"), "fsspec cannot open 'nowhere://state'"),
+    ):
+        done = caesura_command("inspect", *words)
+        assert done.code == 1
+        assert message in done.error_line()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

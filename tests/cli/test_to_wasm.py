@@ -54,6 +54,14 @@ def test_of_a_change_of_a_guest_whose_module_has_moved(folder: Path) -> None:
     assert (whole.code, whole.err, whole.out) == (0, "", done.out)
 
 
+def test_states_are_read_wherever_fsspec_leads(folder: Path) -> None:
+    place = folder.as_uri()
+    done = caesura_command("to-wasm", f"{place}/change.caesura", "--base", f"{place}/earlier.caesura")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == caesura_command("to-wasm", folder / "whole.caesura").out
+    assert "cannot read 'file://" in caesura_command("to-wasm", f"{place}/nothing.caesura").error_line()
+
+
 def test_says_what_is_wrong(folder: Path) -> None:
     state = folder / "earlier.caesura"
     (folder / "app.wasm").unlink()

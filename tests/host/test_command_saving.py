@@ -99,7 +99,7 @@ def test_saved_by_a_signal_killed_and_resumed(tmp_path: Path) -> None:
     run.wait_for((tmp_path / "state").exists)
     run.wait_for_output(b"60\n")  # it goes on
     assert run.end(signal.SIGKILL) == -signal.SIGKILL
-    done = _resume(tmp_path, "state")
+    done = _resume(tmp_path, (tmp_path / "state").as_uri())  # fsspec reads it
     _check_rest(tmp_path, run.output, done)
     assert 20 <= int(done.stdout.split()[0]) <= 60
 

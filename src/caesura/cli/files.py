@@ -66,6 +66,15 @@ def read_file(path: str) -> bytes:
         raise UsageError(f"cannot read {_quoted(path)}: {_reason(error)}") from error
 
 
+def read_state(path: str) -> bytes:
+    """Return what is in a saved state's file, or in what fsspec knows by a text with "://"; `-` is standard input."""
+    if "://" not in path:
+        return read_file(path)
+    from caesura.snapshots.saving import load
+
+    return load(path)
+
+
 def write_output(path: str, pieces: Iterable[bytes]) -> None:
     """Write pieces to a file, entirely or not at all; `-` is standard output.
 

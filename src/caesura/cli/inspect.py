@@ -8,23 +8,25 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from caesura.cli.exits import WrongUsage
-from caesura.cli.files import about, read_file, read_module
+from caesura.cli.files import about, read_module, read_state
 from caesura.cli.inspect_text import changes_text, state_text
 from caesura.cli.streams import say_result
 from caesura.cli.subcommand import SubCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from caesura.inspection.backtrace import Frame
+    from caesura.inspection.program import Program
     from caesura.snapshots.state import State
+    from caesura.wasm.module import Module
 
 _DESCRIPTION: Final = """\
 Show what is in a saved state: suspended calls with their backtraces, what lies in memory, globals, tables, open files,
 and how large it all is; or, with --diff, what differs between two states. Nothing of the guest runs.
 
 Backtraces, names, data and the guest's own C stack are known from its module. That is looked for where the guest was
-loaded from, unless --module says where it is."""
+loaded from, and in the state, unless --module says where it is."""
 
 _EXAMPLES: Final = """\
 examples:
@@ -63,7 +65,7 @@ def _contents(arguments: argparse.Namespace) -> dict[str, object]:
     from caesura.snapshots import container
 
     (path,) = arguments.states
-    data = read_file(path)
+    data = read_state(path)
     base = None if arguments.base is None else _read(arguments.base, None)
     with about(path):
         state = _decode(data, base)
@@ -78,7 +80,7 @@ def _differences(arguments: argparse.Namespace) -> dict[str, object]:
 
     first, second = arguments.states
     before = _read(first, None if arguments.base is None else _read(arguments.base, None))
-    data = read_file(second)
+    data = read_state(second)
     with about(second):
         now = _decode(data, before if base_of(data) == digest_of(before) else None)
     module = _Module(now, arguments.module)
@@ -86,7 +88,7 @@ def _differences(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def _read(path: str, base: State | None) -> State:
-    data = read_file(path)
+    data = read_state(path)
     with about(path):
         return _decode(data, base)
 
@@ -103,39 +105,61 @@ def _decode(data: bytes, base: State | None) -> State:
 
 
 class _Module:
-    """The module of a state: `original` is it, parsed, if it is there. A file that is named must be the right one; one
-    that only the state names may have gone or changed, and then there are no backtraces.
+    """The module of a state: `original` is it, parsed, if it is there, or the instrumented one.
+
+    A file that is named must be the right one; one that only the state names may have gone or changed. Then it is the
+    module that the state brings along, if it does, or there are no backtraces.
     """
 
     def __init__(self, state: State, path: str | None) -> None:
+        self.original: Module | None = None
+        self._program: Program | None = None
+        self._why_not = "its module is not known: give it with --module"
+        self._instrumented = state.module.instrumented
+        if path is not None:
+            data = read_module(path)
+            with about(path):
+                self._take(data, state)
+            return
+        place = state.module.path
+        if place and not os.path.isfile(place):  # who wrote that may mean a device, which has no end
+            self._why_not = f"its module was loaded from {place!r:.300}, where no file is: give it with --module"
+        elif place:
+            self._try(lambda: self._take_file(place, state))
+        if self._program is None and state.embedded is not None:
+            self._try(lambda: self._take_embedded(state))
+
+    def _try(self, take: Callable[[], None]) -> None:
         from caesura.errors import CaesuraError
+
+        try:
+            take()
+        except CaesuraError as error:
+            self._why_not = str(error)
+
+    def _take_file(self, place: str, state: State) -> None:
+        data = read_module(place)
+        with about(place):
+            self._take(data, state)
+
+    def _take(self, data: bytes, state: State) -> None:
         from caesura.host.saved_programs import check_original, saved_program
         from caesura.wasm.module import Module
 
-        self.original: Module | None = None
-        self._program = None
-        self._why_not = "its module is not known: give it with --module"
-        self._instrumented = state.module.instrumented
-        place = path or state.module.path
-        if not place:
-            return
-        if path is None and not os.path.isfile(place):  # who wrote that may mean a device, which has no end
-            self._why_not = f"its module was loaded from {place!r:.300}, where no file is: give it with --module"
-            return
-        try:
-            data = read_module(place)
-            with about(place):
-                check_original(data, state)
-                self.original = Module(data)
-        except CaesuraError as error:
-            if path is not None:
-                raise
-            self._why_not = str(error)
-            return
-        try:
-            self._program = saved_program(data, state)
-        except CaesuraError as error:
-            self._why_not = str(error)
+        check_original(data, state)
+        self.original = Module(data)
+        self._try(lambda: self._set_program(saved_program(data, state)))
+
+    def _take_embedded(self, state: State) -> None:
+        from caesura.host.saved_programs import embedded_program
+        from caesura.wasm.module import Module
+
+        self._set_program(embedded_program(state))
+        if self.original is None and state.embedded is not None:
+            self.original = Module(state.embedded)
+
+    def _set_program(self, program: Program) -> None:
+        self._program = program
 
     def backtraces(self, state: State) -> list[Sequence[Frame] | str]:
         """Return the backtrace of each call of a state, or why there is none."""

@@ -11,8 +11,8 @@ from caesura.cli.files import (
     about,
     check_output_name,
     goes_to_terminal,
-    read_file,
     read_module,
+    read_state,
     write_output,
 )
 from caesura.cli.subcommand import SubCommand
@@ -53,10 +53,10 @@ def _run(arguments: argparse.Namespace) -> int:
         raise WrongUsage("a binary module is not for a terminal: name a file with -o, or redirect standard output")
     base = None
     if arguments.base is not None:
-        data = read_file(arguments.base)
+        data = read_state(arguments.base)
         with about(arguments.base):
             base = Snapshot.load(data)
-    data = read_file(arguments.state)
+    data = read_state(arguments.state)
     module = None if arguments.module is None else read_module(arguments.module)
     with about(arguments.state):
         made = Snapshot.load(data, base=base).to_wasm(module=module)

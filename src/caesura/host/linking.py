@@ -118,13 +118,10 @@ def _options_from(told: Mapping[str, Any]) -> Options:
 def instrumented_module(origin: Origin, program: LinkedProgram) -> bytes:
     """Return the instrumented module that a program was made of; makes it anew, which stops the thread meanwhile.
 
-    Raises UsageError for a file that cannot be read any more, or that has changed.
+    It tells what its frames hold: where a state brings it along nobody may have the original any more, and that is
+    several times as large. Raises UsageError for a file that cannot be read any more, or that has changed.
     """
-    made = _make_anew(origin, program, origin.settings)
-    before, now = program.description.state(), made.description.state()
-    if before is None or now is None or before.instrumented != now.instrumented:
-        raise UsageError(f"the file '{origin.path}' has changed since the guest was loaded from it")
-    return made.saved
+    return _make_with_layouts(origin, program).saved
 
 
 def inspected_program(origin: Origin, program: LinkedProgram) -> Program:
@@ -138,19 +135,21 @@ def inspected_program(origin: Origin, program: LinkedProgram) -> Program:
     from caesura.inspection.program import Program
     from caesura.wasm.module import Module
 
-    options = replace(origin.settings.options, frame_layouts=True)
-    made = _make_anew(origin, program, replace(origin.settings, options=options))
-    before, now = program.description.state(), made.description.state()
-    if before is not None and (now is None or before.instrumented != now.instrumented):
-        raise UsageError(f"the file '{origin.path}' has changed since the guest was loaded from it")
+    made = _make_with_layouts(origin, program)
     original = Module(made.original)
     return Program(None if asyncify_exports(original) else original, Module(made.module))
 
 
-def _make_anew(origin: Origin, program: LinkedProgram, settings: ProgramSettings) -> GuestModule:
+def _make_with_layouts(origin: Origin, program: LinkedProgram) -> GuestModule:
+    """Make the module of a program anew; where it was instrumented elsewhere, it has the layouts already or not."""
+    settings = replace(origin.settings, options=replace(origin.settings.options, frame_layouts=True))
     data, _ = read_source(origin.source)
     data = assemble(data) if is_text(data) else data
-    return make_guest_module(data, _recipe(origin.imports, settings), program.provided)
+    made = make_guest_module(data, _recipe(origin.imports, settings), program.provided)
+    before, now = program.description.state(), made.description.state()
+    if before is not None and (now is None or before.instrumented != now.instrumented):
+        raise UsageError(f"the file '{origin.path}' has changed since the guest was loaded from it")
+    return made
 
 
 def obtain_program_now(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from caesura.abi import STATE_SECTION
 from caesura.analysis.instrumented import asyncify_exports
-from caesura.errors import SnapshotError, UsageError
+from caesura.errors import CaesuraError, SnapshotError, UsageError
 from caesura.host.drivable import make_drivable
 from caesura.host.sources import Source, read_source, source_of_saved
 from caesura.host.text import assemble, is_text
@@ -62,6 +62,18 @@ def saved_program(data: bytes, state: State) -> Program:
     )
 
 
+def embedded_program(state: State) -> Program:
+    """Return the same of the instrumented module that a state brings along, which it does.
+
+    Raises SnapshotError for one that is not the state's, and UnsupportedModule where it has no layouts.
+    """
+    assert state.embedded is not None, "it was asked for"
+    module = Module(state.embedded)
+    if _instrumented_digest(module) != state.module.instrumented:
+        raise SnapshotError("the module that the snapshot brings along is another one than its guest was of")
+    return Program(None, module)
+
+
 def _instrumented_digest(module: Module) -> bytes | None:
     """Return the digest of an instrumented module, as it tells it itself; None if it does not."""
     section = module.custom_section(STATE_SECTION)
@@ -85,10 +97,16 @@ def state_backtrace(program: Program, state: State, call: CallRecord) -> list[Fr
 def state_backtraces(state: State, module: Source | None) -> list[list[Frame]]:
     """Return the backtraces of all suspended calls of a state, of whose module the place or the bytes are given.
 
-    Raises UsageError for a file that cannot be read, or is another module, and what `saved_program` and `backtrace` do.
+    Without, it is the file that the state names or, where that has gone or changed, what the state brings along. Raises
+    UsageError for a file that cannot be read, or is another module, and what `saved_program` and `backtrace` do.
     """
-    data, _ = read_source(source_of_saved(module, None, state.module.path))
-    data = assemble(data) if is_text(data) else data
-    check_original(data, state)
-    program = saved_program(data, state)
+    try:
+        data, _ = read_source(source_of_saved(module, None, state.module.path))
+        data = assemble(data) if is_text(data) else data
+        check_original(data, state)
+        program = saved_program(data, state)
+    except CaesuraError:
+        if module is not None or state.embedded is None:
+            raise
+        program = embedded_program(state)
     return [state_backtrace(program, state, call) for call in state.calls]

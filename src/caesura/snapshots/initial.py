@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from caesura.abi import ENTRY_PREFIX, OWN_PREFIX, START_FUNCTION, STATE_PREFIX, STATE_SECTION
+from caesura.abi import ENTRY_PREFIX, FRAMES_SECTION, OWN_PREFIX, START_FUNCTION, STATE_PREFIX, STATE_SECTION
 from caesura.errors import SnapshotError
 from caesura.snapshots.answering import Answering
 from caesura.snapshots.pages import Run
@@ -129,7 +129,8 @@ class InitialState:
             edits.replace[sec.DATA_COUNT] = encode_unsigned(len(segments))
             edits.pieces[sec.DATA] = [encode_unsigned(len(segments)), *segments]
         edits.dropped.add(sec.START)
-        edits.custom[STATE_SECTION] = None
+        for told_of_before in (STATE_SECTION, FRAMES_SECTION):
+            edits.custom[told_of_before] = None
 
     def _check(self) -> None:
         if self._section.unsaved:
