@@ -22,7 +22,7 @@ from caesura.options import Options
 
 if TYPE_CHECKING:
     from caesura.host.cache import CacheWarning
-    from caesura.host.guest import Guest, Snapshot
+    from caesura.host.guest import Guest
     from caesura.host.imports import EXTERNAL, yielding
     from caesura.host.interruption import Interruptions
     from caesura.host.loading import Program, compile, load  # noqa: A004
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from caesura.host.pending import PendingCall
     from caesura.host.references import FunctionReference
     from caesura.host.restoring import restore
+    from caesura.host.snapshot import Snapshot
     from caesura.host.wasi import Wasi
     from caesura.instrument.emscripten_js import Named, name_emscripten
     from caesura.report import FunctionReport, Instrumented
@@ -82,7 +83,7 @@ _LATE_NAMES = {
     "Interruptions": "host.interruption",
     "Named": "instrument.emscripten_js",
     "PendingCall": "host.pending",
-    "Snapshot": "host.guest",
+    "Snapshot": "host.snapshot",
     "Wasi": "host.wasi",
     "Program": "host.loading",
     "compile": "host.loading",

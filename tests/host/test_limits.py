@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
+import inspect
 import pickle
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import wasmtime
 
 import caesura
+from caesura.host.settings import GuestSettings, ProgramSettings
 from tests.host.support import ABIS, WAITER, Gates, instrumented, load_calls, load_waiter, run, settle
 
 GROWER = b"""(module
@@ -409,3 +412,52 @@ def test_instrumented_elsewhere_and_little_address_space() -> None:
         assert await guest.call("deep", 1000) == 500_500
 
     run(main())
+
+
+@pytest.mark.parametrize(
+    ("function", "settings", "without"),
+    [
+        (caesura.load, (ProgramSettings, GuestSettings), ()),
+        (caesura.compile, (ProgramSettings,), ()),
+        (caesura.Program.load, (GuestSettings,), ()),
+        # What the snapshot says: the transformation's options, and where frames lie.
+        (caesura.restore, (ProgramSettings, GuestSettings), ("options", "stack_space")),
+        (caesura.Snapshot.fork, (ProgramSettings, GuestSettings), ("options", "stack_space")),
+    ],
+)
+def test_every_setting_is_a_parameter(
+    function: Callable[..., Any],
+    settings: tuple[type[ProgramSettings] | type[GuestSettings], ...],
+    without: tuple[str, ...],
+) -> None:
+    parameters = inspect.signature(function).parameters
+    for kind in settings:
+        for name, value in kind().__dict__.items():
+            if name in without:
+                assert name not in parameters
+            else:
+                assert parameters[name].default == value
+
+
+def test_settings_of_the_wrong_kind_are_refused_wherever_they_are_given() -> None:
+    async def main() -> None:
+        source = b"(module)"
+        snapshot = (await caesura.load(source)).snapshot()
+        program = await caesura.compile(source)
+        for given, message in (
+            ({"memory_limit": "much"}, "memory_limit is 'much': expected an integer or None"),
+            ({"recursion_limit": None}, "recursion_limit is None: expected an integer"),
+            ({"interruptible": "yes"}, "interruptible is 'yes': expected True"),
+            ({"native_stack_size": 1}, "native_stack_size is 1 bytes"),
+        ):
+            wrong: dict[str, Any] = given
+            with pytest.raises(caesura.UsageError, match=message):
+                await caesura.load(source, **wrong)
+            with pytest.raises(caesura.UsageError, match=message):
+                await caesura.restore(snapshot, **wrong)
+            with pytest.raises(caesura.UsageError, match=message):
+                await snapshot.fork(1, **wrong)
+        with pytest.raises(caesura.UsageError, match="memory_limit is 'much'"):
+            await program.load(memory_limit="much")  # type: ignore[arg-type]
+
+    asyncio.run(main())

@@ -52,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _execute(arguments: argparse.Namespace, timeout: float | None) -> tuple[int, Any]:
     from caesura.host.command import resume_command
-    from caesura.host.guest import Snapshot
+    from caesura.host.snapshot import Snapshot
 
     folders = [
         *((*directory("--dir", text), True) for text in arguments.dir),

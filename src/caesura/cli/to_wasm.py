@@ -46,7 +46,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from caesura.host.guest import Snapshot
+    from caesura.host.snapshot import Snapshot
 
     check_output_name(arguments.output)
     if goes_to_terminal(arguments.output):

@@ -18,11 +18,13 @@ from typing import Any, Final
 from caesura.errors import UsageError
 from caesura.host.autosave import Autosave
 from caesura.host.errors import GuestExit, GuestTrap
-from caesura.host.guest import Guest, Snapshot, World, make_guest, make_guest_now, restore_guest
+from caesura.host.guest import Guest, World
 from caesura.host.interruption import Interruptions
 from caesura.host.linking import Origin, connect, obtain_program, obtain_program_now
+from caesura.host.making import make_guest, make_guest_now
 from caesura.host.pending import PendingCall
 from caesura.host.settings import GuestSettings, ProgramSettings
+from caesura.host.snapshot import Snapshot, restore_guest
 from caesura.host.sources import Source
 from caesura.host.spectest import spectest
 from caesura.host.stopping import Stopper

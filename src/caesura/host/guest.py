@@ -16,11 +16,9 @@ loaded it.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import replace
 from functools import partial
-from inspect import isawaitable
 from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -29,49 +27,35 @@ import wasmtime
 from caesura.argument_kinds import check_kind
 from caesura.errors import UsageError
 from caesura.host.call import AGENERATE, AWAIT, GENERATE, NOWAIT, START, Call
-from caesura.host.connect import Connections, Imports
+from caesura.host.connect import Connections
 from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iterated
 from caesura.host.errors import GuestExit
 from caesura.host.instance import Instance
 from caesura.host.interruption import Interruptions
 from caesura.host.linking import (
     Origin,
-    check_loop,
-    connect,
     instrumented_module,
-    module_of_state,
-    obtain_saved_program,
 )
 from caesura.host.memory import GuestMemory
-from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.pending import PendingCall, step
 from caesura.host.program import LinkedProgram
 from caesura.host.references import FunctionReference
 from caesura.host.saving.capture import capture, check_savable
 from caesura.host.saving.putting_back import SavedGuest, set_up_again
-from caesura.host.saving.references import LoadObject, SaveObject
-from caesura.host.saving.snapshot_data import SnapshotData
-from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
+from caesura.host.saving.references import SaveObject
+from caesura.host.settings import GuestSettings
 from caesura.host.setup import set_up
-from caesura.host.sources import Source
-from caesura.host.starting import instantiate, instantiate_in_thread
 from caesura.host.state import CallState
 from caesura.host.store import GuestStore
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi import Wasi
-from caesura.host.wasi_reopening import OnMissing
 from caesura.wasm.types import type_name
 
 if TYPE_CHECKING:
+    from caesura.host.snapshot import Snapshot
     from caesura.inspection.backtrace import Frame
 
 _START: Final = "_start"
-
-# Called with a guest that was restored, before anything of it runs.
-OnRestore = Callable[["Guest"], object]
-
-# Seconds after which others get the event loop's turn while guests are made.
-_TURN: Final = 0.005
 
 
 class World(NamedTuple):
@@ -239,6 +223,8 @@ class Guest(Uncopied):
         shared with other threads, functions of others in tables, references of types that Python cannot hold, open
         files that have no name any more.
         """
+        from caesura.host.snapshot import Snapshot  # which makes guests
+
         check_savable(self._instance)
         wasi = self._wasi.saved() if self._wasi is not None else None
         waited = self._wasi.waited if self._wasi is not None else None
@@ -305,196 +291,3 @@ def _backtrace_of(origin: Origin, call: CallState) -> list[Frame]:
     from caesura.host.backtraces import backtrace_of  # with the transformation, which other guests do without
 
     return backtrace_of(origin, call)
-
-
-class Snapshot(SnapshotData):
-    """Everything that a guest is at one moment, as data: made by `guest.snapshot`, or read from a file.
-
-    `restore` and `fork` make guests of it, in this process or another, and `bytes(snapshot)` is what a file holds. It
-    can be copied and pickled, and belongs to no guest and to no thread.
-    """
-
-    def backtraces(self, module: Source | None = None) -> list[list[Frame]]:
-        """Return the frames of each suspended call, innermost first, as `PendingCall.backtrace` does.
-
-        `module` is the module that the snapshot was taken of, as for `restore`. Raises UsageError for one that cannot
-        be read or is another one, SnapshotError where this caesura instruments it otherwise than the one that took the
-        snapshot, and UnsupportedModule for one that was instrumented elsewhere without `frame_layouts`.
-        """
-        from caesura.host.saved_programs import state_backtraces  # with the transformation
-
-        return state_backtraces(self._state, module or self._module)
-
-    async def fork(
-        self,
-        count: int,
-        imports: Imports | Callable[[int], Imports] | None = None,
-        *,
-        external: Sequence[str] = (),
-        wasi: Wasi | Callable[[int], Wasi] | None = None,
-        module: Source | None = None,
-        load_object: LoadObject | None = None,
-        on_missing: OnMissing | None = None,
-        on_restore: OnRestore | None = None,
-        cache: bool = True,
-        shadow_stack_size: int | None = None,
-        single_stack: bool | None = None,
-        interruptible: bool = False,
-        accept_instrumented: bool = True,
-        recursion_limit: int = RECURSION_LIMIT,
-        memory_limit: int | None = None,
-        table_limit: int | None = None,
-        memories: int | None = None,
-        tables: int | None = None,
-        instances: int | None = None,
-        memory_reservation: int | None = None,
-        native_stack_size: int = NATIVE_STACK_SIZE,
-    ) -> list[Guest]:
-        """Make so many guests that go on from here, in this process; they share the memory that they do not change.
-
-        Other tasks get their turn meanwhile; if this fails or is cancelled, all of them are closed.
-
-        `imports` and `wasi` may be functions of the guest's number, from 0, that give each its own. The other
-        parameters, and the errors, are those of `restore`.
-        """
-        check_kind("count", count, int)
-        if count < 0:
-            raise UsageError(f"count is {count}: expected how many guests to make")
-        check_loop()
-        program_settings = ProgramSettings(
-            cache=cache,
-            interruptible=interruptible,
-            accept_instrumented=accept_instrumented,
-            memory_reservation=memory_reservation,
-            native_stack_size=native_stack_size,
-        )
-        settings = GuestSettings(
-            shadow_stack_size=shadow_stack_size,
-            single_stack=single_stack,
-            recursion_limit=recursion_limit,
-            memory_limit=memory_limit,
-            table_limit=table_limit,
-            memories=memories,
-            tables=tables,
-            instances=instances,
-        )
-        saved = await self.saved_guest(load_object, on_missing, often=count > 1)
-        guests: list[Guest] = []
-        shared = None if callable(imports) or wasi is not None else connect(imports, None, external, self._state)
-        programs: dict[tuple[object, ...], tuple[LinkedProgram, Origin]] = {}
-        turn = time.monotonic()
-        try:
-            for number in range(count):
-                own_wasi = wasi(number) if callable(wasi) else wasi
-                connections = shared or connect(
-                    imports(number) if callable(imports) else imports, own_wasi, external, self._state
-                )
-                key = connections.provided, connections.import_list, own_wasi is None
-                if key not in programs:
-                    programs[key] = await obtain_saved_program(
-                        self._state, module or self._module, connections, program_settings, wasi=own_wasi is not None
-                    )
-                program, origin = programs[key]
-                world = World(connections, own_wasi, settings)
-                guests.append(await _make_again(program, world, origin, saved, on_restore))
-                if time.monotonic() - turn > _TURN:
-                    await asyncio.sleep(0)
-                    turn = time.monotonic()
-        except BaseException:
-            await _close_in_turns(guests)
-            raise
-        return guests
-
-    def to_wasm(self, *, module: Source | None = None) -> bytes:
-        """Return one module that begins where the guest was, for any engine, with nothing of caesura's.
-
-        Its export `resume` goes on with the suspended call: it takes what the host function returns in which the call
-        waits, and returns what the export does. For several calls there are `resume:0` and so on, in the order of
-        `guest.pending`. `module` is as in `restore`; to instrument it stops the thread meanwhile.
-
-        Raises SnapshotError for what no module can begin with, and what `restore` raises.
-        """
-        from caesura.snapshots.to_wasm import to_wasm
-
-        return to_wasm(self._state, module_of_state(self._state, module or self._module))
-
-
-async def _close_in_turns(guests: list[Guest]) -> None:
-    """Close guests that nobody else has, while others get the event loop's turn; all of them, whoever is cancelled."""
-    turn = time.monotonic()
-    try:
-        while guests:
-            guests.pop().close()
-            if time.monotonic() - turn > _TURN:
-                await asyncio.sleep(0)
-                turn = time.monotonic()
-    finally:
-        for guest in guests:
-            guest.close()
-
-
-async def restore_guest(
-    snapshot: Snapshot,
-    world: World,
-    module: Source | None,
-    settings: ProgramSettings,
-    *,
-    load_object: LoadObject | None,
-    on_missing: OnMissing | None,
-    on_restore: OnRestore | None,
-) -> Guest:
-    """Make a guest that goes on from a snapshot."""
-    program, origin = await obtain_saved_program(
-        snapshot.state, module or snapshot.module, world.connections, settings, wasi=world.wasi is not None
-    )
-    saved = await snapshot.saved_guest(load_object, on_missing, often=False)
-    return await _make_again(program, world, origin, saved, on_restore)
-
-
-async def _make_again(
-    program: LinkedProgram, world: World, origin: Origin, saved: SavedGuest, on_restore: OnRestore | None
-) -> Guest:
-    """Make a guest that goes on where another one was."""
-    guest = Guest(program, world, origin)
-    try:
-        guest._begin(await _instantiate(guest, world, starts=False), world.wasi, saved)
-        if on_restore is not None:
-            waiting = on_restore(guest)
-            if isawaitable(waiting):
-                await waiting
-    except BaseException:
-        guest._end()
-        raise
-    return guest
-
-
-async def make_guest(program: LinkedProgram, world: World, origin: Origin) -> Guest:
-    """Make a guest and let it initialize itself."""
-    guest = Guest(program, world, origin)
-    try:
-        guest._begin(await _instantiate(guest, world, starts=True), world.wasi)
-        for name in program.description.beginning():
-            await guest.call(name)
-    except BaseException:
-        guest._end()
-        raise
-    return guest
-
-
-def make_guest_now(program: LinkedProgram, world: World, origin: Origin) -> Guest:
-    """Do what `make_guest` does, but stop the thread: for programs that have nothing else to do."""
-    guest = Guest(program, world, origin)
-    try:
-        guest._begin(instantiate(guest._instance, world.connections, starts=True), world.wasi)
-        for name in program.description.beginning():
-            guest.call_nowait(name)
-    except BaseException:
-        guest._end()
-        raise
-    return guest
-
-
-async def _instantiate(guest: Guest, world: World, *, starts: bool) -> wasmtime.Instance:
-    if guest._instance.program.is_instantiated_quickly:
-        return instantiate(guest._instance, world.connections, starts=starts)
-    return await instantiate_in_thread(guest._instance, world.connections, starts=starts)

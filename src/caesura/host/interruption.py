@@ -64,6 +64,20 @@ class Interruptions(Uncopied):
         self._engine = engine
 
 
+def interruptions_of(interruptible: object) -> Interruptions | None:
+    """Return what stops a guest of which somebody says whether it is `interruptible`, if that is given.
+
+    Raises UsageError for what is neither that nor True or False.
+    """
+    if isinstance(interruptible, Interruptions):
+        return interruptible
+    if not isinstance(interruptible, bool):
+        raise UsageError(
+            f"interruptible is {interruptible!r}: expected True, False, or for load a caesura.Interruptions object"
+        )
+    return None
+
+
 def watch(store: wasmtime.Store) -> None:
     """Let what runs in a store look for interruptions."""
     _set_callback(native.address_of(store.ptr()), _callback, None, None)

@@ -7,15 +7,15 @@ guests of it again and again keeps it with `compile`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from typing import Final, Never
 
 from caesura.errors import UsageError
 from caesura.host.compiling import WASI, Provided
 from caesura.host.connect import Imports
-from caesura.host.guest import Guest, World, make_guest
-from caesura.host.interruption import Interruptions
+from caesura.host.guest import Guest, World
+from caesura.host.interruption import Interruptions, interruptions_of
 from caesura.host.linking import Origin, check_loop, connect, obtain_compiled_for, obtain_program
+from caesura.host.making import make_guest
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.obtaining import link
 from caesura.host.program import CompiledModule, LinkedProgram
@@ -28,8 +28,8 @@ from caesura.options import Options
 _DEFAULT_OPTIONS: Final = Options()
 
 # Which parameters of `load` are whose, where the two parts of its work are done one after the other.
-_PROGRAM_PARAMETERS: Final = tuple(item.name for item in fields(ProgramSettings))
-_GUEST_PARAMETERS: Final = (*(item.name for item in fields(GuestSettings)), "interruptions")
+_PROGRAM_PARAMETERS: Final = ProgramSettings.names()
+_GUEST_PARAMETERS: Final = (*GuestSettings.names(), "interruptions")
 
 
 async def load(
@@ -84,28 +84,11 @@ async def load(
     module that is malformed or uses what is not supported, and what its start function raises (GuestTrap, or a host
     function's exception).
     """
-    program_settings = ProgramSettings(
-        options=options,
-        cache=cache,
-        interruptible=_is_interruptible(interruptible),
-        accept_instrumented=accept_instrumented,
-        memory_reservation=memory_reservation,
-        native_stack_size=native_stack_size,
-    )
-    guest_settings = GuestSettings(
-        shadow_stack_size=shadow_stack_size,
-        single_stack=single_stack,
-        stack_space=stack_space,
-        recursion_limit=recursion_limit,
-        memory_limit=memory_limit,
-        table_limit=table_limit,
-        memories=memories,
-        tables=tables,
-        instances=instances,
-    )
+    parameters = {**locals(), "interruptible": bool(interruptible)}
+    interruptions = interruptions_of(interruptible)
+    program_settings, guest_settings = ProgramSettings.among(parameters), GuestSettings.among(parameters)
     connections = connect(imports, wasi, external)
     program = await obtain_program(source, connections, program_settings, wasi=wasi is not None)
-    interruptions = interruptible if isinstance(interruptible, Interruptions) else None
     world = World(connections, wasi, guest_settings, interruptions)
     return await make_guest(program, world, Origin(source, connections.import_list, program_settings))
 
@@ -133,18 +116,13 @@ async def compile(  # noqa: A001 - users write `caesura.compile`
     The other parameters, and the errors, are those of `load`. What `load` takes beyond these is each guest's own, and
     goes to `program.load`: it is a UsageError here.
     """
+    parameters = locals()
     _check_others(others, "compile", "program.load", _GUEST_PARAMETERS)
     if not isinstance(wasi, bool | Wasi):
         raise UsageError(f"wasi is {wasi!r}: compile expects True, False, or a Wasi object as a pattern")
     _refuse_interruptions(interruptible)
-    settings = ProgramSettings(
-        options=options,
-        cache=cache,
-        interruptible=_is_interruptible(interruptible),
-        accept_instrumented=accept_instrumented,
-        memory_reservation=memory_reservation,
-        native_stack_size=native_stack_size,
-    )
+    interruptions_of(interruptible)
+    settings = ProgramSettings.among(parameters)
     pattern = wasi if isinstance(wasi, Wasi) else Wasi() if wasi else None
     connections = connect(imports, pattern, external)
     compiled = await obtain_compiled_for(source, connections, settings, wasi=pattern is not None)
@@ -195,20 +173,10 @@ class Program(Uncopied):
         The other parameters, and the errors, are those of `caesura.load`; it is a UsageError, too, if a function may
         suspend that was no coroutine function when the module was compiled.
         """
+        settings = GuestSettings.among(locals())
         _check_others(others, "program.load", "compile", _PROGRAM_PARAMETERS)
         if not (interruptions is None or isinstance(interruptions, Interruptions)):
             raise UsageError(f"interruptions is {interruptions!r}: expected a caesura.Interruptions object")
-        settings = GuestSettings(
-            shadow_stack_size=shadow_stack_size,
-            single_stack=single_stack,
-            stack_space=stack_space,
-            recursion_limit=recursion_limit,
-            memory_limit=memory_limit,
-            table_limit=table_limit,
-            memories=memories,
-            tables=tables,
-            instances=instances,
-        )
         check_loop()
         if self._wasi and wasi is None:
             wasi = Wasi()
@@ -252,14 +220,6 @@ def _refuse_interruptions(given: object) -> None:
             "an Interruptions object serves one guest, and compile makes none: compile with interruptible=True and "
             "give the object to program.load(interruptions=...)"
         )
-
-
-def _is_interruptible(given: object) -> bool:
-    if not isinstance(given, bool | Interruptions):
-        raise UsageError(
-            f"interruptible is {given!r}: expected True, False, or for load a caesura.Interruptions object"
-        )
-    return bool(given)
 
 
 def _advice(added: list[str]) -> str:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from caesura.host.connect import Imports
-from caesura.host.guest import Guest, OnRestore, Snapshot, World, restore_guest
-from caesura.host.interruption import Interruptions
+from caesura.host.guest import Guest, World
+from caesura.host.interruption import Interruptions, interruptions_of
 from caesura.host.linking import check_loop, connect
+from caesura.host.making import OnRestore
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.saving.background import in_background
 from caesura.host.saving.references import LoadObject
 from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
+from caesura.host.snapshot import Snapshot, restore_guest
 from caesura.host.sources import Source
 from caesura.host.wasi import Wasi
 from caesura.host.wasi_reopening import OnMissing
@@ -84,28 +86,13 @@ async def restore(
     that do not fit, files that cannot be read, and limits that the guest exceeds already; and ModuleError for a module
     that cannot be used.
     """
+    parameters = {**locals(), "interruptible": bool(interruptible)}
+    interruptions = interruptions_of(interruptible)
+    program_settings, guest_settings = ProgramSettings.among(parameters), GuestSettings.among(parameters)
     check_loop()
     if limit is None and memory_limit is not None:
         limit = (memories or 1) * memory_limit + _REST
     taken = snapshot if isinstance(snapshot, Snapshot) else await _read(snapshot, limit)
-    program_settings = ProgramSettings(
-        cache=cache,
-        interruptible=bool(interruptible),
-        accept_instrumented=accept_instrumented,
-        memory_reservation=memory_reservation,
-        native_stack_size=native_stack_size,
-    )
-    guest_settings = GuestSettings(
-        shadow_stack_size=shadow_stack_size,
-        single_stack=single_stack,
-        recursion_limit=recursion_limit,
-        memory_limit=memory_limit,
-        table_limit=table_limit,
-        memories=memories,
-        tables=tables,
-        instances=instances,
-    )
-    interruptions = interruptible if isinstance(interruptible, Interruptions) else None
     world = World(connect(imports, wasi, external, taken.state), wasi, guest_settings, interruptions)
     return await restore_guest(
         taken,

@@ -2,14 +2,15 @@
 
 There are two kinds, since they are decided at different times. `ProgramSettings` go into the compiled code: two
 programs are the same only if these are equal. `GuestSettings` are each guest's own, and guests with different ones
-share a program. `load` has both as keywords. Handing keywords on from function to function was rejected: neither a
-reader nor a type checker could tell where a setting ends up.
+share a program. `load` and its like have them as keywords in their signatures, where editors and `help` show them;
+which of their parameters are settings, and whose, the fields' names say (`among`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Self
 
 from caesura.argument_kinds import check_fields
 from caesura.errors import UsageError
@@ -34,8 +35,20 @@ _MOST_RESERVATION: Final = 1 << 32
 _MOST: Final = (1 << 63) - 1
 
 
+class _Settings:
+    @classmethod
+    def among(cls, parameters: Mapping[str, Any]) -> Self:
+        """Return the settings among a function's parameters, by their names; the others have their defaults."""
+        return cls(**{name: parameters[name] for name in cls.names() if name in parameters})
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of the settings."""
+        return tuple(cls.__annotations__)
+
+
 @dataclass(frozen=True)
-class ProgramSettings:
+class ProgramSettings(_Settings):
     """How a module becomes a program.
 
     `options` are the transformation's. `cache` says whether compiled code is kept on the disk. The guests of an
@@ -73,7 +86,7 @@ class ProgramSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuestSettings:
+class GuestSettings(_Settings):
     """How one guest runs.
 
     `shadow_stack_size` is bytes, for each call of a compiled program that begins while another has not ended; None is

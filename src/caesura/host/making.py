@@ -1,0 +1,70 @@
+"""Making guests of a program: new ones, which initialize themselves, and those that go on where another one was.
+
+A guest is there before its instance is, since host functions of its start function get it: so it is begun here, by what
+users of a guest have no business with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import isawaitable
+
+import wasmtime
+
+from caesura.host.guest import Guest, World
+from caesura.host.linking import Origin
+from caesura.host.program import LinkedProgram
+from caesura.host.saving.putting_back import SavedGuest
+from caesura.host.starting import instantiate, instantiate_in_thread
+
+# Called with a guest that was restored, before anything of it runs.
+OnRestore = Callable[[Guest], object]
+
+
+async def make_guest_again(
+    program: LinkedProgram, world: World, origin: Origin, saved: SavedGuest, on_restore: OnRestore | None
+) -> Guest:
+    """Make a guest that goes on where another one was."""
+    guest = Guest(program, world, origin)
+    try:
+        guest._begin(await _instantiate(guest, world, starts=False), world.wasi, saved)
+        if on_restore is not None:
+            waiting = on_restore(guest)
+            if isawaitable(waiting):
+                await waiting
+    except BaseException:
+        guest._end()
+        raise
+    return guest
+
+
+async def make_guest(program: LinkedProgram, world: World, origin: Origin) -> Guest:
+    """Make a guest and let it initialize itself."""
+    guest = Guest(program, world, origin)
+    try:
+        guest._begin(await _instantiate(guest, world, starts=True), world.wasi)
+        for name in program.description.beginning():
+            await guest.call(name)
+    except BaseException:
+        guest._end()
+        raise
+    return guest
+
+
+def make_guest_now(program: LinkedProgram, world: World, origin: Origin) -> Guest:
+    """Do what `make_guest` does, but stop the thread: for programs that have nothing else to do."""
+    guest = Guest(program, world, origin)
+    try:
+        guest._begin(instantiate(guest._instance, world.connections, starts=True), world.wasi)
+        for name in program.description.beginning():
+            guest.call_nowait(name)
+    except BaseException:
+        guest._end()
+        raise
+    return guest
+
+
+async def _instantiate(guest: Guest, world: World, *, starts: bool) -> wasmtime.Instance:
+    if guest._instance.program.is_instantiated_quickly:
+        return instantiate(guest._instance, world.connections, starts=starts)
+    return await instantiate_in_thread(guest._instance, world.connections, starts=starts)
