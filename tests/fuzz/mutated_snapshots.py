@@ -21,7 +21,8 @@ from caesura.snapshots.compression import DEFLATE, STORED, ZSTD, Unpacking, comp
 from caesura.snapshots.container import DOCUMENT, HEADER_SIZE, Section
 from caesura.snapshots.format import decode, encode
 from tests.snapshots.forging import canonical, document_of, with_section, with_stored
-from tests.snapshots.states import sample, sample_later
+from tests.snapshots.states import sample_with_initial as sample
+from tests.snapshots.states import sample_with_initial_later as sample_later
 
 # How many mutated states are one case: a process for each would mostly measure processes.
 EACH: Final = 20

@@ -9,7 +9,8 @@ import pytest
 
 import caesura
 from caesura.host.native import MemoryCell
-from caesura.host.saving.touched import touched_parts
+from caesura.host.saving import memories
+from caesura.host.saving.touched import find_touched, touched_parts
 from caesura.snapshots.initial_memory import complete
 from caesura.wasm.module import Module
 from tests.support.engine import assemble
@@ -85,5 +86,48 @@ def test_what_was_never_touched_is_not_looked_at() -> None:
         assert looked_at < 9 << 20
         assert any(start <= 12_000_000 < end for start, end in parts)
         assert touched_parts(cell.base(), 100_000) is None
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which pages are there")
+def test_of_a_forked_guest_only_what_it_has_written_is_looked_at() -> None:
+    async def main() -> None:
+        guest = await caesura.load(LARGE.encode(), IMPORTS)
+        guest.start("run")
+        guest.memory.write(3_000_000, b"used " * 100_000)
+        snapshot = guest.snapshot()
+        first, second, third = await snapshot.fork(3, IMPORTS)
+        instance = first._instance
+        cell = MemoryCell(instance.store.context, instance.guest_memory())
+        file = memories._mapped[instance][0].file
+        for number, address in enumerate((3_200_000, 9_000_000, 16_000_000)):
+            assert first.memory.read(address + 8192, 1) == second.memory.read(address + 8192, 1)
+            first.memory.write(address, bytes([number + 1]))
+            touched = find_touched(cell.base(), cell.size(), file)
+            assert touched is not None
+            assert sum(end - start for start, end in touched.unwritten) == SIZE - (number + 1) * 4096
+            assert sum(end - start for start, end in touched.parts) < 600_000
+        # Neither what the state has nor what it has not is looked at where nothing was written.
+        assert second.snapshot(base=snapshot).state.memories == snapshot.state.memories
+        assert first.snapshot(base=snapshot).state.memories == check(first).state.memories
+        first.memory.write(3_300_000, bytes(100_000))
+        first.memory.write(0, bytes(5))
+        changed = first.snapshot(base=snapshot)
+        assert changed.state.memories == check(first).state.memories
+        again = first.snapshot(base=changed)
+        assert again.state.memories == changed.state.memories
+        first.call_nowait("grow", 40)
+        first.memory.write(SIZE + 500_000, b"grown")
+        assert first.snapshot(base=snapshot).state.memories == check(first).state.memories
+        read = caesura.Snapshot.load(bytes(first.snapshot(base=snapshot)), base=snapshot)
+        assert read.state == first.snapshot().state
+        for child in await changed.fork(2, IMPORTS):
+            assert child.snapshot(base=changed).state.memories == changed.state.memories
+            assert child.snapshot(base=snapshot).state.memories == changed.state.memories
+            assert contents(child) == contents(first)[: len(child.memory)]
+        # The state is gone, and what is in the file is known all the same.
+        del snapshot, changed, again, read
+        assert check(third).state.memories == check(second).state.memories
 
     asyncio.run(main())

@@ -20,6 +20,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes import c_int, c_long, c_size_t, c_void_p
+from dataclasses import dataclass
 from typing import Final
 
 import wasmtime
@@ -28,7 +29,7 @@ from caesura.abi import STATE_MEMORIES
 from caesura.errors import SnapshotError
 from caesura.host import native
 from caesura.host.instance import Instance
-from caesura.host.saving.touched import touched_parts
+from caesura.host.saving.touched import MappedFile, find_touched, touched_parts
 from caesura.snapshots.differences import changed_runs_at, initial_ranges, with_changes
 from caesura.snapshots.pages import Ranges, Run, address_of, different_parts, outside, split_runs_at, used_parts
 from caesura.snapshots.state import CHUNK, MemoryState
@@ -54,15 +55,20 @@ def read_memory(
         )
     cell = native.MemoryCell(instance.store.context, memory)
     base, size = cell.base(), cell.size()
+    mapped = _mapped.get(instance, {}).get(index)
+    touched = find_touched(base, size, None if mapped is None else mapped.file)
+    parts = [(0, size)] if touched is None else touched.parts
     same = _unchanged_parts(initial, base)
-    touched = touched_parts(base, size)
     if before is None:
-        changes = runs = split_runs_at(base, size, outside(((0, size),) if touched is None else touched, same))
+        changes = runs = split_runs_at(base, size, outside(parts, same))
     else:
-        changes = changed_runs_at(before, base, size, touched, same)
+        dull = same
+        if touched is not None and mapped is not None and mapped.state() is before:
+            dull = sorted([*same, *outside(touched.unwritten, same)])
+        changes = changed_runs_at(before, base, size, parts, dull)
         runs = with_changes(before, size, changes, same)
-    parts = tuple([(start // CHUNK, -(-(end - start) // CHUNK)) for start, end in same])
-    return MemoryState(index=index, size=size, page_size=page_size, runs=runs, initial=parts), changes
+    left_out = tuple([(start // CHUNK, -(-(end - start) // CHUNK)) for start, end in same])
+    return MemoryState(index=index, size=size, page_size=page_size, runs=runs, initial=left_out), changes
 
 
 def _unchanged_parts(initial: tuple[Run, ...], base: int) -> list[tuple[int, int]]:
@@ -95,6 +101,18 @@ def grow_to(instance: Instance, state: MemoryState, page_size: int) -> native.Me
     return cell
 
 
+@dataclass(frozen=True)
+class _Mapped:
+    """What an instance's memory was put back as: a file in memory, and the state in it, which may be gone."""
+
+    file: MappedFile
+    state: weakref.ref[MemoryState]
+
+
+# By the memory's index.
+_mapped: Final = weakref.WeakKeyDictionary[Instance, dict[int, _Mapped]]()
+
+
 class MemoryImage:
     """What a memory holds, ready to be put into any number of new instances: a file in memory, where there are such."""
 
@@ -103,6 +121,8 @@ class MemoryImage:
         self._file = -1
         self._close: weakref.finalize[[int], MemoryImage] | None = None
         self._lacks_initial = bool(state.initial)
+        used = [(first * CHUNK, first * CHUNK + len(content)) for first, content in state.runs]
+        self._used = sorted([*used, *initial_ranges(state)])
         # Only whole pages of the processor's can be mapped.
         self._mapped = state.size - state.size % mmap.PAGESIZE
         if _CAN_MAP and self._mapped:
@@ -112,6 +132,11 @@ class MemoryImage:
                 os.ftruncate(self._file, self._mapped)
                 for first, content in self._state.runs:
                     self._write_run(first, content)
+
+    def _as_mapped(self) -> _Mapped:
+        """Return what an instance's memory is from now on."""
+        status = os.fstat(self._file)
+        return _Mapped(MappedFile(status.st_dev, status.st_ino, self._used), weakref.ref(self._state))
 
     def _write_run(self, first: int, content: bytes) -> None:
         _write_all(self._file, content[: max(0, self._mapped - first * CHUNK)], first * CHUNK)
@@ -134,13 +159,14 @@ class MemoryImage:
             if self._close is not None:
                 self._close()
 
-    def put_into(self, cell: native.MemoryCell) -> None:
+    def put_into(self, instance: Instance, cell: native.MemoryCell) -> None:
         """Put the contents into a new instance's memory of that size. Raises SnapshotError where the system refuses."""
         base = cell.base()
         if self._file >= 0 and self._lacks_initial:
             self._add_initial(base)
         if self._file >= 0:
             _map(base, self._mapped, mmap.MAP_PRIVATE, self._file)
+            _mapped.setdefault(instance, {})[self._state.index] = self._as_mapped()
             write_memory(cell, self._state, self._mapped)
         else:
             write_memory(cell, self._state)

@@ -70,7 +70,7 @@ def set_up_again(instance: Instance, exported: wasmtime.Instance, guest: SavedGu
     for place, memory in enumerate(state.memories):
         cell = grow_to(instance, memory, page_sizes[memory.index])
         if images is not None:
-            images[place].put_into(cell)
+            images[place].put_into(instance, cell)
         else:
             write_memory(cell, memory)
     references = ReferenceLoader(instance, state.objects, guest.load_object)
