@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from caesura.host.references import FunctionReference
     from caesura.host.restoring import restore
     from caesura.host.snapshot import Snapshot
-    from caesura.host.wasi import Wasi
+    from caesura.host.wasi.wasi import Wasi
     from caesura.instrument.emscripten_js import Named, name_emscripten
     from caesura.report import FunctionReport, Instrumented
 
@@ -84,7 +84,7 @@ _LATE_NAMES = {
     "Named": "instrument.emscripten_js",
     "PendingCall": "host.pending",
     "Snapshot": "host.snapshot",
-    "Wasi": "host.wasi",
+    "Wasi": "host.wasi.wasi",
     "Program": "host.loading",
     "compile": "host.loading",
     "load": "host.loading",

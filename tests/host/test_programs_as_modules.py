@@ -14,7 +14,7 @@ import pytest
 import wasmtime
 
 import caesura
-from caesura.host.wasi_pausing import PausingWasi
+from caesura.host.wasi.pausing import PausingWasi
 from caesura.snapshots.to_wasm import to_wasm
 from examples.quickjs import QuickJS, load
 from tests.host.test_quickjs import BUILDS, package

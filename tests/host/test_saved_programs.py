@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 import caesura
-from caesura.host.wasi_pausing import PausingWasi
+from caesura.host.wasi.pausing import PausingWasi
 from tests.support.guests import c_guest, c_guest_file
 from tests.support.hops import NOT_ENDED, hop_until
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import caesura
-from caesura.host.stdin import DescriptorInput
+from caesura.host.wasi.stdin import DescriptorInput
 from tests.host.support import Program, run, settle
 from tests.support.guests import c_guest
 
@@ -213,7 +213,7 @@ def test_a_forked_child_reads_standard_input_too() -> None:
     """The parent's thread that reads does not exist in the child."""
     code = """
 import asyncio, os
-from caesura.host.stdin import standard_input
+from caesura.host.wasi.stdin import standard_input
 
 async def read_in_vain():
     try:

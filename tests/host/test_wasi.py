@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import caesura
-from caesura.host.stdin import DescriptorInput
+from caesura.host.wasi.stdin import DescriptorInput
 from tests.host.support import Gates, Program, load_waiter, run, settle
 from tests.support.guests import c_guest, zig_guest
 

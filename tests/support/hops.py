@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import caesura
-from caesura.host.wasi_pausing import PausingWasi
+from caesura.host.wasi.pausing import PausingWasi
 
 NOT_ENDED: Final = 100
 

@@ -13,7 +13,7 @@ from caesura.cli.subcommand import SubCommand
 from caesura.errors import SnapshotError
 
 if TYPE_CHECKING:
-    from caesura.host.wasi_pausing import PausingWasi
+    from caesura.host.wasi.pausing import PausingWasi
     from caesura.snapshots.state import WasiState
 
 _DESCRIPTION: Final = """\
@@ -79,7 +79,7 @@ def _execute(arguments: argparse.Namespace, timeout: float | None) -> tuple[int,
 
 def _wasi(state: WasiState, given: list[tuple[str, str, bool]]) -> PausingWasi:
     """Return what the program sees of the world: what it saw, but for the folders that are given instead."""
-    from caesura.host.wasi_pausing import PausingWasi
+    from caesura.host.wasi.pausing import PausingWasi
 
     instead = {inside for inside, _, _ in given}
     folders = [item for item in state.folders if item[0] not in instead] + given

@@ -71,8 +71,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _execute(arguments: argparse.Namespace, timeout: float | None) -> tuple[int, Any]:
     """Run the program to its end, or until the time is over; return its exit code, and the results of `--invoke`."""
     from caesura.host.command import run_command
-    from caesura.host.wasi import Wasi
-    from caesura.host.wasi_pausing import PausingWasi
+    from caesura.host.wasi.pausing import PausingWasi
+    from caesura.host.wasi.wasi import Wasi
     from caesura.options import Options
 
     program, *program_arguments = arguments.command

@@ -1,7 +1,7 @@
 """Saving a program while it runs: when a signal arrives, again and again after a time, or at its end by Ctrl-C.
 
 A program that computes cannot be saved; one that waits can. So a request is noted, and the program's next call of the
-system waits (`wasi_pausing`): then the event loop has its turn, and this has its own. If the program waits already, it
+system waits (`wasi.pausing`): then the event loop has its turn, and this has its own. If the program waits already, it
 is saved at once. A program that calls nothing any more is not saved.
 
 What cannot be saved goes on: it is told, and losing the program over it would be worse.
@@ -18,7 +18,7 @@ from typing import Final
 
 from caesura.errors import CaesuraError
 from caesura.host.guest import Guest
-from caesura.host.wasi_pausing import PausingWasi
+from caesura.host.wasi.pausing import PausingWasi
 
 # Seconds between looks at a program that does not run yet.
 _AGAIN: Final = 0.001

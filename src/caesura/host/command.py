@@ -28,9 +28,9 @@ from caesura.host.snapshot import Snapshot, restore_guest
 from caesura.host.sources import Source
 from caesura.host.spectest import spectest
 from caesura.host.stopping import Stopper
-from caesura.host.wasi import Wasi
-from caesura.host.wasi_pausing import PausingWasi
-from caesura.host.wasi_reopening import OnMissing
+from caesura.host.wasi.pausing import PausingWasi
+from caesura.host.wasi.reopening import OnMissing
+from caesura.host.wasi.wasi import Wasi
 from caesura.options import Options
 
 _START: Final = "_start"

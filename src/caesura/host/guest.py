@@ -48,7 +48,7 @@ from caesura.host.setup import set_up
 from caesura.host.state import CallState
 from caesura.host.store import GuestStore
 from caesura.host.uncopied import Uncopied
-from caesura.host.wasi import Wasi
+from caesura.host.wasi.wasi import Wasi
 from caesura.wasm.types import type_name
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from caesura.host.program import CompiledModule, LinkedProgram
 from caesura.host.settings import ProgramSettings
 from caesura.host.sources import Source, check_source, read_source, source_of_saved
 from caesura.host.text import assemble, is_text
-from caesura.host.wasi import Wasi
+from caesura.host.wasi.wasi import Wasi
 from caesura.options import Options
 from caesura.snapshots.state import State
 from caesura.wasm.external_kinds import FUNCTION_KIND

@@ -22,7 +22,7 @@ from caesura.host.program import CompiledModule, LinkedProgram
 from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.sources import Source
 from caesura.host.uncopied import Uncopied
-from caesura.host.wasi import Wasi
+from caesura.host.wasi.wasi import Wasi
 from caesura.options import Options
 
 _DEFAULT_OPTIONS: Final = Options()

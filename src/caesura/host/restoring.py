@@ -17,8 +17,8 @@ from caesura.host.saving.references import LoadObject
 from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.snapshot import Snapshot, restore_guest
 from caesura.host.sources import Source
-from caesura.host.wasi import Wasi
-from caesura.host.wasi_reopening import OnMissing
+from caesura.host.wasi.reopening import OnMissing
+from caesura.host.wasi.wasi import Wasi
 
 # In bytes: what a state has besides memories (frames, tables, objects), where memories are limited.
 _REST: Final = 256 << 20

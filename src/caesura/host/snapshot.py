@@ -24,8 +24,8 @@ from caesura.host.saving.references import LoadObject
 from caesura.host.saving.snapshot_data import SnapshotData
 from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.sources import Source
-from caesura.host.wasi import Wasi
-from caesura.host.wasi_reopening import OnMissing
+from caesura.host.wasi.reopening import OnMissing
+from caesura.host.wasi.wasi import Wasi
 
 if TYPE_CHECKING:
     from caesura.inspection.backtrace import Frame

@@ -18,9 +18,9 @@ from caesura.host.backtrace import cause_of
 from caesura.host.errors import GuestTrap
 from caesura.host.interruption import Interruptions, watch
 from caesura.host.native_stack import check_recursion
+from caesura.host.preview_1 import GROUPS
 from caesura.host.program import LinkedProgram
 from caesura.host.settings import GuestSettings
-from caesura.host.wasi_functions import GROUPS
 from caesura.wasm.external_kinds import MEMORY_KIND, TABLE_KIND
 
 # What Wasmtime calls no limit.
@@ -119,7 +119,7 @@ class GuestStore:
         return f"{reason} ({limits})" if limits else reason
 
     def _set_limits(self, *, helpers: int) -> None:
-        """Set what the guest may take. So many instances of ours come into its store, too (`forwarding`)."""
+        """Set what the guest may take. So many instances of ours come into its store, too (`wasi.forwarding`)."""
         settings = self.settings
         self._check_shared(self.program.description.shared)
         memories = self._remaining(MEMORY_KIND, settings.most_memories, "memories", "memory_limit")

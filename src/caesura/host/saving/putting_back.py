@@ -25,7 +25,7 @@ from caesura.host.saving.segments import drop_again
 from caesura.host.saving.tables import put_global_back, put_table_back
 from caesura.host.setup import can_suspend, make_switch, make_unwinder
 from caesura.host.values import SLOT
-from caesura.host.wasi_reopening import OnMissing
+from caesura.host.wasi.reopening import OnMissing
 from caesura.snapshots.section import StateSection
 from caesura.snapshots.state import State
 

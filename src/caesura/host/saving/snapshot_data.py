@@ -17,7 +17,7 @@ from caesura.host.saving.memories import MemoryImage
 from caesura.host.saving.putting_back import SavedGuest
 from caesura.host.saving.references import LoadObject
 from caesura.host.sources import Source
-from caesura.host.wasi_reopening import OnMissing
+from caesura.host.wasi.reopening import OnMissing
 from caesura.snapshots.pages import Run
 from caesura.snapshots.state import State
 

@@ -17,8 +17,8 @@ from typing import Final
 
 from caesura.argument_kinds import check_kind
 from caesura.errors import InternalError, SnapshotError
-from caesura.host.wasi_descriptors import PREOPEN, STREAMS, Descriptors, Opened
-from caesura.host.wasi_files import FOLDER, OPEN_DIRECTORY, SAVABLE, Refused, WasiFiles
+from caesura.host.wasi.descriptors import PREOPEN, STREAMS, Descriptors, Opened
+from caesura.host.wasi.files import FOLDER, OPEN_DIRECTORY, SAVABLE, Refused, WasiFiles
 from caesura.snapshots.state import Descriptor, WasiState
 
 # Where to look for a file that is not there any more, or None: its descriptor stays closed.

@@ -15,8 +15,8 @@ from array import array
 from collections.abc import Callable
 from typing import Any, Final
 
-from caesura.host.stdin import Input
-from caesura.host.wasi_buffers import WasiMemory
+from caesura.host.wasi.buffers import WasiMemory
+from caesura.host.wasi.stdin import Input
 
 SUCCESS: Final = 0
 INVALID: Final = 28

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from caesura.errors import SnapshotError
-from caesura.host.wasi_files import FOLDER, READ_AND_WRITE, REGULAR_FILE, SAVABLE, FileStatus, Refused, WasiFiles
+from caesura.host.wasi.files import FOLDER, READ_AND_WRITE, REGULAR_FILE, SAVABLE, FileStatus, Refused, WasiFiles
 from caesura.snapshots.state import Descriptor
 
 STREAMS: Final = ("stdin", "stdout", "stderr")

@@ -18,8 +18,8 @@ from caesura.host import native
 from caesura.host.backtrace import cause_of, kind_of_trap
 from caesura.host.errors import GuestTrap
 from caesura.host.instance import Instance
+from caesura.host.preview_1 import FUNCTIONS, MOST_PARAMETERS, PREVIEW_1
 from caesura.host.values import SLOT
-from caesura.host.wasi_functions import FUNCTIONS, MOST_PARAMETERS, PREVIEW_1
 
 _BITS: Final = {"i32": 32, "i64": 64}
 _FORMATS: Final = {"i32": "I12x", "i64": "Q8x"}

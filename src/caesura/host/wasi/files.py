@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from caesura.errors import SnapshotError
 from caesura.host.errors import GuestTrap
-from caesura.host.wasi_buffers import WasiMemory
+from caesura.host.wasi.buffers import WasiMemory
 
 SUCCESS: Final = 0
 

@@ -6,7 +6,7 @@ Wasmtime's, which are faster and better tested than ours would be, but for these
 
 * `fd_write`, where output goes to a Python function: Wasmtime would call that from a thread of its own, which
   outlives the interpreter and then aborts the process. Where that function is a coroutine function, writing waits too;
-* `path_open`, `fd_close`, `fd_renumber` and `path_rename`, to know what the guest has open (`wasi_descriptors`);
+* `path_open`, `fd_close`, `fd_renumber` and `path_rename`, to know what the guest has open (`descriptors`);
 * `clock_time_get` in guests that were saved before, where the monotonic clock goes on from where it was;
 * `proc_exit`: Wasmtime's refuses codes above 125.
 
@@ -31,18 +31,20 @@ import wasmtime
 
 from caesura.errors import UsageError
 from caesura.host.errors import GuestExit
-from caesura.host.forwarding import Forwarder
 from caesura.host.imports import COROUTINE_FUNCTION, kind_of
 from caesura.host.instance import Instance
-from caesura.host.polling import SUCCESS, Poll
+from caesura.host.preview_1 import FUNCTIONS, GROUPS, GROUPS_AGAIN, PREVIEW_1
 from caesura.host.state import CallState
-from caesura.host.stdin import Source, input_from, standard_input
 from caesura.host.uncopied import Uncopied
-from caesura.host.wasi_buffers import Buffer, WasiMemory, total_size
-from caesura.host.wasi_descriptors import STREAMS, Descriptors, path_is_noted
-from caesura.host.wasi_files import WasiFiles
-from caesura.host.wasi_functions import FUNCTIONS, GROUPS, GROUPS_AGAIN, PREVIEW_1
-from caesura.host.wasi_reopening import OnMissing, reopen
+from caesura.host.wasi.buffers import Buffer, WasiMemory, total_size
+from caesura.host.wasi.descriptors import STREAMS, Descriptors, path_is_noted
+from caesura.host.wasi.files import WasiFiles
+from caesura.host.wasi.forwarding import Forwarder
+from caesura.host.wasi.given import Folder, checked_arguments, checked_environment, checked_folders
+from caesura.host.wasi.polling import SUCCESS, Poll
+from caesura.host.wasi.reopening import OnMissing, reopen
+from caesura.host.wasi.stdin import Source, input_from, standard_input
+from caesura.host.wasi.waits import Waits
 from caesura.snapshots.state import CallRecord, WasiState
 
 _STANDARD_INPUT: Final = 0
@@ -53,8 +55,6 @@ _CODE_BITS: Final = 0xFFFF_FFFF
 _RIGHTS_BITS: Final = 0xFFFF_FFFF_FFFF_FFFF
 _MONOTONIC: Final = 1
 _PRECISION: Final = 1
-
-Folder = str | os.PathLike[str]
 
 
 class Wasi(Uncopied):
@@ -86,13 +86,13 @@ class Wasi(Uncopied):
         stdout: Callable[[bytes], object] | None = None,
         stderr: Callable[[bytes], object] | None = None,
     ) -> None:
-        self._arguments = _checked_arguments(arguments)
-        self._environment = _checked_environment(environment)
+        self._arguments = checked_arguments(arguments)
+        self._environment = checked_environment(environment)
         self._directories = [
-            *[(inside, outside, True) for inside, outside in _checked_folders("directories", directories)],
+            *[(inside, outside, True) for inside, outside in checked_folders("directories", directories)],
             *[
                 (inside, outside, False)
-                for inside, outside in _checked_folders("read_only_directories", read_only_directories)
+                for inside, outside in checked_folders("read_only_directories", read_only_directories)
             ],
         ]
         self._stdin = input_from(stdin)
@@ -103,9 +103,7 @@ class Wasi(Uncopied):
         # What the monotonic clock showed when the guest was saved, and the process's clock when it went on.
         self._clock_before = 0
         self._clock_since: int | None = None
-        # By the arguments of each call of `poll_oneoff` that waits: since when, and for how long before it was saved.
-        self._waits: dict[tuple[int, ...], int] = {}
-        self._waits_before: dict[tuple[int, ...], int] = {}
+        self._waits = Waits()
         self._instance: Instance | None = None
         for descriptor, name, write in ((_STANDARD_OUTPUT, "stdout", stdout), (_STANDARD_ERROR, "stderr", stderr)):
             if write is None:
@@ -198,7 +196,7 @@ class Wasi(Uncopied):
         self._clock_before, self._clock_since = state.monotonic, time.monotonic_ns()
         for call, record in zip(instance.suspended, calls, strict=True):
             if record.waited and _is_poll(record.function):
-                self._waits_before[call.asked] = record.waited
+                self._waits.waited_before(call.asked, record.waited)
         outputs = {STREAMS[number]: write for number, write in self._outputs.items()}
         reopen(self._files(), state, self._descriptors, on_missing)
         opened = self._descriptors.open.items()
@@ -223,8 +221,7 @@ class Wasi(Uncopied):
         """Return for how long a suspended call has slept, in nanoseconds; 0 if it does something else."""
         if call.pending is None or not _is_poll(call.pending.name):
             return 0
-        since = self._waits.get(call.asked)
-        return self._waits_before.get(call.asked, 0) if since is None else time.monotonic_ns() - since
+        return self._waits.waited(call.asked)
 
     def _files(self) -> WasiFiles | None:
         return None if self._memory is None else WasiFiles(self._call, self._memory)
@@ -356,23 +353,15 @@ class Wasi(Uncopied):
 
     async def _poll_oneoff(self, subscriptions: int, events: int, count: int, result: int) -> int:
         key = subscriptions, events, count, result
-        waited = self._begin_waiting(key)
+        assert self._instance is not None, "the guest does not run before it is attached"
+        waited = self._waits.begin(key, self._instance.suspended)
         try:
             return await self._poll(events, waited).run(subscriptions, events, count & _CODE_BITS, result)
         finally:
-            self._waits.pop(key, None)
+            self._waits.end(key)
 
     def _poll_oneoff_blocking(self, subscriptions: int, events: int, count: int, result: int) -> int:
         return self._poll(events).run_blocking(subscriptions, events, count & _CODE_BITS, result)
-
-    def _begin_waiting(self, key: tuple[int, ...]) -> int:
-        """Note that a call of `poll_oneoff` begins to wait; return for how long it did before it was saved."""
-        assert self._instance is not None, "the guest does not run before it is attached"
-        before = self._waits_before.pop(key, 0)
-        if before and not any(call.asked == key for call in self._instance.suspended):
-            before = 0  # it is another call, with the same arguments
-        self._waits[key] = time.monotonic_ns() - before
-        return before
 
     def _poll(self, scratch: int, waited: int = 0) -> Poll:
         """Return a call of `poll_oneoff`; `scratch` is where it will write in the guest's memory."""
@@ -398,56 +387,6 @@ class Wasi(Uncopied):
 
 def _is_poll(function: str) -> bool:
     return function == f"{PREVIEW_1}.poll_oneoff"
-
-
-def _checked_arguments(arguments: Sequence[str]) -> list[str]:
-    if isinstance(arguments, str | bytes) or not isinstance(arguments, Sequence):
-        raise UsageError(
-            f"arguments is {arguments!r:.100}: expected a sequence of texts, such as ('program', 'argument')"
-        )
-    return [_checked_text("argument", text) for text in arguments]
-
-
-def _checked_environment(environment: Mapping[str, str] | None) -> dict[str, str]:
-    if environment is None:
-        return {}
-    if not isinstance(environment, Mapping):
-        raise UsageError(f"environment is {environment!r:.100}: expected a mapping from names to texts")
-    checked: dict[str, str] = {}
-    for name, value in environment.items():
-        if "=" in _checked_text("environment variable", name) or not name:
-            raise UsageError(f"the environment variable {name!a} cannot be given to the guest: it is no name")
-        checked[name] = _checked_text(f"value of {name}", value)
-    return checked
-
-
-def _checked_folders(what: str, folders: Mapping[str, Folder] | None) -> list[tuple[str, str]]:
-    if folders is None:
-        return []
-    if not isinstance(folders, Mapping):
-        raise UsageError(f"{what} is {folders!r:.100}: expected a mapping from the guest's paths to the host's")
-    checked: list[tuple[str, str]] = []
-    for inside, outside in folders.items():
-        if not isinstance(outside, str | os.PathLike):
-            raise UsageError(f"the folder given for {inside!r:.100} is {outside!r:.100}: expected a path")
-        checked.append((_checked_text("path", inside), os.fspath(outside)))
-    return checked
-
-
-def _checked_text(what: str, text: object) -> str:
-    """Return a text that becomes a C string."""
-    if not isinstance(text, str):
-        raise UsageError(
-            f"the {what} {text!r:.100} cannot be given to the guest: expected text, not {type(text).__name__}"
-        )
-    try:
-        if "\0" not in text:
-            text.encode()
-            return text
-        reason = "it has a zero character in it"
-    except UnicodeEncodeError:
-        reason = "it is not Unicode"
-    raise UsageError(f"the {what} {text!a} cannot be given to the guest: {reason}")
 
 
 def _check_written(result: object) -> None:

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 from caesura.host.imports import COROUTINE_FUNCTION, kind_of
-from caesura.host.wasi import Wasi
-from caesura.host.wasi_functions import FUNCTIONS, PREVIEW_1
+from caesura.host.preview_1 import FUNCTIONS, PREVIEW_1
+from caesura.host.wasi.wasi import Wasi
 
 
 class PausingWasi(Wasi):
