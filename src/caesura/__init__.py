@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from caesura.host.interruption import Interruptions
     from caesura.host.loading import Program, compile, load  # noqa: A004
     from caesura.host.memory import GuestMemory
-    from caesura.host.pending import PendingCall
+    from caesura.host.pending import BudgetExhausted, PendingCall
     from caesura.host.references import FunctionReference
     from caesura.host.restoring import restore
+    from caesura.host.slices.budget import Budget
+    from caesura.host.slices.policy import FairShares, Policy, Share
+    from caesura.host.slices.turns import use_policy
+    from caesura.host.slices.usage import Usage
     from caesura.host.snapshot import Snapshot
     from caesura.host.wasi.wasi import Wasi
     from caesura.instrument.emscripten_js import Named, name_emscripten
@@ -39,8 +43,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EXTERNAL",
+    "Budget",
+    "BudgetExhausted",
     "CacheWarning",
     "CaesuraError",
+    "FairShares",
     "FunctionReference",
     "FunctionReport",
     "Guest",
@@ -55,11 +62,14 @@ __all__ = [
     "Named",
     "Options",
     "PendingCall",
+    "Policy",
     "Program",
     "ResourceError",
+    "Share",
     "Snapshot",
     "SnapshotError",
     "UnsupportedModule",
+    "Usage",
     "UsageError",
     "Wasi",
     "__version__",
@@ -68,13 +78,17 @@ __all__ = [
     "load",
     "name_emscripten",
     "restore",
+    "use_policy",
     "yielding",
 ]
 
 # Where the names come from that are imported when they are asked for.
 _LATE_NAMES = {
     "CacheWarning": "host.cache",
+    "Budget": "host.slices.budget",
+    "BudgetExhausted": "host.pending",
     "EXTERNAL": "host.imports",
+    "FairShares": "host.slices.policy",
     "FunctionReference": "host.references",
     "FunctionReport": "report",
     "Guest": "host.guest",
@@ -83,12 +97,16 @@ _LATE_NAMES = {
     "Interruptions": "host.interruption",
     "Named": "instrument.emscripten_js",
     "PendingCall": "host.pending",
+    "Policy": "host.slices.policy",
+    "Share": "host.slices.policy",
     "Snapshot": "host.snapshot",
+    "Usage": "host.slices.usage",
     "Wasi": "host.wasi.wasi",
     "Program": "host.loading",
     "compile": "host.loading",
     "load": "host.loading",
     "restore": "host.restoring",
+    "use_policy": "host.slices.turns",
     "name_emscripten": "instrument.emscripten_js",
     "yielding": "host.imports",
 }

@@ -25,6 +25,7 @@ _WORDS: Final[Mapping[type, str]] = {
     NoneType: "None",
     bool: "True or False",
     int: "an integer",
+    float: "a number",
     str: "text",
     tuple: "a tuple",
     Mapping: "a mapping from names to what they stand for",
@@ -38,7 +39,8 @@ _LIKE_BYTES: Final = frozenset([bytearray, memoryview])
 def check_kind(name: str, value: object, *kinds: type) -> None:
     """Raise UsageError for a value that is of none of some kinds; True and False are no integers."""
     if not _is_one_of(value, kinds):
-        words = [_WORDS.get(kind, f"a caesura.{kind.__name__}") for kind in kinds if kind not in _LIKE_BYTES]
+        said = [kind for kind in kinds if kind not in _LIKE_BYTES and not (kind is int and float in kinds)]
+        words = [_WORDS.get(kind, f"a caesura.{kind.__name__}") for kind in said]
         raise UsageError(f"{name} is {reprlib.repr(value)}: expected {' or '.join(words)}")
 
 

@@ -42,6 +42,9 @@ _TYPES: Final = {FLAG: bool, TEXT: str, NUMBER: int, CHOICE: str}
 
 _MAXIMUM_PAGES: Final = 65536
 
+# Up to how many pages the secondary memory grows with thunks where nobody says.
+DEFAULT_SECONDARY_MAXIMUM: Final = 1024
+
 # What a flag and a list are where they are not given.
 _DEFAULTS: Final[dict[str, Any]] = {FLAG: False, LIST: ()}
 

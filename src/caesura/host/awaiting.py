@@ -12,6 +12,7 @@ from typing import Any
 
 from caesura.host.call import Call
 from caesura.host.imports import COROUTINE_FUNCTION
+from caesura.host.slices.budget import within
 
 
 def call_anew(call: Call) -> Generator[Any, Any, None]:
@@ -47,16 +48,21 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
     assert coroutine is not None
     waited_for = call.waited_for
     stacks = call.instance.stacks
+    slicing = call.instance.slicing
     try:
         while True:
             try:
                 sent = yield waited_for
+                if slicing is not None and slicing.paused:  # the host function may call the guest
+                    yield from slicing.until_free(waited_for)
             except GeneratorExit:
                 raise
             except BaseException as error:
                 waited_for = _serving(call, coroutine.throw, error)
             else:
-                if stacks.pointer is None or (call.stack == stacks.current and stacks.serving is None):
+                if call.allowance is None and (
+                    stacks.pointer is None or (call.stack == stacks.current and stacks.serving is None)
+                ):
                     waited_for = coroutine.send(sent)
                 else:
                     waited_for = _serving(call, coroutine.send, sent)
@@ -74,7 +80,7 @@ def _serving(call: Call, step: Callable[[Any], Any], value: Any) -> Any:
     stacks = instance.stacks
     outer, stacks.serving = stacks.serving, (call, instance.store.depth)
     try:
-        return step(value)
+        return step(value) if call.allowance is None else within(call.allowance, step, value)
     finally:
         stacks.serving = outer
         del value  # an exception that passes here would refer to itself, and to the guest

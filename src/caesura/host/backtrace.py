@@ -10,10 +10,16 @@ from typing import Final
 
 import wasmtime
 
-from caesura.abi import ENTERED_FUNCTION, OVERFLOW_FUNCTION, OWN_PREFIX, TAIL_CALLED_FUNCTION
+from caesura.abi import (
+    ENTERED_FUNCTION,
+    OVERFLOW_FUNCTION,
+    OWN_PREFIX,
+    PAUSE_REFUSED_FUNCTION,
+    TAIL_CALLED_FUNCTION,
+)
 from caesura.host import native
 from caesura.host.description import Description
-from caesura.host.errors import ASYNCIFY_OVERFLOW, MEMORY_OUT_OF_BOUNDS, STACK_OVERFLOW
+from caesura.host.errors import ASYNCIFY_OVERFLOW, MEMORY_OUT_OF_BOUNDS, PAUSE_REFUSED, STACK_OVERFLOW
 
 _MOST_FRAMES: Final = 20
 
@@ -51,6 +57,8 @@ def kind_of_trap(trap: wasmtime.Trap, description: Description, *, unwinding: bo
         return ASYNCIFY_OVERFLOW
     if innermost == ENTERED_FUNCTION:
         return "a function that is not instrumented went on while the guest was being suspended"
+    if innermost == PAUSE_REFUSED_FUNCTION:
+        return PAUSE_REFUSED
     if innermost == TAIL_CALLED_FUNCTION:
         return "a function of another module was suspended below a tail call through a table or a reference"
     if code is None:

@@ -16,10 +16,12 @@ from caesura.host import native
 from caesura.host.errors import ASYNCIFY_CORRUPTED, ASYNCIFY_OVERFLOW, GuestTrap
 from caesura.host.exports import Export
 from caesura.host.frames import Corrupted
-from caesura.host.imports import EXTERNAL_FUNCTION, HostFunction, Suspension, give_up
+from caesura.host.imports import EXTERNAL_FUNCTION, PAUSE, HostFunction, Suspension, give_up
 from caesura.host.instance import Instance
 from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
+from caesura.host.slices.budget import Allowance, Budget, within
+from caesura.host.slices.slicing import Slicing
 from caesura.host.state import CallState
 from caesura.host.switching import StackSwitch
 from caesura.host.unwinder import Lost, Overflowed, Unwinder
@@ -37,13 +39,34 @@ START: Final = "start"
 class Call(CallState):
     """A call of an export. `mode` is NOWAIT, AWAIT, GENERATE, AGENERATE or START."""
 
-    __slots__ = ("_arguments", "_buffer", "_buffer_address", "_interruptions_before", "_store", "instance", "mode")
+    __slots__ = (
+        "_arguments",
+        "_budget",
+        "_buffer",
+        "_buffer_address",
+        "_interruptions_before",
+        "_store",
+        "allowance",
+        "instance",
+        "mode",
+    )
 
-    def __init__(self, instance: Instance, export: Export, arguments: tuple[Any, ...], mode: str) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        export: Export,
+        arguments: tuple[Any, ...],
+        mode: str,
+        budget: Budget | None = None,
+    ) -> None:
         CallState.__init__(self, export)
         self.instance = instance
         self._store = instance.store
         self.mode = mode
+        self._budget = budget
+        self.allowance: Allowance | None = None  # what is left of it
+        if budget is not None:
+            instance.check_budget(budget)
         self._buffer = export.new_buffer()
         self._buffer_address = ctypes.addressof(self._buffer)
         self._interruptions_before = 0  # how often the guest had been interrupted when the call began
@@ -56,6 +79,8 @@ class Call(CallState):
 
     def run(self) -> Any:
         """Run the call to its end; it must not suspend."""
+        if self.instance.slicing is not None:
+            self._begin_in_slices(self.instance.slicing)
         self._begin()
         try:
             self._check_depth()
@@ -66,11 +91,19 @@ class Call(CallState):
 
     def start(self) -> None:
         """Run the guest until the call returns or is suspended."""
-        self.instance.check()  # a generator starts long after it was made
+        instance = self.instance
+        instance.check()  # a generator starts long after it was made
         self._check_depth()
+        if instance.slicing is not None:
+            self._begin_in_slices(instance.slicing)
+        if len(instance.suspended) >= instance.most_suspended:
+            raise UsageError(
+                f"{instance.most_suspended} calls of the guest are suspended, as many as there may be: load it with a "
+                "larger suspended_calls, or wait until one has ended"
+            )
         self._begin()
         if self.export.may_suspend:
-            self.instance.stacks.take(self, self._integers)
+            instance.stacks.take(self, self._integers)
         self._enter()
 
     def resume(self) -> None:
@@ -80,7 +113,13 @@ class Call(CallState):
             self._raise_failure()
         function = self.pending
         unwinder = instance.unwinder
+        slicing = instance.slicing
         assert function is not None, "only suspended calls are resumed"
+        if slicing is not None and slicing.paused:
+            slicing.check_free(self)
+        if function is PAUSE and self.failure is not None:  # no host function waits in which it could be raised
+            instance.end(self)
+            self._raise_failure()
         self.packed = None
         if self.failure is None and not function.results.has_references:
             try:
@@ -91,6 +130,8 @@ class Call(CallState):
         self._check_depth()
         instance.stacks.prepare_resumption(self)
         instance.suspended.pop(self, None)
+        if slicing is not None:
+            slicing.goes_on(self)
         self.pending = None
         self.asked = ()
         self.coroutine = None
@@ -133,11 +174,32 @@ class Call(CallState):
         if self.unwinding:
             self.unwinding = False
             raise UsageError(f"the guest calls {function.name} while it is being suspended: {_NOT_INSTRUMENTED}")
-        suspension = function.run(instance.guest, instance.objects, values)
+        if self.allowance is None:
+            suspension = function.run(instance.guest, instance.objects, values)
+        else:
+            suspension = within(self.allowance, function.run, instance.guest, instance.objects, values)
         if suspension is not None:
             self._suspend(function, suspension)
         elif instance.stacks.resting.put:
             instance.stacks.resting.put.pop(self, None)  # what was allocated there is the guest's now
+
+    def renew_budget(self, budget: Budget | None) -> None:
+        """Take another budget, from now on; None keeps what is left, or none if that is nothing."""
+        if budget is not None:
+            self.instance.check_budget(budget)
+            self._budget = budget
+        elif self.allowance is None or not self.allowance.exhausted():
+            return
+        else:
+            self._budget = None
+        slicing = self.instance.slicing
+        self.allowance = None if slicing is None or self._budget is None else slicing.allowance_of(self._budget)
+
+    def _begin_in_slices(self, slicing: Slicing) -> None:
+        """Look whether the guest can run now, and what it may take. Raises UsageError while another call is paused."""
+        if slicing.paused:
+            slicing.check_free(self)
+        self.allowance = slicing.allowance_of(self._budget)
 
     def _begin(self) -> None:
         interruptions = self._store.interruptions
@@ -260,7 +322,11 @@ class Call(CallState):
         outer = thread.call
         thread.call = self
         store.depth += 1
+        slicing, entry = instance.slicing, None
         try:
+            if slicing is not None:
+                self.may_pause = self.mode != NOWAIT and self.export.may_suspend and stacks.can_be_left(self)
+                entry = slicing.begin(self, self.allowance)
             error = native.call_function(
                 store.context,
                 self.export.address,
@@ -269,6 +335,8 @@ class Call(CallState):
                 store.trap_address,
             )
         finally:
+            if slicing is not None and entry is not None:
+                slicing.end(entry)
             store.depth -= 1
             thread.call = outer
             if stacks.current != self.outer_stack:
@@ -287,11 +355,24 @@ class Call(CallState):
                 self._has_returned(stacks, outer)
             elif self._is_suspended(instance.unwinder):
                 instance.suspended[self] = None
+                if slicing is not None:
+                    self._has_stopped_in(slicing)
                 stacks.after_suspension(self)
             else:
                 self._has_returned(stacks, outer)
         finally:
             instance.moving = None
+
+    def _has_stopped_in(self, slicing: Slicing) -> None:
+        """Note that the guest was suspended, in a host function or at a pause point."""
+        slicing.suspensions += 1
+        if self.pending is not PAUSE:
+            slicing.has_stopped(self)
+            return
+        slicing.has_paused(self)
+        self.answer = None
+        if self.mode == AGENERATE or (self.mode == AWAIT and self.task is None):
+            self.task = current_task()
 
     def _has_returned(self, stacks: StackSwitch, outer: object) -> None:
         if self.served is not None or self.stack or stacks.is_main(self):

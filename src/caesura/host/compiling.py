@@ -103,7 +103,11 @@ def make_guest_module(data: bytes, recipe: Recipe, provided: Provided) -> GuestM
     provided.check(item for item in module.imports if item.module != ASYNCIFY_MODULE)
     settings = recipe.settings
     drivable = make_drivable(
-        module, recipe.import_list, settings.options, accept_instrumented=settings.accept_instrumented
+        module,
+        recipe.import_list,
+        settings.options,
+        accept_instrumented=settings.accept_instrumented,
+        preempt=settings.preempt,
     )
     return GuestModule(data, drivable.module.data, describe(drivable), drivable.saved)
 

@@ -6,11 +6,13 @@ from caesura.abi import ASYNCIFY_MEMORY, ENTRY_PREFIX, STATE_GLOBAL, STATE_PREFI
 from caesura.analysis.instrumented import asyncify_exports
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.analysis.stack_region import find_region
+from caesura.host.claims import preempt_of
 from caesura.host.description import NONE, THUNKS, Description, FunctionShape, StackDescription
 from caesura.host.drivable import Drivable
 from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.host.import_shapes import import_shapes
 from caesura.host.instantiation import instantiation_of
+from caesura.options import NO_PREEMPT
 from caesura.snapshots.section import read_section
 from caesura.wasm import types as t
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND
@@ -46,6 +48,7 @@ def describe(drivable: Drivable) -> Description:
         },
         memory=memory,
         asyncify_memory=asyncify,
+        preempt=preempt_of(module) if thunks else NO_PREEMPT,
         wide=_is_wide(module, asyncify),
         wide_memory=_is_wide(module, memory),
         shared=max([(item.maximum or 0) << item.page_size_log2 for item in module.memories if item.shared], default=0),

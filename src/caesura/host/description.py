@@ -165,8 +165,9 @@ class Description:
     exported, by their proper names. `entries` are the exports with an entry thunk, and the thunks' indices. `memory`
     is the name of the guest's own memory, `asyncify_memory` that of the memory with the asyncify stack, `wide` tells
     whether the latter has 64-bit addresses, `wide_memory` whether the former does; names are empty where there is
-    nothing. `shared` is how many bytes the largest memory that threads can share may grow to (0: there is none).
-    `stack` is the shadow stack.
+    nothing. `preempt` is what the module looks at where it pauses by itself, as `Options` says. `shared` is
+    how many bytes the largest memory that threads can share may grow to (0: there is none). `stack` is the shadow
+    stack.
 
     `forgets_by_rewinding` tells that frames have references which the guest cannot forget without being rewound.
 
@@ -190,6 +191,7 @@ class Description:
     entries: dict[str, int]
     memory: str
     asyncify_memory: str
+    preempt: str
     wide: bool
     wide_memory: bool
     shared: int

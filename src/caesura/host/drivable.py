@@ -44,7 +44,7 @@ from caesura.instrument.api import instrument
 from caesura.instrument.exceptions.translate import translate_to_exnref
 from caesura.instrument.state_exports.exports import STATE_KIND, add_state_exports
 from caesura.instrument.state_exports.guest_state import Origin, no_bounds
-from caesura.options import Options
+from caesura.options import NO_PREEMPT, Options
 from caesura.report import NO_STACK_POINTER, Instrumented
 from caesura.snapshots.section import read_section
 from caesura.wasm import sections as sec
@@ -86,13 +86,18 @@ class Drivable:
 
 
 def make_drivable(
-    module: Module, import_list: tuple[str, ...], options: Options, *, accept_instrumented: bool
+    module: Module,
+    import_list: tuple[str, ...],
+    options: Options,
+    *,
+    accept_instrumented: bool,
+    preempt: str = NO_PREEMPT,
 ) -> Drivable:
     """Return a module that the host can drive.
 
-    It is instrumented if any import may suspend and nobody has done it; if somebody has, that is refused unless
-    `accept_instrumented`. Raises ModuleError for what cannot be transformed or driven, UsageError for options that do
-    not fit the module.
+    It is instrumented if any import may suspend, or it is to have pause points (`preempt`), and nobody has done it; if
+    somebody has, that is refused unless `accept_instrumented`. Raises ModuleError for what cannot be transformed or
+    driven, UsageError for options that do not fit the module.
     """
     check_contract(module)
     options = replace(options, translate_to_exnref=True)
@@ -107,8 +112,8 @@ def make_drivable(
                 "taken: give it as it was before that"
             )
         drivable = _instrumented_elsewhere(translate_to_exnref(module).module)
-    elif import_list:
-        drivable = _instrumented_here(module, import_list, options)
+    elif import_list or preempt != NO_PREEMPT:
+        drivable = _instrumented_here(module, import_list, options, preempt)
     else:
         translated = translate_to_exnref(module).module
         drivable = Drivable(NONE, translated, find_shadow_stack(translated))
@@ -149,8 +154,10 @@ def _unsuspended(module: Module, abi: str) -> list[int]:
     return [function for function in known if not bitmap[function >> 3] >> (function & 7) & 1]
 
 
-def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Options) -> Drivable:
-    chosen: dict[str, Any] = {"imports": import_list, **CHOSEN_OPTIONS}
+def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Options, preempt: str) -> Drivable:
+    chosen: dict[str, Any] = {"imports": import_list, "preempt": preempt, **CHOSEN_OPTIONS}
+    if not import_list:
+        chosen["ignore_imports"] = True  # an empty list is none
     options = replace(options, **chosen)
     done = _with_readable_state(module.data, options)
     made = Module(done.module)

@@ -15,11 +15,20 @@ from __future__ import annotations
 
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any
+from typing import Any, Final
 
 from caesura.host.awaiting import await_coroutine
 from caesura.host.call import Call
-from caesura.host.pending import PendingCall, end_unless_held, is_external, until_handed
+from caesura.host.imports import PAUSE
+from caesura.host.pending import (
+    PendingCall,
+    end_unless_held,
+    is_external,
+    must_wait,
+    until_handed,
+    until_resumed,
+    until_turn,
+)
 from caesura.host.threads import run_in_loop
 
 
@@ -27,6 +36,8 @@ from caesura.host.threads import run_in_loop
 def drive_awaited(call: Call) -> Generator[Any, Any, Any]:
     """Run a call that is awaited."""
     try:
+        if must_wait(call):
+            yield from until_turn(call)
         call.start()
         return (yield from until_handed(call))
     finally:
@@ -62,9 +73,13 @@ def drive_iterated(call: Call) -> Generator[Any, Any, Any]:
 async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
     """Run a call as an asynchronous generator: await what coroutines wait for, yield what yielding functions return."""
     try:
+        if must_wait(call):
+            await _until_turn(call)
         call.start()
         while call.pending is not None:
-            if call.coroutine is not None:
+            if call.pending is PAUSE:
+                await _until_resumed(call)
+            elif call.coroutine is not None:
                 await await_coroutine(call)
             else:
                 try:
@@ -73,6 +88,8 @@ async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
                     raise
                 except BaseException as error:
                     call.failure = error
+            if must_wait(call):
+                await _until_turn(call)
             call.resume()
     finally:
         call.instance.end(call)
@@ -80,7 +97,11 @@ async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
 
 def _yielded(call: Call) -> Any:
     """Return what a generator yields: what a yielding function has returned, or the call, if there is no body."""
-    return PendingCall(call) if is_external(call.pending) else call.waited_for
+    return PendingCall(call) if call.pending is PAUSE or is_external(call.pending) else call.waited_for
+
+
+_until_turn: Final = types.coroutine(until_turn)
+_until_resumed: Final = types.coroutine(until_resumed)
 
 
 def _in_its_thread(call: Call, step: Callable[[], None]) -> None:

@@ -14,6 +14,7 @@ from caesura import errors
 # Kinds of traps that are not WebAssembly's own.
 ASYNCIFY_OVERFLOW: Final = "asyncify stack overflow"
 ASYNCIFY_CORRUPTED: Final = "asyncify stack corrupted"
+PAUSE_REFUSED: Final = "time slice or budget over where the guest cannot be suspended"
 
 # WebAssembly's own, also for pointers that a guest hands to a host function.
 MEMORY_OUT_OF_BOUNDS: Final = "memory out of bounds"

@@ -17,7 +17,16 @@ import ctypes
 import struct
 from typing import Final
 
-from caesura.abi import CURRENT_OFFSET, FRAMES_OFFSET, RESULTS_OFFSET, STACK_POINTER_OFFSET
+from caesura.abi import (
+    CURRENT_OFFSET,
+    FRAMES_OFFSET,
+    PAUSE_OFFSET,
+    PAUSE_REFUSED,
+    PREEMPT_FRAMES_OFFSET,
+    REQUEST_BYTE_OFFSET,
+    RESULTS_OFFSET,
+    STACK_POINTER_OFFSET,
+)
 from caesura.errors import UnsupportedModule
 from caesura.host import native
 from caesura.host.state import CallState
@@ -32,27 +41,31 @@ class Corrupted(Exception):
 class FrameArea:
     """The part of a guest's memory with the control block and, behind it, one suspended call's frames.
 
-    It lies from `start` to `end` (addresses in the guest); one that `grows` ends where the memory does. `wide` tells
-    whether the memory has 64-bit addresses, `moves` whether it may lie elsewhere after it has grown. Raises
-    UnsupportedModule if the memory is too small.
+    Its `place` is the first address, in the guest, and the one behind the last; one that `grows` ends where the memory
+    does. `wide` tells whether the memory has 64-bit addresses, `moves` whether it may lie elsewhere after it has grown,
+    `pauses` whether the guest has pause points, so that there is more in the block. Raises UnsupportedModule if the
+    memory is too small.
     """
 
     def __init__(
         self,
         memory: native.MemoryCell,
-        start: int,
-        end: int,
+        place: tuple[int, int],
         *,
         wide: bool,
         grows: bool,
         moves: bool,
+        pauses: bool = False,
     ) -> None:
+        start, end = place
         self.start = start
         self._memory = memory
         self._owner: CallState | None = None
         self._moves = moves
         self._pointer = struct.Struct("<Q" if wide else "<I")
-        self._base = start + FRAMES_OFFSET
+        self._size = PREEMPT_FRAMES_OFFSET if pauses else FRAMES_OFFSET  # of the block
+        self.base = self._base = start + self._size  # where frames begin
+        self.refused = PAUSE_REFUSED & (0xFFFF_FFFF_FFFF_FFFF if wide else 0xFFFF_FFFF)
         self._end = end
         self._grows = grows
         self._owned = 0  # bytes of the owner's frames
@@ -97,6 +110,24 @@ class FrameArea:
             return call.frames
         self.block()
         return native.bytes_at(self._host_base + self._base, self._owned)
+
+    def make_room(self) -> None:
+        """Let nothing lie where a guest that pauses by itself writes its frames."""
+        if self._owner is not None:
+            self._copy_out()
+
+    def write_pause(self, address: int) -> None:
+        """Say where a guest that pauses begins to write its frames, or what it is to do instead."""
+        self._write(PAUSE_OFFSET, address)
+
+    def pause_word(self) -> ctypes.c_uint32 | ctypes.c_uint64:
+        """Return that place in the block, which must not move."""
+        kind = ctypes.c_uint64 if self._pointer.size == 8 else ctypes.c_uint32
+        return kind.from_address(self._host_base + self.start + PAUSE_OFFSET)
+
+    def request(self) -> ctypes.c_ubyte:
+        """Return the byte by which the guest is asked to pause; the block must not move."""
+        return ctypes.c_ubyte.from_address(self._host_base + self.start + REQUEST_BYTE_OFFSET)
 
     def prepare_unwind(self) -> None:
         """Make room for frames: another suspended call's are copied out."""
@@ -166,4 +197,4 @@ class FrameArea:
 
     def _locate(self) -> None:
         self._host_base = self._memory.base()
-        self._block = (ctypes.c_char * FRAMES_OFFSET).from_address(self._host_base + self.start)
+        self._block = (ctypes.c_char * self._size).from_address(self._host_base + self.start)

@@ -45,9 +45,12 @@ from caesura.host.saving.putting_back import SavedGuest, set_up_again
 from caesura.host.saving.references import SaveObject
 from caesura.host.settings import GuestSettings
 from caesura.host.setup import set_up
+from caesura.host.slices.budget import Budget
+from caesura.host.slices.usage import Usage
 from caesura.host.state import CallState
 from caesura.host.store import GuestStore
 from caesura.host.uncopied import Uncopied
+from caesura.host.using import usage_of
 from caesura.host.wasi.wasi import Wasi
 from caesura.wasm.types import type_name
 
@@ -103,16 +106,17 @@ class Guest(Uncopied):
             wasi.attach_again(self._instance, saved.state.wasi, saved.state.calls, saved.on_missing)
         self._wasi = wasi
 
-    async def call(self, name: str, *arguments: Any) -> Any:
+    async def call(self, name: str, *arguments: Any, budget: Budget | None = None) -> Any:
         """Call an export; while a host coroutine waits the guest is suspended, and other tasks run.
 
         Returns None, the result, or a tuple of results; where a host function has no body (`EXTERNAL`), a PendingCall,
-        and `await` of its `resume` goes on. Raises what a host function raises, GuestTrap, GuestExit,
-        and UsageError for what does not fit: names, arguments, results of host functions, the thread.
+        and `await` of its `resume` goes on. With a `budget`, a call that has used it up is suspended, and
+        BudgetExhausted says so. Raises what a host function raises, GuestTrap, GuestExit, and UsageError for what does
+        not fit: names, arguments, results of host functions, the thread.
         """
         instance = self._instance
         instance.check()
-        return await drive_awaited(Call(instance, instance.export(name), arguments, AWAIT))
+        return await drive_awaited(Call(instance, instance.export(name), arguments, AWAIT, budget))
 
     def call_nowait(self, name: str, *arguments: Any) -> Any:
         """Call an export that does not have to wait: it is an error if a host coroutine does.
@@ -145,16 +149,16 @@ class Guest(Uncopied):
         instance.check()
         return drive_asynchronously(Call(instance, instance.export(name), arguments, AGENERATE))
 
-    def start(self, name: str, *arguments: Any) -> Any:
+    def start(self, name: str, *arguments: Any, budget: Budget | None = None) -> Any:
         """Call an export in steps, without an event loop: where a host function has no body (`EXTERNAL`), or yields,
         the guest is suspended, and this returns a PendingCall. Its `resume` returns the next one, or what the export
-        returns.
+        returns. So it is at the end of a time slice.
 
         Raises what `call` does; a coroutine function among the host functions must not have to wait.
         """
         instance = self._instance
         instance.check()
-        call = Call(instance, instance.export(name), arguments, START)
+        call = Call(instance, instance.export(name), arguments, START, budget)
         return step(call, call.start)
 
     async def run(self) -> int:
@@ -182,6 +186,11 @@ class Guest(Uncopied):
             self._instance.check()
             raise UsageError("the guest has no memory")
         return memory
+
+    @property
+    def usage(self) -> Usage:
+        """What the guest has taken so far. Raises UsageError for a guest that has no pause points."""
+        return usage_of(self._instance)
 
     @property
     def exports(self) -> tuple[str, ...]:

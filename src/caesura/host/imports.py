@@ -31,6 +31,7 @@ PLAIN_FUNCTION: Final = 0
 COROUTINE_FUNCTION: Final = 1
 YIELDING_FUNCTION: Final = 2
 EXTERNAL_FUNCTION: Final = 3
+PAUSE_FUNCTION: Final = 4
 
 # What a guest is suspended for: a host coroutine that has begun to wait, and what for; or None, and what a yielding
 # function returned. And the arguments that the guest has called it with.
@@ -191,6 +192,11 @@ class HostFunction:
         """Let references that nobody is to look at be null: the arguments lie there, and a number is no reference."""
         if self.results.has_references:
             ctypes.memset(values, 0, self.results.size)
+
+
+# Stands where a host function does for a call that was paused at the end of its time slice.
+PAUSE: Final = HostFunction("pause", FunctionShape(-1, (), ()), EXTERNAL)
+PAUSE.kind = PAUSE_FUNCTION
 
 
 def give_up(coroutine: Coroutine[Any, Any, Any], waited_for: Any) -> None:

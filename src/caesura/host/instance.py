@@ -11,6 +11,7 @@ then makes its parts, one after the other, and nobody changes them until it is c
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -30,6 +31,8 @@ from caesura.host.imports import HostFunction
 from caesura.host.lifetime import watch_lifetime
 from caesura.host.memory import GuestMemory
 from caesura.host.references import FunctionReference, References
+from caesura.host.slices.budget import Budget
+from caesura.host.slices.slicing import Slicing
 from caesura.host.state import CallState
 from caesura.host.store import GuestStore
 from caesura.host.switching import StackSwitch
@@ -74,6 +77,9 @@ class Instance:
         self.memory: GuestMemory | None = None
         self.stacks = StackSwitch(store)
         self.unwinder: Unwinder | None = None
+        self.slicing: Slicing | None = None
+        limit = store.settings.suspended_calls
+        self.most_suspended: Final = sys.maxsize if limit is None else limit
         self.whole_stack: WholeStack | None = None
         if self.description.checked:
             self.whole_stack = WholeStack(store.wasmtime_store, self.program.module, self.description)
@@ -84,10 +90,21 @@ class Instance:
         if self.description.memory:
             self.memory = GuestMemory(self.store.context, self.memory_item(self.description.memory), self.check)
 
-    def can_be_called(self, unwinder: Unwinder | None, stacks: StackSwitch) -> None:
-        """Take what is needed for calls that may suspend."""
+    def can_be_called(self, unwinder: Unwinder | None, stacks: StackSwitch, slicing: Slicing | None = None) -> None:
+        """Take what is needed for calls that may suspend, or pause."""
         self.unwinder = unwinder
         self.stacks = stacks
+        self.slicing = slicing
+
+    def check_budget(self, budget: Budget) -> None:
+        """Raise UsageError for a budget that the guest cannot keep."""
+        check_kind("budget", budget, Budget)
+        if self.slicing is None:
+            raise UsageError(
+                "the guest cannot be paused, so no budget can end its calls: load it with time_slice=SECONDS, or "
+                "preempt=..."
+            )
+        self.slicing.check_budget(budget)
 
     def check(self) -> None:
         """Raise if the caller is in another process or thread, or the guest is closed."""
@@ -191,6 +208,8 @@ class Instance:
             call.coroutine = None
             coroutine.close()
         self.stacks.release(call)
+        if self.slicing is not None:
+            self.slicing.has_stopped(call)
         call.task = None  # which refers to its exception, and that to the call
         if self.objects.dropped:
             self.objects.let_go()
@@ -208,6 +227,9 @@ class Instance:
             return
         self.stacks = StackSwitch(self.store)
         self.unwinder = None
+        if self.slicing is not None:
+            self.slicing.close()
+        self.slicing = None
         self.memory = None
         self.imports = []
         self.whole_stack = None

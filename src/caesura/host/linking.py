@@ -16,18 +16,21 @@ from caesura.host.connect import Connections, Imports
 from caesura.host.description import CHOSEN_OPTIONS, Description
 from caesura.host.engines import EngineSettings, default_reservation
 from caesura.host.imports import EXTERNAL
+from caesura.host.memory import PAGE_SIZE
 from caesura.host.obtaining import link, obtain_compiled, obtain_compiled_now
 from caesura.host.program import CompiledModule, LinkedProgram
 from caesura.host.settings import ProgramSettings
 from caesura.host.sources import Source, check_source, read_source, source_of_saved
 from caesura.host.text import assemble, is_text
 from caesura.host.wasi.wasi import Wasi
-from caesura.options import Options
+from caesura.options import DEFAULT_SECONDARY_MAXIMUM, NO_PREEMPT, PREEMPT_FLAG, Options
 from caesura.snapshots.state import State
 from caesura.wasm.external_kinds import FUNCTION_KIND
 
 if TYPE_CHECKING:
     from caesura.inspection.program import Program
+
+_PREEMPT: Final = "preempt"
 
 _WASI_HINT: Final = " (True is for compile; a guest gets an object of its own, such as caesura.Wasi())"
 
@@ -95,8 +98,11 @@ def module_of_state(state: State, module: Source | None) -> bytes:
     check_source(origin.source)
     data, _ = read_source(origin.source)
     data = assemble(data) if is_text(data) else data
-    options = origin.settings.options
-    return make_drivable(Module(data), origin.imports, options, accept_instrumented=True).saved
+    settings = origin.settings
+    drivable = make_drivable(
+        Module(data), origin.imports, settings.options, accept_instrumented=True, preempt=settings.preempt
+    )
+    return drivable.saved
 
 
 def _origin_of(state: State, module: Source | None, settings: ProgramSettings) -> Origin:
@@ -105,14 +111,16 @@ def _origin_of(state: State, module: Source | None, settings: ProgramSettings) -
     source = source_of_saved(module, state.embedded, identity.path)
     try:
         options = _options_from(identity.options)
+        settings = replace(settings, options=options, preempt=identity.options.get(_PREEMPT, NO_PREEMPT))
     except TypeError as error:
         raise SnapshotError(f"the snapshot's module has options that there are not: {error}") from None
-    return Origin(source, identity.imports, replace(settings, options=options))
+    return Origin(source, identity.imports, settings)
 
 
 def _options_from(told: Mapping[str, Any]) -> Options:
     """Return the options that a snapshot tells, as the user gave them: code in the cache is found by these."""
-    return Options(**{name: value for name, value in told.items() if name not in CHOSEN_OPTIONS})
+    chosen = {*CHOSEN_OPTIONS, "ignore_imports", _PREEMPT}
+    return Options(**{name: value for name, value in told.items() if name not in chosen})
 
 
 def instrumented_module(origin: Origin, program: LinkedProgram) -> bytes:
@@ -230,4 +238,14 @@ def check_loop() -> None:
 def _recipe(import_list: tuple[str, ...], settings: ProgramSettings) -> Recipe:
     reservation = settings.memory_reservation or default_reservation()
     engine = EngineSettings(settings.interruptible, reservation, settings.native_stack_size)
-    return Recipe(import_list, settings, engine)
+    return Recipe(import_list, _with_a_memory_that_stays(settings, reservation), engine)
+
+
+def _with_a_memory_that_stays(settings: ProgramSettings, reservation: int) -> ProgramSettings:
+    """Return settings with which the memory for frames never moves, where another thread writes to it."""
+    options = settings.options
+    pages = reservation // PAGE_SIZE
+    if settings.preempt != PREEMPT_FLAG or options.secondary_memory_maximum or pages >= DEFAULT_SECONDARY_MAXIMUM:
+        return settings
+    most = max(pages, options.secondary_memory_size)
+    return replace(settings, options=replace(options, secondary_memory_maximum=most))

@@ -23,7 +23,7 @@ from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSetting
 from caesura.host.sources import Source
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi.wasi import Wasi
-from caesura.options import Options
+from caesura.options import NO_PREEMPT, PREEMPT_FLAG, Options
 
 _DEFAULT_OPTIONS: Final = Options()
 
@@ -45,12 +45,17 @@ async def load(
     stack_space: tuple[int, int] | int | None = None,
     interruptible: bool | Interruptions = False,
     accept_instrumented: bool = True,
+    time_slice: float | int | None = None,
+    weight: float | int = 1.0,
+    priority: int = 0,
+    preempt: str | None = None,
     recursion_limit: int = RECURSION_LIMIT,
     memory_limit: int | None = None,
     table_limit: int | None = None,
     memories: int | None = None,
     tables: int | None = None,
     instances: int | None = None,
+    suspended_calls: int | None = None,
     memory_reservation: int | None = None,
     native_stack_size: int = NATIVE_STACK_SIZE,
 ) -> Guest:
@@ -72,11 +77,16 @@ async def load(
     with an `Interruptions` object, while they are loaded too. With `accept_instrumented=False`, modules that say that
     they are instrumented already are refused: best for strangers'.
 
+    A guest with a `time_slice` (seconds) that computes is suspended when that is over, and goes on when it is its turn:
+    docs/slices.md. `weight` and `priority` say which share of its event loop it gets. `preempt` is what it looks at for
+    that: "flag", or "fuel", which it counts, so that budgets can be given in fuel.
+
     `memory_limit` (bytes, for each memory), `table_limit` (elements, for each table) and `instances` are what the
     guest may take. With these limits it may have one memory of its own and one table, unless `memories` and `tables`
-    say how many. `recursion_limit` is how many calls deep the guest and host functions may call each other.
-    `memory_reservation` is bytes of address space for each memory: by default 4 GiB, or 16 MiB where
-    the process's address space is limited; with less than 4 GiB, code checks bounds and runs slower.
+    say how many. `suspended_calls` is how many of its calls may be suspended when another begins.
+    `recursion_limit` is how many calls deep the guest and host functions may call each other. `memory_reservation` is
+    bytes of address space for each memory: by default 4 GiB, or 16 MiB where the process's address space is limited;
+    with less than 4 GiB, code checks bounds and runs slower.
     `native_stack_size` is bytes of the thread's stack that guest code may take before it traps (512 KiB); the thread
     needs 256 KiB more.
 
@@ -84,6 +94,7 @@ async def load(
     module that is malformed or uses what is not supported, and what its start function raises (GuestTrap, or a host
     function's exception).
     """
+    preempt = preempt or (NO_PREEMPT if time_slice is None else PREEMPT_FLAG)
     parameters = {**locals(), "interruptible": bool(interruptible)}
     interruptions = interruptions_of(interruptible)
     program_settings, guest_settings = ProgramSettings.among(parameters), GuestSettings.among(parameters)
@@ -103,6 +114,7 @@ async def compile(  # noqa: A001 - users write `caesura.compile`
     cache: bool = True,
     interruptible: bool = False,
     accept_instrumented: bool = True,
+    preempt: str = NO_PREEMPT,
     memory_reservation: int | None = None,
     native_stack_size: int = NATIVE_STACK_SIZE,
     **others: Never,
@@ -164,6 +176,10 @@ class Program(Uncopied):
         memories: int | None = None,
         tables: int | None = None,
         instances: int | None = None,
+        suspended_calls: int | None = None,
+        time_slice: float | int | None = None,
+        weight: float | int = 1.0,
+        priority: int = 0,
         interruptions: Interruptions | None = None,
         **others: Never,
     ) -> Guest:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from caesura.errors import UsageError
+from caesura.errors import CaesuraError, UsageError
 from caesura.host.awaiting import await_coroutine, call_anew
 from caesura.host.call import START, Call, current_task
-from caesura.host.imports import EXTERNAL_FUNCTION, YIELDING_FUNCTION, HostFunction
+from caesura.host.imports import EXTERNAL_FUNCTION, PAUSE, YIELDING_FUNCTION, HostFunction
+from caesura.host.slices.budget import Budget
 from caesura.host.uncopied import Uncopied
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class PendingCall(Uncopied):
         self._check_held()
         _check_body(call)
         _take(call)
-        return (yield from _until_ended(call, call_anew(call)))
+        return (yield from _until_ended(call, None if call.pending is PAUSE else call_anew(call)))
 
     def backtrace(self) -> list[Frame]:
         """Return the functions on the call's stack, innermost first, with what they hold.
@@ -82,16 +83,19 @@ class PendingCall(Uncopied):
         self._call.instance.check()
         return self._call.instance.backtrace_of(self._call)
 
-    def resume(self, answer: Any = None) -> Any:
+    def resume(self, answer: Any = None, *, budget: Budget | None = None) -> Any:
         """Let the guest go on, with what its host function returns to it. To be awaited, unless `guest.start` began the
-        call.
+        call. `budget` is what the call may take from now on; without, what is left of its budget, or, where that is
+        used up, as much as it likes.
 
         Raises UsageError, at once, for an answer that does not fit the type of the host function's results.
         """
         self._check_held()
         function = self._call.pending
         assert function is not None, "it is held"
-        return self._go_on(function.checked_answer(self._call.instance.objects, answer), None)
+        answer = function.checked_answer(self._call.instance.objects, answer)
+        self._call.renew_budget(budget)
+        return self._go_on(answer, None)
 
     def throw(self, error: BaseException) -> Any:
         """Let the guest go on, as if its host function had raised an exception; as `resume`."""
@@ -140,11 +144,29 @@ class PendingCall(Uncopied):
         return self._call.pending is not None and self._call.handed == self._handed
 
 
+class BudgetExhausted(CaesuraError):
+    """A call has used up its budget, and is suspended where it stands.
+
+    `call` is the PendingCall: `resume(budget=...)` goes on with it, `drop()` gives it up, and meanwhile the guest can
+    be saved.
+    """
+
+    def __init__(self, export: str, exhausted: str, call: PendingCall) -> None:
+        self.call = call
+        super().__init__(
+            f"the call of {export} has used up its budget, {exhausted}, and is suspended: let it go on with "
+            "`.call.resume(budget=...)`, or give it up with `.call.drop()`"
+        )
+
+
 def step(call: Call, run: Callable[[], None]) -> Any:
     """Take a step of a call that nobody awaits: return what the export returns, or the PendingCall."""
     try:
         run()
-        return _handed(call) if call.pending is not None else call.results()
+        if call.pending is None:
+            return call.results()
+        _check_budget(call)
+        return _handed(call)
     finally:
         end_unless_held(call)
 
@@ -152,11 +174,53 @@ def step(call: Call, run: Callable[[], None]) -> Any:
 def until_handed(call: Call) -> Generator[Any, Any, Any]:
     """Let a call run on that waits, or has returned: return what the export returns, or the PendingCall."""
     while call.pending is not None:
-        if call.coroutine is None:
+        if call.pending is PAUSE:
+            yield from until_resumed(call)
+        elif call.coroutine is None:
             return _handed(call)
-        yield from await_coroutine(call)
+        else:
+            yield from await_coroutine(call)
+        if must_wait(call):
+            yield from until_turn(call)
         call.resume()
     return call.results()
+
+
+def must_wait(call: Call) -> bool:
+    """Tell whether a call should wait for its guest's turn before it begins, or goes on."""
+    slicing = call.instance.slicing
+    return slicing is not None and call.pending is not PAUSE and slicing.must_wait()
+
+
+def until_turn(call: Call) -> Generator[Any, Any, None]:
+    """Let others have their turn before a call begins, or goes on after its host function has returned."""
+    slicing = call.instance.slicing
+    if slicing is not None:
+        try:
+            yield from slicing.until_turn(call)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            if call.pending is None:
+                raise
+            call.failure = error  # it is raised where the guest waits
+
+
+def until_resumed(call: Call) -> Generator[Any, Any, None]:
+    """Let others have their turn before a call that was paused goes on. Raises BudgetExhausted if it must not."""
+    _check_budget(call)
+    slicing = call.instance.slicing
+    if slicing is not None:  # else the guest is closed, which resuming it says
+        yield from slicing.until_resumed(call)
+
+
+def _check_budget(call: Call) -> None:
+    """Hand a call that was paused to whoever drives it, as BudgetExhausted, if it has used its budget up."""
+    allowance = call.allowance
+    if allowance is not None and call.pending is PAUSE:
+        exhausted = allowance.exhausted()
+        if exhausted:
+            raise BudgetExhausted(call.export.name, exhausted, _handed(call))
 
 
 def end_unless_held(call: Call) -> None:
@@ -174,6 +238,9 @@ def _handed(call: Call) -> PendingCall:
     call.handed += 1
     call.is_held = True
     call.task = None
+    slicing = call.instance.slicing
+    if slicing is not None:
+        slicing.has_stopped(call)
     return PendingCall(call)
 
 

@@ -9,13 +9,14 @@ which of their parameters are settings, and whose, the fields' names say (`among
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from caesura.argument_kinds import check_fields
 from caesura.errors import UsageError
+from caesura.host.description import CHOSEN_OPTIONS
 from caesura.host.native_stack import NATIVE_STACK_SIZE
-from caesura.options import Options
+from caesura.options import NO_PREEMPT, Options
 
 # The size of further shadow stacks where nobody knows that of the guest's own, in bytes; and the smallest.
 SHADOW_STACK_SIZE: Final = 64 * 1024
@@ -30,6 +31,13 @@ _MOST_NATIVE_STACK: Final = 1 << 32
 
 _PAGE_SIZE: Final = 1 << 16
 _MOST_RESERVATION: Final = 1 << 32
+
+# Seconds: a shorter slice would be gone before it is noticed, and a longer one is none. A slice of a guest with the
+# least weight counts as if it had taken so much longer.
+LEAST_TIME_SLICE: Final = 0.0005
+MOST_TIME_SLICE: Final = 3600.0
+LEAST_WEIGHT: Final = 0.001
+MOST_WEIGHT: Final = 1e6
 
 # The largest number that Wasmtime's limits take.
 _MOST: Final = (1 << 63) - 1
@@ -47,14 +55,15 @@ class _Settings:
         return tuple(cls.__annotations__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProgramSettings(_Settings):
     """How a module becomes a program.
 
     `options` are the transformation's. `cache` says whether compiled code is kept on the disk. The guests of an
     `interruptible` program can be stopped in mid-computation. `accept_instrumented` says whether modules are taken that
-    say that they are instrumented already. `memory_reservation` is bytes of address space for each memory, or None for
-    the default (see `engines`). `native_stack_size` is bytes of the native stack that guest code may take.
+    say that they are instrumented already. `preempt` is what guests look at where they pause by themselves, as in the
+    transformation's options. `memory_reservation` is bytes of address space for each memory, or None for the default
+    (see `engines`). `native_stack_size` is bytes of the native stack that guest code may take.
 
     Raises UsageError for options that are the host's to choose, and for what no memory can reserve.
     """
@@ -63,6 +72,7 @@ class ProgramSettings(_Settings):
     cache: bool = field(default=True, compare=False, repr=False)
     interruptible: bool = False
     accept_instrumented: bool = True
+    preempt: str = NO_PREEMPT
     # `Recipe.engine` has what matters of these.
     memory_reservation: int | None = field(default=None, compare=False, repr=False)
     native_stack_size: int = field(default=NATIVE_STACK_SIZE, compare=False, repr=False)
@@ -73,6 +83,10 @@ class ProgramSettings(_Settings):
             raise UsageError(
                 "the coroutine functions among the imports are the import list: leave it out of the options"
             )
+        if self.options.preempt != NO_PREEMPT:
+            raise UsageError("preempt is a parameter of `load` and `compile`: leave it out of the options")
+        chosen: dict[str, Any] = {**CHOSEN_OPTIONS, "preempt": self.preempt}
+        replace(self.options, **chosen)  # which says what excludes it
         reservation = self.memory_reservation
         if reservation is not None and not _PAGE_SIZE <= reservation <= _MOST_RESERVATION:
             raise UsageError(
@@ -100,7 +114,12 @@ class GuestSettings(_Settings):
     and growing beyond fails (`memory.grow` is -1). `memories` is how many memories of its own the guest may have,
     imported ones too: None is one where there is a `memory_limit`, which would bound nothing otherwise, and any number
     where there is none. `table_limit` is elements, for each table, and `tables` their number in the same way.
-    `instances` is how many instances the guest may consist of: it is one itself.
+    `instances` is how many instances the guest may consist of: it is one itself. `suspended_calls` is how many of its
+    calls may be suspended when another begins.
+
+    `time_slice` is seconds after which the guest is suspended when it computes, so that others have their turn; None
+    is for ever. It needs pause points (`Options.preempt`). Guests that compute in one event loop share its time in
+    proportion to their `weight`, and those of a higher `priority` come first.
 
     Raises UsageError for what no guest can have.
     """
@@ -114,15 +133,21 @@ class GuestSettings(_Settings):
     memories: int | None = None
     tables: int | None = None
     instances: int | None = None
+    suspended_calls: int | None = None
+    time_slice: float | int | None = None
+    weight: float | int = 1.0
+    priority: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
+        self._check_slices()
         for name, value in (
             ("memory_limit", self.memory_limit),
             ("table_limit", self.table_limit),
             ("memories", self.memories),
             ("tables", self.tables),
             ("instances", self.instances),
+            ("suspended_calls", self.suspended_calls),
         ):
             if value is not None and not 0 <= value <= _MOST:
                 raise UsageError(f"{name} is {value}: expected a number that is not negative, or None")
@@ -137,6 +162,15 @@ class GuestSettings(_Settings):
             raise UsageError(f"stack_space is {space!r}: expected (start, end), a number of bytes, or None")
         if self.recursion_limit < 0:
             raise UsageError(f"recursion_limit is {self.recursion_limit}: expected a number of calls, 0 or more")
+
+    def _check_slices(self) -> None:
+        time_slice, weight = self.time_slice, self.weight
+        if time_slice is not None and not LEAST_TIME_SLICE <= time_slice <= MOST_TIME_SLICE:
+            raise UsageError(
+                f"time_slice is {time_slice}: expected seconds, {LEAST_TIME_SLICE} to {MOST_TIME_SLICE}, or None"
+            )
+        if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+            raise UsageError(f"weight is {weight}: expected a number from {LEAST_WEIGHT} to {MOST_WEIGHT:g}")
 
     @property
     def most_memories(self) -> int | None:

@@ -10,6 +10,7 @@ from caesura.abi import (
     CONTROL_BLOCK,
     DROP_REFERENCES,
     FRAMES_OFFSET,
+    FUEL,
     SET_DATA_POINTER,
     START_REWIND,
     START_UNWIND,
@@ -25,11 +26,13 @@ from caesura.host.frames import FrameArea
 from caesura.host.imports import PLAIN_FUNCTION
 from caesura.host.instance import Instance
 from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE
+from caesura.host.slices.slicing import Slicing
 from caesura.host.stacks import ShadowStacks, StackLimits
 from caesura.host.switching import FIXED, NO_MALLOC, SINGLE_STACK, UNCLEAR, StackSwitch
 from caesura.host.text import one_line
 from caesura.host.unwinder import PlainUnwinder, ThunkUnwinder, Unwinder
 from caesura.host.values import SLOT
+from caesura.options import NO_PREEMPT, PREEMPT_FLAG
 from caesura.wasm import types as t
 
 _MOST_BYTES: Final = 1 << 64
@@ -44,12 +47,50 @@ def set_up(instance: Instance, exported: wasmtime.Instance) -> None:
     unwinder = None
     if can_suspend(instance):
         unwinder = make_unwinder(instance, instance.store.settings.stack_space)
-    instance.can_be_called(unwinder, make_switch(instance, unwinder))
+    instance.can_be_called(unwinder, make_switch(instance, unwinder), make_slicing(instance, unwinder))
 
 
 def can_suspend(instance: Instance) -> bool:
-    """Tell whether any host function of an instance can suspend it."""
+    """Tell whether an instance can be suspended, by a host function or at a pause point."""
+    if instance.description.preempt != NO_PREEMPT:
+        return True
     return instance.description.abi != NONE and any(item and item.kind != PLAIN_FUNCTION for item in instance.imports)
+
+
+def make_slicing(instance: Instance, unwinder: Unwinder | None) -> Slicing | None:
+    """Return what an instance with pause points has for its time slices; None if there are none.
+
+    Raises UsageError for a time slice without pause points, and for a memory that may move while it is written to.
+    """
+    preempt = instance.description.preempt
+    settings = instance.store.settings
+    if preempt == NO_PREEMPT or unwinder is None:
+        if settings.time_slice is not None:
+            raise UsageError(
+                "the module has no pause points, so that no time slice can end: compile it with preempt='flag'; if it "
+                "is instrumented already, give the original"
+            )
+        return None
+    if preempt == PREEMPT_FLAG:
+        _check_request_stays(instance)
+        return Slicing(settings, instance.guest, unwinder.area, None)
+    fuel = instance.item(FUEL)
+    assert isinstance(fuel, wasmtime.Global), "exports have the kinds that the module says"
+    return Slicing(settings, instance.guest, unwinder.area, native.GlobalCell(instance.store.context, fuel, wide=True))
+
+
+def _check_request_stays(instance: Instance) -> None:
+    """Raise UsageError if the memory with the request may move when it grows: another thread writes there."""
+    memory = instance.memory_item(instance.description.asyncify_memory)
+    assert not isinstance(memory, wasmtime.SharedMemory), "the transformation's own memory is not shared"
+    kind = memory.type(instance.store.wasmtime_store)
+    reservation = instance.program.settings.memory_reservation
+    if kind.limits.max is None or kind.limits.max * kind.page_size > reservation:
+        raise UsageError(
+            f"the memory for the asyncify stack may grow beyond the {reservation:,} bytes that memories reserve, and "
+            "would move while the guest is asked to pause: choose a smaller Options(secondary_memory_maximum=...), or "
+            "a larger memory_reservation"
+        )
 
 
 def make_switch(instance: Instance, unwinder: Unwinder | None) -> StackSwitch:
@@ -116,11 +157,11 @@ def make_unwinder(instance: Instance, stack_space: tuple[int, int] | int | None)
         start, end = _find_space(instance, stack_space)
     area = FrameArea(
         memory,
-        start,
-        end,
+        (start, end),
         wide=description.wide,
         grows=has_own_memory,
         moves=description.wide or instance.program.settings.memories_move,
+        pauses=description.preempt != NO_PREEMPT,
     )
     changes = description.state_changes
     stop_unwind = instance.abi_function(changes[STOP_UNWIND])

@@ -74,6 +74,10 @@ class Snapshot(SnapshotData):
         memories: int | None = None,
         tables: int | None = None,
         instances: int | None = None,
+        suspended_calls: int | None = None,
+        time_slice: float | int | None = None,
+        weight: float | int = 1.0,
+        priority: int = 0,
         memory_reservation: int | None = None,
         native_stack_size: int = NATIVE_STACK_SIZE,
     ) -> list[Guest]:

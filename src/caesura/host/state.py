@@ -47,6 +47,7 @@ class CallState:
         "is_held",
         "is_prepared",
         "kept",
+        "may_pause",
         "outer_stack",
         "packed",
         "pending",
@@ -95,6 +96,8 @@ class CallState:
         self.is_prepared = False
         self.kept: KeptArguments[CallState] | None = None
         self.served: CallState | None = None
+        # Whether it can be paused at the end of its time slice where it was entered last.
+        self.may_pause = False
         # How many calls of guests the innermost entry is inside of.
         self.depth = 0
         # `native`'s, while guest code runs: an exception of a host function on its way through the guest, and where the

@@ -104,9 +104,13 @@ class StackSwitch:
         else:
             self.resting.leave_own(call)
 
+    def can_be_left(self, call: CallState) -> bool:
+        """Tell whether no other guest code is on the same stack above a call, so that it can be suspended."""
+        return self.resting.main is not call or self._stacks is not None or self._store.depth <= 1
+
     def check_suspension(self, call: CallState) -> None:
         """Raise if a call cannot be suspended because other guest code is on the same stack above it."""
-        if self.resting.main is call and self._stacks is None and self._store.depth > 1:
+        if not self.can_be_left(call):
             raise UsageError(
                 "a host function of the guest has called it again, on the only stack in its memory: to be "
                 f"suspended there, the second call {self._reason}"

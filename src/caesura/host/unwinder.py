@@ -14,6 +14,7 @@ from typing import Final
 from caesura.abi import FRAMES_OFFSET, RESULTS_OFFSET, STATUS_OFFSET, Status
 from caesura.host.abi_functions import AbiFunction
 from caesura.host.frames import FrameArea
+from caesura.host.imports import PAUSE
 from caesura.host.state import CallState
 
 # As plain numbers: each look at an enumeration would cost a suspension 80 ns.
@@ -21,6 +22,7 @@ _RUN: Final = int(Status.RUN)
 _SUSPEND: Final = int(Status.SUSPEND)
 _RESUME: Final = int(Status.RESUME)
 _RESUME_CALL: Final = int(Status.RESUME_CALL)
+_PAUSED: Final = int(Status.PAUSED)
 
 # Bytes of results that the block has room for.
 _ROOM: Final = FRAMES_OFFSET - RESULTS_OFFSET
@@ -91,6 +93,11 @@ class ThunkUnwinder(Unwinder):
                 raise Lost
             return False
         _STATUS.pack_into(block, STATUS_OFFSET, _RUN)
+        if status == _PAUSED and call.may_pause and call.pending is None and call.arriving is None:
+            if not self.area.keep(call):
+                raise Lost
+            call.pending = PAUSE
+            return True
         if status != _SUSPEND or call.pending is None or not self.area.keep(call):
             raise Lost
         return True

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from caesura.errors import SnapshotError, UsageError
 from caesura.host.call import Call
-from caesura.host.imports import HostFunction
+from caesura.host.imports import PAUSE, HostFunction
 from caesura.host.instance import Instance
 from caesura.host.saving.references import ReferenceLoader, ReferenceSaver
 from caesura.host.saving.values import bits_of, value_of
@@ -75,6 +75,8 @@ def _kept(call: CallState, calls: Sequence[CallState]) -> KeptState | None:
 def put_calls_back(instance: Instance, state: State, references: ReferenceLoader) -> None:
     """Make the suspended calls of a saved guest in a new instance. Raises SnapshotError for what does not fit it."""
     functions = {function.name: function for function in instance.imports if function is not None}
+    if instance.slicing is not None:
+        functions[PAUSE.name] = PAUSE
     calls: list[Call] = []
     for place, record in enumerate(state.calls):
         where = f"call {place} of the snapshot ({record.export})"
@@ -90,6 +92,8 @@ def put_calls_back(instance: Instance, state: State, references: ReferenceLoader
         raise SnapshotError(f"the snapshot's C stacks are not those of the guest: {error}") from None
     for call in calls:
         instance.suspended[call] = None
+        if call.pending is PAUSE and instance.slicing is not None:
+            instance.slicing.paused[call] = None
 
 
 def _make_call(

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 import wasmtime
 
-from caesura.abi import CONTROL_BLOCK, FRAMES_OFFSET
+from caesura.abi import CONTROL_BLOCK, FRAMES_OFFSET, PREEMPT_FRAMES_OFFSET
 from caesura.errors import SnapshotError
 from caesura.host import native
 from caesura.host.description import NONE
@@ -23,9 +23,10 @@ from caesura.host.saving.memories import MemoryImage, grow_to, write_memory
 from caesura.host.saving.references import LoadObject, ReferenceLoader
 from caesura.host.saving.segments import drop_again
 from caesura.host.saving.tables import put_global_back, put_table_back
-from caesura.host.setup import can_suspend, make_switch, make_unwinder
+from caesura.host.setup import can_suspend, make_slicing, make_switch, make_unwinder
 from caesura.host.values import SLOT
 from caesura.host.wasi.reopening import OnMissing
+from caesura.options import NO_PREEMPT
 from caesura.snapshots.section import StateSection
 from caesura.snapshots.state import State
 
@@ -85,7 +86,7 @@ def set_up_again(instance: Instance, exported: wasmtime.Instance, guest: SavedGu
     unwinder = None
     if can_suspend(instance) or (state.calls and description.abi != NONE):
         unwinder = make_unwinder(instance, _space_for_frames(instance, state))
-    instance.can_be_called(unwinder, make_switch(instance, unwinder))
+    instance.can_be_called(unwinder, make_switch(instance, unwinder), make_slicing(instance, unwinder))
     put_calls_back(instance, state, references)
 
 
@@ -118,7 +119,8 @@ def _space_for_frames(instance: Instance, state: State) -> tuple[int, int] | Non
             )
         return state.area
     memory = instance.memory_item(description.asyncify_memory)
-    needed = CONTROL_BLOCK + FRAMES_OFFSET + max((len(call.frames) for call in state.calls), default=0)
+    block = FRAMES_OFFSET if description.preempt == NO_PREEMPT else PREEMPT_FRAMES_OFFSET
+    needed = CONTROL_BLOCK + block + max((len(call.frames) for call in state.calls), default=0)
     missing = needed - native.MemoryCell(instance.store.context, memory).size()
     if missing > 0:
         assert not isinstance(memory, wasmtime.SharedMemory), "the transformation's own memory is not shared"

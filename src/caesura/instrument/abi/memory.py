@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from caesura.abi import ASYNCIFY_MEMORY
 from caesura.errors import UnsupportedModule, UsageError
-from caesura.options import Options
+from caesura.options import DEFAULT_SECONDARY_MAXIMUM, Options
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import MEMORY_KIND
 from caesura.wasm.leb128 import encode_name, encode_unsigned
@@ -17,7 +16,6 @@ from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import I32, I64
 
 # Pages that a secondary memory may grow to where thunks grow it and options give no maximum: 64 MiB.
-_DEFAULT_MAXIMUM: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def choose_memory(module: Module, options: Options, edits: SectionEdits, names: 
         # As in Binaryen the memory's size is also its maximum, unless thunks grow it.
         maximum = size
         if options.thunks:
-            maximum = options.secondary_memory_maximum or max(size, _DEFAULT_MAXIMUM)
+            maximum = options.secondary_memory_maximum or max(size, DEFAULT_SECONDARY_MAXIMUM)
         limits = b"\x01" + encode_unsigned(size) + encode_unsigned(maximum)
         return _add_memory(module, limits, ASYNCIFY_MEMORY, edits, names)
     if not module.memories:

@@ -1,0 +1,120 @@
+"""What a call may take: seconds of the processor, or fuel. When it is used up, the call is suspended, not destroyed.
+
+Processor time is that of the thread while the guest has it, with what host functions do for it without waiting. Fuel is
+what the guest's own code counts (docs/abi.md), so that it does not depend on the machine. Calls of the same guest from
+host functions are charged to the call that called these: the budget in force is a context variable, which tasks inherit
+that a host function starts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from time import thread_time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from caesura.argument_kinds import check_fields
+from caesura.errors import UsageError
+
+if TYPE_CHECKING:
+    from caesura.host.slices.slicing import Slicing
+
+_T = TypeVar("_T")
+
+# The most fuel that a budget can have.
+MOST_FUEL: Final = 1 << 62
+
+# Seconds of processor time that are not worth another turn.
+_NOTHING: Final = 0.0002
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a call may take: `cpu`, seconds of the processor, and `fuel`, units that the guest's code counts.
+
+    Raises UsageError for what is no number above zero, and for a budget that bounds nothing.
+    """
+
+    cpu: int | float | None = None
+    fuel: int | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.cpu is not None and not 0 < self.cpu < math.inf:
+            raise UsageError(f"cpu is {self.cpu}: expected seconds of the processor, more than 0")
+        if self.fuel is not None and not 0 < self.fuel <= MOST_FUEL:
+            raise UsageError(f"fuel is {self.fuel}: expected a number of units from 1 to {MOST_FUEL}")
+        if self.cpu is None and self.fuel is None:
+            raise UsageError("a budget has cpu=SECONDS, or fuel=UNITS, or both")
+
+
+class Allowance:
+    """What is left of a budget. `outer` is that of the call whose host function made the call, or None."""
+
+    __slots__ = ("_began", "_entries", "budget", "cpu", "fuel", "outer", "slicing")
+
+    def __init__(self, budget: Budget, slicing: Slicing, outer: Allowance | None) -> None:
+        self.budget = budget
+        self.slicing = slicing  # whose calls are charged
+        self.outer = outer
+        self.cpu = math.inf if budget.cpu is None else budget.cpu
+        self.fuel = MOST_FUEL if budget.fuel is None else budget.fuel
+        self._entries = 0  # how many entries of the guest are on the stack that are charged
+        self._began = 0.0
+
+    def enter(self) -> None:
+        """The guest is entered: processor time counts from now on."""
+        if self.budget.cpu is not None:
+            if not self._entries:
+                self._began = thread_time()
+            self._entries += 1
+        if self.outer is not None:
+            self.outer.enter()
+
+    def leave(self) -> None:
+        """The guest has returned."""
+        if self.budget.cpu is not None:
+            self._entries -= 1
+            if not self._entries:
+                self.cpu -= thread_time() - self._began
+        if self.outer is not None:
+            self.outer.leave()
+
+    def charge(self, fuel: int) -> None:
+        """Take fuel that the guest has used."""
+        self.fuel -= fuel
+        if self.outer is not None:
+            self.outer.charge(fuel)
+
+    @property
+    def least_cpu(self) -> float:
+        """Seconds that the guest may run now, by this budget and those around it."""
+        return self.cpu if self.outer is None else min(self.cpu, self.outer.least_cpu)
+
+    @property
+    def least_fuel(self) -> int:
+        """Fuel that the guest may use now, by this budget and those around it."""
+        return self.fuel if self.outer is None else min(self.fuel, self.outer.least_fuel)
+
+    def exhausted(self) -> str:
+        """Return which part of a budget is used up, as an error says it; "" if none is."""
+        if self.cpu <= _NOTHING:
+            return f"{self.budget.cpu:g} s of processor time"
+        if self.fuel < 0:
+            return f"{self.budget.fuel:,} units of fuel"
+        return "" if self.outer is None else self.outer.exhausted()
+
+
+# The budget of the call whose host function is running.
+in_force: Final[ContextVar[Allowance | None]] = ContextVar("caesura_budget", default=None)
+
+
+def within(allowance: Allowance | None, step: Callable[..., _T], *arguments: Any) -> _T:
+    """Let a host function run whose calls of the guest are charged to a budget."""
+    before = in_force.set(allowance)
+    try:
+        return step(*arguments)
+    finally:
+        in_force.reset(before)

@@ -1,0 +1,334 @@
+"""What one guest with pause points is told when it is entered: until when it may run, and where it may pause.
+
+Each entry of guest code has a deadline. What can be suspended pauses there: a call that is awaited, or in steps. What
+cannot, because a Python function that is no coroutine stands below it (`call_nowait`), is *masked*: it goes on until
+its time and `TOLERANCE` are over, and traps then. Entries nest, when host functions call guests, this one or others:
+what is inside runs no longer than what is outside may, and only the outermost that is masked has a time of its own.
+
+With `preempt="flag"`, the deadline is an `Alarm` of the watchdog. With `preempt="fuel"` nobody can ask the guest to
+pause, so it gets its fuel in portions as large as its own speed so far says; whatever the portions, the guest counts
+the same, so a budget of fuel ends at the same place.
+
+A guest does not notice slices. While a call of it is paused, in the middle of its code, no other code of it runs: calls
+that are awaited begin, and go on, when the paused one has come to an end or waits in a host function, as they would if
+it had not been paused; so do the host functions of its other calls. Letting them run was rejected: it would be as if
+another thread came in between, say in the middle of `malloc`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import threading
+from collections.abc import Generator
+from math import inf
+from time import monotonic
+from typing import Any, Final, NoReturn
+
+from caesura.errors import UsageError
+from caesura.host import native
+from caesura.host.frames import FrameArea
+from caesura.host.settings import GuestSettings
+from caesura.host.slices.budget import MOST_FUEL, Allowance, Budget, in_force
+from caesura.host.slices.policy import Share
+from caesura.host.slices.turns import is_full, spend, turns_of
+from caesura.host.slices.watchdog import alarm_of_this_thread
+from caesura.host.state import CallState
+
+# Seconds, and units of fuel, for which a guest may go on, beyond its slice or its budget, where it cannot be suspended.
+TOLERANCE: Final = 0.05
+FUEL_TOLERANCE: Final = 10_000_000
+
+# The shortest time that is given, in seconds, and the least fuel in a portion.
+_SHORTEST: Final = 0.0005
+_LEAST_PORTION: Final = 1000
+
+# Units of fuel a second, until the guest's own speed is known. What was measured counts for so much, if it took so many
+# seconds.
+_SPEED: Final = 500e6
+_NEW: Final = 0.5
+_MEASURABLE: Final = 0.0001
+
+_NOT_NOW: Final = 0
+
+
+class Entry:
+    """One entry of guest code that is on the thread's stack.
+
+    `outer` is the entry around it, of whichever guest. `deadline` is when it is to end, `resumed` since when it has
+    run. `granted` is the fuel that the guest got last, until it is settled; `portion` is what it has for its time.
+    """
+
+    __slots__ = (
+        "allowance",
+        "began",
+        "deadline",
+        "granted",
+        "is_masked",
+        "outer",
+        "portion",
+        "resumed",
+        "slicing",
+    )
+
+    def __init__(
+        self, slicing: Slicing, call: CallState, allowance: Allowance | None, outer: Entry | None, now: float
+    ) -> None:
+        self.slicing = slicing
+        self.outer = outer
+        self.began = self.resumed = now
+        self.allowance = allowance
+        self.is_masked = not call.may_pause
+        self.deadline = inf
+        self.granted: int | None = None
+        self.portion = 0.0
+
+
+class _Thread(threading.local):
+    innermost: Entry | None = None
+
+
+_thread: Final = _Thread()
+
+
+class Slicing:
+    """The time slices of one guest; of one that has pause points but no `time_slice`, they never end.
+
+    `area` is where frames go, `fuel` the global in which the guest counts, or None if it looks at a request. Raises
+    UsageError if the memory with the request may move.
+    """
+
+    def __init__(self, settings: GuestSettings, guest: object, area: FrameArea, fuel: native.GlobalCell | None) -> None:
+        self.time_slice = inf if settings.time_slice is None else float(settings.time_slice)
+        self.share = Share(guest, float(settings.weight), settings.priority)
+        self.time = 0.0
+        self.used_fuel = 0
+        self.slices = 0
+        self.suspensions = 0
+        # The calls that are paused, and the future that each waits for; None where somebody has it in his hands.
+        self.paused: dict[CallState, asyncio.Future[None] | None] = {}
+        self._gate: list[asyncio.Future[None]] = []
+        self._area = area
+        self._fuel = fuel
+        self._speed = _SPEED
+        self._innermost: Entry | None = None
+        self._request: ctypes.c_ubyte | None = None
+        if fuel is None:
+            self._request = area.request()
+            self._refused = area.pause_word()
+        else:
+            fuel.set(MOST_FUEL)
+
+    @property
+    def counts_fuel(self) -> bool:
+        """Whether the guest counts fuel."""
+        return self._fuel is not None
+
+    # Entering and leaving
+
+    def begin(self, call: CallState, allowance: Allowance | None) -> Entry:
+        """Guest code is entered, and may take what its budget allows: tell it until when it may run."""
+        thread = _thread
+        outer = thread.innermost
+        now = monotonic()
+        entry = Entry(self, call, allowance, outer, now)
+        if outer is not None:
+            outer.slicing.time += now - outer.resumed
+            if self._innermost is not None:
+                self._settle(self._innermost)
+        if entry.allowance is not None:
+            entry.allowance.enter()
+        entry.deadline = self._deadline(entry, now)
+        if self._fuel is not None and entry.deadline < inf:
+            entry.portion = max((entry.deadline - now) * self._speed, _LEAST_PORTION)
+        thread.innermost = entry
+        self._innermost = entry
+        self._tell(entry, now)
+        return entry
+
+    def end(self, entry: Entry) -> None:
+        """Guest code has returned, in whatever way."""
+        outer = entry.outer
+        _thread.innermost = outer
+        now = monotonic()
+        if self._request is not None:
+            alarm_of_this_thread().clear()
+        else:
+            self._settle(entry)
+        if entry.allowance is not None:
+            entry.allowance.leave()
+        taken = now - entry.resumed
+        self.time += taken
+        self.share.ran += taken
+        if outer is None:
+            self._innermost = None
+            spend(now - entry.began, self.time_slice)
+            return
+        self._innermost = _below(entry)
+        outer.resumed = now
+        outer.slicing._tell(outer, now)
+
+    def _deadline(self, entry: Entry, now: float) -> float:
+        span = self.time_slice
+        if entry.allowance is not None:
+            span = min(span, max(entry.allowance.least_cpu, _SHORTEST))
+        outer = entry.outer
+        if entry.is_masked:
+            when = now + span + TOLERANCE
+            return when if outer is None or not outer.is_masked else min(when, outer.deadline)
+        return now + span if outer is None else min(now + span, outer.deadline)
+
+    def _tell(self, entry: Entry, now: float) -> None:
+        """Tell the guest what holds for an entry whose code is about to run."""
+        area = self._area
+        is_masked = entry.is_masked
+        if not is_masked:
+            area.make_room()
+        if self._request is not None:
+            area.write_pause(_NOT_NOW if is_masked else area.base)
+            if entry.deadline < inf:
+                refused = self._refused if is_masked else None
+                alarm_of_this_thread().set(now, entry.deadline, self._request, refused, self.time_slice)
+            else:
+                self._request.value = 0
+            return
+        area.write_pause(area.refused if is_masked else area.base)
+        self._settle(entry)
+        allowed = MOST_FUEL if entry.allowance is None else entry.allowance.least_fuel
+        if is_masked:
+            allowed = min(MOST_FUEL, allowed + FUEL_TOLERANCE)
+        if entry.deadline < inf:
+            allowed = min(allowed, int(entry.portion))
+        assert self._fuel is not None, "there is one or the other"
+        self._fuel.set(allowed & _BITS)
+        entry.granted = allowed
+
+    def _settle(self, entry: Entry) -> None:
+        """Charge what the guest has used of what it was granted."""
+        granted, entry.granted = entry.granted, None
+        if granted is None or self._fuel is None:
+            return
+        rest = self._fuel.get()
+        used = granted - (rest - (1 << 64) if rest >> 63 else rest)
+        self.used_fuel += used
+        entry.portion -= used
+        if entry.allowance is not None:
+            entry.allowance.charge(used)
+        elapsed = monotonic() - entry.resumed
+        if entry.outer is None and elapsed > _MEASURABLE:
+            self._speed += _NEW * (used / elapsed - self._speed)
+
+    # Budgets
+
+    def allowance_of(self, budget: Budget | None) -> Allowance | None:
+        """Return what a call may take that begins here: its budget, within that of whoever calls it."""
+        outer = in_force.get()
+        if outer is not None and outer.slicing is not self:
+            outer = None
+        return outer if budget is None else Allowance(budget, self, outer)
+
+    def check_budget(self, budget: Budget) -> None:
+        """Raise UsageError for a budget that the guest cannot keep."""
+        if budget.fuel is not None and self._fuel is None:
+            raise UsageError(
+                "the guest counts no fuel: load or compile it with preempt='fuel', or give the budget in seconds of "
+                "the processor (cpu=)"
+            )
+
+    # Turns
+
+    def must_wait(self) -> bool:
+        """Tell whether a call that would begin, or go on, should wait for a turn first, or for another call."""
+        return (is_full() or bool(self.paused)) and native.thread.call is None
+
+    def until_turn(self, call: CallState) -> Generator[Any, Any, None]:
+        """Wait until a call can begin, or go on: no other is paused, and it is the guest's turn."""
+        had_turn = False
+        while True:
+            if self.paused and call not in self.paused:
+                yield from self.until_free(None)
+            elif is_full() and not had_turn:
+                yield from self._turn(call)
+                had_turn = True
+            else:
+                return
+
+    def until_resumed(self, call: CallState) -> Generator[Any, Any, None]:
+        """Wait until it is the turn of a call that was paused."""
+        yield from self._turn(call)
+
+    def until_free(self, waited_for: object) -> Generator[Any, Any, None]:
+        """Wait until no call is paused, or the one that has waited for this future goes on. Raises UsageError where
+        nobody lets the paused one go on.
+        """
+        while self.paused and not any(future is waited_for for future in self.paused.values() if future is not None):
+            if None in self.paused.values():
+                self._refuse()
+            future = asyncio.get_running_loop().create_future()
+            self._gate.append(future)
+            yield from future
+
+    def check_free(self, call: CallState) -> None:
+        """Raise UsageError if another call of the guest is paused."""
+        if call not in self.paused:
+            self._refuse()
+
+    def has_paused(self, call: CallState) -> None:
+        """Note that a call was paused."""
+        self.slices += 1
+        self.paused[call] = None
+
+    def goes_on(self, call: CallState) -> None:
+        """Note that a call that was paused runs again."""
+        self.paused.pop(call, None)
+
+    def has_stopped(self, call: CallState) -> None:
+        """Note that a call has ended, or waits in a host function or in somebody's hands: others may run, or never."""
+        if call.pending is None:
+            self.paused.pop(call, None)
+        if self._gate and (not self.paused or None in self.paused.values()):
+            self._open_gate()
+
+    def close(self) -> None:
+        """Let nobody wait for a guest that is closed."""
+        self.paused.clear()
+        self._open_gate()
+
+    def _open_gate(self) -> None:
+        gate, self._gate = self._gate, []
+        for future in gate:
+            if not future.done():
+                future.set_result(None)
+
+    def _turn(self, call: CallState) -> Generator[Any, Any, None]:
+        try:
+            turns = turns_of(asyncio.get_running_loop())
+        except RuntimeError:  # whoever drives this coroutine, without asyncio, decides
+            yield
+            return
+        future = turns.wait(self.share)
+        if call in self.paused:
+            self.paused[call] = future
+        try:
+            yield from future
+        except BaseException:
+            turns.forget(self.share, future)
+            raise
+
+    def _refuse(self) -> NoReturn:
+        other = next(iter(self.paused))
+        raise UsageError(
+            f"a call of {other.export.name} is paused in the middle of the guest's code, so nothing else of it can "
+            "run now: `await guest.call` waits for one that a task awaits; resume or drop one that nobody awaits"
+        )
+
+
+_BITS: Final = (1 << 64) - 1
+
+
+def _below(entry: Entry) -> Entry | None:
+    """Return the next entry of the same guest on the thread's stack."""
+    outer = entry.outer
+    while outer is not None and outer.slicing is not entry.slicing:
+        outer = outer.outer
+    return outer

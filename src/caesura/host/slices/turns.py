@@ -1,0 +1,153 @@
+"""Turns in an event loop: of the guests that have something to compute, one runs in each of the loop's iterations.
+
+So timers and sockets wait for one slice at most, however many guests compute. A call that was paused waits for a turn;
+so does one that would begin, or go on, in an iteration in which guests have had a slice's time already. Who is next is
+the policy's business. A guest that waits for anything else is not known here, and costs nothing.
+
+Turns are futures, so that tasks, cancellation and timeouts work on guests that compute as on everything that waits. A
+task of its own that runs all guests was rejected: context variables, tracebacks and cancellation are those of the
+caller's task only if that drives the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections import deque
+from typing import Final
+
+from caesura.errors import UsageError
+from caesura.host.slices.policy import FairShares, Policy, Share
+
+
+class Turns:
+    """The guests of one event loop that wait for a turn."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Futures and callbacks know the loop, which knows these: they must not keep each other alive.
+        self._loop = weakref.ref(loop)
+        self.policy: Policy = FairShares()
+        self._waiting: dict[Share, deque[asyncio.Future[None]]] = {}
+        self._is_scheduled = False
+
+    def wait(self, share: Share) -> asyncio.Future[None]:
+        """Return what is done when it is a guest's turn."""
+        loop = self._here()
+        future = loop.create_future()
+        waiting = self._waiting.get(share)
+        if waiting is None:
+            self._waiting[share] = deque((future,))
+            self.policy.add(share)
+            share.ran = 0.0
+        else:
+            waiting.append(future)
+        self.schedule()
+        return future
+
+    def forget(self, share: Share, future: asyncio.Future[None]) -> None:
+        """Do not wait any more for a turn that has not come."""
+        waiting = self._waiting.get(share)
+        if waiting is None or future not in waiting:
+            return
+        waiting.remove(future)
+        if not waiting:
+            del self._waiting[share]
+            self.policy.remove(share)
+
+    def change_policy(self, policy: Policy) -> None:
+        """Have another policy. Raises UsageError while guests wait for a turn."""
+        if self._waiting:
+            raise UsageError("guests wait for a turn by another policy: choose one before guests compute")
+        self.policy = policy
+
+    def schedule(self) -> None:
+        """Let the next guest go on in the loop's next iteration."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._here().call_soon(self._next)
+
+    def _here(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop()
+        assert loop is not None, "who calls this runs in it"
+        return loop
+
+    def _next(self) -> None:
+        self._is_scheduled = False
+        load = _thread
+        load.spent = 0.0
+        share = self.policy.choose()
+        if share is None:
+            load.is_full = False
+            return
+        waiting = self._waiting.get(share)
+        if waiting is None:
+            raise UsageError(f"the policy {self.policy!r} has chosen a guest that does not wait for a turn")
+        load.is_full = True
+        future = waiting.popleft()
+        if waiting:
+            self.policy.add(share)
+        else:
+            del self._waiting[share]
+        if not future.done():  # its task may have been cancelled
+            future.set_result(None)
+        self.schedule()
+
+
+class _Load(threading.local):
+    """What guests have computed in a thread since its event loop looked at timers and sockets.
+
+    `spent` is seconds, and `is_full` whether that is enough, so that whoever comes waits for a turn.
+    """
+
+    spent: float = 0.0
+    is_full: bool = False
+
+
+_thread: Final = _Load()
+_turns: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turns]] = weakref.WeakKeyDictionary()
+
+
+def is_full() -> bool:
+    """Tell whether guests have computed enough in this iteration of the thread's event loop."""
+    return _thread.is_full
+
+
+def spend(seconds: float, time_slice: float) -> None:
+    """Count what a guest has computed; when it is as much as its slice, others wait for the loop's next iteration."""
+    load = _thread
+    load.spent += seconds
+    if load.spent < time_slice or load.is_full:
+        return
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:  # nobody waits for an iteration of no loop
+        load.spent = 0.0
+        return
+    load.is_full = True
+    turns_of(loop).schedule()
+
+
+def turns_of(loop: asyncio.AbstractEventLoop) -> Turns:
+    """Return the turns of an event loop."""
+    found = _turns.get(loop)
+    if found is None:
+        found = _turns[loop] = Turns(loop)
+    return found
+
+
+def use_policy(policy: Policy) -> None:
+    """Let a policy say whose turn it is in the running event loop, of the guests that compute in time slices.
+
+    It has the methods of `caesura.FairShares`, which is the policy where nobody says; docs/slices.md tells what they
+    do. Raises UsageError outside of an event loop, for an object without these methods, and while guests wait for a
+    turn.
+    """
+    for name in ("add", "remove", "choose"):
+        if not callable(getattr(policy, name, None)):
+            raise UsageError(f"the policy {policy!r:.100} has no method `{name}`")
+    try:
+        turns = turns_of(asyncio.get_running_loop())
+    except RuntimeError:
+        raise UsageError("a policy is an event loop's, and none is running here") from None
+    turns.change_policy(policy)

@@ -1,0 +1,180 @@
+"""The thread that asks a guest to pause when its time is over, one for all guests of a process.
+
+A guest with pause points looks at a byte of its asyncify memory again and again (docs/abi.md, *request*). While it
+runs, its thread has an `Alarm` set: when to write there, and where. The watchdog sleeps until the next alarm. It wakes
+once or twice a slice while something runs, and not at all otherwise: to set an alarm is to store a tuple, unless the
+watchdog sleeps for good, which it does when no alarm has been set for a while. So a call pays for a clock and a lock,
+and not for waking a thread. That the byte is read while another thread writes it is sound because it is one byte, and
+read again.
+
+What could go wrong, and why it does not:
+
+* The memory is freed, or another guest's, when the watchdog writes. An alarm is only set while code of the guest is on
+  the thread's stack; no store is closed then (`Instance.release_if_unused` waits). Turning it off needs the lock under
+  which the watchdog compares and writes, so that nothing is written once `clear` has returned.
+* The memory moves while the guest runs, since its asyncify stack grows. Guests with such a memory get no time slices
+  (`slicing`): its maximum has to fit the address space that is reserved for it.
+* A `fork` while the watchdog holds the lock: the forking thread takes it first. The child begins without a watchdog,
+  and alarms of other threads are gone with these.
+* The interpreter ends while the watchdog holds the lock, and a finalizer calls a guest: the watchdog is stopped before.
+* An alarm is set just when the watchdog goes to sleep for good: it decides that under the lock, too.
+
+A signal (`setitimer`) was rejected, since it reaches the main thread only; so was a thread for each slice (50 us).
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import threading
+import weakref
+from math import inf
+from time import monotonic
+from typing import Final
+
+# Seconds for which the watchdog stays awake without an alarm, and the longest that it sleeps while it is.
+_AWAKE: Final = 0.05
+_LONGEST: Final = 0.05
+
+Word = ctypes.c_uint32 | ctypes.c_uint64
+
+# When, as `monotonic` has it; the byte to set; what to fill with ones before that, if anything.
+_Set = tuple[float, ctypes.c_ubyte, Word | None]
+
+
+class Alarm:
+    """When the guest that runs in a thread is to be asked to pause; made by `alarm_of_this_thread`."""
+
+    __slots__ = ("__weakref__", "_set")
+
+    def __init__(self) -> None:
+        self._set: _Set | None = None
+
+    def set(self, now: float, when: float, request: ctypes.c_ubyte, refused: Word | None, period: float) -> None:
+        """Have the request set at a time, and before that all bits of `refused`; replaces what was set before.
+
+        The request is cleared, unless it is time `now`. `period` is how long the watchdog may sleep at most, in
+        seconds, so that it notices in time.
+        """
+        watchdog = _watchdog
+        with watchdog.lock:
+            request.value = 0
+            self._set = when, request, refused
+            if when <= now:
+                self.ring(now)
+            elif watchdog.is_idle or period < watchdog.period:
+                watchdog.wake(period)
+
+    def clear(self) -> None:
+        """Let nothing be written any more, now that the guest does not run."""
+        with _watchdog.lock:
+            self._set = None
+
+    def ring(self, now: float) -> float:
+        """Write if it is time, and return when it will be; the lock is held."""
+        found = self._set
+        if found is None:
+            return inf
+        when, request, refused = found
+        if when > now:
+            return when
+        self._set = None
+        if refused is not None:
+            refused.value = -1
+        request.value = 1
+        return inf
+
+
+class _Watchdog:
+    """The thread, and all alarms."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.is_idle = True
+        self.period = _LONGEST
+        self._bell = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._has_ended = False
+        self._alarms: weakref.WeakSet[Alarm] = weakref.WeakSet()
+
+    def new_alarm(self) -> Alarm:
+        """Return an alarm for a thread."""
+        alarm = Alarm()
+        with self.lock:
+            self._alarms.add(alarm)
+        return alarm
+
+    def wake(self, period: float) -> None:
+        """Look at the alarms at once, and then again after such a time; the lock is held."""
+        self.is_idle = False
+        self.period = min(self.period, period)
+        self._bell.set()
+        if self._thread is None and not self._has_ended:
+            self._thread = threading.Thread(target=self._run, name="caesura-time-slices", daemon=True)
+            self._thread.start()
+
+    def begin_anew(self, own: Alarm | None) -> None:
+        """Begin without a thread, in a process that was forked; the alarm of the thread that has forked goes on."""
+        self.lock = threading.Lock()
+        self._bell = threading.Event()
+        self._thread = None
+        self.is_idle = True
+        self._alarms = weakref.WeakSet(() if own is None else (own,))
+        if own is not None and own.ring(-inf) < inf:
+            self.wake(self.period)
+
+    def end(self) -> None:
+        """Stop the thread: from now on nobody is asked to pause."""
+        with self.lock:
+            self._has_ended = True
+            thread = self._thread
+            self._bell.set()
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        last = monotonic()
+        while True:
+            now = monotonic()
+            with self.lock:
+                if self._has_ended:
+                    return
+                self._bell.clear()
+                following = min((alarm.ring(now) for alarm in self._alarms), default=inf)
+                pause: float | None = max(min(following - now, self.period), 0)
+                if following < inf:
+                    last = now
+                elif now - last > _AWAKE:
+                    self.is_idle = True
+                    self.period = _LONGEST
+                    pause = None
+            self._bell.wait(pause)
+            if pause is None:
+                last = monotonic()
+
+
+class _Thread(threading.local):
+    alarm: Alarm | None = None
+
+
+_watchdog: Final = _Watchdog()
+_thread: Final = _Thread()
+
+
+def alarm_of_this_thread() -> Alarm:
+    """Return the alarm of the running thread."""
+    found = _thread.alarm
+    if found is None:
+        found = _thread.alarm = _watchdog.new_alarm()
+    return found
+
+
+atexit.register(_watchdog.end)
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _watchdog.lock.acquire(),
+        after_in_parent=lambda: _watchdog.lock.release(),
+        after_in_child=lambda: _watchdog.begin_anew(_thread.alarm),
+    )

@@ -1,0 +1,1 @@
+"""Time slices and budgets in the asyncio host."""

@@ -1,0 +1,193 @@
+"""Calls that have used their budget up are suspended where they stand, and go on with another."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import caesura
+from tests.host.slices.guests import MUCH, SLICE, load
+from tests.host.support import run
+
+PLENTY = caesura.Budget(fuel=1 << 40)
+
+
+async def exhausted(call: Any) -> caesura.PendingCall:
+    """Return the call that BudgetExhausted has."""
+    with pytest.raises(caesura.BudgetExhausted, match=r"has used up its budget.*resume\(budget=\.\.\.\)") as pause:
+        await call
+    return pause.value.call
+
+
+def test_fuel_ends_at_the_same_place_whatever_the_slices() -> None:
+    async def main() -> None:
+        found = []
+        for time_slice in (None, SLICE, 0.02):
+            guest = await load(preempt="fuel", time_slice=time_slice)
+            call = await exhausted(guest.call("depth", 5, MUCH, budget=caesura.Budget(fuel=12_345_678)))
+            assert call.is_held and call.function == "pause" and guest.pending == [call]
+            first, used = bytes(guest.snapshot()), guest.usage.fuel
+            assert used is not None and used > 12_345_678
+            call = await exhausted(call.resume(budget=caesura.Budget(fuel=1_000_000)))
+            assert await call.resume() == MUCH + 5
+            found.append((first, used, guest.usage.fuel))
+        assert found[0] == found[1] == found[2]
+
+    run(main())
+
+
+def test_what_a_budget_allows_does_not_end_a_call() -> None:
+    async def main() -> None:
+        guest = await load(preempt="fuel", time_slice=None)
+        assert await guest.call("count", 1000) == 1000
+        once = guest.usage.fuel
+        assert once is not None
+        assert await guest.call("count", 1000, budget=caesura.Budget(fuel=once)) == 1000
+        await exhausted(guest.call("count", 1000, budget=caesura.Budget(fuel=once - 1)))
+
+    run(main())
+
+
+def test_processor_time() -> None:
+    async def main() -> None:
+        guest = await load()
+        call = await exhausted(guest.call("spin", budget=caesura.Budget(cpu=0.03)))
+        before = guest.usage.slices
+        call = await exhausted(call.resume(budget=caesura.Budget(cpu=0.01)))
+        assert guest.usage.slices > before
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await call.resume()  # which has no budget any more
+        assert guest.suspended == 0
+        assert await guest.call("count", 1000, budget=caesura.Budget(cpu=100)) == 1000
+        unsliced = await load(preempt="flag")
+        await exhausted(unsliced.call("spin", budget=caesura.Budget(cpu=0.01)))
+
+    run(main())
+
+
+def test_giving_up_and_others_meanwhile() -> None:
+    async def main() -> None:
+        guest = await load()
+        call = await exhausted(guest.call("spin", budget=caesura.Budget(cpu=0.005)))
+        with pytest.raises(caesura.UsageError, match=r"spin is paused .* resume or drop one that nobody awaits"):
+            await guest.call("quick", 1)
+        call.drop()
+        assert await guest.call("quick", 1) == 2
+        with pytest.raises(caesura.UsageError, match="not yours to resume"):
+            call.drop()
+
+    run(main())
+
+
+def test_those_who_wait_for_a_call_that_is_handed_out_are_told() -> None:
+    async def main() -> None:
+        guest = await load()
+        spinning = asyncio.create_task(exhausted(guest.call("spin", budget=caesura.Budget(cpu=0.02))))
+        while not guest.usage.slices:
+            await asyncio.sleep(0)
+        with pytest.raises(caesura.UsageError, match="spin is paused"):
+            await guest.call("quick", 1)
+        (await spinning).drop()
+
+    run(main())
+
+
+def test_calls_from_host_functions_are_charged() -> None:
+    async def main() -> None:
+        async def later(value: int) -> int:
+            await asyncio.sleep(0)
+            return int(await guest.call("count", value))
+
+        guest = await load(later=later, preempt="fuel", time_slice=None)
+        assert await guest.call("later_and_count", 1000, 1000, budget=PLENTY) == 2000
+        whole = guest.usage.fuel
+        assert whole is not None
+        assert await guest.call("later_and_count", 1000, 1000, budget=caesura.Budget(fuel=whole)) == 2000
+        call = await exhausted(guest.call("later_and_count", 1000, 1000, budget=caesura.Budget(fuel=whole - 1)))
+        assert await call.resume() == 2000
+
+        def again(value: int) -> int:
+            return int(guest.call_nowait("count", value))
+
+        guest = await load(again=again, preempt="fuel", time_slice=None)
+        with pytest.raises(caesura.GuestTrap, match="cannot be suspended"):  # far beyond
+            await guest.call("call_again", MUCH, budget=caesura.Budget(fuel=1000))
+        assert await guest.call("call_again", 1000, budget=caesura.Budget(fuel=1000)) == 1001
+
+    run(main())
+
+
+def test_budgets_within_budgets() -> None:
+    async def main() -> None:
+        async def later(value: int) -> int:
+            try:
+                await guest.call("count", MUCH, budget=caesura.Budget(fuel=1000))
+            except caesura.BudgetExhausted as pause:
+                pause.call.drop()
+                return value
+            raise AssertionError("that was too little")
+
+        guest = await load(later=later, preempt="fuel", time_slice=SLICE)
+        assert await guest.call("later_and_count", 7, 1000, budget=PLENTY) == 1007
+
+    run(main())
+
+
+def test_steps_with_a_budget() -> None:
+    guest = asyncio.run(load(preempt="fuel", time_slice=None))
+    with pytest.raises(caesura.BudgetExhausted) as pause:
+        guest.start("count", MUCH, budget=caesura.Budget(fuel=1000))
+    with pytest.raises(caesura.BudgetExhausted) as again:
+        pause.value.call.resume(budget=caesura.Budget(fuel=1000))
+    assert again.value.call.resume() == MUCH
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "a budget has cpu=SECONDS, or fuel=UNITS"),
+        ({"cpu": 0}, "cpu is 0: expected seconds of the processor, more than 0"),
+        ({"cpu": float("nan")}, "cpu is nan"),
+        ({"cpu": float("inf")}, "cpu is inf"),
+        ({"cpu": "1"}, "cpu is '1': expected a number or None"),
+        ({"fuel": 0}, "fuel is 0: expected a number of units from 1 to"),
+        ({"fuel": 1 << 63}, "fuel is 9223372036854775808"),
+        ({"fuel": 1.5}, "fuel is 1.5: expected an integer or None"),
+        ({"fuel": True}, "fuel is True"),
+    ],
+)
+def test_budgets_that_are_none(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(caesura.UsageError, match=message):
+        caesura.Budget(**given)
+
+
+def test_budgets_that_a_guest_cannot_keep() -> None:
+    async def main() -> None:
+        guest = await load()
+        with pytest.raises(caesura.UsageError, match=r"counts no fuel: .* preempt='fuel'"):
+            await guest.call("spin", budget=caesura.Budget(fuel=5))
+        with pytest.raises(caesura.UsageError, match=r"budget is 5: expected a caesura\.Budget"):
+            await guest.call("spin", budget=5)  # type: ignore[arg-type]
+
+    run(main())
+
+
+def test_suspended_calls_have_a_limit() -> None:
+    async def main() -> None:
+        gate = asyncio.get_running_loop().create_future()
+
+        async def later(value: int) -> int:
+            return await gate or value
+
+        guest = await load(later=later, suspended_calls=2)
+        calls = [asyncio.create_task(guest.call("call_later", number)) for number in range(3)]
+        done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        with pytest.raises(caesura.UsageError, match="2 calls of the guest are suspended, as many as there may be"):
+            await done.pop()
+        gate.set_result(0)
+        assert [await call for call in calls[:2]] == [1, 2]
+
+    run(main())

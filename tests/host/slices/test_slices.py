@@ -1,0 +1,383 @@
+"""Guests that compute are paused at the end of their time slices, and others run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+import caesura
+from tests.host.slices.guests import COMPUTING, MUCH, SLICE, load
+from tests.host.support import run
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_others_run_while_a_guest_computes(preempt: str) -> None:
+    async def main() -> None:
+        guest = await load(preempt=preempt, time_slice=SLICE)
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        assert await guest.call("depth", 10, MUCH) == MUCH + 10
+        ticking.cancel()
+        assert ticks and guest.usage.slices and guest.suspended == 0
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await guest.call("spin")
+        assert guest.suspended == 0 and guest.call_nowait("turns") > 0
+        assert await guest.call("count", 5) == 5
+
+    run(main())
+
+
+def test_all_guests_that_compute_go_on() -> None:
+    async def main() -> None:
+        guests = [await load() for _ in range(10)]
+        spinning = [asyncio.create_task(guest.call("spin")) for guest in guests]
+        while min(guest.usage.slices for guest in guests) < 3:
+            await asyncio.sleep(SLICE)
+        assert not any(task.done() for task in spinning)
+        for guest in guests:
+            await guest.aclose()
+        assert all(task.cancelled() for task in spinning)
+
+    run(main())
+
+
+def test_a_guest_waits_for_its_turn_before_it_begins() -> None:
+    async def main() -> None:
+        others = [asyncio.create_task((await load()).call("spin")) for _ in range(20)]
+        iterations = asyncio.create_task(_iterations(10))
+        await asyncio.wait([iterations])  # a slice in each at most, so no task has begun that would have to wait
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others)
+
+    async def _iterations(count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    run(main())
+
+
+def test_cancelling_and_closing_what_is_paused() -> None:
+    async def main() -> None:
+        guest = await load()
+        task = asyncio.create_task(guest.call("spin"))
+        while not guest.usage.slices:
+            await asyncio.sleep(SLICE)
+        task.cancel("enough")
+        with pytest.raises(asyncio.CancelledError, match="enough"):
+            await task
+        assert guest.suspended == 0 and guest.call_nowait("quick", 4) == 8
+        task = asyncio.create_task(guest.call("spin"))
+        waiting = asyncio.create_task(guest.call("quick", 1))  # until the other has ended
+        slices = guest.usage.slices
+        while guest.usage.slices < slices + 2:
+            await asyncio.sleep(SLICE)
+        assert not waiting.done()
+        guest.close()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(caesura.UsageError, match="closed"):
+            await waiting
+
+    run(main())
+
+
+def test_a_call_that_is_forgotten() -> None:
+    async def main() -> None:
+        guest = await load()
+        coroutine = guest.call("spin")
+        coroutine.send(None)
+        assert guest.suspended == 1
+        coroutine.close()
+        assert guest.suspended == 0 and guest.call_nowait("quick", 4) == 8
+
+    run(main())
+
+
+def test_nothing_else_of_a_guest_runs_while_it_is_paused() -> None:
+    """Else a call would see it in the middle of its code, as another thread would."""
+
+    async def main() -> None:
+        gate: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        order: list[str] = []
+
+        async def later(value: int) -> int:
+            result = await gate
+            order.append("the host function goes on")
+            return result + int(guest.call_nowait("quick", value))
+
+        guest = await load(later=later)
+        waiting = asyncio.create_task(guest.call("call_later", 3))
+        await asyncio.sleep(0)
+
+        async def count() -> None:
+            await guest.call("count", 3 * MUCH)
+            order.append("it has counted")
+
+        counting = asyncio.create_task(count())
+        while not guest.usage.slices:
+            await asyncio.sleep(0)
+        gate.set_result(10)
+        with pytest.raises(caesura.UsageError, match=r"count is paused in the middle .* `await guest.call` waits"):
+            guest.call_nowait("quick", 1)
+        with pytest.raises(caesura.UsageError, match="is paused"):
+            guest.start("quick", 1)
+        assert await guest.call("quick", 2) == 4
+        order.append("another call")
+        assert await waiting == 17 and order[0] == "it has counted" and len(order) == 3
+        await counting
+
+    run(main())
+
+
+def test_calls_from_host_functions_are_paused_by_themselves() -> None:
+    async def main() -> None:
+        async def later(value: int) -> int:
+            return int(await guest.call("count", value))
+
+        guest = await load(later=later)
+        slices = 0
+        while slices == 0:
+            assert await guest.call("call_later", MUCH) == MUCH + 1
+            slices = guest.usage.slices
+        other = await load(later=lambda value: 1)
+
+        async def through(value: int) -> int:
+            return int(await other.call("count", value))
+
+        guest = await load(later=through)
+        while other.usage.slices == 0:
+            assert await guest.call("call_later", MUCH) == MUCH + 1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await (await load(later=lambda value: 0, again=lambda value: 0)).call("spin")
+
+    run(main())
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_what_cannot_be_suspended_is_stopped(preempt: str) -> None:
+    async def main() -> None:
+        def again(value: int) -> int:
+            return int(guest.call_nowait("spin" if value else "quick", *([] if value else [21])) or 0)
+
+        guest = await load(again=again, preempt=preempt, time_slice=SLICE)
+        assert await guest.call("call_again", 0) == 43
+        with pytest.raises(caesura.GuestTrap, match="cannot be suspended") as trap:
+            await guest.call("call_again", 1)
+        assert trap.value.backtrace[0] == "spin"
+        with pytest.raises(caesura.GuestTrap, match="cannot be suspended"):
+            guest.call_nowait("spin")
+        assert await guest.call("depth", 10, MUCH) == MUCH + 10  # as if nothing had been
+
+    run(main())
+
+
+def test_what_is_nested_has_no_time_of_its_own() -> None:
+    """A guest that has itself called again and again from inside keeps its thread no longer than one that does once."""
+
+    async def main() -> None:
+        turns: list[int] = []
+
+        def again(value: int) -> int:
+            with contextlib.suppress(caesura.GuestTrap):
+                guest.call_nowait("spin")
+            turns.append(guest.call_nowait("turns"))
+            return int(guest.call_nowait("call_again", value)) if len(turns) < 20 else 0
+
+        guest = await load(again=again)
+        assert await guest.call("call_again", 0) == 20
+        assert turns[-1] - turns[0] < 50  # each is stopped at once
+
+    run(main())
+
+
+def test_a_start_function_that_computes() -> None:
+    source = b"""(module (memory 1) (start $begin)
+      (func $begin (loop (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))
+        (br_if 0 (i32.lt_u (i32.load (i32.const 0)) (i32.const %d)))))
+      (func (export "found") (result i32) (i32.load (i32.const 0))))"""
+
+    async def main() -> None:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0)
+                ticks += 1
+
+        program = await caesura.compile(source % MUCH, preempt="flag")
+        ticking = asyncio.create_task(tick())
+        guest = await program.load(time_slice=SLICE)
+        assert guest.usage.slices and ticks >= guest.usage.slices
+        assert guest.call_nowait("found") == MUCH
+        ticking.cancel()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await caesura.load(source % -1, time_slice=SLICE)
+
+    run(main())
+
+
+def test_interruptions_and_slices() -> None:
+    async def main() -> None:
+        guest = await load(interruptible=True)
+        timer = threading.Timer(0.05, guest.interrupt)
+        timer.start()
+        with pytest.raises(caesura.GuestTrap, match="interrupted"):
+            await guest.call("spin")
+
+    run(main())
+
+
+def test_schedulers_of_ones_own() -> None:
+    """With generators, and with `guest.start`, the end of a slice is handed to the caller as any other pause is."""
+    guest = asyncio.run(load())
+    step = guest.start("count", MUCH)
+    steps = 0
+    while isinstance(step, caesura.PendingCall):
+        assert (step.function, step.arguments, step.export) == ("pause", (), "count")
+        step = step.resume()
+        steps += 1
+    assert step == MUCH and steps
+    generator = guest.generate("count", MUCH)
+    assert next(generator).function == "pause"
+    with pytest.raises(caesura.UsageError, match="not yours to resume"):
+        guest.pending[0].resume()
+    with pytest.raises(StopIteration) as end:
+        _exhaust(generator)
+    assert end.value.value == MUCH
+    step = guest.start("spin")
+    step.drop()
+    step = guest.start("spin")
+    with pytest.raises(ValueError, match="no more"):
+        step.throw(ValueError("no more"))
+    assert guest.suspended == 0 and guest.call_nowait("quick", 1) == 2
+
+
+def _exhaust(generator: Generator[Any, Any, Any]) -> None:
+    while True:
+        next(generator)
+
+
+def test_asynchronous_generators_take_turns() -> None:
+    async def main() -> None:
+        guest = await load(again=caesura.yielding(lambda value: value))
+        found: list[Any] = []
+        steps = guest.agenerate("call_again", 5)
+        found.append(await anext(steps))
+        with pytest.raises(StopAsyncIteration):
+            await steps.asend(6)
+        assert found == [5]
+        async for _ in guest.agenerate("count", MUCH):
+            raise AssertionError("it yields nothing")
+        assert guest.usage.slices
+
+    run(main())
+
+
+def test_a_paused_guest_is_saved_and_goes_on() -> None:
+    async def main() -> None:
+        guest = await load()
+        task = asyncio.create_task(guest.call("depth", 10, MUCH))
+        while not guest.usage.slices:
+            await asyncio.sleep(0)
+        saved = bytes(guest.snapshot())
+        assert await task == MUCH + 10
+        imports: dict[str, dict[str, Any]] = {"env": {"again": caesura.EXTERNAL, "later": lambda value: 0}}
+        with pytest.raises(caesura.UsageError, match="may suspend now"):
+            await caesura.restore(saved, imports, module=COMPUTING)
+        imports["env"]["again"] = lambda value: 0
+        for time_slice in (None, SLICE):
+            again = await caesura.restore(saved, imports, module=COMPUTING, time_slice=time_slice)
+            (call,) = again.pending
+            assert call.function == "pause" and call.is_held
+            assert [frame.function for frame in call.backtrace()] == ["count"] + ["depth"] * 11
+            with pytest.raises(caesura.UsageError, match="paused"):
+                again.call_nowait("quick", 1)
+            assert await call == MUCH + 10
+            assert again.call_nowait("quick", 1) == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"time_slice": 0}, "time_slice is 0: expected seconds, 0.0005 to 3600.0, or None"),
+        ({"time_slice": float("nan")}, "time_slice is nan"),
+        ({"time_slice": float("inf")}, "time_slice is inf"),
+        ({"time_slice": "5ms"}, "time_slice is '5ms': expected a number"),
+        ({"time_slice": True}, "time_slice is True"),
+        ({"weight": 0}, "weight is 0: expected a number from 0.001 to"),
+        ({"weight": float("nan")}, "weight is nan"),
+        ({"priority": 1.5}, "priority is 1.5: expected an integer"),
+        ({"suspended_calls": -1}, "suspended_calls is -1"),
+        ({"preempt": "both"}, "preempt is 'both': expected one of none, flag, fuel"),
+        ({"preempt": "none"}, "the module has no pause points"),
+        ({"options": caesura.Options(preempt="fuel")}, "leave it out of the options"),
+        ({"options": caesura.Options(only_list=["count"])}, "only_list excludes preempt"),
+        ({"options": caesura.Options(remove_list=["count"])}, "remove_list excludes preempt"),
+        ({"options": caesura.Options(ignore_indirect=True)}, "ignore_indirect excludes preempt"),
+    ],
+)
+def test_what_no_guest_can_have(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(caesura.UsageError, match=message):
+        asyncio.run(load(**{"time_slice": SLICE, **given}))
+
+
+def test_modules_without_pause_points() -> None:
+    async def main() -> None:
+        plain = caesura.instrument(_binary(), caesura.Options(thunks=True)).module
+        with pytest.raises(caesura.UsageError, match=r"no pause points.*give the original"):
+            await caesura.load(plain, {"env": {"wait": _wait}}, time_slice=SLICE, stack_space=(1024, 65536))
+        program = await caesura.compile(_binary(), {"env": {"wait": _wait}})
+        with pytest.raises(caesura.UsageError, match="no pause points"):
+            await program.load(time_slice=SLICE)
+        with pytest.raises(caesura.UsageError, match=r"time_slice belongs to program\.load"):
+            await caesura.compile(_binary(), {"env": {"wait": _wait}}, time_slice=SLICE)  # type: ignore[arg-type]
+        guest = await program.load()
+        with pytest.raises(caesura.UsageError, match="pause points"):
+            _ = guest.usage
+        with pytest.raises(caesura.UsageError, match="no budget can end its calls"):
+            await guest.call("run", budget=caesura.Budget(cpu=1))
+
+    run(main())
+
+
+def test_modules_that_have_pause_points_already() -> None:
+    async def main() -> None:
+        options = caesura.Options(thunks=True, in_secondary_memory=True, preempt="flag")
+        instrumented = caesura.instrument(_binary(), options).module
+        guest = await caesura.load(instrumented, {"env": {"wait": _wait}}, time_slice=SLICE)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await guest.call("run")
+        assert guest.usage.slices
+
+    run(main())
+
+
+async def _wait() -> None:
+    await asyncio.sleep(0)
+
+
+def _binary() -> bytes:
+    from tests.support.engine import assemble
+
+    return assemble("""(module (import "env" "wait" (func $wait)) (memory (export "memory") 1)
+      (func (export "run") (call $wait) (loop (br 0))))""")
