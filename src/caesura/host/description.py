@@ -27,6 +27,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from caesura.abi import ENTRY_PREFIX, OWN_PREFIX, START_FUNCTION
+from caesura.records import Record
 
 if TYPE_CHECKING:  # of programs from the cache nobody may ask
     from caesura.snapshots.section import StateSection
@@ -119,8 +120,8 @@ class ImportShape:
     mutable: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class StackDescription:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class StackDescription(Record):
     """A module's shadow stack, if it has one.
 
     `pointer` is the name of the export of its pointer ("": none), `wide` whether that is an i64, `thunks_switch`
@@ -155,8 +156,8 @@ class Instantiation(NamedTuple):
         return self.effort + (0 if mapped else self.unmapped) <= _QUICK
 
 
-@dataclass(frozen=True, kw_only=True)
-class Description:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Description(Record):
     """A module as the host sees it. `abi` is THUNKS, PLAIN or NONE.
 
     `imports` has what is imported, each once, and `imported_functions` is how many functions the module imports.

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from caesura.abi import STATE_DIGEST, STATE_VERSION
 from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.records import Record
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128
 
@@ -25,8 +26,8 @@ _MOST: Final = 1 << 32
 _BAD: Final = "the section asyncify.state of the module is not as it should be"
 
 
-@dataclass(frozen=True)
-class StateMemory:
+@dataclass(frozen=True, eq=False, repr=False)
+class StateMemory(Record):
     """A memory: its index, the bytes of a page, whether its addresses have 64 bits, and whether threads share it."""
 
     index: int
@@ -36,8 +37,8 @@ class StateMemory:
     imported: bool
 
 
-@dataclass(frozen=True)
-class StateGlobal:
+@dataclass(frozen=True, eq=False, repr=False)
+class StateGlobal(Record):
     """A mutable global: its index, and its type code."""
 
     index: int
@@ -45,8 +46,8 @@ class StateGlobal:
     imported: bool
 
 
-@dataclass(frozen=True)
-class StateTable:
+@dataclass(frozen=True, eq=False, repr=False)
+class StateTable(Record):
     """A table that may change: its index, funcref or externref, and whether its indices have 64 bits."""
 
     index: int
@@ -58,8 +59,8 @@ class StateTable:
 _Item = TypeVar("_Item", StateMemory, StateGlobal, StateTable)
 
 
-@dataclass(frozen=True, kw_only=True)
-class StateSection:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class StateSection(Record):
     """What a module's state consists of.
 
     `original` and `instrumented` are SHA-256 digests, the latter of the module without custom sections; `contract`,

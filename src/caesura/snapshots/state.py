@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from caesura.records import Record
+
 # In bytes: what contents of memories are cut into. No engine's page of memory is smaller but a custom page of one byte.
 CHUNK: Final = 4096
 
@@ -24,8 +26,8 @@ CHUNK: Final = 4096
 NULL: Final = 0xFFFF_FFFF
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModuleIdentity:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ModuleIdentity(Record):
     """Which module a state is of.
 
     `original` and `instrumented` are SHA-256 digests, 32 bytes: of the module as it was given, and of the instrumented
@@ -42,8 +44,8 @@ class ModuleIdentity:
     path: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MemoryState:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class MemoryState(Record):
     """A memory, by its index. `size` is bytes, a multiple of `page_size`.
 
     `runs` are the parts that are not zero, in ascending order: each begins at a multiple of CHUNK, which is given as
@@ -62,8 +64,8 @@ class MemoryState:
     initial: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class GlobalState:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class GlobalState(Record):
     """A mutable global, by its index: its type code (`caesura.wasm.types`), and its bits.
 
     Bits are unsigned, of 32, 64 or 128. For a funcref they are a function's index, for an externref the number of one
@@ -75,8 +77,8 @@ class GlobalState:
     bits: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class TableState:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class TableState(Record):
     """A table that may have changed, by its index. `type` is funcref or externref.
 
     `elements` has 4 bytes, little endian, for each: the function's index, or the number of an object; null is NULL.
@@ -87,8 +89,8 @@ class TableState:
     elements: bytes
 
 
-@dataclass(frozen=True, kw_only=True)
-class KeptState:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class KeptState(Record):
     """What a host put onto a C stack for a call (`caesura.host.kept_arguments`): addresses, and bytes that are away.
 
     `neighbour` is the place among `calls` of the call on whose stack it lies, or None.
@@ -101,8 +103,8 @@ class KeptState:
     noted: bytes | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class CallRecord:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class CallRecord(Record):
     """A suspended call.
 
     `export` is the export's name, `function` the import at which it is suspended, as "module.name"; `arguments` are
@@ -131,8 +133,8 @@ class CallRecord:
 MODES: Final = ("call", "generate", "agenerate", "start")
 
 
-@dataclass(frozen=True, kw_only=True)
-class StacksState:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class StacksState(Record):
     """Where a guest's C stacks lie that its `malloc` gave: their addresses and the size of each, in bytes.
 
     `spare` and `surplus` are those that no call uses. `main` is the place among `calls` of the call on the guest's own
@@ -153,8 +155,8 @@ class StacksState:
     late: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Descriptor:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Descriptor(Record):
     """An open descriptor of a WASI program.
 
     `kind` is "stdin", "stdout", "stderr", "preopen", "file" or "folder". `below` is the place among the `folders` that
@@ -175,8 +177,8 @@ class Descriptor:
     identity: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class WasiState:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class WasiState(Record):
     """What a WASI program sees of the world. `folders` are (the guest's path, the host's, writable) of what was given.
 
     `monotonic` is what its monotonic clock showed, in nanoseconds. `highest` is the highest number that a descriptor
@@ -191,8 +193,8 @@ class WasiState:
     highest: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class State:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class State(Record):
     """Everything of a guest. `objects` are what its externrefs refer to, as the user's codec wrote them.
 
     `dropped_data` and `dropped_elements` are the passive segments that were dropped. `area` is where the asyncify stack
