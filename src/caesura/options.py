@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from caesura.errors import UsageError
+from caesura.records import Record
 
 FLAG: Final = "flag"
 LIST: Final = "list"
@@ -55,8 +56,8 @@ def _option(kind: str, help_text: str, *, default: Any = None, pass_argument: st
     return field(default=_DEFAULTS.get(kind, default), metadata=metadata)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Options(Record):
     """How to instrument a module.
 
     Every default is Binaryen's: all imports may suspend, and all calls through references, or through tables that
