@@ -126,6 +126,32 @@ TABLES: Final[dict[str, Table]] = {
                 "another name",
             ),
             (
+                f"`{abi.STATE_SIZE}h`, `{abi.STATE_FIND}h`, `{abi.STATE_CLEAR}h`",
+                "() → i32, (i32) → i32, (i32) → i32",
+                "for *h* `global:i` or `table:i`, which hosts cannot be shown: how many elements it has; the first "
+                "place from one on that is not null, or -1; all elements null, and as many of them, if it can have "
+                "so many (1; else 0)",
+            ),
+            (
+                f"`{abi.STATE_FETCH}h`, `{abi.STATE_STORE}h`",
+                "(i32) → funcref, (i32 funcref) → ()",
+                "of those with references to functions: the one at a place; it is set, or traps for a function of "
+                "another type",
+            ),
+            (
+                f"`{abi.STATE_FETCH}h`, `{abi.STATE_STORE}h`",
+                "(i32) → (), (i32) → ()",
+                "of those with exceptions: the one at a place is kept, to be looked into; the one that is kept is put "
+                "there",
+            ),
+            (
+                f"`{abi.STATE_EXCEPTION}i`, `{abi.STATE_MAKE_EXCEPTION}i`",
+                "() → (i32 i64...), (i64...) → ()",
+                "whether the exception that is kept is of tag *i*, and the bits that it carries, two i64s for a v128, "
+                "the lower first; a new one of this tag is kept. The first returns only whether, and there is no "
+                "second, if the tag is imported or carries references",
+            ),
+            (
                 f"`{abi.STATE_GET}i`, `{abi.STATE_SET}i`",
                 "() → i32, (i32) → (); or with i64",
                 "the bits of a global that is an f32 or f64, as an i32 or i64",

@@ -4,11 +4,12 @@ import { FACT_ADDED_MEMORY, FRAMES_OFFSET, STATE_MEMORIES, STATE_PROBE_DATA, STA
 import { current } from "./call.js";
 import { EngineInstance, enginePromising } from "./errors.js";
 import { isZero, refuse } from "./format.js";
+import { heldSaver, holdersOf, livePlaces } from "./held_references.js";
 import { known } from "./obstacles.js";
 import { at, referenceSaver } from "./saved_references.js";
 import { withSavedStacks } from "./saved_stacks.js";
 import { bitsOf, readGlobal } from "./saved_values.js";
-import { CHUNK } from "./schema.js";
+import { CHUNK, NULL } from "./schema.js";
 import { unsigned } from "./stacks.js";
 import { readStateSection } from "./state_section.js";
 
@@ -60,32 +61,48 @@ export function capture(instance, { saveObject, wasi }) {
   /** @type {any} */
   const exports = instance.exports;
   const references = referenceSaver(exports, section.functions, saveObject);
+  const held = heldSaver(exports, section, references);
   const calls = suspended(guest);
   calls.forEach((call) => checkCall(call, exports));
   const area = calls.length ? placeOfFrames(guest, added) : undefined;
-  return withSavedStacks(guest, calls, (stacks, where) => ({
-    module: {
-      original: section.original,
-      instrumented: section.instrumented,
-      contract: section.contract,
-      imports: section.imports,
-      options: section.options,
-      path: "",
-    },
-    calls: calls.map((call, number) => recordOf(call, section, references, where[number])),
-    memories: section.memories.map(({ index, page_size }) => readMemory(exports[STATE_MEMORIES + index], index, page_size)),
-    globals: section.globals.map(({ index, type }) => {
+  return withSavedStacks(guest, calls, (stacks, where) => {
+    const records = calls.map((call, number) => recordOf(call, section, references, where[number]));
+    const live = livePlaces(section, records);
+    // Objects and exceptions get their numbers in this order, so that the same state is the same bytes, whoever writes it.
+    const tables = section.tables.map((item) => {
+      const { index, type } = item;
+      const runs = live.get(index);
+      const numbers = item.declared ? held.read(item, true, runs) : readTable(exports[STATE_TABLES + index], index, type, references, runs);
+      return { index, type, elements: packed(numbers) };
+    });
+    const globals = section.globals.map((item) => {
+      const { index, type } = item;
+      if (item.declared) return { index, type, bits: BigInt(held.read(item, false)[0]) };
       const bits = readGlobal(exports, index, type, (kind, value) => references.save(kind, value, `global ${index}`));
       return { index, type, bits };
-    }),
-    tables: section.tables.map(({ index, type }) => ({ index, type, elements: readTable(exports[STATE_TABLES + index], index, type, references) })),
-    dropped_data: section.data.filter((index) => isDropped(exports[STATE_PROBE_DATA + index])),
-    dropped_elements: section.elements.filter((index) => isDropped(exports[STATE_PROBE_ELEMENTS + index])),
-    objects: references.objects,
-    ...(area && { area }),
-    stacks,
-    ...(wasi && { wasi }),
-  }));
+    });
+    return {
+      module: {
+        original: section.original,
+        instrumented: section.instrumented,
+        contract: section.contract,
+        imports: section.imports,
+        options: section.options,
+        path: "",
+      },
+      calls: records,
+      memories: section.memories.map(({ index, page_size }) => readMemory(exports[STATE_MEMORIES + index], index, page_size)),
+      globals,
+      tables,
+      dropped_data: section.data.filter((index) => isDropped(exports[STATE_PROBE_DATA + index])),
+      dropped_elements: section.elements.filter((index) => isDropped(exports[STATE_PROBE_ELEMENTS + index])),
+      objects: references.objects,
+      exceptions: held.exceptions,
+      ...(area && { area }),
+      stacks,
+      ...(wasi && { wasi }),
+    };
+  });
 }
 
 /** @param {Call} call @param {any} exports */
@@ -147,13 +164,20 @@ export function readMemory({ buffer }, index, page_size) {
   return { index, size: bytes.length, page_size, runs, initial: [] };
 }
 
-/** @param {WebAssembly.Table} table @param {number} index @param {string} type @param {References} references */
-function readTable(table, index, type, references) {
-  const size = Number(table.length);
-  const view = new DataView(new ArrayBuffer(4 * size));
-  for (let place = 0; place < size; place++) {
-    view.setUint32(4 * place, references.save(type, at(table, "get", place), `element ${place} of table ${index}`), true);
-  }
+/**
+ * @param {WebAssembly.Table} table @param {number} index @param {string} type @param {References} references
+ * @param {import("./held_references.js").Run[]} [runs]
+ */
+function readTable(table, index, type, references, runs) {
+  return holdersOf(runs, Number(table.length)).map((holder, place) =>
+    holder === undefined ? NULL : references.save(type, at(table, "get", place), holder || `element ${place} of table ${index}`),
+  );
+}
+
+/** @param {number[]} numbers */
+function packed(numbers) {
+  const view = new DataView(new ArrayBuffer(4 * numbers.length));
+  numbers.forEach((number, place) => view.setUint32(4 * place, number, true));
   return new Uint8Array(view.buffer);
 }
 

@@ -10,6 +10,7 @@ import { UNWINDING } from "./call.js";
 import { find, recorded } from "./capture.js";
 import { EngineInstance } from "./errors.js";
 import { refuse } from "./format.js";
+import { heldLoader } from "./held_references.js";
 import { at, referenceLoader } from "./saved_references.js";
 import { putStacksBack } from "./saved_stacks.js";
 import { valueOf, writeGlobal } from "./saved_values.js";
@@ -46,8 +47,17 @@ export function putBack(instance, section, state, loadObject) {
     if (memory.page_size != section.memories[place].page_size) refuse(`memory ${memory.index} of the snapshot has other pages than that of the module`);
     writeMemory(exports[STATE_MEMORIES + memory.index], memory);
   });
-  for (const { index, type, bits } of state.globals) writeGlobal(exports, index, type, bits, (kind, number) => references.load(kind, number));
-  for (const { index, type, elements } of state.tables) writeTable(exports[STATE_TABLES + index], index, type, numbersOf(elements), references);
+  const held = heldLoader(exports, state.exceptions, references);
+  state.globals.forEach(({ index, type, bits }, place) => {
+    const known = section.globals[place];
+    if (known.declared) held.putBack(known, false, [Number(bits)]);
+    else writeGlobal(exports, index, type, bits, (kind, number) => references.load(kind, number));
+  });
+  state.tables.forEach(({ index, type, elements }, place) => {
+    const known = section.tables[place];
+    if (known.declared) held.putBack(known, true, numbersOf(elements));
+    else writeTable(exports[STATE_TABLES + index], index, type, numbersOf(elements), references);
+  });
   dropAgain("data", exports, STATE_DROP_DATA, state.dropped_data, section.data);
   dropAgain("element", exports, STATE_DROP_ELEMENTS, state.dropped_elements, section.elements);
   if (!state.calls.length) return;

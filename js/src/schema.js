@@ -11,7 +11,8 @@ export const CHUNK = 4096;
 /** What stands for null among functions and objects. */
 export const NULL = 0xffffffff;
 
-/** @typedef {"i32" | "i64" | "f32" | "f64" | "v128" | "funcref" | "externref"} Type */
+/** @typedef {"i32" | "i64" | "f32" | "f64" | "v128" | "funcref" | "externref" | "anyref" | "exnref"} Type */
+/** @typedef {{ tag: number, values: [type: Type, bits: bigint][] }} ExceptionState What references to exceptions are to. */
 /** @typedef {[first: number, content: Uint8Array]} Run The number of its first chunk, and what is in it and those that follow. */
 /**
  * `initial` are the parts that are as the module makes them: the number of the first chunk of each, and how many.
@@ -69,6 +70,7 @@ export const NULL = 0xffffffff;
  * @property {number[]} dropped_data
  * @property {number[]} dropped_elements
  * @property {Uint8Array[]} objects
+ * @property {ExceptionState[]} exceptions
  * @property {CallRecord[]} calls
  * @property {[number, number]} [area]
  * @property {StacksState} stacks
@@ -82,8 +84,9 @@ const BITS = integer(0, 2n ** 128n - 1n, true);
 const LARGEST_MEMORY = 2 ** 48;
 
 /** @type {Record<Type, number>} */
-const WIDTHS = { i32: 32, i64: 64, f32: 32, f64: 64, v128: 128, funcref: 32, externref: 32 };
-const TYPE = choice(Object.keys(WIDTHS));
+const WIDTHS = { i32: 32, i64: 64, f32: 32, f64: 64, v128: 128, funcref: 32, externref: 32, anyref: 32, exnref: 32 };
+const TYPES = Object.keys(WIDTHS);
+const TYPE = choice(TYPES);
 
 /** The options of the transformation. @param {any} value */
 const checkOptions = (value) => {
@@ -105,6 +108,12 @@ const checkValue = (type, bits) => {
   if (bits >> BigInt(WIDTHS[type])) throw new Mistake(`${shown(bits)} has more than the ${WIDTHS[type]} bits of ${type}`, "bits");
 };
 
+/** @param {[Type, bigint][]} values @param {string} name */
+const checkValues = (values, name) =>
+  values.forEach(([type, bits], place) => {
+    within(name, () => within(place, () => checkValue(type, bits)));
+  });
+
 /** @param {MemoryState} memory */
 const checkMemory = ({ size, page_size, initial }) => {
   if (page_size & (page_size - 1)) throw new Mistake(`${page_size} is not a power of two`, "page_size");
@@ -125,10 +134,13 @@ export const numbersOf = (elements) => {
 };
 
 /** What refers to something else in the state. @param {State} state */
-const checkState = ({ objects, calls, globals, tables, area, stacks, dropped_data, dropped_elements }) => {
+const checkState = ({ objects, exceptions, calls, globals, tables, area, stacks, dropped_data, dropped_elements }) => {
   /** @param {Type} type @param {number} number @param {...(string | number)} path */
   const checkObject = (type, number, ...path) => {
-    if (type == "externref" && number != NULL && number >= objects.length) throw new Mistake(`there is no object ${number}`, ...path);
+    if (number == NULL) return;
+    if (type == "externref" && number >= objects.length) throw new Mistake(`there is no object ${number}`, ...path);
+    if (type == "exnref" && number >= exceptions.length) throw new Mistake(`there is no exception ${number}`, ...path);
+    if (type == "anyref") throw new Mistake(`${number} is not null, which is all that is saved of this type`, ...path);
   };
   calls.forEach((call, place) => {
     const { neighbour } = call.kept ?? {};
@@ -141,7 +153,7 @@ const checkState = ({ objects, calls, globals, tables, area, stacks, dropped_dat
   if (stacks.main !== undefined && stacks.main >= calls.length) throw new Mistake(`there is no call ${stacks.main}`, "stacks", "main");
   for (const { type, bits, index } of globals) checkObject(type, Number(bits), "globals", index);
   for (const { type, elements, index } of tables) {
-    if (type == "externref") for (const number of numbersOf(elements)) checkObject(type, number, "tables", index);
+    if (type != "funcref") for (const number of numbersOf(elements)) checkObject(type, number, "tables", index);
   }
   for (const [name, segments] of Object.entries({ dropped_data, dropped_elements })) {
     if (segments.some((segment, place) => place && segment <= segments[place - 1])) throw new Mistake("these are not ascending", name);
@@ -159,7 +171,7 @@ const CALL = record(
   {
     export: text,
     function: text,
-    arguments: items(row(TYPE, BITS)),
+    arguments: items(row(choice(TYPES.slice(0, 7)), BITS)),
     frames: bytes,
     mode: choice(["call", "generate", "agenerate", "start"]),
     waited: maybe(U64, 0),
@@ -169,11 +181,7 @@ const CALL = record(
     resting_pointer: maybe(U64, 0),
     kept: maybe(KEPT),
   },
-  (call) => {
-    call.arguments.forEach((/** @type {[Type, bigint]} */ [type, bits], /** @type {number} */ place) => {
-      within("arguments", () => within(place, () => checkValue(type, bits)));
-    });
-  },
+  (call) => checkValues(call.arguments, "arguments"),
 );
 
 /** @type {StacksState} */
@@ -237,9 +245,11 @@ const MEMORY = record(
   checkMemory,
 );
 const GLOBAL = record({ index: U32, type: TYPE, bits: BITS }, ({ type, bits }) => checkValue(type, bits));
-const TABLE = record({ index: U32, type: choice(["funcref", "externref"]), elements: bytes }, ({ elements }) => {
+const TABLE = record({ index: U32, type: choice(TYPES.slice(5)), elements: bytes }, ({ elements }) => {
   if (elements.length % 4) throw new Mistake(`${elements.length} bytes are not 4 for each element`, "elements");
 });
+
+const EXCEPTION = record({ tag: U32, values: maybe(items(row(choice(TYPES.slice(0, 5)), BITS)), []) }, ({ values }) => checkValues(values, "values"));
 
 // In the order in which the bulk lies: that of calls changes most.
 export const STATE = record(
@@ -251,6 +261,7 @@ export const STATE = record(
     dropped_data: maybe(items(U32), []),
     dropped_elements: maybe(items(U32), []),
     objects: maybe(items(bytes), []),
+    exceptions: maybe(items(EXCEPTION), []),
     calls: maybe(numbered(CALL), []),
     area: maybe(row(U64, U64)),
     stacks: maybe(STACKS, NO_STACKS),

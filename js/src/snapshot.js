@@ -12,6 +12,7 @@ import { settle } from "./call.js";
 import { capture, find, recorded, suspended } from "./capture.js";
 import { engineInstantiate, raise } from "./errors.js";
 import { decode, encode, hex, LIMIT, refuse, sha256 } from "./format.js";
+import { checkReferences } from "./held_references.js";
 import { leaveOutInitial } from "./initial.js";
 import { prepare } from "./instantiate.js";
 import { checkOptions } from "./options.js";
@@ -124,6 +125,7 @@ export async function restore(bytes, module, imports, { base, limit = LIMIT, loa
         "may suspend, or by another version of caesura; what was taken with the module embedded brings it along",
     );
   }
+  checkReferences(state, section);
   const [adapted, link] = prepare(compiled, imports, state.area ? { ...options, region: regionOf(section, state.area) } : options);
   const instance = link(await engineInstantiate(compiled, adapted));
   putBack(instance, section, state, loadObject);

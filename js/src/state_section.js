@@ -1,6 +1,6 @@
 /** What a module's state consists of, as its section `asyncify.state` tells (docs/abi.md). Its author may lie. */
 
-import { STATE_DIGEST, STATE_SECTION, STATE_VERSION } from "./abi.js";
+import { SECOND_STATE_VERSION, STATE_DIGEST, STATE_SECTION } from "./abi.js";
 import { isRecord } from "./fields.js";
 import { hex, refuse } from "./format.js";
 
@@ -15,14 +15,18 @@ import { hex, refuse } from "./format.js";
  * @property {Record<string, any>} options
  * @property {Record<string, Type[]>} parameters Their parameters' types.
  * @property {{ index: number, page_size: number, wide: boolean }[]} memories
- * @property {{ index: number, type: Type }[]} globals
- * @property {{ index: number, type: Type }[]} tables
+ * @property {Place[]} globals
+ * @property {Place[]} tables
  * @property {number[]} data
  * @property {number[]} elements
  * @property {number[]} functions Those that the module lists, in that order.
  * @property {string[]} unsaved
  * @property {string[]} [uncallable] Exports that take what JavaScript does not have at hand.
+ * @property {{ types?: Type[], unsaved?: string }[]} tags The module's, where exceptions can be in the state.
+ * @property {{ tables: number[], runs: boolean }} frames Where references of frames lie.
  */
+
+/** A global or table. One that is reached by functions has its own type as `declared`. @typedef {{ index: number, type: Type, declared?: string }} Place */
 
 /** @param {WebAssembly.Module} module @returns {StateSection} */
 export function readStateSection(module) {
@@ -39,8 +43,8 @@ export function readStateSection(module) {
     }
   };
   const [version, digests] = numberAt(0);
-  if (version != STATE_VERSION) {
-    refuse(`the module tells of its state by version ${version} of the section ${STATE_SECTION}, and this caesura knows version ${STATE_VERSION}: instrument the original anew`);
+  if (version < 1 || version > SECOND_STATE_VERSION) {
+    refuse(`the module tells of its state by version ${version} of the section ${STATE_SECTION}, and this caesura knows versions up to ${SECOND_STATE_VERSION}: instrument the original anew`);
   }
   const [size, start] = numberAt(digests + 2 * STATE_DIGEST);
   if (start + size > bytes.length) bad("it is cut off");
@@ -59,7 +63,7 @@ export function readStateSection(module) {
   }
   const original = hex(bytes.subarray(digests, digests + STATE_DIGEST));
   const instrumented = hex(bytes.subarray(digests + STATE_DIGEST, digests + 2 * STATE_DIGEST));
-  return { parameters: {}, ...content, original, instrumented, functions };
+  return { parameters: {}, tags: [], frames: { tables: [], runs: false }, ...content, original, instrumented, functions };
 }
 
 /** @param {string} why @returns {never} */

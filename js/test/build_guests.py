@@ -81,6 +81,9 @@ SAVED_NAME: Final = "quickjs_wasi"
 # A guest of the other tests, in the same builds.
 CATCHING: Final = REPOSITORY / "tests" / "guests" / "wat" / "catching.wat"
 
+# Another one, whose exceptions are saved.
+IN_FLIGHT: Final = REPOSITORY / "tests" / "guests" / "wat" / "in_flight.wat"
+
 # What the guests use. (With all features on, wasm-opt writes what only the newest engines read.)
 FEATURES: Final = ("--enable-multivalue", "--enable-bulk-memory", "--enable-mutable-globals", "--enable-memory64")
 
@@ -148,6 +151,7 @@ def main() -> None:
         if SAVED.is_file():
             guests[SAVED] = (SAVED_NAME, ("saved_thunks",))
         guests[CATCHING] = (CATCHING.stem, REAL_BUILDS)
+        guests[IN_FLIGHT] = (IN_FLIGHT.stem, ("saved_secondary",))
         for source, (name, kinds) in guests.items():
             newest = max(tools, source.stat().st_mtime)
             for kind in kinds:

@@ -114,6 +114,20 @@ STATE_DROP_ELEMENTS: Final = "asyncify_state:drop_elements:"
 STATE_FUNCTIONS: Final = "asyncify_state:functions"
 STATE_LIST_FUNCTIONS: Final = "asyncify_state:list_functions"
 
+# The same for globals and tables of reference types that hosts cannot be shown: behind these names stands which one it
+# is, "global:I" or "table:I". A global is a table of one element there.
+STATE_SIZE: Final = "asyncify_state:size:"
+STATE_FIND: Final = "asyncify_state:find:"
+STATE_CLEAR: Final = "asyncify_state:clear:"
+STATE_FETCH: Final = "asyncify_state:fetch:"
+STATE_STORE: Final = "asyncify_state:store:"
+HELD_GLOBAL: Final = "global:"
+HELD_TABLE: Final = "table:"
+
+# An exception that was fetched, by the number of its tag: what it carries; and a new one, to be stored.
+STATE_EXCEPTION: Final = "asyncify_state:exception:"
+STATE_MAKE_EXCEPTION: Final = "asyncify_state:make_exception:"
+
 # What linkers call the shadow stack pointer: hosts look for it among exports.
 LINKER_STACK_POINTER: Final = "__stack_pointer"
 
@@ -152,8 +166,10 @@ EXPORTED_IMPORTS_SECTION: Final = "asyncify.exported_imports"
 STATE_SECTION: Final = "asyncify.state"
 FRAMES_SECTION: Final = "asyncify.frames"
 
-# The version of the section of the state, and how long the two digests in it are that follow.
+# The versions of the section of the state, of which a module has the lowest that describes it: the second has
+# references that are reached by functions. And how long the two digests in it are that follow.
 STATE_VERSION: Final = 1
+SECOND_STATE_VERSION: Final = 2
 STATE_DIGEST: Final = 32
 
 # The section of frame layouts: its version; what a function's record says by bits; what a call site calls; and where

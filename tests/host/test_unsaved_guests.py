@@ -53,7 +53,7 @@ CASES: dict[str, tuple[dict[str, str], tuple[Any, ...], Callable[[Any], bytes] |
     "an object and no codec": ({"more": OBJECT}, ("text",), None, "object of type str.*save_object"),
     "a codec that returns something else": ({"more": OBJECT}, ("text",), lambda value: value, "expected bytes"),
     "a value of its own": ({"more": OWN_VALUE}, (), pickle.dumps, "a value of the guest's own"),
-    "a structure": ({"more": STRUCTURE}, (), pickle.dumps, r"global 1, of type \(ref null"),
+    "a structure": ({"more": STRUCTURE}, (), pickle.dumps, r"global 1 holds a reference of type \(ref null 0\)"),
     "memory that threads share": (
         {"memory": '(memory (export "memory") 1 2 shared)', "more": '(func (export "prepare"))'},
         (),

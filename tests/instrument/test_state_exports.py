@@ -27,10 +27,10 @@ from caesura.errors import UnsupportedModule, UsageError
 from caesura.instrument.state_exports.exports import add_state_exports
 from caesura.instrument.state_exports.guest_state import Origin, no_bounds
 from caesura.instrument.state_exports.section import digest_without_custom
-from caesura.snapshots.section import StateSection, read_section
+from caesura.snapshots.section import StateSection, StateTag, read_section
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
-from caesura.wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128
+from caesura.wasm.types import ANYREF, EXNREF, EXTERNREF, F32, F64, FUNCREF, I32, I64, V128
 from tests.instrument.building import Part, assert_valid, bodies, part, parts
 from tests.support.engine import assemble
 from tests.support.guests import c_guest
@@ -350,22 +350,51 @@ def json_of(module: bytes) -> dict[str, Any]:
     return content
 
 
-def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:
+def test_what_hosts_cannot_be_shown_is_reached_by_functions(tmp_path: Path) -> None:
     module = saved("""(module (memory (export "memory") 1) (type $f (func)) (type $s (struct (field i32)))
       (global (mut anyref) (ref.null any)) (global (mut (ref null $f)) (ref.null $f))
       (global (ref null $s) (ref.null $s))
-      (table (export "t") 1 (ref null $f)) (table 1 anyref) (table 1 i31ref)
-      (func (export "g") (table.set 1 (i32.const 0) (ref.null any))))""")
+      (tag (param i32 v128)) (tag (param externref))
+      (table (export "t") 1 (ref null $f)) (table 3 anyref) (table 1 i31ref) (table i64 1 exnref)
+      (func (export "g") (table.set 1 (i32.const 2) (ref.i31 (i32.const 1))) (table.set 3 (i64.const 0) (ref.null exn)))
+      (func (export "h") (global.set 0 (ref.i31 (i32.const 1)))))""")
     section = section_of(module)
-    assert section.unsaved == (
-        "global 0, of type anyref",
-        "global 1, of type (ref null 0)",
-        "table 0, of type (ref null 0)",
-        "table 1, of type anyref",
-    )
-    assert (section.globals, section.tables) == ((), ())
-    assert state_names(module) == ["memory:0"]
-    assert both(module, [], tmp_path) == []
+    assert section.unsaved == ()
+    assert [(item.index, item.type, item.declared) for item in section.globals] == [
+        (0, ANYREF, "anyref"),
+        (1, FUNCREF, "(ref null 0)"),
+    ]
+    assert [(item.index, item.type, item.declared, item.wide) for item in section.tables] == [
+        (0, FUNCREF, "(ref null 0)", False),
+        (1, ANYREF, "anyref", False),
+        (3, EXNREF, "exnref", True),
+    ]
+    assert section.tags == (StateTag((I32, V128)), StateTag((), "carries references"))
+    assert section.added_tables == 2  # for functions, and for an exception that is looked into
+    steps: list[Step] = [
+        *[["call", f"asyncify_state:find:{name}", 0] for name in ("table:0", "table:1", "global:0", "table:3")],
+        ["call", "g"],
+        ["call", "h"],
+        *[["call", f"asyncify_state:find:{name}", place] for name in ("table:1", "global:0") for place in (0, 2, 3)],
+        ["call", "asyncify_state:clear:table:1", 5],
+        ["call", "asyncify_state:clear:global:0", 1],
+        *[["call", f"asyncify_state:find:{name}", 0] for name in ("table:1", "global:0")],
+        *[["call", f"asyncify_state:size:{name}"] for name in ("table:0", "table:1", "table:3", "global:0")],
+    ]
+    none = 0xFFFF_FFFF
+    places = [none, none, none, none, None, None, 2, 2, none, 0, none, none]
+    assert both(module, steps, tmp_path) == [*places, 1, 1, none, none, 1, 5, 1, 1]
+
+
+def test_objects_that_never_change_are_made_again() -> None:
+    module = saved("""(module (type $s (struct (field i32))) (type $a (array i8)) (memory (export "memory") 1)
+      (type $l (struct (field (ref null $l)) (field (ref $a))))
+      (global $made (ref $s) (struct.new $s (i32.const 1)))
+      (global $list (ref $l) (struct.new $l (ref.null $l) (array.new_fixed $a 2 (i32.const 1) (i32.const 2))))
+      (table 1 (ref null $s) (struct.new $s (i32.const 1)))
+      (elem (ref $s) (struct.new $s (i32.const 4)))
+      (func (export "g") (result i32) (struct.get $s 0 (global.get $made))))""")
+    assert (section_of(module).unsaved, section_of(module).globals) == ((), ())
 
 
 def test_objects_whose_fields_may_change_are_named_wherever_they_are() -> None:
@@ -421,7 +450,7 @@ def test_texts_are_any_names() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *("version", "cut", "no JSON", "no object", "no list", "order", "type", "number", "options"),
+        *("version", "cut", "no JSON", "no object", "no list", "order", "type", "number", "options", "held", "tags"),
         *("no text", "no number", "too deep", "too long"),
     ],
 )
@@ -436,7 +465,9 @@ def test_a_section_that_is_none_is_refused(change: str) -> None:
 
     assert read_section(with_content(content)) == read_section(payload)
     changed = {
-        "version": b"\x02" + payload[1:],
+        "version": b"\x03" + payload[1:],
+        "held": with_content({**content, "globals": [{**content["globals"][0], "type": "exnref"}]}),
+        "tags": with_content({**content, "tags": [{"types": ["funcref"]}]}),
         "cut": payload[:100],
         "no JSON": payload[:head] + b"\x03{,}",
         "no object": with_content([1]),

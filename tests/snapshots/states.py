@@ -13,6 +13,7 @@ from caesura.snapshots.state import (
     NULL,
     CallRecord,
     Descriptor,
+    ExceptionState,
     GlobalState,
     KeptState,
     MemoryState,
@@ -105,8 +106,8 @@ def later(first: State) -> st.SearchStrategy[State]:
     )
 
 
-# Fields that name calls and objects of the state.
-_THAT_BELONG_TOGETHER: Final = ("objects", "globals", "tables", "calls", "stacks")
+# Fields that name calls, objects and exceptions of the state.
+_THAT_BELONG_TOGETHER: Final = ("objects", "exceptions", "globals", "tables", "calls", "stacks")
 
 
 def _with_fields_of(first: State, other: State, names: set[str]) -> State:
@@ -116,7 +117,9 @@ def _with_fields_of(first: State, other: State, names: set[str]) -> State:
 @st.composite
 def _states(draw: st.DrawFn, before: list[bytes], module: bytes) -> State:
     objects = draw(_tuples(st.binary(max_size=8), 3))
+    exceptions = draw(_tuples(_exceptions(), 2))
     numbers = st.sampled_from([NULL, *range(len(objects))])
+    thrown = st.sampled_from([NULL, *range(len(exceptions))])
     calls = draw(st.integers(0, 3))
     places = st.none() if not calls else st.one_of(st.none(), st.integers(0, calls - 1))
     return State(
@@ -124,8 +127,8 @@ def _states(draw: st.DrawFn, before: list[bytes], module: bytes) -> State:
         memories=tuple(
             _with_initial(draw, memory_of(draw(contents(content)), 2 * index)) for index, content in enumerate(before)
         ),
-        globals=_indexed(draw(_tuples(_globals(numbers), 4))),
-        tables=_indexed(draw(_tuples(_tables(numbers), 3))),
+        globals=_indexed(draw(_tuples(_globals(numbers, thrown), 4))),
+        tables=_indexed(draw(_tuples(_tables(numbers, thrown), 3))),
         dropped_data=tuple(sorted(draw(st.sets(_U32, max_size=3)))),
         dropped_elements=tuple(sorted(draw(st.sets(_U32, max_size=3)))),
         calls=tuple([draw(_calls(numbers, [None, *range(index)])) for index in range(calls)]),
@@ -133,6 +136,7 @@ def _states(draw: st.DrawFn, before: list[bytes], module: bytes) -> State:
         stacks=draw(_stacks(places)),
         wasi=draw(st.one_of(st.none(), _wasi())),
         objects=objects,
+        exceptions=exceptions,
         embedded=draw(st.sampled_from([None, module + b"\0asm", b"\0asm" * 100])),
     )
 
@@ -172,19 +176,29 @@ def _identities() -> st.SearchStrategy[ModuleIdentity]:
     )
 
 
-def _values(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[int, int]]:
+def _numbers() -> st.SearchStrategy[tuple[int, int]]:
     plain = [st.tuples(st.just(kind), st.integers(0, (1 << width) - 1)) for kind, width in _WIDTHS.items()]
-    return st.one_of(*plain, st.tuples(st.just(t.FUNCREF), _U32), st.tuples(st.just(t.EXTERNREF), numbers))
+    return st.one_of(*plain)
 
 
-def _globals(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[GlobalState]:
-    return _values(numbers).map(lambda value: GlobalState(index=0, type=value[0], bits=value[1]))
+def _exceptions() -> st.SearchStrategy[ExceptionState]:
+    return st.builds(ExceptionState, tag=_U32, values=_tuples(_numbers(), 3))
+
+
+def _values(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[int, int]]:
+    return st.one_of(_numbers(), st.tuples(st.just(t.FUNCREF), _U32), st.tuples(st.just(t.EXTERNREF), numbers))
+
+
+def _globals(numbers: st.SearchStrategy[int], thrown: st.SearchStrategy[int]) -> st.SearchStrategy[GlobalState]:
+    held = st.one_of(st.tuples(st.just(t.EXNREF), thrown), st.just((t.ANYREF, NULL)))
+    return st.one_of(_values(numbers), held).map(lambda value: GlobalState(index=0, type=value[0], bits=value[1]))
 
 
 @st.composite
-def _tables(draw: st.DrawFn, numbers: st.SearchStrategy[int]) -> TableState:
-    kind = draw(st.sampled_from([t.FUNCREF, t.EXTERNREF]))
-    elements = draw(st.lists(_U32 if kind == t.FUNCREF else numbers, max_size=5))
+def _tables(draw: st.DrawFn, numbers: st.SearchStrategy[int], thrown: st.SearchStrategy[int]) -> TableState:
+    held = {t.FUNCREF: _U32, t.EXTERNREF: numbers, t.EXNREF: thrown, t.ANYREF: st.just(NULL)}
+    kind = draw(st.sampled_from([*held]))
+    elements = draw(st.lists(held[kind], max_size=5))
     return TableState(index=0, type=kind, elements=b"".join(number.to_bytes(4, "little") for number in elements))
 
 

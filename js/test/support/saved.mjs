@@ -52,9 +52,9 @@ export async function serve({ state, begin, answers }, module, options) {
 }
 
 /** Start the process. Returns a function that has it serve a request, and one that ends it. */
-export function startPython(build) {
+export function startPython(build, guest = "saved") {
   const script = fileURLToPath(new URL("saver.py", import.meta.url));
-  const module = fileURLToPath(new URL(`build/js/saved.${build}.wasm`, repository));
+  const module = fileURLToPath(new URL(`build/js/${guest}.${build}.wasm`, repository));
   const process = spawn(findPython(), [script, module], { stdio: ["pipe", "pipe", "inherit"] });
   const waiting = [];
   let text = "";

@@ -20,16 +20,18 @@ from caesura.host.values import SLOT
 
 
 class AbiFunction:
-    """One of the ABI's functions, with its argument if it takes one."""
+    """One of the ABI's functions, with its argument if it takes one; or with more, `slots` of arguments or results."""
 
-    def __init__(self, store: GuestStore, name: str, function: wasmtime.Func, argument: int = 0) -> None:
+    def __init__(
+        self, store: GuestStore, name: str, function: wasmtime.Func, argument: int = 0, *, slots: int = 1
+    ) -> None:
         self.error: BaseException | None = None  # these are `native`'s
         self.position = 0
         self.depth = 0
         self._name = name
         self._failure = ""
         self._function = function  # keeps the structure at the address alive
-        self._buffer = ctypes.create_string_buffer(argument.to_bytes(SLOT, "little"), SLOT)
+        self._buffer = ctypes.create_string_buffer(argument.to_bytes(SLOT, "little"), SLOT * slots)
         self._trap = store.trap
         self._context = store.context
         self._interruptions = store.interruptions
@@ -38,7 +40,7 @@ class AbiFunction:
             store.context,
             ctypes.addressof(function._func),
             ctypes.addressof(self._buffer),
-            1,  # the buffer's slots: for the argument, which stays there, or the result
+            slots,  # the buffer's: for the argument, which stays there, or the result
             store.trap_address,
         )
 
@@ -75,6 +77,12 @@ class AbiFunction:
     def result(self) -> int | None:
         """Call it and return its result, an i32, or None if it fails."""
         return int.from_bytes(self._buffer.raw[:4], "little", signed=True) if self.attempt() else None
+
+    def ask(self, *arguments: int) -> bytes | None:
+        """Call it with arguments, which are bits, and return its results, a slot for each; None if it fails."""
+        packed = b"".join(argument.to_bytes(SLOT, "little") for argument in arguments)
+        ctypes.memmove(self._buffer, packed, len(packed))
+        return self._buffer.raw if self.attempt() else None
 
     def is_interrupted(self) -> bool:
         """Tell whether the guest was interrupted since the function began."""

@@ -12,6 +12,7 @@ from typing import Final
 from caesura.host.call import Call
 from caesura.host.linking import Origin, inspected_program
 from caesura.host.program import LinkedProgram
+from caesura.host.saving.held import Held
 from caesura.host.saving.references import ReferenceSaver
 from caesura.host.saving.tables import read_function
 from caesura.host.state import CallState
@@ -35,12 +36,14 @@ def backtrace_of(origin: Origin, call: CallState) -> list[Frame]:
         return []
     program = _program(origin, instance.program)
     state = instance.description.state()
-    tables = {} if state is None else {item.index: item.type for item in state.tables}
+    tables = {} if state is None else {item.index: item for item in state.tables if item.type == FUNCREF}
     references = ReferenceSaver(instance, None)
 
     def element(table: int, index: int) -> int | None:
-        if tables.get(table) != FUNCREF:
+        if table not in tables:
             return UNKNOWN
+        if tables[table].declared:
+            return Held(instance, tables[table]).function_at(index, references)
         return read_function(instance, table, index, references)
 
     return backtrace(program, call.export.name, function.name, unwinder.area.frames_of(call), element)

@@ -274,9 +274,9 @@ class Instance:
         if self.unwinder is not None:
             self.unwinder.repair()
 
-    def abi_function(self, name: str, argument: int = 0) -> AbiFunction:
-        """Return one of the ABI's functions, with its argument if it takes one."""
-        return AbiFunction(self.store, name, self.function_item(name), argument)
+    def abi_function(self, name: str, argument: int = 0, *, slots: int = 1) -> AbiFunction:
+        """Return one of the ABI's functions, with its argument if it takes one, or with room for more."""
+        return AbiFunction(self.store, name, self.function_item(name), argument, slots=slots)
 
     def _is_unwinding(self) -> bool:
         name = self.description.state_changes.get(GET_STATE)

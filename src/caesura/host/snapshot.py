@@ -20,6 +20,7 @@ from caesura.host.linking import Origin, check_loop, connect, module_of_state, o
 from caesura.host.making import OnRestore, make_guest_again
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.program import LinkedProgram
+from caesura.host.saving.putting_back import check_fits
 from caesura.host.saving.references import LoadObject
 from caesura.host.saving.snapshot_data import SnapshotData
 from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
@@ -109,6 +110,7 @@ class Snapshot(SnapshotData):
                     programs[key] = await obtain_saved_program(
                         self._state, module or self._module, connections, program_settings, wasi=own_wasi is not None
                     )
+                    check_fits(programs[key][0].description, self._state)
                 program, origin = programs[key]
                 world = World(connections, own_wasi, settings)
                 guests.append(await make_guest_again(program, world, origin, saved, on_restore))
@@ -162,5 +164,6 @@ async def restore_guest(
     program, origin = await obtain_saved_program(
         snapshot.state, module or snapshot.module, world.connections, settings, wasi=world.wasi is not None
     )
+    check_fits(program.description, snapshot.state)
     saved = await snapshot.saved_guest(load_object, on_missing, often=False)
     return await make_guest_again(program, world, origin, saved, on_restore)

@@ -8,27 +8,38 @@ module would claim the same identity.
 from __future__ import annotations
 
 from caesura.abi import (
+    HELD_GLOBAL,
+    HELD_TABLE,
     START_FUNCTION,
+    STATE_CLEAR,
     STATE_DROP_DATA,
     STATE_DROP_ELEMENTS,
+    STATE_EXCEPTION,
+    STATE_FETCH,
+    STATE_FIND,
     STATE_FUNCTIONS,
     STATE_GET,
     STATE_GET_HIGH,
     STATE_GLOBALS,
     STATE_LIST_FUNCTIONS,
+    STATE_MAKE_EXCEPTION,
     STATE_MEMORIES,
     STATE_PROBE_DATA,
     STATE_PROBE_ELEMENTS,
     STATE_SET,
+    STATE_SIZE,
+    STATE_STORE,
     STATE_TABLES,
 )
 from caesura.errors import UnsupportedModule
+from caesura.instrument.state_exports.guest_state import is_held
 from caesura.instrument.state_exports.section import digest_without_custom
 from caesura.snapshots.section import StateSection
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND
+from caesura.wasm.hierarchies import top_of
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
-from caesura.wasm.types import F32, F64, FUNCREF, I32, I64, V128
+from caesura.wasm.types import EXNREF, F32, F64, FUNCREF, I32, I64, V128, make_reference, type_name
 
 # Parameters and results.
 _Signature = tuple[tuple[int, ...], tuple[int, ...]]
@@ -56,7 +67,12 @@ def check_state(module: Module, section: StateSection) -> str:
     for segment in section.elements:
         expected |= {f"{STATE_PROBE_ELEMENTS}{segment}": _NOTHING, f"{STATE_DROP_ELEMENTS}{segment}": _NOTHING}
     for item in section.globals:
-        expected |= _accessors(item.index, item.type)
+        name = f"{HELD_GLOBAL}{item.index}"
+        expected |= _held(name, item.type) if item.declared else _accessors(item.index, item.type)
+    for table in section.tables:
+        if table.declared:
+            expected |= _held(f"{HELD_TABLE}{table.index}", table.type)
+    expected |= _exceptions(section)
     if section.functions:
         expected[STATE_LIST_FUNCTIONS] = _NOTHING
     if section.starts:
@@ -84,10 +100,13 @@ def _check_memories(module: Module, section: StateSection, exports: dict[str, tu
 def _check_globals(module: Module, section: StateSection, exports: dict[str, tuple[int, int]]) -> None:
     for item in section.globals:
         name = f"{STATE_GLOBALS}{item.index}"
-        if exports.get(name) != (GLOBAL_KIND, item.index):
+        if item.index >= len(module.globals):
+            raise _lie(name)
+        if not item.declared and exports.get(name) != (GLOBAL_KIND, item.index):
             raise _lie(name)
         entry = module.globals[item.index]
-        if (entry.type, entry.mutable, item.index < module.imported_globals) != (item.type, True, item.imported):
+        has = _told(module, entry.type), entry.mutable, item.index < module.imported_globals
+        if has != ((item.type, item.declared), True, item.imported):
             raise _lie(name)
 
 
@@ -95,10 +114,13 @@ def _check_tables(module: Module, section: StateSection, exports: dict[str, tupl
     imported = {item.index for item in module.imports if item.kind == TABLE_KIND}
     for table in section.tables:
         name = f"{STATE_TABLES}{table.index}"
-        if exports.get(name) != (TABLE_KIND, table.index):
+        if table.index >= len(module.tables):
+            raise _lie(name)
+        if not table.declared and exports.get(name) != (TABLE_KIND, table.index):
             raise _lie(name)
         entry = module.tables[table.index]
-        if (entry.element, entry.limits.is64, table.index in imported) != (table.type, table.wide, table.imported):
+        has = _told(module, entry.element), entry.limits.is64, table.index in imported
+        if has != ((table.type, table.declared), table.wide, table.imported):
             raise _lie(name)
     if section.functions:
         kind, index = exports.get(STATE_FUNCTIONS, (FUNCTION_KIND, 0))
@@ -108,6 +130,36 @@ def _check_tables(module: Module, section: StateSection, exports: dict[str, tupl
             raise _lie(STATE_LIST_FUNCTIONS)
     if section.added_tables > _MOST_ADDED_TABLES:
         raise _lie("tables")
+
+
+def _told(module: Module, value_type: int) -> tuple[int, str]:
+    """Return a type as the section tells it: what stands for it, and itself where it is held."""
+    if not is_held(value_type):
+        return value_type, ""
+    return make_reference(top_of(module, value_type), nullable=True), type_name(value_type)
+
+
+def _held(name: str, top: int) -> dict[str, _Signature]:
+    signatures: dict[str, _Signature] = {
+        f"{STATE_SIZE}{name}": ((), (I32,)),
+        f"{STATE_FIND}{name}": ((I32,), (I32,)),
+        f"{STATE_CLEAR}{name}": ((I32,), (I32,)),
+    }
+    if top == FUNCREF:
+        signatures |= {f"{STATE_FETCH}{name}": ((I32,), (FUNCREF,)), f"{STATE_STORE}{name}": ((I32, FUNCREF), ())}
+    elif top == EXNREF:
+        signatures |= {f"{STATE_FETCH}{name}": ((I32,), ()), f"{STATE_STORE}{name}": ((I32,), ())}
+    return signatures
+
+
+def _exceptions(section: StateSection) -> dict[str, _Signature]:
+    signatures: dict[str, _Signature] = {}
+    for number, tag in enumerate(section.tags):
+        values = (I64,) * sum(2 if kind == V128 else 1 for kind in tag.types)
+        signatures[f"{STATE_EXCEPTION}{number}"] = (), (I32, *values)
+        if not tag.unsaved:
+            signatures[f"{STATE_MAKE_EXCEPTION}{number}"] = values, ()
+    return signatures
 
 
 def _accessors(index: int, value_type: int) -> dict[str, _Signature]:

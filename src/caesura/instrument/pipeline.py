@@ -29,7 +29,7 @@ from caesura.instrument.plan.grouping import GroupRule, default_rule
 from caesura.instrument.planned_function import FunctionPlanner
 from caesura.instrument.rewriting import FunctionRewriter, Progress
 from caesura.instrument.state_exports.exports import add_state_exports
-from caesura.instrument.state_exports.guest_state import Bounds, Origin
+from caesura.instrument.state_exports.guest_state import Bounds, FrameReferences, Origin
 from caesura.instrument.valueless import has_valueless_results
 from caesura.options import Options
 from caesura.report import NO_STACK_POINTER, FunctionReport, Instrumented
@@ -129,12 +129,13 @@ def _with_state(data: bytes, output: bytes, given: Given, facts: Facts, options:
         for item in module.function_imports()
         if facts.roles.suspension.may_suspend(FunctionIndex(item.index))
     ]
+    references = abi.helpers.references
+    frames = FrameReferences(references.state_globals(), references.state_tables(), has_runs=references.has_runs())
     bounds = Bounds(
         len(module.memories),
         len(module.globals),
         len(module.tables),
-        abi.helpers.references.state_globals(),
-        abi.helpers.references.state_tables(),
+        frames,
         [module.imported_globals - 2, module.imported_globals - 1] if options.import_globals else [],
     )
     return add_state_exports(Module(output), Origin(data, suspending, options.identity()), bounds)

@@ -21,12 +21,14 @@ from typing import Final, TypeVar
 from caesura.abi import ENTRY_PREFIX, FRAMES_SECTION, OWN_PREFIX, START_FUNCTION, STATE_PREFIX, STATE_SECTION
 from caesura.errors import SnapshotError
 from caesura.snapshots.answering import Answering
+from caesura.snapshots.fitting import check_references
 from caesura.snapshots.pages import Run
 from caesura.snapshots.section import StateSection
 from caesura.snapshots.state import CHUNK, NULL, GlobalState, MemoryState, State, TableState
 from caesura.wasm import encoded as c
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND, Import, Limits
+from caesura.wasm.hierarchies import top_of
 from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.renumber import encode_import, encode_limits
@@ -42,7 +44,6 @@ from caesura.wasm.segments import (
     read_element_segments,
 )
 from caesura.wasm.types import (
-    EXTERNREF,
     F32,
     F64,
     FUNCREF,
@@ -51,7 +52,11 @@ from caesura.wasm.types import (
     V128,
     encode_value_type,
     heap_of,
+    is_abstract,
+    is_nullable,
     is_number,
+    is_reference,
+    make_reference,
     type_name,
 )
 
@@ -135,6 +140,10 @@ class InitialState:
     def _check(self) -> None:
         if self._section.unsaved:
             raise SnapshotError(f"the module has what cannot be saved: {', '.join(self._section.unsaved)}")
+        if self._state.exceptions:
+            raise SnapshotError(
+                "the snapshot has an exception that a handler is to throw on, which no module can begin with"
+            )
         for what, items, count in (
             ("memory", self._section.memories, len(self._module.memories)),
             ("global", self._section.globals, len(self._module.globals)),
@@ -142,6 +151,7 @@ class InitialState:
         ):
             if items and items[-1].index >= count:  # they ascend
                 raise SnapshotError(f"the module does not have the {what} {items[-1].index} of its state")
+        check_references(self._state, self._section)
         for what, dropped, known in (
             ("data", self._state.dropped_data, self._section.data),
             ("element", self._state.dropped_elements, self._section.elements),
@@ -198,7 +208,7 @@ class InitialState:
             kind = encode_value_type(entry.element) + encode_limits(entry.limits)
             initializer = self._answering.redirect(self._module.data[entry.init_start : entry.init_end])
             return _HAS_INITIALIZER + kind + initializer if initializer else kind
-        if table.type != entry.element or table.type not in (FUNCREF, EXTERNREF):
+        if table.type != _told_type(self._module, entry.element):
             raise SnapshotError(f"table {index} of the snapshot holds something else than that of the module")
         size, rest = divmod(len(table.elements), 4)
         if rest or size < entry.limits.minimum:
@@ -207,7 +217,15 @@ class InitialState:
             raise SnapshotError(
                 f"table {index} of the snapshot has {size:,} elements, and may have {_most_elements(entry.limits):,}"
             )
-        return encode_value_type(entry.element) + encode_limits(replace(entry.limits, minimum=size))
+        kind = encode_value_type(entry.element) + encode_limits(replace(entry.limits, minimum=size))
+        if is_nullable(entry.element):
+            return kind
+        what = f"table {index} of the snapshot"
+        number = int.from_bytes(table.elements[:4], "little")
+        initializer = self._answering.redirect(self._module.data[entry.init_start : entry.init_end])
+        if size:
+            initializer = self._reference(table.type, entry.element, number, what) + _END
+        return _HAS_INITIALIZER + kind + initializer
 
     def _global_entries(self) -> list[bytes]:
         """Return the entries of the globals that are the module's own now: first those that were imported."""
@@ -235,10 +253,10 @@ class InitialState:
         """Return the constant expression for the bits of a global."""
         entry = self._module.globals[item.index]
         what = f"global {item.index} of the snapshot"
-        if item.type != entry.type or not entry.mutable:
+        if item.type != _told_type(self._module, entry.type) or not entry.mutable:
             raise SnapshotError(f"{what} is of another type than that of the module, {type_name(entry.type)}")
         if not is_number(item.type):
-            return self._reference(item.type, item.bits, what) + _END
+            return self._reference(item.type, entry.type, item.bits, what) + _END
         size = _WIDTHS[item.type]
         if item.bits >> 8 * size:
             raise SnapshotError(f"{what} has more bits than its type, {type_name(item.type)}")
@@ -247,11 +265,27 @@ class InitialState:
             return _CONSTANTS[item.type] + raw + _END
         return c.unsigned_constant(item.type, item.bits) + _END
 
-    def _reference(self, kind: int, number: int, what: str) -> bytes:
-        """Return the code of a reference, null or to a function. Raises SnapshotError for others."""
+    def _reference(self, kind: int, value_type: int, number: int, what: str) -> bytes:
+        """Return the code of a reference, null or to a function, of the type of what holds it; `kind` is what the state
+        says that is. Raises SnapshotError for others.
+        """
         if number == NULL:
-            return c.ref_null(heap_of(kind))
-        return c.REF_FUNC + encode_unsigned(self._function(kind, number, what))
+            return c.ref_null(heap_of(value_type))
+        function = self._function(kind, number, what)
+        if not is_abstract(heap_of(value_type)) and not self._is_of_type(number, heap_of(value_type)):
+            raise SnapshotError(f"{what} refers to function {number}, which is of another type than it holds")
+        return c.REF_FUNC + encode_unsigned(function)
+
+    def _is_of_type(self, function: int, wanted: int) -> bool:
+        """Tell whether a function can be of a type; engines see the rest, which types of the same form are the same."""
+        types = self._module.types
+        left = [self._module.function_types[function]]
+        while left:
+            found = types[left.pop()]
+            if (found.params, found.results) == (types[wanted].params, types[wanted].results):
+                return True
+            left += found.supertypes
+        return False
 
     def _function(self, kind: int, number: int, what: str) -> int:
         if kind != FUNCREF:
@@ -312,16 +346,21 @@ class InitialState:
     def _table_contents(self, table: TableState) -> Iterator[bytes]:
         """Yield active segments for the elements of a table that are not null."""
         what = f"table {table.index} of the snapshot"
+        element = self._module.tables[table.index].element
         is_wide = self._module.tables[table.index].limits.is64
         found: list[int] = []
         numbers = [number for (number,) in struct.iter_unpack("<I", table.elements)]
         for place, number in enumerate([*numbers, NULL]):
             if number != NULL:
+                self._reference(table.type, element, number, what)  # raises for what it cannot hold
                 found.append(self._function(table.type, number, what))
             elif found:
-                segment = ElementSegment(_HAS_INDEX if table.index else 0, 0)
-                segment.table = table.index
-                yield encode_element_segment(segment, _offset(place - len(found), is_wide=is_wide), found, [])
+                flags = _HAS_INDEX if table.index or element != FUNCREF else 0
+                segment = ElementSegment(flags | (_WITH_EXPRESSIONS if element != FUNCREF else 0), 0)
+                segment.table, segment.type = table.index, element
+                expressions = [c.REF_FUNC + encode_unsigned(one) + _END for one in found]
+                offset = _offset(place - len(found), is_wide=is_wide)
+                yield encode_element_segment(segment, offset, found, expressions)
                 found = []
 
     def _data_segments(self) -> list[bytes]:
@@ -373,6 +412,11 @@ def _by_index(what: str, items: tuple[_Indexed, ...], known: list[int]) -> dict[
     if sorted(indices) != known:
         raise SnapshotError(f"the snapshot has other {what} than the module")
     return dict(zip(indices, items, strict=True))
+
+
+def _told_type(module: Module, value_type: int) -> int:
+    """Return the type that a state gives for what is of a type."""
+    return make_reference(top_of(module, value_type), nullable=True) if is_reference(value_type) else value_type
 
 
 def _most_pages(limits: Limits) -> int:

@@ -39,6 +39,7 @@ from caesura.snapshots.state import (
     NULL,
     CallRecord,
     Descriptor,
+    ExceptionState,
     GlobalState,
     KeptState,
     MemoryState,
@@ -59,8 +60,11 @@ _LARGEST_MEMORY: Final = 1 << 48
 _CHUNKS: Final = Integer(0, _LARGEST_MEMORY // CHUNK)
 
 _WIDTHS: Final = {t.I32: 32, t.I64: 64, t.F32: 32, t.F64: 64, t.V128: 128, t.FUNCREF: 32, t.EXTERNREF: 32}
-_TYPES: Final = Choice({kind: t.type_name(kind) for kind in _WIDTHS})
-_REFERENCES: Final = Choice({kind: t.type_name(kind) for kind in (t.FUNCREF, t.EXTERNREF)})
+_HELD: Final = (t.ANYREF, t.EXNREF)
+_TYPES: Final = Choice({kind: t.type_name(kind) for kind in (*_WIDTHS, *_HELD)})
+_ARGUMENTS: Final = Choice({kind: t.type_name(kind) for kind in _WIDTHS})
+_NUMBERS: Final = Choice({kind: t.type_name(kind) for kind in _WIDTHS if t.is_number(kind)})
+_REFERENCES: Final = Choice({kind: t.type_name(kind) for kind in (t.FUNCREF, t.EXTERNREF, *_HELD)})
 _DESCRIPTORS: Final = ("stdin", "stdout", "stderr", "preopen", "file", "folder")
 
 _OPTION: Final = re.compile("[a-z][a-z0-9_]{0,63}")
@@ -113,8 +117,9 @@ def _check_memory(memory: MemoryState) -> None:
 
 
 def _check_value(kind: int, bits: int) -> None:
-    if bits >> _WIDTHS[kind]:
-        raise Mistake(f"{shown(bits)} has more than the {_WIDTHS[kind]} bits of {t.type_name(kind)}", "bits")
+    width = _WIDTHS.get(kind, 32)
+    if bits >> width:
+        raise Mistake(f"{shown(bits)} has more than the {width} bits of {t.type_name(kind)}", "bits")
 
 
 def _check_global(state: GlobalState) -> None:
@@ -132,11 +137,19 @@ def _check_kept(kept: KeptState) -> None:
 
 
 def _check_call(call: CallRecord) -> None:
-    for place, (kind, bits) in enumerate(call.arguments):
+    _check_values(call.arguments, "arguments")
+
+
+def _check_exception(exception: ExceptionState) -> None:
+    _check_values(exception.values, "values")
+
+
+def _check_values(values: tuple[tuple[int, int], ...], name: str) -> None:
+    for place, (kind, bits) in enumerate(values):
         try:
             _check_value(kind, bits)
         except Mistake as mistake:
-            raise mistake.within(str(place)).within("arguments") from None
+            raise mistake.within(str(place)).within(name) from None
 
 
 def _check_state(state: State) -> None:
@@ -155,7 +168,7 @@ def _check_state(state: State) -> None:
     for item in state.globals:
         _check_object(state, item.type, item.bits, "globals", str(item.index))
     for table in state.tables:
-        if table.type == t.EXTERNREF:
+        if table.type != t.FUNCREF:
             for number in set(numbers_of(table.elements)):
                 _check_object(state, table.type, number, "tables", str(table.index))
     for name in ("dropped_data", "dropped_elements"):
@@ -165,8 +178,14 @@ def _check_state(state: State) -> None:
 
 
 def _check_object(state: State, kind: int, number: int, *path: str) -> None:
-    if kind == t.EXTERNREF and number != NULL and number >= len(state.objects):
+    if number == NULL:
+        return
+    if kind == t.EXTERNREF and number >= len(state.objects):
         raise Mistake(f"there is no object {number}", *path)
+    if kind == t.EXNREF and number >= len(state.exceptions):
+        raise Mistake(f"there is no exception {number}", *path)
+    if kind == t.ANYREF:
+        raise Mistake(f"{number} is not null, which is all that is saved of this type", *path)
 
 
 def numbers_of(elements: bytes) -> array[int]:
@@ -186,7 +205,7 @@ _CALL: Final = Record(
     _check_call,
     export=Text(),
     function=Text(),
-    arguments=Items(Row(_TYPES, _BITS)),
+    arguments=Items(Row(_ARGUMENTS, _BITS)),
     frames=Bytes(),
     mode=Choice({mode: mode for mode in MODES}),
     waited=_U64,
@@ -270,6 +289,7 @@ STATE: Final = Record(
     dropped_data=Items(_U32),
     dropped_elements=Items(_U32),
     objects=Items(Bytes()),
+    exceptions=Items(Record(ExceptionState, _check_exception, tag=_U32, values=Items(Row(_NUMBERS, _BITS)))),
     calls=Numbered(_CALL),
     area=Maybe(Row(_U64, _U64)),
     stacks=_STACKS,

@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from caesura.abi import STATE_DIGEST, STATE_VERSION
+from caesura.abi import SECOND_STATE_VERSION, STATE_DIGEST, STATE_VERSION
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.records import Record
 from caesura.wasm.leb128 import read_u32
-from caesura.wasm.types import EXTERNREF, F32, F64, FUNCREF, I32, I64, V128
+from caesura.wasm.types import ANYREF, EXNREF, EXTERNREF, F32, F64, FUNCREF, I32, I64, V128
 
 _NUMBERS: Final = {"i32": I32, "i64": I64, "f32": F32, "f64": F64, "v128": V128}
 _REFERENCES: Final = {"funcref": FUNCREF, "externref": EXTERNREF}
+_HELD: Final = {**_REFERENCES, "anyref": ANYREF, "exnref": EXNREF}
 
 # More indices than this no module has.
 _MOST: Final = 1 << 32
@@ -39,21 +40,45 @@ class StateMemory(Record):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StateGlobal(Record):
-    """A mutable global: its index, and its type code."""
+    """A mutable global: its index, and its type code.
+
+    One that is reached by functions has the type above its own, and that one as text in `declared`.
+    """
 
     index: int
     type: int
     imported: bool
+    declared: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StateTable(Record):
-    """A table that may change: its index, funcref or externref, and whether its indices have 64 bits."""
+    """A table that may change: its index, the type of its elements, and whether its indices have 64 bits.
+
+    One that is reached by functions has the type above its own, and that one as text in `declared`.
+    """
 
     index: int
     type: int
     wide: bool
     imported: bool
+    declared: str = ""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StateTag(Record):
+    """A tag: the types of what its exceptions carry, or in words why they cannot be saved."""
+
+    types: tuple[int, ...]
+    unsaved: str = ""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FrameTables(Record):
+    """The tables in which references of frames lie, and whether the asyncify stack ends with where."""
+
+    tables: tuple[int, ...] = ()
+    runs: bool = False
 
 
 _Item = TypeVar("_Item", StateMemory, StateGlobal, StateTable)
@@ -67,7 +92,7 @@ class StateSection(Record):
     `imports` and `options` are those of `state.ModuleIdentity`. `data` and `elements` are the passive segments that may
     be dropped, `functions` those that the module lists, in that order (none: it has no such list). `starts` tells that
     hosts call the start function, `unsaved` what is state but cannot be saved, in words. `added_tables` are those that
-    hold no state of the guest's.
+    hold no state of the guest's. `tags` are all of the module's, where exceptions can be in the state.
     """
 
     original: bytes
@@ -84,16 +109,19 @@ class StateSection(Record):
     starts: bool
     unsaved: tuple[str, ...]
     added_tables: int
+    tags: tuple[StateTag, ...] = ()
+    frames: FrameTables = FrameTables()
 
 
 def read_section(payload: bytes) -> StateSection:
     """Return what the section tells; raises UnsupportedModule for what is none, or another version's."""
     try:
         version, position = read_u32(payload, 0)
-        if version != STATE_VERSION:
+        if not STATE_VERSION <= version <= SECOND_STATE_VERSION:
             raise UnsupportedModule(
                 f"the module tells of its state by version {version} of the section asyncify.state, and this caesura "
-                f"knows version {STATE_VERSION}: use a caesura that knows {version}, or instrument the original anew"
+                f"knows versions up to {SECOND_STATE_VERSION}: use a caesura that knows {version}, or instrument the "
+                "original anew"
             )
         end_of_digests = position + 2 * STATE_DIGEST
         digests = payload[position:end_of_digests]
@@ -128,11 +156,19 @@ def _section(digests: bytes, content: dict[str, Any], bitmap: bytes) -> StateSec
         for item in _objects(content, "memories")
     ]
     globals_ = [
-        StateGlobal(_number(item, "index"), _type(item, {**_NUMBERS, **_REFERENCES}), _flag(item, "imported"))
+        StateGlobal(
+            _number(item, "index"), _type(item, {**_NUMBERS, **_known(item)}), _flag(item, "imported"), _declared(item)
+        )
         for item in _objects(content, "globals")
     ]
     tables = [
-        StateTable(_number(item, "index"), _type(item, _REFERENCES), _flag(item, "wide"), _flag(item, "imported"))
+        StateTable(
+            _number(item, "index"),
+            _type(item, _known(item)),
+            _flag(item, "wide"),
+            _flag(item, "imported"),
+            _declared(item),
+        )
         for item in _objects(content, "tables")
     ]
     return StateSection(
@@ -150,7 +186,38 @@ def _section(digests: bytes, content: dict[str, Any], bitmap: bytes) -> StateSec
         starts=_flag(content, "starts"),
         unsaved=_texts(content, "unsaved"),
         added_tables=_number(content, "added_tables"),
+        tags=tuple(_tag(item) for item in _objects(content, "tags")) if "tags" in content else (),
+        frames=_frames(content["frames"]) if "frames" in content else FrameTables(),
     )
+
+
+def _declared(item: dict[str, Any]) -> str:
+    found = item.get("declared", "")
+    if not isinstance(found, str):
+        raise UnsupportedModule(f"{_BAD}: declared")
+    return found
+
+
+def _known(item: dict[str, Any]) -> Mapping[str, int]:
+    return _HELD if _declared(item) else _REFERENCES
+
+
+def _tag(item: dict[str, Any]) -> StateTag:
+    why = item.get("unsaved", "")
+    if not isinstance(why, str):
+        raise UnsupportedModule(f"{_BAD}: tags")
+    if why:
+        return StateTag((), why)
+    types = [_NUMBERS.get(name) for name in _texts(item, "types")]
+    if None in types:
+        raise UnsupportedModule(f"{_BAD}: tags")
+    return StateTag(tuple(kind for kind in types if kind is not None))
+
+
+def _frames(content: object) -> FrameTables:
+    if not isinstance(content, dict):
+        raise UnsupportedModule(f"{_BAD}: frames")
+    return FrameTables(_indices(content, "tables"), _flag(content, "runs"))
 
 
 def _functions(bitmap: bytes) -> tuple[int, ...]:

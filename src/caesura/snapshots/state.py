@@ -69,7 +69,8 @@ class GlobalState(Record):
     """A mutable global, by its index: its type code (`caesura.wasm.types`), and its bits.
 
     Bits are unsigned, of 32, 64 or 128. For a funcref they are a function's index, for an externref the number of one
-    of the state's `objects`; null is NULL.
+    of the state's `objects`, for an exnref of one of its `exceptions`; null is NULL, which an anyref always is. A
+    reference's type is what is above all in its hierarchy, whatever the global's own.
     """
 
     index: int
@@ -79,14 +80,22 @@ class GlobalState(Record):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TableState(Record):
-    """A table that may have changed, by its index. `type` is funcref or externref.
+    """A table that may have changed, by its index. `type` and what stands for elements are as in globals.
 
-    `elements` has 4 bytes, little endian, for each: the function's index, or the number of an object; null is NULL.
+    `elements` has 4 bytes, little endian, for each.
     """
 
     index: int
     type: int
     elements: bytes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ExceptionState(Record):
+    """An exception that something refers to: the index of its tag, and what it carries, each a type code and bits."""
+
+    tag: int
+    values: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -195,7 +204,8 @@ class WasiState(Record):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class State(Record):
-    """Everything of a guest. `objects` are what its externrefs refer to, as the user's codec wrote them.
+    """Everything of a guest. `objects` are what its externrefs refer to, as the user's codec wrote them, `exceptions`
+    what its exnrefs do.
 
     `dropped_data` and `dropped_elements` are the passive segments that were dropped. `area` is where the asyncify stack
     lies, first address and the one behind it, if that is in a memory of the guest's own (modules that were instrumented
@@ -214,4 +224,5 @@ class State(Record):
     stacks: StacksState = StacksState()
     wasi: WasiState | None = None
     objects: tuple[bytes, ...] = ()
+    exceptions: tuple[ExceptionState, ...] = ()
     embedded: bytes | None = None

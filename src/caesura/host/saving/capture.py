@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 from caesura.errors import SnapshotError, UsageError
 from caesura.host.instance import Instance
 from caesura.host.saving.calls import record_calls
+from caesura.host.saving.exceptions import ExceptionSaver
 from caesura.host.saving.globals import is_number, read_number
+from caesura.host.saving.held import Held
 from caesura.host.saving.initial_memories import initial_memories
+from caesura.host.saving.live import EVERYWHERE, Live, live_places
 from caesura.host.saving.memories import read_memory
 from caesura.host.saving.references import ReferenceSaver, SaveObject
 from caesura.host.saving.segments import dropped_data, dropped_elements
 from caesura.host.saving.tables import read_global_reference, read_table
 from caesura.host.state import CallState
 from caesura.snapshots.pages import Run
-from caesura.snapshots.state import GlobalState, ModuleIdentity, State, WasiState
+from caesura.snapshots.section import StateGlobal, StateTable
+from caesura.snapshots.state import GlobalState, ModuleIdentity, State, TableState, WasiState
 
 
 def check_savable(instance: Instance) -> None:
@@ -54,8 +59,12 @@ def capture(
         raise UsageError("the base is a snapshot of another module than the guest's")
     references = ReferenceSaver(instance, save_object)
     calls = record_calls(instance, references, waited)
-    tables = tuple(read_table(instance, item.index, item.type, references) for item in saved.tables)
-    variables = tuple(_read_global(instance, item.index, item.type, references) for item in saved.globals)
+    exceptions = ExceptionSaver(instance, saved.tags)
+    live = live_places(saved, calls)
+    tables = tuple(
+        _read_table(instance, item, references, exceptions, live.get(item.index, EVERYWHERE)) for item in saved.tables
+    )
+    variables = tuple(_read_global(instance, item, references, exceptions) for item in saved.globals)
     known = {} if before is None else {memory.index: memory for memory in before.memories}
     initial = initial_memories(instance.program, saved)
     memories = {
@@ -83,6 +92,7 @@ def capture(
         stacks=instance.stacks.resting.saved(list(instance.suspended)),
         wasi=wasi,
         objects=tuple(references.objects),
+        exceptions=exceptions.exceptions,
     )
     return state, None if before is None else {index: changes for index, (_, changes) in memories.items()}
 
@@ -94,7 +104,22 @@ def _area(instance: Instance) -> tuple[int, int] | None:
     return instance.unwinder.area.place
 
 
-def _read_global(instance: Instance, index: int, kind: int, references: ReferenceSaver) -> GlobalState:
+def _read_table(
+    instance: Instance, item: StateTable, references: ReferenceSaver, exceptions: ExceptionSaver, live: Live
+) -> TableState:
+    if not item.declared:
+        return read_table(instance, item.index, item.type, references, live)
+    numbers = Held(instance, item).read(references, exceptions, live)
+    return TableState(index=item.index, type=item.type, elements=struct.pack(f"<{len(numbers)}I", *numbers))
+
+
+def _read_global(
+    instance: Instance, item: StateGlobal, references: ReferenceSaver, exceptions: ExceptionSaver
+) -> GlobalState:
+    index, kind = item.index, item.type
     if is_number(kind):
         return read_number(instance, index, kind)
-    return GlobalState(index=index, type=kind, bits=read_global_reference(instance, index, kind, references))
+    if not item.declared:
+        return GlobalState(index=index, type=kind, bits=read_global_reference(instance, index, kind, references))
+    [number] = Held(instance, item).read(references, exceptions)
+    return GlobalState(index=index, type=kind, bits=number)

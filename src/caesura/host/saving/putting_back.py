@@ -6,6 +6,7 @@ and kind, calls by their export and import. What a forged state can then do is w
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -14,11 +15,13 @@ import wasmtime
 from caesura.abi import CONTROL_BLOCK, FRAMES_OFFSET, PREEMPT_FRAMES_OFFSET
 from caesura.errors import SnapshotError
 from caesura.host import native
-from caesura.host.description import NONE
+from caesura.host.description import NONE, Description
 from caesura.host.instance import Instance
 from caesura.host.memory import PAGE_SIZE
 from caesura.host.saving.calls import put_calls_back
+from caesura.host.saving.exceptions import ExceptionLoader
 from caesura.host.saving.globals import is_number, write_number
+from caesura.host.saving.held import Held
 from caesura.host.saving.memories import MemoryImage, grow_to, write_memory
 from caesura.host.saving.references import LoadObject, ReferenceLoader
 from caesura.host.saving.segments import drop_again
@@ -75,13 +78,19 @@ def set_up_again(instance: Instance, exported: wasmtime.Instance, guest: SavedGu
         else:
             write_memory(cell, memory)
     references = ReferenceLoader(instance, state.objects, guest.load_object)
-    _put_globals_back(instance, saved, state, references)
-    kinds = {item.index: item.type for item in saved.tables}
-    _compare("tables", state.tables, kinds)
+    exceptions = ExceptionLoader(instance, state.exceptions)
+    _put_globals_back(instance, saved, state, references, exceptions)
+    known = {item.index: item for item in saved.tables}
+    _compare("tables", state.tables, known)
     for table in state.tables:
-        if table.type != kinds[table.index]:
+        if table.type != known[table.index].type:
             raise SnapshotError(f"table {table.index} of the snapshot holds something else than that of the module")
-        put_table_back(instance, table, references)
+        if known[table.index].declared:
+            Held(instance, known[table.index]).put_back(
+                [number for (number,) in struct.iter_unpack("<I", table.elements)], references, exceptions
+            )
+        else:
+            put_table_back(instance, table, references)
     drop_again(instance, saved, state)
     unwinder = None
     if can_suspend(instance) or (state.calls and description.abi != NONE):
@@ -90,14 +99,27 @@ def set_up_again(instance: Instance, exported: wasmtime.Instance, guest: SavedGu
     put_calls_back(instance, state, references)
 
 
-def _put_globals_back(instance: Instance, saved: StateSection, state: State, references: ReferenceLoader) -> None:
-    known = {item.index: item.type for item in saved.globals}
+def check_fits(description: Description, state: State) -> None:
+    """Raise SnapshotError for references that do not fit the module, before an instance is made."""
+    from caesura.snapshots.fitting import check_references  # with the format, which other guests do without
+
+    saved = description.state()
+    if saved is not None and state.module.instrumented == saved.instrumented:
+        check_references(state, saved)
+
+
+def _put_globals_back(
+    instance: Instance, saved: StateSection, state: State, references: ReferenceLoader, exceptions: ExceptionLoader
+) -> None:
+    known = {item.index: item for item in saved.globals}
     _compare("globals", state.globals, known)
     for item in state.globals:
-        if item.type != known[item.index]:
+        if item.type != known[item.index].type:
             raise SnapshotError(f"global {item.index} of the snapshot is of another type than that of the module")
         if is_number(item.type):
             write_number(instance, item)
+        elif known[item.index].declared:
+            Held(instance, known[item.index]).put_back([item.bits], references, exceptions)
         else:
             put_global_back(instance, item, references)
 

@@ -70,10 +70,14 @@ class ReferenceSaver:
 
     def function(self, handle: bytes, what: str) -> int:
         """Return the index of a function, by Wasmtime's structure. Raises SnapshotError for one that is not its own."""
-        if self._indices is None:
-            self._indices = {raw: index for index, raw in listed_functions(self._instance).items()}
         buffer = ctypes.create_string_buffer(handle, len(handle))
         raw = int(native.function_to_raw(self._instance.store.context, ctypes.addressof(buffer)) or 0)
+        return self.raw_function(raw, what)
+
+    def raw_function(self, raw: int, what: str) -> int:
+        """Return the index of a function, by its raw form. Raises SnapshotError for one that is not the guest's own."""
+        if self._indices is None:
+            self._indices = {raw: index for index, raw in listed_functions(self._instance).items()}
         index = self._indices.get(raw)
         if index is None:
             raise SnapshotError(f"{what} refers to a function that is not the guest's own, which cannot be saved")

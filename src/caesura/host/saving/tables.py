@@ -14,6 +14,7 @@ from caesura.errors import SnapshotError, UsageError
 from caesura.host import native
 from caesura.host.instance import Instance
 from caesura.host.saving.globals import global_item
+from caesura.host.saving.live import EVERYWHERE, Live
 from caesura.host.saving.references import ReferenceLoader, ReferenceSaver
 from caesura.snapshots.state import NULL, GlobalState, TableState
 from caesura.wasm import types as t
@@ -23,16 +24,15 @@ _FUNCTION_SIZE: Final = ctypes.sizeof(ffi.wasmtime_func_t)
 _KINDS: Final = {t.FUNCREF: ffi.WASMTIME_FUNCREF, t.EXTERNREF: ffi.WASMTIME_EXTERNREF}
 
 
-def read_table(instance: Instance, index: int, kind: int, references: ReferenceSaver) -> TableState:
+def read_table(
+    instance: Instance, index: int, kind: int, references: ReferenceSaver, live: Live = EVERYWHERE
+) -> TableState:
     """Return a table, by its export. Raises SnapshotError for elements that cannot be saved."""
-    if kind not in _KINDS:
-        if _size(instance, index):
-            raise SnapshotError(f"table {index} holds references of a type that cannot be saved: {t.type_name(kind)}")
-        return TableState(index=index, type=kind, elements=b"")
     size = _size(instance, index)
-    numbers = [
-        _read(instance, index, place, kind, f"element {place} of table {index}", references) for place in range(size)
-    ]
+    numbers: list[int] = []
+    for place, holder in enumerate(live.holders(size)):
+        what = holder or f"element {place} of table {index}"
+        numbers.append(NULL if holder is None else _read(instance, index, place, kind, what, references))
     return TableState(index=index, type=kind, elements=struct.pack(f"<{size}I", *numbers))
 
 
@@ -70,8 +70,6 @@ def read_reference(instance: Instance, kind: int, value: int, what: str, referen
 def read_global_reference(instance: Instance, index: int, kind: int, references: ReferenceSaver) -> int:
     """Return the number of the reference in a mutable global. Raises SnapshotError for what cannot be saved."""
     what = f"global {index}"
-    if kind not in _KINDS:
-        raise SnapshotError(f"{what} holds a reference of a type that cannot be saved: {t.type_name(kind)}")
     value = ffi.wasmtime_val_t()
     address = ctypes.addressof(value)
     item = global_item(instance, index)

@@ -25,25 +25,31 @@ from caesura.instrument.state_exports.guest_state import (
     Origin,
     contract_of,
     find_guest_state,
+    is_held,
+)
+from caesura.instrument.state_exports.held_references import (
+    add_exceptions,
+    add_held_global,
+    add_held_table,
+    find_tags,
 )
 from caesura.instrument.state_exports.helpers import Helpers
 from caesura.instrument.state_exports.referenced import referenced_functions
 from caesura.instrument.state_exports.section import digest_without_custom, encode_state_section
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND
+from caesura.wasm.hierarchies import top_of
 from caesura.wasm.leb128 import encode_name, encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.sections import SectionEdits, encode_custom, write_sections
-from caesura.wasm.segments import ElementSegment, read_element_segments
-from caesura.wasm.types import FUNCREF
+from caesura.wasm.segments import read_element_segments
+from caesura.wasm.types import EXN, FUNC, is_number
 
 # The kind of UnsupportedModule for a module that only its state cannot be made readable of.
 STATE_KIND: Final = "state"
 
 # An export: its name, kind and index.
 _Export = tuple[str, int, int]
-
-_KINDS: Final = ((STATE_MEMORIES, MEMORY_KIND), (STATE_GLOBALS, GLOBAL_KIND), (STATE_TABLES, TABLE_KIND))
 
 
 def add_state_exports(module: Module, origin: Origin, bounds: Bounds) -> bytes:
@@ -56,14 +62,25 @@ def add_state_exports(module: Module, origin: Origin, bounds: Bounds) -> bytes:
     edits = SectionEdits()
     helpers = Helpers(module, segments, edits)
     for index in state.globals:
-        helpers.access_bits(index)
+        if is_held(module.globals[index].type):
+            add_held_global(module, helpers, index)
+        else:
+            helpers.access_bits(index)
+    for index in state.tables:
+        if is_held(module.tables[index].element):
+            add_held_table(module, helpers, index)
+    tops = [top_of(module, kind) for kind in _references(module, state)]
+    tags = find_tags(module) if EXN in tops else []
+    add_exceptions(helpers, tags)
     for segment in state.data:
         helpers.probe_data(segment)
     for segment in state.elements:
         helpers.probe_elements(segment)
-    functions = _list_functions(module, state, segments, helpers)
+    functions = referenced_functions(module, segments) if FUNC in tops else []
+    if functions:
+        helpers.list_functions(functions)
     helpers.finish()
-    exports = _exports(state, helpers)
+    exports = _exports(module, state, helpers)
     if functions:
         exports.append((STATE_FUNCTIONS, TABLE_KIND, helpers.functions_table))
     starts = module.start is not None
@@ -82,6 +99,7 @@ def add_state_exports(module: Module, origin: Origin, bounds: Bounds) -> bytes:
         state,
         origin,
         functions,
+        tags,
         contract=contract_of(module),
         starts=starts or any(item.name == START_FUNCTION for item in module.exports),
         added_tables=helpers.tables,
@@ -89,22 +107,24 @@ def add_state_exports(module: Module, origin: Origin, bounds: Bounds) -> bytes:
     return made + encode_custom(STATE_SECTION, payload)
 
 
-def _list_functions(module: Module, state: GuestState, segments: list[ElementSegment], helpers: Helpers) -> list[int]:
-    """Add what lists functions, if references to some can be in the state, and return them."""
+def _references(module: Module, state: GuestState) -> list[int]:
+    """Return the types of the tables and globals with references that are state."""
     types = [module.tables[index].element for index in state.tables]
-    types += [module.globals[index].type for index in state.globals]
-    functions = referenced_functions(module, segments) if FUNCREF in types else []
-    if functions:
-        helpers.list_functions(functions)
-    return functions
+    return types + [module.globals[index].type for index in state.globals if not is_number(module.globals[index].type)]
 
 
-def _exports(state: GuestState, helpers: Helpers) -> list[_Export]:
-    exports: list[_Export] = []
-    indices = (state.memories, state.globals, state.tables)
-    for place in range(len(_KINDS)):
-        prefix, kind = _KINDS[place]
-        exports += [(f"{prefix}{index}", kind, index) for index in indices[place]]
+def _exports(module: Module, state: GuestState, helpers: Helpers) -> list[_Export]:
+    exports = [(f"{STATE_MEMORIES}{index}", MEMORY_KIND, index) for index in state.memories]
+    exports += [
+        (f"{STATE_GLOBALS}{index}", GLOBAL_KIND, index)
+        for index in state.globals
+        if not is_held(module.globals[index].type)
+    ]
+    exports += [
+        (f"{STATE_TABLES}{index}", TABLE_KIND, index)
+        for index in state.tables
+        if not is_held(module.tables[index].element)
+    ]
     exports += [(name, FUNCTION_KIND, index) for name, index in helpers.exports]
     return exports
 
@@ -138,5 +158,9 @@ def _declare_features(module: Module, state: GuestState, helpers: Helpers, edits
     section = module.custom_section(FEATURES)
     features = ["mutable-globals"] if state.globals else []
     features += ["reference-types", "bulk-memory"] if helpers.tables else []
+    for value_type in _references(module, state):
+        if is_held(value_type):
+            features += ["reference-types", "bulk-memory", "multivalue", "gc"]
+            break
     if section is not None:
         edits.custom[FEATURES] = add_features(module.data[section.payload : section.end], features)

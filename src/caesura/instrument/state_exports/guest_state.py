@@ -3,10 +3,13 @@
 Memories, mutable globals, tables that somebody may write, passive segments that code may drop. A table that only the
 module reaches and that none of its instructions writes stays as its segments made it.
 
-Saved are numbers, vectors, and references without a concrete type to functions and to the host's objects. What else is
-mutable is named, so that a host can refuse, and so is what refers to structures and arrays, mutable or not: their
-fields change. It is not exported, since engines' interfaces for hosts can abort where they are asked for the type of
-such an export.
+Numbers, vectors, and references without a concrete type to functions and to the host's objects are exported. References
+of other types are *held*: hosts reach them by functions, since engines' interfaces can abort where they are asked for
+the type of such an export, and since JavaScript knows no exceptions as values. What they refer to is looked at when a
+state is saved: null, functions, and exceptions that carry numbers can be.
+
+Structures and arrays that initializers make, and whose fields can change, are named, so that a host can refuse: nothing
+shows what became of them. Those without such fields are made again with each instance, as they were.
 """
 
 from __future__ import annotations
@@ -20,21 +23,21 @@ from caesura.analysis.state_changes import find_state_changes
 from caesura.errors import MalformedModule
 from caesura.wasm import opcodes as op
 from caesura.wasm.definitions import MEMORY_KIND, TABLE_KIND
-from caesura.wasm.hierarchies import top_of
+from caesura.wasm.immediates import read_instruction
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
-from caesura.wasm.segments import ACTIVE, PASSIVE, ElementSegment, read_data_segments
-from caesura.wasm.types import (
-    ANY,
-    EXTERN,
-    EXTERNREF,
-    FUNCREF,
-    I31,
-    heap_of,
-    is_number,
-    is_reference,
-    read_heap_type,
-    type_name,
+from caesura.wasm.segments import ACTIVE, DECLARED, PASSIVE, ElementSegment, read_data_segments
+from caesura.wasm.types import EXTERNREF, FUNCREF, is_number, type_name
+
+# The instructions of initializers that make a structure or an array, whose first immediate is its type.
+_MAKING: Final = (
+    op.STRUCT_NEW,
+    op.STRUCT_NEW_DEFAULT,
+    op.ARRAY_NEW,
+    op.ARRAY_NEW_DEFAULT,
+    op.ARRAY_NEW_FIXED,
+    op.ARRAY_NEW_DATA,
+    op.ARRAY_NEW_ELEM,
 )
 
 
@@ -49,34 +52,40 @@ class Origin:
         self.options: Final = options
 
 
+class FrameReferences:
+    """Where references of frames lie: tables, in the order of their runs on the asyncify stack, if `has_runs`, and
+    globals that tell where in these (see `instrument.abi.references`).
+    """
+
+    def __init__(self, globals_: list[int], tables: list[int], *, has_runs: bool) -> None:
+        self.globals: Final = globals_
+        self.tables: Final = tables
+        self.has_runs: Final = has_runs
+
+
 class Bounds:
     """Where what the transformation added begins: in memories, globals and tables; and what of that is state.
 
-    `globals` and `tables` are indices from these bounds on that belong to the state all the same: where references of
-    frames lie. `left_out` are globals before the bound that do not: those of the ABI that are imported.
+    That is what holds references of `frames`. `left_out` are globals before the bound that do not belong to the state:
+    those of the ABI that are imported.
     """
 
-    def __init__(
-        self,
-        memories: int,
-        globals_: int,
-        tables: int,
-        kept_globals: list[int],
-        kept_tables: list[int],
-        left_out: list[int],
-    ) -> None:
+    def __init__(self, memories: int, globals_: int, tables: int, frames: FrameReferences, left_out: list[int]) -> None:
         self.memories: Final = memories
         self.globals: Final = globals_
         self.tables: Final = tables
-        self.kept_globals: Final = kept_globals
-        self.kept_tables: Final = kept_tables
+        self.frames: Final = frames
         self.left_out: Final = left_out
 
 
 class GuestState:
-    """The indices of what is state, ascending. `unsaved` says what is but cannot be saved, in words."""
+    """The indices of what is state, ascending. `unsaved` says what is but cannot be saved, in words.
 
-    def __init__(self) -> None:
+    `frames` are where references of frames lie.
+    """
+
+    def __init__(self, frames: FrameReferences) -> None:
+        self.frames: Final = frames
         self.memories: list[int] = []
         self.globals: list[int] = []
         self.tables: list[int] = []
@@ -87,86 +96,68 @@ class GuestState:
 
 def no_bounds(module: Module) -> Bounds:
     """Return the bounds of a module to which nobody added what can be told from its own."""
-    return Bounds(len(module.memories), len(module.globals), len(module.tables), [], [], [])
+    return Bounds(
+        len(module.memories), len(module.globals), len(module.tables), FrameReferences([], [], has_runs=False), []
+    )
 
 
 def find_guest_state(module: Module, bounds: Bounds, segments: list[ElementSegment]) -> GuestState:
     """Return what of a module is state; `segments` are its element segments. Raises MalformedModule."""
-    state = GuestState()
+    state = GuestState(bounds.frames)
     own = [item.index for item in module.exports if item.kind == MEMORY_KIND and item.name == ASYNCIFY_MEMORY]
     state.memories = [index for index in range(bounds.memories) if index not in own]
-    for index in [*range(bounds.globals), *bounds.kept_globals]:
+    for index in [*range(bounds.globals), *bounds.frames.globals]:
         entry = module.globals[index]
         if entry.mutable and index not in bounds.left_out:
-            if is_number(entry.type) or _is_plain(entry.type):
-                state.globals.append(index)
-            else:
-                state.unsaved.append(f"global {index}, of type {type_name(entry.type)}")
-        elif _may_be_object(module, entry.type) and _is_made(module, entry.init_start):
+            state.globals.append(index)
+        elif _makes_changing(module, entry.init_start, entry.init_end):
             state.unsaved.append(f"global {index}, of type {type_name(entry.type)}")
     data = [segment.mode == PASSIVE and segment.end > segment.start for segment in read_data_segments(module)]
     elements = [segment.mode == PASSIVE and segment.count() > 0 for segment in segments]
     reached = {item.index for item in module.imports if item.kind == TABLE_KIND}
     reached.update([item.index for item in module.exports if item.kind == TABLE_KIND])
     changes = find_state_changes(module, tables=len(reached) < bounds.tables, segments=any(data) or any(elements))
-    filled = {segment.table for segment in segments if segment.mode == ACTIVE and _makes_any(module, segment)}
-    filled.update([index for index in range(bounds.tables) if _is_made(module, module.tables[index].init_start)])
     for index in range(bounds.tables):
         if index in reached or index in changes.tables:
-            _add_table(module, index, state)
-        elif index in filled and _may_be_object(module, module.tables[index].element):
-            state.unsaved.append(f"table {index}, of type {type_name(module.tables[index].element)}")
-    for index in bounds.kept_tables:
-        _add_table(module, index, state)
+            state.tables.append(index)
+    state.tables += bounds.frames.tables
+    made: set[int] = set()
+    for index in range(bounds.tables):
+        if _makes_changing(module, module.tables[index].init_start, module.tables[index].init_end):
+            made.add(index)
+    named: list[str] = []
     for index, segment in enumerate(segments):
-        if segment.mode == PASSIVE and _may_be_object(module, segment.type) and _makes_any(module, segment):
-            state.unsaved.append(f"element segment {index}, of type {type_name(segment.type)}")
+        for start, end in segment.expressions:
+            if segment.mode != DECLARED and _makes_changing(module, start, end):
+                if segment.mode == ACTIVE:
+                    made.add(segment.table)
+                else:
+                    named.append(f"element segment {index}, of type {type_name(segment.type)}")
+                break
+    for index in range(bounds.tables):  # what is in the others is looked at when a state is saved
+        if index in made and index not in state.tables:
+            state.unsaved.append(f"table {index}, of type {type_name(module.tables[index].element)}")
+    state.unsaved += named
     state.data = [index for index in range(len(data)) if data[index] and index in changes.data]
     state.elements = [index for index in range(len(elements)) if elements[index] and index in changes.elements]
     return state
 
 
-def _add_table(module: Module, index: int, state: GuestState) -> None:
-    if _is_plain(module.tables[index].element):
-        state.tables.append(index)
-    else:
-        state.unsaved.append(f"table {index}, of type {type_name(module.tables[index].element)}")
-
-
-def _may_be_object(module: Module, value_type: int) -> bool:
-    """Tell whether a reference can be to a structure or an array, whose fields change where the reference does not."""
-    if not is_reference(value_type) or heap_of(value_type) == I31:
-        return False
-    top = top_of(module, value_type)
-    return top == ANY or top == EXTERN
-
-
-def _makes_any(module: Module, segment: ElementSegment) -> bool:
-    for start, _ in segment.expressions:
-        if _is_made(module, start):
-            return True
+def _makes_changing(module: Module, start: int, end: int) -> bool:
+    """Tell whether an initializer (0, 0: there is none) makes a structure or an array whose fields can change."""
+    while start < end:
+        code, immediates, start = read_instruction(module.data, start)
+        if code in _MAKING:
+            definition = module.types[read_u32(module.data, immediates)[0]]
+            for _, is_mutable in definition.fields:
+                if is_mutable:
+                    return True
     return False
 
 
-def _is_made(module: Module, initializer: int) -> bool:
-    """Tell whether an initializer at an offset (0: there is none) makes what it is about.
-
-    Else it is null, or another global's value, which is looked at there, or is the host's, which gives it again.
-    """
-    if initializer == 0:
-        return False
-    code = module.data[initializer]
-    if code == op.REF_NULL:
-        behind = read_heap_type(module.data, initializer + 1)[1]
-    elif code == op.GLOBAL_GET:
-        behind = read_u32(module.data, initializer + 1)[1]
-    else:
-        return True
-    return module.data[behind] != op.END
-
-
-def _is_plain(value_type: int) -> bool:
-    return value_type == FUNCREF or value_type == EXTERNREF
+def is_held(value_type: int) -> bool:
+    """Tell whether hosts reach what is of this type by functions."""
+    return not is_number(value_type) and value_type != FUNCREF and value_type != EXTERNREF
 
 
 def contract_of(module: Module) -> int:

@@ -6,6 +6,8 @@
   array is made of the data.
 * All functions that references can be made of, in a table, so that hosts can compare references with them.
 
+Those for references of types that hosts cannot be shown are `held_references`'.
+
 Counters in the guest's code that note each `data.drop` and `elem.drop` were rejected: they would change its functions.
 """
 
@@ -80,14 +82,14 @@ class Helpers:
         get, put = c.GLOBAL_GET + number, c.GLOBAL_SET + number
         value_type = self._module.globals[index].type
         if value_type == V128:
-            self._add(f"{STATE_GET}{index}", (), (I64,), get + _LOW_LANE)
-            self._add(f"{STATE_GET_HIGH}{index}", (), (I64,), get + _HIGH_LANE)
+            self.add(f"{STATE_GET}{index}", (), (I64,), get + _LOW_LANE)
+            self.add(f"{STATE_GET_HIGH}{index}", (), (I64,), get + _HIGH_LANE)
             low, high = c.LOCAL_GET + b"\0", c.LOCAL_GET + b"\1"
-            self._add(f"{STATE_SET}{index}", (I64, I64), (), low + _SPLAT + high + _REPLACE_HIGH + put)
+            self.add(f"{STATE_SET}{index}", (I64, I64), (), low + _SPLAT + high + _REPLACE_HIGH + put)
         elif value_type in _REINTERPRET:
             bits, read, write = _REINTERPRET[value_type]
-            self._add(f"{STATE_GET}{index}", (), (bits,), get + read)
-            self._add(f"{STATE_SET}{index}", (bits,), (), c.LOCAL_GET + b"\0" + write + put)
+            self.add(f"{STATE_GET}{index}", (), (bits,), get + read)
+            self.add(f"{STATE_SET}{index}", (bits,), (), c.LOCAL_GET + b"\0" + write + put)
 
     def probe_data(self, segment: int) -> None:
         """Add the functions that trap if a data segment was dropped, and that drop it."""
@@ -97,16 +99,16 @@ class Helpers:
             probe = c.constant(address, 0) + _SECOND_AND_NONE + _MEMORY_INIT + number + b"\0"
         else:
             probe = _SECOND_AND_NONE + _ARRAY_NEW_DATA + self._array_type() + number + c.DROP
-        self._add(f"{STATE_PROBE_DATA}{segment}", (), (), probe)
-        self._add(f"{STATE_DROP_DATA}{segment}", (), (), _DATA_DROP + number)
+        self.add(f"{STATE_PROBE_DATA}{segment}", (), (), probe)
+        self.add(f"{STATE_DROP_DATA}{segment}", (), (), _DATA_DROP + number)
 
     def probe_elements(self, segment: int) -> None:
         """Add the functions that trap if an element segment was dropped, and that drop it."""
         number = encode_unsigned(segment)
-        table = self._table_for(top_of(self._module, self._segments[segment].type))
+        table = self.table_for(top_of(self._module, self._segments[segment].type))
         probe = c.CONST_I32 + b"\0" + _SECOND_AND_NONE + _TABLE_INIT + number + encode_unsigned(table)
-        self._add(f"{STATE_PROBE_ELEMENTS}{segment}", (), (), probe)
-        self._add(f"{STATE_DROP_ELEMENTS}{segment}", (), (), _ELEM_DROP + number)
+        self.add(f"{STATE_PROBE_ELEMENTS}{segment}", (), (), probe)
+        self.add(f"{STATE_DROP_ELEMENTS}{segment}", (), (), _ELEM_DROP + number)
 
     def list_functions(self, functions: list[int]) -> None:
         """Add the table for functions, and the function that fills it, if that has not been done, with these.
@@ -114,7 +116,7 @@ class Helpers:
         It traps where the table cannot grow. An element segment would take fewer bytes, but Wasmtime makes references
         of all its functions with every instance: 20 us with SQLite's 1,500, where an instance takes 12.
         """
-        self.functions_table = self._table_for(top_of(self._module, FUNCREF))
+        self.functions_table = self.table_for(top_of(self._module, FUNCREF))
         table = encode_unsigned(self.functions_table)
         put = c.LOCAL_GET + b"\0" + c.LOCAL_GET + b"\1" + c.TABLE_SET + table
         one = c.CALL + encode_unsigned(self._functions.add("asyncify_list_function", (I32, FUNCREF), (), [], put))
@@ -124,7 +126,7 @@ class Helpers:
         for start in range(0, len(functions), _LISTED_AT_ONCE):
             fill += self._list_some(start, functions[start : start + _LISTED_AT_ONCE], one)
         code = c.TABLE_SIZE + table + c.I32_EQZ + c.IF_EMPTY + fill + c.END
-        self._add(STATE_LIST_FUNCTIONS, (), (), code)
+        self.add(STATE_LIST_FUNCTIONS, (), (), code)
 
     def _list_some(self, start: int, functions: list[int], one: bytes) -> bytes:
         """Return the call of a function that puts functions into the table from a place on, each by the call `one`."""
@@ -147,10 +149,24 @@ class Helpers:
         """Return how many functions and types were added."""
         return len(self._functions.bodies), len(self._types.added)
 
-    def _add(self, name: str, params: tuple[int, ...], results: tuple[int, ...], code: bytes) -> None:
-        self.exports.append((name, self._functions.add(name, params, results, [], code)))
+    def add(
+        self,
+        name: str,
+        params: tuple[int, ...],
+        results: tuple[int, ...],
+        code: bytes,
+        local_types: tuple[int, ...] = (),
+    ) -> None:
+        """Add a function that is exported."""
+        self.exports.append((name, self._functions.add(name, params, results, [*local_types], code)))
 
-    def _table_for(self, top: int) -> int:
+    def block_type(self, results: tuple[int, ...]) -> bytes:
+        """Return the type of a block that takes nothing."""
+        if len(results) == 1:
+            return encode_value_type(results[0])
+        return encode_signed(self._types.index_of((), results)) if results else b"\x40"
+
+    def table_for(self, top: int) -> int:
         """Return the table that was added for a hierarchy of types, adding it if there is none."""
         if top not in self._helper_tables:
             element = encode_value_type(make_reference(top, nullable=True))

@@ -10,15 +10,17 @@ import hashlib
 import json
 from typing import Any, Final
 
-from caesura.abi import OWN_PREFIX, STATE_VERSION
-from caesura.instrument.state_exports.guest_state import GuestState, Origin
+from caesura.abi import OWN_PREFIX, SECOND_STATE_VERSION, STATE_VERSION
+from caesura.instrument.state_exports.guest_state import GuestState, Origin, is_held
+from caesura.instrument.state_exports.held_references import Tag
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND
+from caesura.wasm.hierarchies import top_of
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.sections import read_sections
-from caesura.wasm.types import type_name
+from caesura.wasm.types import make_reference, type_name
 
 # Numbers, and references of which any function, or null, is one.
 _AT_HAND: Final = (
@@ -41,6 +43,7 @@ def encode_state_section(
     state: GuestState,
     origin: Origin,
     functions: list[int],
+    tags: list[Tag],
     *,
     contract: int,
     starts: bool,
@@ -48,7 +51,7 @@ def encode_state_section(
 ) -> bytes:
     """Return the section's payload. `module` is what was given to this pass, `instrumented` a digest of what it made.
 
-    `functions` are those that the helper lists, ascending.
+    `functions` are those that the helper lists, ascending, `tags` those of exceptions that are looked into.
     """
     imported = {(item.kind, item.index) for item in module.imports}
     content: dict[str, Any] = {
@@ -60,7 +63,7 @@ def encode_state_section(
             {
                 "imported": (GLOBAL_KIND, index) in imported,
                 "index": index,
-                "type": type_name(module.globals[index].type),
+                **_type(module, module.globals[index].type),
             }
             for index in state.globals
         ],
@@ -74,8 +77,14 @@ def encode_state_section(
     }
     if uncallable := _uncallable(module):
         content["uncallable"] = uncallable
+    held = [item for item in [*content["globals"], *content["tables"]] if "declared" in item]
+    if held:
+        content["tags"] = [_tag(tag) for tag in tags]
+    if state.frames.tables:
+        content["frames"] = {"runs": state.frames.has_runs, "tables": state.frames.tables}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
-    head = encode_unsigned(STATE_VERSION) + origin.original + instrumented + encode_unsigned(len(text))
+    version = SECOND_STATE_VERSION if held else STATE_VERSION
+    head = encode_unsigned(version) + origin.original + instrumented + encode_unsigned(len(text))
     return head + text + _bitmap(functions)
 
 
@@ -126,9 +135,25 @@ def _table(module: Module, index: int, imported: set[tuple[int, int]]) -> dict[s
     return {
         "imported": (TABLE_KIND, index) in imported,
         "index": index,
-        "type": type_name(table.element),
+        **_type(module, table.element),
         "wide": table.limits.is64,
     }
+
+
+def _type(module: Module, value_type: int) -> dict[str, Any]:
+    """Return the type of a global or of a table's elements; of those that are held, what stands above it in its
+    hierarchy.
+    """
+    if not is_held(value_type):
+        return {"type": type_name(value_type)}
+    top = make_reference(top_of(module, value_type), nullable=True)
+    return {"declared": type_name(value_type), "type": type_name(top)}
+
+
+def _tag(tag: Tag) -> dict[str, Any]:
+    if tag.why:
+        return {"unsaved": tag.why}
+    return {"types": [type_name(kind) for kind in tag.types]}
 
 
 def _bitmap(functions: list[int]) -> bytes:
