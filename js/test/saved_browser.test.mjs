@@ -58,11 +58,16 @@ describe("saved states in Chromium", { skip: missing }, () => {
     server?.close();
   });
 
-  for (const build of ["saved", "saved_thunks"]) {
-    it(`come from Python by Node, and go back to Python: ${build}`, async () => {
-      const code = bytes("saved", build);
+  for (const [guest, build] of [
+    ["saved", "saved"],
+    ["saved", "saved_thunks"],
+    ["in_flight", "saved_secondary"],
+  ]) {
+    const code = bytes(guest, build);
+    const skip = !WebAssembly.validate(code) && "this engine has no exceptions as values";
+    it(`come from Python by Node, and go back to Python: ${guest}, ${build}`, { skip }, async () => {
       const module = new WebAssembly.Module(code);
-      const python = startPython(build);
+      const python = startPython(build, guest);
       const inPage = (request) => page.evaluate(serveInPage, { ...request, code: code.toString("base64") });
       const hosts = [(request) => serve(request, module), inPage, python.ask];
       const begin = [[1, 8, 0.5], [2, 9, 2]];

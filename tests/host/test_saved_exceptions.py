@@ -94,6 +94,19 @@ def test_the_same_state_is_the_same_bytes_wherever_it_has_been() -> None:
     assert finish(restore(bytes(caesura.Snapshot(change.state)), module)) == finish(guest)
 
 
+def test_what_is_on_its_way_can_be_looked_into(tmp_path: Path) -> None:
+    guest, module = run()
+    guest.snapshot().save(tmp_path / "state.caesura")
+    (tmp_path / "guest.wasm").write_bytes(module)
+    files = [str(tmp_path / "state.caesura"), "--module", str(tmp_path / "guest.wasm")]
+    done = subprocess.run(
+        [sys.executable, "-m", "caesura", "inspect", *files], capture_output=True, text=True, check=True
+    )
+    assert "exception 0: tag 2 ()" in done.stdout
+    assert "exception 1: tag 0 (7, -7, nan, -0.0, 0x" in done.stdout
+    assert "run, in env.ask(3)" in done.stdout
+
+
 def test_equal_exceptions_are_one() -> None:
     guest, _ = run()
     assert isinstance(guest.start("run", 7, 1, -0.0), caesura.PendingCall)

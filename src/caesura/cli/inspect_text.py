@@ -62,6 +62,9 @@ def _state(told: Json) -> Iterator[str]:
             yield f"dropped segments of {what}: {', '.join(map(str, dropped))}"
     if told["objects"]:
         yield f"Python objects: {len(told['objects'])}, {counted(sum(told['objects']), 'byte')}"
+    for number, one in enumerate(told["exceptions"]):
+        carried = ", ".join(value["value"] for value in one["values"])
+        yield f"exception {number}: tag {one['tag']} ({carried})"
     if told["wasi"] is not None:
         yield ""
         yield from _wasi(told["wasi"])

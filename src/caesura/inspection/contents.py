@@ -44,6 +44,10 @@ def describe_state(
         "tables": [_table(table) for table in state.tables],
         "dropped": {"data": list(state.dropped_data), "elements": list(state.dropped_elements)},
         "objects": [len(content) for content in state.objects],
+        "exceptions": [
+            {"tag": one.tag, "values": [_value(kind, bits, names) for kind, bits in one.values]}
+            for one in state.exceptions
+        ],
         "wasi": _wasi(state),
         "sections": [
             {
@@ -170,7 +174,7 @@ def _value(kind: int, bits: int, names: ModuleNames) -> Json:
     elif kind == t.FUNCREF:
         told["value"] = names.functions.get(bits, f"function {bits}")
     else:
-        told["value"] = f"object {bits}"
+        told["value"] = f"{'exception' if kind == t.EXNREF else 'object'} {bits}"
     return told
 
 
