@@ -247,6 +247,58 @@ def _saved_asleep(program: bytes, place: Path, *arguments: str) -> None:
     asyncio.run(main())
 
 
+# Reads six bytes, prints them, sleeps for 5 ms, and begins anew until there is nothing more.
+_READER: Final = b"""
+(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\\64\\00\\00\\00\\06\\00\\00\\00")
+  (data (i32.const 40) "\\01")
+  (data (i32.const 48) "\\40\\4b\\4c")
+  (func (export "_start")
+    (loop $again
+      (i32.store (i32.const 4) (i32.const 6))
+      (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+      (if (i32.load (i32.const 8))
+        (then
+          (i32.store (i32.const 4) (i32.load (i32.const 8)))
+          (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))
+          (drop (call $poll (i32.const 24) (i32.const 200) (i32.const 1) (i32.const 300)))
+          (br $again))))))
+"""
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGUSR1, signal.SIGKILL)])
+def test_a_file_on_standard_input_is_read_on(tmp_path: Path, signals: tuple[int, ...]) -> None:
+    (tmp_path / "reader.wat").write_bytes(_READER)
+    lines = [b"%05d\n" % number for number in range(20_000)]
+    (tmp_path / "lines").write_bytes(b"".join(lines))
+    with (tmp_path / "lines").open("rb") as given:
+        run = Run(tmp_path, "run", "--save", "state", "--save-on", "SIGUSR1", "reader.wat", stdin=given.fileno())
+        run.wait_for_output(lines[5])
+        if len(signals) > 1:
+            run.process.send_signal(signals[0])
+            run.wait_for((tmp_path / "state").exists)
+        run.end(signals[-1])
+    count = len(run.output) // 6
+    assert run.output == b"".join(lines[:count])
+    (tmp_path / "lines").write_bytes(b"".join(lines[: count + 5]))  # it is the same file still
+    with (tmp_path / "lines").open("rb") as given:
+        resumed = Run(tmp_path, "resume", "state", stdin=given.fileno())
+        resumed.process.communicate(timeout=_PATIENCE)
+    first = lines.index(resumed.output[:6])
+    assert resumed.output == b"".join(lines[first : count + 5])
+    assert first == count if signals == (signal.SIGINT,) else 0 < first <= count
+    (tmp_path / "other").write_bytes(b"".join(lines[: count + 5]))
+    for options, begin in (((), 0), (("--other-files",), first)):
+        with (tmp_path / "other").open("rb") as given:
+            resumed = Run(tmp_path, "resume", *options, "state", stdin=given.fileno())
+            resumed.process.communicate(timeout=_PATIENCE)
+        assert resumed.output == b"".join(lines[begin : count + 5])
+
+
 def test_what_a_guest_of_the_library_was_goes_on(tmp_path: Path) -> None:
     """It may be suspended in fewer functions than `caesura run --save` lets programs be; and a trap is a trap."""
     program = c_guest_file("host_program")

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import caesura
-from caesura.host.wasi.stdin import DescriptorInput
+from caesura.host.wasi.stdin import DescriptorInput, Place
 from tests.host.support import Program, run, settle
 from tests.support.guests import c_guest
 
@@ -234,3 +235,20 @@ os._exit(0)
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"b'for the child'\n"
+
+
+@pytest.mark.parametrize("offset", [1 << 63, (1 << 64) - 1])
+def test_a_forged_place_in_standard_input(offset: int, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    with (tmp_path / "file").open("rb") as file:
+        given = DescriptorInput(file.fileno())
+        assert given.read_blocking(4) == b"0123"
+        place = given.place()
+        assert place is not None and place.offset == 4
+        with pytest.raises(caesura.SnapshotError, match=f"cannot be read from byte {offset} on"):
+            given.go_to(place._replace(offset=offset))
+        given.go_to(Place(0, (0, 0)))  # it is another file
+        assert given.read_blocking(2) == b"45"
+        given.go_to(place)
+        assert given.read_blocking(20) == b"456789"
+        assert given.read_blocking(1) == b""

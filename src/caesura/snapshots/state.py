@@ -171,7 +171,8 @@ class Descriptor(Record):
     `kind` is "stdin", "stdout", "stderr", "preopen", "file" or "folder". `below` is the place among the `folders` that
     the guest was given of the one that it is, or lies in, and `path` the guest's, below that folder (for "preopen" the
     folder's name itself). `lookup`, `flags` are as in `path_open`, `rights` and `inheriting` WASI's, `offset` where it
-    stands. `identity` tells whether the file is the same later: device, number, or () if that is not known.
+    stands. `identity` tells whether the file is the same later: device, number, or () if that is not known. A "stdin"
+    has these two where a command's program reads a file.
     """
 
     number: int

@@ -2,19 +2,24 @@
 
 Every function is a coroutine function here, which runs at once unless somebody wants to save the program: then it
 waits, before it does anything, until that is done. In the program that is made of the snapshot it is called anew. So
-nothing is done twice, and nothing is left out.
+nothing is done twice, and nothing is left out. Where standard input is a file, it says how far the program has read.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from caesura.host.imports import COROUTINE_FUNCTION, kind_of
+from caesura.host.instance import Instance
 from caesura.host.preview_1 import FUNCTIONS, PREVIEW_1
+from caesura.host.wasi.reopening import OnMissing
+from caesura.host.wasi.stdin import Place
 from caesura.host.wasi.wasi import Wasi
+from caesura.snapshots.state import CallRecord, WasiState
 
 
 class PausingWasi(Wasi):
@@ -45,6 +50,31 @@ class PausingWasi(Wasi):
         """Return forms of them for programs that cannot be suspended there."""
         plain = {name: item for name, item in super().functions().items() if kind_of(item) != COROUTINE_FUNCTION}
         return {**self._all(plain), **super().blocking()}
+
+    def saved(self) -> WasiState:
+        """Return what is needed to open everything again, and how far standard input was read, if that is a file."""
+        state = super().saved()
+        place = self._stdin.place()
+        if place is None:
+            return state
+        descriptors = [
+            replace(item, offset=place.offset, identity=place.identity) if item.kind == "stdin" else item
+            for item in state.descriptors
+        ]
+        return replace(state, descriptors=tuple(descriptors))
+
+    def attach_again(
+        self, instance: Instance, state: WasiState, calls: Iterable[CallRecord], on_missing: OnMissing | None
+    ) -> None:
+        """Connect the functions to a program that was saved, which reads on where it was.
+
+        Only a command's program has the process's standard input to itself.
+        """
+        super().attach_again(instance, state, calls, on_missing)
+        for item in state.descriptors:
+            if item.kind == "stdin" and item.identity:
+                anyway = on_missing is not None and on_missing(item) is not None
+                self._stdin.go_to(Place(item.offset, item.identity), anyway=anyway)
 
     def _suspends(self, name: str) -> bool:
         return self.suspending is None or f"{PREVIEW_1}.{name}" in self.suspending

@@ -19,12 +19,13 @@ import contextlib
 import math
 import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
-from caesura.errors import UsageError
+from caesura.errors import SnapshotError, UsageError
 
 _CHUNK: Final = 65536
 _STANDARD_INPUT: Final = 0
@@ -39,6 +40,13 @@ class AsyncReader(Protocol):
 
 
 Source = bytes | bytearray | memoryview | AsyncIterable[bytes] | AsyncReader | socket.socket
+
+
+class Place(NamedTuple):
+    """How far somebody has read a file, in bytes, and which that is: device and number."""
+
+    offset: int
+    identity: tuple[int, ...]
 
 
 class Input:
@@ -84,6 +92,13 @@ class Input:
         Raises UsageError where only an event loop can wait.
         """
         return self.available
+
+    def place(self) -> Place | None:
+        """Return how far the program has read, where that is a place to come back to: in a regular file."""
+        return None
+
+    def go_to(self, place: Place, *, anyway: bool = False) -> None:
+        """Go on where another process has read that far, if it is the same file, or any regular file, `anyway`."""
 
     def close(self) -> None:
         """Stop waiting for more."""
@@ -135,6 +150,38 @@ class DescriptorInput(Input):
         """Return up to `size` of the bytes that are there."""
         with self._changed:
             return super().take(size)
+
+    def place(self) -> Place | None:
+        """Return how far the program has read: not what was read ahead."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._reading or not self._is_regular())
+            identity = self._identity()
+            if identity is None:
+                return None
+            return Place(os.lseek(self._descriptor, 0, os.SEEK_CUR) - len(self._content), identity)
+
+    def go_to(self, place: Place, *, anyway: bool = False) -> None:
+        """Go on there, and forget what was read ahead. Raises SnapshotError for what is no place in a file."""
+        with self._changed:
+            identity = self._identity()
+            if identity is not None and (anyway or identity == place.identity):
+                try:
+                    os.lseek(self._descriptor, place.offset, os.SEEK_SET)
+                except (OSError, OverflowError):
+                    raise SnapshotError(f"standard input cannot be read from byte {place.offset} on") from None
+                self._content = memoryview(b"")
+                self._ended = False
+
+    def _is_regular(self) -> bool:
+        return self._identity() is not None
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Return the device and the number of a regular file; None where there is none."""
+        try:
+            status = os.fstat(self._descriptor)
+        except OSError:
+            return None
+        return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
     def _start_reading(self) -> None:
         if not self._reading:
