@@ -46,14 +46,14 @@ def test_files_exist(page: str) -> None:
 
 
 def test_rooms_are_those_of_the_tree() -> None:
-    """design.md names every room of the package, and those of the transformation, and each says what it owns."""
+    """design.md names every room of the package, of the transformation and of the host, and each says what it owns."""
     text = (REPOSITORY / "docs" / "design.md").read_text(encoding="utf-8")
     drawn = re.search(r"^src/caesura/\n((?:  .*\n)+)", text, re.MULTILINE)
     assert drawn
     named = {line.split()[0].rstrip("/") for line in drawn[1].splitlines() if not line.startswith(" " * 8)}
     rooms = [
         entry
-        for folder in (SOURCES, SOURCES / "instrument")
+        for folder in (SOURCES, SOURCES / "instrument", SOURCES / "host")
         for entry in folder.iterdir()
         if entry.is_dir() and (entry / "__init__.py").is_file()
     ]
