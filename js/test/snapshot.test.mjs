@@ -121,6 +121,35 @@ describe("a snapshot", () => {
     assert.deepEqual(shown(restored.instance), shown(instance));
   });
 
+  it("leaves out what is as the module makes it, and has it where that has changed", async () => {
+    const { instance } = await waiting(1);
+    const content = new TextEncoder().encode("data");
+    const data = ({ exports }) => new Uint8Array(exports.memory.buffer, 100_000, 4);
+    let last;
+    const chunk = Math.floor(100_000 / 4096);
+    for (const [value, initial, held] of [
+      [content, [[chunk, 1]], false],
+      [new Uint8Array(4), [], false],
+      [content, [[chunk, 1]], false],
+      [Uint8Array.of(1, 2, 3, 4), [], true],
+      [content, [[chunk, 1]], false],
+    ]) {
+      data(instance).set(value);
+      const before = last && (await decode(last));
+      const whole = await snapshot(instance);
+      const change = last && (await snapshot(instance, { base: last }));
+      const state = await decode(whole);
+      assert.deepEqual(state.memories[0].initial, initial);
+      assert.equal(state.memories[0].runs.some(([first]) => first == chunk), held);
+      if (change) assert.deepEqual(await decode(change, before), state);
+      for (const [bytes, options] of [[whole, {}], ...(change ? [[change, { base: last }]] : [])]) {
+        const restored = await restore(bytes, module, asker().imports, options);
+        assert.deepEqual(data(restored.instance), data(instance));
+      }
+      last = whole;
+    }
+  });
+
   it("brings the module along, if that is wanted", async () => {
     const { instance } = await waiting(1);
     const saved = await snapshot(instance, { embed: code });
