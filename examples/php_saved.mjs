@@ -7,8 +7,7 @@
  *
  * docs/php.md has the list of imports. PHP's glue stays as it is. A snapshot has everything that PHP itself knows: variables,
  * generators, buffers, where each function stands. What the glue keeps in JavaScript is not PHP's, and has to be there in
- * the next process, too: mounted folders and open files. `filesOf` writes down which files are open, by their names, and
- * `openAgain` opens them; what they hold has to lie on the disk. Pipes, sockets and child processes end with the process.
+ * the next process, too: mounted folders, and open files (`emscripten_files.mjs`).
  */
 
 import { spawn } from "node:child_process";
@@ -20,37 +19,10 @@ import { fileURLToPath } from "node:url";
 
 import { install, instantiate } from "../js/src/index.js";
 import { pending, restore, snapshot } from "../js/src/snapshot.js";
+import { filesOf, openAgain } from "./emscripten_files.mjs";
 
 const SCRIPT = fileURLToPath(new URL("guests/orders.php", import.meta.url));
 const ORDERS = "one line\nof a few\nthat wait\nfor answers\n";
-
-// Flags of open(): these would make a file anew, or empty it.
-const [O_CREAT, O_EXCL, O_TRUNC] = [64, 128, 512];
-
-/** Which files are open, for JSON. PHP has their numbers in its memory. */
-function filesOf(FS) {
-  const open = FS.streams.filter(Boolean);
-  const lost = open.find(({ node }) => FS.isSocket(node.mode) || FS.isFIFO(node.mode));
-  if (lost) throw new Error(`${lost.path} is a pipe or a socket, which ends with this process`);
-  const files = open.map(({ fd, path, flags, node, position, shared }) => {
-    const like = open.find((other) => other.shared == shared).fd;
-    return { fd, path, flags, like, ...(FS.isFile(node.mode) && { position }) };
-  });
-  return { folder: FS.cwd(), files };
-}
-
-/** Open them again, under the same numbers and where they stood; descriptors that were duplicates are. */
-function openAgain(FS, { folder, files }) {
-  for (const stream of FS.streams.filter(Boolean)) FS.close(stream);
-  for (const { fd, path, flags, position, like } of files) {
-    const stream = like == fd ? FS.open(path, flags & ~(O_CREAT | O_EXCL | O_TRUNC)) : FS.getStream(like);
-    if (stream.fd != fd) FS.dupStream(stream, fd);
-    if (like != fd) continue;
-    if (stream.fd != fd) FS.close(stream);
-    if (position) FS.llseek(FS.getStream(fd), position, 0);
-  }
-  FS.chdir(folder);
-}
 
 /** Load PHP in an instance that `make` makes of its imports, with a folder of the disk. `prepare` is called before it starts. */
 async function load(module, folder, make, prepare) {
@@ -128,12 +100,17 @@ async function runProcess(step, module, folder, until) {
 
 async function main(module) {
   const folder = mkdtempSync(join(tmpdir(), "php-saved-"));
-  writeFileSync(join(folder, "orders.txt"), ORDERS);
-  copyFileSync(SCRIPT, join(folder, "orders.php"));
-  console.log(`the first process ends with ${await runProcess("begin", module, folder, "saved")}`);
-  console.log(`the second process ends with ${await runProcess("go-on", module, folder)}`);
-  process.stdout.write(readFileSync(join(folder, "answers.txt")));
-  rmSync(folder, { recursive: true });
+  try {
+    writeFileSync(join(folder, "orders.txt"), ORDERS);
+    copyFileSync(SCRIPT, join(folder, "orders.php"));
+    console.log(`the first process ends with ${await runProcess("begin", module, folder, "saved")}`);
+    const code = await runProcess("go-on", module, folder);
+    console.log(`the second process ends with ${code}`);
+    process.stdout.write(readFileSync(join(folder, "answers.txt")));
+    process.exitCode = code;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 const STEPS = { begin, "go-on": goOn };
