@@ -35,8 +35,9 @@ from caesura.host.threads import run_in_loop
 @types.coroutine
 def drive_awaited(call: Call) -> Generator[Any, Any, Any]:
     """Run a call that is awaited."""
+    slicing = call.instance.slicing
     try:
-        if must_wait(call):
+        if slicing is not None and slicing.must_wait():
             yield from until_turn(call)
         call.start()
         return (yield from until_handed(call))

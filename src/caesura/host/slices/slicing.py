@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import threading
 from collections.abc import Generator
 from math import inf
 from time import monotonic
@@ -31,8 +30,8 @@ from caesura.host.frames import FrameArea
 from caesura.host.settings import GuestSettings
 from caesura.host.slices.budget import MOST_FUEL, Allowance, Budget, in_force
 from caesura.host.slices.policy import Share
-from caesura.host.slices.turns import is_full, spend, turns_of
-from caesura.host.slices.watchdog import alarm_of_this_thread
+from caesura.host.slices.thread import thread_state
+from caesura.host.slices.turns import turns_of, wait_for_next_iteration
 from caesura.host.state import CallState
 
 # Seconds, and units of fuel, for which a guest may go on, beyond its slice or its budget, where it cannot be suspended.
@@ -71,24 +70,15 @@ class Entry:
         "slicing",
     )
 
-    def __init__(
-        self, slicing: Slicing, call: CallState, allowance: Allowance | None, outer: Entry | None, now: float
-    ) -> None:
+    def __init__(self, slicing: Slicing, allowance: Allowance | None, outer: Entry | None, now: float) -> None:
         self.slicing = slicing
         self.outer = outer
         self.began = self.resumed = now
         self.allowance = allowance
-        self.is_masked = not call.may_pause
+        self.is_masked = False
         self.deadline = inf
         self.granted: int | None = None
         self.portion = 0.0
-
-
-class _Thread(threading.local):
-    innermost: Entry | None = None
-
-
-_thread: Final = _Thread()
 
 
 class Slicing:
@@ -108,14 +98,16 @@ class Slicing:
         # The calls that are paused, and the future that each waits for; None where somebody has it in his hands.
         self.paused: dict[CallState, asyncio.Future[None] | None] = {}
         self._gate: list[asyncio.Future[None]] = []
+        self.thread = thread_state()  # the guest's own
         self._area = area
+        self._base = area.base
         self._fuel = fuel
         self._speed = _SPEED
         self._innermost: Entry | None = None
         self._request: ctypes.c_ubyte | None = None
         if fuel is None:
             self._request = area.request()
-            self._refused = area.pause_word()
+            self._pause = area.pause_word()
         else:
             fuel.set(MOST_FUEL)
 
@@ -128,16 +120,18 @@ class Slicing:
 
     def begin(self, call: CallState, allowance: Allowance | None) -> Entry:
         """Guest code is entered, and may take what its budget allows: tell it until when it may run."""
-        thread = _thread
+        thread = self.thread
         outer = thread.innermost
         now = monotonic()
-        entry = Entry(self, call, allowance, outer, now)
+        entry = Entry(self, allowance, outer, now)
+        entry.is_masked = not call.may_pause
         if outer is not None:
             outer.slicing.time += now - outer.resumed
+            thread.alarm.clear()
             if self._innermost is not None:
                 self._settle(self._innermost)
-        if entry.allowance is not None:
-            entry.allowance.enter()
+        if allowance is not None:
+            allowance.enter()
         entry.deadline = self._deadline(entry, now)
         if self._fuel is not None and entry.deadline < inf:
             entry.portion = max((entry.deadline - now) * self._speed, _LEAST_PORTION)
@@ -148,12 +142,11 @@ class Slicing:
 
     def end(self, entry: Entry) -> None:
         """Guest code has returned, in whatever way."""
-        outer = entry.outer
-        _thread.innermost = outer
+        thread = self.thread
+        outer = thread.innermost = entry.outer
+        thread.alarm.clear()
         now = monotonic()
-        if self._request is not None:
-            alarm_of_this_thread().clear()
-        else:
+        if self._fuel is not None:
             self._settle(entry)
         if entry.allowance is not None:
             entry.allowance.leave()
@@ -162,7 +155,9 @@ class Slicing:
         self.share.ran += taken
         if outer is None:
             self._innermost = None
-            spend(now - entry.began, self.time_slice)
+            thread.spent += now - entry.began
+            if thread.spent >= self.time_slice and not thread.is_full:
+                wait_for_next_iteration(thread)
             return
         self._innermost = _below(entry)
         outer.resumed = now
@@ -184,13 +179,11 @@ class Slicing:
         is_masked = entry.is_masked
         if not is_masked:
             area.make_room()
-        if self._request is not None:
-            area.write_pause(_NOT_NOW if is_masked else area.base)
-            if entry.deadline < inf:
-                refused = self._refused if is_masked else None
-                alarm_of_this_thread().set(now, entry.deadline, self._request, refused, self.time_slice)
-            else:
-                self._request.value = 0
+        request = self._request
+        if request is not None:
+            pause = self._pause
+            pause.value = _NOT_NOW if is_masked else self._base
+            self.thread.alarm.set(now, entry.deadline, request, pause if is_masked else None, self.time_slice)
             return
         area.write_pause(area.refused if is_masked else area.base)
         self._settle(entry)
@@ -239,7 +232,7 @@ class Slicing:
 
     def must_wait(self) -> bool:
         """Tell whether a call that would begin, or go on, should wait for a turn first, or for another call."""
-        return (is_full() or bool(self.paused)) and native.thread.call is None
+        return (self.thread.is_full or bool(self.paused)) and native.thread.call is None
 
     def until_turn(self, call: CallState) -> Generator[Any, Any, None]:
         """Wait until a call can begin, or go on: no other is paused, and it is the guest's turn."""
@@ -247,7 +240,7 @@ class Slicing:
         while True:
             if self.paused and call not in self.paused:
                 yield from self.until_free(None)
-            elif is_full() and not had_turn:
+            elif self.thread.is_full and not had_turn:
                 yield from self._turn(call)
                 had_turn = True
             else:

@@ -12,13 +12,13 @@ caller's task only if that drives the call.
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
 from collections import deque
 from typing import Final
 
 from caesura.errors import UsageError
 from caesura.host.slices.policy import FairShares, Policy, Share
+from caesura.host.slices.thread import ThreadState, thread_state
 
 
 class Turns:
@@ -74,16 +74,15 @@ class Turns:
 
     def _next(self) -> None:
         self._is_scheduled = False
-        load = _thread
-        load.spent = 0.0
+        state = thread_state()
+        state.spent = 0.0
+        state.is_full = False
         share = self.policy.choose()
         if share is None:
-            load.is_full = False
             return
         waiting = self._waiting.get(share)
         if waiting is None:
             raise UsageError(f"the policy {self.policy!r} has chosen a guest that does not wait for a turn")
-        load.is_full = True
         future = waiting.popleft()
         if waiting:
             self.policy.add(share)
@@ -94,37 +93,17 @@ class Turns:
         self.schedule()
 
 
-class _Load(threading.local):
-    """What guests have computed in a thread since its event loop looked at timers and sockets.
-
-    `spent` is seconds, and `is_full` whether that is enough, so that whoever comes waits for a turn.
-    """
-
-    spent: float = 0.0
-    is_full: bool = False
-
-
-_thread: Final = _Load()
 _turns: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turns]] = weakref.WeakKeyDictionary()
 
 
-def is_full() -> bool:
-    """Tell whether guests have computed enough in this iteration of the thread's event loop."""
-    return _thread.is_full
-
-
-def spend(seconds: float, time_slice: float) -> None:
-    """Count what a guest has computed; when it is as much as its slice, others wait for the loop's next iteration."""
-    load = _thread
-    load.spent += seconds
-    if load.spent < time_slice or load.is_full:
-        return
+def wait_for_next_iteration(state: ThreadState) -> None:
+    """Let others who come wait for the event loop's next iteration: guests have computed as much as they may in one."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:  # nobody waits for an iteration of no loop
-        load.spent = 0.0
+        state.spent = 0.0
         return
-    load.is_full = True
+    state.is_full = True
     turns_of(loop).schedule()
 
 

@@ -3,21 +3,22 @@
 A guest with pause points looks at a byte of its asyncify memory again and again (docs/abi.md, *request*). While it
 runs, its thread has an `Alarm` set: when to write there, and where. The watchdog sleeps until the next alarm. It wakes
 once or twice a slice while something runs, and not at all otherwise: to set an alarm is to store a tuple, unless the
-watchdog sleeps for good, which it does when no alarm has been set for a while. So a call pays for a clock and a lock,
-and not for waking a thread. That the byte is read while another thread writes it is sound because it is one byte, and
-read again.
+watchdog sleeps for good, which it does when no alarm has been set for a while. So a call pays for a clock, and not for
+waking a thread. That the byte is read while another thread writes it is sound because it is one byte, and read again.
 
 What could go wrong, and why it does not:
 
 * The memory is freed, or another guest's, when the watchdog writes. An alarm is only set while code of the guest is on
-  the thread's stack; no store is closed then (`Instance.release_if_unused` waits). Turning it off needs the lock under
-  which the watchdog compares and writes, so that nothing is written once `clear` has returned.
+  the thread's stack; no store is closed then (`Instance.release_if_unused` waits). The watchdog says that it looks
+  before it reads an alarm, and holds a lock until it has written; who clears an alarm looks at that afterwards, and
+  waits for the lock where it has to. Python runs these steps in some order (its global lock), so one sees the other:
+  nothing is written once `clear` has returned. (A lock around each would take longer than all the rest.)
 * The memory moves while the guest runs, since its asyncify stack grows. Guests with such a memory get no time slices
-  (`slicing`): its maximum has to fit the address space that is reserved for it.
+  (`setup`): its maximum has to fit the address space that is reserved for it.
+* An alarm is set just when the watchdog goes to sleep for good: it says so, and then looks once more.
 * A `fork` while the watchdog holds the lock: the forking thread takes it first. The child begins without a watchdog,
   and alarms of other threads are gone with these.
 * The interpreter ends while the watchdog holds the lock, and a finalizer calls a guest: the watchdog is stopped before.
-* An alarm is set just when the watchdog goes to sleep for good: it decides that under the lock, too.
 
 A signal (`setitimer`) was rejected, since it reaches the main thread only; so was a thread for each slice (50 us).
 """
@@ -44,7 +45,7 @@ _Set = tuple[float, ctypes.c_ubyte, Word | None]
 
 
 class Alarm:
-    """When the guest that runs in a thread is to be asked to pause; made by `alarm_of_this_thread`."""
+    """When the guest that runs in a thread is to be asked to pause; made by `new_alarm`, one for each thread."""
 
     __slots__ = ("__weakref__", "_set")
 
@@ -52,24 +53,30 @@ class Alarm:
         self._set: _Set | None = None
 
     def set(self, now: float, when: float, request: ctypes.c_ubyte, refused: Word | None, period: float) -> None:
-        """Have the request set at a time, and before that all bits of `refused`; replaces what was set before.
+        """Have the request set at a time, and before that all bits of `refused`; nothing is set now.
 
         The request is cleared, unless it is time `now`. `period` is how long the watchdog may sleep at most, in
         seconds, so that it notices in time.
         """
         watchdog = _watchdog
-        with watchdog.lock:
-            request.value = 0
-            self._set = when, request, refused
-            if when <= now:
-                self.ring(now)
-            elif watchdog.is_idle or period < watchdog.period:
+        if when <= now:
+            _write(request, refused)
+            return
+        request.value = 0
+        if when == inf:
+            return
+        self._set = when, request, refused
+        if watchdog.is_idle or period < watchdog.period:
+            with watchdog.lock:
                 watchdog.wake(period)
 
     def clear(self) -> None:
         """Let nothing be written any more, now that the guest does not run."""
-        with _watchdog.lock:
-            self._set = None
+        watchdog = _watchdog
+        self._set = None
+        if watchdog.is_looking:
+            with watchdog.lock:
+                pass
 
     def ring(self, now: float) -> float:
         """Write if it is time, and return when it will be; the lock is held."""
@@ -79,19 +86,24 @@ class Alarm:
         when, request, refused = found
         if when > now:
             return when
+        _write(request, refused)
         self._set = None
-        if refused is not None:
-            refused.value = -1
-        request.value = 1
         return inf
 
 
+def _write(request: ctypes.c_ubyte, refused: Word | None) -> None:
+    if refused is not None:
+        refused.value = -1
+    request.value = 1
+
+
 class _Watchdog:
-    """The thread, and all alarms."""
+    """The thread, and all alarms. `is_looking` says that it may have read an alarm and not have written yet."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.is_idle = True
+        self.is_looking = False
         self.period = _LONGEST
         self._bell = threading.Event()
         self._thread: threading.Thread | None = None
@@ -117,6 +129,7 @@ class _Watchdog:
     def begin_anew(self, own: Alarm | None) -> None:
         """Begin without a thread, in a process that was forked; the alarm of the thread that has forked goes on."""
         self.lock = threading.Lock()
+        self.is_looking = False
         self._bell = threading.Event()
         self._thread = None
         self.is_idle = True
@@ -141,40 +154,44 @@ class _Watchdog:
                 if self._has_ended:
                     return
                 self._bell.clear()
-                following = min((alarm.ring(now) for alarm in self._alarms), default=inf)
-                pause: float | None = max(min(following - now, self.period), 0)
+                following = self._look(now)
                 if following < inf:
                     last = now
                 elif now - last > _AWAKE:
                     self.is_idle = True
+                    following = self._look(now)
+                    self.is_idle = following == inf
+                if self.is_idle:
                     self.period = _LONGEST
-                    pause = None
+                pause = None if self.is_idle else max(min(following - now, self.period), 0)
             self._bell.wait(pause)
             if pause is None:
                 last = monotonic()
 
-
-class _Thread(threading.local):
-    alarm: Alarm | None = None
+    def _look(self, now: float) -> float:
+        """Look at the alarms, and return when the next one is."""
+        self.is_looking = True
+        following = inf
+        for alarm in self._alarms:
+            following = min(following, alarm.ring(now))
+        self.is_looking = False
+        return following
 
 
 _watchdog: Final = _Watchdog()
-_thread: Final = _Thread()
 
 
-def alarm_of_this_thread() -> Alarm:
-    """Return the alarm of the running thread."""
-    found = _thread.alarm
-    if found is None:
-        found = _thread.alarm = _watchdog.new_alarm()
-    return found
+def new_alarm() -> Alarm:
+    """Return an alarm, for the running thread."""
+    return _watchdog.new_alarm()
+
+
+def begin_anew(own: Alarm | None) -> None:
+    """Begin anew in a process that was forked by the thread with this alarm."""
+    _watchdog.begin_anew(own)
 
 
 atexit.register(_watchdog.end)
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=lambda: _watchdog.lock.acquire(),
-        after_in_parent=lambda: _watchdog.lock.release(),
-        after_in_child=lambda: _watchdog.begin_anew(_thread.alarm),
-    )
+    os.register_at_fork(before=lambda: _watchdog.lock.acquire(), after_in_parent=lambda: _watchdog.lock.release())
