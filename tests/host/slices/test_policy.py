@@ -117,3 +117,43 @@ def test_a_policy_of_ones_own() -> None:
         caesura.use_policy(caesura.FairShares())
     with pytest.raises(caesura.UsageError, match="has no method `add`"):
         caesura.use_policy(5)  # type: ignore[arg-type]
+
+
+class Counting(caesura.FairShares):
+    """Counts turns."""
+
+    turns = 0
+
+    def choose(self) -> caesura.Share | None:
+        """Return the guest that goes on."""
+        chosen = super().choose()
+        self.turns += chosen is not None
+        return chosen
+
+
+def test_timers_come_between_two_turns() -> None:
+    """However many guests compute: a timer waits for the one whose turn it is, and callbacks for no more."""
+
+    async def main() -> None:
+        policy = Counting()
+        caesura.use_policy(policy)
+        tasks = [asyncio.create_task((await load()).call("spin")) for _ in range(50)]
+        loop = asyncio.get_running_loop()
+        while not policy.turns:
+            await asyncio.sleep(0)
+        waited = []
+        for _ in range(50):
+            due = loop.create_future()
+            before = policy.turns
+            loop.call_later(SLICE / 4, due.set_result, None)
+            await due
+            waited.append(policy.turns - before)
+            before = policy.turns
+            await asyncio.sleep(0)
+            waited.append(policy.turns - before)
+        assert max(waited) <= 2 and sorted(waited)[len(waited) // 2] <= 1
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    run(main())

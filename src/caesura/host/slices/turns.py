@@ -62,10 +62,14 @@ class Turns:
         self.policy = policy
 
     def schedule(self) -> None:
-        """Let the next guest go on in the loop's next iteration."""
+        """Let the next guest go on when the loop has had a look at timers and sockets."""
         if not self._is_scheduled:
             self._is_scheduled = True
-            self._here().call_soon(self._next)
+            self._after_others()
+
+    def _after_others(self) -> None:
+        loop = self._here()
+        loop.call_at(loop.time(), self._next)  # behind the timers that are due; `call_soon` would be before them
 
     def _here(self) -> asyncio.AbstractEventLoop:
         loop = self._loop()
@@ -90,7 +94,8 @@ class Turns:
             del self._waiting[share]
         if not future.done():  # its task may have been cancelled
             future.set_result(None)
-        self.schedule()
+        self._is_scheduled = True
+        self._here().call_soon(self._after_others)  # which is behind the task that goes on now
 
 
 _turns: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turns]] = weakref.WeakKeyDictionary()
