@@ -12,7 +12,7 @@ from typing import Any
 
 from caesura.host.call import Call
 from caesura.host.imports import COROUTINE_FUNCTION
-from caesura.host.slices.budget import within
+from caesura.host.slices.budget import EXHAUSTED
 
 
 def call_anew(call: Call) -> Generator[Any, Any, None]:
@@ -43,6 +43,7 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
 
     Everything that it waits for is handed on to whoever awaits the call, and everything that is sent or thrown back to
     it; so tasks, cancellation, timeouts and context variables work as if the guest were not there, under any loop.
+    Where it waits for a call that has used up this call's budget, this returns, with `waited_for` EXHAUSTED.
     """
     coroutine = call.coroutine
     assert coroutine is not None
@@ -50,7 +51,13 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
     stacks = call.instance.stacks
     slicing = call.instance.slicing
     try:
+        if waited_for is EXHAUSTED:
+            failure, call.failure, call.waited_for = call.failure, None, None
+            waited_for = _serving(call, coroutine.send if failure is None else coroutine.throw, failure)
         while True:
+            if waited_for is EXHAUSTED and call.has_own_budget:
+                call.waited_for = EXHAUSTED
+                return
             try:
                 sent = yield waited_for
                 if slicing is not None and slicing.paused:  # the host function may call the guest
@@ -80,7 +87,7 @@ def _serving(call: Call, step: Callable[[Any], Any], value: Any) -> Any:
     stacks = instance.stacks
     outer, stacks.serving = stacks.serving, (call, instance.store.depth)
     try:
-        return step(value) if call.allowance is None else within(call.allowance, step, value)
+        return step(value) if call.allowance is None else call.allowance.within(step, value)
     finally:
         stacks.serving = outer
         del value  # an exception that passes here would refer to itself, and to the guest

@@ -20,7 +20,7 @@ from caesura.host.imports import EXTERNAL_FUNCTION, PAUSE, HostFunction, Suspens
 from caesura.host.instance import Instance
 from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
-from caesura.host.slices.budget import Allowance, Budget, within
+from caesura.host.slices.budget import Allowance, Budget
 from caesura.host.slices.slicing import Slicing
 from caesura.host.state import CallState
 from caesura.host.switching import StackSwitch
@@ -177,7 +177,7 @@ class Call(CallState):
         if self.allowance is None:
             suspension = function.run(instance.guest, instance.objects, values)
         else:
-            suspension = within(self.allowance, function.run, instance.guest, instance.objects, values)
+            suspension = self.allowance.within(function.run, instance.guest, instance.objects, values)
         if suspension is not None:
             self._suspend(function, suspension)
         elif instance.stacks.resting.put:
@@ -185,15 +185,20 @@ class Call(CallState):
 
     def renew_budget(self, budget: Budget | None) -> None:
         """Take another budget, from now on; None keeps what is left, or none if that is nothing."""
+        slicing, allowance = self.instance.slicing, self.allowance
         if budget is not None:
             self.instance.check_budget(budget)
+        if allowance is not None and self.has_own_budget:
+            if budget is not None or allowance.exhausted() is allowance:
+                allowance.renew(budget)
+        elif budget is not None and slicing is not None:
             self._budget = budget
-        elif self.allowance is None or not self.allowance.exhausted():
-            return
-        else:
-            self._budget = None
-        slicing = self.instance.slicing
-        self.allowance = None if slicing is None or self._budget is None else slicing.allowance_of(self._budget)
+            self.allowance = Allowance(budget, slicing, allowance)
+
+    @property
+    def has_own_budget(self) -> bool:
+        """Whether the call has a budget, besides that of the call whose host function made it."""
+        return self._budget is not None
 
     def _begin_in_slices(self, slicing: Slicing) -> None:
         """Look whether the guest can run now, and what it may take. Raises UsageError while another call is paused."""

@@ -9,13 +9,14 @@ resumed: synchronously what `guest.start` has begun, else by awaiting.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from caesura.errors import CaesuraError, UsageError
 from caesura.host.awaiting import await_coroutine, call_anew
 from caesura.host.call import START, Call, current_task
 from caesura.host.imports import EXTERNAL_FUNCTION, PAUSE, YIELDING_FUNCTION, HostFunction
-from caesura.host.slices.budget import Budget
+from caesura.host.instance import Instance
+from caesura.host.slices.budget import EXHAUSTED, Budget
 from caesura.host.uncopied import Uncopied
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class PendingCall(Uncopied):
         self._check_held()
         _check_body(call)
         _take(call)
-        return (yield from _until_ended(call, None if call.pending is PAUSE else call_anew(call)))
+        return (yield from _until_ended(call, None if _is_paused(call) else call_anew(call)))
 
     def backtrace(self) -> list[Frame]:
         """Return the functions on the call's stack, innermost first, with what they hold.
@@ -93,7 +94,8 @@ class PendingCall(Uncopied):
         self._check_held()
         function = self._call.pending
         assert function is not None, "it is held"
-        answer = function.checked_answer(self._call.instance.objects, answer)
+        if not _is_paused(self._call):
+            answer = function.checked_answer(self._call.instance.objects, answer)
         self._call.renew_budget(budget)
         return self._go_on(answer, None)
 
@@ -158,6 +160,12 @@ class BudgetExhausted(CaesuraError):
             "`.call.resume(budget=...)`, or give it up with `.call.drop()`"
         )
 
+    def give_up_in(self, instance: Instance) -> None:
+        """Give the call up if nobody has taken it and it is of this guest, whose code is to end with this error."""
+        call = self.call._call
+        if call.instance is instance and self.call.is_held:
+            instance.end(call)
+
 
 def step(call: Call, run: Callable[[], None]) -> Any:
     """Take a step of a call that nobody awaits: return what the export returns, or the PendingCall."""
@@ -180,6 +188,10 @@ def until_handed(call: Call) -> Generator[Any, Any, Any]:
             return _handed(call)
         else:
             yield from await_coroutine(call)
+            if call.waited_for is EXHAUSTED:
+                _raise_exhausted(call)
+            if isinstance(call.failure, BudgetExhausted):
+                call.failure.give_up_in(call.instance)
         if must_wait(call):
             yield from until_turn(call)
         call.resume()
@@ -208,19 +220,29 @@ def until_turn(call: Call) -> Generator[Any, Any, None]:
 
 def until_resumed(call: Call) -> Generator[Any, Any, None]:
     """Let others have their turn before a call that was paused goes on. Raises BudgetExhausted if it must not."""
+    while _is_outer_exhausted(call):
+        yield EXHAUSTED
     _check_budget(call)
     slicing = call.instance.slicing
     if slicing is not None:  # else the guest is closed, which resuming it says
         yield from slicing.until_resumed(call)
 
 
+def _is_outer_exhausted(call: Call) -> bool:
+    """Tell whether a paused call has used up the budget of the call whose host function is awaiting it just now."""
+    exhausted = call.allowance.exhausted() if call.allowance is not None else None
+    return exhausted is not None and exhausted.is_serving
+
+
 def _check_budget(call: Call) -> None:
-    """Hand a call that was paused to whoever drives it, as BudgetExhausted, if it has used its budget up."""
-    allowance = call.allowance
-    if allowance is not None and call.pending is PAUSE:
-        exhausted = allowance.exhausted()
-        if exhausted:
-            raise BudgetExhausted(call.export.name, exhausted, _handed(call))
+    """Hand a call that was paused to whoever drives it, as BudgetExhausted, if a budget is used up."""
+    if call.allowance is not None and call.pending is PAUSE and call.allowance.exhausted() is not None:
+        _raise_exhausted(call)
+
+
+def _raise_exhausted(call: Call) -> NoReturn:
+    exhausted = call.allowance.exhausted() if call.allowance is not None else None
+    raise BudgetExhausted(call.export.name, str(exhausted), _handed(call))
 
 
 def end_unless_held(call: Call) -> None:
@@ -281,10 +303,17 @@ class _Driven:
         return (yield from _until_ended(self._call, None))
 
 
+def _is_paused(call: Call) -> bool:
+    """Tell whether a call goes on by itself: no host function has to be called anew."""
+    return call.pending is PAUSE or call.waited_for is EXHAUSTED
+
+
 def _until_ended(call: Call, before: Generator[Any, Any, None] | None) -> Generator[Any, Any, Any]:
     try:
         if before is not None:
             yield from before
+        if call.waited_for is EXHAUSTED:
+            return (yield from until_handed(call))
         _resume(call)
         return (yield from until_handed(call))
     finally:

@@ -108,6 +108,20 @@ def test_calls_from_host_functions_are_charged() -> None:
         assert await guest.call("later_and_count", 1000, 1000, budget=caesura.Budget(fuel=whole)) == 2000
         call = await exhausted(guest.call("later_and_count", 1000, 1000, budget=caesura.Budget(fuel=whole - 1)))
         assert await call.resume() == 2000
+        call = await exhausted(guest.call("later_and_count", 1000, 1000, budget=caesura.Budget(fuel=whole // 4)))
+        assert (call.export, call.function) == (
+            "later_and_count",
+            "env.later",
+        )  # which waits for the one that is paused
+        assert sorted(item.function for item in guest.pending) == ["env.later", "pause"]
+        call = await exhausted(call.resume(budget=caesura.Budget(fuel=whole // 8)))
+        assert await call.resume(budget=PLENTY) == 2000
+        call = await exhausted(guest.call("later_and_count", 1000, 1000, budget=caesura.Budget(fuel=whole // 4)))
+        with pytest.raises(ValueError, match="no more"):
+            await call.throw(ValueError("no more"))
+        call = await exhausted(guest.call("later_and_count", 1000, 1000, budget=caesura.Budget(fuel=whole // 4)))
+        call.drop()
+        assert guest.suspended == 0
 
         def again(value: int) -> int:
             return int(guest.call_nowait("count", value))
@@ -116,6 +130,27 @@ def test_calls_from_host_functions_are_charged() -> None:
         with pytest.raises(caesura.GuestTrap, match="cannot be suspended"):  # far beyond
             await guest.call("call_again", MUCH, budget=caesura.Budget(fuel=1000))
         assert await guest.call("call_again", 1000, budget=caesura.Budget(fuel=1000)) == 1001
+
+    run(main())
+
+
+def test_tasks_of_host_functions_are_charged() -> None:
+    async def main() -> None:
+        async def later(value: int) -> int:
+            counting = asyncio.create_task(guest.call("count", MUCH))
+            try:
+                return int(await counting)
+            except caesura.BudgetExhausted as pause:
+                if value:
+                    raise
+                return int(await pause.call.resume() // MUCH)
+
+        guest = await load(later=later, preempt="fuel", time_slice=None)
+        call = await exhausted(guest.call("call_later", 0, budget=caesura.Budget(fuel=1_000_000)))
+        assert call.function == "env.later" and await call.resume() == 2
+        with pytest.raises(caesura.BudgetExhausted):
+            await guest.call("call_later", 1, budget=caesura.Budget(fuel=1_000_000))
+        assert guest.suspended == 0 and guest.call_nowait("quick", 1) == 2
 
     run(main())
 

@@ -51,34 +51,38 @@ class Budget:
 
 
 class Allowance:
-    """What is left of a budget. `outer` is that of the call whose host function made the call, or None."""
+    """What is left of a call's budget. `outer` is that of the call whose host function made the call, or None."""
 
-    __slots__ = ("_began", "_entries", "budget", "cpu", "fuel", "outer", "slicing")
+    __slots__ = ("_began", "_counts_cpu", "_entries", "_serving", "budget", "cpu", "fuel", "outer", "slicing")
 
     def __init__(self, budget: Budget, slicing: Slicing, outer: Allowance | None) -> None:
-        self.budget = budget
         self.slicing = slicing  # whose calls are charged
         self.outer = outer
-        self.cpu = math.inf if budget.cpu is None else budget.cpu
-        self.fuel = MOST_FUEL if budget.fuel is None else budget.fuel
         self._entries = 0  # how many entries of the guest are on the stack that are charged
         self._began = 0.0
+        self._serving = 0  # how many steps of the call's host functions are
+        self.renew(budget)
+
+    def renew(self, budget: Budget | None) -> None:
+        """Take another budget from now on, or none."""
+        self.budget = budget
+        self.cpu = math.inf if budget is None or budget.cpu is None else budget.cpu
+        self.fuel = MOST_FUEL if budget is None or budget.fuel is None else budget.fuel
+        self._counts_cpu = self.cpu < math.inf
 
     def enter(self) -> None:
         """The guest is entered: processor time counts from now on."""
-        if self.budget.cpu is not None:
-            if not self._entries:
-                self._began = thread_time()
-            self._entries += 1
+        if not self._entries and self._counts_cpu:
+            self._began = thread_time()
+        self._entries += 1
         if self.outer is not None:
             self.outer.enter()
 
     def leave(self) -> None:
         """The guest has returned."""
-        if self.budget.cpu is not None:
-            self._entries -= 1
-            if not self._entries:
-                self.cpu -= thread_time() - self._began
+        self._entries -= 1
+        if not self._entries and self._counts_cpu:
+            self.cpu -= thread_time() - self._began
         if self.outer is not None:
             self.outer.leave()
 
@@ -98,23 +102,41 @@ class Allowance:
         """Fuel that the guest may use now, by this budget and those around it."""
         return self.fuel if self.outer is None else min(self.fuel, self.outer.least_fuel)
 
-    def exhausted(self) -> str:
-        """Return which part of a budget is used up, as an error says it; "" if none is."""
-        if self.cpu <= _NOTHING:
-            return f"{self.budget.cpu:g} s of processor time"
-        if self.fuel < 0:
-            return f"{self.budget.fuel:,} units of fuel"
-        return "" if self.outer is None else self.outer.exhausted()
+    @property
+    def is_serving(self) -> bool:
+        """Whether a host function of the call is on the thread's stack."""
+        return self._serving > 0
+
+    def exhausted(self) -> Allowance | None:
+        """Return this, or the budget around it, that is used up; None if none is."""
+        if self.cpu <= _NOTHING or self.fuel < 0:
+            return self
+        return None if self.outer is None else self.outer.exhausted()
+
+    def __str__(self) -> str:
+        budget = self.budget
+        if budget is None:
+            return "none"
+        parts = [] if budget.cpu is None else [f"{budget.cpu:g} s of processor time"]
+        return " and ".join(parts if budget.fuel is None else [*parts, f"{budget.fuel:,} units of fuel"])
+
+    def within(self, step: Callable[..., _T], *arguments: Any) -> _T:
+        """Let a host function of the call run, whose calls of the guest are charged, too."""
+        before = in_force.set(self)
+        self._serving += 1
+        try:
+            return step(*arguments)
+        finally:
+            self._serving -= 1
+            in_force.reset(before)
 
 
 # The budget of the call whose host function is running.
 in_force: Final[ContextVar[Allowance | None]] = ContextVar("caesura_budget", default=None)
 
 
-def within(allowance: Allowance | None, step: Callable[..., _T], *arguments: Any) -> _T:
-    """Let a host function run whose calls of the guest are charged to a budget."""
-    before = in_force.set(allowance)
-    try:
-        return step(*arguments)
-    finally:
-        in_force.reset(before)
+class Exhausted:
+    """What a call yields to the call whose host function awaits it, whose budget is used up: EXHAUSTED."""
+
+
+EXHAUSTED: Final = Exhausted()
