@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.oracle.saved.processes import search
+from tests.oracle.saved.processes import check, search
 
 # Of a hundred states, how many are of each kind.
 SHARES = {"generated": 40, "c": 15, "references": 15, "micropython": 10, "quickjs": 10, "sqlite": 10}
@@ -22,3 +22,8 @@ def test_what_was_saved_goes_on_in_another_process(kind: str, pytestconfig: pyte
     assert found.states[kind] >= points
     if kind == "generated":  # some modules have what cannot be saved, and went on all the same
         assert found.refusals.total() > points // 50
+
+
+def test_a_trap_with_assertions_while_another_call_waits() -> None:
+    """In a module that was instrumented elsewhere what assertions note is saved, too; it is no part of its program."""
+    assert check("generated", 6167573037133) == 8

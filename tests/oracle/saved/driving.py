@@ -41,6 +41,14 @@ class World(Protocol):
     def most_calls(self) -> int:
         """How many calls may be suspended at once."""
 
+    @property
+    def scratch(self) -> frozenset[int]:
+        """The globals that are the transformation's own, in a module that somebody else has instrumented.
+
+        They are saved with the guest's, but hold nothing of it: with `asserts`, where the asyncify stack stood when the
+        state last changed, which after a trap depends on where frames of other calls lie.
+        """
+
     async def load(self, run: Run) -> caesura.Guest:
         """Return the guest, before anything is called, and tell the run what is to be called, in this order."""
 
@@ -176,7 +184,7 @@ class _Driver:
             state = self._guest.snapshot(save_object=pickle.dumps).state
         except caesura.SnapshotError:
             return [hashlib.sha256(self._guest.memory.read(0, len(self._guest.memory))).hexdigest()]
-        return described(state)
+        return described(replace(state, globals=tuple(g for g in state.globals if g.index not in self._world.scratch)))
 
 
 def described(state: State) -> list[str]:

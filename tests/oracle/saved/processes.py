@@ -63,6 +63,14 @@ def search(kinds: Sequence[str], points: int, seed: int) -> Found:
     return found
 
 
+def check(kind: str, seed: int) -> int:
+    """Run one world and go on from each of its states, in this process; return how many. Raises Divergence."""
+    made = _make(kind, seed)
+    for count, saved in enumerate(made.saved, 1):
+        _judge(made, f"saved at suspension {saved.suspension}", _go_on(kind, seed, saved, count)[0])
+    return len(made.saved)
+
+
 def _search_kind(kind: str, points: int, seed: int, processes: _Processes, found: Found) -> None:
     source = random.Random(f"{kind} {seed}")
     number = 0

@@ -92,6 +92,7 @@ class _MicroPython:
     script: str
     mode: str
     most_calls: int = 1
+    scratch: frozenset[int] = frozenset()
 
     async def load(self, run: Run) -> caesura.Guest:
         """Return the interpreter; its script is its argument."""
@@ -156,6 +157,7 @@ class _Emscripten:
     told: Callable[[caesura.Guest, caesura.PendingCall, Run], int]
     mode: str
     most_calls: int = 1
+    scratch: frozenset[int] = frozenset()
 
     async def load(self, run: Run) -> caesura.Guest:
         """Return the program, with everything prepared."""

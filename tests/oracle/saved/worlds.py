@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import caesura
+from caesura.inspection.contents import names_of
+from caesura.wasm.module import Module
 from tests.fuzz.savable_guests import TABLES
 from tests.host.support import ABIS, c_library, instrumented
 from tests.host.test_binaryen import through_binaryen
@@ -32,6 +34,7 @@ _FEATURES: Final = (
 )
 
 _MASKS: Final = {I32: 0xFFFF_FFFF, I64: 0xFFFF_FFFF_FFFF_FFFF}
+_BASE: Final = "__asyncify_base"  # a name that only the transformation gives
 _MODES: Final = ("start", "call")
 _BINARYEN: Final = "Binaryen"
 
@@ -49,6 +52,7 @@ class ModuleWorld:
     settings: tuple[tuple[str, Any], ...] = ()
     placed: tuple[tuple[str, Any], ...] = ()
     prepared: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    scratch: frozenset[int] = frozenset()
 
     @property
     def most_calls(self) -> int:
@@ -103,11 +107,14 @@ def generated(seed: int) -> ModuleWorld:
     external = tuple(f"env.{item.name}" for item in suspending)
     placed: tuple[tuple[str, Any], ...] = ()
     module = case.module
+    scratch: frozenset[int] = frozenset()
     if source.random() < 0.7:
         if source.random() < 0.5:
             options["thunks"] = True
         options.setdefault("imports", external)
         module = caesura.instrument(module, caesura.Options(**options)).module  # type: ignore[arg-type]
+        names = names_of(Module(module)).globals
+        scratch = frozenset(index for index, name in names.items() if name == _BASE)
         if not case.secondary:
             placed = (("stack_space", (STACKS, STACKS + STACK_SIZE)),)
     begun = tuple(
@@ -115,7 +122,14 @@ def generated(seed: int) -> ModuleWorld:
         for _ in range(source.randint(2, 8))
     )
     return ModuleWorld(
-        module, source.choice(_MODES), begun, external, _answer_generated, {"env": {**prompt}}, placed=placed
+        module,
+        source.choice(_MODES),
+        begun,
+        external,
+        _answer_generated,
+        {"env": {**prompt}},
+        placed=placed,
+        scratch=scratch,
     )
 
 
