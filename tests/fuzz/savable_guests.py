@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 import caesura
 from tests.host.support import ABIS, c_library, instrumented
+from tests.support.paths import GUESTS
+
+# Exceptions that are on their way, and typed references to functions.
+IN_FLIGHT: Final = GUESTS / "wat" / "in_flight.wat"
 
 # Everything that is state and can be saved. `$ask` is called from some frames below, with references in them.
 TABLES: Final = """(module
@@ -75,14 +80,15 @@ class Savable:
     """A guest: its module, and what is begun in it."""
 
     module: bytes
-    calls: tuple[tuple[str, tuple[int, ...]], ...]
+    calls: tuple[tuple[str, tuple[float, ...]], ...]
     prepared: bool
+    ask: Callable[..., Any]
     given: tuple[tuple[str, Any], ...] = ()
 
     @property
     def imports(self) -> dict[str, dict[str, Any]]:
         """Host functions that wait a little."""
-        return {"env": {"ask": _ask, "wait": _wait, "fill": _wait_for_two, "note": abs, "again": abs}}
+        return {"env": {"ask": self.ask, "wait": _wait, "fill": _wait_for_two, "note": abs, "again": abs}}
 
     async def saved(self) -> caesura.Snapshot:
         """Return a snapshot of the guest while its calls wait."""
@@ -118,7 +124,7 @@ class _Kinds:
     """The kinds by name, each made when it is first asked for."""
 
     def __iter__(self) -> Any:
-        yield from (f"{what} {abi}" for what in ("tables", "stacks") for abi in ABIS)
+        yield from (f"{what} {abi}" for what in ("tables", "exceptions", "stacks") for abi in ABIS)
 
     def __getitem__(self, name: str) -> Savable:
         return _savable(name)
@@ -130,10 +136,13 @@ KINDS: Final = _Kinds()
 @cache
 def _savable(name: str) -> Savable:
     what, _, abi = name.partition(" ")
+    placed = (("stack_space", (1024, 65536)),) if abi in ("thunks", "plain") else ()
     if what == "tables":
-        given = {"stack_space": (1024, 65536)} if abi in ("thunks", "plain") else {}
-        calls: tuple[tuple[str, tuple[int, ...]], ...] = (("go", (3,)), ("go", (0,)))
-        return Savable(instrumented(TABLES.encode(), abi), calls, prepared=True, given=tuple(given.items()))
+        calls: tuple[tuple[str, tuple[float, ...]], ...] = (("go", (3,)), ("go", (0,)))
+        return Savable(instrumented(TABLES.encode(), abi), calls, prepared=True, ask=_ask, given=placed)
+    if what == "exceptions":
+        calls = (("run", (7, 2, 0.5)), ("run", (-3, 1, -0.0)), ("hold", (0,)))
+        return Savable(instrumented(IN_FLIGHT.read_bytes(), abi), calls, prepared=False, ask=_wait, given=placed)
     calls = (*(("descend", (3 * number, number)) for number in range(4)), ("sum_filled", (10,)))
     module = instrumented(c_library("host_calls"), abi)
-    return Savable(module, calls, prepared=False, given=(("shadow_stack_size", 65536),))
+    return Savable(module, calls, prepared=False, ask=_ask, given=(("shadow_stack_size", 65536),))

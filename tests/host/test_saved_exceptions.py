@@ -233,6 +233,30 @@ def test_exceptions_of_the_old_form_go_along(options: dict[str, Any]) -> None:
     assert restore(state, module).pending[0].resume(0) == -15
 
 
+def test_guests_whose_time_slice_has_ended_hold_them_too() -> None:
+    text = b"""(module (memory (export "memory") 1) (tag $e (param i64))
+      (func $clean_up (param $n i32) (local $caught exnref)
+        (local.set $caught
+          (block $all (result exnref) (try_table (catch_all_ref $all) (throw $e (i64.const -7))) (unreachable)))
+        (loop $again (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (throw_ref (local.get $caught)))
+      (func (export "run") (param i32) (result i64)
+        (block $through (result i64) (try_table (catch $e $through) (call $clean_up (local.get 0))) (unreachable))))"""
+
+    async def main() -> None:
+        guest = await caesura.load(text, time_slice=0.002)
+        task = asyncio.create_task(guest.call("run", 200_000_000))
+        while not guest.pending:
+            await asyncio.sleep(0)
+        snapshot = guest.snapshot()
+        task.cancel()
+        assert snapshot.state.exceptions == (ExceptionState(tag=0, values=((t.I64, (1 << 64) - 7),)),)
+        again = await caesura.restore(snapshot, module=text)
+        assert await again.pending[0] == -7
+
+    asyncio.run(main())
+
+
 def test_modules_without_such_references_get_no_such_functions() -> None:
     text = '(module (import "env" "ask" (func $a)) (table (export "t") 1 funcref) (func (export "f") (call $a)))'
     names = [item.name for item in Module(caesura.instrument(assemble(text), THUNKS).module).exports]

@@ -20,7 +20,6 @@ from caesura.abi import (
 )
 from caesura.errors import SnapshotError
 from caesura.host.abi_functions import AbiFunction
-from caesura.host.errors import GuestTrap
 from caesura.host.instance import Instance
 from caesura.host.saving.exceptions import ExceptionLoader, ExceptionSaver
 from caesura.host.saving.live import EVERYWHERE, Live
@@ -29,7 +28,6 @@ from caesura.snapshots.section import StateGlobal, StateTable
 from caesura.snapshots.state import NULL
 from caesura.wasm import types as t
 
-_NONE = -1
 _RAW = 8  # bytes of a raw reference
 
 
@@ -98,8 +96,9 @@ class Held:
         place = 0
         while True:
             found = find.ask(place)
-            number = _NONE if found is None else struct.unpack_from("<i", found)[0]
-            if number < place:
+            number = struct.unpack_from("<i", found)[0] if found is not None else None
+            number = _done(number, self.what)
+            if number < place:  # -1: there are no more
                 return
             yield number
             place = number + 1
@@ -129,5 +128,5 @@ class Held:
 
 def _done(result: int | None, what: str) -> int:
     if result is None:
-        raise GuestTrap(f"the module's function for {what} failed", ())
+        raise SnapshotError(f"the module's function for {what} failed, as it does when the guest is interrupted")
     return result
