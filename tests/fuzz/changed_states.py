@@ -32,6 +32,7 @@ EACH: Final = 20
 _MOST_MEMORY: Final = 512 << 10
 _MEMORY_LIMIT: Final = 32 << 20
 _TABLE_LIMIT: Final = 10_000
+_TABLES: Final = 20
 
 # Seconds after which guests are stopped that run for ever.
 _PATIENCE: Final = 0.3
@@ -70,7 +71,12 @@ async def _try(state: State, savable: Savable, source: random.Random, interrupti
     try:
         data = encode(state)
         snapshot = caesura.Snapshot.load(data)
-        given: Any = {"load_object": bytes, "memory_limit": _MEMORY_LIMIT, "table_limit": _TABLE_LIMIT}
+        given: Any = {
+            "load_object": bytes,
+            "memory_limit": _MEMORY_LIMIT,
+            "table_limit": _TABLE_LIMIT,
+            "tables": _TABLES,
+        }
         if source.random() < 0.3:
             guests = await snapshot.fork(2, savable.imports, module=savable.module, interruptible=True, **given)
         else:
