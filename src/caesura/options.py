@@ -43,6 +43,9 @@ _TYPES: Final = {FLAG: bool, TEXT: str, NUMBER: int, CHOICE: str}
 
 _MAXIMUM_PAGES: Final = 65536
 
+# The most fuel that a host can give at once.
+MOST_FUEL: Final = 1 << 62
+
 # Up to how many pages the secondary memory grows with thunks where nobody says.
 DEFAULT_SECONDARY_MAXIMUM: Final = 1024
 

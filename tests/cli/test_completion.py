@@ -56,7 +56,7 @@ LINES = [
     ("instrument --optimize s", ["size", "speed"]),
     ("instrument in", ["in.wasm"]),
     ("instrument in.wasm -o o", ["other.txt"]),
-    ("run --tim", ["--timeout"]),
+    ("run --timeo", ["--timeout"]),
     ("run --dir f", ["folder"]),
     ("run in", ["in.wasm"]),
     ("cache c", ["clear"]),

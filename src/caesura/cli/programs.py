@@ -13,11 +13,13 @@ from caesura.cli.cache import size_of
 from caesura.cli.exits import ABORTED, INTERRUPTED, TIMED_OUT
 from caesura.cli.files import InFile
 from caesura.cli.messages import say, say_error, say_stopped, say_warning
+from caesura.cli.run_values import seconds, units
 from caesura.cli.streams import say_result
 from caesura.errors import UsageError
 
 if TYPE_CHECKING:
     from caesura.host.autosave import Autosave
+    from caesura.host.command import Slices
     from caesura.host.stopping import Stopper
 
 # Operating systems keep eight bits of a program's exit code.
@@ -55,6 +57,37 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_slices(parser: argparse.ArgumentParser) -> None:
+    """Add the options about time slices and budgets."""
+    parser.add_argument(
+        "--time-slice",
+        default=None,
+        metavar="SECONDS",
+        help="suspend the program for a moment after so much time, again and again: then it can be saved while it "
+        "computes",
+    )
+    parser.add_argument(
+        "--cpu",
+        default=None,
+        metavar="SECONDS",
+        help="stop the program when it has taken so much processor time; with --save it is saved then",
+    )
+    parser.add_argument(
+        "--fuel", default=None, metavar="UNITS", help="the same for a count that is the same on every machine"
+    )
+
+
+def slices_of(arguments: argparse.Namespace) -> Slices:
+    """Return what these options say."""
+    from caesura.host.command import Slices
+    from caesura.host.slices.budget import Budget
+
+    time_slice = None if arguments.time_slice is None else seconds(arguments.time_slice, "--time-slice")
+    cpu = None if arguments.cpu is None else seconds(arguments.cpu, "--cpu")
+    fuel = None if arguments.fuel is None else units(arguments.fuel)
+    return Slices(time_slice, None if cpu is None and fuel is None else Budget(cpu=cpu, fuel=fuel))
+
+
 def run_to_end(execute: Callable[[], tuple[int, Any]], timeout: float | None) -> int:
     """Run a program, which returns its exit code and what the function returns that was called; print that.
 
@@ -62,6 +95,7 @@ def run_to_end(execute: Callable[[], tuple[int, Any]], timeout: float | None) ->
     """
     _require_engine()
     from caesura.host.errors import GuestTrap
+    from caesura.host.pending import BudgetExhausted
 
     try:
         code, results = execute()
@@ -69,6 +103,9 @@ def run_to_end(execute: Callable[[], tuple[int, Any]], timeout: float | None) ->
         say_stopped(_late(timeout))
         return TIMED_OUT
     except InFile as error:
+        if isinstance(error.__cause__, BudgetExhausted):
+            say_stopped(f"the program has used up its budget, {error.__cause__.exhausted}")
+            return TIMED_OUT
         if not isinstance(error.__cause__, GuestTrap):
             raise
         say_error(str(error))

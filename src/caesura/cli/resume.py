@@ -6,7 +6,15 @@ import argparse
 from typing import TYPE_CHECKING, Any, Final
 
 from caesura.cli.files import about
-from caesura.cli.programs import add_folders, add_limits, limit_cache, run_to_end, stopped_in_time
+from caesura.cli.programs import (
+    add_folders,
+    add_limits,
+    add_slices,
+    limit_cache,
+    run_to_end,
+    slices_of,
+    stopped_in_time,
+)
 from caesura.cli.run_values import directory, seconds
 from caesura.cli.saving import add_save_options, autosave_of, saving_on_signals
 from caesura.cli.subcommand import SubCommand
@@ -40,6 +48,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where a file that was open has been replaced, or the folder copied, open what is there now",
     )
     add_limits(parser)
+    add_slices(parser)
     add_save_options(parser)
     parser.add_argument("state", metavar="STATE", help="the file that the program was saved to")
 
@@ -64,6 +73,7 @@ def _execute(arguments: argparse.Namespace, timeout: float | None) -> tuple[int,
             raise SnapshotError("it was no program with WASI that was saved: use caesura.restore")
         wasi = _wasi(snapshot.state.wasi, folders)
     limit_cache(arguments)
+    slices = slices_of(arguments)
     autosave = autosave_of(arguments, embed=snapshot.state.embedded is not None)
     with stopped_in_time(timeout, autosave) as stopper, saving_on_signals(autosave, stopper), about(arguments.state):
         return resume_command(
@@ -74,6 +84,7 @@ def _execute(arguments: argparse.Namespace, timeout: float | None) -> tuple[int,
             cache=not arguments.no_cache,
             autosave=autosave,
             other_files=arguments.other_files,
+            slices=slices,
         )
 
 

@@ -8,7 +8,15 @@ from typing import Any, Final
 
 from caesura.cli.exits import WrongUsage
 from caesura.cli.files import STANDARD_STREAM, about, read_module
-from caesura.cli.programs import add_folders, add_limits, limit_cache, run_to_end, stopped_in_time
+from caesura.cli.programs import (
+    add_folders,
+    add_limits,
+    add_slices,
+    limit_cache,
+    run_to_end,
+    slices_of,
+    stopped_in_time,
+)
 from caesura.cli.run_values import directory, environment, pages, seconds
 from caesura.cli.saving import add_save_options, autosave_of, saving_on_signals
 from caesura.cli.subcommand import SubCommand
@@ -48,6 +56,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="suspend the program while it waits, and save up to this much of its stack; K and M multiply",
     )
     add_limits(parser)
+    add_slices(parser)
     add_save_options(parser)
     # One argument for both: argparse would take a `--` from between two.
     parser.add_argument(
@@ -84,6 +93,7 @@ def _execute(arguments: argparse.Namespace, timeout: float | None) -> tuple[int,
         read_only_directories=dict(directory("--read-only-dir", text) for text in arguments.read_only_dir),
     )
     limit_cache(arguments)
+    slices = slices_of(arguments)
     options = None
     if arguments.stack_size is not None:
         options = Options(secondary_memory_maximum=pages(arguments.stack_size))
@@ -100,6 +110,7 @@ def _execute(arguments: argparse.Namespace, timeout: float | None) -> tuple[int,
                 options=options,
                 cache=not arguments.no_cache,
                 autosave=autosave,
+                slices=slices,
             )
 
 

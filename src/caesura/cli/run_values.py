@@ -8,8 +8,10 @@ import re
 from typing import Final
 
 from caesura.cli.exits import WrongUsage
+from caesura.options import MOST_FUEL
 
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20}
+_THOUSANDS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _PAGE: Final = 1 << 16
 
 
@@ -44,6 +46,15 @@ def seconds(text: str, option: str = "--timeout") -> float:
     if not 0 < found < math.inf:
         raise WrongUsage(f"{option} {text}: expected a positive number of seconds, such as 5 or 0.5")
     return found
+
+
+def units(text: str) -> int:
+    """Return a number of units of fuel, with an optional unit."""
+    found = re.fullmatch(r"(\d+)([KMG]?)", text)
+    count = int(found[1]) * _THOUSANDS[found[2]] if found else 0
+    if not 0 < count <= MOST_FUEL:
+        raise WrongUsage(f"--fuel {text}: expected a number of units, such as 50000000, 500K, 50M or 2G")
+    return count
 
 
 def pages(text: str) -> int:

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from caesura.cli.exits import WrongUsage
+from caesura.cli.files import InFile
 from caesura.cli.messages import say, say_warning
 from caesura.cli.run_values import seconds
 from caesura.errors import UsageError
@@ -28,7 +29,8 @@ def add_save_options(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="STATE",
         help="save the program to this file when it is asked for, which is at its next call of the system (a program "
-        "that computes without any is not saved meanwhile), and when Ctrl-C ends it; `caesura resume STATE` goes on",
+        "that computes without any is saved at the end of a --time-slice only), and when Ctrl-C ends it; `caesura "
+        "resume STATE` goes on",
     )
     parser.add_argument(
         "--save-on",
@@ -95,7 +97,7 @@ def saving_on_signals(autosave: Autosave | None, stopper: Stopper) -> Iterator[N
             except (OSError, ValueError) as error:
                 raise UsageError(f"--save-on: nobody can be told of {number.name}") from error
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, InFile):
         if autosave.has_ended:
             say(f"caesura: the program is saved in '{autosave.place}'")
         raise

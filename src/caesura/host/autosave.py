@@ -1,8 +1,8 @@
 """Saving a program while it runs: when a signal arrives, again and again after a time, or at its end by Ctrl-C.
 
 A program that computes cannot be saved; one that waits can. So a request is noted, and the program's next call of the
-system waits (`wasi.pausing`): then the event loop has its turn, and this has its own. If the program waits already, it
-is saved at once. A program that calls nothing any more is not saved.
+system waits (`wasi.pausing`), or its time slice ends: then the event loop has its turn, and this has its own. If the
+program waits already, it is saved at once. A program that calls nothing any more is not saved without time slices.
 
 What cannot be saved goes on: it is told, and losing the program over it would be worse.
 """
@@ -89,6 +89,10 @@ class Autosave:
             done, self._done = self._done, None
             if done is not None:
                 done.set_result(None)
+
+    def save_at_end(self, guest: Guest) -> None:
+        """Save the program where it has come to, as it does not go on."""
+        self._has_ended = self._save(guest)
 
     def _pause(self) -> asyncio.Future[None] | None:
         """Return what the program is to wait for at a call of the system, or None."""

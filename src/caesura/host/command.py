@@ -13,6 +13,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from caesura.errors import UsageError
@@ -22,8 +23,9 @@ from caesura.host.guest import Guest, World
 from caesura.host.interruption import Interruptions
 from caesura.host.linking import Origin, connect, obtain_program, obtain_program_now
 from caesura.host.making import make_guest, make_guest_now
-from caesura.host.pending import PendingCall
+from caesura.host.pending import BudgetExhausted, PendingCall
 from caesura.host.settings import GuestSettings, ProgramSettings
+from caesura.host.slices.budget import Budget
 from caesura.host.snapshot import Snapshot, restore_guest
 from caesura.host.sources import Source
 from caesura.host.spectest import spectest
@@ -31,9 +33,31 @@ from caesura.host.stopping import Stopper
 from caesura.host.wasi.pausing import PausingWasi
 from caesura.host.wasi.reopening import OnMissing
 from caesura.host.wasi.wasi import Wasi
-from caesura.options import Options
+from caesura.options import NO_PREEMPT, PREEMPT_FLAG, PREEMPT_FUEL, Options
 
 _START: Final = "_start"
+
+
+@dataclass(frozen=True)
+class Slices:
+    """How long a program computes at a time, in seconds, and what it may take in all."""
+
+    time_slice: float | None = None
+    budget: Budget | None = None
+
+    @property
+    def preempt(self) -> str:
+        """What the program looks at for that."""
+        if self.budget is not None and self.budget.fuel is not None:
+            return PREEMPT_FUEL
+        return NO_PREEMPT if self == NO_SLICES else PREEMPT_FLAG
+
+    def settings(self) -> GuestSettings:
+        """Return the guest's settings."""
+        return GuestSettings(time_slice=self.time_slice)
+
+
+NO_SLICES: Final = Slices()
 
 
 def run_command(
@@ -46,16 +70,22 @@ def run_command(
     options: Options | None = None,
     cache: bool = True,
     autosave: Autosave | None = None,
+    slices: Slices = NO_SLICES,
 ) -> tuple[int, Any]:
     """Run a program; return its exit code and the results of the function that was called.
 
     `invoke` names an export, whose `arguments` are text; without it the program's `_start` runs, or the only export
     there is. With `options` the program is instrumented with them, and suspended where it waits; without, it stops the
-    thread. With `autosave`, and a `PausingWasi`, it is saved when that says so. Raises TimeoutError when the stopper's
-    time is over, KeyboardInterrupt when a signal interrupts the guest.
+    thread. With `autosave`, and a `PausingWasi`, it is saved when that says so. `slices` say how long it computes at a
+    time, so that it can be saved then, too, and what it may take in all. Raises TimeoutError when the stopper's time is
+    over, KeyboardInterrupt when a signal interrupts the guest, BudgetExhausted, when it has been saved.
     """
+    if slices.preempt != NO_PREEMPT:
+        options = options or Options()
     is_interruptible = options is not None and autosave is None
-    settings = ProgramSettings(options=options or Options(), cache=cache, interruptible=is_interruptible)
+    settings = ProgramSettings(
+        options=options or Options(), cache=cache, interruptible=is_interruptible, preempt=slices.preempt
+    )
 
     def call_of(guest: Guest) -> tuple[str, list[Any]]:
         name = invoke or _only_export(guest)
@@ -63,10 +93,10 @@ def run_command(
 
     def run() -> Any:
         if autosave is not None:
-            return asyncio.run(_run_saving(source, wasi, call_of, stopper, settings, autosave))
+            return asyncio.run(_run_saving(source, wasi, call_of, stopper, settings, autosave, slices))
         if options is None:
             return _run_blocking(source, wasi, call_of, stopper, settings)
-        return asyncio.run(_run_suspending(source, wasi, call_of, stopper, settings))
+        return asyncio.run(_run_suspending(source, wasi, call_of, stopper, settings, slices))
 
     return _until_end(run, stopper)
 
@@ -80,6 +110,7 @@ def resume_command(
     cache: bool = True,
     autosave: Autosave | None = None,
     other_files: bool = False,
+    slices: Slices = NO_SLICES,
 ) -> tuple[int, Any]:
     """Go on with a program that was saved; returns and raises what `run_command` does, and SnapshotError.
 
@@ -89,7 +120,7 @@ def resume_command(
     wasi.suspending = frozenset(snapshot.state.module.imports)
     on_missing: OnMissing | None = (lambda file: file.path) if other_files else None
     return _until_end(
-        lambda: asyncio.run(_resume(snapshot, wasi, module, stopper, settings, autosave, on_missing)), stopper
+        lambda: asyncio.run(_resume(snapshot, wasi, module, stopper, settings, autosave, on_missing, slices)), stopper
     )
 
 
@@ -123,7 +154,7 @@ def _run_blocking(source: Source, wasi: Wasi, call_of: _ChooseCall, stopper: Sto
 
 
 async def _run_suspending(
-    source: Source, wasi: Wasi, call_of: _ChooseCall, stopper: Stopper, settings: ProgramSettings
+    source: Source, wasi: Wasi, call_of: _ChooseCall, stopper: Stopper, settings: ProgramSettings, slices: Slices
 ) -> Any:
     async with asyncio.timeout(stopper.remaining()):
         connections = connect(spectest(), wasi)
@@ -131,10 +162,10 @@ async def _run_suspending(
         interruptions = Interruptions()
         stopper.watch(interruptions)  # before anything of the guest runs: its start function may never end
         with _as_other_programs_end():
-            world = World(connections, wasi, GuestSettings(), interruptions)
+            world = World(connections, wasi, slices.settings(), interruptions)
             async with await make_guest(program, world, Origin(source, connections.import_list, settings)) as guest:
                 name, values = call_of(guest)
-                return await guest.call(name, *values)
+                return await guest.call(name, *values, budget=slices.budget)
 
 
 async def _run_saving(
@@ -144,6 +175,7 @@ async def _run_saving(
     stopper: Stopper,
     settings: ProgramSettings,
     autosave: Autosave,
+    slices: Slices,
 ) -> Any:
     assert isinstance(wasi, PausingWasi), "who wants to save a program gives it that"
     async with asyncio.timeout(stopper.remaining()):
@@ -151,10 +183,10 @@ async def _run_saving(
         program = await obtain_program(source, connections, settings, wasi=True)
         stopper.wake_and_give_up()
         with _as_other_programs_end():
-            world = World(connections, wasi, GuestSettings())
+            world = World(connections, wasi, slices.settings())
             async with await make_guest(program, world, Origin(source, connections.import_list, settings)) as guest:
                 name, values = call_of(guest)
-                return await _watched(guest.call(name, *values), guest, wasi, autosave)
+                return await _watched(guest.call(name, *values, budget=slices.budget), guest, wasi, autosave)
 
 
 async def _resume(
@@ -165,9 +197,10 @@ async def _resume(
     settings: ProgramSettings,
     autosave: Autosave | None,
     on_missing: OnMissing | None,
+    slices: Slices,
 ) -> Any:
     async with asyncio.timeout(stopper.remaining()):
-        world = World(connect(spectest(), wasi, state=snapshot.state), wasi, GuestSettings())
+        world = World(connect(spectest(), wasi, state=snapshot.state), wasi, slices.settings())
         guest = await restore_guest(
             snapshot, world, module, settings, load_object=None, on_missing=on_missing, on_restore=None
         )
@@ -177,6 +210,8 @@ async def _resume(
                 calls = guest.pending
                 if len(calls) != 1:
                     raise UsageError(f"the snapshot has {len(calls)} suspended calls: a program that goes on has one")
+                if slices.budget is not None:
+                    calls[0].take_budget(slices.budget)
                 if autosave is None:
                     return await calls[0]
                 return await _watched(_finish(calls[0]), guest, wasi, autosave)
@@ -196,6 +231,9 @@ async def _watched(running: Coroutine[Any, Any, Any], guest: Guest, wasi: Pausin
             await watching
             raise KeyboardInterrupt
         return await program
+    except BudgetExhausted:
+        autosave.save_at_end(guest)
+        raise
     finally:
         program.cancel()
         watching.cancel()

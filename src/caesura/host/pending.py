@@ -99,6 +99,11 @@ class PendingCall(Uncopied):
         self._call.renew_budget(budget)
         return self._go_on(answer, None)
 
+    def take_budget(self, budget: Budget) -> None:
+        """Bound what the call may take from now on, before it goes on by `await`."""
+        self._check_held()
+        self._call.renew_budget(budget)
+
     def throw(self, error: BaseException) -> Any:
         """Let the guest go on, as if its host function had raised an exception; as `resume`."""
         self._check_held()
@@ -150,11 +155,12 @@ class BudgetExhausted(CaesuraError):
     """A call has used up its budget, and is suspended where it stands.
 
     `call` is the PendingCall: `resume(budget=...)` goes on with it, `drop()` gives it up, and meanwhile the guest can
-    be saved.
+    be saved. `exhausted` is the budget, in words.
     """
 
     def __init__(self, export: str, exhausted: str, call: PendingCall) -> None:
         self.call = call
+        self.exhausted = exhausted
         super().__init__(
             f"the call of {export} has used up its budget, {exhausted}, and is suspended: let it go on with "
             "`.call.resume(budget=...)`, or give it up with `.call.drop()`"

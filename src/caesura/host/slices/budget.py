@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from caesura.argument_kinds import check_fields
 from caesura.errors import UsageError
+from caesura.options import MOST_FUEL
 
 if TYPE_CHECKING:
     from caesura.host.slices.slicing import Slicing
 
 _T = TypeVar("_T")
-
-# The most fuel that a budget can have.
-MOST_FUEL: Final = 1 << 62
 
 # Seconds of processor time that are not worth another turn.
 _NOTHING: Final = 0.0002

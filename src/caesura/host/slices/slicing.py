@@ -28,11 +28,12 @@ from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.frames import FrameArea
 from caesura.host.settings import GuestSettings
-from caesura.host.slices.budget import MOST_FUEL, Allowance, Budget, in_force
+from caesura.host.slices.budget import Allowance, Budget, in_force
 from caesura.host.slices.policy import Share
 from caesura.host.slices.thread import thread_state
 from caesura.host.slices.turns import turns_of, wait_for_next_iteration
 from caesura.host.state import CallState
+from caesura.options import MOST_FUEL
 
 # Seconds, and units of fuel, for which a guest may go on, beyond its slice or its budget, where it cannot be suspended.
 TOLERANCE: Final = 0.05

@@ -1,0 +1,98 @@
+"""`caesura run` and `resume` with time slices and budgets: programs that compute are saved, and stopped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import caesura
+
+pytestmark = pytest.mark.one_form
+
+# Counts to its number, and says so.
+COUNTER = """(module (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\\10\\00\\00\\00\\05\\00\\00\\00") (data (i32.const 16) "done\\n")
+  (func (export "_start") (local i64)
+    (loop (local.set 0 (i64.add (local.get 0) (i64.const 1)))
+      (br_if 0 (i64.lt_u (local.get 0) (i64.const %d))))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"""
+
+
+def caesura_command(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run a command; return its exit code, what it prints, and its errors."""
+    command = [sys.executable, "-m", "caesura", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    (tmp_path / "counter.wat").write_text(COUNTER % 50_000_000)
+    return tmp_path
+
+
+def test_a_program_that_has_used_its_fuel_up_is_saved_and_goes_on(program: Path) -> None:
+    code, said, errors = caesura_command(program, "run", "--fuel", "1M", "--save", "state", "counter.wat")
+    assert (code, said) == (124, "")
+    assert errors == (
+        "caesura: the program is saved in 'state'\n"
+        "caesura: error: the program has used up its budget, 1,000,000 units of fuel\n"
+    )
+    first = (program / "state").read_bytes()
+    code, said, _ = caesura_command(program, "resume", "--fuel", "2M", "--save", "state", "state")
+    assert (code, said) == (124, "") and (program / "state").read_bytes() != first
+    told = caesura_command(program, "inspect", "state")[1]
+    assert "_start, in pause()" in told
+    assert caesura_command(program, "resume", "state")[:2] == (0, "done\n")
+
+
+def test_processor_time(program: Path) -> None:
+    (program / "endless.wat").write_text(COUNTER % -1)
+    code, said, errors = caesura_command(program, "run", "--cpu", "0.05", "endless.wat")
+    assert (code, said) == (124, "") and "has used up its budget, 0.05 s of processor time" in errors
+    assert caesura_command(program, "run", "--cpu", "100", "counter.wat") == (0, "done\n", "")
+
+
+def test_a_program_that_computes_is_saved_at_the_end_of_a_slice(program: Path) -> None:
+    code, said, _ = caesura_command(
+        program, "run", "--time-slice", "0.001", "--save", "state", "--save-every", "0.01", "counter.wat"
+    )
+    assert (code, said) == (0, "done\n")
+    saved = caesura.Snapshot.load(program / "state")
+    assert [call.function for call in saved.state.calls] == ["pause"]
+    assert caesura_command(program, "resume", "--time-slice", "0.01", "state")[:2] == (0, "done\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        (("--time-slice", "0"), 2, "--time-slice 0: expected a positive number of seconds"),
+        (("--time-slice", "1e9"), 1, "time_slice is 1000000000.0"),
+        (("--cpu", "nan"), 2, "--cpu nan: expected a positive number of seconds"),
+        (("--fuel", "much"), 2, "--fuel much: expected a number of units"),
+        (("--fuel", "0"), 2, "--fuel 0"),
+        (("--fuel", "9" * 20), 2, "--fuel 999"),
+    ],
+)
+def test_what_is_no_slice_and_no_budget(program: Path, given: tuple[str, ...], code: int, said: str) -> None:
+    found = caesura_command(program, "run", *given, "counter.wat")
+    assert found[0] == code and said in found[2]
+
+
+def test_a_state_without_pause_points_has_no_budget(program: Path) -> None:
+    (program / "waiter.wat").write_text(
+        """(module (import "wasi_snapshot_preview1" "poll_oneoff" (func (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 1) (data (i32.const 16) "\\01")
+          (data (i32.const 24) "\\00\\00\\00\\3b\\00\\00\\00\\00")
+          (func (export "_start") (drop (call 0 (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"""
+    )
+    code, _, _ = caesura_command(
+        program, "run", "--save", "state", "--save-every", "0.1", "--timeout", "0.6", "waiter.wat"
+    )
+    assert code in (0, 124)
+    code, _, errors = caesura_command(program, "resume", "--cpu", "5", "state")
+    assert code == 1 and "cannot be paused" in errors
