@@ -14,13 +14,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from caesura.abi import GET_STATE, START_REWIND, START_UNWIND, STOP_REWIND, STOP_UNWIND, State
+from caesura.abi import (
+    CONTRACT_SECTION,
+    GET_STATE,
+    START_REWIND,
+    START_UNWIND,
+    STOP_REWIND,
+    STOP_UNWIND,
+    Fact,
+    State,
+)
 from caesura.errors import UnsupportedModule
+from caesura.options import NO_PREEMPT, PREEMPT_FLAG, PREEMPT_FUEL
 from caesura.wasm import types as t
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
 from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.instructions import NAMES
+from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
 
 # The parameters that the functions may have; none has results.
@@ -101,6 +112,19 @@ def state_global(module: Module) -> int | None:
             change = _state_change(module, FunctionIndex(item.index))
             return None if change is None else change[1]
     return None
+
+
+def preempt_of(module: Module) -> str:
+    """Return what a module looks at where it pauses by itself, as the option `preempt` has it."""
+    section = module.custom_section(CONTRACT_SECTION)
+    if section is None:
+        return NO_PREEMPT
+    contract = module.data[section.payload : section.end]
+    _, position = read_u32(contract, 0)
+    facts, _ = read_u32(contract, position)
+    if facts & Fact.PAUSES_BY_FUEL:
+        return PREEMPT_FUEL
+    return PREEMPT_FLAG if facts & Fact.PAUSES_BY_REQUEST else NO_PREEMPT
 
 
 def takes_pointer(module: Module, function: FunctionIndex) -> bool:

@@ -29,7 +29,6 @@ from caesura.abi import (
 )
 from caesura.analysis.instrumented import asyncify_exports
 from caesura.errors import MalformedModule, UnsupportedModule
-from caesura.options import NO_PREEMPT, PREEMPT_FLAG, PREEMPT_FUEL
 from caesura.wasm import types as t
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, Limits
 from caesura.wasm.indices import FunctionIndex
@@ -83,19 +82,6 @@ def _check_version(module: Module, contract: bytes) -> None:
             f"the section {CONTRACT_SECTION} of the module tells more than version {version} has: the module is not "
             "instrumented as it says"
         )
-
-
-def preempt_of(module: Module) -> str:
-    """Return what a module looks at where it pauses by itself, as the option `preempt` has it."""
-    section = module.custom_section(CONTRACT_SECTION)
-    if section is None:
-        return NO_PREEMPT
-    contract = module.data[section.payload : section.end]
-    _, position = read_u32(contract, 0)
-    facts, _ = read_u32(contract, position)
-    if facts & Fact.PAUSES_BY_FUEL:
-        return PREEMPT_FUEL
-    return PREEMPT_FLAG if facts & Fact.PAUSES_BY_REQUEST else NO_PREEMPT
 
 
 def _has_thunks(module: Module) -> bool:

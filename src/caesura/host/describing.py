@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from caesura.abi import ASYNCIFY_MEMORY, ENTRY_PREFIX, STATE_GLOBAL, STATE_PREFIX
-from caesura.analysis.instrumented import asyncify_exports
+from caesura.analysis.instrumented import asyncify_exports, preempt_of
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.analysis.stack_region import find_region
-from caesura.host.claims import preempt_of
 from caesura.host.description import NONE, THUNKS, Description, FunctionShape, StackDescription
 from caesura.host.drivable import Drivable
 from caesura.host.exported import export_name, exported_index, guest_memory

@@ -25,6 +25,7 @@ from caesura.host.callables import is_coroutine_function, mistake_in, takes_gues
 from caesura.host.description import FunctionShape
 from caesura.host.references import References
 from caesura.host.values import SLOT, results_from, values_of
+from caesura.snapshots.state import PAUSE_NAME
 from caesura.wasm import types as t
 
 PLAIN_FUNCTION: Final = 0
@@ -195,7 +196,7 @@ class HostFunction:
 
 
 # Stands where a host function does for a call that was paused at the end of its time slice.
-PAUSE: Final = HostFunction("pause", FunctionShape(-1, (), ()), EXTERNAL)
+PAUSE: Final = HostFunction(PAUSE_NAME, FunctionShape(-1, (), ()), EXTERNAL)
 PAUSE.kind = PAUSE_FUNCTION
 
 

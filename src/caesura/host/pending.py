@@ -214,12 +214,17 @@ def until_turn(call: Call) -> Generator[Any, Any, None]:
     """Let others have their turn before a call begins, or goes on after its host function has returned."""
     slicing = call.instance.slicing
     if slicing is not None:
+        if call.failure is not None and slicing.is_taken(call):
+            try:
+                raise call.failure  # the call ends here: the guest cannot be entered now, and would not catch it
+            finally:
+                call.failure = None
         try:
             yield from slicing.until_turn(call)
         except GeneratorExit:
             raise
         except BaseException as error:
-            if call.pending is None:
+            if call.pending is None or slicing.is_taken(call):
                 raise
             call.failure = error  # it is raised where the guest waits
 

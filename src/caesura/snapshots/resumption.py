@@ -19,6 +19,7 @@ from caesura.abi import (
     ENTRY_PREFIX,
     FRAMES_OFFSET,
     MOST_RESULTS,
+    PREEMPT_FRAMES_OFFSET,
     RESULT_SIZE,
     RESULTS_OFFSET,
     SET_DATA_POINTER,
@@ -28,11 +29,13 @@ from caesura.abi import (
     STATUS_OFFSET,
     Status,
 )
+from caesura.analysis.instrumented import preempt_of
 from caesura.analysis.shadow_stack import find_shadow_stack
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.errors import SnapshotError
+from caesura.options import NO_PREEMPT
 from caesura.snapshots.answering import Answering
-from caesura.snapshots.state import CallRecord, State
+from caesura.snapshots.state import PAUSE_NAME, CallRecord, State
 from caesura.wasm import encoded as c
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import (
@@ -83,9 +86,14 @@ class Resumption:
         groups: list[list[FunctionIndex]] = []
         for place, call in enumerate(state.calls):
             imports = self._imports(call, place)
-            if self._setter is None and imports not in groups:
-                groups.append(imports)
+            if self._setter is None:
+                if not imports:
+                    raise SnapshotError(f"call {place} of the snapshot was paused in a module without thunks")
+                if imports not in groups:
+                    groups.append(imports)
         self.answering: Final = Answering(module, groups, first)
+        pauses = preempt_of(module) != NO_PREEMPT
+        self._frames_offset: Final = PREEMPT_FRAMES_OFFSET if pauses else FRAMES_OFFSET
         own = self._exports.get((MEMORY_KIND, ASYNCIFY_MEMORY))
         self._has_own_memory: Final = own is not None
         self._memory: Final = own if own is not None else self._guest_memory()
@@ -96,7 +104,7 @@ class Resumption:
         """Return how many pages the asyncify stack's memory needs, by index."""
         if not self._state.calls or not self._has_own_memory:
             return {}
-        needed = CONTROL_BLOCK + FRAMES_OFFSET + max(len(call.frames) for call in self._state.calls)
+        needed = CONTROL_BLOCK + self._frames_offset + max(len(call.frames) for call in self._state.calls)
         page = 1 << self._module.memories[self._memory].page_size_log2
         return {self._memory: -(-needed // page)}
 
@@ -150,7 +158,7 @@ class Resumption:
             raise SnapshotError("the snapshot does not say where the asyncify stack lies")
         if area is not None and not self._has_own_memory:
             size = next((item.size for item in self._state.memories if item.index == self._memory), 0)
-            if area[1] > size or area[0] + FRAMES_OFFSET > area[1] or area[0] % 4:
+            if area[1] > size or area[0] + self._frames_offset > area[1] or area[0] % 4:
                 raise SnapshotError(
                     f"the asyncify stack of the snapshot, {area}, does not lie in memory {self._memory}"
                 )
@@ -178,8 +186,8 @@ class Resumption:
         entry = self._exports.get((FUNCTION_KIND, prefix + call.export))
         if entry is None:
             raise SnapshotError(f"{where} is of an export that cannot be suspended in this module")
-        function = self._imports(call, place)[0]
-        answer = self._module.function_type(function).results
+        imports = self._imports(call, place)
+        answer = self._module.function_type(imports[0]).results if imports else ()
         base, end = self._area(len(call.frames), where)
         kind = self._module.function_type(FunctionIndex(entry))
         params = answer if status == Status.RESUME and _lie_in_block(answer) else ()
@@ -192,7 +200,7 @@ class Resumption:
         code += self._put(4 if pointer == I32 else 8, pointer, end)
         if self._setter is None:
             answers = status == Status.RESUME and _lie_in_block(answer)
-            code += self.answering.answer(function) if answers else self.answering.call_again(function)
+            code += self.answering.answer(imports[0]) if answers else self.answering.call_again(imports[0])
             code += block + self.answering.start_rewind()
         else:
             code += block + c.CALL + encode_unsigned(self._setter)
@@ -247,7 +255,11 @@ class Resumption:
         return c.unsigned_constant(value_type, address)
 
     def _imports(self, call: CallRecord, place: int) -> list[FunctionIndex]:
-        """Return the import in which a call waits: the same function may be imported more than once."""
+        """Return the import in which a call waits: the same function may be imported more than once. One that was
+        paused waits in none.
+        """
+        if call.function == PAUSE_NAME and not call.arguments:
+            return []
         where = f"call {place} of the snapshot ({call.export}) waits in {call.function}"
         takes = tuple(kind for kind, _ in call.arguments)
         found = [
@@ -265,7 +277,7 @@ class Resumption:
     def _area(self, size: int, where: str) -> tuple[int, bytes]:
         """Return where frames begin, and the code that gives the end of the asyncify stack."""
         area = self._state.area
-        base = self._block() + FRAMES_OFFSET
+        base = self._block() + self._frames_offset
         if size == 0 or (area is not None and not self._has_own_memory and base + size > area[1]):
             raise SnapshotError(f"{where} has {size} bytes of frames, which the asyncify stack has no room for")
         if area is not None and not self._has_own_memory:

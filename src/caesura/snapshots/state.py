@@ -22,6 +22,9 @@ from caesura.records import Record
 # In bytes: what contents of memories are cut into. No engine's page of memory is smaller but a custom page of one byte.
 CHUNK: Final = 4096
 
+# What a call that was paused at the end of its time slice waits in, where the name of a host function stands else.
+PAUSE_NAME: Final = "pause"
+
 # What stands for null among the functions and objects of a table.
 NULL: Final = 0xFFFF_FFFF
 

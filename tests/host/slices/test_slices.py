@@ -143,6 +143,68 @@ def test_nothing_else_of_a_guest_runs_while_it_is_paused() -> None:
     run(main())
 
 
+def test_what_waits_can_be_cancelled_while_another_call_is_paused() -> None:
+    async def main() -> None:
+        gate = asyncio.get_running_loop().create_future()
+
+        async def later(value: int) -> int:
+            await (asyncio.sleep(1000) if value else gate)
+            return value
+
+        guest = await load(later=later)
+        waiting = [asyncio.create_task(guest.call("call_later", value)) for value in (0, 1)]
+        await asyncio.sleep(0)
+        spinning = asyncio.create_task(guest.call("spin"))
+        slices = guest.usage.slices
+        while guest.usage.slices < slices + 3:
+            await asyncio.sleep(SLICE)
+        gate.set_result(None)
+        beginning = asyncio.create_task(guest.call("quick", 1))
+        await asyncio.sleep(0)
+        others = [*waiting, beginning]
+        assert not any(task.done() for task in others)
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others)
+        assert all(task.cancelled() for task in others) and guest.suspended == 1
+        spinning.cancel()
+        await asyncio.wait([spinning])
+        assert guest.suspended == 0 and await guest.call("quick", 1) == 2
+
+    run(main())
+
+
+def test_host_functions_wait_for_a_call_that_is_paused_and_not_for_one_that_is_handed_out() -> None:
+    async def main() -> None:
+        steps: list[str] = []
+        gate = asyncio.get_running_loop().create_future()
+
+        async def later(value: int) -> int:
+            await gate
+            steps.append("host function")
+            return value
+
+        guest = await load(later=later)
+        with pytest.raises(caesura.BudgetExhausted) as pause:
+            await guest.call("count", 100 * MUCH, budget=caesura.Budget(cpu=0.005))
+        with pytest.raises(caesura.UsageError, match="paused"):
+            await guest.call("call_later", 1)
+        pause.value.call.drop()
+        waiting = asyncio.create_task(guest.call("call_later", 1))
+        await asyncio.sleep(0)
+        with pytest.raises(caesura.BudgetExhausted) as pause:
+            await guest.call("spin", budget=caesura.Budget(cpu=0.005))
+        gate.set_result(None)
+        while not steps:
+            await asyncio.sleep(0)
+        await asyncio.sleep(SLICE)
+        assert not waiting.done()  # its host function is done: what is left is the guest's
+        pause.value.call.drop()
+        assert await waiting == 2
+
+    run(main())
+
+
 def test_calls_from_host_functions_are_paused_by_themselves() -> None:
     async def main() -> None:
         async def later(value: int) -> int:
@@ -381,3 +443,18 @@ def _binary() -> bytes:
 
     return assemble("""(module (import "env" "wait" (func $wait)) (memory (export "memory") 1)
       (func (export "run") (call $wait) (loop (br 0))))""")
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_a_paused_guest_goes_on_as_a_module_of_its_own(preempt: str) -> None:
+    async def main() -> None:
+        guest = await load(preempt=preempt, time_slice=SLICE)
+        task = asyncio.create_task(guest.call("depth", 10, MUCH))
+        while not guest.usage.slices:
+            await asyncio.sleep(0)
+        snapshot = guest.snapshot(embed=True)
+        assert await task == MUCH + 10
+        alone = await caesura.load(snapshot.to_wasm(), {"env": {"again": lambda value: 0, "later": lambda value: 0}})
+        assert alone.call_nowait("resume") == MUCH + 10
+
+    run(main())

@@ -240,7 +240,9 @@ class Slicing:
         had_turn = False
         while True:
             if self.paused and call not in self.paused:
-                yield from self.until_free(None)
+                if call.pending is None and None in self.paused.values():
+                    self._refuse()  # a call that has not begun does not wait for what may never come
+                yield from self._until_stopped()
             elif self.thread.is_full and not had_turn:
                 yield from self._turn(call)
                 had_turn = True
@@ -252,20 +254,26 @@ class Slicing:
         yield from self._turn(call)
 
     def until_free(self, waited_for: object) -> Generator[Any, Any, None]:
-        """Wait until no call is paused, or the one that has waited for this future goes on. Raises UsageError where
-        nobody lets the paused one go on.
+        """Wait until a host function can go on that has waited for something: no call of the guest is paused, but the
+        one that it awaits, or those that somebody has in his hands.
         """
-        while self.paused and not any(future is waited_for for future in self.paused.values() if future is not None):
-            if None in self.paused.values():
-                self._refuse()
-            future = asyncio.get_running_loop().create_future()
-            self._gate.append(future)
-            yield from future
+        while self.paused and not any(future is waited_for or future is None for future in self.paused.values()):
+            yield from self._until_stopped()
+
+    def _until_stopped(self) -> Generator[Any, Any, None]:
+        """Wait until a paused call has ended, or waits in a host function or in somebody's hands."""
+        future = asyncio.get_running_loop().create_future()
+        self._gate.append(future)
+        yield from future
 
     def check_free(self, call: CallState) -> None:
         """Raise UsageError if another call of the guest is paused."""
         if call not in self.paused:
             self._refuse()
+
+    def is_taken(self, call: CallState) -> bool:
+        """Tell whether another call of the guest is paused, so that this one cannot run."""
+        return bool(self.paused) and call not in self.paused
 
     def has_paused(self, call: CallState) -> None:
         """Note that a call was paused."""
