@@ -65,6 +65,11 @@ class Case(NamedTuple):
         """Whether the asyncify stack lies in a memory of its own."""
         return bool(self.options.get("in_secondary_memory"))
 
+    @property
+    def pauses(self) -> bool:
+        """Whether the guest is given pause points."""
+        return "preempt" in self.options
+
     def to_json(self) -> str:
         """The case as text."""
         fields = self._asdict()

@@ -26,8 +26,13 @@ def stub_text() -> str:
 """
 
 
-def driver_text(memory64: bool, secondary: bool, instrumented: bool, legacy_exceptions: bool) -> str:
-    """The module that calls the guest's entries and suspends and resumes them."""
+def driver_text(
+    memory64: bool, secondary: bool, instrumented: bool, legacy_exceptions: bool, *, pausing: bool = False
+) -> str:
+    """The module that calls the guest's entries and suspends and resumes them.
+
+    With `pausing` the guest has pause points, and gets its fuel in portions.
+    """
     pointer = "i64" if memory64 and not secondary else "i32"
     size = 8 if pointer == "i64" else 4
     memory = ('"abi" "asyncify_memory"', "1") if secondary else ('"ground" "memory"', "1")
@@ -62,6 +67,26 @@ def driver_text(memory64: bool, secondary: bool, instrumented: bool, legacy_exce
   (func $stop_unwind unreachable)
   (func $start_rewind (param {pointer}) unreachable)
   (func $stop_rewind unreachable)"""
+    pauses = f"""
+  (import "abi" "asyncify_fuel" (global $fuel (mut i64)))
+  (import "abi" "asyncify_pause_data" (global $pause_data (mut {pointer})))
+  (import "env" "portion" (func $portion (result i64)))
+  (import "env" "note_fuel" (func $note_fuel (param i64)))
+  (global $given (mut i64) (i64.const 0))
+  (func $refuel (local $more i64)
+    (local.set $more (call $portion))
+    (global.set $given (i64.add (global.get $given) (local.get $more)))
+    (global.set $fuel (i64.add (global.get $fuel) (local.get $more))))"""
+    prepare = f"""
+    (local.set $pause (global.get $pause_data))
+    ({pointer}.store {structure} {start})
+    ({pointer}.store offset={size} {structure} {end})
+    (global.set $pause_data {structure})"""
+    refuel = """
+              (if (i64.ge_s (global.get $fuel) (i64.const 0)) (then (call $fault (i32.const 9))))
+              (call $refuel)"""
+    begin = "(global.set $fuel (i64.const 0)) (call $refuel)" if pausing else ""
+    finish = "(call $note_fuel (i64.sub (global.get $given) (global.get $fuel)))" if pausing else ""
     signature = signature_text(ENTRY_TYPES, ENTRY_TYPES)
     if legacy_exceptions:
         guarded = """
@@ -110,14 +135,17 @@ def driver_text(memory64: bool, secondary: bool, instrumented: bool, legacy_exce
   (import "guest" "dump" (func $dump))
   (import "abi" "asyncify_get_state" (func $state (result i32)))
   {abi if instrumented else ""}
+  {pauses if pausing else ""}
   (elem (i32.const 0) func $state $suspend $resumed $enter $poke)
   {"" if instrumented else stubs}
   (global $running (mut i32) (i32.const 0))
+  (global $asked (mut i32) (i32.const 0))
   {MIX}
 
   (func $suspend
     ({pointer}.store {structure} {start})
     ({pointer}.store offset={size} {structure} {end})
+    (global.set $asked (i32.const 1))
     (call $start_unwind {structure}))
 
   (func $resumed
@@ -143,7 +171,11 @@ def driver_text(memory64: bool, secondary: bool, instrumented: bool, legacy_exce
         (then
           (if ({pointer}.le_u ({pointer}.load {structure}) {start}) (then (call $fault (i32.const 7))))
           (call $stop_unwind)
-          (call $while_suspended)
+          (if (global.get $asked)
+            (then
+              (global.set $asked (i32.const 0))
+              (call $while_suspended))
+            (else {refuel if pausing else "(call $fault (i32.const 9))"}))
           (call $start_rewind {structure})
           (local.set $x (call $mix (local.get $x)))
           {call.format(arguments, take)}
@@ -152,18 +184,21 @@ def driver_text(memory64: bool, secondary: bool, instrumented: bool, legacy_exce
     (call $log_results (local.get $entry) {again}))
 
   (func $enter (export "enter") (param $entry i32)
-    (local $i i32) (local $l i64) (local $d f64) (local $outer i32)
+    (local $i i32) (local $l i64) (local $d f64) (local $outer i32) (local $pause {pointer})
     (local.set $outer (global.get $running))
+    {prepare if pausing else ""}
     {guarded}
+    {"(global.set $pause_data (local.get $pause))" if pausing else ""}
     (global.set $running (local.get $outer))
     (if (call $state) (then (call $fault (i32.const 6)))))
 
   (func (export "run") (param $entries i32)
     (local $i i32)
+    {begin}
     (loop $next
       (call $enter (i32.and (local.get $i) (i32.const 1)))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
       (br_if $next (i32.lt_u (local.get $i) (local.get $entries)))))
 
-  (func (export "finish") (call $dump) (call $log_globals)))
+  (func (export "finish") (call $dump) (call $log_globals) {finish}))
 """

@@ -76,8 +76,13 @@ class Features(NamedTuple):
     tail_calls: bool = True
     standalone: bool = False
     """Whether memory, table, globals and tags are the module's own: all that it imports are functions."""
+    pauses: bool = False
+    """Whether the module is given pause points, which count."""
     options: bool = True
     """Whether to draw options; without, always the worst case: every import and every indirect call may suspend."""
+
+
+_NOT_WITH_PREEMPT: Final = ("only_list", "remove_list", "ignore_indirect", "import_globals", "export_globals")
 
 
 class Guest(NamedTuple):
@@ -151,6 +156,9 @@ def generate(data: bytes, features: Features) -> Guest:
     if add and quiet:
         options["add_list"] = quiet[:1]
         options["propagate_addlist"] = decisions.below(2) == 1
+    if features.pauses:
+        options = {key: value for key, value in options.items() if key not in _NOT_WITH_PREEMPT}
+        options["preempt"] = "fuel"
     module = _assemble(plan, bodies, extra_memory, standalone=features.standalone)
     return Guest(module, options, plan.suspending_mask, plan.memory64, entries, plan.throwing)
 

@@ -25,6 +25,7 @@ from tests.oracle.world import (
     F32,
     F64,
     FUEL,
+    FUEL_USED,
     GLOBALS,
     GROUND_PAGES,
     GROUND_PAGES_MAXIMUM,
@@ -33,7 +34,9 @@ from tests.oracle.world import (
     IMPORTS,
     LOG_POSITION,
     NESTED_ENTRY,
+    PAUSES,
     POKE,
+    PORTIONS,
     ROTATE_TABLE,
     SCRIBBLE,
     SCRIBBLE_AND_CHANGE,
@@ -215,6 +218,14 @@ def world_text(memory64: bool) -> str:
 
   (func $state (result i32) (call_indirect $hooks (result i32) (i32.const 0)))
   (func (export "level") (result i32) (global.get $level))
+
+  ;; Called by the driver of a guest with pause points: the next portion of fuel, and what was used in the end.
+  (func (export "portion") (result i64)
+    (local $pauses i32)
+    (local.set $pauses (i32.add (i32.load (i32.const {PAUSES})) (i32.const 1)))
+    (i32.store (i32.const {PAUSES}) (local.get $pauses))
+    (i64.and (i64.load32_u (i32.const {PORTIONS})) (call $mix (i64.extend_i32_u (local.get $pauses)))))
+  (func (export "note_fuel") (param i64) (i64.store (i32.const {FUEL_USED}) (local.get 0)))
 
   ;; Called first by each import: 1 if it suspends and has to return at once.
   (func $enter (param $id i32) (param $bytes i32) (result i32)

@@ -19,7 +19,7 @@ from wasmtime import wat2wasm
 from tests.oracle.cases import Case
 from tests.oracle.driver_modules import driver_text, stub_text
 from tests.oracle.host_modules import ground_text, world_text
-from tests.oracle.outcome import NEVER, Outcome, initial_ledger, outcome
+from tests.oracle.outcome import NEVER, Outcome, Schedule, initial_ledger, outcome
 
 _SERVER = Path(__file__).parent / "node_server.mjs"
 
@@ -42,6 +42,9 @@ class NodeEngine:
             "stub": stub_text(),
             "original": driver_text(memory64=False, secondary=False, instrumented=False, legacy_exceptions=True),
             "instrumented": driver_text(memory64=False, secondary=False, instrumented=True, legacy_exceptions=True),
+            "pausing": driver_text(
+                memory64=False, secondary=False, instrumented=True, legacy_exceptions=True, pausing=True
+            ),
         }
         self._ask({key: _text(bytes(wat2wasm(text))) for key, text in hosts.items()})
 
@@ -60,7 +63,7 @@ class NodeEngine:
         self.process.wait()
         self.process.stdout.close()
 
-    def run_all(self, case: Case, instrumented: bytes, schedules: list[bytes]) -> tuple[Outcome, list[Outcome]]:
+    def run_all(self, case: Case, instrumented: bytes, schedules: list[Schedule]) -> tuple[Outcome, list[Outcome]]:
         """Run the original once and the instrumented module with each schedule."""
         runs = [{"instrumented": False, "ledger": _text(initial_ledger(case, NEVER))}]
         runs += [{"instrumented": True, "ledger": _text(initial_ledger(case, s))} for s in schedules]
@@ -68,6 +71,7 @@ class NodeEngine:
             "original": _text(case.module),
             "instrumented": _text(instrumented),
             "entries": case.entries,
+            "driver": "pausing" if case.pauses else "instrumented",
             "runs": runs,
         }
         answers = self._ask(request)

@@ -6,13 +6,13 @@ import { createInterface } from "node:readline";
 const decode = (text) => Buffer.from(text, "base64");
 const LOG_POSITION = 8;
 
-function run(hosts, guestModule, instrumented, initialLedger, entries) {
+function run(hosts, guestModule, driverName, initialLedger, entries) {
+  const instrumented = driverName != "original";
   const ground = new WebAssembly.Instance(hosts.ground, {}).exports;
   const env = new WebAssembly.Instance(hosts.world, { ground }).exports;
   const guest = new WebAssembly.Instance(guestModule, { ground, env }).exports;
   const abi = instrumented ? guest : new WebAssembly.Instance(hosts.stub, {}).exports;
-  const driverModule = instrumented ? hosts.instrumented : hosts.original;
-  const driver = new WebAssembly.Instance(driverModule, { ground, env, guest, abi }).exports;
+  const driver = new WebAssembly.Instance(hosts[driverName], { ground, env, guest, abi }).exports;
   new Uint8Array(env.ledger.buffer).set(initialLedger);
   let trap = "";
   try {
@@ -34,7 +34,7 @@ function answer(hosts, request) {
     const original = new WebAssembly.Module(decode(request.original));
     const instrumented = new WebAssembly.Module(decode(request.instrumented));
     return request.runs.map((r) =>
-      run(hosts, r.instrumented ? instrumented : original, r.instrumented, decode(r.ledger), request.entries),
+      run(hosts, r.instrumented ? instrumented : original, r.instrumented ? request.driver : "original", decode(r.ledger), request.entries),
     );
   } catch (error) {
     return { error: String(error.stack ?? error) };

@@ -6,34 +6,44 @@ from collections.abc import Callable
 
 from tests.oracle.cases import Case
 from tests.oracle.generator import Option
-from tests.oracle.outcome import NEVER, Outcome
+from tests.oracle.outcome import NEVER, Outcome, Schedule
 from tests.oracle.world import FAULTS, IMPORTS
 
 Instrument = Callable[[bytes, dict[str, Option]], bytes]
-RunAll = Callable[[Case, bytes, list[bytes]], tuple[Outcome, list[Outcome]]]
+RunAll = Callable[[Case, bytes, list[Schedule]], tuple[Outcome, list[Outcome]]]
 
-ALWAYS_ONCE = b"\1"
+ALWAYS_ONCE = Schedule(b"\1")
+
+AT_EVERY_POINT = 0
+"""Portions of fuel with which a guest pauses at each of its pause points."""
+AT_SOME_POINTS = (0x1F, 0x1FF)
 
 
 class Divergence(AssertionError):
     """An instrumented program that does not behave like the original."""
 
 
-def schedules(case: Case) -> list[bytes]:
-    """The suspensions to try: none, each import once, and the case's own."""
-    return [NEVER, ALWAYS_ONCE, case.suspensions]
+def schedules(case: Case) -> list[Schedule]:
+    """The suspensions to try: none, each import once, and the case's own; with pause points, pauses besides."""
+    own = Schedule(case.suspensions)
+    if "preempt" not in case.options:
+        return [NEVER, ALWAYS_ONCE, own]
+    more = [own._replace(portions=portions) for portions in (AT_EVERY_POINT, *AT_SOME_POINTS)]
+    return [NEVER, NEVER._replace(portions=AT_EVERY_POINT), own, *more]
 
 
 def check(case: Case, instrument: Instrument, run_all: RunAll) -> int:
     """Instrument and run a case; returns how often it was suspended, or raises."""
     tried = schedules(case)
     original, instrumented = run_all(case, instrument(case.module, case.options), tried)
-    for suspensions, result in zip(tried, instrumented, strict=True):
-        judge(original, result, suspensions)
-    return sum(result.unwinds for result in instrumented)
+    for schedule, result in zip(tried, instrumented, strict=True):
+        judge(original, result, schedule)
+        if original.trap == "" and result.fuel_used != instrumented[0].fuel_used:
+            raise Divergence(f"{schedule}: {result.fuel_used} of fuel instead of {instrumented[0].fuel_used}")
+    return sum(result.unwinds + result.pauses for result in instrumented)
 
 
-def judge(original: Outcome, instrumented: Outcome, suspensions: bytes) -> None:
+def judge(original: Outcome, instrumented: Outcome, schedule: Schedule) -> None:
     """Raise `Divergence` where the two differ."""
     if original.fault:
         raise AssertionError(f"the original program's run is at fault: {FAULTS[original.fault]}")
@@ -51,7 +61,10 @@ def judge(original: Outcome, instrumented: Outcome, suspensions: bytes) -> None:
     if original.pages != instrumented.pages:
         found.append(f"memory has {instrumented.pages} pages instead of {original.pages}")
     if found:
-        raise Divergence(f"suspensions {suspensions.hex()}, {instrumented.unwinds} unwinds: {'; '.join(found)}")
+        raise Divergence(
+            f"suspensions {schedule.suspensions.hex()}, portions {schedule.portions:#x}, "
+            f"{instrumented.unwinds} unwinds, {instrumented.pauses} pauses: {'; '.join(found)}"
+        )
 
 
 def _first_difference(what: str, expected: bytes, actual: bytes) -> str:

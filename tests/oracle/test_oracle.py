@@ -47,6 +47,7 @@ NODE_FEATURES = Features(
     references=False,
     wide_arithmetic=False,
 )
+PAUSING_FEATURES = Features(pauses=True)
 TRANSLATED_FEATURES = NODE_FEATURES._replace(translated=True)
 
 
@@ -133,6 +134,19 @@ def test_suspending_changes_nothing_when_exceptions_are_translated(
     """The property, with the original under Node, and what has the new form instead under Wasmtime."""
     examples = int(pytestconfig.getoption("--oracle-examples")) // PORTIONS // 2
     search(TRANSLATED_FEATURES, TranslatedEngine(node).run_all, examples, _seed(pytestconfig, portion))
+
+
+@pytest.mark.parametrize("portion", range(4))
+def test_pausing_changes_nothing(pytestconfig: pytest.Config, portion: int) -> None:
+    """The same where guests pause by themselves besides: at every pause point, and at random counts."""
+    examples = int(pytestconfig.getoption("--oracle-examples")) // PORTIONS
+    search(PAUSING_FEATURES, wasmtime_engine.run_all, examples, _seed(pytestconfig, portion))
+
+
+def test_pausing_changes_nothing_with_old_exceptions(pytestconfig: pytest.Config, node: NodeEngine) -> None:
+    """The same, under Node, with exceptions in their old form."""
+    examples = int(pytestconfig.getoption("--oracle-examples")) // PORTIONS
+    search(NODE_FEATURES._replace(pauses=True), node.run_all, examples, _seed(pytestconfig, 0))
 
 
 @pytest.mark.parametrize("path", sorted(REGRESSIONS.glob("*.json")), ids=lambda p: p.stem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.oracle import wasmtime_engine
 from tests.oracle.cases import Case
 from tests.oracle.node_engine import NodeEngine
-from tests.oracle.outcome import Outcome
+from tests.oracle.outcome import Outcome, Schedule
 
 _TRAPPED = "trapped"
 """What stands for a trap: the engines say it in words of their own."""
@@ -17,7 +17,7 @@ class TranslatedEngine:
     def __init__(self, node: NodeEngine) -> None:
         self.node = node
 
-    def run_all(self, case: Case, instrumented: bytes, schedules: list[bytes]) -> tuple[Outcome, list[Outcome]]:
+    def run_all(self, case: Case, instrumented: bytes, schedules: list[Schedule]) -> tuple[Outcome, list[Outcome]]:
         """Run the original once under Node, and the translated and instrumented module with each schedule."""
         original, _ = self.node.run_all(case, case.module, [])
         module = wasmtime_engine.compile_module(instrumented)

@@ -15,7 +15,7 @@ from wasmtime import Config, Engine, Func, Linker, Memory, Module, Store, Trap, 
 from tests.oracle.cases import Case
 from tests.oracle.driver_modules import driver_text, stub_text
 from tests.oracle.host_modules import ground_text, world_text
-from tests.oracle.outcome import NEVER, Outcome, initial_ledger, outcome
+from tests.oracle.outcome import NEVER, Outcome, Schedule, initial_ledger, outcome
 from tests.oracle.world import LOG, LOG_POSITION
 
 
@@ -60,18 +60,18 @@ def _stub() -> Module:
 
 
 @cache
-def _driver(memory64: bool, secondary: bool, instrumented: bool) -> Module:
-    return _compile_text(driver_text(memory64, secondary, instrumented, legacy_exceptions=False))
+def _driver(memory64: bool, secondary: bool, instrumented: bool, pausing: bool) -> Module:
+    return _compile_text(driver_text(memory64, secondary, instrumented, legacy_exceptions=False, pausing=pausing))
 
 
-def run_all(case: Case, instrumented: bytes, schedules: list[bytes]) -> tuple[Outcome, list[Outcome]]:
+def run_all(case: Case, instrumented: bytes, schedules: list[Schedule]) -> tuple[Outcome, list[Outcome]]:
     """Run the original once and the instrumented module with each schedule."""
     original = run(case, compile_module(case.module), NEVER, instrumented=False)
     module = compile_module(instrumented)
     return original, [run(case, module, schedule, instrumented=True) for schedule in schedules]
 
 
-def run(case: Case, module: Module, suspensions: bytes, instrumented: bool) -> Outcome:
+def run(case: Case, module: Module, schedule: Schedule, instrumented: bool) -> Outcome:
     """Run a case's compiled module, original or instrumented."""
     store = Store(engine())
     linker = Linker(engine())
@@ -82,13 +82,14 @@ def run(case: Case, module: Module, suspensions: bytes, instrumented: bool) -> O
     linker.define_instance(store, "guest", guest)
     abi = guest if instrumented else linker.instantiate(store, _stub())
     linker.define_instance(store, "abi", abi)
-    driver = linker.instantiate(store, _driver(case.memory64, case.secondary, instrumented)).exports(store)
+    host = _driver(case.memory64, case.secondary, instrumented, instrumented and case.pauses)
+    driver = linker.instantiate(store, host).exports(store)
     ledger = linker.get(store, "env", "ledger")
     memory = linker.get(store, "ground", "memory")
     start, finish = driver["run"], driver["finish"]
     assert isinstance(ledger, Memory) and isinstance(memory, Memory)
     assert isinstance(start, Func) and isinstance(finish, Func)
-    ctypes.memmove(ledger.data_ptr(store), initial_ledger(case, suspensions), LOG)
+    ctypes.memmove(ledger.data_ptr(store), initial_ledger(case, schedule), LOG)
     trap = ""
     try:
         start(store, case.entries)

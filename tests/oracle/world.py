@@ -119,6 +119,9 @@ SUSPENDING_MASK: Final = 24
 SEED: Final = 36
 UNWINDS: Final = 40
 ENTRY_CALLS: Final = 44
+PORTIONS: Final = 48
+PAUSES: Final = 52
+FUEL_USED: Final = 56
 HEADER_SIZE: Final = 64
 BEHAVIOURS: Final = 512
 BEHAVIOURS_MAXIMUM: Final = 256
@@ -143,5 +146,6 @@ FAULTS: Final = {
     5: "an import was called anew instead of being rewound to",
     6: "the guest returned or threw while its state is not normal",
     7: "the guest unwound without writing a frame",
+    9: "the guest paused with nothing to pause for",
     8: "an entry called while the guest unwinds changed the state or the asyncify stack",
 }
