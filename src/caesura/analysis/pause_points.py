@@ -8,14 +8,14 @@ their entry. A call through a table or a reference may reach every function of a
 made of.
 
 Without cycles, calls still multiply: a function that calls another one twice, which calls a third one twice, and so on.
-So the cost of each function is added up, its instructions and what those that it calls cost; where that is beyond a
-bound, the function has a pause point too. What comes back to a module through its host is the host's to count: each
+So the cost of each function is found, of its longest way with what is called there; where that is beyond a bound, the
+function has a pause point too. What comes back to a module through its host is the host's to count: each
 entry into the guest is bounded by its own.
 
-The *weight* of a pause point is how many instructions there may be up to the next ones: those of the loop's body,
-without inner loops, or of the function's, without its loops; with the cost of the functions without a pause point that
-are called there. It is an estimate, since arms of a branch all count; what matters is that no instruction runs without
-being counted.
+The *weight* of a pause point stands for the instructions up to the next ones: those on the longest way through the
+loop's body, without inner loops, or through the function, without its loops (`path_lengths`). A call of a function
+without a pause point counts for what that costs, but large costs for a part only: all that could be called, on the
+longest ways throughout, is thousands of times what usually is, mostly because errors are reported somewhere.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Final
 
 from caesura.analysis.cycles import break_cycles, callees_first
 from caesura.analysis.entries import may_be_referenced
+from caesura.analysis.path_lengths import CallCosts, longest_ways
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import read_instruction, skip_locals
@@ -38,8 +39,13 @@ NO_PAUSE: Final = FunctionIndex(-1)
 # Where a call stands that is in no loop.
 _NO_LOOP: Final = -1
 
-# Instructions that a function may run, with all that it calls, before it must have a pause point: some microseconds.
-_MOST_UNCOUNTED: Final = 10_000
+# Instructions that a function may run, with all that it calls, before it must have a pause point: less than half a
+# millisecond, if a program ever took the longest way everywhere.
+_MOST_AT_ONCE: Final = 1_000_000
+
+# What a call counts for in the weight of a pause point: up to so much all of it, and this part of the rest.
+_WHOLLY_COUNTED: Final = 64
+_COUNTED_PART: Final = 1_024
 
 # What a function costs that is not the module's own.
 _IMPORT_COST: Final = 1
@@ -62,15 +68,13 @@ class PausePoints:
 
 
 class _Code:
-    """What counts of one function: instructions outside of loops, the loops, and the calls with the loop of each.
+    """What counts of one function: the loops, and the calls with the loop of each.
 
     A callee from 0 on is a function, one below that a type of calls through tables and references.
     """
 
     def __init__(self) -> None:
-        self.instructions = 0
         self.loop_starts: list[ByteOffset] = []
-        self.loop_instructions: list[int] = []
         self.callees: list[int] = []
         self.call_loops: list[int] = []
 
@@ -91,53 +95,49 @@ class _Finder:
         own_functions = len(self._codes)
         self._successors = [self._outside_loops(code) for code in self._codes]
         self._successors += self._reached(own_functions)
-        # What an activation costs whoever calls, by node: own functions, then shapes of calls.
-        self._costs = [0] * len(self._successors)
+        # What an activation costs whoever calls: of functions, and of calls by their types.
+        costs = [_IMPORT_COST] * self._imported + [0] * own_functions
+        self._costs = CallCosts(costs, dict.fromkeys(self._shape_of_type, _IMPORT_COST))
 
     def find(self) -> PausePoints:
         """Find them all."""
         points = PausePoints()
+        module = self._module
         own_functions = len(self._codes)
         has_entry = [False] * len(self._successors)
         for node in break_cycles(self._successors, own_functions):
             has_entry[node] = True
+        types = self._types_by_node()
         for node in callees_first(self._successors, has_entry):
             if node >= own_functions:
-                self._costs[node] = max([self._costs[callee] for callee in self._successors[node]], default=0)
+                callees = self._successors[node]
+                cost = max([self._costs.functions[self._imported + callee] for callee in callees], default=_IMPORT_COST)
+                for type_index in types[node]:
+                    self._costs.types[type_index] = cost
                 continue
-            cost = self._cost(self._codes[node], _NO_LOOP)
-            if cost > _MOST_UNCOUNTED:
+            cost = longest_ways(module, OwnFunction(node), self._costs)[0]
+            if cost > _MOST_AT_ONCE:
                 has_entry[node] = True
             else:
-                self._costs[node] = cost
-        for own in self._module.own_functions():
+                self._costs.functions[self._imported + node] = cost
+        counted = self._costs.damped(_WHOLLY_COUNTED, _COUNTED_PART)
+        for own in module.own_functions():
             code = self._codes[own]
+            if not has_entry[own] and not code.loop_starts:
+                continue
+            weights = longest_ways(module, own, counted)
             if has_entry[own]:
-                points.entries[own] = self._cost(code, _NO_LOOP)
+                points.entries[own] = weights[0]
             if code.loop_starts:
-                weights = self._loop_costs(code)
-                points.loops[own] = [(code.loop_starts[loop], weights[loop]) for loop in range(len(weights))]
+                points.loops[own] = list(zip(code.loop_starts, weights[1:], strict=True))
         return points
 
-    def _cost(self, code: _Code, loop: int) -> int:
-        """Return what the instructions cost that stand in a loop, or in none, and the calls there."""
-        cost = code.instructions if loop == _NO_LOOP else code.loop_instructions[loop]
-        for place in range(len(code.callees)):
-            if code.call_loops[place] == loop:
-                cost += self._call_cost(code.callees[place])
-        return cost
-
-    def _loop_costs(self, code: _Code) -> list[int]:
-        costs = code.loop_instructions.copy()
-        for place in range(len(code.callees)):
-            loop = code.call_loops[place]
-            if loop != _NO_LOOP:
-                costs[loop] += self._call_cost(code.callees[place])
-        return costs
-
-    def _call_cost(self, callee: int) -> int:
-        node = self._node(callee)
-        return _IMPORT_COST if node < 0 else self._costs[node]
+    def _types_by_node(self) -> dict[int, list[int]]:
+        """Return for each node that stands for calls through tables and references the types that these name."""
+        types: dict[int, list[int]] = {len(self._codes) + shape: [] for shape in range(len(self._shapes))}
+        for type_index, shape in self._shape_of_type.items():
+            types[len(self._codes) + shape].append(type_index)
+        return types
 
     def _node(self, callee: int) -> int:
         """Return the node that stands for a callee, which is negative for an import."""
@@ -191,17 +191,12 @@ class _Finder:
                 open_loops.append(loop)
                 loop = len(code.loop_starts)
                 code.loop_starts.append(ByteOffset(position))
-                code.loop_instructions.append(0)
             elif flow == table.FLOW_BLOCK or flow == table.FLOW_IF or flow == table.FLOW_TRY:
                 open_loops.append(loop)
             elif flow == table.FLOW_END or flow == table.FLOW_DELEGATE:
                 if open_loops:
                     loop = open_loops.pop()
                 continue
-            if loop == _NO_LOOP:
-                code.instructions += 1
-            else:
-                code.loop_instructions[loop] += 1
             if opcode == op.CALL or opcode == op.RETURN_CALL:
                 code.callees.append(read_u32(data, immediates)[0])
                 code.call_loops.append(loop)

@@ -15,6 +15,7 @@ from caesura.instrument.abi.foreign_handlers import ForeignHandlers
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.kept_branches import KeptBranches
 from caesura.instrument.abi.metadata import BRANCH_HINTS
+from caesura.instrument.abi.pauses import may_pause
 from caesura.instrument.abi.tail_dispatch import TailDispatch
 from caesura.instrument.adding import Abi, Added
 from caesura.instrument.facts import Facts
@@ -199,6 +200,8 @@ class FunctionRewriter:
             references=self._abi.references,
             framing=self._given.framing,
             is_for_size=self._is_for_size,
+            pause=self._given.pause,
+            may_pause=may_pause(helpers.stack, thunks=self._options.thunks),
         )
         referring = {module.function_of(own) for own in self._facts.graph.referring}
         names = self._added.names

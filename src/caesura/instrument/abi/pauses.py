@@ -23,17 +23,35 @@ from caesura.abi import (
 )
 from caesura.instrument.abi.globals import NO_FLAG
 from caesura.instrument.abi.helpers import FrameHelpers
+from caesura.instrument.abi.stack_code import StackCode
 from caesura.wasm import encoded as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 from caesura.wasm.types import I32, encode_value_type
 
 _EQ: Final = {True: b"\x46", False: b"\x51"}
+_I32_AND: Final = b"\x71"
 _ADDRESS: Final = b"\0"
 
 
 def pause_body(helpers: FrameHelpers, *, thunks: bool) -> bytes:
     """Return the body, without size field, of the function that pause points call."""
     return _Pause(helpers).body(thunks=thunks)
+
+
+def may_pause(stack: StackCode, *, thunks: bool) -> bytes:
+    """Return the code that tells, with an i32, whether that function would begin a suspension, or trap."""
+    is_zero = c.I32_EQZ if stack.pointer == I32 else c.I64_EQZ
+    code = _place(stack, thunks=thunks) + is_zero + c.I32_EQZ
+    if stack.foreign != NO_FLAG:
+        code += c.GLOBAL_GET + encode_unsigned(stack.foreign) + c.I32_EQZ + _I32_AND
+    return code
+
+
+def _place(stack: StackCode, *, thunks: bool) -> bytes:
+    """Return the code that gives what the host has said."""
+    if thunks:
+        return stack.data_get + c.load(stack.pointer, stack.memory, PAUSE_OFFSET)
+    return c.GLOBAL_GET + encode_unsigned(stack.pause_data)
 
 
 class _Pause:
@@ -48,10 +66,7 @@ class _Pause:
         code = self._stack.state_get + c.IF_EMPTY + resumed + c.RETURN + c.END
         if self._stack.foreign != NO_FLAG:
             code += c.GLOBAL_GET + encode_unsigned(self._stack.foreign) + c.IF_EMPTY + c.RETURN + c.END
-        if thunks:
-            code += self._stack.data_get + c.load(self._stack.pointer, self._stack.memory, PAUSE_OFFSET)
-        else:
-            code += c.GLOBAL_GET + encode_unsigned(self._stack.pause_data)
+        code += _place(self._stack, thunks=thunks)
         code += c.LOCAL_TEE + _ADDRESS + (c.I32_EQZ if self._is_narrow else c.I64_EQZ)
         code += c.IF_EMPTY + c.RETURN + c.END
         code += c.LOCAL_GET + _ADDRESS + c.constant(self._stack.pointer, PAUSE_REFUSED) + _EQ[self._is_narrow]

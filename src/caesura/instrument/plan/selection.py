@@ -35,7 +35,7 @@ from caesura.analysis.lists import PatternList, read_list
 from caesura.analysis.resumed import resumed_bytes
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.plan.roles import Roles
-from caesura.options import Options
+from caesura.options import NO_PREEMPT, Options
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
@@ -44,6 +44,8 @@ from caesura.wasm.module import Module
 # how much of that interpreters may take, in percent (SQLite without its own takes four times as long in Node 20); and
 # the product of call sites and locals that makes an interpreter.
 _SHARE: Final = 207
+# The same in modules with pause points, whose loops all have a call site, so that second bodies repeat more.
+_SHARE_WITH_PAUSES: Final = 215
 _INTERPRETERS_SHARE: Final = 95
 _INTERPRETERS_MERGES: Final = 1_000
 # What part of a module's code an interpreter holds, in percent, if the module is about it.
@@ -90,7 +92,9 @@ def select_two_bodies(
     if mode != "auto":
         patterns = PatternList(read_list(mode), names[first:])
         return {function for function in candidates if patterns.match(names[function])}
-    return _Selection(module, graph, roles, options.optimize, decoder).choose(candidates)
+    selection = _Selection(module, graph, roles, options.optimize, decoder)
+    selection.share = _SHARE if options.preempt == NO_PREEMPT else _SHARE_WITH_PAUSES
+    return selection.choose(candidates)
 
 
 class _Interpreter(NamedTuple):
@@ -119,6 +123,7 @@ class _Selection:
         self._frameless = roles.frameless()
         self._optimize = optimize
         self._decoder = decoder
+        self.share = _SHARE
         starts, ends = module.body_starts, module.body_ends
         self._code = sum(ends[own] - starts[own] for own in range(len(starts)))
         self._callers = [0] * len(module.function_types)
@@ -139,7 +144,7 @@ class _Selection:
             chosen.update([busy.function for busy in self._busy])
             chosen.update(self._for_speed)
             return chosen
-        budget = self._cost_of_single_bodies(candidates) * _SHARE // 1_000
+        budget = self._cost_of_single_bodies(candidates) * self.share // 1_000
         self._interpreters.sort()
         interpreters = [(interpreter.cost, interpreter.function) for interpreter in self._interpreters]
         chosen, left = _within(interpreters, budget * _INTERPRETERS_SHARE // 100)

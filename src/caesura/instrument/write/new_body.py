@@ -116,11 +116,15 @@ class NewBody:
         if self._plan.ends_live:
             self._out.append(c.RETURN)
             self._labels.leave()
-        self._unwinding.close()
+        self._close_unwinding()
         if self._results and leave != NEVER:
             labels.close(leave)
         self._out.append(self._unwinding.zeros() + c.END)
         return self._encoded(())
+
+    def _close_unwinding(self) -> None:
+        """Write what the checks lead to."""
+        self._unwinding.close()
 
     def _encoded(self, params: tuple[int, ...]) -> bytes:
         """Return what was written as a body without size field; `params` are the types of parameters made locals."""
@@ -225,7 +229,7 @@ class NewBody:
         if mark & CHECKED:
             self._flush(positions[index + 1])
             call = InstructionIndex(index if mark & SITE else index - 1)
-            self._unwinding.check(self._site_of(call), call)
+            self._check(call)
         if mark & SPILLED:
             self._flush(positions[index + 1])
             self._operands.spill(InstructionIndex(index))
@@ -233,6 +237,10 @@ class NewBody:
             self._operands.read_again(Moment(2 * index + 1))
 
     # Call sites.
+
+    def _check(self, call: InstructionIndex) -> None:
+        """Write the check behind a call site's call."""
+        self._unwinding.check(self._site_of(call), call)
 
     def _site_of(self, call: InstructionIndex) -> SiteNumber:
         """Return the call site of a call instruction; calls are asked for in their order."""

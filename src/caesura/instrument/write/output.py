@@ -21,7 +21,8 @@ class Output:
     `import_thunks` maps imports that may suspend to the functions through which they are called, `references` to those
     that references are made of, and `framing` what has no frame to those that tail calls are made of;
     `foreign_handlers` makes calls in handlers of foreign exceptions. `branches` are those that hints can follow.
-    `is_for_size` says that only bytes count.
+    `is_for_size` says that only bytes count. `pause` is the function that pause points call, or NO_PAUSE, and
+    `may_pause` the code that tells there whether the guest will be suspended.
     """
 
     module: Module
@@ -35,3 +36,5 @@ class Output:
     foreign_handlers: ForeignHandlers
     branches: KeptBranches
     is_for_size: bool
+    pause: FunctionIndex
+    may_pause: bytes

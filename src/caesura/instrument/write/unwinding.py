@@ -4,6 +4,8 @@ Each check looks at the state and branches to an unwind pad (see `frames.pads`) 
 pads lead to the end of the body, where the frame is pushed and zeros are returned, so that code that runs need not jump
 over that. With one call site there is no number to bring along, and where only bytes count its check does all of it in
 place, which is shorter then.
+
+At a pause point in a normal body the call itself stands at the end, in front of the pad (see `normal_body`).
 """
 
 from __future__ import annotations
@@ -53,8 +55,9 @@ class Unwinding:
         self._form = form
         # What is pushed on top of the frame.
         self._identity = output.tail_dispatch.push(planned.function) if planned.frame.is_saved else b""
-        # The label of each pad, the root's coming first.
+        # The label of each pad, the root's coming first; and where it is paused before, by pad.
         self._pad_labels: list[int] = []
+        self._pause_labels: dict[int, int] = {}
 
     def open(self) -> None:
         """Open the labels that call sites branch to when they unwind."""
@@ -62,6 +65,31 @@ class Unwinding:
         self._pad_labels.append(labels.begin(c.BLOCK_I32 if self._form == WITH_NUMBERS else c.BLOCK_EMPTY))
         for _ in range(1, len(self._pads.live)):
             self._pad_labels.append(labels.begin(c.BLOCK_I32))
+
+    def open_pauses(self, sites: list[SiteNumber]) -> None:
+        """Open the labels that these call sites, which are pause points, branch to when they pause."""
+        for pad in sorted({self._pad_of(site) for site in sites}):
+            self._pause_labels[pad] = self._labels.begin(c.BLOCK_I32)
+
+    def close_pauses(self, pause: bytes) -> None:
+        """Write the call of the function that begins to unwind, `pause`, in front of each pad that needs it."""
+        labels = self._labels
+        for pad in sorted(self._pause_labels, reverse=True):
+            labels.close(self._pause_labels[pad])
+            self._out.append(pause)
+            labels.branch(c.BR, self._pad_labels[pad])
+
+    def leave_by_pause(self, site: SiteNumber, may_pause: bytes) -> None:
+        """Write what stands at a pause point in the place of its call: a branch to where that is."""
+        self._out.append(self._number_of(site) + may_pause)
+        self._labels.branch(c.BR_IF, self._pause_labels[self._pad_of(site)])
+        self._labels.drop(may_go=False)
+
+    def _pad_of(self, site: SiteNumber) -> int:
+        return self._pads.of_site[site] if self._pads.of_site else 0
+
+    def _number_of(self, site: SiteNumber) -> bytes:
+        return c.CONST_I32 + encode_signed(self._numbers[site] - self._frame.number_bias)
 
     def close(self) -> None:
         """Write the pads, each of which zeroes what is dead there and not at its parent, and push the frame."""
@@ -87,14 +115,14 @@ class Unwinding:
     def check(self, site: SiteNumber, call: InstructionIndex) -> None:
         """Write the check of a call site, whose call instruction is `call`."""
         if self._form == WITH_NUMBERS:
-            self._out.append(c.CONST_I32 + encode_signed(self._numbers[site] - self._frame.number_bias))
+            self._out.append(self._number_of(site))
         self._out.append(self._state_get)
         if self._form == IN_PLACE:
             self._out.append(c.IF_EMPTY)
             self._push_frame()
             self._out.append(self.zeros() + c.RETURN + c.END)
             return
-        self._labels.branch(c.BR_IF, self._pad_labels[self._pads.of_site[site] if self._pads.of_site else 0])
+        self._labels.branch(c.BR_IF, self._pad_labels[self._pad_of(site)])
         if self._form == WITH_NUMBERS:
             taken = 1 if call in self._checked_late else 0
             self._labels.drop(may_go=self._operands_behind[site] == taken)
