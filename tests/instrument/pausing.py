@@ -42,6 +42,7 @@ class PausingHost:
         self.is_thunk = abi.SET_DATA_POINTER in self.exports
         self.fuel: Any = self.exports.get(abi.FUEL, None)
         self.pauses = 0
+        self.given = 0 if self.fuel is None else self.left()
         self.place(_BASE)
         self._write(abi.CONTROL_BLOCK + 4, _PAGE)
 
@@ -58,13 +59,14 @@ class PausingHost:
         """Set or clear the request."""
         self.memory.write(self.store, bytes([value]), abi.CONTROL_BLOCK + abi.REQUEST_BYTE_OFFSET)
 
-    def add_fuel(self, count: int) -> None:
-        """Let the guest count so far from where it is."""
-        self.set_fuel(self.left() + count)
-
     def set_fuel(self, count: int) -> None:
         """Let the guest count so far."""
+        self.given += count - self.left()
         self.fuel.set_value(self.store, wasmtime.Val.i64(count))
+
+    def used(self) -> int:
+        """Return how much fuel the guest has used."""
+        return self.given - self.left()
 
     def left(self) -> int:
         """Return what is left of the count."""
@@ -78,7 +80,8 @@ class PausingHost:
             self.pauses += 1
             frames = self._take_frames()
             if portions is not None:
-                self.add_fuel(next(portions, PLENTY))
+                assert self.left() < 0
+                self.set_fuel(next(portions, PLENTY))
             else:
                 self.request(0)
             self._put_frames(frames)

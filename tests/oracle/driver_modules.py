@@ -74,7 +74,7 @@ def driver_text(
   (import "env" "note_fuel" (func $note_fuel (param i64)))
   (global $given (mut i64) (i64.const 0))
   (func $refuel (local $more i64)
-    (local.set $more (call $portion))
+    (local.set $more (i64.sub (call $portion) (global.get $fuel)))
     (global.set $given (i64.add (global.get $given) (local.get $more)))
     (global.set $fuel (i64.add (global.get $fuel) (local.get $more))))"""
     prepare = f"""

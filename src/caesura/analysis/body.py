@@ -8,9 +8,11 @@ global, function, type, tag or label index; a block type as the signed number of
 
 from __future__ import annotations
 
-from typing import cast
+from bisect import bisect_right
+from typing import Final, cast
 
 from caesura.analysis.calls import ANY_INDEX, constant_index
+from caesura.analysis.pause_points import NO_PAUSE
 from caesura.analysis.suspension import ALL_INDIRECT_SITES, NO_INDIRECT_SITES, NOT_SUSPENDING, Suspension
 from caesura.errors import MalformedModule
 from caesura.wasm import opcodes as op
@@ -33,6 +35,9 @@ from caesura.wasm.leb128 import read_s33, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.types import is_non_null, read_value_type
 
+# From a loop to the call of its pause point: the instructions of a look, and the `if`.
+_LONGEST_LOOK: Final = 6
+
 
 class Body:
     """One decoded function body.
@@ -43,6 +48,8 @@ class Body:
     old-form try. `with_sites` holds the constructs that contain call sites, `sites` all call sites in code order, but
     for those in catch bodies of old-form tries, which are in `catch_sites`. `tail_calls` are the tail calls that may
     suspend, which are no call sites, as the function is left by then; `quiet_tail_calls` are the others.
+    `pausing_loops` are the loops with no call site but that of their own pause point, and these: frames land before
+    such a loop, so that neither it nor the pause point's `if` is among `with_sites`.
     Locals, `param_count` parameters first, are kept as runs: local x has the type of the first run whose end lies above
     x. The last `declarations` of these are declared by the body, from byte `declarations_start` to `code_start`, the
     last one at `last_declaration`. `has_non_null` tells whether any is a reference that cannot be null.
@@ -62,6 +69,7 @@ class Body:
         self.tail_calls: list[InstructionIndex] = []
         self.quiet_tail_calls: list[InstructionIndex] = []
         self.catch_sites: list[InstructionIndex] = []
+        self.pausing_loops: dict[InstructionIndex, InstructionIndex] = {}
         self.run_ends: list[int] = []
         self.run_types: list[int] = []
         self.local_count = 0
@@ -100,7 +108,35 @@ def decode_body(
     body = Body()
     _read_locals(module, function, body)
     _read_code(module, function, body, suspension, ignore_catch_sites=ignore_catch_sites)
+    if suspension.pause != NO_PAUSE:
+        find_pausing_loops(body, suspension.pause)
     return body
+
+
+def find_pausing_loops(body: Body, pause: FunctionIndex) -> None:
+    """Find the loops without parameters whose only call site is that of their pause point, given what that calls."""
+    sites = body.sites
+    for place in range(len(sites)):
+        call = sites[place]
+        if body.codes[call] != op.CALL or body.immediates[call] != pause:
+            continue
+        loop = _loop_of_pause(body, call)
+        if loop < 0 or (place + 1 < len(sites) and sites[place + 1] < body.ends[loop]):
+            continue
+        first = bisect_right(body.catch_sites, loop)
+        has_catch_sites = first < len(body.catch_sites) and body.catch_sites[first] < body.ends[loop]
+        if body.immediates[loop] < 0 and not has_catch_sites:
+            body.pausing_loops[loop] = call
+            body.with_sites.discard(loop)
+            body.with_sites.discard(InstructionIndex(call - 1))
+
+
+def _loop_of_pause(body: Body, call: InstructionIndex) -> InstructionIndex:
+    """Return the loop at whose head a pause point's call stands, behind its look; negative at a function's entry."""
+    index = InstructionIndex(call - 1)
+    while index > call - _LONGEST_LOOK and index > 0 and body.codes[index] != op.LOOP:
+        index = InstructionIndex(index - 1)
+    return index if index >= 0 and body.codes[index] == op.LOOP else InstructionIndex(-1)
 
 
 def label_of_cast(data: bytes, body: Body, index: InstructionIndex) -> int:

@@ -117,7 +117,8 @@ def _innermost_large(body: Body, loops: list[_Loop]) -> set[InstructionIndex]:
 def _can_hand_over(body: Body, loop: _Loop) -> bool:
     is_large = loop.sites >= _MANY_SITES or 4 * loop.sites >= len(body.sites)
     has_parameters = body.immediates[loop.start] >= 0
-    return loop.sites > 0 and is_large and not loop.in_try and not has_parameters
+    lands_inside = loop.start in body.with_sites  # and not before it, as for some pause points
+    return lands_inside and is_large and not loop.in_try and not has_parameters
 
 
 def innermost_loops(body: Body) -> set[InstructionIndex]:

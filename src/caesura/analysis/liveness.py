@@ -73,13 +73,13 @@ def live_locals(
     data: bytes,
     body: Body,
     landings: list[InstructionIndex],
-    calls: list[InstructionIndex],
+    leads: list[InstructionIndex],
     ignored: set[InstructionIndex],
     loops: set[InstructionIndex],
 ) -> Liveness:
     """Return what is live just before the instructions `landings` (ascending) and at the heads of some loops.
 
-    From landing n straight-line code leads to the call `calls[n]`; the reads `ignored` in it do not count there.
+    From landing n straight-line code leads to the instruction `leads[n]`; the reads `ignored` in it do not count there.
     """
     roles = _ROLES.of(body)
     if body.local_count > 256 and len(roles) * body.local_count > _MAXIMUM_BITS:
@@ -90,7 +90,7 @@ def live_locals(
     openers: dict[int, InstructionIndex] = {end: start for start, end in body.ends.items()}
     for _ in range(_MAXIMUM_PASSES):
         liveness = _Pass(data, body, heads, openers, len(landings))
-        liveness.run(roles, landings, calls, ignored)
+        liveness.run(roles, landings, leads, ignored)
         if not liveness.changed:
             count = body.local_count
             live = 0
@@ -143,7 +143,7 @@ class _Pass:
         self,
         roles: bytes,
         landings: list[InstructionIndex],
-        calls: list[InstructionIndex],
+        leads: list[InstructionIndex],
         ignored: set[InstructionIndex],
     ) -> None:
         """Walk through the body once."""
@@ -164,7 +164,7 @@ class _Pass:
                     call -= 1
                 self.found[landing] = landed
                 landing -= 1
-            if call >= 0 and calls[call] > index:
+            if call >= 0 and leads[call] > index:
                 landed = live
                 call -= 1
             if role == _GET:

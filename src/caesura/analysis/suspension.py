@@ -70,13 +70,14 @@ class Suspension:
     imports and the guest's own runtime too. `indirect_sites[f]` tells which calls through tables and references are
     call sites in f; `quiet_table_calls` has those that cannot suspend, as in `CallGraph.table_calls`. `root[f]` is the
     function at the end of f's chain of reasons; `through_table[f]` the table through which f calls the callee that is
-    its reason, where it does not call it by name.
+    its reason, where it does not call it by name. `pause` is the function that pause points call, or NO_PAUSE.
     """
 
     def __init__(self, functions: int) -> None:
         self.reason = [NOT_SUSPENDING] * functions
         self.instrumented = [False] * functions
         self.indirect_sites = [NO_INDIRECT_SITES] * functions
+        self.pause = NO_PAUSE
         self.quiet_table_calls: set[tuple[int, int, int]] = set()
         self.through_table: dict[FunctionIndex, int] = {}
         self.root = [FunctionIndex(function) for function in range(functions)]
@@ -120,6 +121,7 @@ def find_suspending(
     _mark_runtime(module, graph, runtime_functions, result)
     if pause != NO_PAUSE:
         result.topmost[pause] = True
+        result.pause = pause
     for function in range(imported):
         if lists.imports[function]:
             result.reason[function] = SUSPENDING_IMPORT

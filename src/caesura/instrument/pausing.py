@@ -4,13 +4,14 @@ At the head of a loop, or of a function, stands (see `analysis.pause_points` for
 
     i32.const 0  i32.load $stacks request    if  call $asyncify_pause  end                     preempt="flag"
 
-    global.get $fuel  i64.const weight  i64.sub  global.set $fuel                              preempt="fuel"
-    global.get $fuel  i64.const 0  i64.lt_s  if  call $asyncify_pause  end
+    global.get $fuel  i64.const 0  i64.lt_s  if  call $asyncify_pause  end                     preempt="fuel"
+    global.get $fuel  i64.const weight  i64.sub  global.set $fuel
 
 `$asyncify_pause` is added as the module's last function. It counts as one that may suspend, and is what begins and ends
 suspensions here (`abi.pauses` writes it). So everything that is made for call sites serves these, too: what is live is
-saved, a resumed frame lands just before the call, behind the look and behind what was counted, and what may stand on
-the stack meanwhile is instrumented. The counter is a global of the module's own, and with that part of its state.
+saved, a resumed frame lands before the call, or before a loop that has no other call site, and what may stand on the
+stack meanwhile is instrumented. What is counted is counted behind the call, so that it counts once either way. The
+counter is a global of the module's own, and with that part of its state.
 
 Only functions with pause points change; offsets in messages are led back as for other modules that are copied.
 """
@@ -105,12 +106,12 @@ class _Pausing:
 
     def _point(self, weight: int) -> bytes:
         """Return the code of a pause point."""
-        look = self._look
-        if self._counts:
-            fuel = encode_unsigned(self._fuel)
-            look = c.GLOBAL_GET + fuel + c.constant(I64, weight) + _I64_SUB + c.GLOBAL_SET + fuel
-            look += c.GLOBAL_GET + fuel + c.ZERO[I64] + _I64_LT_S
-        return look + c.IF_EMPTY + c.CALL + encode_unsigned(self._pause) + c.END
+        pause = c.IF_EMPTY + c.CALL + encode_unsigned(self._pause) + c.END
+        if not self._counts:
+            return self._look + pause
+        fuel = encode_unsigned(self._fuel)
+        look = c.GLOBAL_GET + fuel + c.ZERO[I64] + _I64_LT_S
+        return look + pause + c.GLOBAL_GET + fuel + c.constant(I64, weight) + _I64_SUB + c.GLOBAL_SET + fuel
 
     def _with_additions(self, module: Module) -> Module:
         """Return a module with the function at its end, and the counter if there is one."""

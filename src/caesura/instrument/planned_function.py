@@ -105,7 +105,7 @@ class FunctionPlanner:
         sites = plan.sites
         if not sites.calls:
             return None
-        liveness = live_locals(module.data, body, sites.landings, sites.calls, sites.ignored_reads, set())
+        liveness = live_locals(module.data, body, sites.landings, sites.leads, sites.ignored_reads, set())
         late_calls = checked_late(body, plan, liveness.each_landing)
         groups = group_sites(module, body, plan, liveness.each_landing, self._group_rule)
         layout = self._layout(body, plan, groups, may_leave=self._roles.entered[function])
@@ -154,7 +154,7 @@ class FunctionPlanner:
         if not sites.calls or (loops and not plan.constructs.below):  # the loops cannot be reached
             return None
         layout = self._layout(body, plan, [], may_leave=True)
-        liveness = live_locals(module.data, body, sites.landings, sites.calls, sites.ignored_reads, loops)
+        liveness = live_locals(module.data, body, sites.landings, sites.leads, sites.ignored_reads, loops)
         if passed_values(plan, liveness) > _MAXIMUM_PASSED:
             return None
         late_calls = checked_late(body, plan, liveness.each_landing)

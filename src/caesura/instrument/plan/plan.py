@@ -31,6 +31,8 @@ class CallSites:
     """The call sites that control can reach, in code order.
 
     * `calls`, `landings`: of each, its call instruction, and the instruction before which a rewinding frame lands.
+    * `leads`: of each, the instruction that straight-line code leads to from there: the call, or a loop at whose head
+      that is.
     * `operands_behind`: of each, how many operands are on the region's stack behind the call.
     * `ignored_reads`: reads of locals, behind landing points, for arguments that the callee ignores in a rewind.
     """
@@ -39,11 +41,13 @@ class CallSites:
         self,
         calls: list[InstructionIndex],
         landings: list[InstructionIndex],
+        leads: list[InstructionIndex],
         operands_behind: list[int],
         ignored_reads: set[InstructionIndex],
     ) -> None:
         self.calls: Final = calls
         self.landings: Final = landings
+        self.leads: Final = leads
         self.operands_behind: Final = operands_behind
         self.ignored_reads: Final = ignored_reads
 

@@ -85,6 +85,7 @@ class _Walk:
         # What the plan says of call sites.
         self._calls: list[InstructionIndex] = []
         self._landings: list[InstructionIndex] = []
+        self._leads: list[InstructionIndex] = []
         self._operands_behind: list[int] = []
         self._ignored_reads: set[InstructionIndex] = set()
 
@@ -94,7 +95,7 @@ class _Walk:
         if self._restores_nothing:
             saved = Saved(saved.temporary_types, set(), set())
         return Plan(
-            sites=CallSites(self._calls, self._landings, self._operands_behind, self._ignored_reads),
+            sites=CallSites(self._calls, self._landings, self._leads, self._operands_behind, self._ignored_reads),
             constructs=self._control.constructs(),
             crossing=self._crossing.operands(),
             saved=saved,
@@ -195,6 +196,8 @@ class _Walk:
             elif action == actions.BR_ON:
                 self._branch_on(InstructionIndex(index), code)
             elif action != actions.NOP:
+                if index in body.pausing_loops:
+                    self._place_pause(InstructionIndex(index))
                 index = self._control.step(InstructionIndex(index), code, action)
                 continue
             if len(producers) == stack.base:
@@ -301,6 +304,7 @@ class _Walk:
             taken = len(definition.params) + 1
         if is_site:
             self._place(index, taken, exact=exact)
+            self._leads.append(index)
         stack.take(taken)
         stack.fence = index + 1
         if len(definition.results) > 1:
@@ -335,6 +339,13 @@ class _Walk:
             check_sites(number, self._body.positions[-1] - self._body.code_start, self._body.code_start)
         self._calls.append(index)
         self._landings.append(InstructionIndex(landing))
+
+    def _place_pause(self, loop: InstructionIndex) -> None:
+        """Place the landing point of a loop's pause point before the loop."""
+        self._place(loop, 0, exact=True)
+        self._leads.append(loop)
+        self._calls[-1] = self._body.pausing_loops[loop]
+        self._operands_behind.append(0)
 
     def _ignore_reads(self, start: int, producer: int) -> None:
         """Note the reads of locals for an argument that is ignored, where nothing else depends on them.

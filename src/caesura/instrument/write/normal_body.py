@@ -1,9 +1,4 @@
-"""The normal body of a function with two (see `frames.two_bodies`): it runs, and lands at hand-off loops only.
-
-A call at a pause point, in a branch that is next to never taken, would make engines keep the values of the loop around
-it in memory (V8 does; an interpreter takes a fifth longer then). Since no frame lands there, such a call can stand
-behind the code: the pause point only looks whether it is going to pause, and branches there.
-"""
+"""The normal body of a function with two (see `frames.two_bodies`): it runs, and lands at hand-off loops only."""
 
 from __future__ import annotations
 
@@ -19,7 +14,7 @@ from caesura.instrument.write.output import Output
 from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
-from caesura.wasm.indices import InstructionIndex, SiteNumber
+from caesura.wasm.indices import InstructionIndex
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
 
 
@@ -47,11 +42,10 @@ class NormalBody(NewBody):
         self._handoff = handoff
         self._runtime = output.helpers.runtime
         self._recognise = output.tail_dispatch.recognise(planned.function)
-        self._pause_call = c.CALL + encode_unsigned(output.pause)
-        self._may_pause = output.may_pause
-        calls = planned.plan.sites.calls
         body = planned.body
-        self._pauses = {call for call in calls if body.codes[call] == op.CALL and body.immediates[call] == output.pause}
+        self._branching.update(
+            [call for call in self._site_calls if body.codes[call] == op.CALL and body.immediates[call] == output.pause]
+        )
         self._killed = {loop.start: loop.killed for loop in handoff.loops}
 
     def write(self, resume: int, *, is_entered: bool) -> bytes:
@@ -59,8 +53,7 @@ class NormalBody(NewBody):
         labels = self._labels
         leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
         self._unwinding.open()
-        if self._pauses:
-            self._unwinding.open_pauses([SiteNumber(site) for site in self._pause_sites()])
+        self._open_pauses()
         has_else = self._dispatcher.open_arm(self._layout.regions[0], self._runtime.stack.state_get)
         if is_entered or not self._runtime.guards:
             self._out.append(self._runtime.is_unwinding())
@@ -72,25 +65,8 @@ class NormalBody(NewBody):
         self._dispatcher.close_arm(has_else=has_else)
         return self._code_and_tail(leave)
 
-    def _pause_sites(self) -> list[int]:
-        return [site for site in range(len(self._site_calls)) if self._site_calls[site] in self._pauses]
-
-    def _call(self, index: int) -> None:
-        if index not in self._pauses:
-            super()._call(index)
-            return
-        self._flush(self._body.positions[index])
-        self._copied = self._body.positions[index + 1]
-
-    def _check(self, call: InstructionIndex) -> None:
-        if call in self._pauses:
-            self._unwinding.leave_by_pause(self._site_of(call), self._may_pause)
-        else:
-            super()._check(call)
-
-    def _close_unwinding(self) -> None:
-        self._unwinding.close_pauses(self._pause_call)
-        super()._close_unwinding()
+    def _end_pause(self, site: int) -> None:
+        """No frame lands at a pause point: that is for the resume body."""
 
     def _resume(self, resume: int, leave: int, head: int) -> None:
         """Write the cold arm: let the resume body run, and go on where it hands over."""

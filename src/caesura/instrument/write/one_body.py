@@ -72,6 +72,8 @@ class _OneBody(NewBody):
         if is_entered:
             leave = self._labels.begin(c.BLOCK_EMPTY) if self._results else 0
         self._unwinding.open()
+        self._branching.update(self._body.pausing_loops.values())
+        self._open_pauses()
         self._dispatcher.enter_function(leave)
         return self._code_and_tail(leave)
 

@@ -5,7 +5,7 @@ pads lead to the end of the body, where the frame is pushed and zeros are return
 over that. With one call site there is no number to bring along, and where only bytes count its check does all of it in
 place, which is shorter then.
 
-At a pause point in a normal body the call itself stands at the end, in front of the pad (see `normal_body`).
+The calls of some pause points stand at the end, in front of the pad (see `new_body`).
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Unwinding:
     def open_pauses(self, sites: list[SiteNumber]) -> None:
         """Open the labels that these call sites, which are pause points, branch to when they pause."""
         for pad in sorted({self._pad_of(site) for site in sites}):
-            self._pause_labels[pad] = self._labels.begin(c.BLOCK_I32)
+            block = c.BLOCK_I32 if self._form == WITH_NUMBERS else c.BLOCK_EMPTY
+            self._pause_labels[pad] = self._labels.begin(block)
 
     def close_pauses(self, pause: bytes) -> None:
         """Write the call of the function that begins to unwind, `pause`, in front of each pad that needs it."""
@@ -81,9 +82,12 @@ class Unwinding:
 
     def leave_by_pause(self, site: SiteNumber, may_pause: bytes) -> None:
         """Write what stands at a pause point in the place of its call: a branch to where that is."""
-        self._out.append(self._number_of(site) + may_pause)
+        if self._form == WITH_NUMBERS:
+            self._out.append(self._number_of(site))
+        self._out.append(may_pause)
         self._labels.branch(c.BR_IF, self._pause_labels[self._pad_of(site)])
-        self._labels.drop(may_go=False)
+        if self._form == WITH_NUMBERS:
+            self._labels.drop(may_go=False)
 
     def _pad_of(self, site: SiteNumber) -> int:
         return self._pads.of_site[site] if self._pads.of_site else 0
