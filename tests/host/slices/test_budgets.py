@@ -45,7 +45,7 @@ def test_what_a_budget_allows_does_not_end_a_call() -> None:
         once = guest.usage.fuel
         assert once is not None
         assert await guest.call("count", 1000, budget=caesura.Budget(fuel=once)) == 1000
-        await exhausted(guest.call("count", 1000, budget=caesura.Budget(fuel=once - 1)))
+        await exhausted(guest.call("count", 1000, budget=caesura.Budget(fuel=once * 9 // 10)))
 
     run(main())
 
@@ -106,7 +106,7 @@ def test_calls_from_host_functions_are_charged() -> None:
         whole = guest.usage.fuel
         assert whole is not None
         assert await guest.call("later_and_count", 1000, 1000, budget=caesura.Budget(fuel=whole)) == 2000
-        call = await exhausted(guest.call("later_and_count", 1000, 1000, budget=caesura.Budget(fuel=whole - 1)))
+        call = await exhausted(guest.call("later_and_count", 1000, 1000, budget=caesura.Budget(fuel=whole * 9 // 10)))
         assert await call.resume() == 2000
         call = await exhausted(guest.call("later_and_count", 1000, 1000, budget=caesura.Budget(fuel=whole // 4)))
         assert (call.export, call.function) == (
