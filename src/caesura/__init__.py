@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from caesura.host.guest import Guest
     from caesura.host.imports import EXTERNAL, yielding
     from caesura.host.interruption import Interruptions
+    from caesura.host.lifetime import limit_guests
     from caesura.host.loading import Program, compile, load  # noqa: A004
     from caesura.host.memory import GuestMemory
     from caesura.host.pending import BudgetExhausted, PendingCall
@@ -75,6 +76,7 @@ __all__ = [
     "__version__",
     "compile",
     "instrument",
+    "limit_guests",
     "load",
     "name_emscripten",
     "restore",
@@ -104,6 +106,7 @@ _LATE_NAMES = {
     "Wasi": "host.wasi.wasi",
     "Program": "host.loading",
     "compile": "host.loading",
+    "limit_guests": "host.lifetime",
     "load": "host.loading",
     "restore": "host.restoring",
     "use_policy": "host.slices.turns",

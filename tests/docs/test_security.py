@@ -56,11 +56,33 @@ TESTS: Final = {
     "It cannot get another guest stopped": (
         "host/test_limits.py::test_an_interruption_ends_what_had_begun_and_nothing_else",
     ),
-    "It can compute for ever": ("host/test_wasi.py::test_a_program_that_computes_can_be_interrupted",),
+    "With a [time slice](slices.md) it cannot keep others": (
+        "host/slices/test_hostile.py::test_next_to_well_behaved_guests",
+        "host/slices/test_policy.py::test_shares_are_in_proportion_to_weights",
+        "host/slices/test_policy.py::test_higher_priorities_come_first_and_nobody_starves",
+        "host/slices/test_policy.py::test_timers_come_between_two_turns",
+    ),
+    "It cannot take back": ("host/slices/test_hostile.py::test_it_overwrites_all_of_its_memory",),
+    "It can compute for ever": (
+        "host/test_wasi.py::test_a_program_that_computes_can_be_interrupted",
+        "host/slices/test_slices.py::test_a_start_function_that_computes",
+    ),
+    "With a [time slice](slices.md) it keeps": (
+        "host/slices/test_hostile.py::test_each_is_suspended_when_its_budget_is_used_up",
+        "host/slices/test_slices.py::test_others_run_while_a_guest_computes",
+    ),
     "A guest that was loaded with `interruptible": (
         "host/test_security.py::test_a_guest_that_never_begins",
         "host/test_wasi.py::test_a_program_that_computes_can_be_interrupted",
     ),
+    "It can go on for 50 ms": (
+        "host/slices/test_slices.py::test_what_cannot_be_suspended_is_stopped",
+        "host/slices/test_slices.py::test_what_is_nested_has_no_time_of_its_own",
+        "host/slices/test_hostile.py::test_what_computes_above_a_plain_function_is_stopped",
+    ),
+    "One instruction can take": ("host/slices/test_hostile.py::test_one_instruction_runs_to_its_end",),
+    "It can have itself called": ("host/slices/test_hostile.py::test_thousands_of_pending_calls",),
+    "`caesura.limit_guests`": ("host/test_limits.py::test_guests_of_a_process_have_a_limit",),
     "It can take all memory": ("host/test_security.py::test_without_a_limit_a_memory_grows_to_four_gibibytes",),
     "With the limit": (
         "host/test_security.py::test_without_a_limit_a_memory_grows_to_four_gibibytes",

@@ -461,3 +461,37 @@ def test_settings_of_the_wrong_kind_are_refused_wherever_they_are_given() -> Non
             await program.load(memory_limit="much")  # type: ignore[arg-type]
 
     asyncio.run(main())
+
+
+def test_guests_of_a_process_have_a_limit() -> None:
+    async def main() -> None:
+        program = await caesura.compile(GROWER, IMPORTS)
+        first = await program.load()
+        gc.collect()
+        caesura.limit_guests(0)
+        with pytest.raises(
+            caesura.ResourceError, match=r"the process has \d+ guests, .* allows 0: close some first"
+        ) as error:
+            await program.load()
+        there = int(str(error.value).split()[3])
+        caesura.limit_guests(there + 1)
+        second = await program.load()
+        with pytest.raises(caesura.ResourceError):
+            await program.load()
+        first.close()
+        third = await program.load()
+        with pytest.raises(caesura.ResourceError):
+            await program.load()
+        del second, third
+        gc.collect()
+        for guest in [await program.load() for _ in range(2)]:
+            guest.close()
+
+    try:
+        run(main())
+    finally:
+        caesura.limit_guests(None)
+    with pytest.raises(caesura.UsageError, match="count is -1"):
+        caesura.limit_guests(-1)
+    with pytest.raises(caesura.UsageError, match="count is 'many'"):
+        caesura.limit_guests("many")  # type: ignore[arg-type]

@@ -225,6 +225,7 @@ class Instance:
         """Free everything that a closed guest holds, unless its code is running: its call will do it then."""
         if not self.closed or self.store.depth:
             return
+        self._lifetime.has_ended()
         self.stacks = StackSwitch(self.store)
         self.unwinder = None
         if self.slicing is not None:

@@ -97,6 +97,37 @@ def test_next_to_well_behaved_guests() -> None:
     run(main())
 
 
+def test_it_overwrites_all_of_its_memory() -> None:
+    """What asks it to pause lies elsewhere."""
+
+    async def main() -> None:
+        guest = await caesura.load(
+            module("""(func (export "run") (loop
+              (memory.fill (i32.const 0) (i32.const 0) (i32.shl (memory.size) (i32.const 16))) (br 0)))"""),
+            imports(),
+            time_slice=SLICE,
+        )
+        with pytest.raises(caesura.BudgetExhausted):
+            await guest.call("run", budget=BUDGET)
+
+    run(main())
+
+
+def test_one_instruction_runs_to_its_end() -> None:
+    async def main() -> None:
+        guest = await caesura.load(
+            module("""(memory $large 4096)
+              (func (export "run") (param i32) (memory.fill $large (i32.const 0) (local.get 0) (i32.const 0x10000000)))
+              (func (export "found") (result i32) (i32.load8_u $large (i32.const 0xfffffff)))"""),
+            imports(),
+            time_slice=SLICE,
+        )
+        await guest.call("run", 7)  # it takes many slices, and is not paused in between
+        assert guest.call_nowait("found") == 7
+
+    run(main())
+
+
 def test_thousands_of_pending_calls() -> None:
     async def main() -> None:
         gate = asyncio.get_running_loop().create_future()
