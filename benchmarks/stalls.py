@@ -193,7 +193,7 @@ async def saved(size: int) -> dict[str, Callable[[], Awaitable[object]]]:
     Python's collector, which looks at all objects of a program whenever it likes, those of a thousand guests too, is to
     be off meanwhile.
     """
-    source, imports = saved_data(size), {"env": {"ask": caesura.EXTERNAL}}
+    source, imports = saved_data(size), {"env": {"ask": caesura.EXTERNAL, "wait": caesura.EXTERNAL}}
     guest = await caesura.load(source, imports)
     guest.start("run")
     snapshots = {}
@@ -219,7 +219,15 @@ async def saved(size: int) -> dict[str, Callable[[], Awaitable[object]]]:
         found[f"restore {size // 1_000_000} MB of {name}"] = partial(restore, data)
     found["fork a thousand of them"] = partial(fork, snapshots["text"], cancel=False)
     found["... and give up"] = partial(fork, snapshots["text"], cancel=True)
+    found[f"fork a thousand with {size // 1_000_000} MB of data"] = partial(fork, await _unchanged(size), cancel=False)
     return found
+
+
+async def _unchanged(size: int) -> caesura.Snapshot:
+    """Return the state of a guest whose module makes so many bytes, none of which it has changed."""
+    guest = await caesura.load(much_data(size), {"env": {"wait": caesura.EXTERNAL}})
+    guest.start("f", 1)
+    return guest.snapshot()
 
 
 async def _for_seconds(data: bytes) -> None:

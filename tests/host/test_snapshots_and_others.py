@@ -14,11 +14,18 @@ from typing import Any
 import pytest
 
 import caesura
+from benchmarks.stall_guests import much_data
 from caesura.host.guest import Guest
+from caesura.host.saving import memories
 from caesura.snapshots import format as snapshot_format
 from caesura.snapshots.state import State
 from tests.host.support import run
 from tests.host.test_snapshots import KEEPER, NUMBERS, Asker, saved_keeper
+
+# In bytes: data of a module that take longer to be written than an event loop is to stand still.
+MUCH = 6_000_000
+
+needs_memory_files = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has files in memory")
 
 WITH_MEMORY = b'(module (memory (export "memory") 700))'
 
@@ -125,7 +132,100 @@ def test_a_fork_in_its_middle_that_is_cancelled_leaves_no_guest(again: bool) -> 
     run(main())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has files in memory")
+async def unchanged(size: int) -> tuple[caesura.Snapshot, dict[str, Any]]:
+    """Return the state of a guest that has changed little of what its module puts into its memory, and imports."""
+    imports = {"env": {"wait": caesura.EXTERNAL}}
+    guest = await caesura.load(much_data(size), imports)
+    guest.start("f", 1)
+    guest.memory.write(5000, b"changed")
+    return guest.snapshot(), imports
+
+
+def expected(size: int) -> bytes:
+    content = bytearray((bytes(range(256)) * (size // 256 + 1))[:size])
+    content[5000:5007] = b"changed"
+    return bytes(content)
+
+
+@needs_memory_files
+@pytest.mark.parametrize("size", [100_000, MUCH])
+def test_much_data_of_a_module_is_put_into_the_file_by_another_thread(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    add = memories.MemoryImage.add_initial
+
+    def note(image: memories.MemoryImage, base: int, of: int) -> None:
+        threads.append(threading.get_ident())
+        add(image, base, of)
+
+    monkeypatch.setattr(memories.MemoryImage, "add_initial", note)
+
+    async def main() -> None:
+        snapshot, imports = await unchanged(size)
+        forks = await asyncio.gather(*(snapshot.fork(2, imports) for _ in range(3)))
+        assert (threading.get_ident() in threads) == (size < MUCH)
+        children = [child for fork in forks for child in fork]
+        children[0].memory.write(0, b"own")
+        assert all(child.memory.read(0, size) == expected(size) for child in children[1:])
+        assert [child.pending[0].resume(number) for number, child in enumerate(children)] == [*range(6)]
+
+    run(main())
+
+
+@needs_memory_files
+def test_a_fork_that_is_cancelled_while_the_file_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread reads the guest's memory, which is there until it is done."""
+    add = memories.MemoryImage.add_initial
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def wait(image: memories.MemoryImage, base: int, size: int) -> None:
+        begun.set()
+        assert may_go_on.wait(60)
+        add(image, base, size)
+
+    monkeypatch.setattr(memories.MemoryImage, "add_initial", wait)
+
+    async def main() -> None:
+        snapshot, imports = await unchanged(MUCH)
+        forking = asyncio.create_task(snapshot.fork(2, imports))
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        for _ in range(10):
+            forking.cancel()
+            await asyncio.sleep(0)
+        assert not forking.done()
+        may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await forking
+        for child in await snapshot.fork(2, imports):
+            assert child.memory.read(0, MUCH) == expected(MUCH)
+
+    run(main())
+
+
+@needs_memory_files
+def test_a_file_in_memory_that_may_not_become_as_large_as_the_data() -> None:
+    import resource
+
+    async def main() -> None:
+        snapshot, imports = await unchanged(MUCH)
+        children = await snapshot.fork(1, imports)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        again = caesura.Snapshot(snapshot.state, module=much_data(MUCH))
+        again._make_images()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+        try:
+            children += await again.fork(2, imports)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert len(children) == 3
+        assert all(child.memory.read(0, MUCH) == expected(MUCH) for child in children)
+
+    run(main())
+
+
+@needs_memory_files
 @pytest.mark.parametrize("limit", ["size", "descriptors"])
 def test_forks_where_there_can_be_no_file_in_memory(limit: str) -> None:
     import resource

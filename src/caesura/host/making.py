@@ -14,6 +14,7 @@ import wasmtime
 from caesura.host.guest import Guest, World
 from caesura.host.linking import Origin
 from caesura.host.program import LinkedProgram
+from caesura.host.saving.filling import fill_images
 from caesura.host.saving.putting_back import SavedGuest
 from caesura.host.starting import instantiate, instantiate_in_thread
 
@@ -27,7 +28,10 @@ async def make_guest_again(
     """Make a guest that goes on where another one was."""
     guest = Guest(program, world, origin)
     try:
-        guest._begin(await _instantiate(guest, world, starts=False), world.wasi, saved)
+        exported = await _instantiate(guest, world, starts=False)
+        if saved.images is not None:
+            await fill_images(saved.images, guest._instance, exported)
+        guest._begin(exported, world.wasi, saved)
         if on_restore is not None:
             waiting = on_restore(guest)
             if isawaitable(waiting):

@@ -94,19 +94,33 @@ async def instantiate_in_thread(
         finally:
             native.thread.call = None
 
-    waiter = Waiter[wasmtime.Instance]()
+    made = await _finished(instance, _instantiating, work)
+    exported = _run(instance, made.result)
+    instance.store.check_interruptions()
+    if starts:
+        _call_held_start(instance, exported)
+    return exported
+
+
+async def in_lane_of_guest(instance: Instance, lane: Lane, work: Callable[[], _T]) -> _T:
+    """Let a thread do something with a guest that nobody else has; raises what that raises.
+
+    Who is cancelled meanwhile raises CancelledError when it is over.
+    """
+    return (await _finished(instance, lane, work)).result()
+
+
+async def _finished(instance: Instance, lane: Lane, work: Callable[[], _T]) -> asyncio.Future[_T]:
+    """Let a thread do something with a guest, and return what it has come to when that is over."""
+    waiter = Waiter[_T]()
     instance.store.depth += 1  # so that nobody closes the store
-    _instantiating.put(lambda: waiter.tell(*outcome(work)))
+    lane.put(lambda: waiter.tell(*outcome(work)))
     try:
         await _end_of(waiter.future)
     finally:
         if waiter.future.done():  # else the loop has gone before, and the thread goes on
             instance.store.depth -= 1
-    exported = _run(instance, waiter.future.result)
-    instance.store.check_interruptions()
-    if starts:
-        _call_held_start(instance, exported)
-    return exported
+    return waiter.future
 
 
 async def _end_of(future: asyncio.Future[Any]) -> None:

@@ -18,6 +18,11 @@ async def in_background(work: Callable[[], _T]) -> _T:
     return await in_lane(_saving, work)
 
 
+def background() -> Lane:
+    """Return the threads that do such work."""
+    return _saving
+
+
 def _begin_anew() -> None:
     """Begin anew in a process that was forked."""
     global _saving

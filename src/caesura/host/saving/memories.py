@@ -6,6 +6,10 @@ Wasmtime reserves the place, makes what is used of it accessible, and gives all 
 mapped there; growing only makes more of it accessible. Where there are no such files (macOS, Windows), or the system
 lets this process have none so large (a limit of memory or of files' sizes, no descriptor left), the bytes are written.
 
+What a state leaves out, since the module makes it, is taken from the first new instance, and is written to the file,
+too. Much of it is (`filling`) by a thread. Several may do so at once, since all write the same; nobody maps the file
+before one of them has written all.
+
 To put a memory in as an import was rejected: code that imports its memory ran up to 1.11 times slower. So was to hand
 Wasmtime a module of data segments for each state, which would be compiled again.
 """
@@ -17,8 +21,7 @@ import mmap
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from ctypes import c_int, c_long, c_size_t, c_void_p
 from dataclasses import dataclass
 from typing import Final
@@ -31,7 +34,16 @@ from caesura.host import native
 from caesura.host.instance import Instance
 from caesura.host.saving.touched import MappedFile, find_touched, touched_parts
 from caesura.snapshots.differences import changed_runs_at, initial_ranges, with_changes
-from caesura.snapshots.pages import Ranges, Run, address_of, different_parts, outside, split_runs_at, used_parts
+from caesura.snapshots.pages import (
+    Ranges,
+    Run,
+    address_of,
+    different_parts,
+    outside,
+    split_runs_at,
+    used_parts,
+    view_of,
+)
 from caesura.snapshots.state import CHUNK, MemoryState
 
 _MAP_FIXED: Final = 0x10  # the same on Linux and macOS, for all processors
@@ -121,49 +133,56 @@ class MemoryImage:
         self._file = -1
         self._close: weakref.finalize[[int], MemoryImage] | None = None
         self._lacks_initial = bool(state.initial)
+        self.index: Final = state.index
         used = [(first * CHUNK, first * CHUNK + len(content)) for first, content in state.runs]
         self._used = sorted([*used, *initial_ranges(state)])
         # Only whole pages of the processor's can be mapped.
         self._mapped = state.size - state.size % mmap.PAGESIZE
         if _CAN_MAP and self._mapped:
-            with self._or_no_file():
+            try:
                 self._file = os.memfd_create("caesura", os.MFD_CLOEXEC)
                 self._close = weakref.finalize(self, os.close, self._file)
                 os.ftruncate(self._file, self._mapped)
                 for first, content in self._state.runs:
-                    self._write_run(first, content)
+                    _write_all(self._file, memoryview(content)[: self._within(first)], first * CHUNK)
+            except OSError:
+                self._file = -1
+                if self._close is not None:
+                    self._close()
+
+    @property
+    def missing(self) -> int:
+        """How many bytes `add_initial` has to write."""
+        if self._file < 0 or not self._lacks_initial:
+            return 0
+        return sum(end - start for start, end in initial_ranges(self._state))
+
+    def add_initial(self, base: int, size: int) -> None:
+        """Write what is as the module makes it, as it lies in a new instance's memory of that size; from any thread."""
+        file = self._file
+        try:
+            for start, end in _touched_within(base, size, _below(size, initial_ranges(self._state))):
+                for low, high in used_parts(base + start, end - start):
+                    place = start + low
+                    _write_all(file, view_of(base + place, high - low)[: max(0, self._mapped - place)], place)
+        except OSError:
+            self._file = -1  # it stays open for as long as this image: another thread may be writing to it
+        self._lacks_initial = False
 
     def _as_mapped(self) -> _Mapped:
         """Return what an instance's memory is from now on."""
         status = os.fstat(self._file)
         return _Mapped(MappedFile(status.st_dev, status.st_ino, self._used), weakref.ref(self._state))
 
-    def _write_run(self, first: int, content: bytes) -> None:
-        _write_all(self._file, content[: max(0, self._mapped - first * CHUNK)], first * CHUNK)
-
-    def _add_initial(self, base: int) -> None:
-        """Write what is as the module makes it, as it lies in the memory of a new instance: the same in each."""
-        with self._or_no_file():
-            for start, end in _touched_within(base, self._state.size, initial_ranges(self._state)):
-                for first, content in split_runs_at(base + start, end - start):
-                    self._write_run(start // CHUNK + first, content)
-        self._lacks_initial = False
-
-    @contextmanager
-    def _or_no_file(self) -> Iterator[None]:
-        """Do without the file if the system lets this process have none, or none so large."""
-        try:
-            yield
-        except OSError:
-            self._file = -1
-            if self._close is not None:
-                self._close()
+    def _within(self, first: int) -> int:
+        """Return how many bytes from a chunk on are mapped."""
+        return max(0, self._mapped - first * CHUNK)
 
     def put_into(self, instance: Instance, cell: native.MemoryCell) -> None:
         """Put the contents into a new instance's memory of that size. Raises SnapshotError where the system refuses."""
         base = cell.base()
-        if self._file >= 0 and self._lacks_initial:
-            self._add_initial(base)
+        if self.missing:
+            self.add_initial(base, self._state.size)
         if self._file >= 0:
             _map(base, self._mapped, mmap.MAP_PRIVATE, self._file)
             _mapped.setdefault(instance, {})[self._state.index] = self._as_mapped()
@@ -202,11 +221,14 @@ def _memory(instance: Instance, index: int) -> native.Memory:
     return item
 
 
-def _write_all(file: int, content: bytes, offset: int) -> None:
-    view = memoryview(content)
-    while view:
-        written = os.pwrite(file, view, offset)
-        view = view[written:]
+def _below(size: int, ranges: Ranges) -> Ranges:
+    return [(start, min(end, size)) for start, end in ranges if start < size]
+
+
+def _write_all(file: int, content: memoryview, offset: int) -> None:
+    while content:
+        written = os.pwrite(file, content, offset)
+        content = content[written:]
         offset += written
 
 
