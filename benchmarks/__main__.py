@@ -35,6 +35,7 @@ PARTS: Final = {
     "profile": Part((*_PYTHON, "benchmarks.profile")),
     "running": Part((*_PYTHON, "benchmarks.running"), takes_rounds=True),
     "host": Part((*_PYTHON, "benchmarks.host")),
+    "slices": Part((*_PYTHON, "benchmarks.slices")),
     "snapshots": Part((*_PYTHON, "benchmarks.snapshots")),
     "javascript": Part(("node", "benchmarks/javascript.mjs"), prints=True),
 }

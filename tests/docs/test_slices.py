@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import caesura
+from benchmarks.markdown import block
+from benchmarks.slices_report import MARK, costs
 from tests.docs.pages import code_blocks, run_python
 from tests.host.slices.guests import MUCH, load
+from tests.support.paths import REPOSITORY
 
+PAGE = REPOSITORY / "docs" / "slices.md"
 APP = '(module (memory (export "memory") 1) (func (export "run") (loop (br 0))))'
 
 
@@ -33,3 +38,8 @@ def test_the_policy() -> None:
         assert await asyncio.gather(*(guest.call("count", MUCH) for guest in guests)) == [MUCH] * 3
 
     asyncio.run(main())
+
+
+def test_the_figures_are_those_that_were_measured() -> None:
+    facts = json.loads((PAGE.parent / "benchmarks-slices.json").read_text())
+    assert block(PAGE, MARK) == costs(facts), "run `make bench ONLY=slices`"

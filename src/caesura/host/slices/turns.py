@@ -94,8 +94,9 @@ class Turns:
             del self._waiting[share]
         if not future.done():  # its task may have been cancelled
             future.set_result(None)
-        self._is_scheduled = True
-        self._here().call_soon(self._after_others)  # which is behind the task that goes on now
+        if self._waiting:
+            self._is_scheduled = True
+            self._here().call_soon(self._after_others)  # which is behind the task that goes on now
 
 
 _turns: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turns]] = weakref.WeakKeyDictionary()
