@@ -23,25 +23,47 @@ _PAGE: Final = 1 << 16
 
 
 @functools.lru_cache(maxsize=4)
-def _compiled(module: bytes) -> wasmtime.Module:
-    return wasmtime.Module(engine(), module)
+def _compiled(module: bytes, *, counts: bool) -> wasmtime.Module:
+    return wasmtime.Module(counting_engine() if counts else engine(), module)
+
+
+@functools.cache
+def counting_engine() -> wasmtime.Engine:
+    """Return an engine that counts the instructions that it runs, as a yardstick for what guests count."""
+    configuration = wasmtime.Config()
+    configuration.consume_fuel = True
+    configuration.wasm_exceptions = True
+    configuration.wasm_function_references = True
+    configuration.wasm_gc = True
+    configuration.wasm_multi_memory = True
+    configuration.wasm_tail_call = True
+    return wasmtime.Engine(configuration)
 
 
 class PausingHost:
     """One instance of a module, which pauses as soon as the count is used up, or by `request` where it looks at that.
 
-    `pauses` counts; a function of the host's that is called by the guest may set `masks`: then the guest goes on.
+    `pauses` counts, and with so many as `pauses_left` a call is given up; with `counts` the engine counts instructions.
     """
 
-    def __init__(self, module: bytes, imports: Callable[[wasmtime.Store], list[Any]] | None = None) -> None:
-        self.store = wasmtime.Store(engine())
+    def __init__(
+        self,
+        module: bytes,
+        imports: Callable[[wasmtime.Store], list[Any]] | None = None,
+        *,
+        counts: bool = False,
+    ) -> None:
+        self.store = wasmtime.Store(counting_engine() if counts else engine())
+        if counts:
+            self.store.set_fuel(PLENTY)
         given = imports(self.store) if imports is not None else []
-        instance = wasmtime.Instance(self.store, _compiled(module), given)
+        instance = wasmtime.Instance(self.store, _compiled(module, counts=counts), given)
         self.exports: Any = instance.exports(self.store)
         self.memory: Any = self.exports[abi.ASYNCIFY_MEMORY]
         self.is_thunk = abi.SET_DATA_POINTER in self.exports
         self.fuel: Any = self.exports.get(abi.FUEL, None)
         self.pauses = 0
+        self.pauses_left = PLENTY
         self.given = 0 if self.fuel is None else self.left()
         self.place(_BASE)
         self._write(abi.CONTROL_BLOCK + 4, _PAGE)
@@ -78,11 +100,13 @@ class PausingHost:
         result = function(self.store, *arguments)
         while self._is_paused():
             self.pauses += 1
+            if self.pauses == self.pauses_left:
+                return None
             frames = self._take_frames()
             if portions is not None:
                 assert self.left() < 0
                 self.set_fuel(next(portions, PLENTY))
-            else:
+            elif self.pauses_left == PLENTY:
                 self.request(0)
             self._put_frames(frames)
             result = function(self.store, *[0 for _ in arguments])

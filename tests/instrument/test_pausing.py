@@ -236,3 +236,57 @@ def test_a_guest_with_a_scheduler_is_refused() -> None:
     module = assemble('(module (import "asyncify" "start_unwind" (func (param i32))) (memory 1))')
     with pytest.raises(UnsupportedModule, match="scheduler of its own"):
         caesura.instrument(module, caesura.Options(preempt="fuel"))
+
+
+# Each spins in another kind of construct, in a function that is exported as `run`.
+SPINNING: Final = {
+    "a loop": '(func (export "run") (loop $l (br $l)))',
+    "a loop by br_if": '(func (export "run") (loop $l (br_if $l (i32.const 1))))',
+    "a loop by br_table": '(func (export "run") (loop $l (br_table $l $l (i32.const 0))))',
+    "a loop with parameters": """(func (export "run")
+      (i32.const 1) (loop $l (param i32) (i32.const 1) (i32.add) (br $l)))""",
+    "a loop in a loop, by the outer one": """(func (export "run") (local i32)
+      (loop $outer
+        (local.set 0 (i32.const 3))
+        (loop $inner (br_if $inner (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+        (br $outer)))""",
+    "a loop by br_on_null": '(func (export "run") (loop $l (drop (br_on_null $l (ref.null func))) (br $l)))',
+    "a loop by a catch clause": """(tag $t)
+      (func (export "run") (loop $l (try_table (catch $t $l) (throw $t))))""",
+    "a loop whose calls throw": """(tag $t) (func $throw (throw $t))
+      (func (export "run") (loop $l (try_table (catch_all $l) (call $throw))))""",
+    "recursion": '(func $f (export "run") (call $f))',
+    "recursion of two": '(func $f (export "run") (call $g)) (func $g (call $f) (call $f))',
+    "recursion through a table": """(table 1 funcref) (elem (i32.const 0) $f) (type $t (func))
+      (func $f (export "run") (call_indirect (type $t) (i32.const 0)))""",
+    "recursion through a table that code fills": """(table 1 funcref) (elem declare func $f) (type $t (func))
+      (func $f (export "run") (table.set (i32.const 0) (ref.func $f)) (call_indirect (type $t) (i32.const 0)))""",
+    "recursion through a reference in a global": """(type $t (func)) (global $g (mut (ref null $t)) (ref.null $t))
+      (elem declare func $f)
+      (func $f (export "run") (global.set $g (ref.func $f)) (call_ref $t (global.get $g)))""",
+    "tail calls": '(func $f (export "run") (return_call $g)) (func $g (return_call $f))',
+    "tail calls through a table": """(table 1 funcref) (elem (i32.const 0) $f) (type $t (func))
+      (func $f (export "run") (return_call_indirect (type $t) (i32.const 0)))""",
+    "tail calls through a reference": """(type $t (func (param (ref null func)))) (elem declare func $f)
+      (func $f (type $t) (return_call_ref $t (ref.null func) (ref.func $f)))
+      (func (export "run") (call $f (ref.null func)))""",
+    "calls that multiply": "".join(f"(func $f{n} (call $f{n + 1}) (call $f{n + 1}))" for n in range(1, 60))
+    + '(func $f60) (func (export "run") (call $f1))',
+}
+# What lies between two pause points at most, in instructions as Wasmtime counts: the bound of the analysis, and looks.
+SOON: Final = 2_000_000
+
+
+@pytest.mark.parametrize("kind", list(SPINNING))
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_what_spins_is_always_stopped_soon(kind: str, preempt: str) -> None:
+    module = assemble(f"(module {SPINNING[kind]})")
+    host = PausingHost(caesura.instrument(module, options(preempt, thunks=True)).module, counts=True)
+    if preempt == "fuel":
+        host.set_fuel(0)
+    host.request(1)
+    host.pauses_left = 20
+    before = host.store.get_fuel()
+    host.call("run", portions=itertools.repeat(0) if preempt == "fuel" else None)
+    assert host.pauses == host.pauses_left
+    assert before - host.store.get_fuel() < host.pauses * SOON

@@ -1,0 +1,123 @@
+"""Where pause points stand: no cycle is without, few functions have one at their entry, and what a way counts for."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from caesura.analysis.cycles import break_cycles, callees_first, components
+from caesura.analysis.pause_points import find_pause_points
+from caesura.wasm.indices import OwnFunction
+from caesura.wasm.module import Module
+from tests.support.engine import assemble
+
+
+def points_of(text: str) -> tuple[dict[int, int], dict[int, list[int]]]:
+    """Return the weights at entries and at loops, by own function."""
+    points = find_pause_points(Module(assemble(text)))
+    return dict(points.entries), {own: [weight for _, weight in loops] for own, loops in points.loops.items()}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_taken_breaks_all_cycles(seed: int) -> None:
+    source = random.Random(seed)
+    count = source.choice((3, 20, 200))
+    eligible = count - count // 5
+    # Nodes that cannot be taken lead only to nodes that can, as calls through tables do.
+    graph = [
+        [source.randrange(count if node < eligible else eligible) for _ in range(source.randrange(4))]
+        for node in range(count)
+    ]
+    taken = break_cycles(graph, eligible)
+    removed = [node in taken for node in range(count)]
+    assert all(node < eligible for node in taken)
+    assert components(graph, list(range(count)), removed) == []
+    order = callees_first(graph, removed)
+    place = {node: order.index(node) for node in order}
+    for node in order:
+        assert all(removed[successor] or place[successor] < place[node] for successor in graph[node])
+
+
+def test_nothing_is_taken_where_there_are_no_cycles() -> None:
+    assert break_cycles([[1, 2], [2], []], 3) == []
+    assert break_cycles([[0]], 1) == [0]
+
+
+def test_a_hub_breaks_all_recursion_through_it() -> None:
+    spokes = "".join(f"(func $s{number} (call $hub))" for number in range(10))
+    calls = "".join(f"(call $s{number})" for number in range(10))
+    assert list(points_of(f"(module (func $hub {calls}) {spokes})")[0]) == [0]
+
+
+def test_leaves_and_straight_calls_have_none() -> None:
+    assert points_of(
+        "(module (func $leaf (param i32) (result i32) local.get 0) (func (drop (call $leaf (i32.const 1)))))"
+    ) == (
+        {},
+        {},
+    )
+
+
+def test_a_call_in_a_loop_passes_its_head() -> None:
+    entries, loops = points_of("(module (func $f (loop $l (call $f) (br $l))))")
+    assert entries == {}
+    assert list(loops) == [0]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "(call_indirect (i32.const 0))",
+        "(return_call_indirect (i32.const 0))",
+        "(return_call $f)",
+        "(call_ref $t (ref.func $f))",
+        "(return_call_ref $t (ref.func $f))",
+        "(block (try_table (catch_all 0) (call $f)))",
+    ],
+)
+def test_recursion_of_every_kind(call: str) -> None:
+    text = f"(module (type $t (func)) (table 1 funcref) (elem (i32.const 0) $f) (func $f (type $t) {call}))"
+    assert list(points_of(text)[0]) == [0]
+
+
+def test_a_subtype_can_be_what_is_called() -> None:
+    entries, _ = points_of(
+        """(module
+          (type $above (sub (func (param (ref null func)) (result (ref null func)))))
+          (type $below (sub $above (func (param (ref null func)) (result (ref null nofunc)))))
+          (table 1 funcref) (elem (i32.const 0) $f)
+          (func $f (type $below) (drop (call_indirect (type $above) (ref.null func) (i32.const 0))) (ref.null nofunc)))"""
+    )
+    assert list(entries) == [0]
+
+
+def test_calls_that_multiply_have_entries() -> None:
+    doubling = "".join(f"(func $f{number} (call $f{number + 1}) (call $f{number + 1}))" for number in range(64))
+    entries, _ = points_of(f"(module {doubling} (func $f64 nop nop nop))")
+    assert 2 <= len(entries) <= 8
+
+
+def test_weights_are_those_of_the_longest_way() -> None:
+    # A switch with a hundred arms of 23 instructions, each of which goes on with the loop.
+    labels = " ".join(str(arm) for arm in range(100))
+    arms = f"end {'nop ' * 22} br {{}}\n" * 100
+    switch = f"{'block ' * 100} local.get 0 br_table {labels}\n" + arms.format(*range(99, -1, -1))
+    _, loops = points_of(f"(module (func (param i32) loop {switch} end))")
+    assert 120 < loops[0][0] < 150
+    _, loops = points_of(
+        "(module (func (param i32) (loop $l (if (local.get 0) (then nop nop nop) (else nop)) (br $l))))"
+    )
+    assert loops[0][0] == 7
+
+
+def test_a_loop_in_a_loop_counts_for_itself() -> None:
+    _, loops = points_of("(module (func (loop $outer nop (loop $inner nop nop nop nop (br $inner)) (br $outer))))")
+    assert loops[0] == [2, 5]
+
+
+def test_a_call_counts_for_what_it_costs() -> None:
+    text = "(module (func $leaf nop nop nop) (func (loop $l (call $leaf) (br $l))))"
+    _, loops = points_of(text)
+    without = points_of(text.replace("nop nop nop", ""))[1]
+    assert loops[OwnFunction(1)][0] == without[OwnFunction(1)][0] + 3
