@@ -16,7 +16,8 @@ from tests.support.engine import assemble
 def points_of(text: str) -> tuple[dict[int, int], dict[int, list[int]]]:
     """Return the weights at entries and at loops, by own function."""
     points = find_pause_points(Module(assemble(text)))
-    return dict(points.entries), {own: [weight for _, weight in loops] for own, loops in points.loops.items()}
+    loops: dict[int, list[int]] = {own: [weight for _, weight in points.loops[own]] for own in points.loops}
+    return {int(own): points.entries[own] for own in points.entries}, loops
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -87,7 +88,9 @@ def test_a_subtype_can_be_what_is_called() -> None:
           (type $above (sub (func (param (ref null func)) (result (ref null func)))))
           (type $below (sub $above (func (param (ref null func)) (result (ref null nofunc)))))
           (table 1 funcref) (elem (i32.const 0) $f)
-          (func $f (type $below) (drop (call_indirect (type $above) (ref.null func) (i32.const 0))) (ref.null nofunc)))"""
+          (func $f (type $below)
+            (drop (call_indirect (type $above) (ref.null func) (i32.const 0)))
+            (ref.null nofunc)))"""
     )
     assert list(entries) == [0]
 
@@ -121,3 +124,27 @@ def test_a_call_counts_for_what_it_costs() -> None:
     _, loops = points_of(text)
     without = points_of(text.replace("nop nop nop", ""))[1]
     assert loops[OwnFunction(1)][0] == without[OwnFunction(1)][0] + 3
+
+
+@pytest.mark.parametrize(
+    ("body", "passing"),
+    [
+        ("(loop $inner nop) (br $outer)", True),
+        ("(loop $inner (br_if $inner (local.get 0))) (br_if $outer (local.get 0))", True),
+        ("(block (br_if 0 (local.get 0)) (loop $inner nop)) (br $outer)", False),
+        ("(if (local.get 0) (then (loop $inner nop))) (br $outer)", False),
+        ("(if (local.get 0) (then (loop $inner nop)) (else (loop nop))) (br $outer)", True),
+        ("(br_if $outer (local.get 0)) (loop $inner nop) (br $outer)", False),
+        ("(loop $inner (br_table $outer $inner (local.get 0)))", True),
+        ("(try_table (catch_all $outer) (call $f)) (loop $inner nop) (br $outer)", False),
+        ("(loop $inner nop) (try_table (catch_all $outer) (call $f))", True),
+        ("(block $caught (try_table (catch_all $caught) (call $f) (loop $inner nop))) (br $outer)", False),
+        ("(loop $middle (loop $inner nop) (br_if $middle (local.get 0))) (br $outer)", True),
+        ("(loop $middle (br_if $outer (local.get 0)) (loop $inner nop) (br $middle))", False),
+    ],
+)
+def test_loops_that_pass_another(body: str, passing: bool) -> None:
+    module = Module(assemble(f"(module (func $f) (func (param i32) (loop $outer {body})))"))
+    points = find_pause_points(module)
+    outer = points.loops[OwnFunction(1)][0][0]
+    assert (outer in points.passing) == passing

@@ -18,7 +18,7 @@ from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates
 from caesura.wasm.immediates import read_instruction, skip_locals
 from caesura.wasm.indices import OwnFunction
-from caesura.wasm.leb128 import read_count, read_u32
+from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
 
 # The length of a way that does not lead here.
@@ -42,6 +42,21 @@ class CallCosts:
         if code == op.CALL or code == op.RETURN_CALL:
             return self.functions[immediate]
         return self.types[immediate]
+
+
+def read_branch(data: bytes, code: int, flow: int, immediates: int) -> list[int]:
+    """Return the labels that a branch goes to, or the catch clauses of a `try_table`; none for other instructions."""
+    if flow == table.FLOW_BRANCH or flow == table.FLOW_BRANCH_IF:
+        return [read_u32(data, immediates)[0]]
+    if flow == table.FLOW_BRANCH_TABLE:
+        return read_immediates(data, immediates, code)[0]
+    if flow == table.FLOW_BRANCH_ON:
+        numbers = read_immediates(data, immediates, code)[0]
+        return [numbers[0] if len(numbers) == 1 else numbers[1]]
+    if code == op.TRY_TABLE:
+        clauses = read_immediates(data, immediates, code)[0]
+        return [clauses[place] for place in range(3, len(clauses), 3)]
+    return []
 
 
 def _damped(cost: int, most: int, part: int) -> int:
@@ -105,9 +120,8 @@ class _Walk:
     def _open(self, code: int, flow: int, immediates: int) -> None:
         handlers: list[int] = []
         if code == op.TRY_TABLE:
-            clauses = read_immediates(self._data, immediates, code)[0]
-            depth = len(self._codes)
-            handlers = [depth - 1 - clauses[place] for place in range(3, len(clauses), 3)]
+            labels = read_branch(self._data, code, flow, immediates)
+            handlers = [len(self._codes) - 1 - label for label in labels]
         self._codes.append(code)
         self._starts.append(self._lengths[self._region] if flow == table.FLOW_IF else _DEAD)
         self._handlers.append(handlers)
@@ -144,17 +158,8 @@ class _Walk:
         self._labels[-1] = max(self._labels[-1], self._lengths[self._region])
 
     def _branch(self, code: int, flow: int, immediates: int) -> None:
-        data = self._data
-        if flow == table.FLOW_BRANCH_TABLE:
-            count, position = read_count(data, immediates, "br_table", "labels")
-            for _ in range(count + 1):
-                label, position = read_u32(data, position)
-                self._branch_to(label)
-        elif flow == table.FLOW_BRANCH or flow == table.FLOW_BRANCH_IF:
-            self._branch_to(read_u32(data, immediates)[0])
-        elif flow == table.FLOW_BRANCH_ON:
-            numbers = read_immediates(data, immediates, code)[0]
-            self._branch_to(numbers[0] if len(numbers) == 1 else numbers[1])
+        for label in read_branch(self._data, code, flow, immediates):
+            self._branch_to(label)
         if flow >= table.FLOW_BRANCH:
             self._lengths[self._region] = _DEAD
 

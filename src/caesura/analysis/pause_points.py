@@ -12,6 +12,9 @@ So the cost of each function is found, of its longest way with what is called th
 function has a pause point too. What comes back to a module through its host is the host's to count: each
 entry into the guest is bounded by its own.
 
+A loop each of whose iterations passes the head of an inner one needs no look of its own (`passed_loops`); calls in it
+then count as those of the code around.
+
 The *weight* of a pause point stands for the instructions up to the next ones: those on the longest way through the
 loop's body, without inner loops, or through the function, without its loops (`path_lengths`). A call of a function
 without a pause point counts for what that costs, but large costs for a part only: all that could be called, on the
@@ -24,6 +27,7 @@ from typing import Final
 
 from caesura.analysis.cycles import break_cycles, callees_first
 from caesura.analysis.entries import may_be_referenced
+from caesura.analysis.passed_loops import passing_loops
 from caesura.analysis.path_lengths import CallCosts, longest_ways
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
@@ -55,16 +59,18 @@ class PausePoints:
     """Where they are, by own function.
 
     `entries` has the weights of those at entries; `loops` has for each function with loops the position behind each
-    loop's block type, ascending, and its weight.
+    loop's block type, ascending, and its weight; `passing` has those of these positions where it need not be looked
+    whether to pause, since each iteration passes another pause point.
     """
 
     def __init__(self) -> None:
         self.entries: dict[OwnFunction, int] = {}
         self.loops: dict[OwnFunction, list[tuple[ByteOffset, int]]] = {}
+        self.passing: set[ByteOffset] = set()
 
     def count(self) -> int:
         """Return how many there are."""
-        return len(self.entries) + sum([len(loops) for loops in self.loops.values()])
+        return len(self.entries) + sum([len(loops) for loops in self.loops.values()]) - len(self.passing)
 
 
 class _Code:
@@ -75,6 +81,8 @@ class _Code:
 
     def __init__(self) -> None:
         self.loop_starts: list[ByteOffset] = []
+        self.loop_ends: list[ByteOffset] = []
+        self.passing: list[bool] = []
         self.callees: list[int] = []
         self.call_loops: list[int] = []
 
@@ -129,6 +137,9 @@ class _Finder:
             if has_entry[own]:
                 points.entries[own] = weights[0]
             if code.loop_starts:
+                for loop in range(len(code.passing)):
+                    if code.passing[loop]:
+                        points.passing.add(code.loop_starts[loop])
                 points.loops[own] = list(zip(code.loop_starts, weights[1:], strict=True))
         return points
 
@@ -180,7 +191,8 @@ class _Finder:
         data = module.data
         flows = table.FLOWS
         code = _Code()
-        open_loops: list[int] = []  # of each open construct, the innermost loop
+        parents: list[int] = []
+        open_loops: list[int] = []  # of each open construct, the innermost loop around it
         loop = _NO_LOOP
         position = skip_locals(data, module.body_starts[own])
         end = module.body_ends[own]
@@ -189,13 +201,18 @@ class _Finder:
             flow = flows[opcode]
             if flow == table.FLOW_LOOP:
                 open_loops.append(loop)
+                parents.append(loop)
+                code.loop_ends.append(ByteOffset(0))
                 loop = len(code.loop_starts)
                 code.loop_starts.append(ByteOffset(position))
             elif flow == table.FLOW_BLOCK or flow == table.FLOW_IF or flow == table.FLOW_TRY:
                 open_loops.append(loop)
             elif flow == table.FLOW_END or flow == table.FLOW_DELEGATE:
                 if open_loops:
-                    loop = open_loops.pop()
+                    outer = open_loops.pop()
+                    if outer != loop:
+                        code.loop_ends[loop] = ByteOffset(position)
+                    loop = outer
                 continue
             if opcode == op.CALL or opcode == op.RETURN_CALL:
                 code.callees.append(read_u32(data, immediates)[0])
@@ -203,6 +220,13 @@ class _Finder:
             elif table.EFFECTS[opcode] == table.CALL:
                 code.callees.append(-1 - self._shape(read_u32(data, immediates)[0]))
                 code.call_loops.append(loop)
+        if len(code.loop_starts) > 1:
+            code.passing = passing_loops(data, code.loop_starts, code.loop_ends)
+            for place in range(len(code.call_loops)):
+                around = code.call_loops[place]
+                while around != _NO_LOOP and code.passing[around]:
+                    around = parents[around]
+                code.call_loops[place] = around
         return code
 
 

@@ -95,7 +95,8 @@ class _Pausing:
         if own in points.entries:
             copy.replace(code_start, self._point(points.entries[own]), code_start)
         for behind, weight in points.loops.get(own, []):
-            copy.replace(behind, self._point(weight), behind)
+            code = self._count(weight) if behind in points.passing else self._point(weight)
+            copy.replace(behind, code, behind)
         code = copy.finish(end, module.data[start:code_start])
         try:
             check_body(len(code), end - start, start)
@@ -106,12 +107,17 @@ class _Pausing:
 
     def _point(self, weight: int) -> bytes:
         """Return the code of a pause point."""
-        pause = c.IF_EMPTY + c.CALL + encode_unsigned(self._pause) + c.END
+        look = self._look
+        if self._counts:
+            look = c.GLOBAL_GET + encode_unsigned(self._fuel) + c.ZERO[I64] + _I64_LT_S
+        return look + c.IF_EMPTY + c.CALL + encode_unsigned(self._pause) + c.END + self._count(weight)
+
+    def _count(self, weight: int) -> bytes:
+        """Return the code that counts, if anything is counted."""
         if not self._counts:
-            return self._look + pause
+            return b""
         fuel = encode_unsigned(self._fuel)
-        look = c.GLOBAL_GET + fuel + c.ZERO[I64] + _I64_LT_S
-        return look + pause + c.GLOBAL_GET + fuel + c.constant(I64, weight) + _I64_SUB + c.GLOBAL_SET + fuel
+        return c.GLOBAL_GET + fuel + c.constant(I64, weight) + _I64_SUB + c.GLOBAL_SET + fuel
 
     def _with_additions(self, module: Module) -> Module:
         """Return a module with the function at its end, and the counter if there is one."""
