@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -329,6 +330,19 @@ def test_bombs_are_not_unpacked() -> None:
     }
     for message, data in bombs.items():
         assert re.search(message, _read_within(data, 16 << 20, 48 << 20)), message
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/statm"), reason="how much memory a process has is told by Linux only"
+)
+@pytest.mark.parametrize("codec", [ZSTD, DEFLATE])
+@pytest.mark.parametrize("kind", [PAGES, MODULE])
+def test_a_size_that_is_a_lie_takes_no_memory(codec: int, kind: int) -> None:
+    content = b"\1" * (256 << 20)
+    memory = MemoryState(index=0, size=len(content), page_size=1, runs=((0, content),))
+    data = encode(state_of(memories=(memory,)) if kind == PAGES else replace(state_of(), embedded=content))
+    lie = Section(kind, codec, len(content), compress(kind, [content[:9000]], codec).stored)
+    assert re.search("ends [0-9]+ bytes too early", _read_within(with_section(data, lie), 1 << 30, 32 << 20))
 
 
 @pytest.mark.skipif(

@@ -11,14 +11,13 @@ at most 8 MiB, which RFC 8878 asks decoders for. zstd is imported when it is fir
 
 from __future__ import annotations
 
-import ctypes
+import io
 import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from caesura.errors import UsageError
-from caesura.snapshots import pages
 from caesura.snapshots.container import SECTION_NAMES, Section, damaged
 
 STORED: Final = 0
@@ -108,15 +107,13 @@ class Unpacking:
     def _read_in_pieces(self, size: int) -> bytes:
         """Return the next bytes, or fewer where there are no more.
 
-        They are put where they belong at once, in bytes that nobody else has yet: what grows is copied as it grows,
-        and what is joined is there twice.
+        There is room for what has been unpacked only: a size is what somebody says. `BytesIO` lets its bytes grow where
+        they are, as large ones can without being copied, and hands them out as they are. What is joined is there twice.
         """
-        whole = bytes(size)
-        place = 0
-        while place < size and (piece := self._source.read(min(size - place, _PIECE))):
-            ctypes.memmove(pages.address_of(whole) + place, piece, len(piece))
-            place += len(piece)
-        return whole if place == size else whole[:place]
+        whole = io.BytesIO()
+        while size and (piece := self._source.read(min(size, _PIECE))):
+            size -= whole.write(piece)
+        return whole.getvalue()
 
     def read_all(self) -> bytes:
         """Return everything, after which there must be no more."""

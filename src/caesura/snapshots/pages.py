@@ -5,9 +5,9 @@ in smaller parts. What looks is the C library's `memcmp`, at a tenth of a millis
 zero is whether the first chunk is, and each byte is as the one a chunk before. It keeps the interpreter's lock, so that
 no other thread changes the memory between looking and copying.
 
-Numpy was rejected: it would be a dependency, and reads all of what `memcmp` leaves at the first difference. So were huge
-pages for what is copied (`madvise`): 100 MB are copied in 10 ms then, and not in 45, but in 230 where the system has to
-make room for such pages first, while the guest and its event loop stand still.
+Numpy was rejected: it would be a dependency, and reads all of what `memcmp` leaves at the first difference. So were
+huge pages for what is copied (`madvise`): 100 MB are copied in 10 ms then, and not in 45, but in 230 where the system
+has to make room for such pages first, while the guest and its event loop stand still.
 """
 
 from __future__ import annotations
