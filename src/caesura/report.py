@@ -18,7 +18,9 @@ class FunctionReport:
 
     `instrumented` tells whether suspensions can now pass through it, `sites` at how many calls it can be suspended, and
     `reason` why it can or cannot: the call path to where a suspension can start, or what rules one out. `frameless`
-    tells that it needs no frame of its own for that.
+    tells that it needs no frame of its own for that. `saved` is how many values its frame holds, and `merges` how often
+    engines must merge one of them with what the code before a landing point left: once for each local that is live at
+    one.
     """
 
     index: int
@@ -27,6 +29,8 @@ class FunctionReport:
     sites: int
     reason: str
     frameless: bool
+    saved: int
+    merges: int
 
 
 @dataclass(frozen=True, kw_only=True)

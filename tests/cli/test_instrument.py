@@ -171,6 +171,8 @@ def test_json_gives_way_to_the_module(source: Path) -> None:
         "sites": 2,
         "reason": reports["outer"]["reason"],
         "frameless": False,
+        "saved": 0,
+        "merges": 0,
     }
     assert not reports["clock"]["instrumented"]
 

@@ -65,6 +65,9 @@ _REACHABLE: Final = -1
 # An index that is not known before the program runs.
 ANY_INDEX: Final = -1
 
+# In place of the table of a call through a reference.
+NO_TABLE: Final = -1
+
 
 def _own_forms() -> list[int]:
     forms = list(FORMS)
@@ -97,6 +100,8 @@ class CallGraph:
     calls through a reference or a table that is not private; `largest_tables[k]` is the number of targets of its
     largest `br_table`.
 
+    `open_calls` has what these are, by own index: (table, type), or (NO_TABLE, type) for a call through a reference.
+
     `private_tables` tells for each table whether no other module and no host can reach it. `table_calls` numbers
     the different calls through these: (table, type, index), where the index is that of an `i32.const` right before the
     call, or ANY_INDEX; `table_callees` has, by own index, the numbers of those that a function makes.
@@ -110,6 +115,7 @@ class CallGraph:
         self.private_tables = private_tables
         self.callees: list[list[FunctionIndex]] = [[] for _ in range(own_functions)]
         self.indirect: list[bool] = [False] * own_functions
+        self.open_calls: dict[OwnFunction, set[tuple[int, int]]] = {}
         self.largest_tables: list[int] = [0] * own_functions
         self.table_calls: dict[tuple[int, int, int], int] = {}
         self.table_callees: dict[OwnFunction, set[int]] = {}
@@ -124,6 +130,13 @@ class CallGraph:
         """Note that an own function makes a tail call; functions come in their order."""
         if not self.tail_calling or self.tail_calling[-1] != caller:
             self.tail_calling.append(caller)
+
+    def add_open_call(self, caller: OwnFunction, table: int, type_index: TypeIndex) -> None:
+        """Note that an own function calls through a reference, or through a table that others can change."""
+        self.indirect[caller] = True
+        if caller not in self.open_calls:
+            self.open_calls[caller] = set()
+        self.open_calls[caller].add((table, type_index))
 
     def add_table_call(self, caller: OwnFunction, table: int, type_index: TypeIndex, index: int) -> None:
         """Note that an own function makes a call through a table that only the module can change."""
@@ -211,7 +224,7 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
                     raise _bad_label(value, depth, opcode)
             elif code == op.CALL_REF or code == op.RETURN_CALL_REF:
                 if dead == _REACHABLE:
-                    graph.indirect[caller] = True
+                    graph.add_open_call(caller, NO_TABLE, TypeIndex(value))
             elif flows[code] == table.FLOW_BRANCH_ON:
                 if value > depth:
                     raise _bad_label(value, depth, opcode)
@@ -265,7 +278,7 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
             table_index, position = read_u32(data, position)
             if dead == _REACHABLE:
                 if table_index >= len(private) or not private[table_index]:
-                    graph.indirect[caller] = True
+                    graph.add_open_call(caller, table_index, TypeIndex(type_index))
                 elif _may_follow_constant(data, opcode):
                     perhaps_constant.append(opcode)
                 else:

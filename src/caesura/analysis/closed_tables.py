@@ -63,6 +63,15 @@ def find_table_callees(module: Module, graph: CallGraph) -> TableCallees:
     return result
 
 
+def known_functions(module: Module, graph: CallGraph) -> list[dict[int, list[FunctionIndex]]]:
+    """Return by table and type what segments put there, ascending; types are by `same_types`.
+
+    In a table that is not closed there may be other functions, too.
+    """
+    contents = _Contents(module, graph)
+    return [contents.by_type(table) for table in range(len(module.tables))]
+
+
 class _Contents:
     """The functions that tables hold, by type, and, as far as known, by index."""
 
@@ -99,6 +108,10 @@ class _Contents:
                 self._active[segment.table].append(number)
         self._by_type: list[dict[int, list[FunctionIndex]]] = [self._divide(functions) for functions in self._functions]
         self._by_index: dict[int, dict[int, set[int]]] = {}
+
+    def by_type(self, table: int) -> dict[int, list[FunctionIndex]]:
+        """Return the functions that segments put into a table, by type."""
+        return self._by_type[table]
 
     def simplify(self, table: int, type_index: TypeIndex, index: int) -> tuple[int, int, int]:
         """Return table, type and index of a call through a closed table, the same for calls that reach the same."""

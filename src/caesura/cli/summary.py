@@ -56,6 +56,8 @@ def summary_json(result: Instrumented, *, with_functions: bool) -> str:
                 "sites": function.sites,
                 "reason": function.reason,
                 "frameless": function.frameless,
+                "saved": function.saved,
+                "merges": function.merges,
             }
             for function in result.functions
         ]

@@ -12,6 +12,7 @@ Each step stands in a file of its own; this one says in which order.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from caesura.abi import FRAMES_SECTION
 from caesura.analysis.calls import CallGraph
@@ -27,7 +28,7 @@ from caesura.instrument.framing import add_framing
 from caesura.instrument.given import Given, read_given, retype
 from caesura.instrument.plan.grouping import GroupRule, default_rule
 from caesura.instrument.planned_function import FunctionPlanner
-from caesura.instrument.rewriting import FunctionRewriter, Progress
+from caesura.instrument.rewriting import FunctionRewriter, Progress, Rewritten
 from caesura.instrument.state_exports.exports import add_state_exports
 from caesura.instrument.state_exports.guest_state import Bounds, FrameReferences, Origin
 from caesura.instrument.valueless import has_valueless_results
@@ -38,6 +39,15 @@ from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
 from caesura.wasm.renumber import redirect_in_code
 from caesura.wasm.shortest import has_padding
+
+
+@dataclass(frozen=True)
+class Transformed:
+    """A module that was instrumented, and what was known of it: for who asks why it is as it is."""
+
+    instrumented: Instrumented
+    given: Given
+    facts: Facts
 
 
 def instrument_as(
@@ -52,6 +62,17 @@ def instrument_as(
     `moves` says how frames are moved (`frames.pieces`), `group_rule` which call sites are grouped
     (`plan.grouping`; None: as options and module say). Tests use it, so that small modules stand for large ones.
     """
+    return transform(module, options, progress, moves, group_rule).instrumented
+
+
+def transform(
+    module: bytes | bytearray | memoryview,
+    options: Options,
+    progress: Progress | None,
+    moves: int,
+    group_rule: GroupRule | None,
+) -> Transformed:
+    """Do what `instrument_as` does, and keep what was known for it."""
     try:
         return _run(bytes(module), options, progress, moves, group_rule)
     except IndexError:
@@ -60,7 +81,7 @@ def instrument_as(
 
 def _run(
     data: bytes, options: Options, progress: Progress | None, moves: int, group_rule: GroupRule | None
-) -> Instrumented:
+) -> Transformed:
     start = time.perf_counter()
     warnings: list[str] = []
 
@@ -107,8 +128,8 @@ def _run(
     output = assemble(given, options, added, abi, bodies, exports, rewritten.branches, is_idle=idle, shortens=shortens)
     if options.snapshots:
         output = _with_state(data, output, given, facts, options, abi)
-    functions = _report(given, facts, options, rewritten.sites)
-    return Instrumented(
+    functions = _report(given, facts, options, rewritten)
+    instrumented = Instrumented(
         module=output,
         functions=functions,
         bytes_before=len(data),
@@ -119,6 +140,7 @@ def _run(
         stack_pointer=NO_STACK_POINTER if facts.shadow_stack.pointer is None else facts.shadow_stack.pointer,
         warnings=tuple(warnings),
     )
+    return Transformed(instrumented, given, facts)
 
 
 def _with_state(data: bytes, output: bytes, given: Given, facts: Facts, options: Options, abi: Abi) -> bytes:
@@ -162,7 +184,7 @@ def _connect_stubs(module: Module, bodies: list[bytes], runtime: Runtime) -> lis
     return connected
 
 
-def _report(given: Given, facts: Facts, options: Options, sites: list[int]) -> tuple[FunctionReport, ...]:
+def _report(given: Given, facts: Facts, options: Options, rewritten: Rewritten) -> tuple[FunctionReport, ...]:
     """Return what became of the functions of the module that was given."""
     module = given.module
     names = given.names
@@ -170,6 +192,7 @@ def _report(given: Given, facts: Facts, options: Options, sites: list[int]) -> t
         facts.graph, facts.roles.suspension, facts.lists, names.names, has_imports=len(options.imports) > 0
     )
     frameless = facts.roles.frameless()
+    sites = rewritten.sites
     reports: list[FunctionReport] = []
     for own in range(len(sites) - given.added_functions()):
         function = module.function_of(OwnFunction(own))
@@ -182,6 +205,8 @@ def _report(given: Given, facts: Facts, options: Options, sites: list[int]) -> t
                 sites=sites[own],
                 reason=reasons.of(function, sites[own]),
                 frameless=function in frameless,
+                saved=rewritten.saved[own],
+                merges=rewritten.merges[own],
             )
         )
     return tuple(reports)

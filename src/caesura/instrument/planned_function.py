@@ -42,8 +42,9 @@ class PlannedFunction:
 
     `checked_late` are the calls that are checked behind the next instruction (see `plan.late_checks`); `handoff` is
     there for a function with two bodies, and `live_at_sites` the locals that are live at each landing point of such a
-    one, as bits, unless all count as live. Nobody changes it; it is not frozen since that makes compiled code take
-    three times as long to make one, for each function.
+    one, as bits, unless all count as live. `merges` counts the locals that are live at landing points, at each anew.
+    Nobody changes it; it is not frozen since that makes compiled code take three times as long to make one, for each
+    function.
     """
 
     function: FunctionIndex
@@ -53,6 +54,7 @@ class PlannedFunction:
     frame: Frame
     handoff: Handoff | None
     live_at_sites: list[int]
+    merges: int
 
     def calls_itself(self) -> bool:
         """Tell whether the function contains a call of itself, so that the stack may hold many of its frames."""
@@ -120,6 +122,7 @@ class FunctionPlanner:
             frame=frame,
             handoff=None,
             live_at_sites=[],
+            merges=_merges(liveness, len(sites.calls)),
         )
 
     def _plan_frameless(self, function: FunctionIndex, body: Body) -> PlannedFunction | None:
@@ -143,6 +146,7 @@ class FunctionPlanner:
             frame=frame,
             handoff=None,
             live_at_sites=[],
+            merges=0,
         )
 
     def _plan_two(self, function: FunctionIndex, body: Body, loops: set[InstructionIndex]) -> PlannedFunction | None:
@@ -171,6 +175,7 @@ class FunctionPlanner:
             frame=frame,
             handoff=handoff,
             live_at_sites=liveness.each_landing,
+            merges=_merges(liveness, len(sites.calls)),
         )
 
     def _layout(self, body: Body, plan: Plan, groups: list[Group], *, may_leave: bool) -> Layout:
@@ -189,6 +194,16 @@ class FunctionPlanner:
             return NOTHING_LATE
         carriers = self._pool.indices([body.local_type(local) for local in late.locals])
         return code_of(late, dict(zip(late.locals, carriers, strict=True)))
+
+
+def _merges(liveness: Liveness, sites: int) -> int:
+    """Return how many locals are live at landing points, each counted where it is."""
+    if not liveness.each_landing:
+        return len(liveness.landings) * sites
+    merges = 0
+    for live in liveness.each_landing:
+        merges += live.bit_count()
+    return merges
 
 
 def _leaves_try(body: Body) -> bool:

@@ -38,15 +38,18 @@ Progress = Callable[[str, int, int], None]
 _STRIDE: Final = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rewritten:
     """`bodies` has the new body of every own function, without size field, empty where it stays as it is; `sites` at
-    how many call sites each can be suspended. `helpers` are those that move the frames, `branches` says where
+    how many call sites each can be suspended, `saved` how many values its frame holds, and `merges` how many locals are
+    live at its landing points. `helpers` are those that move the frames, `branches` says where
     conditional branches are in new bodies. `layouts` is the section that tells what frames hold, if it was asked for.
     """
 
     bodies: list[bytes]
     sites: list[int]
+    saved: list[int]
+    merges: list[int]
     helpers: FrameHelpers
     branches: KeptBranches
     layouts: bytes | None
@@ -99,11 +102,15 @@ class FunctionRewriter:
         writer = self._writer(helpers, tail_dispatch, shortens=shortens)
         bodies: list[bytes] = []
         sites: list[int] = []
+        saved: list[int] = []
+        merges: list[int] = []
         for own in owns:
             if progress is not None and own % _STRIDE == 0:
                 progress("instrumenting", own, count)
             one = planned[own] if planned else self._plan(own)
             sites.append(self._sites(own, one))
+            saved.append(0 if one is None else len(one.frame.values))
+            merges.append(0 if one is None else one.merges)
             if layouts is not None:
                 self._note_layout(own, one, layouts)
             try:
@@ -125,7 +132,15 @@ class FunctionRewriter:
             progress("instrumenting", count, count)
         self._refusals.check()
         payload = None if layouts is None else layouts.payload(self._abi, self._options)
-        return Rewritten(bodies, sites, helpers, self._branches, payload)
+        return Rewritten(
+            bodies=bodies,
+            sites=sites,
+            saved=saved,
+            merges=merges,
+            helpers=helpers,
+            branches=self._branches,
+            layouts=payload,
+        )
 
     def _plan(self, own: OwnFunction) -> PlannedFunction | None:
         """Find out what the new body of a function needs; None where the function stays as it is, or is refused."""

@@ -1,0 +1,99 @@
+"""`caesura explain`: why functions are instrumented, what that costs, and what would spare it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Final
+
+from caesura.cli.collector import paused_collector
+from caesura.cli.exits import WrongUsage
+from caesura.cli.explain_text import function_text, module_text
+from caesura.cli.files import about, read_module
+from caesura.cli.messages import say_warning
+from caesura.cli.options import add_options, read_options
+from caesura.cli.progress import ProgressBar
+from caesura.cli.streams import say_result
+from caesura.cli.subcommand import SubCommand
+
+if TYPE_CHECKING:
+    from caesura.explaining.explanation import Explanation
+    from caesura.options import Options
+
+_DESCRIPTION: Final = """\
+Say why functions of a module are instrumented, what that costs, and what would have to change so that they are not.
+With FUNCTION, that of one function: the shortest path of calls to what may suspend, what calls it, its size before and
+after, and the single changes that would free it. Without, a ranking of what causes most instrumentation.
+
+The module is the one that `caesura instrument` takes, with the same options. It is instrumented for the sizes, and
+nothing is written but the report."""
+
+_EXAMPLES: Final = """\
+examples:
+  caesura explain app.wasm --imports env.sleep
+  caesura explain app.wasm main --imports env.sleep
+  caesura explain app.wasm --only-list @functions.txt --html report.html
+  caesura explain app.wasm --json > before.json
+      for `caesura diff before.json app.wasm`
+"""
+
+# Rows of each table where nobody says how many.
+_ROWS: Final = 20
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", metavar="MODULE", help="the module, binary or text; '-' is standard input")
+    parser.add_argument("function", metavar="FUNCTION", nargs="?", help="the name of a function, or its index")
+    parser.add_argument(
+        "--rows", type=int, default=_ROWS, metavar="N", help=f"rows of each table (default: {_ROWS}; 0: all)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON: all that is known, for every function")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but the report and errors")
+    add_options(parser)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.rows < 0:
+        raise WrongUsage(f"--rows {arguments.rows}: expected a number of rows, or 0 for all")
+    options = read_options(arguments)
+    data = read_module(arguments.input)
+    with about(arguments.input), paused_collector():
+        explanation = explained(data, options, is_quiet=arguments.quiet)
+        if not arguments.quiet:
+            for warning in explanation.instrumented.warnings:
+                say_warning(warning)
+        _tell(explanation, data, options, arguments)
+    return 0
+
+
+def explained(data: bytes, options: Options, *, is_quiet: bool) -> Explanation:
+    """Return the explanation of a module, with a progress bar meanwhile."""
+    from caesura.explaining.explanation import explain
+
+    bar = ProgressBar(enabled=not is_quiet)
+    try:
+        return explain(data, options, bar)
+    finally:
+        bar.clear()
+
+
+def _tell(explanation: Explanation, data: bytes, options: Options, arguments: argparse.Namespace) -> None:
+    from caesura.explaining.document import describe_module
+    from caesura.explaining.one_function import describe_function, find_function
+
+    if arguments.function is not None:
+        told = describe_function(explanation, find_function(explanation, arguments.function))
+        say_result(json.dumps(told, indent=1) if arguments.json else function_text(told, arguments.rows))
+        return
+    document = describe_module(explanation, data, options)
+    say_result(json.dumps(document, indent=1) if arguments.json else module_text(document, arguments.rows))
+
+
+COMMAND: Final = SubCommand(
+    name="explain",
+    help="say why functions are instrumented, and what it costs",
+    description=_DESCRIPTION,
+    epilog=_EXAMPLES,
+    add_arguments=_add_arguments,
+    run=_run,
+)

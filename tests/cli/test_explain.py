@@ -1,0 +1,145 @@
+"""`caesura explain`: text and JSON, for modules and for functions, and what becomes of bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import MODULE, caesura_command
+from tests.support.engine import assemble
+
+SLEEP = ("--imports", "env.sleep")
+
+INDIRECT = """(module
+  (import "env" "sleep" (func $sleep (param i32)))
+  (table (export "table") 2 funcref) (elem (i32.const 0) func $waits $adds)
+  (type $unary (func (param i32) (result i32)))
+  (func $waits (type $unary) (call $sleep (local.get 0)) (i32.const 1))
+  (func $adds (type $unary) (i32.add (local.get 0) (i32.const 1)))
+  (func $apply (export "apply") (param i32) (result i32)
+    (call_indirect (type $unary) (i32.const 1) (local.get 0)))
+  (func $both (export "both") (call $sleep (i32.const 1)) (drop (call $apply (i32.const 0)))))
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "app.wasm").write_bytes(MODULE)
+    return tmp_path / "app.wasm"
+
+
+def test_a_module_as_text(source: Path) -> None:
+    done = caesura_command("explain", source, *SLEEP)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.decode().splitlines()
+    assert lines[0] == "2 of 4 functions instrumented, 3 call sites"
+    assert "└─ import env.sleep: 2 functions, 68 bytes" in lines
+    assert "   └─ inner (3): 2 functions, 68 bytes" in lines
+    assert "      └─ outer (4): 1 function, 38 bytes" in lines
+
+
+def test_a_module_as_json(source: Path) -> None:
+    done = caesura_command("explain", source, *SLEEP, "--json")
+    told = json.loads(done.out)
+    assert told["module"]["instrumented"] == 2
+    (cause,) = told["causes"]
+    assert (cause["kind"], cause["name"], cause["frees"]) == ("import", "env.sleep", {"functions": 2, "bytes": 68})
+    functions = {one["name"]: one for one in told["functions"]}
+    assert functions["inner"]["saved"] == functions["inner"]["merges"] == functions["inner"]["sites"] == 1
+    assert functions["outer"]["because"] == [{"kind": "function", "name": "inner", "index": 3}]
+    assert sum(one["bytes_after"] - one["bytes_before"] for one in told["functions"]) == 68
+    assert told["lists"] == [{"list": "imports", "entry": "env.sleep", "matches": 1}]
+    assert caesura_command("explain", source, *SLEEP, "--json").out == done.out
+
+
+def test_a_function_by_name_and_by_index(source: Path) -> None:
+    for wanted in ("outer", "4"):
+        lines = caesura_command("explain", source, wanted, *SLEEP).out.decode().splitlines()
+        assert lines[0] == "outer (4): instrumented: inner -> sleep, an import that may suspend"
+        path = lines.index("the shortest path to what suspends:")
+        assert lines[path + 1 : path + 4] == ["  outer", "  └─ inner", "     └─ import env.sleep"]
+        assert "  with inner on the remove-list: 1 other function, 68 bytes" in lines
+    lines = caesura_command("explain", source, "clock", *SLEEP).out.decode().splitlines()
+    assert lines[0].startswith("clock (2): not instrumented: it calls nothing that may suspend")
+
+
+def test_indirect_calls_have_types_and_targets(tmp_path: Path) -> None:
+    (tmp_path / "app.wasm").write_bytes(assemble(INDIRECT))
+    told = json.loads(caesura_command("explain", tmp_path / "app.wasm", "apply", "--json", *SLEEP).out)
+    (call,) = told["indirect_calls"]
+    assert (call["table"], call["type"], call["makers"]) == (0, "(i32) -> (i32)", 1)
+    assert {target["name"]: target["may_suspend"] for target in call["targets"]} == {"waits": True, "adds": False}
+    assert [step["name"] for step in told["path"]] == [call["name"]]
+    assert [change["change"] for change in told["changes"]] == [
+        f"if {call['name']} never suspended",
+        "with apply on the remove-list",
+    ]
+    both = json.loads(caesura_command("explain", tmp_path / "app.wasm", "both", "--json", *SLEEP).out)
+    assert [change["kind"] for change in both["changes"]] == ["function"]
+    assert both["causes"] == ["env.sleep", call["name"]]
+
+
+def test_names_of_modules_do_nothing_to_terminals(tmp_path: Path) -> None:
+    text = '(module (import "env" "s" (func $s)) (func (export "\\1b[31m\\0aend") (call $s)))'
+    (tmp_path / "app.wasm").write_bytes(assemble(text))
+    done = caesura_command("explain", tmp_path / "app.wasm")
+    assert b"\x1b" not in done.out
+    assert b"\\x1b[31m\\nend" in done.out
+
+
+def test_without_names_and_of_huge_names(tmp_path: Path) -> None:
+    huge = "x" * 100_000
+    text = f'(module (import "env" "s" (func)) (func (call 0)) (func (export "{huge}") (call 1)))'
+    (tmp_path / "app.wasm").write_bytes(assemble(text))
+    told = json.loads(caesura_command("explain", tmp_path / "app.wasm", "--json").out)
+    assert [one["name"] for one in told["functions"]] == ["1", huge]
+    assert len(told["functions"][0]["body"]) == 16
+    assert caesura_command("explain", tmp_path / "app.wasm", huge).code == 0
+
+
+def test_a_long_chain_of_calls(tmp_path: Path) -> None:
+    count = 20_000
+    calls = "".join(f"(func (call {number}))" for number in range(1, count))
+    (tmp_path / "app.wasm").write_bytes(assemble(f'(module (import "env" "s" (func)) (func (call 0)) {calls})'))
+    done = caesura_command("explain", tmp_path / "app.wasm", str(count))
+    assert done.code == 0, done.err
+    assert f"... {count - 40:,} steps ..." in done.out.decode()
+    assert json.loads(caesura_command("explain", tmp_path / "app.wasm", "--json").out)["causes"]
+
+
+BAD = [
+    (("nothing",), 1, "no function of the module is called 'nothing'"),
+    (("inne",), 1, "(did you mean 'inner'?)"),
+    (("--rows", "-1"), 2, "--rows -1: expected a number of rows, or 0 for all"),
+    (("--only-list", "a", "--remove-list", "b"), 2, "only"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), BAD, ids=[str(number) for number in range(len(BAD))])
+def test_bad_input(source: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+    done = caesura_command("explain", source, *arguments)
+    assert done.code == code
+    assert message in done.error_line()
+
+
+def test_malformed_modules(tmp_path: Path) -> None:
+    for size in range(0, len(MODULE), 7):
+        (tmp_path / "cut.wasm").write_bytes(MODULE[:size])
+        if size % 3 == 0:
+            assert caesura_command("explain", tmp_path / "cut.wasm").code == 1, size
+
+
+def test_several_functions_of_one_name(tmp_path: Path) -> None:
+    names = b"\x01" + bytes([11]) + b"\x02\x00\x03dup\x01\x03dup"
+    module = (
+        assemble('(module (func) (func (export "e") (call 0)))')
+        + b"\x00"
+        + bytes([5 + len(names)])
+        + b"\x04name"
+        + names
+    )
+    (tmp_path / "app.wasm").write_bytes(module)
+    done = caesura_command("explain", tmp_path / "app.wasm", "dup")
+    assert "2 functions are called 'dup': give an index (0, 1)" in done.error_line()
