@@ -210,17 +210,32 @@ def test_a_signal_while_the_guest_computes() -> None:
         import asyncio, os, signal, threading
         import caesura
 
+        computes = threading.Event()
+
+        def kill():
+            computes.wait()
+            os.kill(os.getpid(), signal.SIGINT)
+
+        def get(value):
+            computes.set()
+            return value
+
+        # It computes and calls until what it is given is not 0.
         guest = asyncio.run(caesura.load(b'''(module (import "env" "get" (func $get (param i32) (result i32)))
-            (func (export "f") (param i64) (result i32)
-                (loop
-                    (local.set 0 (i64.sub (local.get 0) (i64.const 1)))
-                    (br_if 0 (i64.ne (local.get 0) (i64.const 0))))
-                (call $get (i32.const 7))))''', {"env": {"get": lambda value: value}}, cache=False))
+            (func (export "f") (param i32) (result i32)
+                (local $count i32)
+                (loop $again
+                    (local.set $count (i32.const 100_000_000))
+                    (loop
+                        (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+                        (br_if 0 (local.get $count)))
+                    (br_if $again (i32.eqz (call $get (local.get 0)))))
+                (local.get 0)))''', {"env": {"get": get}}, cache=False))
+        threading.Thread(target=kill).start()
         try:
-            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-            guest.call_nowait("f", 1 << 30)
+            guest.call_nowait("f", 0)
         except KeyboardInterrupt as error:
-            print("interrupted", guest.call_nowait("f", 1))
+            print("interrupted", guest.call_nowait("f", 7))
     """
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted 7\n", "")

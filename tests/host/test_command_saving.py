@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -55,10 +56,17 @@ class Run:
         """Wait until it has printed something."""
         self.wait_for(lambda: text in self.output)
 
+    @contextmanager
+    def changing(self, file: Path) -> Iterator[None]:
+        """Wait, behind what is done here, until another file has taken a file's place."""
+        known = file.stat().st_mtime_ns if file.exists() else 0
+        yield
+        self.wait_for(lambda: file.exists() and file.stat().st_mtime_ns != known)
+
     def wait_for_change(self, file: Path) -> None:
         """Wait until another file has taken a file's place."""
-        known = file.stat().st_ino if file.exists() else 0
-        self.wait_for(lambda: file.exists() and file.stat().st_ino != known)
+        with self.changing(file):
+            pass
 
     def end(self, number: int) -> int:
         """Send a signal and wait for the end; its standard input stays open."""
@@ -140,22 +148,22 @@ def test_a_program_that_waits_for_input_is_saved_at_once(tmp_path: Path) -> None
     program = str(c_guest_file("host_program"))
     options = ("--save", "state", "--save-on", "usr1", "--env", "NAME=value")
     run = Run(tmp_path, "run", *options, program, "s1", "c", "eNAME", "x5", stdin=subprocess.PIPE)
-    run.wait_for(lambda: run.output == b"slept 1\n")
-    time.sleep(0.05)
-    run.process.send_signal(signal.SIGUSR1)
-    run.wait_for((tmp_path / "state").exists)
+    run.wait_for_output(b"slept 1\n")
+    for _ in range(3):  # it may not have waited yet when the first arrives
+        with run.changing(tmp_path / "state"):
+            run.process.send_signal(signal.SIGUSR1)
     run.end(signal.SIGKILL)
     done = _resume(tmp_path, "state", given=b"one\ntwo\n")
     assert (done.returncode, done.stdout, done.stderr) == (5, b"line one\nline two\nenv value\n", b"")
 
 
 def test_a_program_from_standard_input_brings_its_module_along(tmp_path: Path) -> None:
-    run = Run(tmp_path, "run", "--save", "state", "-", "s5000", "x4", stdin=subprocess.PIPE)
+    run = Run(tmp_path, "run", "--save", "state", "-", "s1", "s5000", "x4", stdin=subprocess.PIPE)
     assert run.process.stdin is not None
     run.process.stdin.write(c_guest("host_program"))
     run.process.stdin.close()
     run.process.stdin = None
-    time.sleep(1)
+    run.wait_for_output(b"slept 1\n")
     run.process.send_signal(signal.SIGINT)
     _, error = run.process.communicate(timeout=_PATIENCE)
     assert run.process.returncode == 130
@@ -166,10 +174,14 @@ def test_a_program_from_standard_input_brings_its_module_along(tmp_path: Path) -
 
 def test_a_program_that_computes_is_stopped_by_the_second_interruption(tmp_path: Path) -> None:
     run = Run(tmp_path, "run", "--save", "state", str(c_guest_file("host_program")), "l")
-    run.wait_for_output(b"spinning")
+    run.wait_for_output(b"spinning\n")
     run.process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert run.process.poll() is None
+    run.process.send_signal(signal.SIGINT)
+    while run.process.poll() is None:  # two signals may be one, where the process did not run in between
+        time.sleep(0.05)
+        run.process.send_signal(signal.SIGINT)
     assert run.end(signal.SIGINT) == 130
     assert not (tmp_path / "state").exists()
 
