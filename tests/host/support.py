@@ -102,7 +102,9 @@ async def load_calls(abi: str = "load", *, library: bool = True, **given: Any) -
     def unused(*arguments: int) -> int:
         raise AssertionError(f"called with {arguments}")
 
-    settings = {name: given.pop(name) for name in ("memory_reservation", "shadow_stack_size") if name in given}
+    settings = {
+        name: given.pop(name) for name in ("memory_reservation", "shadow_stack_size", "time_slice") if name in given
+    }
     functions = {"wait": unused, "fill": unused, "note": unused, "again": unused} | given
     source = c_library("host_calls") if library else c_guest("host_calls", "-mexec-model=reactor")
     return await caesura.load(instrumented(source, abi), {"env": functions}, cache=False, **settings)

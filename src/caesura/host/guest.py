@@ -161,14 +161,17 @@ class Guest(Uncopied):
         call = Call(instance, instance.export(name), arguments, START, budget)
         return step(call, call.start)
 
-    async def run(self) -> int:
+    async def run(self, *, budget: Budget | None = None) -> int:
         """Run the guest's program (a WASI command) and return its exit code, 0 to 2**32 - 1.
 
-        A guest that was restored in the middle of it goes on there.
+        A guest that was restored in the middle of it goes on there. A program that has used its `budget` up is
+        suspended, and BudgetExhausted says so.
         """
         held = [call for call in self.pending if call.export == _START and call.is_held]
         try:
-            step = await (held[0] if held else self.call(_START))
+            if held and budget is not None:
+                held[0].take_budget(budget)
+            step = await (held[0] if held else self.call(_START, budget=budget))
         except GuestExit as end:
             return end.code
         if isinstance(step, PendingCall):

@@ -69,6 +69,7 @@ class PendingCall(Uncopied):
         call = self._call
         self._check_held()
         _check_body(call)
+        call.renew_budget(None)
         _take(call)
         return (yield from _until_ended(call, None if _is_paused(call) else call_anew(call)))
 

@@ -458,3 +458,42 @@ def test_a_paused_guest_goes_on_as_a_module_of_its_own(preempt: str) -> None:
         assert alone.call_nowait("resume") == MUCH + 10
 
     run(main())
+
+
+PROGRAM = b"""(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (global $count (mut i32) (i32.const 0))
+  (func $count (loop (global.set $count (i32.add (global.get $count) (i32.const 1)))
+    (br_if 0 (i32.lt_u (global.get $count) (i32.const 20000000)))))
+  (func (export "%s") (call $count) %s)
+  (func (export "counted") (result i32) (global.get $count)))"""
+
+
+def test_programs_and_their_beginning() -> None:
+    """A WASI command is sliced, and has a budget; so is what a reactor does before it is anybody's."""
+
+    async def main() -> None:
+        command = PROGRAM % (b"_start", b"(call $exit (i32.const 7))")
+        guest = await caesura.load(command, wasi=caesura.Wasi(), time_slice=SLICE)
+        with pytest.raises(caesura.BudgetExhausted) as pause:
+            await guest.run(budget=caesura.Budget(cpu=0.001))
+        saved = bytes(guest.snapshot())
+        with pytest.raises(caesura.GuestExit) as end:
+            await pause.value.call.resume()
+        assert end.value.code == 7 and guest.usage.slices
+        again = await caesura.restore(saved, wasi=caesura.Wasi(), module=command, time_slice=SLICE)
+        with pytest.raises(caesura.BudgetExhausted):
+            await again.run(budget=caesura.Budget(cpu=0.001))
+        assert await again.run() == 7
+
+        ticks = asyncio.create_task(_ticks())
+        reactor = await caesura.load(PROGRAM % (b"_initialize", b""), wasi=caesura.Wasi(), time_slice=SLICE)
+        assert reactor.usage.slices and reactor.call_nowait("counted") == MUCH
+        ticks.cancel()
+
+    async def _ticks() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    run(main())

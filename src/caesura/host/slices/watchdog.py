@@ -38,6 +38,9 @@ from typing import Final
 _AWAKE: Final = 0.05
 _LONGEST: Final = 0.05
 
+# An alarm that is due in less than so much of what the watchdog may sleep for wakes it.
+_EARLY: Final = 0.5
+
 Word = ctypes.c_uint32 | ctypes.c_uint64
 
 # When, as `monotonic` has it; the byte to set; what to fill with ones before that, if anything.
@@ -69,6 +72,8 @@ class Alarm:
         if watchdog.is_idle or period < watchdog.period:
             with watchdog.lock:
                 watchdog.wake(period)
+        elif when - now < _EARLY * watchdog.period:
+            watchdog.look_again()
 
     def clear(self) -> None:
         """Let nothing be written any more, now that the guest does not run."""
@@ -125,6 +130,10 @@ class _Watchdog:
         if self._thread is None and not self._has_ended:
             self._thread = threading.Thread(target=self._run, name="caesura-time-slices", daemon=True)
             self._thread.start()
+
+    def look_again(self) -> None:
+        """Look at the alarms at once: one is set that is too early to wait for."""
+        self._bell.set()
 
     def begin_anew(self, own: Alarm | None) -> None:
         """Begin without a thread, in a process that was forked; the alarm of the thread that has forked goes on."""
