@@ -12,10 +12,12 @@ First of all comes the version of the contract: of a version that this host does
 from __future__ import annotations
 
 from caesura.abi import (
+    ASYNCIFY_MEMORY,
     CONTRACT_SECTION,
     CONTRACT_VERSION,
     DROP_REFERENCES,
     ENTRY_PREFIX,
+    FUEL,
     NEWEST_VERSION,
     SECOND_VERSION,
     SET_DATA_POINTER,
@@ -27,10 +29,11 @@ from caesura.abi import (
     UNVERSIONED_SECTION,
     Fact,
 )
-from caesura.analysis.instrumented import asyncify_exports
+from caesura.analysis.instrumented import asyncify_exports, preempt_of
 from caesura.errors import MalformedModule, UnsupportedModule
+from caesura.options import PREEMPT_FLAG, PREEMPT_FUEL
 from caesura.wasm import types as t
-from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, Limits
+from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Limits
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import read_u32, read_u64
 from caesura.wasm.module import Module
@@ -106,6 +109,7 @@ def check_claims(module: Module, state_changes: dict[str, str], memory: Limits |
             "as it says"
         )
     if thunks:
+        _check_pause_points(module, memory)
         for name, function in functions.items():
             proper = functions.get(name.removeprefix(ENTRY_PREFIX))
             if name.startswith(ENTRY_PREFIX) and proper is not None:
@@ -113,6 +117,24 @@ def check_claims(module: Module, state_changes: dict[str, str], memory: Limits |
     for item in module.exports:
         if item.kind == GLOBAL_KIND and item.name == STACK_POINTER:
             _check_stack_pointer(module, item.index, memory if thunks else None)
+
+
+def _check_pause_points(module: Module, memory: Limits | None) -> None:
+    """Raise UnsupportedModule if a module lacks what hosts need to have it pause; `memory` is the one with the asyncify
+    stack.
+    """
+    preempt = preempt_of(module)
+    globals_ = [module.globals[item.index] for item in module.exports if item.kind == GLOBAL_KIND and item.name == FUEL]
+    own = any(item.kind == MEMORY_KIND and item.name == ASYNCIFY_MEMORY for item in module.exports)
+    if preempt == PREEMPT_FUEL and not (globals_ and globals_[0].mutable and globals_[0].type == t.I64):
+        raise UnsupportedModule(
+            f"the module says that it counts fuel, and exports no mutable i64 {FUEL}: it is not instrumented as it says"
+        )
+    if preempt == PREEMPT_FLAG and (not own or memory is None or memory.shared):
+        raise UnsupportedModule(
+            f"the module says that it looks at a request to pause, and exports no {ASYNCIFY_MEMORY} of its own for "
+            "that: it is not instrumented as it says"
+        )
 
 
 def _signature(module: Module, function: FunctionIndex) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -18,6 +18,7 @@ What could go wrong, and why it does not:
 * An alarm is set just when the watchdog goes to sleep for good: it says so, and then looks once more.
 * A `fork` while the watchdog holds the lock: the forking thread takes it first. The child begins without a watchdog,
   and alarms of other threads are gone with these.
+* A signal's handler, or a finalizer, calls a guest while this thread holds the lock: it may take it again.
 * The interpreter ends while the watchdog holds the lock, and a finalizer calls a guest: the watchdog is stopped before.
 
 A signal (`setitimer`) was rejected, since it reaches the main thread only; so was a thread for each slice (50 us).
@@ -106,7 +107,7 @@ class _Watchdog:
     """The thread, and all alarms. `is_looking` says that it may have read an alarm and not have written yet."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.is_idle = True
         self.is_looking = False
         self.period = _LONGEST
@@ -137,7 +138,7 @@ class _Watchdog:
 
     def begin_anew(self, own: Alarm | None) -> None:
         """Begin without a thread, in a process that was forked; the alarm of the thread that has forked goes on."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.is_looking = False
         self._bell = threading.Event()
         self._thread = None
