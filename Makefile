@@ -62,6 +62,7 @@ lint: $(TOOLS) $(NPM)
 	$(RUN) -m mypy $(CHECKED)
 	PYTHONPATH=src $(VENV)/bin/lint-imports --no-cache
 	node node_modules/typescript/bin/tsc -p js/tsconfig.json
+	node node_modules/typescript/bin/tsc -p js/tsconfig.report.json
 
 # ROUNDS=9 measures more often; ONLY=size,transform measures some parts (python -m benchmarks --help lists them).
 bench: $(PACKAGE) $(NPM)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Final
+import os
+from typing import TYPE_CHECKING, Any, Final
 
 from caesura.cli.collector import paused_collector
 from caesura.cli.exits import WrongUsage
 from caesura.cli.explain_text import function_text, module_text
-from caesura.cli.files import about, read_module
+from caesura.cli.files import (
+    STANDARD_STREAM,
+    about,
+    check_output_name,
+    is_standard_output,
+    read_module,
+    write_output,
+)
 from caesura.cli.messages import say_warning
 from caesura.cli.options import add_options, read_options
 from caesura.cli.progress import ProgressBar
@@ -37,6 +45,8 @@ examples:
       for `caesura diff before.json app.wasm`
 """
 
+Json = dict[str, Any]
+
 # Rows of each table where nobody says how many.
 _ROWS: Final = 20
 
@@ -47,6 +57,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows", type=int, default=_ROWS, metavar="N", help=f"rows of each table (default: {_ROWS}; 0: all)"
     )
+    parser.add_argument(
+        "--html", metavar="FILE", help="write a page to look at, with a map of the code, and print no text"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON: all that is known, for every function")
     parser.add_argument("--quiet", action="store_true", help="print nothing but the report and errors")
     add_options(parser)
@@ -55,6 +68,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.rows < 0:
         raise WrongUsage(f"--rows {arguments.rows}: expected a number of rows, or 0 for all")
+    if arguments.html is not None:
+        check_output_name(arguments.html)
+        if arguments.json and is_standard_output(arguments.html):
+            raise WrongUsage("--json and --html go to standard output both: name a file with --html")
     options = read_options(arguments)
     data = read_module(arguments.input)
     with about(arguments.input), paused_collector():
@@ -81,12 +98,26 @@ def _tell(explanation: Explanation, data: bytes, options: Options, arguments: ar
     from caesura.explaining.document import describe_module
     from caesura.explaining.one_function import describe_function, find_function
 
-    if arguments.function is not None:
-        told = describe_function(explanation, find_function(explanation, arguments.function))
+    function = None if arguments.function is None else find_function(explanation, arguments.function)
+    document: Json = {}
+    if function is None or arguments.html is not None:
+        document = describe_module(explanation, data, options)
+    if arguments.html is not None:
+        _write_page(document, None if function is None else explanation.report(function).index, arguments)
+        if not arguments.json:
+            return
+    if function is not None:
+        told = describe_function(explanation, function)
         say_result(json.dumps(told, indent=1) if arguments.json else function_text(told, arguments.rows))
-        return
-    document = describe_module(explanation, data, options)
-    say_result(json.dumps(document, indent=1) if arguments.json else module_text(document, arguments.rows))
+    else:
+        say_result(json.dumps(document, indent=1) if arguments.json else module_text(document, arguments.rows))
+
+
+def _write_page(document: Json, chosen: int | None, arguments: argparse.Namespace) -> None:
+    from caesura.explaining.html import report_page
+
+    title = "standard input" if arguments.input == STANDARD_STREAM else os.path.basename(arguments.input)
+    write_output(arguments.html, [report_page(document, title, chosen).encode()])
 
 
 COMMAND: Final = SubCommand(
