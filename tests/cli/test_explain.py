@@ -143,3 +143,33 @@ def test_several_functions_of_one_name(tmp_path: Path) -> None:
     (tmp_path / "app.wasm").write_bytes(module)
     done = caesura_command("explain", tmp_path / "app.wasm", "dup")
     assert "2 functions are called 'dup': give an index (0, 1)" in done.error_line()
+
+
+def test_a_page_is_written_at_once_or_not_at_all(source: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    done = caesura_command("explain", source, "inner", *SLEEP, "--html", page)
+    assert (done.code, done.out, done.err) == (0, b"", "")
+    text = page.read_text()
+    assert text.startswith("<!doctype html>")
+    assert "http:" not in text and "https:" not in text
+    if Path("/dev/full").exists():
+        done = caesura_command("explain", source, "--html", "/dev/full")
+        assert "cannot write to '/dev/full': No space left on device" in done.error_line()
+    done = caesura_command("explain", source, "--html", tmp_path / "none" / "report.html")
+    assert "cannot write" in done.error_line()
+    assert page.read_text() == text
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".caesura")] == []
+    both = caesura_command("explain", source, *SLEEP, "--html", page, "--json")
+    assert json.loads(both.out)["module"]["instrumented"] == 2
+    assert caesura_command("explain", source, "--html", "-", "--json").code == 2
+
+
+def test_nothing_in_a_page_ends_the_element_around_its_data(tmp_path: Path) -> None:
+    text = '(module (import "env" "s" (func)) (func (export "</script><b>&\\e2\\80\\a8") (call 0)))'
+    (tmp_path / "app.wasm").write_bytes(assemble(text))
+    done = caesura_command("explain", tmp_path / "app.wasm", "--html", "-")
+    page = done.out.decode()
+    assert page.count("</script>") == 2
+    assert "<b>" not in page
+    data = page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
+    assert json.loads(data)["names"] == ["</script><b>&\u2028"]

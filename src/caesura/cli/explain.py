@@ -53,7 +53,9 @@ _ROWS: Final = 20
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="MODULE", help="the module, binary or text; '-' is standard input")
-    parser.add_argument("function", metavar="FUNCTION", nargs="?", help="the name of a function, or its index")
+    parser.add_argument(
+        "function", metavar="FUNCTION", nargs="?", help="the name of a function, or its index; right behind MODULE"
+    )
     parser.add_argument(
         "--rows", type=int, default=_ROWS, metavar="N", help=f"rows of each table (default: {_ROWS}; 0: all)"
     )

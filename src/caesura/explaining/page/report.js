@@ -306,6 +306,7 @@ function changesOf(one) {
     list.prepend(make("li", stepButton(above), " on the remove-list", others(data.freesFunctions[above], data.freesBytes[above])));
     above = data.above[above];
   }
+  if (above === null) list.append(make("li", "no import, type of call or entry of a list alone: there are several causes"));
   return list;
 }
 

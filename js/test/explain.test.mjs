@@ -1,0 +1,213 @@
+/**
+ * The page of `caesura explain --html` in headless Chromium: hostile names, both colour schemes, keyboard, names for
+ * screen readers, tables, and a module with as many functions as PHP. Needs npm's playwright-core and a Chromium
+ * (`apt-get install chromium`, or its path in CAESURA_CHROMIUM). Pages and screenshots go to `build/js/explain`.
+ */
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { findPython, repository } from "./support/guests.mjs";
+
+const executablePath = process.env.CAESURA_CHROMIUM ?? "/usr/bin/chromium";
+const playwright = await import("playwright-core").catch(() => undefined);
+const missing = !playwright ? "npm's playwright-core is not installed" : !existsSync(executablePath) && "no Chromium";
+
+const HOSTILE = [
+  "</script><script>window.broken = 1</script>",
+  "<!--<script>",
+  '"><img src="https://example.invalid/x" onerror="window.broken = 1">',
+  "'); window.broken = 1; ('",
+  "%script%%data%&lt;b&gt;",
+  "\u2028\u2029\u202etxet",
+  "__proto__",
+  "constructor",
+  "",
+];
+
+/** A string in the text format. */
+const quoted = (text) => `"${[...Buffer.from(text)].map((byte) => `\\${byte.toString(16).padStart(2, "0")}`).join("")}"`;
+
+const hostile = `(module (import "env" "sleep" (func $sleep)) (import ${quoted(HOSTILE[0])} "wait" (func $wait))
+  ${HOSTILE.map((name) => `(func (export ${quoted(name)}) (call $sleep) (call $wait))`).join("\n")})`;
+
+const SMALL = `(module (import "env" "sleep" (func $sleep (param i32)))
+  (func $app_inner (param i32) local.get 0 call $sleep)
+  (func $app_outer (export "run") i32.const 5 call $app_inner i32.const 6 call $app_inner)
+  (func $lib_math_add (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
+  (func $lib_math_subtract (param i32 i32) (result i32) local.get 0 local.get 1 i32.sub)
+  (func $lib_waits (call $app_inner (i32.const 1))))`;
+
+const many = () => {
+  const functions = [...Array(24_000).keys()].map((number) => {
+    const callee = number ? `$part${(number * 7) % 50}_word${Math.floor(number / 2)}` : "$sleep";
+    return `(func $part${number % 50}_word${number} (call ${number % 50 ? "$sleep" : callee}))`;
+  });
+  const names = new Set(functions.map((text) => text.split(" ")[1]));
+  const known = functions.map((text) => text.replace(/\(call (\$part\w+)\)/, (all, name) => (names.has(name) ? all : "(nop)")));
+  return `(module (import "env" "sleep" (func $sleep)) ${known.join("\n")})`;
+};
+
+describe("the page of caesura explain in Chromium", { skip: missing }, () => {
+  const folder = fileURLToPath(new URL("build/js/explain/", repository));
+  let browser;
+
+  /** Write the page of a module; return its path. */
+  const write = (name, text, ...more) => {
+    const file = `${folder}${name}.html`;
+    const words = ["-m", "caesura", "explain", "-", ...more, "--html", file, "--quiet"];
+    execFileSync(findPython(), words, { input: text, stdio: ["pipe", "inherit", "inherit"] });
+    return file;
+  };
+
+  /** Open a page; problems, and what it tries to load, are kept in `page.problems`. */
+  const open = async (file, settings = {}) => {
+    const page = await browser.newPage({ viewport: { width: 1180, height: 820 }, ...settings });
+    page.problems = [];
+    page.on("pageerror", (error) => page.problems.push(error.message));
+    page.on("console", (message) => page.problems.push(message.text()));
+    page.on("request", (request) => {
+      if (!/^(file|data):/.test(request.url())) page.problems.push(request.url());
+    });
+    await page.goto(`file://${file}`);
+    return page;
+  };
+
+  before(async () => {
+    mkdirSync(folder, { recursive: true });
+    browser = await playwright.chromium.launch({ executablePath, args: ["--no-sandbox"] });
+  });
+
+  after(() => browser?.close());
+
+  it("shows hostile names as text", async () => {
+    const page = await open(write("hostile", hostile));
+    assert.equal(await page.evaluate(() => globalThis.broken), undefined);
+    assert.deepEqual(page.problems, []);
+    assert.equal(await page.locator("script").count(), 2);
+    assert.equal(await page.locator("img").count(), 0);
+    const shown = await page.locator("#functions tbody th").allTextContents();
+    for (const name of HOSTILE) {
+      const visible = name.replace(/[\u2028\u2029\u202e]/g, "\ufffd");
+      assert.ok(shown.some((text) => text.startsWith(visible)), visible);
+    }
+    assert.ok((await page.locator("#causes tbody th").allTextContents()).includes(`${HOSTILE[0]}.wait`));
+    await page.close();
+  });
+
+  it("says of a function how it comes to be instrumented, and what would free it", async () => {
+    const page = await open(write("chosen", SMALL, "app_outer"));
+    const steps = await page.locator("#chosen ol li").allTextContents();
+    assert.deepEqual(steps, ["app_outer (2)", "app_inner (1)", "env.sleep"]);
+    const changes = await page.locator("#chosen ul li").allTextContents();
+    assert.equal(changes.length, 3);
+    assert.match(changes[0], /^with an import list without env\.sleep: 2 other functions/);
+    await page.locator("#chosen ol button", { hasText: "app_inner" }).click();
+    assert.equal(await page.locator("#chosen .name").textContent(), "app_inner (1)");
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "chosen-heading");
+    await page.close();
+  });
+
+  it("sorts and filters its tables", async () => {
+    const page = await open(write("small", SMALL));
+    const rows = () => page.locator("#functions tbody th").allTextContents();
+    assert.equal((await rows()).length, 3);
+    await page.locator("#only").uncheck();
+    assert.equal((await rows()).length, 5);
+    await page.locator("#functions thead button", { hasText: "Function" }).first().click();
+    assert.deepEqual(await rows(), [...(await rows())].sort());
+    await page.locator("#functions thead button", { hasText: "Function" }).first().click();
+    assert.equal(await page.locator("#functions thead th").first().getAttribute("aria-sort"), "descending");
+    assert.equal((await rows())[0], "lib_waits (5)");
+    await page.locator("#wanted").fill("MATH");
+    assert.deepEqual(await rows(), ["lib_math_subtract (4)", "lib_math_add (3)"]);
+    assert.equal(await page.locator("#count").textContent(), "2 functions");
+    await page.locator("#functions tbody button").first().press("Enter");
+    assert.match(await page.locator("#chosen").textContent(), /Not instrumented: it calls nothing that may suspend/);
+    assert.deepEqual(page.problems, []);
+    await page.close();
+  });
+
+  it("goes through the map by keys, and says where it is", async () => {
+    const page = await open(write("keys", SMALL));
+    const spoken = () => page.locator("#spoken").textContent();
+    const trail = () => page.locator("#trail button").allTextContents();
+    await page.locator("#map").focus();
+    assert.match(await spoken(), /^app…: 2 functions, \d+ bytes before, \d+ added$/);
+    await page.keyboard.press("ArrowRight");
+    assert.match(await spoken(), /^lib…: 3 functions/);
+    await page.keyboard.press("ArrowLeft");
+    await page.keyboard.press("Enter");
+    assert.deepEqual(await trail(), ["all", "app…"]);
+    assert.match(await spoken(), /^app_(inner|outer) \(\d\): \d+ bytes before, \d+ added$/);
+    await page.keyboard.press("Enter");
+    assert.match(await spoken(), /Shown beside the map\.$/);
+    await page.keyboard.press("Escape");
+    assert.deepEqual(await trail(), ["all"]);
+    await page.locator("#map-details summary").click();
+    await page.locator("#map-table button", { hasText: "lib" }).click();
+    assert.deepEqual(await page.locator("#map-table tbody th").allTextContents(), ["lib_math…", "lib_waits (5)"]);
+    await page.locator("#trail button").first().click();
+    await page.locator("input[value=added]").check();
+    assert.match(await page.locator("#map").getAttribute("aria-label"), /^Map of all: 5 functions/);
+    assert.deepEqual(page.problems, []);
+    await page.close();
+  });
+
+  it("has a name for everything that can be reached, and landmarks", async () => {
+    const page = await open(write("named", SMALL));
+    const snapshot = await page.locator("body").ariaSnapshot();
+    for (const role of ["banner", "main", "search", "navigation", "table", "heading", "status"]) {
+      assert.match(snapshot, new RegExp(`- ${role}\\b`), role);
+    }
+    assert.equal(await page.getByRole("application", { name: /^Map of all: 5 functions/ }).count(), 1);
+    const nameless = await page.evaluate(() =>
+      [...document.querySelectorAll("button, input, canvas, [tabindex], table, section")]
+        .filter((one) => !one.closest("[hidden]"))
+        .filter((one) => {
+          const label = one.getAttribute("aria-label") || one.getAttribute("aria-labelledby") || one.textContent?.trim();
+          return !(label || one.closest("label")?.textContent?.trim());
+        })
+        .map((one) => one.outerHTML),
+    );
+    assert.deepEqual(nameless.filter((html) => !html.includes("map-table")), []);
+    await page.close();
+  });
+
+  for (const [colorScheme, isDark] of [["light", false], ["dark", true]]) {
+    it(`can be read in a ${colorScheme} scheme`, async () => {
+      const page = await open(write(colorScheme, SMALL), { colorScheme });
+      const contrast = await page.evaluate(() => {
+        const luminance = (colour) => {
+          const parts = colour.match(/[\d.]+/g).slice(0, 3).map((part) => part / 255);
+          const [r, g, b] = parts.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const card = luminance(getComputedStyle(document.querySelector("section")).backgroundColor);
+        const ratios = [...document.querySelectorAll("p, button, dt, dd, legend, h2")].map((one) => {
+          const text = luminance(getComputedStyle(one).color);
+          return (Math.max(text, card) + 0.05) / (Math.min(text, card) + 0.05);
+        });
+        return { card, least: Math.min(...ratios) };
+      });
+      assert.equal(contrast.card < 0.2, isDark);
+      assert.ok(contrast.least >= 4.5, `a contrast of ${contrast.least}`);
+      await page.screenshot({ path: `${folder}${colorScheme}.png` });
+      await page.close();
+    });
+  }
+
+  it("makes few elements for many functions", async (test) => {
+    const page = await open(write("many", many()));
+    assert.equal(await page.locator("#count").textContent(), "23,521 functions");
+    const elements = await page.evaluate(() => document.querySelectorAll("*").length);
+    assert.ok(elements < 6_000, `${elements} elements`);
+    assert.deepEqual(page.problems, []);
+    const loaded = await page.evaluate(() => performance.getEntriesByType("navigation")[0].domComplete);
+    test.diagnostic(`complete after ${Math.round(loaded)} ms`);
+    await page.close();
+  });
+});
