@@ -174,14 +174,27 @@ class Call(CallState):
         if self.unwinding:
             self.unwinding = False
             raise UsageError(f"the guest calls {function.name} while it is being suspended: {_NOT_INSTRUMENTED}")
-        if self.allowance is None:
+        slicing = instance.slicing
+        if slicing is None:
             suspension = function.run(instance.guest, instance.objects, values)
         else:
-            suspension = self.allowance.within(function.run, instance.guest, instance.objects, values)
+            suspension = self._run_in_slices(slicing, function, values)
         if suspension is not None:
             self._suspend(function, suspension)
         elif instance.stacks.resting.put:
             instance.stacks.resting.put.pop(self, None)  # what was allocated there is the guest's now
+
+    def _run_in_slices(self, slicing: Slicing, function: HostFunction, values: int) -> Suspension | None:
+        """Run a host function: its calls are charged to this call's budget, and its time is its own."""
+        instance, allowance = self.instance, self.allowance
+        stopped = None if self.may_pause else slicing.stop_clock()
+        try:
+            if allowance is None:
+                return function.run(instance.guest, instance.objects, values)
+            return allowance.within(function.run, instance.guest, instance.objects, values)
+        finally:
+            if stopped is not None:
+                slicing.start_clock(stopped)
 
     def renew_budget(self, budget: Budget | None) -> None:
         """Take another budget, from now on; None keeps what is left, or none if that is nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -263,6 +264,29 @@ def test_what_is_nested_has_no_time_of_its_own() -> None:
         guest = await load(again=again)
         assert await guest.call("call_again", 0) == 20
         assert turns[-1] - turns[0] < 50  # each is stopped at once
+
+    run(main())
+
+
+def test_the_time_of_host_functions_is_not_the_guests() -> None:
+    """A plain host function that is slow, called from where the guest cannot be suspended, may call it afterwards."""
+
+    async def main() -> None:
+        calls = 0
+
+        def again(value: int) -> int:
+            nonlocal calls
+            calls += 1
+            time.sleep(0.1)  # longer than any slice, and what is allowed beyond
+            result = int(guest.call_nowait("quick", value)) + int(guest.call_nowait("count", 100))
+            return result if calls % 3 == 0 else int(guest.call_nowait("call_again", value))
+
+        for preempt in ("flag", "fuel"):
+            guest = await load(again=again, preempt=preempt, time_slice=SLICE)
+            assert guest.call_nowait("call_again", 5) == 113
+            assert await guest.call("call_again", 5) == 113
+            assert await guest.call("depth", 5, MUCH) == MUCH + 5
+            assert guest.usage.slices < 1000
 
     run(main())
 

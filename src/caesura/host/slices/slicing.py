@@ -2,8 +2,9 @@
 
 Each entry of guest code has a deadline. What can be suspended pauses there: a call that is awaited, or in steps. What
 cannot, because a Python function that is no coroutine stands below it (`call_nowait`), is *masked*: it goes on until
-its time and `TOLERANCE` are over, and traps then. Entries nest, when host functions call guests, this one or others:
-what is inside runs no longer than what is outside may, and only the outermost that is masked has a time of its own.
+its time and `TOLERANCE` are over, and traps then; what host functions take meanwhile does not count. Entries nest, when
+host functions call guests, this one or others: what is inside runs no longer than what is outside may, and only the
+outermost that is masked has a time of its own.
 
 With `preempt="flag"`, the deadline is an `Alarm` of the watchdog. With `preempt="fuel"` nobody can ask the guest to
 pause, so it gets its fuel in portions as large as its own speed so far says; whatever the portions, the guest counts
@@ -43,11 +44,13 @@ FUEL_TOLERANCE: Final = 10_000_000
 _SHORTEST: Final = 0.0005
 _LEAST_PORTION: Final = 1000
 
-# Units of fuel a second, until the guest's own speed is known. What was measured counts for so much, if it took so many
-# seconds.
+# Units of fuel a second, until the guest's own speed is known, and at most. What was measured counts for so much, if it
+# took so many seconds; a portion that is used up after so much of a slice was too small.
 _SPEED: Final = 500e6
+_MOST_SPEED: Final = 1e12
 _NEW: Final = 0.5
 _MEASURABLE: Final = 0.0001
+_EARLY: Final = 0.5
 
 _NOT_NOW: Final = 0
 
@@ -56,15 +59,20 @@ class Entry:
     """One entry of guest code that is on the thread's stack.
 
     `outer` is the entry around it, of whichever guest. `deadline` is when it is to end, `resumed` since when it has
-    run. `granted` is the fuel that the guest got last, until it is settled; `portion` is what it has for its time.
+    run. While a host function runs that a masked entry has called, the clock `is_stopped`, and `left` is what it has of
+    the `given` seconds. `granted` is the fuel that the guest got last, until it is settled; `portion` is what it has
+    for its time.
     """
 
     __slots__ = (
         "allowance",
         "began",
         "deadline",
+        "given",
         "granted",
         "is_masked",
+        "is_stopped",
+        "left",
         "outer",
         "portion",
         "resumed",
@@ -77,7 +85,8 @@ class Entry:
         self.began = self.resumed = now
         self.allowance = allowance
         self.is_masked = False
-        self.deadline = inf
+        self.is_stopped = False
+        self.deadline = self.given = self.left = inf
         self.granted: int | None = None
         self.portion = 0.0
 
@@ -133,9 +142,10 @@ class Slicing:
                 self._settle(self._innermost)
         if allowance is not None:
             allowance.enter()
-        entry.deadline = self._deadline(entry, now)
-        if self._fuel is not None and entry.deadline < inf:
-            entry.portion = max((entry.deadline - now) * self._speed, _LEAST_PORTION)
+        given = entry.given = self._seconds(entry, now)
+        entry.deadline = now + given
+        if self._fuel is not None and given < inf:
+            entry.portion = max(given * self._speed, _LEAST_PORTION)
         thread.innermost = entry
         self._innermost = entry
         self._tell(entry, now)
@@ -162,17 +172,39 @@ class Slicing:
             return
         self._innermost = _below(entry)
         outer.resumed = now
-        outer.slicing._tell(outer, now)
+        if outer.is_stopped:
+            outer.left -= entry.given - (entry.deadline - now)
+        else:
+            outer.slicing._tell(outer, now)
 
-    def _deadline(self, entry: Entry, now: float) -> float:
-        span = self.time_slice
+    def stop_clock(self) -> Entry | None:
+        """A host function begins that a masked entry has called: what it takes is not the guest's. Return the entry."""
+        entry = self._innermost
+        if entry is None or not entry.is_masked or entry.deadline == inf:
+            return None
+        self.thread.alarm.clear()
+        entry.left = entry.deadline - monotonic()
+        entry.is_stopped = True
+        return entry
+
+    def start_clock(self, entry: Entry) -> None:
+        """The host function has ended: the guest has what was left."""
+        now = monotonic()
+        entry.is_stopped = False
+        entry.deadline = now + entry.left
+        self._tell(entry, now)
+
+    def _seconds(self, entry: Entry, now: float) -> float:
+        """Return for how long an entry may run."""
+        seconds = self.time_slice
         if entry.allowance is not None:
-            span = min(span, max(entry.allowance.least_cpu, _SHORTEST))
-        outer = entry.outer
+            seconds = min(seconds, max(entry.allowance.least_cpu, _SHORTEST))
         if entry.is_masked:
-            when = now + span + TOLERANCE
-            return when if outer is None or not outer.is_masked else min(when, outer.deadline)
-        return now + span if outer is None else min(now + span, outer.deadline)
+            seconds += TOLERANCE
+        outer = entry.outer
+        if outer is None or (entry.is_masked and not outer.is_masked):
+            return seconds
+        return min(seconds, outer.left if outer.is_stopped else outer.deadline - now)
 
     def _tell(self, entry: Entry, now: float) -> None:
         """Tell the guest what holds for an entry whose code is about to run."""
@@ -208,9 +240,15 @@ class Slicing:
         entry.portion -= used
         if entry.allowance is not None:
             entry.allowance.charge(used)
-        elapsed = monotonic() - entry.resumed
-        if entry.outer is None and elapsed > _MEASURABLE:
-            self._speed += _NEW * (used / elapsed - self._speed)
+        if entry.outer is None and entry.deadline < inf:
+            self._learn_speed(used, monotonic() - entry.resumed, is_used_up=rest >> 63 > 0)
+
+    def _learn_speed(self, used: int, elapsed: float, *, is_used_up: bool) -> None:
+        """Note how much fuel the guest has used in how many seconds, in which host functions may have run, too."""
+        if is_used_up and elapsed < _EARLY * self.time_slice:
+            self._speed = min(2 * self._speed, _MOST_SPEED)
+        elif elapsed > _MEASURABLE:
+            self._speed = max(self._speed / 2, self._speed + _NEW * (used / elapsed - self._speed))
 
     # Budgets
 
