@@ -140,6 +140,12 @@ TABLES: Final[dict[str, Table]] = {
             ),
             (
                 f"`{abi.STATE_FETCH}h`, `{abi.STATE_STORE}h`",
+                "(i32) → i32, (i32 i32) → ()",
+                "of those with structures, arrays and numbers: the number at a place, 31 bits without a sign, or -1 "
+                "where there is something else; a number is put there, or it traps where only others may be",
+            ),
+            (
+                f"`{abi.STATE_FETCH}h`, `{abi.STATE_STORE}h`",
                 "(i32) → (), (i32) → ()",
                 "of those with exceptions: the one at a place is kept, to be looked into; the one that is kept is put "
                 "there",

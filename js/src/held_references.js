@@ -1,6 +1,7 @@
 /**
  * References that JavaScript is not shown, in globals, tables and frames: saved and put back by functions of the module
- * (docs/abi.md). What is null, a function, or an exception that carries numbers can be; anything else is refused, and named.
+ * (docs/abi.md). What is null, a function, a number of 31 bits, or an exception that carries numbers can be; anything else
+ * is refused, and named.
  */
 
 import { HELD_GLOBAL, HELD_TABLE, STATE_CLEAR, STATE_EXCEPTION, STATE_FETCH, STATE_FIND, STATE_MAKE_EXCEPTION, STATE_SIZE, STATE_STORE } from "./abi.js";
@@ -95,7 +96,10 @@ export function heldSaver(exports, { tags }, references) {
         else if (type == "exnref") {
           exports[STATE_FETCH + name](place);
           found[place] = saveException(what);
-        } else refuse(`the guest cannot be saved: ${what} holds a reference of type ${declared}, and only null can be saved of that`);
+        } else {
+          found[place] = exports[STATE_FETCH + name](place);
+          if (found[place] < 0) refuse(`the guest cannot be saved: ${what} holds a reference of type ${declared}, and only null and numbers (i31) can be saved of that`);
+        }
       }
       return found;
     },
@@ -123,7 +127,7 @@ export function heldLoader(exports, exceptions, references) {
       if (!exports[STATE_CLEAR + name](size)) refuse(`${what} of the snapshot has ${size} elements, and may not have as many here`);
       numbers.forEach((number, place) => {
         if (number == NULL) return;
-        const value = type == "funcref" ? references.load(type, number) : make(number);
+        const value = type == "funcref" ? references.load(type, number) : type == "exnref" ? make(number) : number;
         try {
           exports[STATE_STORE + name](place, value);
         } catch (error) {

@@ -11,6 +11,9 @@ export const CHUNK = 4096;
 /** What stands for null among functions and objects. */
 export const NULL = 0xffffffff;
 
+/** The largest number that a reference can be (i31). */
+const MOST_NUMBER = 0x7fffffff;
+
 /** @typedef {"i32" | "i64" | "f32" | "f64" | "v128" | "funcref" | "externref" | "anyref" | "exnref"} Type */
 /** @typedef {{ tag: number, values: [type: Type, bits: bigint][] }} ExceptionState What references to exceptions are to. */
 /** @typedef {[first: number, content: Uint8Array]} Run The number of its first chunk, and what is in it and those that follow. */
@@ -140,7 +143,7 @@ const checkState = ({ objects, exceptions, calls, globals, tables, area, stacks,
     if (number == NULL) return;
     if (type == "externref" && number >= objects.length) throw new Mistake(`there is no object ${number}`, ...path);
     if (type == "exnref" && number >= exceptions.length) throw new Mistake(`there is no exception ${number}`, ...path);
-    if (type == "anyref") throw new Mistake(`${number} is not null, which is all that is saved of this type`, ...path);
+    if (type == "anyref" && number > MOST_NUMBER) throw new Mistake(`${number} is neither null nor a number of 31 bits`, ...path);
   };
   calls.forEach((call, place) => {
     const { neighbour } = call.kept ?? {};

@@ -120,7 +120,7 @@ for (const [what, bytes, message, base] of [
   ["text for a small number", withState({ globals: { 0: { bits: "7", type: "i64" } } }), /7 is text, and must be a number/],
   ["an object that is not there", withState({ globals: { 0: { bits: 0, type: "externref" } } }), /globals.0: there is no object 0/],
   ["an exception that is not there", withState({ globals: { 0: { bits: 0, type: "exnref" } } }), /globals.0: there is no exception 0/],
-  ["what cannot be saved", withState({ globals: { 0: { bits: 0, type: "anyref" } } }), /globals.0: 0 is not null/],
+  ["what cannot be saved", withState({ globals: { 0: { bits: 2 ** 31, type: "anyref" } } }), /globals.0: 2147483648 is neither null nor a number of 31 bits/],
   ["an argument that is an exception", withState({ calls: { 0: { ...CALL, arguments: [["exnref", 4294967295]] } } }), /arguments.0.0: "exnref" is none of/],
   ["a payload that is no number", withState({ exceptions: [{ tag: 0, values: [["funcref", 1]] }] }), /values.0.0: "funcref" is none of/],
   ["a payload with too many bits", withState({ exceptions: [{ tag: 0, values: [["i32", 4294967296]] }] }), /exceptions.0.values.0.bits: 4294967296 has more/],

@@ -10,6 +10,7 @@ import { bytes } from "./support/guests.mjs";
 import { imports, live, rest, serve, shown, startPython } from "./support/saved.mjs";
 
 const code = bytes("in_flight", "saved_secondary");
+const numbers = bytes("small_numbers", "saved_secondary");
 const skip = !WebAssembly.validate(code) && "this engine has no exceptions as values";
 const refused = (promise, words) => assert.rejects(promise, (error) => error instanceof SnapshotError && words.test(error.message));
 
@@ -46,6 +47,34 @@ describe("references that JavaScript is not shown", { skip }, () => {
       assert.equal(BigInt.asUintN(64, BigInt(moved.after.values[1])), 0x7fa00007n);
     });
   }
+
+  it("are numbers, in frames, globals and tables, and travel", async () => {
+    const module = new WebAssembly.Module(numbers);
+    const python = startPython("saved_secondary", "small_numbers");
+    const hosts = [(request) => serve(request, module), python.ask];
+    for (const order of [hosts, hosts.toReversed()]) {
+      const moved = await order[0]({ begin: [[7]], answers: [] });
+      assert.deepEqual(moved.after.values.map(Number), [-1, 0x3fffffff, -0x40000000, 7, 999, 7, 5, -7, -7, 3]);
+      const { before, after, results } = await order[1]({ state: moved.state, answers: [0] });
+      assert.deepEqual(before, moved.after);
+      assert.deepEqual(after.values, before.values);
+      assert.deepEqual(results, [694]);
+    }
+    python.end();
+    const instance = new Instance(module, imports);
+    promising(instance.exports.hold)().catch(() => {});
+    await refused(snapshot(instance), /global 4 holds a reference of type \(ref null 0\), and only null and numbers/);
+    promising(instance.exports.run)(1).catch(() => {});
+    const fresh = new Instance(module, imports);
+    const state = await decode(await snapshot(fresh));
+    for (const [index, bits, words] of [
+      [4, 5n, /element 0 of global 4 of the snapshot is of another type than \(ref null 0\)/],
+      [3, 0xffffffffn, /global 3 of the snapshot holds null/],
+    ]) {
+      const globals = state.globals.map((item) => (item.index == index ? { ...item, bits } : item));
+      await refused(restore(await encode({ ...state, globals }), module, imports), words);
+    }
+  });
 
   it("are refused only while the guest holds what cannot be saved", async () => {
     for (const [where, words] of [

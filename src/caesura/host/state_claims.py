@@ -39,7 +39,7 @@ from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, TA
 from caesura.wasm.hierarchies import top_of
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
-from caesura.wasm.types import EXNREF, F32, F64, FUNCREF, I32, I64, V128, make_reference, type_name
+from caesura.wasm.types import ANYREF, EXNREF, F32, F64, FUNCREF, I32, I64, V128, make_reference, type_name
 
 # Parameters and results.
 _Signature = tuple[tuple[int, ...], tuple[int, ...]]
@@ -149,6 +149,8 @@ def _held(name: str, top: int) -> dict[str, _Signature]:
         signatures |= {f"{STATE_FETCH}{name}": ((I32,), (FUNCREF,)), f"{STATE_STORE}{name}": ((I32, FUNCREF), ())}
     elif top == EXNREF:
         signatures |= {f"{STATE_FETCH}{name}": ((I32,), ()), f"{STATE_STORE}{name}": ((I32,), ())}
+    elif top == ANYREF:
+        signatures |= {f"{STATE_FETCH}{name}": ((I32,), (I32,)), f"{STATE_STORE}{name}": ((I32, I32), ())}
     return signatures
 
 

@@ -173,6 +173,8 @@ def _value(kind: int, bits: int, names: ModuleNames) -> Json:
         told["value"] = "null"
     elif kind == t.FUNCREF:
         told["value"] = names.functions.get(bits, f"function {bits}")
+    elif kind == t.ANYREF:
+        told["value"] = f"number {bits}"
     else:
         told["value"] = f"{'exception' if kind == t.EXNREF else 'object'} {bits}"
     return told

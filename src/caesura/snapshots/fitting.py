@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from caesura.errors import SnapshotError
 from caesura.snapshots.schema import numbers_of
 from caesura.snapshots.section import StateGlobal, StateSection, StateTable
-from caesura.snapshots.state import NULL, GlobalState, State, TableState
+from caesura.snapshots.state import MOST_NUMBER, NULL, GlobalState, State, TableState
 from caesura.wasm import types as t
 
 
@@ -40,8 +40,8 @@ def check_references(state: State, section: StateSection) -> None:
             raise SnapshotError(f"{what} refers to an exception that the snapshot does not have")
         if known.declared and NULL in numbers and not is_nullable(known):
             raise SnapshotError(f"{what} holds null, and that of the module, of type {known.declared}, never does")
-        if item.type == t.ANYREF and numbers - {NULL}:
-            raise SnapshotError(f"{what} holds what cannot be saved")
+        if item.type == t.ANYREF and any(number != NULL and number > MOST_NUMBER for number in numbers):
+            raise SnapshotError(f"{what} holds what is neither null nor a number of 31 bits")
 
 
 def is_nullable(known: StateGlobal | StateTable) -> bool:

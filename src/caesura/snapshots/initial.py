@@ -24,12 +24,12 @@ from caesura.snapshots.answering import Answering
 from caesura.snapshots.fitting import check_references
 from caesura.snapshots.pages import Run
 from caesura.snapshots.section import StateSection
-from caesura.snapshots.state import CHUNK, NULL, GlobalState, MemoryState, State, TableState
+from caesura.snapshots.state import CHUNK, MOST_NUMBER, NULL, GlobalState, MemoryState, State, TableState
 from caesura.wasm import encoded as c
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND, Import, Limits
 from caesura.wasm.hierarchies import top_of
-from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, read_u32
+from caesura.wasm.leb128 import encode_name, encode_signed, encode_unsigned, encode_vector, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.renumber import encode_import, encode_limits
 from caesura.wasm.sections import SectionEdits
@@ -44,9 +44,13 @@ from caesura.wasm.segments import (
     read_element_segments,
 )
 from caesura.wasm.types import (
+    ANY,
+    ANYREF,
+    EQ,
     F32,
     F64,
     FUNCREF,
+    I31,
     I32,
     I64,
     V128,
@@ -70,6 +74,7 @@ _MOST_ELEMENTS: Final = 0xFFFF_FFFF
 _DROPPED_DATA: Final = b"\x01\x00"
 
 _END: Final = b"\x0b"
+_REF_I31: Final = b"\xfb\x1c"
 _HAS_INITIALIZER: Final = b"\x40\x00"
 _DECLARES: Final = 3
 _WITH_EXPRESSIONS: Final = 4
@@ -266,11 +271,15 @@ class InitialState:
         return c.unsigned_constant(item.type, item.bits) + _END
 
     def _reference(self, kind: int, value_type: int, number: int, what: str) -> bytes:
-        """Return the code of a reference, null or to a function, of the type of what holds it; `kind` is what the state
-        says that is. Raises SnapshotError for others.
+        """Return the code of a reference, null, to a function or a number, of the type of what holds it; `kind` is what
+        the state says that is. Raises SnapshotError for others.
         """
         if number == NULL:
             return c.ref_null(heap_of(value_type))
+        if kind == ANYREF:
+            if number > MOST_NUMBER or heap_of(value_type) not in (ANY, EQ, I31):
+                raise SnapshotError(f"{what} holds {number}, and may hold a {type_name(value_type)}")
+            return c.CONST_I32 + encode_signed(number) + _REF_I31
         function = self._function(kind, number, what)
         if not is_abstract(heap_of(value_type)) and not self._is_of_type(number, heap_of(value_type)):
             raise SnapshotError(f"{what} refers to function {number}, which is of another type than it holds")
@@ -349,19 +358,20 @@ class InitialState:
         element = self._module.tables[table.index].element
         is_wide = self._module.tables[table.index].limits.is64
         found: list[int] = []
+        expressions: list[bytes] = []
         numbers = [number for (number,) in struct.iter_unpack("<I", table.elements)]
         for place, number in enumerate([*numbers, NULL]):
             if number != NULL:
-                self._reference(table.type, element, number, what)  # raises for what it cannot hold
-                found.append(self._function(table.type, number, what))
-            elif found:
+                expressions.append(self._reference(table.type, element, number, what) + _END)
+                if element == FUNCREF:
+                    found.append(self._function(table.type, number, what))
+            elif expressions:
                 flags = _HAS_INDEX if table.index or element != FUNCREF else 0
                 segment = ElementSegment(flags | (_WITH_EXPRESSIONS if element != FUNCREF else 0), 0)
                 segment.table, segment.type = table.index, element
-                expressions = [c.REF_FUNC + encode_unsigned(one) + _END for one in found]
-                offset = _offset(place - len(found), is_wide=is_wide)
+                offset = _offset(place - len(expressions), is_wide=is_wide)
                 yield encode_element_segment(segment, offset, found, expressions)
-                found = []
+                found, expressions = [], []
 
     def _data_segments(self) -> list[bytes]:
         segments = read_data_segments(self._module)

@@ -36,6 +36,7 @@ from caesura.snapshots.fields import (
 from caesura.snapshots.state import (
     CHUNK,
     MODES,
+    MOST_NUMBER,
     NULL,
     CallRecord,
     Descriptor,
@@ -184,8 +185,8 @@ def _check_object(state: State, kind: int, number: int, *path: str) -> None:
         raise Mistake(f"there is no object {number}", *path)
     if kind == t.EXNREF and number >= len(state.exceptions):
         raise Mistake(f"there is no exception {number}", *path)
-    if kind == t.ANYREF:
-        raise Mistake(f"{number} is not null, which is all that is saved of this type", *path)
+    if kind == t.ANYREF and number > MOST_NUMBER:
+        raise Mistake(f"{number} is neither null nor a number of 31 bits", *path)
 
 
 def numbers_of(elements: bytes) -> array[int]:

@@ -28,6 +28,9 @@ PAUSE_NAME: Final = "pause"
 # What stands for null among the functions and objects of a table.
 NULL: Final = 0xFFFF_FFFF
 
+# The largest number that a reference can be (i31).
+MOST_NUMBER: Final = (1 << 31) - 1
+
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ModuleIdentity(Record):
@@ -72,8 +75,8 @@ class GlobalState(Record):
     """A mutable global, by its index: its type code (`caesura.wasm.types`), and its bits.
 
     Bits are unsigned, of 32, 64 or 128. For a funcref they are a function's index, for an externref the number of one
-    of the state's `objects`, for an exnref of one of its `exceptions`; null is NULL, which an anyref always is. A
-    reference's type is what is above all in its hierarchy, whatever the global's own.
+    of the state's `objects`, for an exnref of one of its `exceptions`, for an anyref a number of 31 bits, unsigned.
+    Null is NULL. A reference's type is what is above all in its hierarchy, whatever the global's own.
     """
 
     index: int

@@ -5,6 +5,7 @@
   (memory (export "memory") 1)
   (type $number (func (param i32) (result i32)))
   (type $nothing (func))
+  (type $cell (struct (field i32)))
   (tag $numbers (param i32 i64 f32 f64 v128))
   (tag $refers (param externref))
   (tag $empty)
@@ -85,10 +86,10 @@
   ;; Holds what cannot be saved: 1 in a frame, 2 in a table, 3 in a global, 4 an exception that refers to something.
   (func (export "hold") (param $where i32) (result i32)
     (local $object anyref) (local $caught exnref)
-    (if (i32.eq (local.get $where) (i32.const 1)) (then (local.set $object (ref.i31 (i32.const 5)))))
+    (if (i32.eq (local.get $where) (i32.const 1)) (then (local.set $object (struct.new $cell (i32.const 5)))))
     (if (i32.eq (local.get $where) (i32.const 2))
-      (then (table.set $objects (i32.const 1) (ref.i31 (i32.const 5)))))
-    (if (i32.eq (local.get $where) (i32.const 3)) (then (global.set $object (ref.i31 (i32.const 5)))))
+      (then (table.set $objects (i32.const 1) (struct.new $cell (i32.const 5)))))
+    (if (i32.eq (local.get $where) (i32.const 3)) (then (global.set $object (struct.new $cell (i32.const 5)))))
     (if (i32.eq (local.get $where) (i32.const 4))
       (then (local.set $caught
         (block $all (result exnref)
@@ -101,7 +102,7 @@
   ;; Holds an object in a frame above one that traps when the guest goes on, so that nobody takes it out again.
   (func (export "fail") (result i32)
     (local $object anyref)
-    (local.set $object (ref.i31 (i32.const 5)))
+    (local.set $object (struct.new $cell (i32.const 5)))
     (drop (call $fails))
     (ref.is_null (local.get $object)))
   (func $fails (result i32) (drop (call $ask (i32.const 0))) (unreachable)))

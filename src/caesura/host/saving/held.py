@@ -1,7 +1,7 @@
 """Globals and tables whose references Python cannot be shown, by the module's functions for them (docs/abi.md).
 
-What is null, a function, or an exception that carries numbers is saved; anything else that is there is refused, and
-named.
+What is null, a function, a number of 31 bits, or an exception that carries numbers is saved; anything else that is
+there is refused, and named.
 """
 
 from __future__ import annotations
@@ -85,6 +85,11 @@ class Held:
                         f"{what} of the snapshot is function {number}, which is of another type than it holds, "
                         f"{self._item.declared}"
                     )
+            elif self._item.type == t.ANYREF:
+                if store.ask(place, number) is None:
+                    raise SnapshotError(
+                        f"{what} of the snapshot is a number, and what it holds is of type {self._item.declared}"
+                    )
             else:
                 exceptions.make(number)
                 if store.ask(place) is None:
@@ -106,11 +111,14 @@ class Held:
     def _read(self, place: int, what: str, references: ReferenceSaver, exceptions: ExceptionSaver) -> int:
         if self._item.type == t.FUNCREF:
             return self._function(place, what, references)
-        if self._item.type != t.EXNREF:
-            raise SnapshotError(
-                f"the guest cannot be saved: {what} holds a reference of type {self._item.declared}, and only null can "
-                "be saved of that"
-            )
+        if self._item.type == t.ANYREF:
+            number = self._function_named(STATE_FETCH, place).result()
+            if number is None or number < 0:
+                raise SnapshotError(
+                    f"the guest cannot be saved: {what} holds a reference of type {self._item.declared}, and only null "
+                    "and numbers (i31) can be saved of that"
+                )
+            return number
         if not self._function_named(STATE_FETCH, place).attempt():
             raise SnapshotError(f"the guest cannot be saved: {what} cannot be read (table_limit?)")
         return exceptions.save(what)

@@ -4,7 +4,8 @@ them hold something, all of them null again, one read, one written.
 A global is a table of one element there, so that a host needs one way for both. Places are i32, also where a table's
 have 64 bits. Functions are handed over as funcref, and get their own type back by a cast, which traps for what is of
 another. Exceptions go through a table of one element that is added for this, since JavaScript has no values of their
-type; of the other hierarchies only null can be saved.
+type. Of structures, arrays and numbers of 31 bits, which are of one hierarchy, the numbers are handed over, and it is
+told where there is something else.
 
 An exception is taken to pieces by throwing it on: for each tag there is a function that tells whether the exception is
 of that tag, and what it carries, as i64s. Another one throws a new one of such numbers and keeps what it catches. No
@@ -34,12 +35,15 @@ from caesura.wasm.hierarchies import narrowed, top_of
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.types import (
+    ANY,
+    EQ,
     EXN,
     EXNREF,
     F32,
     F64,
     FUNC,
     FUNCREF,
+    I31,
     I32,
     I64,
     V128,
@@ -58,6 +62,11 @@ _TO_I32: Final = b"\xa7"
 _TRY_TABLE_EMPTY: Final = b"\x1f\x40"
 _THROW: Final = b"\x08"
 _THROW_REF: Final = b"\x0a"
+_IF_I32: Final = b"\x04\x7f"
+_ELSE: Final = b"\x05"
+_REF_I31: Final = b"\xfb\x1c"
+_IS_I31: Final = b"\xfb\x14\x6c"
+_I31_GET_U: Final = b"\xfb\x1e"
 _ZERO_PLACE: Final = c.CONST_I32 + b"\0"
 
 # What makes an i64 of a number, and a number of an i64.
@@ -131,18 +140,22 @@ def add_held_table(module: Module, helpers: Helpers, index: int) -> None:
         before = b""
     else:  # there is nothing to clear it with, and what is stored behind its end makes it longer
         clear = c.CONST_I32 + b"\1"
-        value = (_SECOND if top == FUNC else _scratch(helpers)) + narrowed(module, element)
-        grow = value + one + c.TABLE_GROW + table + failed + c.IF_EMPTY + c.UNREACHABLE + c.END
+        grow = _given(module, helpers, element, top) + one + c.TABLE_GROW + table + failed
+        grow += c.IF_EMPTY + c.UNREACHABLE + c.END
         before = _FIRST + size + c.I32_EQ + c.IF_EMPTY + grow + c.RETURN + c.END
     helpers.add(f"{STATE_CLEAR}{name}", (I32,), (I32,), clear)
     if top == FUNC:
         helpers.add(f"{STATE_FETCH}{name}", (I32,), (FUNCREF,), get)
-        put = place + _SECOND + narrowed(module, element) + c.TABLE_SET + table
+        put = place + _given(module, helpers, element, top) + c.TABLE_SET + table
         helpers.add(f"{STATE_STORE}{name}", (I32, FUNCREF), (), before + put)
     elif top == EXN:
         helpers.add(f"{STATE_FETCH}{name}", (I32,), (), _to_scratch(helpers, get))
-        put = place + _scratch(helpers) + narrowed(module, element) + c.TABLE_SET + table
+        put = place + _given(module, helpers, element, top) + c.TABLE_SET + table
         helpers.add(f"{STATE_STORE}{name}", (I32,), (), before + put)
+    elif top == ANY:
+        helpers.add(f"{STATE_FETCH}{name}", (I32,), (I32,), _number(get))
+        put = place + _given(module, helpers, element, top) + c.TABLE_SET + table
+        helpers.add(f"{STATE_STORE}{name}", (I32, I32), (), before + put)
 
 
 def add_held_global(module: Module, helpers: Helpers, index: int) -> None:
@@ -159,12 +172,30 @@ def add_held_global(module: Module, helpers: Helpers, index: int) -> None:
     helpers.add(f"{STATE_CLEAR}{name}", (I32,), (I32,), clear + c.CONST_I32 + b"\1")
     if top == FUNC:
         helpers.add(f"{STATE_FETCH}{name}", (I32,), (FUNCREF,), get)
-        put = _SECOND + narrowed(module, value_type) + c.GLOBAL_SET + number
+        put = _given(module, helpers, value_type, top) + c.GLOBAL_SET + number
         helpers.add(f"{STATE_STORE}{name}", (I32, FUNCREF), (), put)
     elif top == EXN:
         helpers.add(f"{STATE_FETCH}{name}", (I32,), (), _to_scratch(helpers, get))
-        put = _scratch(helpers) + narrowed(module, value_type) + c.GLOBAL_SET + number
+        put = _given(module, helpers, value_type, top) + c.GLOBAL_SET + number
         helpers.add(f"{STATE_STORE}{name}", (I32,), (), put)
+    elif top == ANY:
+        helpers.add(f"{STATE_FETCH}{name}", (I32,), (I32,), _number(get))
+        put = _given(module, helpers, value_type, top) + c.GLOBAL_SET + number
+        helpers.add(f"{STATE_STORE}{name}", (I32, I32), (), put)
+
+
+def _given(module: Module, helpers: Helpers, value_type: int, top: int) -> bytes:
+    """Return the code of the reference that is to be stored, of its own type; it traps for one of another."""
+    if top == ANY:
+        heap = heap_of(value_type)
+        return _SECOND + _REF_I31 + (b"" if heap in (ANY, EQ, I31) else c.ref_cast(heap, nullable=False))
+    return (_SECOND if top == FUNC else _scratch(helpers)) + narrowed(module, value_type)
+
+
+def _number(get: bytes) -> bytes:
+    """Return the code that gives a number of 31 bits, unsigned, and -1 for another reference."""
+    number = get + c.ref_cast(I31, nullable=False) + _I31_GET_U
+    return get + _IS_I31 + _IF_I32 + number + _ELSE + c.CONST_I32 + b"\x7f" + c.END
 
 
 def add_exceptions(helpers: Helpers, tags: list[Tag]) -> None:

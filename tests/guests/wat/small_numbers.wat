@@ -1,0 +1,43 @@
+;; References that are numbers of 31 bits, wherever a guest can hold them while it waits: in a frame, in globals and in
+;; tables, of all types that they have. `run` sums them up behind the wait; `values` tells them.
+(module
+  (import "env" "ask" (func $ask (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (type $cell (struct (field i32)))
+  (global $any (mut anyref) (ref.null any))
+  (global $equal (mut eqref) (ref.null eq))
+  (global $small (mut i31ref) (ref.null i31))
+  (global $always (mut (ref i31)) (ref.i31 (i32.const 1)))
+  (global $cell (mut (ref null $cell)) (ref.null $cell))
+  (table $all 3 anyref)
+  (table $numbers 2 (ref i31) (ref.i31 (i32.const 5)))
+  (table $wide i64 2 i31ref)
+
+  (func (export "run") (param $number i32) (result i32)
+    (local $held anyref) (local $small (ref null i31)) (local $nothing eqref)
+    (local.set $held (ref.i31 (local.get $number)))
+    (local.set $small (ref.i31 (i32.sub (i32.const 0) (local.get $number))))
+    (global.set $any (ref.i31 (i32.const -1)))
+    (global.set $equal (ref.i31 (i32.const 0x3fffffff)))
+    (global.set $small (ref.i31 (i32.const 0x40000000)))
+    (global.set $always (ref.i31 (local.get $number)))
+    (table.set $all (i32.const 1) (local.get $held))
+    (drop (table.grow $numbers (ref.i31 (i32.const -7)) (i32.const 1)))
+    (table.set $wide (i64.const 1) (local.get $small))
+    (drop (call $ask (local.get $number)))
+    (i32.add
+      (i32.mul (i31.get_s (ref.cast (ref i31) (local.get $held))) (i32.const 100))
+      (i32.add (i31.get_s (local.get $small)) (ref.is_null (local.get $nothing)))))
+
+  (func (export "hold") (result i32)
+    (global.set $cell (struct.new $cell (i32.const 1)))
+    (call $ask (i32.const 0)))
+
+  (func $of (param anyref) (result i32)
+    (if (result i32) (ref.is_null (local.get 0)) (then (i32.const 999))
+      (else (i31.get_s (ref.cast (ref i31) (local.get 0))))))
+  (func (export "values") (result i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
+    (call $of (global.get $any)) (call $of (global.get $equal)) (call $of (global.get $small))
+    (call $of (global.get $always)) (call $of (table.get $all (i32.const 0))) (call $of (table.get $all (i32.const 1)))
+    (call $of (table.get $numbers (i32.const 0))) (call $of (table.get $numbers (i32.const 2)))
+    (call $of (table.get $wide (i64.const 1))) (table.size $numbers)))
