@@ -6,7 +6,7 @@
  * beginning of the block, but has the same room here.
  */
 
-import { FRAMES_OFFSET, STACK_POINTER_OFFSET, STATUS_OFFSET, STATUS_RUN } from "./abi.js";
+import { FACT_PAUSES_BY_FUEL, FACT_PAUSES_BY_REQUEST, FRAMES_OFFSET, PREEMPT_FRAMES_OFFSET, STACK_POINTER_OFFSET, STATUS_OFFSET, STATUS_RUN } from "./abi.js";
 import { findRoom } from "./room.js";
 import { like, unsigned } from "./stacks.js";
 
@@ -30,6 +30,8 @@ const PUSH = 128;
 export function makeArea(exports, memory, { thunks, facts }, options) {
   /** The control block's address as the guest takes it. @type {any} */
   let pointer;
+  /** The size of the block: where there are pause points, they look at what is behind the results, which has to be zero. */
+  const head = facts & (FACT_PAUSES_BY_REQUEST | FACT_PAUSES_BY_FUEL) ? PREEMPT_FRAMES_OFFSET : FRAMES_OFFSET;
   /** Where the frames begin, and where the room for them ends. */
   let base = 0;
   let end = 0;
@@ -46,7 +48,7 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
   const block = () => {
     if (!fields.length) {
       const { buffer } = memory;
-      fields = new (width > 4 ? BigUint64Array : Uint32Array)(buffer, base - FRAMES_OFFSET);
+      fields = new (width > 4 ? BigUint64Array : Uint32Array)(buffer, base - head);
       bytes = new Uint8Array(buffer);
       if (exports.asyncify_memory) end = buffer.byteLength;
     }
@@ -102,6 +104,7 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
   };
 
   return {
+    head,
     tell,
     give,
 
@@ -135,12 +138,12 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
       const from = unsigned(found[0]);
       const to = Number(found[1]);
       const at = Math.ceil(from / 16) * 16;
-      if (at + FRAMES_OFFSET > to) throw tooSmall(to - at - FRAMES_OFFSET);
+      if (at + head > to) throw tooSmall(to - at - head);
       if (to > memory.buffer.byteLength) throw new RangeError(`asyncify stack at ${from} to ${to}: beyond the memory`);
       pointer = like(found[0], at);
       if (typeof pointer == "bigint") width = 8;
       if (thunks) tell(exports.asyncify_set_data_pointer);
-      base = at + FRAMES_OFFSET;
+      base = at + head;
       end = to;
       // What an allocator gives has been used before.
       block();

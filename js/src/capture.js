@@ -1,6 +1,6 @@
 /** Saving: everything that a guest is, read while none of its code runs; nothing of it changes. */
 
-import { FACT_ADDED_MEMORY, FRAMES_OFFSET, STATE_MEMORIES, STATE_PROBE_DATA, STATE_PROBE_ELEMENTS, STATE_TABLES, STATUS_RUN } from "./abi.js";
+import { FACT_ADDED_MEMORY, STATE_MEMORIES, STATE_PROBE_DATA, STATE_PROBE_ELEMENTS, STATE_TABLES, STATUS_RUN } from "./abi.js";
 import { current } from "./call.js";
 import { EngineInstance, enginePromising } from "./errors.js";
 import { isZero, refuse } from "./format.js";
@@ -125,9 +125,9 @@ function placeOfFrames({ area, exports }, added) {
   area.tell((/** @type {number | bigint} */ found) => (pointer = found));
   const start = unsigned(pointer);
   for (const memory of Object.values(exports)) {
-    if (!(memory instanceof WebAssembly.Memory) || start + FRAMES_OFFSET > memory.buffer.byteLength) continue;
+    if (!(memory instanceof WebAssembly.Memory) || start + area.head > memory.buffer.byteLength) continue;
     const block = new (typeof pointer == "bigint" ? BigUint64Array : Uint32Array)(memory.buffer, start, 2);
-    if (Number(block[0]) == start + FRAMES_OFFSET) return [start, Number(block[1])];
+    if (Number(block[0]) == start + area.head) return [start, Number(block[1])];
   }
   return refuse("the guest's asyncify stack is in a memory that it does not export");
 }

@@ -5,7 +5,7 @@
  * and kind, calls by their export and import. What a forged state can then do is what a guest can do to itself.
  */
 
-import { CONTROL_BLOCK, ENTRY_PREFIX, FRAMES_OFFSET, STATE_DROP_DATA, STATE_DROP_ELEMENTS, STATE_MEMORIES, STATE_TABLES } from "./abi.js";
+import { CONTROL_BLOCK, ENTRY_PREFIX, STATE_DROP_DATA, STATE_DROP_ELEMENTS, STATE_MEMORIES, STATE_TABLES } from "./abi.js";
 import { UNWINDING } from "./call.js";
 import { find, recorded } from "./capture.js";
 import { EngineInstance } from "./errors.js";
@@ -26,6 +26,12 @@ import { CHUNK, numbersOf } from "./schema.js";
 /** @typedef {ReturnType<typeof referenceLoader>} References */
 
 const PAGE = 65536;
+
+/** Where a call waits, in place of an import, that Python has paused. */
+const PAUSE = "pause";
+
+/** As much as there is: nobody here stops a guest that has counted so far. */
+const MOST_FUEL = 2n ** 63n - 1n;
 
 /** What calls that nobody drives wait for. */
 export const HELD = { held: true };
@@ -53,6 +59,7 @@ export function putBack(instance, section, state, loadObject) {
     if (known.declared) held.putBack(known, false, [Number(bits)]);
     else writeGlobal(exports, index, type, bits, (kind, number) => references.load(kind, number));
   });
+  if (exports.asyncify_fuel) exports.asyncify_fuel.value = MOST_FUEL;
   state.tables.forEach(({ index, type, elements }, place) => {
     const known = section.tables[place];
     if (known.declared) held.putBack(known, true, numbersOf(elements));
@@ -153,16 +160,17 @@ function dropAgain(what, exports, prefix, dropped, known) {
 /** See that the asyncify stack is there, and has room for each call's frames. @param {Guest} guest @param {boolean} added @param {State} state */
 function makeRoom(guest, added, { calls, area }) {
   const memory = guest.exports.asyncify_memory;
+  const { head } = guest.area;
   const size = Math.max(...calls.map(({ frames }) => frames.length));
   const where = "a call of the snapshot has frames for which the asyncify stack has no room here";
   if (memory) {
-    const missing = CONTROL_BLOCK + FRAMES_OFFSET + size - memory.buffer.byteLength;
+    const missing = CONTROL_BLOCK + head + size - memory.buffer.byteLength;
     try {
       if (missing > 0) at(memory, "grow", Math.ceil(missing / PAGE));
     } catch (error) {
       refuse(`${where}: ${/** @type {Error} */ (error).message}`);
     }
-  } else if (area ? area[0] + FRAMES_OFFSET + size > area[1] : !added) refuse(area ? where : "the snapshot does not say where the asyncify stack lies");
+  } else if (area ? area[0] + head + size > area[1] : !added) refuse(area ? where : "the snapshot does not say where the asyncify stack lies");
   const why = guest.area.settle();
   if (why) refuse(why);
 }
@@ -176,6 +184,7 @@ function makeCall(exports, guest, section, record, where, references) {
   const thunk = exports[ENTRY_PREFIX + record.export];
   if (section.uncallable?.includes(record.export)) refuse(`${where} is of an export that cannot be called from JavaScript: it takes vectors, or functions of a certain type`);
   if (typeof entry != "function" || (guest.thunks && !thunk)) refuse(`${where} cannot be suspended: the module has no such export, or it was instrumented for other imports`);
+  if (record.function == PAUSE) refuse(`${where} was paused in the middle of its code, at the end of a time slice or of a budget: only Python goes on there, until it waits for an import or has ended`);
   if (!section.imports.includes(record.function)) refuse(`${where} waits in ${record.function}, which is no import that may suspend`);
   const types = section.parameters[record.function];
   if (types?.join() != record.arguments.map(([type]) => type).join()) refuse(`${where} has called ${record.function} with other arguments than it takes`);

@@ -3,8 +3,8 @@
 Writes `build/js/<guest>.<build>.wasm`. The builds are `bare` (not instrumented, for engines with JSPI), `plain`
 (caesura, Asyncify's own five functions), `thunks` (caesura, thunk ABI), `secondary` (the same with the asyncify stack
 in a memory of its own), `saved`, `saved_thunks` and `saved_secondary` (the same three with a state that can be saved),
-`linked` (thunks between which other instances may stand) and `binaryen` (`wasm-opt --asyncify`, where npm's binaryen
-has been installed). What is up to date stays.
+`linked` (thunks between which other instances may stand), `flag_*` and `fuel_*` (saved, with pause points of both
+kinds) and `binaryen` (`wasm-opt --asyncify`, where npm's binaryen has been installed). What is up to date stays.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ ONLY: Final = {
     "across_b": ("bare", "plain", "thunks", "linked"),
     "parameters": ("saved", "saved_thunks"),
     "nothing": ("bare", "plain", "thunks"),
+    "pauses": ("flag_secondary", "flag_plain", "fuel_secondary", "fuel_thunks", "fuel_plain"),
     "heap64": ("plain", "thunks"),
     "names": ("bare", "plain", "thunks"),
     "strings": ("bare", "plain", "thunks"),
@@ -77,6 +78,9 @@ REAL_BUILDS: Final = ("bare", "plain", "thunks")
 # A program from npm whose state is saved.
 SAVED: Final = NODE_MODULES / "quickjs-wasi" / "quickjs.wasm"
 SAVED_NAME: Final = "quickjs_wasi"
+
+# Kinds of pause points, which begin the names of the builds that have them.
+PAUSES: Final = ("flag", "fuel")
 
 # A guest of the other tests, in the same builds.
 CATCHING: Final = REPOSITORY / "tests" / "guests" / "wat" / "catching.wat"
@@ -100,6 +104,7 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "calls": {"imports": ("env.ask",)},
     "limits": {"imports": ("env.ask",)},
     "saved": {"imports": ("env.ask",)},
+    "pauses": {"imports": ("env.ask",)},
     "strings": {"imports": ("env.ask",)},
     "start": {"imports": ("env.ask",)},
     "begins": {"imports": ("env.ask",)},
@@ -130,9 +135,10 @@ def build(source: Path, name: str, kind: str, target: Path) -> None:
         chosen = caesura.Options(
             imports=lists.get("imports", ()),
             remove_list=lists.get("remove_list", ()),
-            thunks=kind not in ("plain", "saved"),
-            snapshots=kind.startswith("saved"),
-            in_secondary_memory=kind.endswith("secondary"),
+            thunks=not kind.endswith("plain") and kind != "saved",
+            snapshots=kind.startswith(("saved", *PAUSES)),
+            in_secondary_memory=kind.endswith("secondary") or kind.startswith("flag"),
+            preempt=next((name for name in PAUSES if kind.startswith(name)), "none"),
             linked=kind == "linked",
             export_globals=source.stem == "linked_main",
             import_globals=source.stem in ("linked_side", "linked_handler"),

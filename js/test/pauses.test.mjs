@@ -1,0 +1,54 @@
+/** Guests with pause points, which nobody here pauses: they go on whatever their frames hold, and whatever a state says is left to count. */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { Instance, promising, Suspending } from "../src/index.js";
+import { decode, encode } from "../src/format.js";
+import { pending, restore, snapshot, SnapshotError } from "../src/snapshot.js";
+import { bytes, sleep } from "./support/guests.mjs";
+import { rest } from "./support/saved.mjs";
+
+const GIVEN = [0x7fff_ffff_7fff_ffffn, 0x0101_0101_0101_0101n, 3000n];
+const RESULT = 3000n + (GIVEN[0] ^ GIVEN[1]);
+const imports = { env: { ask: new Suspending(() => sleep(0, 7)) } };
+const waits = { env: { ask: new Suspending(() => new Promise(() => {})) } };
+
+for (const build of ["flag_secondary", "flag_plain", "fuel_secondary", "fuel_thunks", "fuel_plain"]) {
+  // Where the guest has no memory for frames, they lie in its own.
+  const options = build.startsWith("fuel") && !build.endsWith("secondary") ? { region: [1024, 60000] } : {};
+
+  describe(`a guest with pause points: ${build}`, { skip: !/thunks|fuel_plain/.test(build) && +process.versions.node.split(".")[0] < 22 && "several memories are newer" }, () => {
+    const module = () => new WebAssembly.Module(bytes("pauses", build));
+
+    it("is suspended and resumed", async () => {
+      const { run } = new Instance(module(), imports, options).exports;
+      assert.deepEqual(await Promise.all([promising(run)(...GIVEN), promising(run)(...GIVEN)]), [RESULT, RESULT]);
+    });
+
+    it("goes on from a state in which a budget was nearly used up", async () => {
+      const compiled = module();
+      const instance = new Instance(compiled, waits, options);
+      promising(instance.exports.run)(...GIVEN);
+      await rest();
+      if (instance.exports.asyncify_fuel) instance.exports.asyncify_fuel.value = 5n;
+      const restored = await restore(await snapshot(instance), compiled, imports, options);
+      assert.equal(await restored.pending[0].run(), RESULT);
+    });
+
+    it("is refused by name where it was paused by Python", async () => {
+      const compiled = module();
+      const instance = new Instance(compiled, waits, options);
+      promising(instance.exports.run)(...GIVEN);
+      await rest();
+      assert.equal(pending(instance).length, 1);
+      const state = await decode(await snapshot(instance));
+      Object.assign(state.calls[0], { function: "pause", arguments: [] });
+      await assert.rejects(restore(await encode(state), compiled, imports, options), (error) => {
+        assert.ok(error instanceof SnapshotError, error.stack);
+        assert.match(error.message, /call 0 of the snapshot \(run\) was paused in the middle of its code/);
+        return true;
+      });
+    });
+  });
+}
