@@ -346,6 +346,58 @@ def test_a_guest_without_suspended_calls_is_initialized(tmp_path: Path) -> None:
     run(main())
 
 
+def test_it_is_not_initialized_a_second_time(tmp_path: Path) -> None:
+    """Hosts of WASI call `_initialize` by themselves, Wasmtime's linker among them."""
+    text = """
+    (module
+      (import "env" "ask" (func $ask (result i32)))
+      (global $count (mut i32) (i32.const 0))
+      (func (export "_initialize") (global.set $count (i32.const 100)))
+      (func (export "increment") (global.set $count (i32.add (global.get $count) (i32.const 1))))
+      (func (export "run") (result i32) (i32.add (call $ask) (global.get $count))))
+    """
+
+    async def main() -> None:
+        guest = await caesura.load(text.encode(), external=["env.ask"])
+        guest.call_nowait("increment")
+        guest.start("run")
+        module = guest.snapshot().to_wasm()
+        store = wasmtime.Store(engine())
+        linker = wasmtime.Linker(engine())
+        linker.define_func("env", "ask", wasmtime.FuncType([], [wasmtime.ValType.i32()]), lambda: 0)
+        linker.define_module(store, "continued", wasmtime.Module(engine(), module))
+        resume = linker.get(store, "continued", "resume")
+        assert isinstance(resume, wasmtime.Func)
+        assert resume(store, 1000) == 1101
+        again = await caesura.load(module, external=["env.ask"])
+        assert await again.call("resume", 1000) == 1101
+
+    run(main())
+
+
+@pytest.mark.parametrize("own_memory", [False, True])
+def test_what_is_left_of_a_budget_does_not_end_it(own_memory: bool, tmp_path: Path) -> None:
+    """Nobody is there to whom it could be handed when it is used up."""
+    text = """
+    (module
+      (import "env" "ask" (func $ask (result i32)))
+      (memory (export "memory") 2)
+      (func (export "run") (param $n i32) (result i32)
+        (drop (call $ask))
+        (loop $again (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (i32.const 7)))
+    """
+
+    async def main() -> None:
+        options = caesura.Options(imports=("env.ask",), thunks=True, preempt="fuel", in_secondary_memory=not own_memory)
+        module = caesura.instrument(assemble(text), options).module
+        guest = await caesura.load(module, external=["env.ask"], stack_space=(1024, 65536) if own_memory else None)
+        guest.start("run", 10_000, budget=caesura.Budget(fuel=1000))
+        assert in_both(guest.snapshot().to_wasm(), [["resume", 1]], [], tmp_path).results == [7]
+
+    run(main())
+
+
 def test_a_name_that_is_taken() -> None:
     """`resume` of the guest's own stays; with a number it is refused."""
 

@@ -70,6 +70,9 @@ _MOST_SEGMENTS: Final = 100_000
 # Indices of tables have 32 bits, and what a state holds of those with more is as small.
 _MOST_ELEMENTS: Final = 0xFFFF_FFFF
 
+# What hosts of WASI call by themselves before anything else, and would call a second time.
+INITIALIZE: Final = "_initialize"
+
 # What is empty, passive and of no use: a data segment that was dropped.
 _DROPPED_DATA: Final = b"\x01\x00"
 
@@ -304,7 +307,7 @@ class InitialState:
         return self._answering.redirected.get(number, number)
 
     def _exports(self) -> list[bytes]:
-        """Return the module's exports, but for what shows the state and the start function, with what was imported."""
+        """Return the module's exports, but for what shows the state or has begun already, with what was imported."""
         module = self._module
         kept = [item for item in module.exports if not _goes(item.name)]
         out = [
@@ -439,6 +442,8 @@ def _most_elements(limits: Limits) -> int:
 
 
 def _goes(name: str) -> bool:
+    if name in (INITIALIZE, ENTRY_PREFIX + INITIALIZE):
+        return True
     return name.startswith(STATE_PREFIX) or name == START_FUNCTION or name == ENTRY_PREFIX + START_FUNCTION
 
 

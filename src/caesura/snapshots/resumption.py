@@ -5,7 +5,8 @@ block, and calls the entry thunk. Here the module does that itself: the frames a
 dropped when they are in place, so that a second time traps. What an import returns are the function's parameters; a
 second function for each call lets the import be called again instead.
 
-Calls on C stacks of their own run there, with the globals that hold a stack's limits set to it.
+Calls on C stacks of their own run there, with the globals that hold a stack's limits set to it. Nobody pauses what
+computes there: what was left of a budget becomes as much as there can be.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from caesura.abi import (
     CURRENT_OFFSET,
     ENTRY_PREFIX,
     FRAMES_OFFSET,
+    FUEL,
     MOST_RESULTS,
     PREEMPT_FRAMES_OFFSET,
     RESULT_SIZE,
@@ -33,7 +35,7 @@ from caesura.analysis.instrumented import preempt_of
 from caesura.analysis.shadow_stack import find_shadow_stack
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.errors import SnapshotError
-from caesura.options import NO_PREEMPT
+from caesura.options import MOST_FUEL, NO_PREEMPT, PREEMPT_FUEL
 from caesura.snapshots.answering import Answering
 from caesura.snapshots.state import PAUSE_NAME, CallRecord, State
 from caesura.wasm import encoded as c
@@ -92,8 +94,8 @@ class Resumption:
                 if imports not in groups:
                     groups.append(imports)
         self.answering: Final = Answering(module, groups, first)
-        pauses = preempt_of(module) != NO_PREEMPT
-        self._frames_offset: Final = PREEMPT_FRAMES_OFFSET if pauses else FRAMES_OFFSET
+        self._preempt: Final = preempt_of(module)
+        self._frames_offset: Final = FRAMES_OFFSET if self._preempt == NO_PREEMPT else PREEMPT_FRAMES_OFFSET
         own = self._exports.get((MEMORY_KIND, ASYNCIFY_MEMORY))
         self._has_own_memory: Final = own is not None
         self._memory: Final = own if own is not None else self._guest_memory()
@@ -109,6 +111,12 @@ class Resumption:
         return {self._memory: -(-needed // page)}
 
     def values(self) -> dict[int, int]:
+        """Return the globals that begin with something else than was saved, by index, and what that is."""
+        values = self._resting_pointer()
+        fuel = self._exports.get((GLOBAL_KIND, FUEL))
+        return values if fuel is None or self._preempt != PREEMPT_FUEL else {**values, fuel: MOST_FUEL}
+
+    def _resting_pointer(self) -> dict[int, int]:
         """Return where the shadow stack pointer rests while nothing runs, by the global's index, if it is elsewhere."""
         stacks, calls = self._state.stacks, self._state.calls
         saved = next((item.bits for item in self._state.globals if item.index == self._pointer), None)
