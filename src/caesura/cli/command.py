@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import caesura
-from caesura.cli import cache, completion, explain, inspect, instrument, resume, run, to_wasm
+from caesura.cli import cache, completion, diff, explain, inspect, instrument, resume, run, to_wasm
 from caesura.cli import print as print_command
 from caesura.cli.exits import WRONG_USAGE, exit_code
 from caesura.cli.messages import say_error
@@ -20,6 +20,7 @@ _DESCRIPTION: Final = "Make WebAssembly modules pausable: rewrite them so that t
 SUB_COMMANDS: Final = (
     instrument.COMMAND,
     explain.COMMAND,
+    diff.COMMAND,
     print_command.COMMAND,
     run.COMMAND,
     resume.COMMAND,

@@ -28,7 +28,9 @@ examples:
 """
 
 # Arguments that are files and folders.
-_FILES: Final = frozenset(["input", "output", "command", "emscripten_js", "state", "states", "module", "base", "html"])
+_FILES: Final = frozenset(
+    ["input", "output", "command", "emscripten_js", "state", "states", "module", "base", "html", "old", "new"]
+)
 _FOLDERS: Final = frozenset(["dir", "read_only_dir"])
 
 

@@ -17,6 +17,8 @@ from caesura.errors import CaesuraError, InternalError, UsageError
 
 BAD_INPUT: Final = 1
 WRONG_USAGE: Final = 2
+# What `caesura diff` answers where more was added than is allowed.
+GREW: Final = 3
 # What other tools answer: coreutils' `timeout` when the time is over, shells when a program is interrupted or aborts.
 TIMED_OUT: Final = 124
 INTERRUPTED: Final = 130

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from caesura.cli.collector import paused_collector
 from caesura.cli.exits import WrongUsage
-from caesura.cli.explain_text import function_text, module_text
+from caesura.cli.explain_text import ROWS, function_text, module_text
 from caesura.cli.files import (
     STANDARD_STREAM,
     about,
@@ -47,9 +47,6 @@ examples:
 
 Json = dict[str, Any]
 
-# Rows of each table where nobody says how many.
-_ROWS: Final = 20
-
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="MODULE", help="the module, binary or text; '-' is standard input")
@@ -57,7 +54,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "function", metavar="FUNCTION", nargs="?", help="the name of a function, or its index; right behind MODULE"
     )
     parser.add_argument(
-        "--rows", type=int, default=_ROWS, metavar="N", help=f"rows of each table (default: {_ROWS}; 0: all)"
+        "--rows", type=int, default=ROWS, metavar="N", help=f"rows of each table (default: {ROWS}; 0: all)"
     )
     parser.add_argument(
         "--html", metavar="FILE", help="write a page to look at, with a map of the code, and print no text"

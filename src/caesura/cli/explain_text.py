@@ -19,6 +19,9 @@ Json = Mapping[str, Any]
 _BRANCHES: Final = ("├─ ", "└─ ", "│  ", "   ", "…")
 _ASCII_BRANCHES: Final = ("|- ", "`- ", "|  ", "   ", "...")
 
+# Rows of each table where nobody says how many.
+ROWS: Final = 20
+
 # No line of a table is cut to less than that.
 _NARROWEST: Final = 40
 
@@ -29,12 +32,12 @@ _MOST_NAMES: Final = 8
 
 def module_text(told: Json, rows: int) -> str:
     """Return what is known of a module as text; tables have so many rows (0: all)."""
-    return _fitted(_module(told, rows))
+    return fitted(_module(told, rows))
 
 
 def function_text(told: Json, rows: int) -> str:
     """Return what is known of a function as text."""
-    return _fitted(_function(told, rows))
+    return fitted(_function(told, rows))
 
 
 def change_text(frees: Json, *, itself: bool = False) -> str:
@@ -50,7 +53,7 @@ def growth(before: int, after: int) -> str:
     return f"{before:,} -> {after:,} bytes{share}"
 
 
-def _fitted(lines: Iterable[str]) -> str:
+def fitted(lines: Iterable[str]) -> str:
     """Return lines as one text, each cut to the width of the terminal, if there is one."""
     width = _width()
     return "\n".join(_cut(printable(line), width) for line in lines)
@@ -114,7 +117,7 @@ def _module(told: Json, rows: int) -> Iterator[str]:
     yield from _table(
         ["function", "functions", "bytes"],
         [
-            [_named(one), f"{one['frees']['functions']:,}", f"{one['frees']['bytes']:,}"]
+            [named(one), f"{one['frees']['functions']:,}", f"{one['frees']['bytes']:,}"]
             for one in freeing
             if _frees_others(one)
         ],
@@ -127,7 +130,7 @@ def _module(told: Json, rows: int) -> Iterator[str]:
         ["function", "before", "added", "sites", "saved", "merges"],
         [
             [
-                _named(one),
+                named(one),
                 *(
                     f"{number:,}"
                     for number in (
@@ -173,7 +176,7 @@ def _tree(nodes: Sequence[Json], rows: int) -> Iterator[str]:
             continue
         is_last = last[above] == place
         lead[place] = lead[above] + (blank if is_last else bar)
-        yield f"{lead[above]}{corner if is_last else tee}{_kind(node)}{_named(node)}: {change_text(node['frees'])}"
+        yield f"{lead[above]}{corner if is_last else tee}{_kind(node)}{named(node)}: {change_text(node['frees'])}"
     if len(nodes) > len(shown):
         yield f"... {counted(len(nodes) - len(shown), 'smaller one')}: --rows 0 shows all"
 
@@ -182,7 +185,8 @@ def _kind(node: Json) -> str:
     return "import " if node["kind"] == "import" else ""
 
 
-def _named(one: Json) -> str:
+def named(one: Json) -> str:
+    """Return the name of a function with its index, or what else a node is called."""
     index = one.get("index")
     return one["name"] if index is None or one["name"] == str(index) else f"{one['name']} ({index})"
 
@@ -203,7 +207,7 @@ def _table(head: list[str], cells: list[list[str]], rows: int) -> Iterator[str]:
 
 
 def _function(told: Json, rows: int) -> Iterator[str]:
-    yield f"{_named(told)}: {'instrumented' if told['instrumented'] else 'not instrumented'}: {told['reason']}"
+    yield f"{named(told)}: {'instrumented' if told['instrumented'] else 'not instrumented'}: {told['reason']}"
     if told["path"]:
         yield ""
         yield "the shortest path to what suspends:" if told["instrumented"] else "the path that a list cuts off:"
