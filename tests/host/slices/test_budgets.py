@@ -28,6 +28,7 @@ def test_fuel_ends_at_the_same_place_whatever_the_slices() -> None:
             guest = await load(preempt="fuel", time_slice=time_slice)
             call = await exhausted(guest.call("depth", 5, MUCH, budget=caesura.Budget(fuel=12_345_678)))
             assert call.is_held and call.function == "pause" and guest.pending == [call]
+            assert [frame.function for frame in call.backtrace()] == ["count"] + ["depth"] * 6
             first, used = bytes(guest.snapshot()), guest.usage.fuel
             assert used is not None and used > 12_345_678
             call = await exhausted(call.resume(budget=caesura.Budget(fuel=1_000_000)))

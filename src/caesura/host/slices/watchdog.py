@@ -117,10 +117,11 @@ class _Watchdog:
         self._alarms: weakref.WeakSet[Alarm] = weakref.WeakSet()
 
     def new_alarm(self) -> Alarm:
-        """Return an alarm for a thread."""
+        """Return an alarm for a thread, and start the watchdog, which may take longer than a slice."""
         alarm = Alarm()
         with self.lock:
             self._alarms.add(alarm)
+            self._start()
         return alarm
 
     def wake(self, period: float) -> None:
@@ -128,6 +129,9 @@ class _Watchdog:
         self.is_idle = False
         self.period = min(self.period, period)
         self._bell.set()
+        self._start()
+
+    def _start(self) -> None:
         if self._thread is None and not self._has_ended:
             self._thread = threading.Thread(target=self._run, name="caesura-time-slices", daemon=True)
             self._thread.start()
