@@ -6,7 +6,17 @@
  * beginning of the block, but has the same room here.
  */
 
-import { FACT_PAUSES_BY_FUEL, FACT_PAUSES_BY_REQUEST, FRAMES_OFFSET, PREEMPT_FRAMES_OFFSET, STACK_POINTER_OFFSET, STATUS_OFFSET, STATUS_RUN } from "./abi.js";
+import {
+  FACT_PAUSES_BY_FUEL,
+  FACT_PAUSES_BY_REQUEST,
+  FRAMES_OFFSET,
+  PAUSE_OFFSET,
+  PREEMPT_FRAMES_OFFSET,
+  STACK_POINTER_OFFSET,
+  STATUS_OFFSET,
+  STATUS_PAUSED,
+  STATUS_RUN,
+} from "./abi.js";
 import { findRoom } from "./room.js";
 import { like, unsigned } from "./stacks.js";
 
@@ -108,6 +118,22 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
     tell,
     give,
 
+    /**
+     * Say what is to become of a pause: a call that may be suspended there, or PAUSE_NOT_NOW, or PAUSE_REFUSED.
+     * @param {Call | number} of
+     */
+    pause(of) {
+      if (!base) return;
+      const isCall = typeof of == "object";
+      if (isCall && owner != of) give(of, NO_CHANGE);
+      const global = exports.asyncify_pause_data;
+      if (global) global.value = isCall ? pointer : like(pointer, of);
+      else block()[PAUSE_OFFSET / width] = like(pointer, isCall ? base : of);
+    },
+
+    /** Whether the guest has begun to unwind by itself. */
+    paused: () => !!base && (thunks ? Number(block()[AT_STATUS / width]) == STATUS_PAUSED : !!exports.asyncify_get_state()),
+
     /** Know nothing more of a call, which has ended: what it was called with may go. @param {Call} call */
     forget(call) {
       if (owner == call) owner = undefined;
@@ -137,7 +163,8 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
       if (typeof found == "string") return found;
       const from = unsigned(found[0]);
       const to = Number(found[1]);
-      const at = Math.ceil(from / 16) * 16;
+      // Where pauses begin at 0, there are none.
+      const at = Math.ceil((from || head - FRAMES_OFFSET) / 16) * 16;
       if (at + head > to) throw tooSmall(to - at - head);
       if (to > memory.buffer.byteLength) throw new RangeError(`asyncify stack at ${from} to ${to}: beyond the memory`);
       pointer = like(found[0], at);

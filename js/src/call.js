@@ -47,6 +47,8 @@ export const REWINDING = 2;
  * @property {boolean} [lost] Whether others have overwritten what it has there.
  * @property {{ low: number, high: number }} [limits] Those of the stack that it was entered from, where it runs on another.
  * @property {number} [size] How many bytes its frames have.
+ * @property {import("./slices.js").Bounds} [bounds] What it may take, in slices.
+ * @property {import("./slices.js").Sliced} [sliced] What is left of that.
  * @property {ArrayLike<number>} [frames] The frames where another call needed their place.
  */
 
@@ -97,6 +99,7 @@ export function importStub(site) {
     if (call?.state) return (call.guest ?? guest).land(call, site);
     current = HOST;
     const outer = guest.pointer;
+    const masked = guest.slicing?.mask();
     guest.pointer = guest.stacks?.position();
     try {
       const result = f(...args);
@@ -110,7 +113,10 @@ export function importStub(site) {
       }
       if (call && isObject(result)) call.converts = true;
       return checkResult(site, result);
+    } catch (error) {
+      throw masked ? masked(site, error) : error;
     } finally {
+      masked?.();
       current = call;
       guest.pointer = outer;
     }
@@ -131,12 +137,16 @@ export function step(call) {
     const pointer = call.guest?.enter(call, !outer);
     let result;
     current = call;
+    const { slicing } = call.guest ?? {};
     try {
+      slicing?.begin(call);
       result = (call.thunk || call.entry)(...call.args);
     } catch (error) {
+      slicing?.fail(call);
       throw call.guest?.recover(call, error) ?? error;
     } finally {
       current = host;
+      slicing?.end(call);
       call.guest?.leave(call, pointer);
     }
     if (call.promise) {
@@ -189,7 +199,7 @@ async function wait(call) {
  * @param {() => any} answer
  */
 export function settle(call, promise, answer) {
-  if (call.promise != promise) return;
+  if (call.promise != promise || call.guest?.slicing?.defers(call, () => settle(call, promise, answer), answer)) return;
   call.promise = undefined;
   call.answer = answer;
   call.state = REWINDING;

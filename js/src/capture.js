@@ -10,6 +10,7 @@ import { at, referenceSaver } from "./saved_references.js";
 import { withSavedStacks } from "./saved_stacks.js";
 import { bitsOf, readGlobal } from "./saved_values.js";
 import { CHUNK, NULL } from "./schema.js";
+import { PAUSE } from "./slicing.js";
 import { unsigned } from "./stacks.js";
 import { readStateSection } from "./state_section.js";
 
@@ -47,7 +48,13 @@ export const suspended = ({ calls }) => [...calls].filter(({ promise }) => promi
  * @param {{ saveObject?: import("./saved_references.js").SaveObject, wasi?: import("./schema.js").WasiState }} options
  * @returns {State}
  */
-export function capture(instance, { saveObject, wasi }) {
+export function capture(instance, options) {
+  const { slicing } = find(instance).guest;
+  return slicing && !current ? slicing.quietly(() => read(instance, options)) : read(instance, options);
+}
+
+/** @type {typeof capture} */
+function read(instance, { saveObject, wasi }) {
   const { guest, module, added } = find(instance);
   if (guest.closed) refuse("the instance is closed, which has ended its calls: take a snapshot before that");
   if (current) {
@@ -138,7 +145,7 @@ function recordOf(call, section, references, where) {
   /** @type {any} */
   const record = { waited: 0, mode: "call", ...recorded.get(call), ...where, frames: Uint8Array.from(/** @type {ArrayLike<number>} */ (call.frames)) };
   if (record.function) return record;
-  const types = section.parameters[name];
+  const types = call.site == PAUSE ? [] : section.parameters[name];
   if (types?.length != call.asked?.length) refuse(`the module does not tell the types of ${name}: instrument the original anew`);
   const save = (/** @type {string} */ type, /** @type {any} */ value) => references.save(type, value, `an argument of ${name}`);
   record.arguments = types.map((type, place) => [type, bitsOf(type, call.asked?.[place], save)]);

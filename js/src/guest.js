@@ -56,8 +56,8 @@ import { makeStacks } from "./stacks.js";
 
 /**
  * What a guest has once there is an instance, also for saved states; `pointer` is where the shadow stack pointer was when the innermost import was
- * called, or a call had begun there.
- * @typedef {{ exports: any, area: import("./area.js").Area, stacks: import("./stacks.js").Stacks, pointer?: number }} Later
+ * called, or a call had begun there. `foreign` says that functions of others are among its imports, `slicing` is there once calls have slices.
+ * @typedef {{ exports: any, area: import("./area.js").Area, stacks: import("./stacks.js").Stacks, pointer?: number, foreign?: boolean, slicing?: import("./slices.js").Slicing }} Later
  */
 
 // As the module's own: in each suspension, a constant of another module is read anew. States of calls, and statuses:
@@ -209,6 +209,7 @@ export function makeGuest(description, options) {
      */
     add(instance, description, foreign, unlisted) {
       instances++;
+      guest.foreign ||= foreign;
       known.set(instance, { guest, description, unlisted });
       handlers.push(/** @type {Exports} */ (instance.exports).asyncify_foreign_handler ?? {});
       wary ||= description.facts & FACT_BY_LISTS || (checkStack && (foreign || description.facts & FACT_CALLS_REFERENCES));
@@ -221,7 +222,7 @@ export function makeGuest(description, options) {
       const memories = [exports.memory, ...Object.values(exports), imported].filter((value) => value instanceof WebAssembly.Memory);
       const memory = stackMemory ?? (options.memory ? given[options.memory] : memories[0]);
       guest.area = area = makeArea(exports, memory, description, options);
-      const allocate = (/** @type {number} */ bytes) => take(exports, options, bytes);
+      const allocate = (/** @type {number} */ bytes) => !guest.slicing?.isBusy() && take(exports, options, bytes);
       guest.stacks = stacks = makeStacks(exports, allocate, options.shadowStackSize, stackLow, memories.find((one) => one != stackMemory));
     },
 

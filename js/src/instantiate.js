@@ -126,7 +126,7 @@ export function prepare(compiled, imports, options) {
 }
 
 /** The start function, if the engine has not called it since it may suspend, or the state can be saved. @param {WebAssembly.Instance} instance @returns {any} */
-const startOf = (instance) => (exported.get(instance)?.guest.instrumented ? instance.exports[START_FUNCTION] : undefined);
+export const startOf = (instance) => (exported.get(instance)?.guest.instrumented ? instance.exports[START_FUNCTION] : undefined);
 
 /**
  * @param {Promise<WebAssembly.Module>} compiling

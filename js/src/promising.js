@@ -78,6 +78,17 @@ export class Suspending {
  * @returns {(...args: Parameters) => Promise<Result>}
  */
 export function promising(f, options) {
+  return promisingWith(f, options);
+}
+
+/**
+ * The same for calls with slices and budgets.
+ * @param {any} f
+ * @param {any} [options]
+ * @param {import("./slices.js").Bounds} [bounds] What each call may take.
+ * @returns {(...args: any[]) => Promise<any>}
+ */
+export function promisingWith(f, options, bounds) {
   if (!isExported(f)) throw new TypeError("not a function of WebAssembly");
   const { guest, name = f.name, thunk, original } = exported.get(f) ?? {};
   // Nobody knows whose the functions out of tables are; they are taken for ours where there are instrumented modules.
@@ -98,9 +109,11 @@ export function promising(f, options) {
         resolve,
         reject,
         state: RUNNING,
+        bounds,
       };
       if (signal) call.ended = listen(signal, () => interrupt(call, signal));
-      step(call);
+      const begin = () => guest?.slicing?.defers(call, begin) || step(call);
+      begin();
     });
   return named(wrapper, f);
 }

@@ -5,7 +5,7 @@
  * and kind, calls by their export and import. What a forged state can then do is what a guest can do to itself.
  */
 
-import { CONTROL_BLOCK, ENTRY_PREFIX, STATE_DROP_DATA, STATE_DROP_ELEMENTS, STATE_MEMORIES, STATE_TABLES } from "./abi.js";
+import { CONTROL_BLOCK, ENTRY_PREFIX, PREEMPT_FRAMES_OFFSET, STATE_DROP_DATA, STATE_DROP_ELEMENTS, STATE_MEMORIES, STATE_TABLES } from "./abi.js";
 import { UNWINDING } from "./call.js";
 import { find, recorded } from "./capture.js";
 import { EngineInstance } from "./errors.js";
@@ -15,6 +15,8 @@ import { at, referenceLoader } from "./saved_references.js";
 import { putStacksBack } from "./saved_stacks.js";
 import { valueOf, writeGlobal } from "./saved_values.js";
 import { CHUNK, numbersOf } from "./schema.js";
+import { attach } from "./slices.js";
+import { HELD, MOST_FUEL, PAUSE } from "./slicing.js";
 
 /** @typedef {import("./call.js").Call} Call */
 /** @typedef {import("./call.js").Site} Site */
@@ -26,15 +28,6 @@ import { CHUNK, numbersOf } from "./schema.js";
 /** @typedef {ReturnType<typeof referenceLoader>} References */
 
 const PAGE = 65536;
-
-/** Where a call waits, in place of an import, that Python has paused. */
-const PAUSE = "pause";
-
-/** As much as there is: nobody here stops a guest that has counted so far. */
-const MOST_FUEL = 2n ** 63n - 1n;
-
-/** What calls that nobody drives wait for. */
-export const HELD = { held: true };
 
 /**
  * Throws SnapshotError where a state does not fit the module.
@@ -72,6 +65,7 @@ export function putBack(instance, section, state, loadObject) {
   const calls = state.calls.map((record, place) => makeCall(exports, guest, section, record, `call ${place} of the snapshot (${record.export})`, references));
   for (const call of calls) guest.calls.add(call);
   putStacksBack(guest, state.stacks, calls, state.calls);
+  if (calls.some(({ site }) => site == PAUSE)) attach(guest);
 }
 
 /** @param {string} what @param {{ index: number, type?: string }[]} given @param {{ index: number, type?: string }[]} wanted */
@@ -184,16 +178,17 @@ function makeCall(exports, guest, section, record, where, references) {
   const thunk = exports[ENTRY_PREFIX + record.export];
   if (section.uncallable?.includes(record.export)) refuse(`${where} is of an export that cannot be called from JavaScript: it takes vectors, or functions of a certain type`);
   if (typeof entry != "function" || (guest.thunks && !thunk)) refuse(`${where} cannot be suspended: the module has no such export, or it was instrumented for other imports`);
-  if (record.function == PAUSE) refuse(`${where} was paused in the middle of its code, at the end of a time slice or of a budget: only Python goes on there, until it waits for an import or has ended`);
-  if (!section.imports.includes(record.function)) refuse(`${where} waits in ${record.function}, which is no import that may suspend`);
-  const types = section.parameters[record.function];
+  const isPaused = record.function == PAUSE.name && guest.area.head == PREEMPT_FRAMES_OFFSET;
+  if (!isPaused && !section.imports.includes(record.function)) refuse(`${where} waits in ${record.function}, which is no import that may suspend`);
+  /** @type {import("./schema.js").Type[] | undefined} */
+  const types = isPaused ? [] : section.parameters[record.function];
   if (types?.join() != record.arguments.map(([type]) => type).join()) refuse(`${where} has called ${record.function} with other arguments than it takes`);
   if (types.includes("v128")) refuse(`${where} waits in ${record.function}, which takes a vector: functions of JavaScript cannot`);
   if (!record.frames.length) refuse(`${where} has no frames`);
   /** @type {Call} */
   const call = {
     // Which of the guest's imports it is shows when it is rewound.
-    guest: Object.assign(Object.create(guest), {
+    guest: isPaused ? guest : Object.assign(Object.create(guest), {
       land(/** @type {Call} */ landing, /** @type {Site} */ site) {
         if (site.name == record.function) Object.assign(landing, { site, guest });
         return guest.land(landing, site);
@@ -206,6 +201,7 @@ function makeCall(exports, guest, section, record, where, references) {
     resolve() {},
     reject() {},
     state: UNWINDING,
+    site: isPaused ? PAUSE : undefined,
     promise: HELD,
     asked: record.arguments.map(([type, bits]) => valueOf(type, bits, (kind, number) => references.load(kind, number))),
     frames: record.frames,

@@ -16,7 +16,9 @@ import { checkReferences } from "./held_references.js";
 import { leaveOutInitial } from "./initial.js";
 import { prepare } from "./instantiate.js";
 import { checkOptions } from "./options.js";
-import { HELD, putBack } from "./restoring.js";
+import { putBack } from "./restoring.js";
+import { goOn, LIMITS } from "./slices.js";
+import { HELD, isPaused } from "./slicing.js";
 import { readStateSection } from "./state_section.js";
 
 /** @typedef {import("./call.js").Call} Call */
@@ -149,7 +151,7 @@ export function pending(instance) {
   return suspended(guest).map((call) => new PendingCall(call, guest, module, given.get(instance)));
 }
 
-/** A call of an export that is suspended in an import. */
+/** A call of an export that is suspended in an import, or was paused in the middle of its code. */
 export class PendingCall {
   /** @type {Call} */
   #call;
@@ -182,7 +184,7 @@ export class PendingCall {
 
   /** Take the call into one's hands. Returns a promise of its result. @param {(settle: (answer: () => any) => void) => void} act */
   #take(act) {
-    if (!this.isHeld) throw new TypeError(`the call of ${this.export} is not yours to resume: it has ended, or who has made it waits for it`);
+    this.#check("resume");
     const call = this.#call;
     taken.add(call);
     return new Promise((resolve, reject) => {
@@ -199,11 +201,26 @@ export class PendingCall {
 
   /**
    * Let the guest go on, with what its import returns. Returns a promise of the export's result.
-   * @param {any} [value]
+   * @param {any} [value] Of no meaning to a call that was paused in the middle of its code, whose `function` is "pause".
+   * @param {import("./slices.js").Limits} [limits] What a call that was paused may take from now on.
    * @returns {Promise<any>}
    */
-  async resume(value) {
+  async resume(value, limits = {}) {
+    checkOptions(limits, LIMITS);
+    if (isPaused(this.#call)) return this.#goOn(limits);
+    if (Object.keys(limits).length) throw new TypeError("the call waits in an import: limits are for calls that were paused");
     return this.#take((settle) => settle(() => value));
+  }
+
+  /** Let a paused call go on. @param {import("./slices.js").Limits} limits */
+  #goOn(limits) {
+    this.#check("resume");
+    return goOn(this.#call, limits);
+  }
+
+  /** @param {string} act */
+  #check(act) {
+    if (!this.isHeld) throw new TypeError(`the call of ${this.export} is not yours to ${act}: it has ended, or who has made it waits for it`);
   }
 
   /** Let the guest go on, as if its import had thrown. @param {any} error @returns {Promise<any>} */
@@ -213,6 +230,7 @@ export class PendingCall {
 
   /** Call the import anew, with the same arguments, and let the guest go on with what becomes of that. @returns {Promise<any>} */
   async run() {
+    if (isPaused(this.#call)) return this.#goOn({});
     const f = this.#findImport();
     if (typeof f != "function") throw new TypeError(`${this.function} is no function of JavaScript among the imports`);
     return this.#take((settle) => {
@@ -225,7 +243,8 @@ export class PendingCall {
 
   /** Give the call up: it will not be resumed. */
   drop() {
-    if (!this.isHeld) throw new TypeError(`the call of ${this.export} is not yours to drop`);
+    this.#check("drop");
+    if (isPaused(this.#call)) return this.#guest.slicing?.drop(this.#call, undefined);
     taken.add(this.#call);
     this.#guest.area.drop(this.#call);
     this.#call.promise = undefined;

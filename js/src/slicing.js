@@ -1,0 +1,452 @@
+/**
+ * What one guest with pause points is told when it is entered: until when it may run, and where it may pause.
+ *
+ * No other thread can tell a guest of JavaScript to stop. So it counts (docs/abi.md, `preempt="fuel"`), and gets its count in
+ * portions, by how fast it has counted: each is a quarter of its slice at most, so that a guest that suddenly gets slower does
+ * not keep the thread for long. Where one is used up the call pauses, and goes on at once if there is time left. Whatever the
+ * portions, the guest counts the same, so that a budget ends at the same place everywhere.
+ *
+ * Below a function of JavaScript nothing can be suspended. While an import runs the guest is masked: what is called in it
+ * goes on until its time and TOLERANCE are over, as far as the count tells, and traps then. What is inside, in this guest or
+ * others, runs no longer than what is outside may.
+ *
+ * A guest does not notice slices. While a call of it is paused, in the middle of its code, no other code of it runs: its
+ * calls begin, and go on, when the paused one has ended or waits; and exports that somebody calls himself trap at their first
+ * pause point, since it would be as if another thread came in between, say in the middle of `malloc`.
+ */
+
+import { PAUSE_NOT_NOW, PAUSE_REFUSED, STATUS_RESUME } from "./abi.js";
+import { current, REWINDING, RUNNING, settle, UNWINDING } from "./call.js";
+import { fail, SuspendError } from "./errors.js";
+import { forget, isFull, spend, wait } from "./turns.js";
+
+/** @typedef {import("./call.js").Call} Call */
+/** @typedef {import("./call.js").Site} Site */
+/** @typedef {import("./guest.js").Guest} Guest */
+/** @typedef {import("./policy.js").Share} Share */
+/** @typedef {ReturnType<typeof makeSlicing>} Slicing */
+
+/**
+ * What a call may take.
+ * @typedef {object} Bounds
+ * @property {number} [slice] Milliseconds at once.
+ * @property {bigint} [fuel] Units, altogether.
+ * @property {number} [weight]
+ * @property {number} [priority]
+ */
+
+/**
+ * A budget: what is left of it, of how much, and what it has counted; those around it are charged, too. `blocked` are calls that
+ * have used it up, and go on when there is more.
+ * @typedef {object} Allowance
+ * @property {Call} call
+ * @property {bigint} fuel
+ * @property {bigint} left
+ * @property {bigint} used
+ * @property {Allowance} [outer] That of the call whose import has made the call.
+ * @property {Map<Call, () => void>} blocked
+ * @property {boolean} told Whether who waits for the call knows that it is used up.
+ */
+
+/**
+ * What is left to a call.
+ * @typedef {object} Sliced
+ * @property {Allowance} [allowance]
+ * @property {number} [deadline] Of a slice that it goes on with at once.
+ * @property {() => void} [goOn] What is called when it is its turn.
+ */
+
+/**
+ * An entry of guest code that is on the engine's stack.
+ * @typedef {object} Entry
+ * @property {Slicing} slicing
+ * @property {Call} call
+ * @property {Entry} [outer] The one around it, of whichever guest.
+ * @property {Entry} [below] The next one of the same guest.
+ * @property {number} began
+ * @property {number} resumed Since when it runs, without what is inside.
+ * @property {number} deadline
+ * @property {number} most How many milliseconds a portion is for.
+ * @property {number} masks How many imports of it are on the stack.
+ */
+
+/** What a paused call waits in. @type {any} */
+export const PAUSE = { name: "pause" };
+
+/** What a call waits for that somebody has in his hands: it comes never. @type {any} */
+export const HELD = { held: true, then() {} };
+
+/** Milliseconds, and units of fuel, for which a guest may go on, beyond its slice or its budget, where it cannot be suspended. */
+const TOLERANCE = 50;
+const FUEL_TOLERANCE = 10_000_000n;
+
+/** The most fuel that a budget can have. */
+export const MOST_FUEL = 1n << 62n;
+
+// The least fuel in a portion, and how many portions a slice has.
+const LEAST_PORTION = 1000;
+const PORTIONS = 4;
+
+// Units of fuel a millisecond, until the guest's own speed is known: where the clock is looked at again, and where it cannot be.
+// What took less than so many milliseconds tells nothing but that it was not slow.
+const SLOW = 50_000;
+const FAST = 500_000;
+const MEASURABLE = 0.05;
+
+const clock = () => performance.now();
+
+/** The entry of guest code that runs, of any guest. @type {Entry | undefined} */
+let innermost;
+
+/** The budget that is used up, of those that a call has. @param {Allowance | undefined} allowance @returns {Allowance | undefined} */
+const exhausted = (allowance) => allowance && (allowance.left < 0n ? allowance : exhausted(allowance.outer));
+
+/** Units that a call may still use. @param {Allowance | undefined} allowance @returns {bigint} */
+const leastOf = (allowance) => {
+  let least = MOST_FUEL;
+  for (; allowance; allowance = allowance.outer) if (allowance.left < least) least = allowance.left;
+  return least;
+};
+
+/** Whether a call is paused in the middle of its code. @param {Call} call */
+export const isPaused = ({ site, promise }) => site == PAUSE && !!promise;
+
+/**
+ * @param {Guest} guest
+ * @param {(call: Call) => Error} exhaustedError What a call that has used its budget up rejects with.
+ */
+export function makeSlicing(guest, exhaustedError) {
+  const { exports, area, calls } = guest;
+  /** @type {{ value: bigint } | undefined} */
+  const counter = exports.asyncify_fuel;
+  /** What the counter was set to last. */
+  let granted = 0n;
+  let used = 0n;
+  let speed = SLOW;
+  /** Its entry that runs, or whose import does. @type {Entry | undefined} */
+  let top;
+  /** What goes on when nothing is paused any more. @type {(() => void)[]} */
+  let gate = [];
+  let [time, slices, suspensions] = [0, 0, 0];
+  /** @type {Share} */
+  const share = { exports, weight: 1, priority: 0, ran: 0, virtualTime: 0 };
+
+  /** @param {bigint} count */
+  const grant = (count) => {
+    if (counter) counter.value = granted = count;
+  };
+
+  /** The calls that were paused. */
+  const held = new Set([...calls].filter(isPaused));
+  /** Those that are: others were ended by somebody else. */
+  const paused = () => {
+    for (const call of held) if (!isPaused(call)) held.delete(call);
+    return [...held];
+  };
+
+  /** Charge what the guest has used. @param {number} now */
+  const charge = (now) => {
+    if (!counter) return;
+    const count = granted - counter.value;
+    granted = counter.value;
+    used += count;
+    if (!top) return;
+    for (let allowance = top.call.sliced?.allowance; allowance; allowance = allowance.outer) {
+      allowance.left -= count;
+      allowance.used += count;
+    }
+    const elapsed = now - top.resumed;
+    const isUsedUp = granted < 0n;
+    if (top.masks || !count || (elapsed < MEASURABLE && !isUsedUp)) return;
+    const faster = Math.min(Number(count) / elapsed, 2 * speed);
+    if (elapsed >= MEASURABLE || faster > speed) speed = faster;
+  };
+
+  /** Tell the guest what holds for the entry whose code is about to run. @param {Entry} entry @param {number} now @param {number} least */
+  const tell = (entry, now, least) => {
+    const { call, deadline, most, masks } = entry;
+    entry.resumed = now;
+    const left = leastOf(call.sliced?.allowance);
+    const isTimed = deadline < Infinity;
+    if (!counter || (!isTimed && left == MOST_FUEL)) {
+      area.pause(PAUSE_NOT_NOW);
+      return grant(MOST_FUEL);
+    }
+    const milliseconds = deadline - now;
+    const portion = masks
+      ? (milliseconds + TOLERANCE) * Math.max(speed, FAST)
+      : milliseconds > 0
+        ? Math.max(Math.min(milliseconds, most) * speed, LEAST_PORTION)
+        : least;
+    const allowed = masks ? left + FUEL_TOLERANCE : left;
+    area.pause(masks ? PAUSE_REFUSED : call);
+    grant(isTimed && portion < allowed ? BigInt(Math.floor(portion)) : allowed);
+  };
+
+  /** Tell the guest what holds where nothing of this kind is about to run. @param {number} now */
+  const rest = (now) => {
+    if (top) {
+      if (!top.call.state) tell(top, now, -1);
+    } else if (isBusy()) {
+      area.pause(PAUSE_REFUSED);
+      grant(-1n);
+    } else {
+      area.pause(PAUSE_NOT_NOW);
+      grant(MOST_FUEL);
+    }
+  };
+
+  /** Whether a call is paused, so that nothing else of the guest may run. */
+  const isBusy = () => held.size > 0 && paused().length > 0;
+
+  /** Let those go on who have waited for a paused call. */
+  const release = () => {
+    if (gate[0]) {
+      queueMicrotask(() => {
+        const all = gate;
+        gate = [];
+        for (const goOn of all) goOn();
+      });
+    }
+  };
+
+  /** Let a paused call go on when it is its turn. @param {Call} call */
+  const takeTurn = (call) => {
+    const { weight = 1, priority = 0 } = call.bounds ?? {};
+    Object.assign(share, { weight, priority });
+    const turn = (call.promise = { then() {} });
+    const sliced = (call.sliced ??= {});
+    sliced.goOn = () => {
+      sliced.goOn = undefined;
+      settle(call, turn, () => undefined);
+      release(); // it may be gone
+    };
+    wait(share, sliced.goOn);
+  };
+
+  /** Say that a call has used its budget up, unless who waits for it knows. @param {Allowance} allowance */
+  const tellExhausted = (allowance) => {
+    if (allowance.told) return;
+    allowance.told = true;
+    allowance.call.reject(exhaustedError(allowance.call));
+  };
+
+  /**
+   * The budget that a call has used up is that of the call whose import has made it: who waits for that one is told. If it has
+   * ended, or not waited for this one, it is this one's business.
+   * @param {Call} call @param {Allowance} budget
+   */
+  const tellOuter = (call, budget) => {
+    if (budget.left >= 0n || call.promise != HELD) return;
+    if (budget.call.promise) return tellExhausted(budget);
+    call.reject(exhaustedError(call));
+    /** @type {Sliced} */ (call.sliced).allowance = undefined;
+  };
+
+  /** See what comes of a call that has paused. @param {Call} call @param {Entry} entry @param {number} now */
+  const pause = (call, entry, now) => {
+    call.state = UNWINDING;
+    call.site = PAUSE;
+    call.asked = [];
+    held.add(call);
+    const sliced = (call.sliced ??= {});
+    const budget = exhausted(sliced.allowance);
+    if (budget) {
+      call.promise = HELD;
+      if (budget.call == call) tellExhausted(budget);
+      else {
+        budget.blocked.set(call, () => takeTurn(call));
+        // Where its import is still on the stack it is told when that has returned.
+        queueMicrotask(() => tellOuter(call, budget));
+      }
+    } else if (entry.deadline - now > entry.most / 2) {
+      sliced.deadline = entry.deadline;
+      call.promise = Promise.resolve();
+    } else {
+      slices++;
+      takeTurn(call);
+    }
+  };
+
+  const made = {
+    share,
+    takeTurn,
+    isBusy,
+    release,
+
+    /** For an entry inside of another guest's: time until now is not this guest's own. @param {Entry} entry @param {number} now */
+    interrupt(entry, now) {
+      time += now - entry.resumed;
+      share.ran += now - entry.resumed;
+    },
+
+    /** What the guest has taken so far. */
+    usage() {
+      charge(clock());
+      const memories = Object.values(exports).filter((value) => value instanceof WebAssembly.Memory);
+      const memory = [...new Set(memories)].reduce((bytes, { buffer }) => bytes + buffer.byteLength, 0);
+      return { time, fuel: counter && used, slices, suspensions, memory };
+    },
+
+    /**
+     * Whether a call is not to begin, or to go on, now. It is called again then, or it has been rejected.
+     * @param {Call} call
+     * @param {() => any} again
+     * @param {() => any} [answer] What it has waited for.
+     */
+    defers(call, again, answer) {
+      if (isPaused(call)) {
+        try {
+          answer?.();
+          return false;
+        } catch (reason) {
+          made.drop(call, reason);
+          return true;
+        }
+      }
+      if (guest.closed) return false;
+      if (!call.state && !call.sliced) {
+        const outer = innermost?.slicing == made ? innermost.call.sliced?.allowance : undefined;
+        call.sliced = { allowance: outer };
+        made.bound(call, call.bounds?.fuel);
+      }
+      const goOn = () => {
+        if (!call.aborted || call.state) return again();
+        call.reject(call.aborted.reason);
+        call.ended?.();
+      };
+      const [first] = paused();
+      if (!first && (!isFull || current)) return false;
+      if (!first) wait(share, goOn);
+      else if (call.state || first.promise != HELD) gate.push(goOn);
+      else {
+        call.reject(
+          new SuspendError(`export ${call.name}: a call of ${first.name} is paused in the middle of the guest's code: resume or drop it`),
+        );
+        call.ended?.();
+      }
+      return true;
+    },
+
+    /** Bound what a call may use from now on. @param {Call} call @param {bigint} [fuel] */
+    bound(call, fuel) {
+      const sliced = (call.sliced ??= {});
+      const own = sliced.allowance?.call == call ? sliced.allowance : undefined;
+      if (own) Object.assign(own, { told: false, ...(fuel ? { fuel, left: fuel } : own.left < 0n && { left: MOST_FUEL }) });
+      else if (fuel) sliced.allowance = { call, fuel, left: fuel, used: 0n, outer: sliced.allowance, blocked: new Map(), told: false };
+    },
+
+    /** Guest code is entered. @param {Call} call */
+    begin(call) {
+      if (call.direct) return;
+      const now = clock();
+      const outer = innermost;
+      charge(now);
+      outer?.slicing.interrupt(outer, now);
+      const sliced = (call.sliced ??= {});
+      const span = call.bounds?.slice ?? Infinity;
+      const deadline = Math.min(sliced.deadline ?? now + span, outer?.deadline ?? Infinity);
+      sliced.deadline = undefined;
+      const resumes = call.site == PAUSE && call.state;
+      /** @type {Entry} */
+      const entry = { slicing: made, call, outer, below: top, began: now, resumed: now, deadline, most: Math.min(span, deadline - now) / PORTIONS, masks: 0 };
+      innermost = top = entry;
+      // Who cannot be suspended is refused before anything runs.
+      const why = !resumes && (deadline < Infinity || sliced.allowance) && guest.findShortage(call);
+      if (why) fail(`export ${call.name} cannot be paused: ${why}`);
+      tell(entry, now, LEAST_PORTION);
+      if (!resumes) return;
+      if (call.thunk) area.give(call, STATUS_RESUME, call.size);
+      call.state = RUNNING;
+    },
+
+    /** Guest code has thrown: where it was unwinding or rewinding by itself, this has to be ended. @param {Call} call */
+    fail(call) {
+      const state = innermost?.call == call && !call.state && exports.asyncify_get_state();
+      if (state) call.state = state == REWINDING ? REWINDING : UNWINDING;
+    },
+
+    /** Guest code has returned, in whatever way. @param {Call} call */
+    end(call) {
+      const entry = innermost;
+      if (!entry || entry.call != call) return;
+      const now = clock();
+      charge(now);
+      made.interrupt(entry, now);
+      const { outer } = entry;
+      innermost = outer;
+      top = entry.below;
+      if (outer) outer.resumed = now;
+      if (!call.state && area.paused()) pause(call, entry, now);
+      if (call.state && !call.sliced?.deadline) suspensions++;
+      if (!outer) spend(now - entry.began, call.bounds?.slice ?? Infinity);
+      rest(now);
+      release();
+    },
+
+    /**
+     * An import is called. Returns what is to be called when it returns, or with what it has thrown, which gives what is to be
+     * thrown instead; nothing if nothing is bounded.
+     */
+    mask() {
+      const entry = top;
+      if (!entry || innermost != entry || !counter) return;
+      if (entry.deadline == Infinity && !entry.call.sliced?.allowance) return;
+      const masked = clock();
+      charge(masked);
+      entry.masks++;
+      tell(entry, masked, 0);
+      return (/** @type {Site | undefined} */ site = undefined, /** @type {any} */ error = undefined) => {
+        if (site) return counter.value < 0n && error instanceof WebAssembly.RuntimeError ? tooLong(site, entry, error) : error;
+        const now = clock();
+        charge(now);
+        if (!--entry.masks && entry.call.state) entry.resumed = now;
+        else tell(entry, now, -1);
+      };
+    },
+
+    /** Do something while the guest's counter is as in one that is not paused. @template T @param {() => T} act @returns {T} */
+    quietly(act) {
+      charge(clock());
+      grant(MOST_FUEL);
+      try {
+        return act();
+      } finally {
+        rest(clock());
+      }
+    },
+
+    /** Give up a paused call. @param {Call} call @param {any} reason */
+    drop(call, reason) {
+      forget(share, call.sliced?.goOn);
+      area.drop(call);
+      call.promise = undefined;
+      call.reject(reason);
+      call.ended?.();
+      guest.finish(call, !current);
+      rest(clock());
+      release();
+    },
+  };
+
+  charge(0);
+  used = 0n;
+  rest(0);
+  const { close } = guest;
+  guest.close = () => {
+    close();
+    rest(0);
+    release();
+  };
+  return made;
+}
+
+/** The error for a call that was stopped below an import. @param {Site} site @param {Entry} entry @param {Error} cause */
+function tooLong(site, entry, cause) {
+  const { call } = entry;
+  const bound = call.bounds?.slice ? `its slice of ${call.bounds.slice} ms` : "its budget";
+  const message = `export ${call.name}: what ${site.name} has called in the guest went on beyond ${bound}, and cannot be suspended below a function of JavaScript: call it by promising`;
+  // @ts-ignore: the second parameter is newer than TypeScript's libraries.
+  return new WebAssembly.RuntimeError(message, { cause });
+}
+

@@ -1,0 +1,98 @@
+/**
+ * Turns: of the guests that have something to compute, one runs in each turn of the event loop, so that timers, I/O and
+ * events wait for one slice at most, however many guests compute. A call that would begin, or go on, after guests have had
+ * a slice's time in this turn waits for one, too.
+ *
+ * A turn is a task of its own, by `setImmediate`, or a message where there is none: microtasks would keep timers out, and
+ * browsers delay timers of zero.
+ */
+
+import { FairShares } from "./policy.js";
+
+/** @typedef {import("./policy.js").Share} Share */
+/** @typedef {import("./policy.js").Policy} Policy */
+
+/** @type {Policy} */
+let policy = new FairShares();
+/** What goes on when it is a guest's turn. @type {Map<Share, (() => void)[]>} */
+const waiting = new Map();
+let isScheduled = false;
+/** Milliseconds for which guests have computed in this turn, and whether that is enough. */
+let spent = 0;
+export let isFull = false;
+
+/** Call a function in a task of its own. @type {(f: () => void) => void} */
+const after =
+  globalThis.setImmediate ??
+  ((f) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      f();
+    };
+    port2.postMessage(0);
+  });
+
+/** Let the next guest go on when the event loop has had its turn. */
+function schedule() {
+  if (isScheduled) return;
+  isScheduled = true;
+  after(next);
+}
+
+function next() {
+  isScheduled = isFull = false;
+  spent = 0;
+  const share = policy.choose();
+  if (!share) return;
+  const list = waiting.get(share);
+  const goOn = list?.shift();
+  if (!goOn) throw new TypeError("the policy has chosen a guest that does not wait for a turn");
+  if (list?.[0]) policy.add(share);
+  else waiting.delete(share);
+  if (waiting.size) schedule();
+  goOn();
+}
+
+/** Call a function when it is a guest's turn. @param {Share} share @param {() => void} goOn */
+export function wait(share, goOn) {
+  const list = waiting.get(share);
+  if (list) list.push(goOn);
+  else {
+    waiting.set(share, [goOn]);
+    policy.add(share);
+    share.ran = 0;
+  }
+  schedule();
+}
+
+/** Do not call it any more. @param {Share} share @param {(() => void) | undefined} goOn */
+export function forget(share, goOn) {
+  const list = waiting.get(share);
+  const at = goOn && list ? list.indexOf(goOn) : -1;
+  if (at < 0) return;
+  list?.splice(at, 1);
+  if (list?.[0]) return;
+  waiting.delete(share);
+  policy.remove(share);
+}
+
+/** A guest has computed. @param {number} milliseconds @param {number} slice How long it may at once. */
+export function spend(milliseconds, slice) {
+  spent += milliseconds;
+  if (spent < slice || isFull) return;
+  isFull = true;
+  schedule();
+}
+
+/**
+ * Let a policy say whose turn it is, of all guests of this thread.
+ * @param {Policy} chosen An object with the methods of `FairShares`, which is the policy where nobody says.
+ */
+export function usePolicy(chosen) {
+  for (const name of /** @type {const} */ (["add", "remove", "choose"])) {
+    if (typeof chosen?.[name] != "function") throw new TypeError(`the policy has no method ${name}`);
+  }
+  if (waiting.size) throw new TypeError("guests wait for a turn by another policy: choose one before guests compute");
+  policy = chosen;
+}

@@ -1,0 +1,314 @@
+/** Time slices and budgets: guests that compute, in every way, next to others that want their turn. */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { close, instantiate, promising as base, Suspending } from "../src/index.js";
+import { BudgetExhausted, instantiate as instantiateSliced, promising, usage } from "../src/slices.js";
+import { bytes, sleep } from "./support/guests.mjs";
+
+const builds = ["fuel", "fuel_thunks", "fuel_secondary"].filter((build) => WebAssembly.validate(bytes("computing", build)));
+const modules = Object.fromEntries(builds.map((build) => [build, new WebAssembly.Module(bytes("computing", build))]));
+const MUCH = 3_000_000n;
+const SPINS = { spin: [], recurse: [], tail: [], through_table: [], grow: [], fill: [], ask_again: [0], count: [-1n], is_even: [-1], fib: [60] };
+
+/** Instances, by their exports. */
+const instances = new WeakMap();
+
+const exhaustion = (promise) =>
+  promise.then(
+    (result) => assert.fail(`it returned ${result}`),
+    (error) => (assert.ok(error instanceof BudgetExhausted, error.stack), error),
+  );
+
+for (const build of builds) {
+  const make = async ({ again = (value) => value, later = async (value) => value, ...options } = {}) => {
+    const instance = await instantiate(modules[build], { env: { again, later: new Suspending(later) } }, options);
+    instances.set(instance.exports, instance);
+    return instance.exports;
+  };
+
+  describe(`time slices: ${build}`, () => {
+    for (const [name, parameters] of Object.entries(SPINS)) {
+      it(`the event loop goes on next to what computes for ever, until that is given up: ${name}`, async () => {
+        const exports = await make();
+        const end = new AbortController();
+        const spinning = promising(exports[name], { slice: 1, signal: end.signal })(...parameters);
+        for (let turns = 0; turns < 3; turns++) await sleep(1);
+        end.abort(new Error("enough"));
+        await assert.rejects(spinning, /^Error: enough$/);
+        assert.equal(await promising(exports.count, { slice: 1 })(5n), 5n);
+      });
+    }
+
+    it("results and memory are what they are without", async () => {
+      const exports = await make();
+      const sliced = (name) => promising(exports[name], { slice: 0.5 });
+      assert.equal(await sliced("count")(MUCH), MUCH);
+      assert.equal(await sliced("depth")(300, MUCH), MUCH + 300n);
+      assert.equal(await sliced("fib")(27), 196418);
+      assert.equal(await sliced("is_even")(2_000_001), 0);
+      assert.equal(await sliced("quick")(21), 42);
+      assert.equal(new BigInt64Array(exports.memory.buffer)[128], MUCH);
+    });
+
+    it("guests that compute take turns, next to others that never end", async () => {
+      const hostile = new AbortController();
+      const spinning = [];
+      for (let number = 0; number < 10; number++) {
+        spinning.push(promising((await make()).spin, { slice: 1, signal: hostile.signal })().catch((error) => error.name));
+      }
+      const results = [];
+      for (let number = 0; number < 10; number++) results.push(promising((await make()).depth, { slice: 1 })(20, MUCH));
+      assert.deepEqual(await Promise.all(results), Array(10).fill(MUCH + 20n));
+      hostile.abort();
+      assert.deepEqual(await Promise.all(spinning), Array(10).fill("AbortError"));
+    });
+
+    it("calls that begin at once take turns, too", async () => {
+      let turns = 0;
+      const counting = setInterval(() => turns++);
+      const all = [];
+      const guests = await Promise.all(Array.from({ length: 30 }, () => make()));
+      for (const { count } of guests) all.push(promising(count, { slice: 1 })(MUCH));
+      await Promise.all(all);
+      clearInterval(counting);
+      assert.ok(turns > 3, `${turns} turns`);
+    });
+
+    it("a guest of more weight is ahead", async () => {
+      const [light, heavy] = [await make(), await make()];
+      const end = new AbortController();
+      const spin = ({ spin }, weight) => promising(spin, { slice: 1, weight, signal: end.signal })().catch(() => {});
+      const both = [spin(light, 1), spin(heavy, 8)];
+      const slices = (exports) => usage(instances.get(exports)).slices;
+      while (slices(light) + slices(heavy) < 36) await sleep(1);
+      end.abort();
+      await Promise.all(both);
+      assert.ok(slices(heavy) > 2 * slices(light), `${slices(heavy)} slices, and ${slices(light)}`);
+    });
+
+    it("calls that wait keep their frames while others are paused, and go on behind them", async () => {
+      const order = [];
+      const exports = await make({ later: (value) => sleep(1, value) });
+      const waiting = [1, 2, 3].map((number) => promising(exports.later_and_count, { slice: 0.5 })(number, MUCH));
+      waiting.push(base(exports.later_and_count)(4, 10n), promising(exports.depth, { slice: 0.5 })(100, MUCH));
+      waiting.forEach((promise, number) => promise.then(() => order.push(number)));
+      assert.deepEqual(await Promise.all(waiting), [MUCH + 1n, MUCH + 2n, MUCH + 3n, 14n, MUCH + 100n]);
+      assert.equal(order.length, 5);
+    });
+
+    it("exports that somebody calls himself while a call is paused trap, and nothing is lost", async () => {
+      const exports = await make();
+      const running = promising(exports.count, { slice: 0.5 })(10n * MUCH);
+      assert.throws(() => exports.count(10n), WebAssembly.RuntimeError);
+      assert.equal(exports.quick(4), 8);
+      assert.equal(await running, 10n * MUCH);
+      assert.equal(exports.count(10n), 10n);
+    });
+
+    it("what an import calls in the guest goes on beyond the slice, to a bound", async () => {
+      const problems = [];
+      const exports = await make({
+        again(value) {
+          if (value) return Number(exports.count(BigInt(value)) & 0xffn);
+          try {
+            exports.spin();
+          } catch (error) {
+            problems.push(error.constructor);
+            throw error;
+          }
+        },
+      });
+      assert.equal(await promising(exports.call_again, { slice: 0.5 })(200_000), (200_000 & 0xff) + 1);
+      await assert.rejects(promising(exports.call_again, { slice: 1 })(0), (error) => {
+        assert.ok(error instanceof WebAssembly.RuntimeError);
+        assert.match(error.message, /^export call_again: what env.again has called in the guest went on beyond its slice of 1 ms/);
+        return true;
+      });
+      assert.deepEqual(problems, [WebAssembly.RuntimeError]);
+      assert.equal(await promising(exports.count, { slice: 1 })(MUCH), MUCH);
+    });
+
+    it("an import that stops what it has called goes on, and so does its call", async () => {
+      let attempts = 0;
+      const exports = await make({
+        again(value) {
+          for (; attempts < 3; attempts++) assert.throws(() => exports.spin(), WebAssembly.RuntimeError);
+          return value;
+        },
+      });
+      assert.equal(await promising(exports.again_and_count, { slice: 1 })(3, MUCH), MUCH + 3n);
+      assert.equal(attempts, 3);
+    });
+
+    it("calls that an import makes by promising are paused, and those of other guests", async () => {
+      const other = await make();
+      const exports = await make({
+        later: async (value) => Number((await promising(value ? exports.count : other.count, { slice: 0.5 })(MUCH)) & 0xffn),
+      });
+      assert.equal(await promising(exports.later_and_count, { slice: 1 })(1, MUCH), MUCH + (MUCH & 0xffn));
+      assert.equal(await promising(exports.later_and_count, { slice: 1 })(0, MUCH), MUCH + (MUCH & 0xffn));
+    });
+
+    it("a closed guest ends at its next pause point at the latest", async () => {
+      const instance = await instantiate(modules[build], { env: { again() {}, later() {} } });
+      const spinning = promising(instance.exports.spin, { slice: 1 })();
+      const next = promising(instance.exports.count, { slice: 1 })(5n);
+      await sleep(1);
+      close(instance);
+      await assert.rejects(spinning, /the instance is closed/);
+      await assert.rejects(next, /the instance is closed/);
+    });
+
+    it("an asyncify stack that is too small ends the call, not the guest", { skip: build == "fuel_secondary" && "its stack grows" }, async () => {
+      const exports = await make({ stackSize: 1024 });
+      await assert.rejects(promising(exports.depth, { slice: 0.5 })(1000, MUCH), /^RangeError: export depth: the asyncify stack of \d+ bytes is too small/);
+      assert.equal(await promising(exports.count, { slice: 0.5 })(MUCH), MUCH);
+    });
+
+    it("a start function has slices, too", async () => {
+      let turns = 0;
+      const counting = setInterval(() => turns++);
+      const { instance } = await instantiateSliced(bytes("starting", build), {}, { slice: 1 });
+      clearInterval(counting);
+      assert.equal(instance.exports.count(), 20_000_000);
+      assert.ok(usage(instance).slices > 0 && turns > 0);
+    });
+  });
+
+  describe(`budgets: ${build}`, () => {
+    for (const [name, parameters] of Object.entries(SPINS)) {
+      it(`what computes for ever is suspended, and can be dropped: ${name}`, async () => {
+        const exports = await make();
+        const { call, message } = await exhaustion(promising(exports[name], { fuel: 10_000 })(...parameters));
+        assert.match(message, new RegExp(`^the call of ${name} has used up its budget, 10000 units of fuel, and is suspended`));
+        assert.ok(call.fuel > 10_000n && call.fuel < 20_000n, `${call.fuel}`);
+        const again = await exhaustion(call.resume({ fuel: 5000n, slice: 1 }));
+        assert.ok(again.call.fuel > call.fuel + 5000n);
+        again.call.drop();
+        assert.equal(again.call.isHeld, false);
+        await assert.rejects(call.resume(), TypeError);
+        assert.equal(await promising(exports.count, { fuel: 10_000 })(5n), 5n);
+      });
+    }
+
+    it("slices change nothing of what is counted", async () => {
+      const counts = [];
+      for (const slice of [undefined, 0.5, 2]) {
+        const exports = await make();
+        const { call } = await exhaustion(promising(exports.depth, { fuel: 7_654_321n, slice })(10, MUCH));
+        const used = call.fuel;
+        assert.equal(await call.resume(), MUCH + 10n);
+        counts.push([used, usage(instances.get(exports)).fuel]);
+      }
+      assert.deepEqual(counts[1], counts[0]);
+      assert.deepEqual(counts[2], counts[0]);
+    });
+
+    it("one that is not used up ends nothing, and none bounds nothing", async () => {
+      const exports = await make();
+      assert.equal(await promising(exports.count)(1000n), 1000n);
+      const promise = promising(exports.count, { fuel: 1n << 62n });
+      assert.equal(await promise(1000n), 1000n);
+      await base(exports.count)(1000n);
+      const before = usage(instances.get(exports)).fuel;
+      exports.count(1000n);
+      assert.equal(usage(instances.get(exports)).fuel - before, before / 2n);
+    });
+
+    it("other calls wait for a paused one, but not for one in somebody's hands", async () => {
+      const exports = await make();
+      const { call } = await exhaustion(promising(exports.spin, { fuel: 1000 })());
+      for (const by of [base, promising]) {
+        await assert.rejects(by(exports.count)(1n), /^SuspendError: export count: a call of spin is paused in the middle of the guest's code: resume or drop it/);
+      }
+      call.drop();
+      assert.equal(await base(exports.count)(1n), 1n);
+    });
+
+    it("what imports call in the guest is charged to their call, which is told", async () => {
+      const inner = [];
+      const exports = await make({
+        later: (value) => {
+          const result = promising(exports.count)(BigInt(value));
+          inner.push(result);
+          return result.then(Number);
+        },
+      });
+      const whole = await promising(exports.later_and_count, { fuel: 1n << 40n })(100_000, 1000n);
+      assert.equal(whole, 101_000n);
+      const used = usage(instances.get(exports)).fuel;
+      const { call } = await exhaustion(promising(exports.later_and_count, { fuel: used / 2n })(100_000, 1000n));
+      assert.equal(call.export, "later_and_count");
+      const other = await exhaustion(call.resume({ fuel: used / 4n }));
+      assert.equal(await other.call.resume(), 101_000n);
+      assert.deepEqual(await Promise.all(inner), [100_000n, 100_000n]);
+      assert.equal(usage(instances.get(exports)).fuel, 2n * used);
+      const { call: third } = await exhaustion(promising(exports.later_and_count, { fuel: used / 2n })(100_000, 1000n));
+      third.drop();
+      await assert.rejects(inner[2], /the call of later_and_count was dropped/);
+      assert.equal(await promising(exports.count)(3n), 3n);
+    });
+
+    it("what cannot be suspended is charged, too, and stopped beyond its tolerance", async () => {
+      const exports = await make({ again: (value) => (value ? Number(exports.count(BigInt(value))) : exports.spin()) });
+      const { call } = await exhaustion(promising(exports.again_and_count, { fuel: 100_000 })(50_000, 50_000n));
+      assert.ok(call.fuel > 50_000n * 10n);
+      assert.equal(await call.resume(), 100_000n);
+      await assert.rejects(promising(exports.again_and_count, { fuel: 100_000 })(0, 5n), /went on beyond its budget/);
+      assert.equal(await promising(exports.count)(3n), 3n);
+    });
+  });
+}
+
+describe("what cannot be bounded is refused", () => {
+  it("values that are none", async () => {
+    const { exports } = await instantiate(modules.fuel, { env: { again() {}, later() {} } });
+    for (const [options, kind] of [
+      [{ slice: "1" }, TypeError],
+      [{ slice: 0 }, RangeError],
+      [{ slice: NaN }, RangeError],
+      [{ slice: Infinity }, RangeError],
+      [{ slice: -1 }, RangeError],
+      [{ fuel: 1.5 }, TypeError],
+      [{ fuel: 2 ** 60 }, TypeError],
+      [{ fuel: 0 }, RangeError],
+      [{ fuel: -5n }, RangeError],
+      [{ fuel: (1n << 62n) + 1n }, RangeError],
+      [{ slice: 1, weight: 0 }, RangeError],
+      [{ slice: 1, priority: 0.5 }, TypeError],
+      [{ slice: 1, fule: 5 }, TypeError],
+      [{ slice: 1, signal: 5 }, TypeError],
+    ]) {
+      assert.throws(() => promising(exports.count, options), kind, JSON.stringify(options, (_, value) => String(value)));
+    }
+    assert.throws(() => base(exports.count, { slice: 1 }), /^TypeError: option slice/);
+  });
+
+  it("modules without pause points, and functions that belong to nobody", async () => {
+    const env = { again() {}, later() {} };
+    for (const build of ["bare", "thunks"]) {
+      const { instance } = await instantiate(bytes("computing", build), { env });
+      assert.throws(() => promising(instance.exports.count, { slice: 1 }), /^TypeError: slice and fuel: the module does not count: instrument it with --preempt fuel/);
+    }
+    const { exports } = await instantiate(modules.fuel, { env });
+    assert.throws(() => promising(exports.table.get(0), { slice: 1 }), /^TypeError: slice and fuel: the function is not exported by an instance of caesura's/);
+    assert.throws(() => promising(() => {}, { slice: 1 }), TypeError);
+    const linked = await instantiate(modules.fuel, { env: { again: exports.quick, later() {} } });
+    assert.throws(() => promising(linked.exports.count, { slice: 1 }), /imports functions of other instances/);
+    assert.equal(linked.exports.call_again(4), 9);
+  });
+});
+
+describe("guests with pause points and no slices", () => {
+  for (const build of [...builds, "flag_secondary"].filter((build) => WebAssembly.validate(bytes("computing", build)))) {
+    it(`run as others do: ${build}`, async () => {
+      const env = { again: (value) => value, later: new Suspending((value) => sleep(1, value)) };
+      const { instance } = await instantiate(bytes("computing", build), { env });
+      const calls = [1, 2, 3].map((number) => base(instance.exports.later_and_count)(number, 1000n));
+      assert.deepEqual(await Promise.all(calls), [1001n, 1002n, 1003n]);
+      assert.equal(await base(instance.exports.depth)(50, 1000n), 1050n);
+    });
+  }
+});
