@@ -93,12 +93,28 @@ export function promising(f, options) {
   return promisingWith(f, others, boundsOf(limits));
 }
 
+/** @typedef {InstanceOptions & { slice?: number, weight?: number, priority?: number }} SlicedInstanceOptions */
+
+/**
+ * @overload
+ * @param {BufferSource} source
+ * @param {Imports} [imports]
+ * @param {SlicedInstanceOptions} [options]
+ * @returns {Promise<WebAssembly.WebAssemblyInstantiatedSource>}
+ */
+/**
+ * @overload
+ * @param {WebAssembly.Module} source
+ * @param {Imports} [imports]
+ * @param {SlicedInstanceOptions} [options]
+ * @returns {Promise<WebAssembly.Instance>}
+ */
 /**
  * As `instantiate` of "caesura"; a start function has slices, too.
  * @param {WebAssembly.Module | BufferSource} source
  * @param {Imports} [imports]
- * @param {InstanceOptions & { slice?: number, weight?: number, priority?: number }} [options]
- * @returns {Promise<WebAssembly.WebAssemblyInstantiatedSource>}
+ * @param {SlicedInstanceOptions} [options]
+ * @returns {Promise<any>}
  */
 export async function instantiate(source, imports, { slice, weight, priority, ...options } = {}) {
   checkOptions({ slice, weight, priority }, SHARES);
@@ -108,18 +124,22 @@ export async function instantiate(source, imports, { slice, weight, priority, ..
   const instance = link(await engineInstantiate(module, adapted));
   const start = startOf(instance);
   if (start) {
-    const { guest, description } = /** @type {import("./obstacles.js").Known} */ (known.get(instance));
-    if (slice !== undefined) {
-      slicingOf(guest);
-      // The guest's malloc may rely on what the start function does.
-      const hasRoom = guest.exports.asyncify_memory || options.region || description.facts & FACT_ADDED_MEMORY;
-      if (!hasRoom) throw new TypeError("slice: the start function needs room for its frames: instrument with --in-secondary-memory, or give a region");
-      const why = guest.area.settle();
-      if (why) throw new SuspendError(why);
-    }
+    if (slice !== undefined) makeRoom(instance, options);
     await promising(start, { slice, weight, priority })();
   }
-  return { module, instance };
+  return source == module ? instance : { module, instance };
+}
+
+/** Take room for the frames of a start function. @param {WebAssembly.Instance} instance @param {InstanceOptions} options */
+function makeRoom(instance, { region }) {
+  const { guest, description } = /** @type {import("./obstacles.js").Known} */ (known.get(instance));
+  slicingOf(guest);
+  if (!guest.exports.asyncify_memory && !region && !(description.facts & FACT_ADDED_MEMORY)) {
+    // The guest's malloc may rely on what the start function does.
+    throw new TypeError("slice: the start function has no room for its frames yet: instrument with --in-secondary-memory, or give a region");
+  }
+  const why = guest.area.settle();
+  if (why) throw new SuspendError(why);
 }
 
 /** What an instance has taken so far; all that it exports counts. @param {WebAssembly.Instance} instance @returns {Usage} */
@@ -128,7 +148,7 @@ export function usage(instance) {
 }
 
 /** A call that has used up its budget, and is suspended where it stands. */
-class PausedCall {
+export class PausedCall {
   /** @type {Call} */
   #call;
 

@@ -33,6 +33,7 @@ ONLY: Final = {
     "recursive": ("plain", "thunks"),
     "example": ("bare", "thunks", "saved_thunks"),
     "memory64": ("plain", "thunks", "saved", "saved_thunks"),
+    "running": ("fuel_thunks",),
     "starting": ("fuel_plain", "fuel_thunks", "fuel_secondary"),
     "computing": ("bare", "thunks", "flag_secondary", "fuel_plain", "fuel_thunks", "fuel_secondary"),
     "calls": ("bare", "plain", "thunks", "binaryen"),

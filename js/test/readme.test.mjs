@@ -1,4 +1,4 @@
-/** The examples of README.md, run as they are printed. Pages fetch files by relative names; Node is shown here how to. */
+/** The examples of README.md, and that of time slices in docs/javascript.md, run as they are printed. Pages fetch files by relative names; Node is shown here how to. */
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { bytes, repository } from "./support/guests.mjs";
 
 const folder = fileURLToPath(new URL("build/js/readme", repository));
-const examples = [...readFileSync(new URL("js/README.md", repository), "utf8").matchAll(/```js\n(.*?)```/gs)];
+const examplesOf = (page) => [...readFileSync(new URL(page, repository), "utf8").matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
 
 const FETCH_FILES = `
 import { readFileSync } from "node:fs";
@@ -17,17 +17,30 @@ const { fetch } = globalThis;
 const headers = { "content-type": "application/wasm" };
 globalThis.fetch = async (name) => (/:/.test(name) ? fetch(name) : new Response(readFileSync(name), { headers }));`;
 
-it("README.md's examples run", () => {
+/** Run programs. Returns what they print. */
+function run(examples) {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(`${folder}/node_modules`, { recursive: true });
   symlinkSync(fileURLToPath(new URL("js", repository)), `${folder}/node_modules/caesura`);
   writeFileSync(`${folder}/app.wasm`, bytes("example", "bare"));
   writeFileSync(`${folder}/app.instrumented.wasm`, bytes("example", "thunks"));
   writeFileSync(`${folder}/app.saved.wasm`, bytes("example", "saved_thunks"));
+  writeFileSync(`${folder}/app.sliced.wasm`, bytes("running", "fuel_thunks"));
   writeFileSync(`${folder}/fetch.mjs`, FETCH_FILES);
-  const printed = examples.map(([, code], number) => {
+  return examples.map((code, number) => {
     writeFileSync(`${folder}/${number}.mjs`, code);
     return execFileSync(process.execPath, ["--import", "./fetch.mjs", `${number}.mjs`], { cwd: folder, encoding: "utf8" });
   });
-  assert.deepEqual(printed, ["5\n", "", "5\n", "env.fetch_length [ 12 ] 5\n"]);
+}
+
+it("README.md's examples run", () => {
+  assert.deepEqual(run(examplesOf("js/README.md")), ["5\n", "", "5\n", "env.fetch_length [ 12 ] 5\n"]);
+});
+
+it("the example of time slices runs", () => {
+  const [printed] = run(examplesOf("docs/javascript.md"));
+  assert.match(
+    printed,
+    /^(the event loop has its turn\n)+the call of run has used up its budget, 1000000 units of fuel, and is suspended: .*\ntrue\n$/,
+  );
 });

@@ -1,5 +1,6 @@
 /**
- * The package stays small: 9.25 KB (not KiB), minified and gzipped. Needs npm's terser.
+ * The package stays small: 9.5 KB (not KiB), minified and gzipped; time slices are 4.5 KB more, for who imports
+ * them. Needs npm's terser.
  *
  * 1 KB of these keep overlapping calls apart that have arguments on the C stack; without, some were wrong without an error.
  */
@@ -14,14 +15,28 @@ const terser = await import("terser").catch(() => undefined);
 // The modules in the order of their imports. Their names are distinct, so that putting them together is bundling.
 const MODULES = ["abi", "errors", "call", "trace", "options", "description", "obstacles", "stacks", "room", "area", "guest", "promising", "instantiate", "install"];
 
-it("is at most 9.25 KB", { skip: !terser && "npm's terser is not installed" }, async () => {
-  const source = MODULES.map((name) => readFileSync(new URL(`../src/${name}.js`, import.meta.url), "utf8"))
+const SLICES = ["policy", "turns", "slicing", "slices"];
+
+/** How many bytes modules have as one, with these exports. @param {string[]} modules @param {string} names */
+async function sizeOf(modules, names) {
+  const source = modules
+    .map((name) => readFileSync(new URL(`../src/${name}.js`, import.meta.url), "utf8"))
     .join("\n")
     .replace(/^import [^;]*;$/gm, "")
+    .replace(/^export \{[^;]*;$/gm, "")
     .replace(/^export /gm, "");
-  const names = "close, install, Instance, instantiate, instantiateStreaming, promising, SuspendError, Suspending";
   const { code } = await terser.minify(`${source}\nexport { ${names} };`, { module: true });
   const size = gzipSync(code, { level: 9 }).length;
-  assert.ok(size <= 9250, `${size} bytes`);
   console.log(`# ${size} bytes minified and gzipped`);
+  return size;
+}
+
+it("is at most 9.5 KB", { skip: !terser && "npm's terser is not installed" }, async () => {
+  const size = await sizeOf(MODULES, "close, install, Instance, instantiate, instantiateStreaming, promising, SuspendError, Suspending");
+  assert.ok(size <= 9500, `${size} bytes`);
+});
+
+it("has time slices in at most 4.5 KB more", { skip: !terser && "npm's terser is not installed" }, async () => {
+  const size = await sizeOf(SLICES, "BudgetExhausted, FairShares, instantiate, promising, usage, usePolicy");
+  assert.ok(size <= 4500, `${size} bytes`);
 });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { close, instantiate, promising as base, Suspending } from "../src/index.js";
-import { BudgetExhausted, instantiate as instantiateSliced, promising, usage } from "../src/slices.js";
+import { BudgetExhausted, FairShares, instantiate as instantiateSliced, promising, usage, usePolicy } from "../src/slices.js";
 import { bytes, sleep } from "./support/guests.mjs";
 
 const builds = ["fuel", "fuel_thunks", "fuel_secondary"].filter((build) => WebAssembly.validate(bytes("computing", build)));
@@ -74,18 +74,6 @@ for (const build of builds) {
       await Promise.all(all);
       clearInterval(counting);
       assert.ok(turns > 3, `${turns} turns`);
-    });
-
-    it("a guest of more weight is ahead", async () => {
-      const [light, heavy] = [await make(), await make()];
-      const end = new AbortController();
-      const spin = ({ spin }, weight) => promising(spin, { slice: 1, weight, signal: end.signal })().catch(() => {});
-      const both = [spin(light, 1), spin(heavy, 8)];
-      const slices = (exports) => usage(instances.get(exports)).slices;
-      while (slices(light) + slices(heavy) < 36) await sleep(1);
-      end.abort();
-      await Promise.all(both);
-      assert.ok(slices(heavy) > 2 * slices(light), `${slices(heavy)} slices, and ${slices(light)}`);
     });
 
     it("calls that wait keep their frames while others are paused, and go on behind them", async () => {
@@ -261,6 +249,68 @@ for (const build of builds) {
     });
   });
 }
+
+describe("the policy", () => {
+  /** Each slice counts as one, however long it was. */
+  class Even extends FairShares {
+    chosen = [];
+    add(share) {
+      if (share.ran) share.ran = 1;
+      super.add(share);
+    }
+    choose() {
+      const share = super.choose();
+      if (share) this.chosen.push(`${share.weight}/${share.priority}`);
+      return share;
+    }
+  }
+
+  /** Let guests compute for ever. Returns who had the first turns once all compute. */
+  async function compete(options, turns) {
+    const policy = new Even();
+    usePolicy(policy);
+    const end = new AbortController();
+    const spinning = [];
+    for (const share of options) {
+      const { exports } = await instantiate(modules.fuel, { env: { again() {}, later() {} } });
+      spinning.push(promising(exports.spin, { slice: 1, signal: end.signal, ...share })().catch(() => {}));
+    }
+    await sleep(1);
+    policy.chosen = [];
+    while (policy.chosen.length < turns) await sleep(1);
+    end.abort();
+    await Promise.all(spinning);
+    usePolicy(new FairShares());
+    return policy.chosen.slice(0, turns);
+  }
+
+  it("gives time by weight", async () => {
+    const chosen = await compete([{ weight: 1 }, { weight: 3 }], 40);
+    const heavy = chosen.filter((name) => name == "3/0").length;
+    assert.ok(heavy >= 28 && heavy <= 32, `${heavy} of 40 turns`);
+  });
+
+  it("lets those of the highest priority go first, and nobody starve", async () => {
+    const chosen = await compete([{ priority: 0 }, { priority: 1 }, { priority: 1 }], 80);
+    const low = chosen.filter((name) => name == "1/0").length;
+    assert.ok(low >= 3 && low <= 10, `${low} of 80 turns`);
+  });
+
+  it("can be replaced, but not while guests wait for a turn by it, and by none that is incomplete", async () => {
+    assert.throws(() => usePolicy({ add() {}, remove() {} }), /^TypeError: the policy has no method choose/);
+    const { exports } = await instantiate(modules.fuel, { env: { again() {}, later() {} } });
+    const end = new AbortController();
+    const spinning = promising(exports.spin, { slice: 1, signal: end.signal })();
+    await sleep(1);
+    try {
+      assert.throws(() => usePolicy(new FairShares()), /guests wait for a turn/);
+    } finally {
+      end.abort();
+    }
+    await assert.rejects(spinning);
+    usePolicy(new FairShares());
+  });
+});
 
 describe("what cannot be bounded is refused", () => {
   it("values that are none", async () => {

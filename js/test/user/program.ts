@@ -14,6 +14,7 @@ import {
   Suspending,
 } from "caesura";
 import * as auto from "caesura/auto";
+import { BudgetExhausted, FairShares, type PausedCall, type Policy, promising as sliced, type Usage, usage, usePolicy } from "caesura/slices";
 import { type PendingCall, pending, restore, snapshot, SnapshotError } from "caesura/snapshot";
 
 const code = readFileSync(process.argv[2]);
@@ -48,6 +49,23 @@ const build: "bare" | "instrumented" = auto.choose("bare", "instrumented");
 const again: auto.Imports = { env: { wait: new auto.Suspending(() => 1) } };
 const fifth = auto.native ? undefined : await auto.instantiate(module, again);
 if (fifth) sums.push(await auto.promising(fifth.exports.down)(3, 2));
+
+// It has no pause points either.
+const policy: Policy = new FairShares();
+usePolicy(policy);
+const unsliced = () => sliced(down, { slice: 5, fuel: 1_000_000n, weight: 2, signal: controller.signal });
+const bill = async (run: () => Promise<number>): Promise<number> => {
+  try {
+    return await run();
+  } catch (reason) {
+    if (!(reason instanceof BudgetExhausted)) throw reason;
+    const call: PausedCall = reason.call;
+    const taken: Usage = usage(second);
+    return taken.slices > 5 ? (call.drop(), Number(call.fuel)) : call.resume({ fuel: 1000 });
+  }
+};
+// @ts-expect-error: a text is no number of milliseconds
+const wrongSlice = () => sliced(down, { slice: "5" });
 
 // This module was instrumented without --snapshots.
 const unsaved = await snapshot(second, { saveObject: (_value) => new Uint8Array() }).catch((reason) => reason instanceof SnapshotError);
