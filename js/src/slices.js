@@ -71,7 +71,7 @@ export function slicingOf(guest) {
   return attach(guest);
 }
 
-/** @param {Guest} guest */
+/** @param {Guest} guest @returns {Slicing} */
 export const attach = (guest) => (guest.slicing ??= makeSlicing(guest, (call) => new BudgetExhausted(call)));
 
 /**
