@@ -159,7 +159,7 @@ def main() -> None:
         guests = {source: (source.stem, ONLY.get(source.stem, BUILDS)) for source in (HERE / "guests").glob("*.wat")}
         guests |= {source: (name, REAL_BUILDS) for source, name in REAL.items() if source.is_file()}
         if SAVED.is_file():
-            guests[SAVED] = (SAVED_NAME, ("saved_thunks",))
+            guests[SAVED] = (SAVED_NAME, ("saved_thunks", "fuel_thunks"))
         guests[CATCHING] = (CATCHING.stem, REAL_BUILDS)
         guests[IN_FLIGHT] = (IN_FLIGHT.stem, ("saved_secondary",))
         guests[SMALL_NUMBERS] = (SMALL_NUMBERS.stem, ("saved_secondary",))
