@@ -1,9 +1,9 @@
 """The other side of the tests of fuel: guests that count, in Python.
 
-Reads one request as JSON from standard input: `module`, a file, and `calls`, each an export, its arguments and a budget or
-null; or `state`, in base64, whose paused call goes on, with a budget or null. Writes an object: the `outcomes`, each a
-result and the fuel that was used, or "exhausted" and that, where the call goes on without a budget as the next outcome;
-and the `state` in base64 at the last exhaustion.
+Reads one request as JSON from standard input: `module`, a file, and `calls`, each an export, its arguments and a budget
+or null; or `state`, in base64, whose paused call goes on, with a budget or null. Writes an object: the `outcomes`, each
+a result and the fuel that was used, or "exhausted" and that, where the call goes on without a budget as the next
+outcome; and the `state` in base64 at the last exhaustion.
 """
 
 from __future__ import annotations
