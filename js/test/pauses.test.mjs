@@ -4,8 +4,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { Instance, promising, Suspending } from "../src/index.js";
-import { decode, encode } from "../src/format.js";
-import { pending, restore, snapshot, SnapshotError } from "../src/snapshot.js";
+import { restore, snapshot } from "../src/snapshot.js";
 import { bytes, sleep } from "./support/guests.mjs";
 import { rest } from "./support/saved.mjs";
 
@@ -34,21 +33,6 @@ for (const build of ["flag_secondary", "flag_plain", "fuel_secondary", "fuel_thu
       if (instance.exports.asyncify_fuel) instance.exports.asyncify_fuel.value = 5n;
       const restored = await restore(await snapshot(instance), compiled, imports, options);
       assert.equal(await restored.pending[0].run(), RESULT);
-    });
-
-    it("is refused by name where it was paused by Python", async () => {
-      const compiled = module();
-      const instance = new Instance(compiled, waits, options);
-      promising(instance.exports.run)(...GIVEN);
-      await rest();
-      assert.equal(pending(instance).length, 1);
-      const state = await decode(await snapshot(instance));
-      Object.assign(state.calls[0], { function: "pause", arguments: [] });
-      await assert.rejects(restore(await encode(state), compiled, imports, options), (error) => {
-        assert.ok(error instanceof SnapshotError, error.stack);
-        assert.match(error.message, /call 0 of the snapshot \(run\) was paused in the middle of its code/);
-        return true;
-      });
     });
   });
 }

@@ -7,7 +7,7 @@ import { close, instantiate, promising as base, Suspending } from "../src/index.
 import { BudgetExhausted, FairShares, instantiate as instantiateSliced, promising, usage, usePolicy } from "../src/slices.js";
 import { bytes, sleep } from "./support/guests.mjs";
 
-const builds = ["fuel", "fuel_thunks", "fuel_secondary"].filter((build) => WebAssembly.validate(bytes("computing", build)));
+const builds = ["fuel_plain", "fuel_thunks", "fuel_secondary"].filter((build) => WebAssembly.validate(bytes("computing", build)));
 const modules = Object.fromEntries(builds.map((build) => [build, new WebAssembly.Module(bytes("computing", build))]));
 const MUCH = 3_000_000n;
 const SPINS = { spin: [], recurse: [], tail: [], through_table: [], grow: [], fill: [], ask_again: [0], count: [-1n], is_even: [-1], fib: [60] };
@@ -272,7 +272,7 @@ describe("the policy", () => {
     const end = new AbortController();
     const spinning = [];
     for (const share of options) {
-      const { exports } = await instantiate(modules.fuel, { env: { again() {}, later() {} } });
+      const { exports } = await instantiate(modules.fuel_plain, { env: { again() {}, later() {} } });
       spinning.push(promising(exports.spin, { slice: 1, signal: end.signal, ...share })().catch(() => {}));
     }
     await sleep(1);
@@ -298,7 +298,7 @@ describe("the policy", () => {
 
   it("can be replaced, but not while guests wait for a turn by it, and by none that is incomplete", async () => {
     assert.throws(() => usePolicy({ add() {}, remove() {} }), /^TypeError: the policy has no method choose/);
-    const { exports } = await instantiate(modules.fuel, { env: { again() {}, later() {} } });
+    const { exports } = await instantiate(modules.fuel_plain, { env: { again() {}, later() {} } });
     const end = new AbortController();
     const spinning = promising(exports.spin, { slice: 1, signal: end.signal })();
     await sleep(1);
@@ -314,7 +314,7 @@ describe("the policy", () => {
 
 describe("what cannot be bounded is refused", () => {
   it("values that are none", async () => {
-    const { exports } = await instantiate(modules.fuel, { env: { again() {}, later() {} } });
+    const { exports } = await instantiate(modules.fuel_plain, { env: { again() {}, later() {} } });
     for (const [options, kind] of [
       [{ slice: "1" }, TypeError],
       [{ slice: 0 }, RangeError],
@@ -342,10 +342,10 @@ describe("what cannot be bounded is refused", () => {
       const { instance } = await instantiate(bytes("computing", build), { env });
       assert.throws(() => promising(instance.exports.count, { slice: 1 }), /^TypeError: slice and fuel: the module does not count: instrument it with --preempt fuel/);
     }
-    const { exports } = await instantiate(modules.fuel, { env });
+    const { exports } = await instantiate(modules.fuel_plain, { env });
     assert.throws(() => promising(exports.table.get(0), { slice: 1 }), /^TypeError: slice and fuel: the function is not exported by an instance of caesura's/);
     assert.throws(() => promising(() => {}, { slice: 1 }), TypeError);
-    const linked = await instantiate(modules.fuel, { env: { again: exports.quick, later() {} } });
+    const linked = await instantiate(modules.fuel_plain, { env: { again: exports.quick, later() {} } });
     assert.throws(() => promising(linked.exports.count, { slice: 1 }), /imports functions of other instances/);
     assert.equal(linked.exports.call_again(4), 9);
   });
