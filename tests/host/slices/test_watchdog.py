@@ -104,6 +104,10 @@ def test_memories_that_move_are_not_written_to() -> None:
     async def main() -> None:
         guest = await load(memory_reservation=1 << 20)
         assert await guest.call("depth", 10, MUCH) == MUCH + 10 and guest.usage.slices
+        grown = await load(memory_reservation=1 << 20, native_stack_size=4 << 20)
+        before = grown.usage.memory
+        assert await grown.call("depth", 15_000, MUCH) == MUCH + 15_000
+        assert grown.usage.memory > before and grown.usage.slices  # it has grown where it is
         with pytest.raises(caesura.UsageError, match="the memory for the asyncify stack may grow beyond"):
             await load(memory_reservation=1 << 20, options=caesura.Options(secondary_memory_maximum=100))
         deep = await load(memory_reservation=1 << 20, native_stack_size=4 << 20, preempt="fuel", time_slice=None)
