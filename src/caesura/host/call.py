@@ -90,9 +90,8 @@ class Call(CallState):
             self.instance.end(self)
 
     def start(self) -> None:
-        """Run the guest until the call returns or is suspended."""
+        """Run the guest until the call returns or is suspended. Who calls this has just looked (`Instance.check`)."""
         instance = self.instance
-        instance.check()  # a generator starts long after it was made
         self._check_depth()
         if instance.slicing is not None:
             self._begin_in_slices(instance.slicing)
@@ -115,11 +114,12 @@ class Call(CallState):
         unwinder = instance.unwinder
         slicing = instance.slicing
         assert function is not None, "only suspended calls are resumed"
-        if slicing is not None and slicing.paused:
-            slicing.check_free(self)
-        if function is PAUSE and self.failure is not None:  # no host function waits in which it could be raised
-            instance.end(self)
-            self._raise_failure()
+        if slicing is not None:
+            if slicing.paused:
+                slicing.check_free(self)
+            if function is PAUSE and self.failure is not None:  # no host function waits in which it could be raised
+                instance.end(self)
+                self._raise_failure()
         self.packed = None
         if self.failure is None and not function.results.has_references:
             try:
@@ -340,21 +340,19 @@ class Call(CallState):
         outer = thread.call
         thread.call = self
         store.depth += 1
-        slicing, entry = instance.slicing, None
+        slicing = instance.slicing
         try:
-            if slicing is not None:
-                self.may_pause = self.mode != NOWAIT and self.export.may_suspend and stacks.can_be_left(self)
-                entry = slicing.begin(self, self.allowance)
-            error = native.call_function(
-                store.context,
-                self.export.address,
-                self._buffer_address,
-                self.export.slots,
-                store.trap_address,
-            )
+            if slicing is None:
+                error = native.call_function(
+                    store.context,
+                    self.export.address,
+                    self._buffer_address,
+                    self.export.slots,
+                    store.trap_address,
+                )
+            else:
+                error = self._call_in_slices(slicing, stacks)
         finally:
-            if slicing is not None and entry is not None:
-                slicing.end(entry)
             store.depth -= 1
             thread.call = outer
             if stacks.current != self.outer_stack:
@@ -380,6 +378,23 @@ class Call(CallState):
                 self._has_returned(stacks, outer)
         finally:
             instance.moving = None
+
+    def _call_in_slices(self, slicing: Slicing, stacks: StackSwitch) -> int | None:
+        """Run guest code that pauses at the end of its time slice, if this call can be left there."""
+        store = self._store
+        self.may_pause = self.mode != NOWAIT and self.export.may_suspend and stacks.can_be_left(self)
+        entry = slicing.begin(self, self.allowance)
+        try:
+            error: int | None = native.call_function(
+                store.context,
+                self.export.address,
+                self._buffer_address,
+                self.export.slots,
+                store.trap_address,
+            )
+        finally:
+            slicing.end(entry)
+        return error
 
     def _has_stopped_in(self, slicing: Slicing) -> None:
         """Note that the guest was suspended, in a host function or at a pause point."""

@@ -39,6 +39,7 @@ def drive_awaited(call: Call) -> Generator[Any, Any, Any]:
     try:
         if slicing is not None and (slicing.thread.is_full or slicing.paused) and slicing.must_wait():
             yield from until_turn(call)
+            call.instance.check()
         call.start()
         return (yield from until_handed(call))
     finally:
@@ -55,8 +56,12 @@ def drive_iterated(call: Call) -> Generator[Any, Any, Any]:
             results.append(call.results())
             call.instance.end(call)
 
+    def begin() -> None:
+        call.instance.check()  # a generator starts long after it was made
+        call.start()
+
     try:
-        _in_its_thread(call, lambda: step(call.start))
+        _in_its_thread(call, lambda: step(begin))
         while not results:
             try:
                 call.answer = yield _yielded(call)
@@ -76,6 +81,7 @@ async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
     try:
         if must_wait(call):
             await _until_turn(call)
+        call.instance.check()
         call.start()
         while call.pending is not None:
             if call.pending is PAUSE:

@@ -189,20 +189,28 @@ def step(call: Call, run: Callable[[], None]) -> Any:
 def until_handed(call: Call) -> Generator[Any, Any, Any]:
     """Let a call run on that waits, or has returned: return what the export returns, or the PendingCall."""
     while call.pending is not None:
-        if call.pending is PAUSE:
-            yield from until_resumed(call)
-        elif call.coroutine is None:
-            return _handed(call)
-        else:
+        if call.coroutine is not None:
             yield from await_coroutine(call)
-            if call.waited_for is EXHAUSTED:
-                _raise_exhausted(call)
-            if isinstance(call.failure, BudgetExhausted):
-                call.failure.give_up_in(call.instance)
-        if must_wait(call):
-            yield from until_turn(call)
+            if call.instance.slicing is not None:  # guests without slices pay for one look at that
+                yield from _until_turn_of(call)
+        elif call.pending is PAUSE:
+            yield from until_resumed(call)
+        else:
+            return _handed(call)
         call.resume()
     return call.results()
+
+
+def _until_turn_of(call: Call) -> Generator[Any, Any, None]:
+    """Let others have their turn before a call goes on whose host function has ended. Raises BudgetExhausted if that
+    has used up the budget of the call.
+    """
+    if call.waited_for is EXHAUSTED:
+        _raise_exhausted(call)
+    if isinstance(call.failure, BudgetExhausted):
+        call.failure.give_up_in(call.instance)
+    if must_wait(call):
+        yield from until_turn(call)
 
 
 def must_wait(call: Call) -> bool:

@@ -110,7 +110,7 @@ class StackSwitch:
 
     def check_suspension(self, call: CallState) -> None:
         """Raise if a call cannot be suspended because other guest code is on the same stack above it."""
-        if not self.can_be_left(call):
+        if self._store.depth > 1 and not self.can_be_left(call):
             raise UsageError(
                 "a host function of the guest has called it again, on the only stack in its memory: to be "
                 f"suspended there, the second call {self._reason}"
