@@ -17,7 +17,7 @@ from caesura.errors import (
     UsageError,
 )
 from caesura.host.errors import GuestExit, GuestTrap
-from caesura.instrument.api import instrument
+from caesura.instrument.api import body_entries, instrument
 from caesura.options import Options
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from caesura.host.snapshot import Snapshot
     from caesura.host.wasi.wasi import Wasi
     from caesura.instrument.emscripten_js import Named, name_emscripten
+    from caesura.profiles.reading import read_profile
     from caesura.report import FunctionReport, Instrumented
 
 __version__ = "0.1.0"
@@ -74,11 +75,13 @@ __all__ = [
     "UsageError",
     "Wasi",
     "__version__",
+    "body_entries",
     "compile",
     "instrument",
     "limit_guests",
     "load",
     "name_emscripten",
+    "read_profile",
     "restore",
     "use_policy",
     "yielding",
@@ -111,6 +114,7 @@ _LATE_NAMES = {
     "restore": "host.restoring",
     "use_policy": "host.slices.turns",
     "name_emscripten": "instrument.emscripten_js",
+    "read_profile": "profiles.reading",
     "yielding": "host.imports",
 }
 

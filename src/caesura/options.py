@@ -14,7 +14,9 @@ The kinds of values are therefore checked here, as compiled code would.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import math
+from collections.abc import ItemsView, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -26,8 +28,12 @@ LIST: Final = "list"
 TEXT: Final = "text"
 NUMBER: Final = "number"
 CHOICE: Final = "choice"
+TIMES: Final = "times"
 
 OPTIMIZE_CHOICES: Final = ("size", "balanced", "speed")
+
+# What two_bodies can be but a list.
+WORDS_FOR_TWO_BODIES: Final = ("auto", "never", "all")
 
 # What the guest looks at where it pauses by itself: nothing, since it does not; a request of the host; a count.
 NO_PREEMPT: Final = "none"
@@ -36,10 +42,10 @@ PREEMPT_FUEL: Final = "fuel"
 PREEMPT_CHOICES: Final = (NO_PREEMPT, PREEMPT_FLAG, PREEMPT_FUEL)
 
 # What stands for a value of each kind in help texts and documentation; a choice shows its words.
-_PLACEHOLDERS: Final = {FLAG: "", LIST: "LIST", TEXT: "NAME", NUMBER: "N"}
+_PLACEHOLDERS: Final = {FLAG: "", LIST: "LIST", TEXT: "NAME", NUMBER: "N", TIMES: "FILE"}
 
 # The type of a value of each kind, but for lists.
-_TYPES: Final = {FLAG: bool, TEXT: str, NUMBER: int, CHOICE: str}
+_TYPES: Final = {FLAG: bool, TEXT: str, NUMBER: int, CHOICE: str, TIMES: tuple}
 
 _MAXIMUM_PAGES: Final = 65536
 
@@ -50,7 +56,7 @@ MOST_FUEL: Final = 1 << 62
 DEFAULT_SECONDARY_MAXIMUM: Final = 1024
 
 # What a flag and a list are where they are not given.
-_DEFAULTS: Final[dict[str, Any]] = {FLAG: False, LIST: ()}
+_DEFAULTS: Final[dict[str, Any]] = {FLAG: False, LIST: (), TIMES: ()}
 
 
 def _option(kind: str, help_text: str, *, default: Any = None, pass_argument: str = "", **more: Any) -> Any:
@@ -142,12 +148,19 @@ class Options(Record):
         "up to how many pages that memory may grow (0: not at all, but with thunks 1024); only thunks grow it",
         default=0,
     )
-    two_bodies: str = _option(
+    two_bodies: str | Sequence[str] = _option(
         TEXT,
         "which functions get a second body that only resumes, so that the first runs at nearly full speed: auto "
         "(as optimize says), never, all, or a list of names",
         default="auto",
         placeholder="LIST",
+    )
+    profile: Mapping[str, float] | Sequence[tuple[str, float]] = _option(
+        TIMES,
+        "how much time each function takes, by its name: second bodies go to those that take most, not to those that "
+        "look so (for as many bytes as optimize says). In the library what caesura.read_profile returns; on the "
+        "command line a CPU profile of V8, the text of `perf script`, or folded stacks, of a run of the module as it "
+        "is; can be given more than once",
     )
     optimize: str = _option(
         CHOICE,
@@ -209,6 +222,11 @@ class Options(Record):
         "keep the numbers that a linker padded so that it can patch them as they are, and with them all offsets "
         "in functions that are not instrumented (default: write numbers in code in their shortest form)",
     )
+    plain_lists: bool = _option(
+        FLAG,
+        "take the entries of lists for names as they stand in the module, or patterns of these, and for nothing else, "
+        "as Binaryen does: not for what mangled names stand for, nor for functions by their bodies",
+    )
     verbose: bool = _option(
         FLAG,
         "report for every function whether it is instrumented, and why",
@@ -226,7 +244,13 @@ class Options(Record):
         """
         told = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _NO_IDENTITY}
         defaults = {item.name: item.default for item in fields(self)}
+        if self.profile:  # thousands of functions
+            told["profile"] = hashlib.sha256(repr(self.profile).encode()).hexdigest()
         return {name: _plain(value) for name, value in told.items() if value != defaults[name]}
+
+    def profile_times(self) -> tuple[tuple[str, float], ...]:
+        """Return the profile as it is kept: names and times, the longest time first."""
+        return _times("profile", self.profile)
 
     def leaves_out(self) -> bool:
         """Tell whether the options may leave out what suspends after all, because they are wrong about the module."""
@@ -241,13 +265,16 @@ class Options(Record):
         for item in fields(self):
             value = getattr(self, item.name)
             kind = item.metadata["kind"]
-            if kind == LIST:
+            if kind == LIST or (item.name == "two_bodies" and not isinstance(value, str)):
                 object.__setattr__(self, item.name, _entries(item.name, value))
+            elif kind == TIMES:
+                object.__setattr__(self, item.name, _times(item.name, value))
             elif not isinstance(value, _TYPES[kind]) or (kind == NUMBER and isinstance(value, bool)):
                 raise TypeError(f"the option {item.name} is {_kind_of(value)}: expected {_kind_of(_TYPES[kind]())}")
         if not self.two_bodies:  # an empty list, which is one that was not given
             object.__setattr__(self, "two_bodies", Options.two_bodies)
         _check_exclusions(self)
+        _check_profile(self)
         _check_secondary_memory(self)
         if self.optimize not in OPTIMIZE_CHOICES:
             choices = ", ".join(OPTIMIZE_CHOICES)
@@ -286,6 +313,15 @@ def _check_exclusions(options: Options) -> None:
             "import_globals excludes in_secondary_memory: modules that share the globals keep their frames "
             "in the memory that they share"
         )
+
+
+def _check_profile(options: Options) -> None:
+    if not options.profile:
+        return
+    if options.two_bodies != Options.two_bodies:
+        raise UsageError("profile excludes two_bodies: both say which functions get a second body")
+    if options.optimize == "size":
+        raise UsageError("profile has no effect with optimize=size, which has no second bodies: choose another level")
 
 
 # Options that leave out functions, or code, in which the guest may stand when it pauses, or that share a state with
@@ -329,6 +365,24 @@ def _entries(name: str, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _times(name: str, value: object) -> tuple[tuple[str, float], ...]:
+    """Return names and times, the longest time first; what several pairs say of a name is added up."""
+    pairs = value.items() if isinstance(value, Mapping) else value
+    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, (Sequence, ItemsView)):
+        raise TypeError(f"the option {name} is {_kind_of(value)}: expected a mapping from names to times")
+    times: dict[str, float] = {}
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise TypeError(f"the option {name} has {pair!r:.60}: expected the name of a function, and a time")
+        function, time = pair
+        if isinstance(time, bool) or not isinstance(time, (int, float)):
+            raise TypeError(f"the option {name} has {_kind_of(time)} as the time of '{function}': expected a number")
+        if not 0 <= time < math.inf:
+            raise UsageError(f"profile: the time of '{function}' is {time}: expected a number from 0 on")
+        times[function] = times.get(function, 0) + time
+    return tuple(sorted(times.items(), key=lambda item: (-item[1], item[0])))
+
+
 def _kind_of(value: object) -> str:
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
@@ -354,7 +408,7 @@ def render_table() -> str:
     for item in fields(Options):
         kind = item.metadata["kind"]
         argument = item.metadata["pass_argument"]
-        default = "" if kind == FLAG or kind == LIST else f" (default: `{item.default}`)"
+        default = "" if kind in _DEFAULTS else f" (default: `{item.default}`)"
         flag = f"{flag_of(item.name)} {placeholder_of(item.metadata)}".rstrip()
         pass_name = item.metadata.get("pass_name", "")
         spelling = f"`{argument}`" if argument else f"the pass `--{pass_name}`" if pass_name else "none"

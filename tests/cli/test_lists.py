@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from caesura import Options, UsageError
-from caesura.analysis.lists import PatternList, read_list, resolve_lists
+from caesura.analysis.list_text import read_list
+from caesura.analysis.lists import PatternList, resolve_lists
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_byte_order_marks_of_editors(encoding: str, tmp_path: Path) -> None:
 def test_names_that_are_not_utf8_survive_in_files(tmp_path: Path) -> None:
     """Only where it is asked for, as it is for Binaryen's pass arguments."""
     (tmp_path / "list").write_bytes(b"caf\xe9\nok")
-    assert read_list(f"@{tmp_path / 'list'}", any_bytes=True) == ("caf\udce9", "ok")
+    assert read_list(f"@{tmp_path / 'list'}", as_binaryen=True) == ("caf\udce9", "ok")
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,28 @@
-"""The user's lists: Binaryen's syntax, matching with `*`, and what the entries mean in one module.
+"""What the user's lists mean in one module: matching with `*`, and what is said of entries that match nothing.
 
-Text becomes entries in `read_list`: a list is divided at commas outside brackets (`foo(int, char),bar` has two
-entries), or at line ends if it has any; `@file` stands for the file's text. The only line of a file is divided at
-commas too, as Binaryen does it, unless it cannot be a list: C++'s operators (`operator<(A, B)`, `operator,(A, B)`) are
-one name. A `PatternList` matches names against entries and remembers which entries never matched, because a name that
-matches nothing is nearly always a typing error that would otherwise show as a guest that cannot resume. An entry that
-is exactly a name of the module is that name and no pattern, whatever stars it has: `pick(int*)` is an overload of
-`pick(int, long*)`, not a pattern that takes it along. `resolve_lists` applies the lists of an `Options` to a module's
-names; what it says about them is in Binaryen's words, which build systems look for. Patterns are not compiled to
-regular expressions: prefix, suffix and `str.find` for the pieces between stars are as fast, and linear for every
-pattern. Blanks around an entry and carriage returns are dropped, where Binaryen would look for a function of that name.
+A `PatternList` matches names against entries (`list_text` reads them) and remembers which entries never matched,
+because a name that matches nothing is nearly always a typing error that would otherwise show as a guest that cannot
+resume. An entry that is exactly a name of the module is that name and no pattern, whatever stars it has: `pick(int*)`
+is an overload of `pick(int, long*)`, not a pattern that takes it along. An entry that matches no name as it stands is
+tried against what mangled names stand for (`demangling`), by the same rules, and one that has the form of
+`body_entries` means a function by its body; Binaryen knows neither, and options can turn both off. `resolve_lists`
+applies the lists of an `Options` to a module's names; what it says about them is in Binaryen's words, which build
+systems look for. Patterns are not compiled to regular expressions: prefix, suffix and `str.find` for the pieces between
+stars are as fast, and linear for every pattern.
 """
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Sequence
 from typing import Final
 
 from caesura.abi import BUILTIN_MODULES
+from caesura.analysis.body_entries import BodyEntries
+from caesura.analysis.demangling import EXTRA, DemangledNames, looks_demangled, may_be_demangled
+from caesura.analysis.list_text import read_list
 from caesura.analysis.suspension import Lists
 from caesura.errors import UsageError
-from caesura.options import Options
-
-_OPENING: Final = "(<[{"
-_CLOSING: Final = ")>]}"
+from caesura.options import WORDS_FOR_TWO_BODIES, Options
 
 # For how many entries that match no import closest names are looked for, among how many at most (a comparison takes
 # some 20 microseconds), and how many are told.
@@ -40,106 +38,33 @@ _TWO_BODIES_LIST: Final = "two-bodies list"
 _IMPORT_LIST: Final = "import list"
 _HEADS: Final = (_REMOVE_LIST, _ADD_LIST, _ONLY_LIST, _TWO_BODIES_LIST, _IMPORT_LIST)
 _HINT_START: Final = " (did you mean "
-
-_BLANKS: Final = " \t\r\n\v\f\0"
-
-
-def read_list(text: str, *, brackets: bool = True, any_bytes: bool = False) -> tuple[str, ...]:
-    """Return the entries of a list given as text, on the command line or (`@file`) in a file.
-
-    `brackets` says that commas inside brackets belong to a name, `any_bytes` that a file may have bytes that are no
-    text.
-
-    Raises UsageError where the file cannot be read or is no text, or where brackets on the command line do not match.
-    """
-    is_file = text.startswith("@")
-    text = (_read_file(text[1:], any_bytes=any_bytes) if is_file else text).strip(_BLANKS)
-    if "\n" in text:
-        parts = text.split("\n")
-    elif not brackets:
-        parts = text.split(",")
-    else:
-        parts = _split_at_commas(text)
-        if not parts:
-            if not is_file:
-                raise UsageError(
-                    f"Asyncify: failed to parse lists: the brackets in the list '{text}' do not match: "
-                    "put such names in a file, one on a line, and give @file"
-                )
-            parts = [text]
-    return tuple([part.strip() for part in parts if part.strip()])
-
-
-def _read_file(path: str, *, any_bytes: bool) -> str:
-    """Return the text of a file in UTF-8 or UTF-16, with or without a byte order mark.
-
-    Raises UsageError where it is in another encoding, whose names could match nothing.
-    """
-    if not path:
-        raise UsageError("cannot read a list file: its name is empty (expected a name behind the @)")
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-        text = data.decode(_encoding_of(data), "surrogateescape" if any_bytes else "strict")
-    except UnicodeDecodeError as error:
-        # A byte order mark of UTF-8 does not count in the error.
-        offset = error.start + (len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0)
-        name = "UTF-16" if error.encoding.startswith("utf-16") else "UTF-8"
-        raise UsageError(
-            f"cannot read the list file '{path}': byte {offset} ({data[offset]:#04x}) is not valid {name}; "
-            "expected a text in UTF-8 or UTF-16"
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"cannot read the list file '{path}': {reason}") from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _encoding_of(data: bytes) -> str:
-    """Return the encoding of a list's text. Without a byte order mark, UTF-16 shows by the zero in its first letter."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    if len(data) >= 2 and data[0] and not data[1]:
-        return "utf-16-le"
-    if len(data) >= 2 and data[1] and not data[0]:
-        return "utf-16-be"
-    return "utf-8-sig"
-
-
-def _split_at_commas(text: str) -> list[str]:
-    """Divide a list at commas outside brackets; return nothing if brackets do not match."""
-    parts: list[str] = []
-    nesting = 0
-    start = 0
-    for position, character in enumerate(text):
-        if character in _OPENING:
-            nesting += 1
-        elif character in _CLOSING:
-            nesting -= 1
-        elif character == "," and nesting == 0 and not _is_comma_operator(text, position):
-            parts.append(text[start:position])
-            start = position + 1
-    if nesting != 0:
-        return []
-    parts.append(text[start:])
-    return parts
-
-
-def _is_comma_operator(text: str, position: int) -> bool:
-    """Tell whether a comma is the name of C++'s operator: `operator,(A, B)`."""
-    return text.startswith(("(", " ("), position + 1) and text[:position].rstrip().endswith("operator")
+_EXTRA_START: Final = " (names in this module are mangled"
+_BODY_START: Final = " (by its body: "
+_STARTS: Final = (_HINT_START, _EXTRA_START, _BODY_START)
 
 
 class PatternList:
     """The entries of one list, ready for matching the names of a module.
 
-    `*` in an entry stands for any characters, none included, unless the entry is one of the names.
+    `*` in an entry stands for any characters, none included, unless the entry is one of the names. `demangled` is what
+    the names stand for, if entries may be that; `bodies` has the function that an entry means by its body.
     """
 
-    def __init__(self, entries: Sequence[str], names: list[str]) -> None:
+    def __init__(
+        self,
+        entries: Sequence[str],
+        names: list[str],
+        demangled: DemangledNames | None = None,
+        bodies: dict[str, int] | None = None,
+    ) -> None:
         self._matched: dict[str, bool] = {}
         self._patterns: list[tuple[str, list[str]]] = []
         self._is_pattern: set[str] = set()
+        # Which entries a name matches as what it stands for, and which names are entries so, and not by a pattern.
+        self._by_demangled: dict[str, list[str]] = {}
+        self._is_demangled: set[str] = set()
+        # Which entries a function matches by its body.
+        self._by_body: dict[int, list[str]] = {}
         exact = set(names) if "*" in "".join(entries) else set()
         for entry in entries:
             if entry not in self._matched:
@@ -147,22 +72,79 @@ class PatternList:
                 if "*" in entry and entry not in exact:
                     self._patterns.append((entry, entry.split("*")))
                     self._is_pattern.add(entry)
+        if bodies:
+            self._add_bodies(bodies, set(names))
+        self._demangled = demangled
+        if demangled is not None:
+            self._add_demangled(names, demangled)
 
-    def match(self, name: str) -> bool:
-        """Tell whether an entry matches the name, and mark every entry that does."""
+    def _add_bodies(self, bodies: dict[str, int], names: set[str]) -> None:
+        for entry, function in bodies.items():
+            if entry in self._matched and entry not in names:
+                self._by_body.setdefault(function, []).append(entry)
+
+    def _add_demangled(self, names: list[str], demangled: DemangledNames) -> None:
+        """Look up what names stand for, for entries that match none as it stands."""
+        entries = [entry for entry in self._matched if may_be_demangled(entry)]
+        if not entries:
+            return
+        known = set(names)
+        left: list[str] = []
+        for entry in entries:
+            if entry in self._is_pattern:
+                pieces = entry.split("*")
+                is_known = False
+                for name in names:
+                    if _matches(pieces, name):
+                        is_known = True
+                        break
+            else:
+                is_known = entry in known
+            if not is_known:
+                left.append(entry)
+        if not left:
+            return
+        pairs = demangled.pairs()
+        names_of: dict[str, list[str]] = {}
+        for form, name in pairs:
+            names_of.setdefault(form, []).append(name)
+        for entry in left:
+            if entry in names_of:
+                matching = names_of[entry]
+                self._is_demangled.update(matching)
+            elif "*" in entry:
+                pieces = entry.split("*")
+                matching = [name for form, name in pairs if _matches(pieces, form)]
+            else:
+                continue
+            for name in matching:
+                self._by_demangled.setdefault(name, []).append(entry)
+
+    def match(self, name: str, function: int = -1) -> bool:
+        """Tell whether an entry matches the name, or the function by its body, and mark every entry that does."""
         found = False
-        if self.has_name(name):
+        if name in self._matched and name not in self._is_pattern:
             self._matched[name] = True
             found = True
         for entry, pieces in self._patterns:
             if (not found or not self._matched[entry]) and _matches(pieces, name):
                 self._matched[entry] = True
                 found = True
+        for entry in self._by_demangled.get(name, ()):
+            self._matched[entry] = True
+            found = True
+        for entry in self._by_body.get(function, ()):
+            self._matched[entry] = True
+            found = True
         return found
 
     def has_name(self, name: str) -> bool:
-        """Tell whether the name is itself an entry (not one that a pattern matches)."""
-        return name in self._matched and name not in self._is_pattern
+        """Tell whether the name, or what it stands for, is itself an entry (not one that a pattern matches)."""
+        return (name in self._matched and name not in self._is_pattern) or name in self._is_demangled
+
+    def lacks_extra(self) -> bool:
+        """Tell whether entries were to be tried against mangled names, and there is nothing to demangle them."""
+        return self._demangled is not None and self._demangled.needs_extra
 
     def unmatched(self) -> list[str]:
         """Return the entries that no name has matched so far, in the order given."""
@@ -185,15 +167,20 @@ def _matches(pieces: list[str], name: str) -> bool:
     return True
 
 
-def resolve_lists(options: Options, imports: list[str], names: list[str], warnings: list[str]) -> Lists:
+def resolve_lists(
+    options: Options, imports: list[str], names: list[str], warnings: list[str], bodies: BodyEntries | None = None
+) -> Lists:
     """Return what the lists mean in a module.
 
-    `imports` has `module.name` for every imported function, `names` the name of every function, imported ones first.
-    Entries that match nothing are added to `warnings`, or raise a `UsageError` if the options are strict.
+    `imports` has `module.name` for every imported function, `names` the name of every function, imported ones first,
+    `bodies` what entries by bodies mean, by the same indices as `names`. Entries that match nothing are added to
+    `warnings`, or raise a `UsageError` if the options are strict.
     """
-    remove = PatternList(options.remove_list, names)
-    add = PatternList(options.add_list, names)
-    only = PatternList(options.only_list, names)
+    demangled = None if options.plain_lists else DemangledNames(names)
+    bodies = bodies or BodyEntries()
+    remove = PatternList(options.remove_list, names, demangled, bodies.functions)
+    add = PatternList(options.add_list, names, demangled, bodies.functions)
+    only = PatternList(options.only_list, names, demangled, bodies.functions)
     _refuse_imported(remove, "remove", imports, names)
     _refuse_imported(add, "add", imports, names)
     _refuse_imported(only, "only", imports, names)
@@ -203,18 +190,23 @@ def resolve_lists(options: Options, imports: list[str], names: list[str], warnin
     for function in range(len(names)):
         name = names[function]
         is_own = function >= len(imports)
-        is_removed = remove.match(name)
-        is_added = add.match(name)
+        is_removed = remove.match(name, function)
+        is_added = add.match(name, function)
         if is_removed and is_added:
             raise UsageError(f"{name} is found in the add-list and in the remove-list")
         removed.append(is_removed)
         added.append(is_added and is_own)
-        only_these.append(is_own and only.match(name))
+        only_these.append(is_own and only.match(name, function))
     suspending, missing = _resolve_imports(options, imports, removed)
-    missing.extend([_nothing_matches(_REMOVE_LIST, entry) for entry in remove.unmatched()])
-    missing.extend([_nothing_matches(_ADD_LIST, entry) for entry in add.unmatched()])
-    missing.extend([_nothing_matches(_ONLY_LIST, entry) for entry in only.unmatched()])
-    missing.extend(_unmatched_second_bodies(options, names[len(imports) :]))
+    second = PatternList((), names)
+    if options.two_bodies not in WORDS_FOR_TWO_BODIES:
+        second = two_bodies_list(options, names, len(imports), bodies)
+        for function in range(len(imports), len(names)):
+            second.match(names[function], function)
+    missing.extend(_nothing_matches(_REMOVE_LIST, remove, bodies))
+    missing.extend(_nothing_matches(_ADD_LIST, add, bodies))
+    missing.extend(_nothing_matches(_ONLY_LIST, only, bodies))
+    missing.extend(_nothing_matches(_TWO_BODIES_LIST, second, bodies))
     if missing and options.strict:
         more = f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else ""
         raise UsageError(missing[0] + more)
@@ -230,9 +222,24 @@ def resolve_lists(options: Options, imports: list[str], names: list[str], warnin
     )
 
 
+def two_bodies_list(options: Options, names: list[str], imported: int, bodies: BodyEntries) -> PatternList:
+    """Return the list of functions with two bodies, if it is one; `imported` is how many functions are imported."""
+    entries = read_list(options.two_bodies) if isinstance(options.two_bodies, str) else options.two_bodies
+    own = names[imported:]
+    return PatternList(entries, own, None if options.plain_lists else DemangledNames(own), bodies.functions)
+
+
+def listed_entries(options: Options) -> list[str]:
+    """Return the entries of all lists of functions."""
+    entries = [*options.remove_list, *options.add_list, *options.only_list]
+    if options.two_bodies not in WORDS_FOR_TWO_BODIES:
+        entries += read_list(options.two_bodies) if isinstance(options.two_bodies, str) else options.two_bodies
+    return entries
+
+
 def _resolve_imports(options: Options, imports: list[str], removed: list[bool]) -> tuple[list[bool], list[str]]:
     """Return which imports may suspend, and warnings for the entries of the import list that match none."""
-    patterns = PatternList(options.imports, imports)
+    patterns = PatternList(options.imports, imports, None if options.plain_lists else DemangledNames(imports))
     every_import = not options.imports and not options.ignore_imports
     suspending: list[bool] = []
     for function in range(len(imports)):
@@ -245,7 +252,7 @@ def _resolve_imports(options: Options, imports: list[str], removed: list[bool]) 
     hints = len(imports) <= _MOST_COMPARED
     return suspending, [
         f"{_IMPORT_LIST}: no imported function matches '{entry}'"
-        + (_hint(entry, imports) if hints and place < _MOST_HINTS else "")
+        + (_extra(entry, patterns) or (_hint(entry, imports) if hints and place < _MOST_HINTS else ""))
         for place, entry in enumerate(missing)
     ]
 
@@ -274,16 +281,6 @@ def _without_module(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _unmatched_second_bodies(options: Options, names: list[str]) -> list[str]:
-    """Return warnings for the entries of a list of functions with two bodies that match none."""
-    if options.two_bodies in ("auto", "never", "all"):
-        return []
-    chosen = PatternList(read_list(options.two_bodies), names)
-    for name in names:
-        chosen.match(name)
-    return [_nothing_matches(_TWO_BODIES_LIST, entry) for entry in chosen.unmatched()]
-
-
 def _refuse_imported(entries: PatternList, designation: str, imports: list[str], names: list[str]) -> None:
     for function in range(len(imports)):
         for name in (names[function], imports[function]):
@@ -306,14 +303,27 @@ def missing_everywhere(warnings: Sequence[Sequence[str]]) -> list[str]:
     for one in warnings:
         for warning in one:
             if is_about_lists(warning):
-                head = warning.partition(_HINT_START)[0]
+                head = warning
+                for start in _STARTS:
+                    head = head.partition(start)[0]
                 counts[head] = counts.get(head, 0) + 1
                 if len(warning) > len(hinting.get(head, "")):  # a hint names what one of the modules has
                     hinting[head] = warning
     return [hinting[head] for head in counts if counts[head] == len(warnings)]
 
 
-def _nothing_matches(list_name: str, entry: str) -> str:
-    """Return a warning in Binaryen's words."""
-    what = "a non-matching pattern" if "*" in entry else "a non-existing function name"
-    return f"{list_name} contained {what}: '{entry}'"
+def _nothing_matches(list_name: str, patterns: PatternList, bodies: BodyEntries) -> list[str]:
+    """Return a warning in Binaryen's words for each entry that matched nothing, and behind it what is known besides."""
+    warnings: list[str] = []
+    for entry in patterns.unmatched():
+        what = "a non-matching pattern" if "*" in entry else "a non-existing function name"
+        more = f"{_BODY_START}{bodies.unmatched[entry]})" if entry in bodies.unmatched else _extra(entry, patterns)
+        warnings.append(f"{list_name} contained {what}: '{entry}'{more}")
+    return warnings
+
+
+def _extra(entry: str, patterns: PatternList) -> str:
+    """Return what would let an entry match that looks like a name in a source, if anything."""
+    if not patterns.lacks_extra() or not looks_demangled(entry):
+        return ""
+    return f"{_EXTRA_START}: to name them as in the source, install {EXTRA})"

@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn
 
 import caesura
 from caesura.cli import cache, completion, diff, explain, inspect, instrument, resume, run, to_wasm
+from caesura.cli import list as list_command
 from caesura.cli import print as print_command
 from caesura.cli.exits import WRONG_USAGE, exit_code
 from caesura.cli.messages import say_error
@@ -22,6 +23,7 @@ SUB_COMMANDS: Final = (
     explain.COMMAND,
     diff.COMMAND,
     print_command.COMMAND,
+    list_command.COMMAND,
     run.COMMAND,
     resume.COMMAND,
     inspect.COMMAND,

@@ -8,6 +8,7 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from caesura.argument_kinds import BYTES, check_kind
@@ -42,3 +43,26 @@ def instrument(
     if is_component(data):
         return instrument_component(data, options, progress)
     return instrument_as(data, options, progress, AUTOMATIC, None)
+
+
+def body_entries(module: bytes | bytearray | memoryview, functions: Sequence[int]) -> tuple[str, ...]:
+    """Return entries of lists that mean functions of a module by their bodies, for modules without names.
+
+    `functions` are indices of functions that are not imported. An entry is such as "#12@9f3c0a5b6d7e8f90"
+    (docs/options.md). Raises MalformedModule, and UsageError for an index of no such function, and for a component.
+    """
+    check_kind("module", module, *BYTES)
+    from caesura.analysis.body_entries import body_entry
+    from caesura.errors import MalformedModule, UsageError
+    from caesura.wasm.component import is_component
+    from caesura.wasm.indices import FunctionIndex
+    from caesura.wasm.module import Module
+
+    data = bytes(module)
+    if is_component(data):
+        raise UsageError("entries by bodies are for core modules: take them out of the component first")
+    try:
+        parsed = Module(data)
+        return tuple(body_entry(parsed, FunctionIndex(function)) for function in functions)
+    except IndexError:
+        raise MalformedModule("unexpected end of the module", len(data)) from None

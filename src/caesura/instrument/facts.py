@@ -9,6 +9,7 @@ from caesura.analysis.decoder import Decoder
 from caesura.analysis.entries import entered_from_outside
 from caesura.analysis.lists import resolve_lists
 from caesura.analysis.pause_points import NO_PAUSE
+from caesura.analysis.profile import ProfiledFunctions
 from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack
 from caesura.analysis.suspension import Lists, find_suspending
 from caesura.analysis.tail_calls import find_tail_calls
@@ -44,7 +45,10 @@ def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
     shadow_stack = find_shadow_stack(module)
     graph = read_calls(module)
     imports = [f"{item.module}.{item.name}" for item in module.function_imports()]
-    lists = resolve_lists(options, imports, names, warnings)
+    bodies = given.body_entries()
+    lists = resolve_lists(options, imports, names, warnings, bodies)
+    profiled = ProfiledFunctions(options.profile_times(), names, len(imports), given.renumbered.shift)
+    warnings += profiled.warnings()
     for function, framing in given.framing.items():
         lists.remove[framing] = lists.add[framing] = False
         lists.only[framing] = function >= module.imported_functions or lists.imports[function]
@@ -73,7 +77,7 @@ def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
         identified=[],
     )
     identified = _identified(roles, decoder)
-    two_bodies = select_two_bodies(module, graph, roles, options, names, decoder)
+    two_bodies = select_two_bodies(module, graph, roles, options, names, bodies, profiled.shares, decoder)
     roles = replace(roles, two_bodies=two_bodies, identified=identified)
     return Facts(graph, lists, catches, decoder, roles, shadow_stack)
 

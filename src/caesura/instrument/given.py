@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from caesura.analysis.body_entries import BodyEntries, find_bodies
 from caesura.analysis.instrumented import refuse_instrumented
+from caesura.analysis.lists import listed_entries
 from caesura.analysis.pause_points import NO_PAUSE
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.naming import FunctionNames
@@ -29,6 +31,8 @@ class Given:
     say what was given: before it was renumbered; before its results were given values, too; and before its exceptions
     were translated. `paused` says what it was before it had pause points.
 
+    `bodies` says what entries of lists by functions' bodies mean in what was given.
+
     The last own functions are none of the given ones: first `pause`, which pause points call (or NO_PAUSE), then those
     in `shared_calls`, which others share calls through tables by, then those that stand for imports of module
     `asyncify`, then those in `framing`, each by the function that it gives a frame to.
@@ -43,11 +47,18 @@ class Given:
     paused: CopiedModule
     retyped: CopiedModule
     translated: CopiedModule
+    bodies: BodyEntries
 
     def added_functions(self) -> int:
         """Return how many of the module's last functions are none of the given ones."""
         pauses = 0 if self.pause == NO_PAUSE else 1
         return pauses + len(self.shared_calls) + len(self.renumbered.runtime_functions) + len(self.framing)
+
+    def body_entries(self) -> BodyEntries:
+        """Return what entries by bodies mean, by the indices that functions have in `module`."""
+        shift = self.renumbered.shift
+        functions = {entry: function - shift for entry, function in self.bodies.functions.items()}
+        return BodyEntries(functions, self.bodies.unmatched)
 
     def place(self, own: OwnFunction, offset: int) -> tuple[int, str]:
         """Return the offset of code of an own function, and what to call it, as they are in the file that was given."""
@@ -65,15 +76,16 @@ def read_given(data: bytes, options: Options) -> Given:
         raise UnsupportedModule("this is a relocatable object file; link it first, then instrument the result")
     refuse_instrumented(original)
     translated = translate_to_exnref(original) if options.translate_to_exnref else unchanged(original)
-    return _prepare(unchanged(translated.module), translated, options)
+    bodies = BodyEntries() if options.plain_lists else find_bodies(original, listed_entries(options))
+    return _prepare(unchanged(translated.module), translated, bodies, options)
 
 
 def retype(given: Given, options: Options) -> Given:
     """Return what `read_given` returned, but with values of all types that functions have as results."""
-    return _prepare(give_results_values(given.translated.module), given.translated, options)
+    return _prepare(give_results_values(given.translated.module), given.translated, given.bodies, options)
 
 
-def _prepare(retyped: CopiedModule, translated: CopiedModule, options: Options) -> Given:
+def _prepare(retyped: CopiedModule, translated: CopiedModule, bodies: BodyEntries, options: Options) -> Given:
     paused, pause = add_pause_points(retyped.module, options)
     original = paused.module
     sharing, shared_calls = share_calls(original, options)
@@ -91,4 +103,5 @@ def _prepare(retyped: CopiedModule, translated: CopiedModule, options: Options) 
         paused=paused,
         retyped=retyped,
         translated=translated,
+        bodies=bodies,
     )

@@ -101,6 +101,10 @@ def _run(
     added = Added(module)
     drop_outdated(module, added.edits, warnings, keep_dwarf=options.keep_dwarf)
     warnings += list_warnings
+    for entry in given.bodies.functions:
+        moved = given.bodies.moved(entry)
+        if moved:
+            warnings.append(moved)
 
     if moves == AUTOMATIC:
         moves = default_moves(module, facts.roles.framed())

@@ -14,7 +14,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any, Final
 
-from caesura.analysis.lists import read_list
+from caesura.analysis.list_text import read_list
 from caesura.errors import UsageError
 from caesura.options import FLAG, LIST, NUMBER, Options, flag_of
 
@@ -66,12 +66,12 @@ def read_options(pass_arguments: list[str], warn: Callable[[str], None]) -> Opti
             values[item.name] = value != "" or key != _FLAG_WITH_VALUE
         elif kind == LIST:
             # Binaryen knows of brackets in names of functions, not of imports, and compares bytes.
-            values[item.name] = read_list(value, brackets=key != _IMPORTS, any_bytes=True)
+            values[item.name] = read_list(value, brackets=key != _IMPORTS, as_binaryen=True)
         elif kind == NUMBER:
             values[item.name] = _number(key, value)
         else:
             values[item.name] = value
-    return Options(**values)
+    return Options(**values, plain_lists=True)
 
 
 def in_words_of_pass_arguments(message: str) -> str:

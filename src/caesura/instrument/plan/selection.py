@@ -12,6 +12,9 @@ kind and rank, as long as there are bytes left of a share of those that instrume
 speed all are chosen but for the last two kinds, and every function with many merges, or with call sites in loops unless
 it is large.
 
+A profile takes the place of all these kinds: then it is the functions that take most of the time, as long as there are
+bytes left of the same share.
+
 Small loops that others can enter stay as they are: their instructions call them again, by a reference or through the
 host, and a resumed function with two bodies lies on the native stack twice. PHP's `execute_ex` lost a sixth of the
 depth of recursion by that, and gained a twentieth of the time of scripts that loop and call nothing, and on the average
@@ -28,10 +31,11 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from caesura.analysis.body import Body
+from caesura.analysis.body_entries import BodyEntries
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.decoder import Decoder
 from caesura.analysis.interpreters import MANY_TARGETS, LoopFacts, handoff_loops, loop_facts
-from caesura.analysis.lists import PatternList, read_list
+from caesura.analysis.lists import two_bodies_list
 from caesura.analysis.resumed import resumed_bytes
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.plan.roles import Roles
@@ -48,6 +52,8 @@ _SHARE: Final = 207
 _SHARE_WITH_PAUSES: Final = 215
 _INTERPRETERS_SHARE: Final = 95
 _INTERPRETERS_MERGES: Final = 1_000
+# What share of the time a function takes that gets two bodies by a profile.
+_HOT: Final = 0.003
 # What part of a module's code an interpreter holds, in percent, if the module is about it.
 _MAIN_SHARE: Final = 3
 
@@ -77,9 +83,14 @@ def select_two_bodies(
     roles: Roles,
     options: Options,
     names: list[str],
+    bodies: BodyEntries,
+    times: dict[FunctionIndex, float],
     decoder: Decoder,
 ) -> set[FunctionIndex]:
-    """Return which functions get two bodies, by function index; what `roles` say of that is not looked at."""
+    """Return which functions get two bodies, by function index; what `roles` say of that is not looked at.
+
+    `times` has what share of its time the module spends in functions, where a profile is given.
+    """
     first = module.imported_functions
     mode = options.two_bodies
     if mode == "never" or (mode == "auto" and options.optimize == "size"):
@@ -90,10 +101,12 @@ def select_two_bodies(
     if mode == "all":
         return set(candidates)
     if mode != "auto":
-        patterns = PatternList(read_list(mode), names[first:])
-        return {function for function in candidates if patterns.match(names[function])}
+        patterns = two_bodies_list(options, names, first, bodies)
+        return {function for function in candidates if patterns.match(names[function], function)}
     selection = _Selection(module, graph, roles, options.optimize, decoder)
     selection.share = _SHARE if options.preempt == NO_PREEMPT else _SHARE_WITH_PAUSES
+    if options.profile:
+        return selection.choose_hot(candidates, times)
     return selection.choose(candidates)
 
 
@@ -154,6 +167,19 @@ class _Selection:
         others = [(busy.cost, busy.function) for busy in self._busy if busy.function not in chosen]
         chosen.update(_within(others, budget)[0])
         return chosen
+
+    def choose_hot(self, candidates: list[FunctionIndex], times: dict[FunctionIndex, float]) -> set[FunctionIndex]:
+        """Return the functions that take most of the time, as many as fit."""
+        hot = [(-times[function], function) for function in candidates if times.get(function, 0.0) >= _HOT]
+        hot.sort()
+        costs: list[tuple[int, FunctionIndex]] = []
+        for _, function in hot:
+            body = self._decode(function)
+            if body is not None and body.sites:
+                costs.append((_estimated_cost(self._module.data, body), function))
+        if self._optimize == "speed":
+            return {function for _, function in costs}
+        return _within(costs, self._cost_of_single_bodies(candidates) * self.share // 1_000)[0]
 
     def _cost_of_single_bodies(self, candidates: list[FunctionIndex]) -> int:
         """Return about how many bytes instrumenting takes without second bodies.

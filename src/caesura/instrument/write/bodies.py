@@ -5,6 +5,7 @@ from __future__ import annotations
 from caesura.analysis.body import Body
 from caesura.analysis.interpreters import innermost_loops
 from caesura.analysis.limits import check_body
+from caesura.analysis.resumed import RESUME_PREFIX
 from caesura.instrument.abi.naming import FunctionNames
 from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.moving import FrameCode, Moves
@@ -99,7 +100,7 @@ class BodyWriter:
         if output.references and function in self._referring:
             body = redirect_in_code(body, output.references)
         self._check_size(function, body)
-        name = f"asyncify_resume:{self._names.names[function]}"
+        name = RESUME_PREFIX + self._names.names[function]
         index = output.functions.add_body(name, output.functions.types.index_of((), (I32,)), body)
         normal = NormalBody(output, planned, handoff, frame_code, not_unrolled)
         return normal.write(index, is_entered=self._entered[function])
