@@ -1,9 +1,10 @@
 """Profiles of `perf`: the text of `perf script`, and stacks folded to lines, as flame graphs are drawn from.
 
 perf learns the names of compiled code from V8 (`node --perf-basic-prof`, or `--perf-prof` and `perf inject --jit`),
-which adds to a function's name its index and the compiler: `JS:name-12-turbofan`. In `perf script` a sample is a line with
-how much it counts for, and a line for each frame, the innermost first; a folded stack is the frames with semicolons
-between them, the innermost last, and how often it was seen. A name can have blanks and semicolons: C++'s have.
+which adds to the name of a function its index and the compiler: `JS:name-12-turbofan`. In `perf script` a sample is a
+line with how much it counts for, and a line for each frame, the innermost first; a folded stack is the frames with
+semicolons between them, the innermost last, and how often it was seen. A name can have blanks, but semicolons only in
+`perf script`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from typing import Final
 from caesura.errors import UsageError
 
 # Process and thread, perhaps the processor; the time; perhaps the period; the event; perhaps the only frame.
-_SAMPLE: Final = re.compile(r"\S.*?\s[0-9]+(?:/[0-9]+)?\s+(?:\[[0-9]+\]\s+)?[0-9]+\.[0-9]+:\s+(?:([0-9]+)\s+)?\S+:(.*)")
-_FRAME: Final = re.compile(r"\s+[0-9a-f]+ (.*?)(?:\+0x[0-9a-f]+)? \(.*\)\s*")
+_SAMPLE: Final = re.compile(
+    r"\S.*?\s[0-9]+(?:/[0-9]+)?\s+(?:\[[0-9]+\]\s+)?[0-9]+\.[0-9]+:(?:\s+(?:([0-9]+)\s+)?\S+:)?(\s+.*)?"
+)
+# Address, symbol, perhaps the offset in it, perhaps the file, with brackets in its name at most once inside each other.
+_FRAME: Final = re.compile(r"\s+[0-9a-f]+ (.*?)(?:\+0x[0-9a-f]+)?(?: \((?:[^()]|\([^()]*\))*\))?\s*")
 _FOLDED: Final = re.compile(r"(\S.*) ([0-9]+)")
 _COMPILED: Final = re.compile(r"(?:JS:|Function:|LazyCompile:)?[*~^]?(.+)-([0-9]+)-(?:turbofan|liftoff)(?:_\[j\])?")
 _NAMELESS: Final = re.compile(r"wasm-function\[([0-9]+)\]")
@@ -48,12 +52,12 @@ def perf_times(text: str) -> dict[str, float]:
     """Return how many events each WebAssembly function ran for itself; raises UsageError with what is wrong."""
     times: dict[str, float] = {}
     period = ""  # that of a sample whose innermost frame comes next
-    samples = 0
+    in_stack = False
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
-            period = ""
+            in_stack = False
             continue
-        if line[0].isspace() and samples:
+        if in_stack:
             frame = _FRAME.fullmatch(line)
             if frame is None:
                 raise UsageError(f"line {number} is no frame of `perf script`: expected an address and a name")
@@ -66,12 +70,11 @@ def perf_times(text: str) -> dict[str, float]:
             raise UsageError(
                 f"line {number} is no sample of `perf script`, no CPU profile of V8 (JSON) and no folded stack"
             )
-        samples += 1
         period = sample[1] or "1"
-        only = _FRAME.fullmatch(sample[2])
+        only = _FRAME.fullmatch(sample[2] or "")
+        in_stack = only is None
         if only is not None:
             _count(times, only[1], period, number)
-            period = ""
     return times
 
 

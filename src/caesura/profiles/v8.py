@@ -33,7 +33,7 @@ def v8_times(text: str) -> dict[str, float]:
     names = _names(nodes)
     spent: dict[int, float] = {}
     for place, (node, delta) in enumerate(zip(samples, deltas, strict=True)):
-        if not isinstance(node, int) or not isinstance(delta, (int, float)) or not abs(delta) < _LONGEST:
+        if type(node) is not int or type(delta) not in (int, float) or not abs(delta) < _LONGEST:
             raise UsageError(f"sample {place} is of node {node!r:.40} and took {delta!r:.40}: expected two numbers")
         if node not in names:
             raise UsageError(f"sample {place} is of node {node}, which it does not have")

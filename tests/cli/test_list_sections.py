@@ -1,0 +1,103 @@
+"""List files with comments, and with sections for several builds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import caesura
+from caesura.analysis.list_text import Sections, read_list
+from tests.cli.running import MODULE, caesura_command
+
+FILE = """\
+# What every build has.
+outer
+#no_comment
+#
+
+[php-8.*.wasm]
+# Here only.
+  inner
+[php-8.3, old]
+\tclock
+"""
+
+
+def read(text: str, folder: Path, *chosen: str, file_name: str = "") -> tuple[str, ...]:
+    (folder / "list").write_text(text)
+    return read_list(f"@{folder / 'list'}", Sections(chosen, file_name))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "file_name", "entries"),
+    [
+        ((), "", ("outer", "#no_comment")),
+        ((), "php-7.wasm", ("outer", "#no_comment")),
+        ((), "php-8.4.wasm", ("outer", "#no_comment", "inner")),
+        (("php-8.3, old",), "php-8.4.wasm", ("outer", "#no_comment", "clock")),
+        (("php-8.3, old", "php-8.*.wasm"), "", ("outer", "#no_comment", "inner", "clock")),
+    ],
+)
+def test_sections(chosen: tuple[str, ...], file_name: str, entries: tuple[str, ...], tmp_path: Path) -> None:
+    assert read(FILE, tmp_path, *chosen, file_name=file_name) == entries
+    assert read(FILE.replace("\n", "\r\n"), tmp_path, *chosen, file_name=file_name) == entries
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "#push",
+        "~lib/array/Array<i32>#[]",
+        "[method]file.read",
+        "-[Foo bar]",
+        "[a]b[c]",
+        "#1@0123456789abcdef",
+        "[]",
+        "[[x]]",
+    ],
+)
+def test_names_that_are_neither(name: str, tmp_path: Path) -> None:
+    assert read(f"{name}\n", tmp_path) == (name,)
+    assert read(f"a\n{name}\nb\n", tmp_path) == ("a", name, "b")
+
+
+@pytest.mark.parametrize("text", ["# only a comment", "#", "[x]", "[x]\nf(a, b)"])
+def test_files_without_entries(text: str, tmp_path: Path) -> None:
+    assert read(text, tmp_path) == ()
+
+
+def test_on_the_command_line_they_are_names() -> None:
+    assert read_list("# a,[b]") == ("# a", "[b]")
+
+
+def instrument(folder: Path, *arguments: str, file: str = "app.wasm") -> tuple[int, bytes, str]:
+    (folder / file).write_bytes(MODULE)
+    done = caesura_command("instrument", folder / file, "--quiet", *arguments)
+    return done.code, done.out, done.err
+
+
+def test_the_command(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("clock\n[app*]\nouter\ninner\n[other]\ninner\n")
+    lists = f"@{tmp_path / 'list'}"
+
+    def made(*entries: str) -> bytes:
+        return caesura.instrument(MODULE, caesura.Options(only_list=entries)).module
+
+    assert instrument(tmp_path, "--only-list", lists) == (0, made("clock", "outer", "inner"), "")
+    assert instrument(tmp_path, "--only-list", lists, "--list-section", "other") == (0, made("clock", "inner"), "")
+    code, _, err = instrument(tmp_path, "--only-list", lists, "--list-section", "typo")
+    assert code == 2
+    assert "no list has a section [typo]; the sections in them: [app*], [other]" in err
+    assert instrument(tmp_path, "--only-list", lists, file="x.wasm") == (0, made("clock"), "")
+    code, _, err = instrument(tmp_path, "--only-list", lists, "--strict", file="x.wasm")
+    assert code == 2 and "has sections, but none for this module" in err
+    done = caesura_command("instrument", "-", "--only-list", lists, stdin=MODULE)
+    assert done.code == 0 and f"warning: the list file '{lists[1:]}' has sections, but none for" in done.err
+
+
+def test_second_bodies(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("[a]\nouter\n[app.wasm]\ninner\n")
+    code, out, _ = instrument(tmp_path, "--two-bodies", f"@{tmp_path / 'list'}")
+    assert code == 0
+    assert b"asyncify_resume:inner" in out and b"asyncify_resume:outer" not in out
