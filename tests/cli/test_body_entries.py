@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -138,6 +139,18 @@ def test_the_command(tmp_path: Path) -> None:
     assert (by_list.code, by_list.err) == (0, "") and by_list.out == by_name.out != b""
     whole = caesura_command("list", "-", stdin=module(CALLER, ADDER))
     assert whole.out.decode().split() == list(caesura.body_entries(module(CALLER, ADDER), [1, 2]))
+
+
+def test_explained(tmp_path: Path) -> None:
+    """What the transformation matches, the explanation does: entries by bodies, by mangled names, and neither."""
+    guest = module(CALLER, ADDER.replace("(func ", "(func $_ZN1a1bEi "))
+    entry = caesura.body_entries(guest, [1])[0]
+    (tmp_path / "in.wasm").write_bytes(guest)
+    (tmp_path / "list").write_text(f"{entry}\na::b(int)\na::*\nc::d(int)\n")
+    done = caesura_command("explain", tmp_path / "in.wasm", "--json", "--add-list", f"@{tmp_path / 'list'}")
+    assert done.code == 0
+    told = {one["entry"]: one["matches"] for one in json.loads(done.out)["lists"]}
+    assert told == {entry: 1, "a::b(int)": 1, "a::*": 1, "c::d(int)": 0}
 
 
 def test_the_command_on_what_is_not_there() -> None:

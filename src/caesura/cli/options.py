@@ -90,8 +90,8 @@ def read_options(arguments: argparse.Namespace) -> Options:
 
 
 def _file_name(arguments: argparse.Namespace) -> str:
-    """Return the name of the module's file, without its folder; nothing where it comes from elsewhere."""
-    path = str(getattr(arguments, "input", STANDARD_STREAM))
+    """Return the name of the module's file (of two the later), without its folder; nothing where it has none."""
+    path = str(getattr(arguments, "input", getattr(arguments, "new", STANDARD_STREAM)))
     return "" if path == STANDARD_STREAM else os.path.basename(path)
 
 

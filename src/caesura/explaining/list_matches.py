@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from caesura.analysis.demangling import DemangledNames, may_be_demangled
 from caesura.analysis.lists import PatternList
 
 
@@ -16,17 +17,35 @@ class Entry:
         self.functions = functions
 
 
-def match_entries(list_name: str, entries: Sequence[str], names: list[str], first: int) -> list[Entry]:
-    """Return the entries of a list, each once, with the functions that they name; `names` are those from `first` on."""
-    by_name: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        by_name.setdefault(name, []).append(first + place)
-    found: list[Entry] = []
-    for text in dict.fromkeys(entries):
-        if "*" not in text or text in by_name:
-            functions = by_name.get(text, [])
-        else:
-            pattern = PatternList((text,), [])
-            functions = [first + place for place, name in enumerate(names) if pattern.match(name)]
-        found.append(Entry(list_name, text, functions))
-    return found
+class Matching:
+    """What entries name among some functions: `names` are those from `first` on. `demangled` is what they stand for, if
+    entries may be that; `bodies` has the function that an entry means by its body.
+    """
+
+    def __init__(
+        self, names: list[str], first: int, demangled: DemangledNames | None, bodies: Mapping[str, int]
+    ) -> None:
+        self._names = names
+        self._first = first
+        self._demangled = demangled
+        self._bodies = bodies
+        self._by_name: dict[str, list[int]] = {}
+        for place, name in enumerate(names):
+            self._by_name.setdefault(name, []).append(first + place)
+
+    def entries(self, list_name: str, entries: Sequence[str]) -> list[Entry]:
+        """Return the entries of a list, each once, with the functions that they name."""
+        return [Entry(list_name, text, self._functions(text)) for text in dict.fromkeys(entries)]
+
+    def _functions(self, text: str) -> list[int]:
+        if text in self._by_name:
+            return self._by_name[text]
+        if text in self._bodies:
+            return [self._bodies[text]]
+        functions = self._matching(PatternList((text,), [])) if "*" in text else []
+        if not functions and self._demangled is not None and may_be_demangled(text):
+            functions = self._matching(PatternList((text,), self._names, self._demangled))
+        return functions
+
+    def _matching(self, patterns: PatternList) -> list[int]:
+        return [self._first + place for place, name in enumerate(self._names) if patterns.match(name)]

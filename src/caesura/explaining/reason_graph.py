@@ -22,9 +22,10 @@ from typing import Final
 
 from caesura.analysis.calls import ANY_INDEX, NO_TABLE
 from caesura.analysis.closed_tables import find_table_callees, known_functions
+from caesura.analysis.demangling import DemangledNames
 from caesura.analysis.entries import may_be_referenced
 from caesura.analysis.suspension import LISTED
-from caesura.explaining.list_matches import Entry, match_entries
+from caesura.explaining.list_matches import Entry, Matching
 from caesura.instrument.facts import Facts
 from caesura.instrument.given import Given
 from caesura.options import Options
@@ -261,10 +262,14 @@ class ReasonGraph:
         first = self.module.imported_functions
         own_names = self._given.names.names[first : self.functions - self._given.added_functions()]
         imports = [f"{item.module}.{item.name}" for item in self.module.function_imports()]
-        self.entries += match_entries("imports", options.imports, imports, 0)
-        self.entries += match_entries("remove_list", options.remove_list, own_names, first)
-        added = match_entries("add_list", options.add_list, own_names, first)
-        only = match_entries("only_list", options.only_list, own_names, first)
+        plain = options.plain_lists
+        of_imports = Matching(imports, 0, None if plain else DemangledNames(imports), {})
+        bodies = self._given.body_entries().functions
+        own = Matching(own_names, first, None if plain else DemangledNames(own_names), bodies)
+        self.entries += of_imports.entries("imports", options.imports)
+        self.entries += own.entries("remove_list", options.remove_list)
+        added = own.entries("add_list", options.add_list)
+        only = own.entries("only_list", options.only_list)
         self.entries += added + only
         for entry in added + only:
             flag = "the only-list" if entry in only else "the add-list"
