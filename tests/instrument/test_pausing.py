@@ -33,6 +33,22 @@ PROGRAMS: Final = {
             (br_if 0 (local.tee $j (i32.sub (local.get $j) (i32.const 1)))))
           (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
         (i32.add (i32.load (i32.const 0)))))""",
+    "locals that are set between an operand and a loop": """(module
+      (func $twice (param i32) (result i32) (i32.mul (local.get 0) (i32.const 2)))
+      (func (export "run") (param $n i32) (result i32) (local $i i32) (local $sum i32)
+        (i32.add (local.get $n) (i32.const 16))
+        (local.set $i (i32.const 1))
+        (local.set $sum (i32.const 25696))
+        (loop
+          (local.set $sum (i32.add (local.get $sum) (local.get $i)))
+          (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
+        (local.set $i (i32.const 1))
+        (loop $outer
+          (local.set $n (local.get $i))
+          (loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+          (local.set $sum (i32.add (local.get $sum) (call $twice (local.get $i))))
+          (br_if $outer (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 5))))
+        (i32.add (local.get $sum))))""",
     "a loop with parameters and results": """(module
       (func (export "run") (param $n i32) (result i32) (local $step i64)
         (i32.const 1) (i64.const 2)

@@ -8,7 +8,6 @@ global, function, type, tag or label index; a block type as the signed number of
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import Final, cast
 
 from caesura.analysis.calls import ANY_INDEX, constant_index
@@ -48,8 +47,9 @@ class Body:
     old-form try. `with_sites` holds the constructs that contain call sites, `sites` all call sites in code order, but
     for those in catch bodies of old-form tries, which are in `catch_sites`. `tail_calls` are the tail calls that may
     suspend, which are no call sites, as the function is left by then; `quiet_tail_calls` are the others.
-    `pausing_loops` are the loops with no call site but that of their own pause point, and these: frames land before
-    such a loop, so that neither it nor the pause point's `if` is among `with_sites`.
+    `pausing_loops` are the loops without parameters that have a pause point at their head, and the calls of these:
+    frames land before such a loop, so that the pause point's `if` is not among `with_sites`, nor the loop if it has no
+    other call site.
     Locals, `param_count` parameters first, are kept as runs: local x has the type of the first run whose end lies above
     x. The last `declarations` of these are declared by the body, from byte `declarations_start` to `code_start`, the
     last one at `last_declaration`. `has_non_null` tells whether any is a reference that cannot be null.
@@ -114,21 +114,19 @@ def decode_body(
 
 
 def find_pausing_loops(body: Body, pause: FunctionIndex) -> None:
-    """Find the loops without parameters whose only call site is that of their pause point, given what that calls."""
+    """Find the loops without parameters that have a pause point at their head, given what that calls."""
     sites = body.sites
     for place in range(len(sites)):
         call = sites[place]
         if body.codes[call] != op.CALL or body.immediates[call] != pause:
             continue
         loop = _loop_of_pause(body, call)
-        if loop < 0 or (place + 1 < len(sites) and sites[place + 1] < body.ends[loop]):
+        if loop < 0 or body.immediates[loop] >= 0:
             continue
-        first = bisect_right(body.catch_sites, loop)
-        has_catch_sites = first < len(body.catch_sites) and body.catch_sites[first] < body.ends[loop]
-        if body.immediates[loop] < 0 and not has_catch_sites:
-            body.pausing_loops[loop] = call
+        body.pausing_loops[loop] = call
+        body.with_sites.discard(InstructionIndex(call - 1))
+        if place + 1 == len(sites) or sites[place + 1] > body.ends[loop]:
             body.with_sites.discard(loop)
-            body.with_sites.discard(InstructionIndex(call - 1))
 
 
 def _loop_of_pause(body: Body, call: InstructionIndex) -> InstructionIndex:

@@ -341,7 +341,11 @@ class _Walk:
         self._landings.append(InstructionIndex(landing))
 
     def _place_pause(self, loop: InstructionIndex) -> None:
-        """Place the landing point of a loop's pause point before the loop."""
+        """Place the landing point of a loop's pause point just before the loop.
+
+        Nothing before the loop runs again: what it set was for the first iteration.
+        """
+        self._stack.fence = loop
         self._place(loop, 0, exact=True)
         self._leads.append(loop)
         self._calls[-1] = self._body.pausing_loops[loop]

@@ -239,14 +239,19 @@ class _Builder:
         by_size.sort()
         for _, region in by_size:
             self._inner[parents[region]].append(region)
-            self._open(parents[region], self._heads[region] >> 1, INNER_REGION, region)
+            start = self._heads[region] >> 1
+            self._open(parents[region], start, INNER_REGION, region, is_apart=start in self._body.pausing_loops)
 
-    def _open(self, region: int, instruction: int, kind: int, which: int) -> None:
-        """Open a label before an instruction, unless that is the region's first one, or stands before it."""
+    def _open(self, region: int, instruction: int, kind: int, which: int, *, is_apart: bool = False) -> None:
+        """Open a label before an instruction, unless that is the region's first one, or stands before it.
+
+        With `is_apart` it is opened in any case: frames that go on into the region must not come by the code that ends
+        a pause, which stands before it.
+        """
         first = self._firsts[region]
-        if instruction != first:
+        if instruction != first or is_apart:
             self._dispatching[region] = True
-            if instruction > first:
+            if instruction >= first:
                 self._openings[region].append((2 * instruction, kind, which))
 
     def number(self, first_number: int) -> None:
