@@ -89,6 +89,17 @@ def test_names_of_modules_do_nothing_to_terminals(tmp_path: Path) -> None:
     assert b"\\x1b[31m\\nend" in done.out
 
 
+def test_names_that_the_output_has_no_characters_for(tmp_path: Path) -> None:
+    (tmp_path / "app.wasm").write_bytes(
+        assemble('(module (import "env" "s" (func)) (func (export "caf\\c3\\a9") (call 0)))')
+    )
+    for encoding, line in (("ascii", b"`- import env.s"), ("utf-8", "└─ import env.s".encode())):
+        done = caesura_command("explain", tmp_path / "app.wasm", environment={"PYTHONIOENCODING": encoding})
+        assert (done.code, done.err) == (0, "")
+        assert line in done.out
+        assert (b"caf\\xe9 (1)" if encoding == "ascii" else "café (1)".encode()) in done.out
+
+
 def test_without_names_and_of_huge_names(tmp_path: Path) -> None:
     huge = "x" * 100_000
     text = f'(module (import "env" "s" (func)) (func (call 0)) (func (export "{huge}") (call 1)))'

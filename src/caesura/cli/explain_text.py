@@ -114,15 +114,11 @@ def _module(told: Json, rows: int) -> Iterator[str]:
     if freeing:
         yield ""
         yield "what would be freed by a function on the remove-list, itself included:"
-    yield from _table(
-        ["function", "functions", "bytes"],
-        [
-            [named(one), f"{one['frees']['functions']:,}", f"{one['frees']['bytes']:,}"]
-            for one in freeing
-            if _frees_others(one)
-        ],
-        rows,
-    )
+        yield from _table(
+            ["function", "functions", "bytes"],
+            [[named(one), f"{one['frees']['functions']:,}", f"{one['frees']['bytes']:,}"] for one in freeing],
+            rows,
+        )
     yield ""
     yield "what grew most:"
     grown = sorted(told["functions"], key=lambda one: one["bytes_before"] - one["bytes_after"])

@@ -71,9 +71,13 @@ def write(descriptor: int, data: bytes) -> None:
 
 
 def say_result(text: str, end: str = "\n") -> None:
-    """Print a text on standard output; raises ReaderGone, and UsageError where it cannot be written."""
+    """Print a text on standard output; raises ReaderGone, and UsageError where it cannot be written.
+
+    What the encoding has no character for, such as in names of modules where it is ASCII, is escaped.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     with _telling():
-        print(text, end=end)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end)
 
 
 def check_open(descriptor: int) -> None:
