@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -184,3 +192,34 @@ def test_nothing_in_a_page_ends_the_element_around_its_data(tmp_path: Path) -> N
     assert "<b>" not in page
     data = page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
     assert json.loads(data)["names"] == ["</script><b>&\u2028"]
+
+
+def test_a_component_has_several_modules(tmp_path: Path) -> None:
+    module = '(core module (import "env" "s" (func)) (func (export "%s") (call 0)))'
+    (tmp_path / "app.wasm").write_bytes(assemble(f"(component {module % 'one'} {module % 'two'})"))
+    done = caesura_command("explain", tmp_path / "app.wasm", "two", "--core-module", "1")
+    assert done.out.startswith(b"two (1): instrumented"), done.err
+    for words in ((), ("--core-module", "2"), ("--core-module", "-1")):
+        done = caesura_command("explain", tmp_path / "app.wasm", *words)
+        assert "this is a component: say which of its core modules with --core-module, 0 to 1" in done.error_line()
+
+
+def test_lines_are_as_wide_as_the_terminal(tmp_path: Path) -> None:
+    text = f'(module (import "env" "s" (func)) (func (export "{"long" * 60}") (call 0)))'
+    (tmp_path / "app.wasm").write_bytes(assemble(text))
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 72, 0, 0))
+    command = [sys.executable, "-m", "caesura", "explain", str(tmp_path / "app.wasm")]
+    with subprocess.Popen(command, stdout=follower, env={**os.environ, "PYTHONIOENCODING": "utf-8"}) as process:
+        os.close(follower)
+        shown = b""
+        with suppress(OSError):  # what a terminal says at its end
+            while chunk := os.read(leader, 65536):
+                shown += chunk
+        os.close(leader)
+        assert process.wait(60) == 0
+    lines = shown.decode().splitlines()
+    assert max(map(len, lines)) == 72
+    assert any("…" in line and line.endswith("78 bytes") for line in lines), lines
+    whole = caesura_command("explain", tmp_path / "app.wasm").out.decode()
+    assert "long" * 60 in whole

@@ -11,7 +11,7 @@ from typing import Any, Final
 from caesura.cli.collector import paused_collector
 from caesura.cli.diff_text import difference_text
 from caesura.cli.exits import GREW, WrongUsage
-from caesura.cli.explain import explained
+from caesura.cli.explain import add_core_module, chosen_module, explained
 from caesura.cli.explain_text import ROWS
 from caesura.cli.files import about, read_file
 from caesura.cli.messages import say_error
@@ -49,6 +49,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIMIT",
         help=f"end with {GREW} if the instrumented module grew by more: a share (2%%), or a number of bytes",
     )
+    add_core_module(parser)
     parser.add_argument(
         "--rows", type=int, default=ROWS, metavar="N", help=f"rows of each list (default: {ROWS}; 0: all)"
     )
@@ -116,7 +117,7 @@ def _document(path: str, data: bytes, options: Options, arguments: argparse.Name
     with about(path), paused_collector():
         if is_document(data):
             return read_document(data)
-        module = assemble(data) if is_text(data) else data
+        module = chosen_module(assemble(data) if is_text(data) else data, arguments)
         return describe_module(explained(module, options, is_quiet=arguments.quiet), module, options)
 
 

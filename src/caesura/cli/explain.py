@@ -53,6 +53,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "function", metavar="FUNCTION", nargs="?", help="the name of a function, or its index; right behind MODULE"
     )
+    add_core_module(parser)
     parser.add_argument(
         "--rows", type=int, default=ROWS, metavar="N", help=f"rows of each table (default: {ROWS}; 0: all)"
     )
@@ -74,12 +75,25 @@ def _run(arguments: argparse.Namespace) -> int:
     options = read_options(arguments)
     data = read_module(arguments.input)
     with about(arguments.input), paused_collector():
+        data = chosen_module(data, arguments)
         explanation = explained(data, options, is_quiet=arguments.quiet)
         if not arguments.quiet:
             for warning in explanation.instrumented.warnings:
                 say_warning(warning)
         _tell(explanation, data, options, arguments)
     return 0
+
+
+def add_core_module(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses one of a component's modules."""
+    parser.add_argument("--core-module", type=int, metavar="N", help="which core module of a component, from 0 on")
+
+
+def chosen_module(data: bytes, arguments: argparse.Namespace) -> bytes:
+    """Return the module that is meant: of a component, one of its core modules."""
+    from caesura.explaining.explanation import core_module
+
+    return core_module(data, arguments.core_module)
 
 
 def explained(data: bytes, options: Options, *, is_quiet: bool) -> Explanation:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from caesura.errors import UnsupportedModule
+from caesura.errors import UnsupportedModule, UsageError
 from caesura.explaining.dominators import NOTHING, immediate_dominators, nearest
 from caesura.explaining.reason_graph import CLOSED_TABLE, INDIRECT, ROOT, Cause, ReasonGraph
 from caesura.instrument.frames.pieces import AUTOMATIC
@@ -19,7 +19,7 @@ from caesura.instrument.pipeline import transform
 from caesura.instrument.rewriting import Progress
 from caesura.options import Options
 from caesura.report import FunctionReport, Instrumented
-from caesura.wasm.component import is_component
+from caesura.wasm.component import Component, is_component
 from caesura.wasm.module import Module
 
 IGNORE_INDIRECT: Final = "with --ignore-indirect"
@@ -118,7 +118,7 @@ class Explanation:
 def explain(data: bytes, options: Options, progress: Progress | None = None) -> Explanation:
     """Instrument a module and return what can be said about that.
 
-    Raises what `caesura.instrument` raises, and UnsupportedModule for a component.
+    Raises what `caesura.instrument` raises, and UnsupportedModule for a component: see `core_module`.
     """
     if is_component(data):
         raise UnsupportedModule(
@@ -127,6 +127,22 @@ def explain(data: bytes, options: Options, progress: Progress | None = None) -> 
     done = transform(data, options, progress, AUTOMATIC, None)
     graph = ReasonGraph(done.given, done.facts, options)
     return Explanation(done.instrumented, graph, done.given.names.names, data)
+
+
+def core_module(data: bytes, number: int | None) -> bytes:
+    """Return the core module of a component with a number, or a module that is none; raises UsageError."""
+    if not is_component(data):
+        if number is not None:
+            raise UsageError("--core-module is for components, and this is a module")
+        return data
+    modules = Component(data).core_modules
+    if number is None and len(modules) == 1:
+        number = 0
+    if number is None or not 0 <= number < len(modules):
+        of = f"0 to {len(modules) - 1}" if modules else "but it has none"
+        raise UsageError(f"this is a component: say which of its core modules with --core-module, {of}")
+    first, end = modules[number]
+    return data[first:end]
 
 
 def _body_sizes(data: bytes) -> list[int]:
