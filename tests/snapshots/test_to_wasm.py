@@ -140,7 +140,8 @@ LIES: Final[list[tuple[Callable[[State], State], str]]] = [
     (call(arguments=()), r"waits in env\.ask, which is no import of this module with its arguments"),
     (call(frames=b""), "has 0 bytes of frames"),
     (call(frames=bytes(1025 << 16)), "needs 1,026 pages, and may have 1,024"),
-    (call(kept=KEPT), "has arguments on the C stack of call 0"),
+    (call(kept=KEPT), "has arguments on the C stack of call 0, which is no other"),
+    (call(kept=replace(KEPT, neighbour=1)), "has arguments on the C stack of call 1, which is no other"),
     (lambda state: replace(state, stacks=replace(state.stacks, main=5)), "has no call 5"),
 ]
 
@@ -163,6 +164,20 @@ def test_c_stacks_outside_of_all_addresses_are_refused() -> None:
         forged = replace(state, stacks=stacks, calls=calls)
         with pytest.raises(SnapshotError, match="no address"):
             to_wasm(forged, module)
+
+
+def test_arguments_on_others_stacks_that_cannot_be_kept_apart_are_refused() -> None:
+    state, module = saved_in_c()
+    first, second = state.calls
+    third = replace(first, kept=replace(KEPT, low=4, high=12, neighbour=1))
+    for calls, words in (
+        ((first, replace(second, kept=replace(KEPT, noted=bytes(8)))), "which uses their place, and only a host"),
+        ((first, replace(second, kept=replace(KEPT, high=1 << 40))), r"arguments from 0 to 1099511627776, which is no"),
+        ((first, replace(second, kept=replace(KEPT, low=9))), r"arguments from 9 to 8, which is no place"),
+        ((first, replace(second, kept=KEPT), third), "calls 1 and 2 of the snapshot have arguments in one place"),
+    ):
+        with pytest.raises(SnapshotError, match=words):
+            to_wasm(replace(state, calls=calls), module)
 
 
 def test_many_parts_of_a_memory_are_refused() -> None:

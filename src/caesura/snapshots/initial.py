@@ -120,8 +120,8 @@ class InitialState:
         self._owned: Final = [item for item in module.imports if self._becomes_own(item)]
         self._check()
 
-    def write(self, edits: SectionEdits, data: list[bytes], exports: list[bytes]) -> None:
-        """Write all of it. `data` are further data segments, `exports` further exports."""
+    def write(self, edits: SectionEdits, data: list[bytes], added: list[bytes], exports: list[bytes]) -> None:
+        """Write all of it. `data` are further data segments, `added` further globals, `exports` further exports."""
         module = self._module
         if self._owned:
             kept = [item for item in module.imports if item not in self._owned]
@@ -131,7 +131,7 @@ class InitialState:
         if module.tables:
             edits.replace[sec.TABLE] = encode_vector([self._table(index) for index in self._own(TABLE_KIND)])
         if module.globals:
-            edits.replace[sec.GLOBAL] = encode_vector([*self._global_entries(), *self._answering.globals()])
+            edits.replace[sec.GLOBAL] = encode_vector([*self._global_entries(), *added])
         edits.replace[sec.EXPORT] = encode_vector([*self._exports(), *exports])
         elements = self._element_segments()
         if elements:

@@ -37,6 +37,7 @@ from caesura.analysis.stack_limits import find_stack_limits
 from caesura.errors import SnapshotError
 from caesura.options import MOST_FUEL, NO_PREEMPT, PREEMPT_FUEL
 from caesura.snapshots.answering import Answering
+from caesura.snapshots.neighbours import Neighbours
 from caesura.snapshots.state import PAUSE_NAME, CallRecord, State
 from caesura.wasm import encoded as c
 from caesura.wasm import sections as sec
@@ -99,6 +100,8 @@ class Resumption:
         own = self._exports.get((MEMORY_KIND, ASYNCIFY_MEMORY))
         self._has_own_memory: Final = own is not None
         self._memory: Final = own if own is not None else self._guest_memory()
+        first_global = len(module.globals) + len(self.answering.globals())
+        self._neighbours: Final = Neighbours(module, state, self._guest_memory(), first_global)
         if state.calls:
             self._check()
 
@@ -130,8 +133,13 @@ class Resumption:
         return {self._pointer: min(floor, saved) if stacks.unclaimed else floor}
 
     def data(self) -> list[bytes]:
-        """Return the data segments with the frames."""
-        return [b"\x01" + encode_unsigned(len(call.frames)) + call.frames for call in self._state.calls]
+        """Return the data segments: with the frames of each call, and with arguments on others' C stacks."""
+        frames = [b"\x01" + encode_unsigned(len(call.frames)) + call.frames for call in self._state.calls]
+        return frames + self._neighbours.data()
+
+    def globals(self) -> list[bytes]:
+        """Return the entries of the globals that are added."""
+        return self.answering.globals() + self._neighbours.globals()
 
     def write(self, edits: SectionEdits, first_segment: int) -> list[bytes]:
         """Add the functions, and return their exports; `first_segment` is the index of the first call's frames."""
@@ -172,12 +180,6 @@ class Resumption:
                 )
         if stacks.main is not None and stacks.main >= len(calls):
             raise SnapshotError(f"the snapshot has no call {stacks.main}")
-        for place, call in enumerate(calls):
-            if call.kept is not None and call.kept.neighbour is not None:
-                raise SnapshotError(
-                    f"call {place} of the snapshot ({call.export}) has arguments on the C stack of call "
-                    f"{call.kept.neighbour}, which only a host keeps apart: let one of them end first"
-                )
 
     def _guest_memory(self) -> int:
         """Return the memory that hosts put the asyncify stack in, where it is the guest's."""
@@ -200,7 +202,8 @@ class Resumption:
         kind = self._module.function_type(FunctionIndex(entry))
         params = answer if status == Status.RESUME and _lie_in_block(answer) else ()
         pointer = self._pointer_type()
-        code = c.unsigned_constant(pointer, base) + c.CONST_I32 + b"\0" + c.unsigned_constant(I32, len(call.frames))
+        code = self._neighbours.before(place, segment - place + len(self._state.calls))
+        code += c.unsigned_constant(pointer, base) + c.CONST_I32 + b"\0" + c.unsigned_constant(I32, len(call.frames))
         code += _MEMORY_INIT + encode_unsigned(segment) + encode_unsigned(self._memory)
         code += _DATA_DROP + encode_unsigned(segment)
         block = c.unsigned_constant(pointer, self._block())
@@ -225,11 +228,12 @@ class Resumption:
                 raise SnapshotError(f"{where} takes a {type_name(value_type)}, of which there is no value to give")
             code += c.zero(value_type)
         code += c.CALL + encode_unsigned(entry) + switch.after
-        if switch.ended:
+        ended = switch.ended + self._neighbours.ended(place)
+        if ended:
             has_ended = block + c.load(I32, self._memory, STATUS_OFFSET) + c.I32_EQZ
             if self._setter is None:
                 has_ended = self.answering.is_normal()
-            code += has_ended + c.IF_EMPTY + switch.ended + c.END
+            code += has_ended + c.IF_EMPTY + ended + c.END
         return params, kind.results, encode_vector(switch.locals) + code + c.END
 
     def _switch_stack(self, call: CallRecord, place: int, switch: _Switch) -> None:
