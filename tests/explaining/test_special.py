@@ -36,7 +36,7 @@ EVERYWHERE: list[dict[str, Any]] = [
     {"ignore_imports": True, "add_list": ["d"]},
     {"ignore_imports": True, "add_list": ["d"], "propagate_addlist": True},
     {"remove_list": ["c", "main"]},
-    {"only_list": ["main", "*e*"]},
+    {"only_list": ["d", "*e*"]},
 ]
 PAUSING: list[dict[str, Any]] = [{"preempt": "fuel"}, {"preempt": "fuel", "ignore_imports": True}]
 
