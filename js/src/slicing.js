@@ -64,7 +64,8 @@ import { forget, isFull, spend, wait } from "./turns.js";
  * @property {Entry} [outer] The one around it, of whichever guest.
  * @property {Entry} [below] The next one of the same guest.
  * @property {number} began
- * @property {number} resumed Since when it runs, without what is inside.
+ * @property {number} since From when on its time has not been counted yet.
+ * @property {number} resumed When the guest was told last what holds.
  * @property {number} deadline
  * @property {number} most How many milliseconds a portion is for.
  * @property {number} masks How many imports of it are on the stack.
@@ -274,10 +275,10 @@ export function makeSlicing(guest, exhaustedError) {
     isBusy,
     release,
 
-    /** For an entry inside of another guest's: time until now is not this guest's own. @param {Entry} entry @param {number} now */
-    interrupt(entry, now) {
-      time += now - entry.resumed;
-      share.ran += now - entry.resumed;
+    /** Count the time of an entry until now, when it ends or another one begins inside of it. @param {Entry} entry @param {number} now */
+    count(entry, now) {
+      time += now - entry.since;
+      share.ran += now - entry.since;
     },
 
     /** What the guest has taken so far. */
@@ -342,14 +343,14 @@ export function makeSlicing(guest, exhaustedError) {
       const now = clock();
       const outer = innermost;
       charge(now);
-      outer?.slicing.interrupt(outer, now);
+      outer?.slicing.count(outer, now);
       const sliced = (call.sliced ??= {});
       const span = call.bounds?.slice ?? Infinity;
       const deadline = Math.min(sliced.deadline ?? now + span, outer?.deadline ?? Infinity);
       sliced.deadline = undefined;
       const resumes = call.site == PAUSE && call.state;
       /** @type {Entry} */
-      const entry = { slicing: made, call, outer, below: top, began: now, resumed: now, deadline, most: Math.min(span, deadline - now) / PORTIONS, masks: 0 };
+      const entry = { slicing: made, call, outer, below: top, began: now, since: now, resumed: now, deadline, most: Math.min(span, deadline - now) / PORTIONS, masks: 0 };
       innermost = top = entry;
       // Who cannot be suspended is refused before anything runs.
       const why = !resumes && (deadline < Infinity || sliced.allowance) && guest.findShortage(call);
@@ -372,11 +373,11 @@ export function makeSlicing(guest, exhaustedError) {
       if (!entry || entry.call != call) return;
       const now = clock();
       charge(now);
-      made.interrupt(entry, now);
+      made.count(entry, now);
       const { outer } = entry;
       innermost = outer;
       top = entry.below;
-      if (outer) outer.resumed = now;
+      if (outer) outer.since = now;
       if (!call.state && area.paused()) pause(call, entry, now);
       if (call.state && !call.sliced?.deadline) suspensions++;
       if (!outer) spend(now - entry.began, call.bounds?.slice ?? Infinity);
@@ -400,8 +401,7 @@ export function makeSlicing(guest, exhaustedError) {
         if (site) return counter.value < 0n && error instanceof WebAssembly.RuntimeError ? tooLong(site, entry, error) : error;
         const now = clock();
         charge(now);
-        if (!--entry.masks && entry.call.state) entry.resumed = now;
-        else tell(entry, now, -1);
+        if (--entry.masks || !entry.call.state) tell(entry, now, -1);
       };
     },
 

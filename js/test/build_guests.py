@@ -46,7 +46,7 @@ ONLY: Final = {
     "start": ("thunks", "saved_thunks"),
     "begins": ("saved", "saved_thunks"),
     "saved": ("bare", "thunks", "saved", "saved_thunks", "saved_secondary"),
-    "stacks": (*BUILDS, "saved", "saved_thunks"),
+    "stacks": (*BUILDS, "saved", "saved_thunks", "fuel_plain", "fuel_thunks"),
     "tail_references": ("bare", "plain", "thunks"),
     "tail": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify knows no tail calls
     "across_a": ("bare", "plain", "thunks", "linked"),

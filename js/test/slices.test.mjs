@@ -250,6 +250,33 @@ for (const build of builds) {
   });
 }
 
+describe("C stacks of calls that are paused", () => {
+  for (const build of ["fuel_plain", "fuel_thunks"]) {
+    it(`are kept apart, wherever each is paused and whatever waits: ${build}`, async () => {
+      let seed = 7;
+      const random = (below) => (seed = (seed * 48271) % 0x7fffffff) % below;
+      const ask = new Suspending((id) => (random(3) ? sleep(random(3), id) : Promise.resolve(id)));
+      const { exports } = await instantiate(new WebAssembly.Module(bytes("stacks", build)), { env: { ask, host: () => 0 } });
+      let pauses = 0;
+      const go = async (running) => {
+        for (;;) {
+          try {
+            return await running;
+          } catch (error) {
+            if (!(error instanceof BudgetExhausted)) throw error;
+            pauses++;
+            await (random(2) ? null : sleep(random(2)));
+            running = error.call.resume({ fuel: 1 + random(40), slice: 0.5 });
+          }
+        }
+      };
+      const calls = Array.from({ length: 12 }, (_, id) => go(promising(exports.dig, { fuel: 30 })(id, 15 + id)));
+      assert.deepEqual(await Promise.all(calls), calls.map((_, id) => 2 * (16 + id) * id));
+      assert.ok(pauses > 50, `${pauses} pauses`);
+    });
+  }
+});
+
 describe("the policy", () => {
   /** Each slice counts as one, however long it was. */
   class Even extends FairShares {
