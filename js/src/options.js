@@ -28,7 +28,7 @@ const isRegion = (value, name) => {
 };
 
 /** What sees to the value of each option; the engine does to its own. @type {Record<string, (value: any, name: string) => any>} */
-const OPTIONS = {
+export const OPTIONS = {
   stackSize: isSize,
   shadowStackSize: isSize,
   singleStack: isA("boolean"),

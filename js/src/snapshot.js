@@ -15,7 +15,7 @@ import { decode, encode, hex, LIMIT, refuse, sha256 } from "./format.js";
 import { checkReferences } from "./held_references.js";
 import { leaveOutInitial } from "./initial.js";
 import { prepare } from "./instantiate.js";
-import { checkOptions } from "./options.js";
+import { checkOptions, OPTIONS } from "./options.js";
 import { putBack } from "./restoring.js";
 import { goOn, LIMITS } from "./slices.js";
 import { HELD, isPaused } from "./slicing.js";
@@ -115,7 +115,7 @@ async function digestOfModule(module) {
  * @returns {Promise<{ instance: WebAssembly.Instance, pending: PendingCall[], wasi?: WasiState }>}
  */
 export async function restore(bytes, module, imports, { base, limit = LIMIT, loadObject, ...options } = {}) {
-  checkOptions({ base, limit, loadObject }, RESTORING);
+  checkOptions({ ...options, base, limit, loadObject }, { ...OPTIONS, ...RESTORING });
   const state = await decode(bytesOf(bytes), base && (await decode(bytesOf(base), undefined, limit)), limit);
   const source = module ?? state.embedded ?? refuse("the snapshot has no module in it: give the instrumented one");
   // @ts-ignore: the second parameter is newer than TypeScript's libraries.

@@ -44,6 +44,12 @@ def check_kind(name: str, value: object, *kinds: type) -> None:
         raise UsageError(f"{name} is {reprlib.repr(value)}: expected {' or '.join(words)}")
 
 
+def check_hook(name: str, value: object) -> None:
+    """Raise UsageError for what is to be called, and is neither a function nor None."""
+    if value is not None and not callable(value):
+        raise UsageError(f"{name} is {reprlib.repr(value)}: expected a function or None")
+
+
 def check_fields(checked: Any) -> None:
     """Raise UsageError if a field of a dataclass's object is not of the kind that its annotation says."""
     owner: type = type(checked)

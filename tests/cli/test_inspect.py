@@ -270,6 +270,30 @@ def test_a_change_without_its_base(folder: Path) -> None:
     assert "--base" in done.error_line()
 
 
+def test_a_change_of_a_change(folder: Path, tmp_path: Path) -> None:
+    """All bases are named, in whatever order, and who has forgotten one is told which."""
+    guest = asyncio.run(caesura.load(folder / "app.wasm", external=["env.ask"]))
+    snapshot = None
+    for place in range(4):
+        guest.start("run", place)
+        snapshot = guest.snapshot(base=snapshot)
+        snapshot.save(tmp_path / str(place))
+    bases = [word for place in (1, 0, 2) for word in ("--base", tmp_path / str(place))]
+    state = told(*bases, tmp_path / "3")
+    assert [call["arguments"] for call in state["calls"]] == [call["arguments"] for call in _calls(guest, tmp_path)]
+    assert len(told("--diff", tmp_path / "2", tmp_path / "3", *bases[:4])["calls"]) == 1
+    missing = caesura_command("inspect", tmp_path / "3", *bases[:4])
+    assert missing.code == 1 and f"{tmp_path / '3'}: this holds what changed since" in missing.error_line()
+    assert missing.error_line().endswith("as --base, too")
+    done = caesura_command("inspect", tmp_path / "3", *bases[4:])
+    assert done.code == 1 and f"{tmp_path / '2'}: this holds what changed since" in done.error_line()
+
+
+def _calls(guest: caesura.Guest, folder: Path) -> Any:
+    guest.snapshot().save(folder / "whole")
+    return told(folder / "whole")["calls"]
+
+
 def damaged(data: bytes) -> Iterator[bytes]:
     """Yield a file with every kind of damage."""
     for end in range(0, len(data), 13):

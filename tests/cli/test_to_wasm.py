@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,20 @@ def test_of_a_change_of_a_guest_whose_module_has_moved(folder: Path) -> None:
     assert in_wasmtime(done.out, [["resume", 5]], [6]).results == [1011]
     whole = caesura_command("to-wasm", "-", stdin=(folder / "whole.caesura").read_bytes())
     assert (whole.code, whole.err, whole.out) == (0, "", done.out)
+
+
+def test_of_a_change_of_a_change(folder: Path) -> None:
+    base, guest = None, asyncio.run(caesura.load(folder / "app.wasm", external=["env.ask"]))
+    step: Any = guest.start("run", 3)
+    for place in range(3):
+        base = guest.snapshot(base=base)
+        base.save(folder / str(place))
+        step = step.resume(1000)
+    done = caesura_command("to-wasm", folder / "2", "--base", folder / "1", "--base", folder / "0")
+    assert (done.code, done.err) == (0, "")
+    assert in_wasmtime(done.out, [["resume", 5]]).results == [2005]
+    done = caesura_command("to-wasm", folder / "2", "--base", folder / "1")
+    assert done.code == 1 and f"{folder / '1'}: this holds what changed since" in done.error_line()
 
 
 def test_states_are_read_wherever_fsspec_leads(folder: Path) -> None:

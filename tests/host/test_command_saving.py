@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
@@ -235,6 +236,11 @@ def test_files_that_were_replaced(tmp_path: Path) -> None:
         (["run", "--save", "s", "--save-on", "SIGNONE", "x.wasm"], 2, "expected the name of a signal"),
         (["run", "--save", "s", "--save-on", "SIGKILL", "x.wasm"], 1, "nobody can be told of SIGKILL"),
         (["run", "--save", "missing/s", "x.wasm"], 1, "cannot write 'missing/s': there is no folder"),
+        (["run", "--save", "", "x.wasm"], 1, "its name is empty"),
+        (["run", "--save", ".", "x.wasm"], 1, "cannot write '.': it is a folder"),
+        (["run", "--save", "nowhere://state", "x.wasm"], 1, "fsspec cannot open 'nowhere://state'"),
+        (["run", "--save", "file:///missing/s", "x.wasm"], 1, "cannot write '/missing/s': there is no folder"),
+        (["resume", "-"], 2, "standard input is the program's"),
         (["resume", "missing"], 1, "cannot read 'missing'"),
         (["resume", __file__], 1, "this is not a saved state of caesura"),
     ],
@@ -332,6 +338,16 @@ def test_another_module_is_refused(tmp_path: Path) -> None:
     done = _resume(tmp_path, "state")
     assert done.returncode == 1 and b"the snapshot is of another module" in done.stderr, done.stderr
     assert done.stdout == b""
+    (tmp_path / "other.wasm").write_bytes(b"no module")
+    for other, message in (
+        (program, b"this is not the module"),
+        (tmp_path / "other.wasm", b"not a WebAssembly module"),
+    ):
+        done = _resume(tmp_path, "--module", str(other), "state")
+        assert done.returncode == 1 and done.stderr.startswith(b"caesura: error: %s: " % os.fsencode(other)), (
+            done.stderr
+        )
+        assert message in done.stderr
 
 
 def test_a_function_that_was_invoked_prints_its_results(tmp_path: Path) -> None:

@@ -337,6 +337,23 @@ def test_other_imports(imports: dict[str, Any], words: str) -> None:
     asyncio.run(main())
 
 
+def test_what_is_to_be_called_and_is_no_function() -> None:
+    async def main() -> None:
+        asker = Asker()
+        guest, snapshot, task = await saved_keeper(asker)
+        given: Any = 5
+        for hook in ("on_restore", "on_missing", "load_object"):
+            with pytest.raises(caesura.UsageError, match=f"{hook} is 5: expected a function or None"):
+                await caesura.restore(snapshot, asker.imports, **{hook: given})
+            with pytest.raises(caesura.UsageError, match=f"{hook} is 5: expected a function or None"):
+                await snapshot.fork(2, asker.imports, **{hook: given})
+        with pytest.raises(caesura.UsageError, match="save_object is 5: expected a function or None"):
+            guest.snapshot(save_object=given)
+        task.cancel()
+
+    asyncio.run(main())
+
+
 def test_another_module_is_refused() -> None:
     async def main() -> None:
         asker = Asker()

@@ -7,6 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Final
 
+from caesura.cli.bases import Bases, add_base
 from caesura.cli.exits import WrongUsage
 from caesura.cli.files import about, read_module, read_state
 from caesura.cli.inspect_text import changes_text, state_text
@@ -43,7 +44,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--diff", action="store_true", help="show what differs between two states, the earlier one first"
     )
     parser.add_argument("--module", metavar="FILE", help="the module of which the guest was, as it was given")
-    parser.add_argument("--base", metavar="STATE", help="the state that the (first) state holds the changes of")
+    add_base(parser, "the (first) state")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -66,9 +67,9 @@ def _contents(arguments: argparse.Namespace) -> dict[str, object]:
 
     (path,) = arguments.states
     data = read_state(path)
-    base = None if arguments.base is None else _read(arguments.base, None)
+    bases = Bases(arguments.base)
     with about(path):
-        state = _decode(data, base)
+        state = bases.decode(data)
         sections = container.read(data)
     module = _Module(state, arguments.module)
     return describe_state(state, module.original, module.backtraces(state), sections)
@@ -76,32 +77,18 @@ def _contents(arguments: argparse.Namespace) -> dict[str, object]:
 
 def _differences(arguments: argparse.Namespace) -> dict[str, object]:
     from caesura.inspection.changes import describe_changes
-    from caesura.snapshots.format import base_of, digest_of
 
     first, second = arguments.states
-    before = _read(first, None if arguments.base is None else _read(arguments.base, None))
+    data = read_state(first)
+    bases = Bases(arguments.base)
+    with about(first):
+        before = bases.decode(data)
+        bases.add(before)
     data = read_state(second)
     with about(second):
-        now = _decode(data, before if base_of(data) == digest_of(before) else None)
+        now = bases.decode(data)
     module = _Module(now, arguments.module)
     return describe_changes(before, now, module.original, module.backtraces(before), module.backtraces(now))
-
-
-def _read(path: str, base: State | None) -> State:
-    data = read_state(path)
-    with about(path):
-        return _decode(data, base)
-
-
-def _decode(data: bytes, base: State | None) -> State:
-    from caesura.errors import SnapshotError
-    from caesura.snapshots.format import base_of, decode
-
-    if base is None and (digest := base_of(data)) is not None:
-        raise SnapshotError(
-            f"this holds what changed since the state {digest.hex()}: give the file with that one as --base"
-        )
-    return decode(data, base)
 
 
 class _Module:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from caesura.cli.files import about
+from caesura.cli.exits import WrongUsage
+from caesura.cli.files import STANDARD_STREAM, InFile, about, read_module
 from caesura.cli.programs import (
     add_folders,
     add_limits,
@@ -22,7 +25,7 @@ from caesura.errors import SnapshotError
 
 if TYPE_CHECKING:
     from caesura.host.wasi.pausing import PausingWasi
-    from caesura.snapshots.state import WasiState
+    from caesura.snapshots.state import State, WasiState
 
 _DESCRIPTION: Final = """\
 Go on with a program that `caesura run --save` has saved: with its arguments, its environment, the folders that it
@@ -63,6 +66,8 @@ def _execute(arguments: argparse.Namespace, timeout: float | None) -> tuple[int,
     from caesura.host.command import resume_command
     from caesura.host.snapshot import Snapshot
 
+    if arguments.state == STANDARD_STREAM:
+        raise WrongUsage("standard input is the program's: name the file that it was saved to")
     folders = [
         *((*directory("--dir", text), True) for text in arguments.dir),
         *((*directory("--read-only-dir", text), False) for text in arguments.read_only_dir),
@@ -72,20 +77,37 @@ def _execute(arguments: argparse.Namespace, timeout: float | None) -> tuple[int,
         if snapshot.state.wasi is None:
             raise SnapshotError("it was no program with WASI that was saved: use caesura.restore")
         wasi = _wasi(snapshot.state.wasi, folders)
+    module = None if arguments.module is None else read_module(arguments.module)
     limit_cache(arguments)
     slices = slices_of(arguments)
     autosave = autosave_of(arguments, embed=snapshot.state.embedded is not None)
-    with stopped_in_time(timeout, autosave) as stopper, saving_on_signals(autosave, stopper), about(arguments.state):
+    stopping = stopped_in_time(timeout, autosave)
+    fitting = _naming_the_module(arguments.module, module, snapshot.state)
+    with stopping as stopper, saving_on_signals(autosave, stopper), fitting, about(arguments.state):
         return resume_command(
             snapshot,
             wasi,
-            module=arguments.module,
+            module=module,
             stopper=stopper,
             cache=not arguments.no_cache,
             autosave=autosave,
             other_files=arguments.other_files,
             slices=slices,
         )
+
+
+@contextmanager
+def _naming_the_module(path: str | None, module: bytes | None, state: State) -> Iterator[None]:
+    """Name the module that was given in errors, where it is another one than the state's."""
+    try:
+        yield
+    except InFile:
+        if path is not None and module is not None:
+            from caesura.host.saved_programs import check_original
+
+            with about(path):
+                check_original(module, state)
+        raise
 
 
 def _wasi(state: WasiState, given: list[tuple[str, str, bool]]) -> PausingWasi:

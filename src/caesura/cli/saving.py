@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
@@ -45,28 +44,18 @@ def add_save_options(parser: argparse.ArgumentParser) -> None:
 def autosave_of(arguments: argparse.Namespace, *, embed: bool) -> Autosave | None:
     """Return when a program is to be saved; None if it is not. `embed`: its module goes along."""
     from caesura.host.autosave import Autosave
+    from caesura.snapshots.saving import check_place
 
     if arguments.save is None:
         for option, given in (("--save-on", arguments.save_on), ("--save-every", arguments.save_every)):
             if given:
                 raise WrongUsage(f"{option} says when the program is saved: say where, with --save STATE")
         return None
-    _check_folder(arguments.save)
+    check_place(arguments.save)  # now, and not when the program is to be saved
     every = None if arguments.save_every is None else seconds(arguments.save_every, "--save-every")
     autosave = Autosave(arguments.save, every=every, embed=embed, report=lambda reason: say_warning(_unsaved(reason)))
     autosave.signals = tuple(_signal(name) for name in arguments.save_on)
     return autosave
-
-
-def _check_folder(path: str) -> None:
-    """Raise UsageError now, and not when the program is to be saved, where no file can be written."""
-    if "://" in path:
-        return
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise UsageError(f"cannot write '{path}': there is no folder '{folder}'")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"cannot write '{path}': no permission to write into '{folder}'")
 
 
 def handled_signals(autosave: Autosave | None) -> dict[int, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
+from caesura.cli.bases import Bases, add_base
 from caesura.cli.exits import WrongUsage
 from caesura.cli.files import (
     STANDARD_STREAM,
@@ -42,7 +43,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the module goes; '-', the default, is standard output",
     )
     parser.add_argument("--module", metavar="FILE", help="the module of which the guest was, as it was given")
-    parser.add_argument("--base", metavar="STATE", help="the state that this one holds the changes of")
+    add_base(parser, "this one")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -51,15 +52,11 @@ def _run(arguments: argparse.Namespace) -> int:
     check_output_name(arguments.output)
     if goes_to_terminal(arguments.output):
         raise WrongUsage("a binary module is not for a terminal: name a file with -o, or redirect standard output")
-    base = None
-    if arguments.base is not None:
-        data = read_state(arguments.base)
-        with about(arguments.base):
-            base = Snapshot.load(data)
+    bases = Bases(arguments.base)
     data = read_state(arguments.state)
     module = None if arguments.module is None else read_module(arguments.module)
     with about(arguments.state):
-        made = Snapshot.load(data, base=base).to_wasm(module=module)
+        made = Snapshot(bases.decode(data)).to_wasm(module=module)
     write_output(arguments.output, [made])
     return 0
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import wasmtime
 
-from caesura.argument_kinds import check_kind
+from caesura.argument_kinds import check_hook, check_kind
 from caesura.errors import UsageError
 from caesura.host.call import AGENERATE, AWAIT, GENERATE, NOWAIT, START, Call
 from caesura.host.connect import Connections
@@ -242,6 +242,7 @@ class Guest(Uncopied):
         waited = self._wasi.waited if self._wasi is not None else None
         check_kind("base", base, Snapshot, NoneType)
         check_kind("embed", embed, bool)
+        check_hook("save_object", save_object)
         before = None if base is None else base.state
         state, changes = capture(
             self._instance, path=self._origin.path, wasi=wasi, waited=waited, before=before, save_object=save_object

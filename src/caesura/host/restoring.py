@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from caesura.argument_kinds import check_hook
 from caesura.host.connect import Imports
 from caesura.host.guest import Guest, World
 from caesura.host.interruption import Interruptions, interruptions_of
@@ -93,6 +94,7 @@ async def restore(
     parameters = {**locals(), "interruptible": bool(interruptible)}
     interruptions = interruptions_of(interruptible)
     program_settings, guest_settings = ProgramSettings.among(parameters), GuestSettings.among(parameters)
+    check_hook("on_restore", on_restore)
     check_loop()
     if limit is None and memory_limit is not None:
         limit = (memories or 1) * memory_limit + _REST

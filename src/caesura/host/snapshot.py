@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from caesura.argument_kinds import check_kind
+from caesura.argument_kinds import check_hook, check_kind
 from caesura.errors import UsageError
 from caesura.host.connect import Imports
 from caesura.host.guest import Guest, World
@@ -91,6 +91,7 @@ class Snapshot(SnapshotData):
         """
         program_settings, settings = ProgramSettings.among(locals()), GuestSettings.among(locals())
         check_kind("count", count, int)
+        check_hook("on_restore", on_restore)
         if count < 0:
             raise UsageError(f"count is {count}: expected how many guests to make")
         check_loop()

@@ -57,6 +57,25 @@ def save(place: Place, data: bytes) -> None:
         raise UsageError(f"cannot write '{path}': {_reason(error)}") from error
 
 
+def check_place(place: Place) -> None:
+    """Raise UsageError for a place where nothing can be saved, as far as that shows before anything is."""
+    if _is_remote(place):
+        system, path = _remote(str(place))
+        if not getattr(system, "local_file", False):
+            return
+        path = os.path.abspath(path)
+    else:
+        path = _path(place)
+    folder = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path):
+        raise UsageError(f"cannot write '{path}': it is a folder")
+    if not os.path.isdir(folder):
+        raise UsageError(f"cannot write '{path}': there is no folder '{folder}'")
+    is_regular = os.path.isfile(path) or not os.path.exists(path)
+    if is_regular and not os.access(folder, os.W_OK | os.X_OK):  # a new file takes its place
+        raise UsageError(f"cannot write '{path}': no permission to write into '{folder}'")
+
+
 def load(place: Place, *, limit: int = LIMIT) -> bytes:
     """Return the saved state in a file, or in what fsspec knows by a text with "://".
 

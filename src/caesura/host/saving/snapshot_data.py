@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from caesura.argument_kinds import check_kind
+from caesura.argument_kinds import check_hook, check_kind
 from caesura.host.saving.background import in_background
 from caesura.host.saving.memories import MemoryImage
 from caesura.host.saving.putting_back import SavedGuest
@@ -117,6 +117,8 @@ class SnapshotData:
         self, load_object: LoadObject | None, on_missing: OnMissing | None, *, often: bool
     ) -> SavedGuest:
         """Return what guests are made of; `often`: many of them."""
+        check_hook("load_object", load_object)
+        check_hook("on_missing", on_missing)
         size = sum(len(content) for memory in self._state.memories for _, content in memory.runs)
         if self._images is None and size > _WRITTEN_AT_ONCE:
             await in_background(self._make_images)
