@@ -67,6 +67,9 @@ function read(instance, { saveObject, wasi }) {
   if (section.unsaved.length) refuse(`the guest cannot be saved: it has ${section.unsaved.join(", ")}`);
   /** @type {any} */
   const exports = instance.exports;
+  for (const index of section.undropped) {
+    if (!isDropped(exports[STATE_PROBE_ELEMENTS + index])) refuse(`the guest cannot be saved before it drops element segment ${index}, which has structures or arrays that can change`);
+  }
   const references = referenceSaver(exports, section.functions, saveObject);
   const held = heldSaver(exports, section, references);
   const calls = suspended(guest);

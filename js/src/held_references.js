@@ -143,7 +143,9 @@ export function heldLoader(exports, exceptions, references) {
  * Throws SnapshotError for references that do not fit the module, before an instance is made.
  * @param {State} state @param {StateSection} section
  */
-export function checkReferences({ exceptions, globals, tables }, section) {
+export function checkReferences({ exceptions, globals, tables, dropped_elements }, section) {
+  const undropped = section.undropped.find((index) => !dropped_elements.includes(index));
+  if (undropped !== undefined) refuse(`the snapshot has element segment ${undropped}, which cannot be saved before it is dropped`);
   exceptions.forEach(({ tag, values }, number) => {
     const what = `exception ${number} of the snapshot`;
     const known = section.tags[tag] ?? refuse(`${what} has tag ${tag}, and the module ${section.tags.length} that can be saved`);

@@ -21,6 +21,7 @@ import { hex, refuse } from "./format.js";
  * @property {number[]} elements
  * @property {number[]} functions Those that the module lists, in that order.
  * @property {string[]} unsaved
+ * @property {number[]} undropped Those of `elements` that cannot be saved before they are dropped.
  * @property {string[]} [uncallable] Exports that take what JavaScript does not have at hand.
  * @property {{ types?: Type[], unsaved?: string }[]} tags The module's, where exceptions can be in the state.
  * @property {{ tables: number[], runs: boolean }} frames Where references of frames lie.
@@ -56,14 +57,14 @@ export function readStateSection(module) {
   }
   for (const name of ["memories", "globals", "tables", "data", "elements", "imports", "unsaved"]) if (!Array.isArray(content?.[name])) bad(name);
   if (!isRecord(content.options)) bad("options");
-  if (!Array.isArray(content.uncallable ?? [])) bad("uncallable");
+  for (const name of ["uncallable", "undropped"]) if (!Array.isArray(content[name] ?? [])) bad(name);
   const functions = [];
   for (let place = 8 * (start + size); place < 8 * bytes.length; place++) {
     if ((bytes[place >> 3] >> (place & 7)) & 1) functions.push(place - 8 * (start + size));
   }
   const original = hex(bytes.subarray(digests, digests + STATE_DIGEST));
   const instrumented = hex(bytes.subarray(digests + STATE_DIGEST, digests + 2 * STATE_DIGEST));
-  return { parameters: {}, tags: [], frames: { tables: [], runs: false }, ...content, original, instrumented, functions };
+  return { parameters: {}, tags: [], undropped: [], frames: { tables: [], runs: false }, ...content, original, instrumented, functions };
 }
 
 /** @param {string} why @returns {never} */

@@ -91,6 +91,7 @@ CATCHING: Final = REPOSITORY / "tests" / "guests" / "wat" / "catching.wat"
 # Another one, whose exceptions are saved.
 IN_FLIGHT: Final = REPOSITORY / "tests" / "guests" / "wat" / "in_flight.wat"
 SMALL_NUMBERS: Final = REPOSITORY / "tests" / "guests" / "wat" / "small_numbers.wat"
+DROPPED_OBJECTS: Final = REPOSITORY / "tests" / "guests" / "wat" / "dropped_objects.wat"
 
 # What the guests use. (With all features on, wasm-opt writes what only the newest engines read.)
 FEATURES: Final = ("--enable-multivalue", "--enable-bulk-memory", "--enable-mutable-globals", "--enable-memory64")
@@ -163,6 +164,7 @@ def main() -> None:
         guests[CATCHING] = (CATCHING.stem, REAL_BUILDS)
         guests[IN_FLIGHT] = (IN_FLIGHT.stem, ("saved_secondary",))
         guests[SMALL_NUMBERS] = (SMALL_NUMBERS.stem, ("saved_secondary",))
+        guests[DROPPED_OBJECTS] = (DROPPED_OBJECTS.stem, ("saved_secondary",))
         for source, (name, kinds) in guests.items():
             newest = max(tools, source.stat().st_mtime)
             for kind in kinds:

@@ -11,6 +11,7 @@ import { imports, live, rest, serve, shown, startPython } from "./support/saved.
 
 const code = bytes("in_flight", "saved_secondary");
 const numbers = bytes("small_numbers", "saved_secondary");
+const objects = bytes("dropped_objects", "saved_secondary");
 const skip = !WebAssembly.validate(code) && "this engine has no exceptions as values";
 const refused = (promise, words) => assert.rejects(promise, (error) => error instanceof SnapshotError && words.test(error.message));
 
@@ -74,6 +75,20 @@ describe("references that JavaScript is not shown", { skip }, () => {
       const globals = state.globals.map((item) => (item.index == index ? { ...item, bits } : item));
       await refused(restore(await encode({ ...state, globals }), module, imports), words);
     }
+  });
+
+  it("are no hindrance in a segment that was dropped", async () => {
+    const module = new WebAssembly.Module(objects);
+    const instance = new Instance(module, imports);
+    promising(instance.exports.run)(0).catch(() => {});
+    await refused(snapshot(instance), /cannot be saved before it drops element segment 0/);
+    promising(instance.exports.run)(1).catch(() => {});
+    const saved = await snapshot(instance);
+    const restored = await restore(saved, module, imports);
+    assert.throws(() => restored.instance.exports.again(), WebAssembly.RuntimeError);
+    assert.equal(await restored.pending[1].resume(7), 112);
+    const forged = await encode({ ...(await decode(saved)), dropped_elements: [] });
+    await refused(restore(forged, module, {}), /element segment 0, which cannot be saved before it is dropped/);
   });
 
   it("are refused only while the guest holds what cannot be saved", async () => {

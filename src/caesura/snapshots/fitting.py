@@ -16,8 +16,12 @@ from caesura.wasm import types as t
 
 def check_references(state: State, section: StateSection) -> None:
     """Raise SnapshotError for exceptions whose tag is none, or which carry something else than it says; for functions
-    of which the module makes no references; and for globals and tables that are others than the module's.
+    of which the module makes no references; for globals and tables that are others than the module's; and for segments
+    that would have been dropped before the state could be saved.
     """
+    for index in section.undropped:
+        if index not in state.dropped_elements:
+            raise SnapshotError(f"the snapshot has element segment {index}, which cannot be saved before it is dropped")
     for number, exception in enumerate(state.exceptions):
         what = f"exception {number} of the snapshot"
         if exception.tag >= len(section.tags):

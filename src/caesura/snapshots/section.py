@@ -91,8 +91,9 @@ class StateSection(Record):
     `original` and `instrumented` are SHA-256 digests, the latter of the module without custom sections; `contract`,
     `imports` and `options` are those of `state.ModuleIdentity`. `data` and `elements` are the passive segments that may
     be dropped, `functions` those that the module lists, in that order (none: it has no such list). `starts` tells that
-    hosts call the start function, `unsaved` what is state but cannot be saved, in words. `added_tables` are those that
-    hold no state of the guest's. `tags` are all of the module's, where exceptions can be in the state.
+    hosts call the start function, `unsaved` what is state but cannot be saved, in words; `undropped` are those of
+    `elements` that cannot be saved before they are dropped. `added_tables` are those that hold no state of the guest's.
+    `tags` are all of the module's, where exceptions can be in the state.
     """
 
     original: bytes
@@ -111,6 +112,7 @@ class StateSection(Record):
     added_tables: int
     tags: tuple[StateTag, ...] = ()
     frames: FrameTables = FrameTables()
+    undropped: tuple[int, ...] = ()
 
 
 def read_section(payload: bytes) -> StateSection:
@@ -188,6 +190,7 @@ def _section(digests: bytes, content: dict[str, Any], bitmap: bytes) -> StateSec
         added_tables=_number(content, "added_tables"),
         tags=tuple(_tag(item) for item in _objects(content, "tags")) if "tags" in content else (),
         frames=_frames(content["frames"]) if "frames" in content else FrameTables(),
+        undropped=_indices(content, "undropped") if "undropped" in content else (),
     )
 
 

@@ -55,6 +55,13 @@ def capture(
         raise SnapshotError(f"the guest cannot be saved: {instance.description.why_unsaved}")
     if saved.unsaved:
         raise SnapshotError(f"the guest cannot be saved: it has {', '.join(saved.unsaved)}")
+    dropped = dropped_elements(instance, saved)
+    for index in saved.undropped:
+        if index not in dropped:
+            raise SnapshotError(
+                f"the guest cannot be saved before it drops element segment {index}, which has structures or arrays "
+                "that can change"
+            )
     if before is not None and before.module.instrumented != saved.instrumented:
         raise UsageError("the base is a snapshot of another module than the guest's")
     references = ReferenceSaver(instance, save_object)
@@ -86,7 +93,7 @@ def capture(
         globals=variables,
         tables=tables,
         dropped_data=dropped_data(instance, saved),
-        dropped_elements=dropped_elements(instance, saved),
+        dropped_elements=dropped,
         calls=calls,
         area=_area(instance),
         stacks=instance.stacks.resting.saved(list(instance.suspended)),

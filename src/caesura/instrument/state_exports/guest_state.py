@@ -9,7 +9,8 @@ the type of such an export, and since JavaScript knows no exceptions as values. 
 state is saved: null, functions, and exceptions that carry numbers can be.
 
 Structures and arrays that initializers make, and whose fields can change, are named, so that a host can refuse: nothing
-shows what became of them. Those without such fields are made again with each instance, as they were.
+shows what became of them. Those without such fields are made again with each instance, as they were. Those of a passive
+segment that code drops stand in nobody's way once it is dropped.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ class Bounds:
 class GuestState:
     """The indices of what is state, ascending. `unsaved` says what is but cannot be saved, in words.
 
-    `frames` are where references of frames lie.
+    `undropped` are those of `elements` that cannot be saved before they are dropped. `frames` are where
+    references of frames lie.
     """
 
     def __init__(self, frames: FrameReferences) -> None:
@@ -91,6 +93,7 @@ class GuestState:
         self.tables: list[int] = []
         self.data: list[int] = []
         self.elements: list[int] = []
+        self.undropped: list[int] = []
         self.unsaved: list[str] = []
 
 
@@ -131,6 +134,8 @@ def find_guest_state(module: Module, bounds: Bounds, segments: list[ElementSegme
             if segment.mode != DECLARED and _makes_changing(module, start, end):
                 if segment.mode == ACTIVE:
                     made.add(segment.table)
+                elif index in changes.elements:
+                    state.undropped.append(index)
                 else:
                     named.append(f"element segment {index}, of type {type_name(segment.type)}")
                 break

@@ -75,6 +75,8 @@ def encode_state_section(
         "tables": [_table(module, index, imported) for index in state.tables],
         "unsaved": state.unsaved,
     }
+    if state.undropped:
+        content["undropped"] = state.undropped
     if uncallable := _uncallable(module):
         content["uncallable"] = uncallable
     held = [item for item in [*content["globals"], *content["tables"]] if "declared" in item]
