@@ -146,6 +146,14 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.error_line().startswith(f"{tmp_path / 'in.js'}: the script has no table")
 
 
+def test_explaining_by_real_names(tmp_path: Path) -> None:
+    (tmp_path / "in.wasm").write_bytes(GUEST)
+    (tmp_path / "in.js").write_text(SCRIPTS["named"])
+    options = ("--emscripten-js", tmp_path / "in.js", "--imports", "env.ask", "--strict", "--quiet")
+    done = caesura_command("explain", tmp_path / "in.wasm", *options)
+    assert "import env.ask" in done.out.decode(), done.err
+
+
 @pytest.mark.parametrize("version", SCRIPTS)
 def test_a_script_with_megabytes_of_data_in_it(version: str) -> None:
     """What is read for each place in a long word would take hours: scripts have whole workers in them as text."""

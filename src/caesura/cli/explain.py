@@ -18,6 +18,7 @@ from caesura.cli.files import (
     read_module,
     write_output,
 )
+from caesura.cli.instrument import add_emscripten_js, named_module
 from caesura.cli.messages import say_warning
 from caesura.cli.options import add_options, read_options
 from caesura.cli.progress import ProgressBar
@@ -54,6 +55,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "function", metavar="FUNCTION", nargs="?", help="the name of a function, or its index; right behind MODULE"
     )
     add_core_module(parser)
+    add_emscripten_js(parser)
     parser.add_argument(
         "--rows", type=int, default=ROWS, metavar="N", help=f"rows of each table (default: {ROWS}; 0: all)"
     )
@@ -73,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.json and is_standard_output(arguments.html):
             raise WrongUsage("--json and --html go to standard output both: name a file with --html")
     options = read_options(arguments)
-    data = read_module(arguments.input)
+    data = named_module(read_module(arguments.input), arguments)
     with about(arguments.input), paused_collector():
         data = chosen_module(data, arguments)
         explanation = explained(data, options, is_quiet=arguments.quiet)

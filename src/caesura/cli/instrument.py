@@ -54,17 +54,22 @@ examples:
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_files(parser, "where the result goes, as text if the name ends in .wat or .wast")
+    add_emscripten_js(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print the summary as JSON, to standard output if that is free"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add_options(parser)
+
+
+def add_emscripten_js(parser: argparse.ArgumentParser) -> None:
+    """Add the option that gives a module's imports and exports their names."""
     parser.add_argument(
         "--emscripten-js",
         metavar="FILE",
         help="the JavaScript that Emscripten wrote next to the module: its names of imports and exports take the place "
         "of the module's letters, in lists and in the result",
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print the summary as JSON, to standard output if that is free"
-    )
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    add_options(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -78,7 +83,7 @@ def _run(arguments: argparse.Namespace) -> int:
         goes_to_terminal(STANDARD_STREAM)  # or nowhere: that is said before the work
     bar = ProgressBar(enabled=not arguments.quiet)
     try:
-        module = _named(read_module(arguments.input), arguments)
+        module = named_module(read_module(arguments.input), arguments)
         with about(arguments.input), paused_collector():
             if is_text_name(arguments.output) and is_component(module):
                 raise UsageError(
@@ -111,7 +116,7 @@ def _check_memory_name(module: bytes, name: str) -> None:
     check_memory_name(parsed, name)
 
 
-def _named(module: bytes, arguments: argparse.Namespace) -> bytes:
+def named_module(module: bytes, arguments: argparse.Namespace) -> bytes:
     """Return a module with the names that Emscripten's JavaScript has for it, if that is given."""
     if arguments.emscripten_js is None:
         return module

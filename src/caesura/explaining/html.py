@@ -59,14 +59,14 @@ def page_data(document: Json) -> dict[str, Any]:
     functions = document["functions"]
     causes = document["causes"]
     place_of = {one["index"]: place for place, one in enumerate(functions)}
-    cause_of = {one["name"]: place for place, one in enumerate(causes)}
+    cause_of = {(one["kind"], one["name"]): place for place, one in enumerate(causes)}
     following: list[int | None] = []
     via: list[int | None] = []
     for one in functions:
         steps = one["because"]
         last = steps[-1] if steps else None
         following.append(_place(last, place_of, cause_of))
-        via.append(cause_of[steps[0]["name"]] if len(steps) > 1 else _NOBODY)
+        via.append(cause_of[steps[0]["kind"], steps[0]["name"]] if len(steps) > 1 else _NOBODY)
     reasons: dict[str, int] = {}
     return {
         "module": document["module"],
@@ -92,7 +92,7 @@ def page_data(document: Json) -> dict[str, Any]:
     }
 
 
-def _above(document: Json, place_of: dict[int, int], cause_of: dict[str, int]) -> list[int | None]:
+def _above(document: Json, place_of: dict[int, int], cause_of: dict[tuple[str, str], int]) -> list[int | None]:
     """Return for each function the node above it in the dominator tree."""
     above: list[int | None] = [_NOBODY] * len(place_of)
     tree = document["tree"]
@@ -102,12 +102,12 @@ def _above(document: Json, place_of: dict[int, int], cause_of: dict[str, int]) -
     return above
 
 
-def _place(one: Json | None, place_of: dict[int, int], cause_of: dict[str, int]) -> int | None:
+def _place(one: Json | None, place_of: dict[int, int], cause_of: dict[tuple[str, str], int]) -> int | None:
     if one is None:
         return _NOBODY
     if one["kind"] == "function":
         return place_of.get(one["index"])
-    return -1 - cause_of[one["name"]]
+    return -1 - cause_of[one["kind"], one["name"]]
 
 
 def _hash(text: str) -> str:
