@@ -35,6 +35,7 @@ ONLY: Final = {
     "memory64": ("plain", "thunks", "saved", "saved_thunks"),
     "running": ("fuel_thunks",),
     "starting": ("fuel_plain", "fuel_thunks", "fuel_secondary"),
+    "computing64": ("fuel_plain", "fuel_thunks"),
     "computing": ("bare", "thunks", "flag_secondary", "fuel_plain", "fuel_thunks", "fuel_secondary"),
     "calls": ("bare", "plain", "thunks", "binaryen"),
     "between": ("bare",),

@@ -25,6 +25,7 @@ for (const build of builds) {
   const make = async ({ again = (value) => value, later = async (value) => value, ...options } = {}) => {
     const instance = await instantiate(modules[build], { env: { again, later: new Suspending(later) } }, options);
     instances.set(instance.exports, instance);
+    await sleep(1); // so that calls begin at once, whatever has computed before
     return instance.exports;
   };
 
@@ -250,6 +251,23 @@ for (const build of builds) {
   });
 }
 
+describe("guests whose addresses have 64 bits", { skip: !WebAssembly.validate(bytes("computing64", "fuel_plain")) && "this engine has no such memories" }, () => {
+  for (const build of ["fuel_plain", "fuel_thunks"]) {
+    it(`have slices and budgets, to where nothing can be suspended: ${build}`, async () => {
+      const options = { region: [0n, 65536n] };
+      let asked = 0;
+      const ask = new Suspending((number) => (++asked == 4 ? Number(exports.count(0, 1n << 60n)) : asked > 4 ? number : sleep(0, number)));
+      const { exports } = await instantiate(new WebAssembly.Module(bytes("computing64", build)), { env: { ask } }, options);
+      assert.equal(await promising(exports.count, { slice: 0.5 })(20, MUCH), MUCH + 20n);
+      const { call } = await exhaustion(promising(exports.count, { fuel: 10_000 })(20, MUCH));
+      assert.equal(await call.resume({ slice: 0.5 }), MUCH + 20n);
+      assert.equal(await promising(exports.count, { slice: 0.5 })(0, 5n), 5n);
+      await assert.rejects(promising(exports.count, { slice: 0.5 })(3, 5n), /went on beyond its slice of 0.5 ms/);
+      assert.equal(await promising(exports.count, { slice: 0.5 })(0, 5n), 5n);
+    });
+  }
+});
+
 describe("C stacks of calls that are paused", () => {
   for (const build of ["fuel_plain", "fuel_thunks"]) {
     it(`are kept apart, wherever each is paused and whatever waits: ${build}`, async () => {
@@ -270,6 +288,7 @@ describe("C stacks of calls that are paused", () => {
           }
         }
       };
+      await sleep(1); // so that none has to wait for a turn
       const calls = Array.from({ length: 12 }, (_, id) => go(promising(exports.dig, { fuel: 30 })(id, 15 + id)));
       assert.deepEqual(await Promise.all(calls), calls.map((_, id) => 2 * (16 + id) * id));
       assert.ok(pauses > 50, `${pauses} pauses`);
