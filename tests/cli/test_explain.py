@@ -80,6 +80,8 @@ def test_indirect_calls_have_types_and_targets(tmp_path: Path) -> None:
     assert (call["table"], call["type"], call["makers"]) == (0, "(i32) -> (i32)", 1)
     assert {target["name"]: target["may_suspend"] for target in call["targets"]} == {"waits": True, "adds": False}
     assert [step["name"] for step in told["path"]] == [call["name"]]
+    assert told["path"][0]["targets"] == call["targets"]
+    assert [step["name"] for step in told["path_to_import"]] == [call["name"], "waits", "env.sleep"]
     assert [change["change"] for change in told["changes"]] == [
         f"if {call['name']} never suspended",
         "with apply on the remove-list",

@@ -119,7 +119,7 @@ def test_dominators_are_what_all_paths_lead_through() -> None:
         count = chance.randrange(1, 14)
         edges = [[chance.randrange(count) for _ in range(chance.choice((0, 1, 1, 2, 4)))] for _ in range(count)]
         dominators, order = immediate_dominators(edges, 0)
-        reachable = {node for node in range(count) if node == 0 or nearest(edges, 0)[node] != NOTHING}
+        reachable = {node for node in range(count) if node == 0 or nearest(edges, [0])[node] != NOTHING}
         assert set(order) == reachable
         for node in reachable - {0}:
             chain: set[int] = set()
@@ -133,7 +133,7 @@ def test_dominators_are_what_all_paths_lead_through() -> None:
 
 def _reaches(edges: list[list[int]], target: int, removed: int) -> bool:
     cut = [[] if node == removed else list(ends) for node, ends in enumerate(edges)]
-    return removed != 0 and nearest(cut, 0)[target] != NOTHING
+    return removed != 0 and nearest(cut, [0])[target] != NOTHING
 
 
 def test_a_long_ring_is_quick() -> None:

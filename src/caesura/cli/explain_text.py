@@ -207,7 +207,11 @@ def _function(told: Json, rows: int) -> Iterator[str]:
     if told["path"]:
         yield ""
         yield "the shortest path to what suspends:" if told["instrumented"] else "the path that a list cuts off:"
-        yield from _path(told)
+        yield from _path(told, told["path"])
+    if told["path_to_import"]:
+        yield ""
+        yield "a way to an import, through what the module puts into tables:"
+        yield from _path(told, told["path_to_import"])
     if told["instrumented"]:
         yield ""
         yield f"code: {growth(told['bytes_before'], told['bytes_after'])}"
@@ -225,24 +229,28 @@ def _function(told: Json, rows: int) -> Iterator[str]:
         yield from _changes(told, rows)
 
 
-def _path(told: Json) -> Iterator[str]:
-    steps = told["path"]
+def _path(told: Json, steps: Sequence[Json]) -> Iterator[str]:
     shown = steps if len(steps) <= _LONGEST_PATH else [*steps[: _LONGEST_PATH - 1], steps[-1]]
     corner, blank = _branches()[1], _branches()[3]
     yield f"  {told['name']}"
     for depth, step in enumerate(shown):
         if depth == _LONGEST_PATH - 1 and len(steps) > _LONGEST_PATH:
             yield f"  {blank * depth}... {counted(len(steps) - len(shown), 'step')} ..."
-        yield f"  {blank * min(depth, _LONGEST_PATH // 2)}{corner}{_kind(step)}{step['name']}"
+        targets = f": {_known(step['targets'])}" if "targets" in step else ""
+        yield f"  {blank * min(depth, _LONGEST_PATH // 2)}{corner}{_kind(step)}{step['name']}{targets}"
 
 
 def _targets(call: Json) -> str:
     targets = call["targets"]
     if not call["may_suspend"]:
         return f"cannot suspend; {counted(len(targets), 'possible target')}"
-    suspending = [target for target in targets if target["may_suspend"]] or targets
+    return _known(targets)
+
+
+def _known(targets: Sequence[Json]) -> str:
+    suspending = [target for target in targets if target["may_suspend"]]
+    known = f"{counted(len(targets), 'known target')}, {len(suspending):,} may suspend"
     names = [target["name"] for target in suspending]
-    known = f"{counted(len(targets), 'known target')}, {sum(target['may_suspend'] for target in targets):,} may suspend"
     return f"{known}: {_some(names)}" if names else known
 
 

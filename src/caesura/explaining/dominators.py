@@ -34,17 +34,19 @@ def immediate_dominators(successors: list[list[int]], root: int) -> tuple[list[i
     return dominators, order
 
 
-def nearest(successors: list[list[int]], root: int) -> list[int]:
-    """Return for each node the one before it on a shortest path from the root; NOTHING for what cannot be reached."""
+def nearest(successors: list[list[int]], roots: list[int]) -> list[int]:
+    """Return for each node the one before it on a shortest path from a root; NOTHING for what cannot be reached."""
     before = [NOTHING] * len(successors)
-    before[root] = root
-    work = [root]
+    for root in roots:
+        before[root] = root
+    work = roots.copy()
     for node in work:
         for successor in successors[node]:
             if before[successor] == NOTHING:
                 before[successor] = node
                 work.append(successor)
-    before[root] = NOTHING
+    for root in roots:
+        before[root] = NOTHING
     return before
 
 

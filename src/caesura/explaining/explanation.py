@@ -13,7 +13,7 @@ from typing import Final
 
 from caesura.errors import UnsupportedModule, UsageError
 from caesura.explaining.dominators import NOTHING, immediate_dominators, nearest
-from caesura.explaining.reason_graph import CLOSED_TABLE, INDIRECT, ROOT, Cause, ReasonGraph
+from caesura.explaining.reason_graph import CLOSED_TABLE, IMPORT, INDIRECT, ROOT, Cause, ReasonGraph
 from caesura.instrument.frames.pieces import AUTOMATIC
 from caesura.instrument.pipeline import transform
 from caesura.instrument.rewriting import Progress
@@ -52,7 +52,7 @@ class Explanation:
         self.before = _body_sizes(data)[:count]
         self.after = _body_sizes(instrumented.module)[:count]
         self.dominators, self.order = immediate_dominators(graph.successors, ROOT)
-        self.nearest = nearest(graph.successors, ROOT)
+        self.nearest = nearest(graph.successors, [ROOT])
         self._functions, self._bytes = self._sum_up()
 
     def added(self, own: int) -> int:
@@ -97,6 +97,22 @@ class Explanation:
                 functions += 1
                 size += self.added(own)
         return Freed(functions, size)
+
+    def nearest_import(self) -> list[int]:
+        """Return for each node the one before it on a shortest path from an import.
+
+        Calls through what others can change are part of the paths: they reach what the module puts there.
+        """
+        graph = self.graph
+        successors = [list(following) for following in graph.successors]
+        imports: list[int] = []
+        for place, cause in enumerate(graph.causes):
+            if cause.kind == IMPORT:
+                imports.append(graph.first_cause + place)
+            elif cause.kind == INDIRECT:
+                for target in cause.targets:
+                    successors[graph.suspends(target)].append(graph.first_cause + place)
+        return nearest(successors, imports)
 
     def _sum_up(self) -> tuple[list[int], list[int]]:
         """Return by node how many instrumented functions it dominates, itself included, and what these cost."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from caesura.errors import UsageError
 from caesura.explaining.dominators import NOTHING
 from caesura.explaining.explanation import Explanation, Freed
-from caesura.explaining.reason_graph import ROOT
+from caesura.explaining.reason_graph import CLOSED_TABLE, INDIRECT, ROOT, Cause
 
 # The kind of a step, or of a change, that is about a function; others have the kinds of causes.
 FUNCTION: Final = "function"
@@ -42,9 +42,11 @@ def describe_function(explanation: Explanation, function: int) -> Json:
     """Return all that is known of one of the module's own functions."""
     graph = explanation.graph
     is_instrumented = explanation.report(function).instrumented
+    path = path_to(explanation, function)
     return {
         **function_facts(explanation, function),
-        "path": path_to(explanation, function),
+        "path": path,
+        "path_to_import": _path_to_import(explanation, function, path),
         "indirect_calls": [_indirect_call(explanation, node) for node in graph.calls_of.get(function, [])],
         "callers": _callers(explanation, function),
         "changes": _changes(explanation, function) if is_instrumented else [],
@@ -84,9 +86,17 @@ def function_name(explanation: Explanation, function: int) -> str:
 def path_to(explanation: Explanation, function: int) -> list[Json]:
     """Return the steps of the shortest path from a function to what makes it suspend; none where nothing does.
 
-    The last step names a cause, those before it functions and calls through closed tables.
+    The last step names a cause, those before it functions and calls through closed tables. Calls have what they can
+    reach besides.
     """
-    return list(_steps(explanation, function))
+    return list(_steps(explanation, function, explanation.nearest, has_targets=True))
+
+
+def _path_to_import(explanation: Explanation, function: int, path: list[Json]) -> list[Json]:
+    """Return a path to an import where the shortest one ends at calls that can reach anything."""
+    if not path or path[-1]["kind"] != INDIRECT:
+        return []
+    return list(_steps(explanation, function, explanation.nearest_import(), has_targets=True))
 
 
 def next_steps(explanation: Explanation, function: int) -> list[Json]:
@@ -95,27 +105,41 @@ def next_steps(explanation: Explanation, function: int) -> list[Json]:
     A whole path for each function would be quadratic where functions call each other in a long chain.
     """
     steps: list[Json] = []
-    for step in _steps(explanation, function):
+    for step in _steps(explanation, function, explanation.nearest):
         steps.append(step)
         if step["kind"] == FUNCTION:
             break
     return steps
 
 
-def _steps(explanation: Explanation, function: int) -> Iterator[Json]:
+def _steps(explanation: Explanation, function: int, nearest: list[int], *, has_targets: bool = False) -> Iterator[Json]:
     graph = explanation.graph
     nodes = (graph.suspends(function), graph.stands(function), graph.reached(function))
-    node = next((one for one in nodes if explanation.nearest[one] != NOTHING), ROOT)
+    node = next((one for one in nodes if nearest[one] != NOTHING), ROOT)
     last = function
-    while (node := explanation.nearest[node]) > ROOT:
+    while (node := nearest[node]) > ROOT:
         other = graph.function_of(node)
         if other is None:
             cause = graph.cause_of(node)
-            yield {"kind": cause.kind, "name": cause.name}
+            step: Json = {"kind": cause.kind, "name": cause.name}
+            if has_targets and cause.kind in (INDIRECT, CLOSED_TABLE):
+                step["targets"] = _targets(explanation, cause)
+            yield step
         elif other != last and other >= explanation.first:
             index = explanation.report(other).index if explanation.is_given(other) else None
             yield {"kind": FUNCTION, "name": function_name(explanation, other), "index": index}
             last = other
+
+
+def _targets(explanation: Explanation, cause: Cause) -> list[Json]:
+    """Return the functions that calls can reach, as far as the module shows."""
+    return [
+        {
+            "name": function_name(explanation, target),
+            "may_suspend": explanation.nearest[explanation.graph.suspends(target)] != NOTHING,
+        }
+        for target in cause.targets
+    ]
 
 
 def _shift(explanation: Explanation) -> int:
@@ -141,13 +165,7 @@ def _indirect_call(explanation: Explanation, node: int) -> Json:
         "table": cause.table,
         "type": cause.type,
         "may_suspend": node in (graph.successors[ROOT]) or explanation.nearest[node] != NOTHING,
-        "targets": [
-            {
-                "name": function_name(explanation, target),
-                "may_suspend": explanation.nearest[graph.suspends(target)] != NOTHING,
-            }
-            for target in cause.targets
-        ],
+        "targets": _targets(explanation, cause),
         "makers": len(cause.makers),
         "frees": freed_facts(explanation.freed(node)),
     }
