@@ -116,8 +116,9 @@ async function digestOfModule(module) {
  */
 export async function restore(bytes, module, imports, { base, limit = LIMIT, loadObject, ...options } = {}) {
   checkOptions({ ...options, base, limit, loadObject }, { ...OPTIONS, ...RESTORING });
-  const state = await decode(bytesOf(bytes), base && (await decode(bytesOf(base), undefined, limit)), limit);
-  const source = module ?? state.embedded ?? refuse("the snapshot has no module in it: give the instrumented one");
+  const earlier = base && (await decode(bytesOf(base), undefined, limit));
+  const state = await decode(bytesOf(bytes), earlier, limit);
+  const source = module ?? state.embedded ?? earlier?.embedded ?? refuse("the snapshot has no module in it: give the instrumented one");
   // @ts-ignore: the second parameter is newer than TypeScript's libraries.
   const compiled = source instanceof WebAssembly.Module ? source : await WebAssembly.compile(/** @type {BufferSource} */ (source), options);
   const section = readStateSection(compiled);

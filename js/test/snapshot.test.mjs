@@ -156,6 +156,8 @@ describe("a snapshot", () => {
     const { pending: [call] } = await restore(saved, undefined, asker().imports);
     assert.equal(await call.resume(3), 2);
     await refused(snapshot(instance, { embed: bytes("saved", "saved") }), /not the instance's module/);
+    const change = await snapshot(instance, { base: saved });
+    assert.equal((await restore(change, undefined, asker().imports, { base: saved })).pending.length, 1);
     await refused(restore(await snapshot(instance), null, asker().imports), /has no module in it/);
   });
 

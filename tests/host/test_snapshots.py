@@ -235,6 +235,27 @@ def test_the_module_comes_along() -> None:
     asyncio.run(main())
 
 
+def test_changes_have_the_module_that_their_base_has_brought_along() -> None:
+    """Also those of changes; and not of a state of another module."""
+
+    async def main() -> None:
+        guest = await caesura.load(KEEPER.encode(), external=["env.ask"])
+        first = guest.snapshot(embed=True)
+        step = guest.start("run", 3, 1.5)
+        second = guest.snapshot(base=first)
+        third = guest.snapshot(base=second)
+        read = caesura.Snapshot.load(bytes(first))
+        for change in (second, third):
+            read = caesura.Snapshot.load(bytes(change), base=read)
+        restored = await caesura.restore(read, external=["env.ask"])
+        (child,) = await read.fork(1, external=["env.ask"])
+        assert step.resume(1) == restored.pending[0].resume(1) == child.pending[0].resume(1) == 10
+        assert read.to_wasm() == third.to_wasm(module=KEEPER.encode())
+        assert read.state.embedded is None
+
+    asyncio.run(main())
+
+
 def test_running_code_is_not_saved() -> None:
     async def main() -> None:
         seen: list[str] = []

@@ -109,7 +109,7 @@ class Snapshot(SnapshotData):
                 key = connections.provided, connections.import_list, own_wasi is None
                 if key not in programs:
                     programs[key] = await obtain_saved_program(
-                        self._state, module or self._module, connections, program_settings, wasi=own_wasi is not None
+                        self._state, module or self.module, connections, program_settings, wasi=own_wasi is not None
                     )
                     check_fits(programs[key][0].description, self._state)
                 program, origin = programs[key]
@@ -134,7 +134,7 @@ class Snapshot(SnapshotData):
         """
         from caesura.snapshots.to_wasm import to_wasm
 
-        return to_wasm(self._state, module_of_state(self._state, module or self._module))
+        return to_wasm(self._state, module_of_state(self._state, module or self.module))
 
 
 async def _close_in_turns(guests: list[Guest]) -> None:

@@ -46,6 +46,7 @@ class SnapshotData:
         self._base = base
         self._changes = changes
         self._module = module
+        self._brought: bytes | None = None  # the module that the base has brought along, if the state itself does not
         self._known: Base | None = None
         self._images: tuple[MemoryImage, ...] | None = None
 
@@ -69,7 +70,10 @@ class SnapshotData:
         check_kind("limit", limit, int, NoneType)
         data = source if isinstance(source, bytes) else saving.load(source)
         known = None if base is None else base.known
-        return cls(decode(data, known, limit=LIMIT if limit is None else limit), base=base)
+        loaded = cls(decode(data, known, limit=LIMIT if limit is None else limit), base=base)
+        if base is not None and loaded._state.module.instrumented == base._state.module.instrumented:
+            loaded._brought = base._state.embedded or base._brought
+        return loaded
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the snapshot to a file: all of it or, whatever happens, nothing. Raises UsageError."""
@@ -98,7 +102,9 @@ class SnapshotData:
 
     @property
     def module(self) -> Source | None:
-        """What the guest was loaded from, if that was in this process."""
+        """What the guest was loaded from, if that was in this process, or the module that the base brings along."""
+        if self._module is None and self._state.embedded is None:
+            return self._brought
         return self._module
 
     @property
