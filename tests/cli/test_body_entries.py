@@ -137,6 +137,8 @@ def test_the_command(tmp_path: Path) -> None:
     by_list = caesura_command("instrument", tmp_path / "in.wasm", *options)
     by_name = caesura_command("instrument", tmp_path / "in.wasm", "--only-list", "clock,outer", "--quiet")
     assert (by_list.code, by_list.err) == (0, "") and by_list.out == by_name.out != b""
+    by_index = caesura_command("list", "-", "2,4", stdin=MODULE)
+    assert by_index.out.decode() == (tmp_path / "list.txt").read_text()
     whole = caesura_command("list", "-", stdin=module(CALLER, ADDER))
     assert whole.out.decode().split() == list(caesura.body_entries(module(CALLER, ADDER), [1, 2]))
 

@@ -6,6 +6,7 @@ import argparse
 from typing import Final
 
 import caesura
+from caesura.analysis.demangling import DemangledNames
 from caesura.analysis.list_text import Sections, read_list
 from caesura.analysis.lists import PatternList
 from caesura.cli.files import STANDARD_STREAM, about, check_output_name, goes_to_terminal, read_module, write_output
@@ -34,7 +35,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         nargs="?",
         default="*",
-        help="which functions, as in other lists; those without names by their index (default: all)",
+        help="which functions, as in other lists, or by their index (default: all)",
     )
     parser.add_argument(
         "-o",
@@ -62,10 +63,11 @@ def _lines(data: bytes, entries: tuple[str, ...]) -> list[str]:
         names = FunctionNames(module).names
     except IndexError:
         raise caesura.MalformedModule("unexpected end of the module", len(data)) from None
-    patterns = PatternList(entries, names[module.imported_functions :])
-    functions = [
-        function for function in range(module.imported_functions, len(names)) if patterns.match(names[function])
-    ]
+    own = range(module.imported_functions, len(names))
+    # An index means a function under whatever name it is exported: engines know no other name of it.
+    bodies = {str(function): function for function in own}
+    patterns = PatternList(entries, names[module.imported_functions :], DemangledNames(names), bodies)
+    functions = [function for function in own if patterns.match(names[function], function)]
     for entry in patterns.unmatched():
         raise UsageError(f"no function with a body has the name or the index '{entry}'")
     lines: list[str] = []
