@@ -11,6 +11,7 @@ import wasmtime
 import caesura
 from caesura import abi
 from caesura.errors import UnsupportedModule, UsageError
+from caesura.wasm.print_module import print_module
 from tests.instrument.building import assert_valid, part
 from tests.instrument.pausing import PLENTY, PausingHost
 from tests.support.engine import assemble, engine
@@ -246,6 +247,13 @@ def test_a_request_lies_where_the_guest_cannot_clear_it() -> None:
         caesura.Options(preempt="flag")
     with pytest.raises(UsageError, match="expected one of none, flag, fuel"):
         caesura.Options(preempt="maybe")
+
+
+def test_the_look_at_a_request_is_one_that_engines_must_make() -> None:
+    # An ordinary load may be moved out of a loop that stores nothing: engines need not know of other threads.
+    module = assemble('(module (func (export "run") (loop $l (br $l))))')
+    options = caesura.Options(preempt="flag", in_secondary_memory=True)
+    assert "i32.atomic.load" in print_module(caesura.instrument(module, options).module)
 
 
 def test_a_guest_with_a_scheduler_is_refused() -> None:

@@ -13,7 +13,7 @@ from caesura.instrument.abi.metadata import write_metadata
 from caesura.instrument.abi.runtime import has_scheduler
 from caesura.instrument.adding import Abi, Added, shares_globals
 from caesura.instrument.given import Given
-from caesura.options import Options
+from caesura.options import PREEMPT_FLAG, Options
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.encoded import zero_constant
@@ -101,6 +101,8 @@ def _features(options: Options, abi: Abi) -> list[str]:
         features.append("multimemory")
     if abi.helpers.references.is_used():
         features += ["reference-types", "bulk-memory"]
+    if options.preempt == PREEMPT_FLAG:
+        features.append("atomics")
     return features
 
 

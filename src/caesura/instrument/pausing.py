@@ -2,7 +2,7 @@
 
 At the head of a loop, or of a function, stands (see `analysis.pause_points` for where):
 
-    i32.const 0  i32.load $stacks request    if  call $asyncify_pause  end                     preempt="flag"
+    i32.const 0  i32.atomic.load $stacks request  if  call $asyncify_pause  end                preempt="flag"
 
     global.get $fuel  i64.const 0  i64.lt_s  if  call $asyncify_pause  end                     preempt="fuel"
     global.get $fuel  i64.const weight  i64.sub  global.set $fuel
@@ -38,7 +38,7 @@ from caesura.wasm.leb128 import encode_name, encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, NewNames, extend_names
 from caesura.wasm.sections import SectionEdits, write_sections
-from caesura.wasm.types import I32, I64, encode_value_type
+from caesura.wasm.types import I64, encode_value_type
 
 # The counter begins where it takes centuries to use it up: who knows nothing of it need not.
 _PLENTY: Final = (1 << 63) - 1
@@ -74,7 +74,7 @@ class _Pausing:
         self._pause = FunctionIndex(len(module.function_types))
         self._fuel = len(module.globals)
         # The memory with the asyncify stacks comes behind the module's own.
-        self._look = c.CONST_I32 + b"\0" + c.load(I32, len(module.memories), CONTROL_BLOCK + REQUEST_OFFSET)
+        self._look = c.CONST_I32 + b"\0" + c.atomic_load(len(module.memories), CONTROL_BLOCK + REQUEST_OFFSET)
 
     def write(self, points: PausePoints) -> tuple[CopiedModule, FunctionIndex]:
         """Return the module with these pause points, and the function that they call."""

@@ -83,6 +83,7 @@ _ZERO_CONSTANT: Final = {
 _SIZE: Final = {I32: 4, I64: 8, F32: 4, F64: 8, V128: 16}
 _LOAD: Final = {I32: b"\x28", I64: b"\x29", F32: b"\x2a", F64: b"\x2b", V128: b"\xfd\x00"}
 _STORE: Final = {I32: b"\x36", I64: b"\x37", F32: b"\x38", F64: b"\x39", V128: b"\xfd\x0b"}
+_I32_ATOMIC_LOAD: Final = b"\xfe\x10"
 _ALIGNMENT_LOG2: Final = 2  # the asyncify stack is a sequence of 4-byte words
 _HAS_MEMORY: Final = 0x40
 
@@ -128,6 +129,11 @@ def value_size(value_type: int) -> int:
 def load(value_type: int, memory: int, offset: int) -> bytes:
     """Return a load of a whole value from a memory, its address being on the stack."""
     return _LOAD[value_type] + _memory_argument(memory, offset)
+
+
+def atomic_load(memory: int, offset: int) -> bytes:
+    """Return an atomic load of an i32 from a memory, its address being on the stack."""
+    return _I32_ATOMIC_LOAD + _memory_argument(memory, offset)
 
 
 def store(value_type: int, memory: int, offset: int) -> bytes:
