@@ -121,7 +121,7 @@ def test_without_names_and_of_huge_names(tmp_path: Path) -> None:
 
 
 def test_a_long_chain_of_calls(tmp_path: Path) -> None:
-    count = 20_000
+    count = 5_000
     calls = "".join(f"(func (call {number}))" for number in range(1, count))
     (tmp_path / "app.wasm").write_bytes(assemble(f'(module (import "env" "s" (func)) (func (call 0)) {calls})'))
     done = caesura_command("explain", tmp_path / "app.wasm", str(count))

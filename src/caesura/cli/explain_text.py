@@ -261,7 +261,8 @@ def _some(names: Sequence[str]) -> str:
 
 def _callers(callers: Json, rows: int) -> Iterator[str]:
     direct = callers["direct"]
-    yield f"{counted(len(direct), 'function')} call it by name, {callers['all']:,} can have it below them on the stack"
+    by_name = counted(len(direct), "function")
+    yield f"called by name by {by_name}; {counted(callers['all'], 'function')} can have it below on the stack"
     for name in callers["through_tables"][: rows or None]:
         yield f"  {name} can reach it"
     for caller in direct[: rows or None]:
