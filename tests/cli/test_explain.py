@@ -145,13 +145,6 @@ def test_bad_input(source: Path, arguments: tuple[str, ...], code: int, message:
     assert message in done.error_line()
 
 
-def test_malformed_modules(tmp_path: Path) -> None:
-    for size in range(0, len(MODULE), 7):
-        (tmp_path / "cut.wasm").write_bytes(MODULE[:size])
-        if size % 3 == 0:
-            assert caesura_command("explain", tmp_path / "cut.wasm").code == 1, size
-
-
 def test_several_functions_of_one_name(tmp_path: Path) -> None:
     names = b"\x01" + bytes([11]) + b"\x02\x00\x03dup\x01\x03dup"
     module = (

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from caesura.errors import CaesuraError
 from caesura.explaining.document import describe_module
 from caesura.explaining.dominators import NOTHING
 from caesura.explaining.explanation import explain
@@ -59,3 +60,18 @@ def test_the_runtime_and_pause_points_are_causes() -> None:
     assert "the guest's own runtime in sleep" in causes
     causes = [cause.name for _, cause in explain(PLAIN, Options(ignore_imports=True, preempt="fuel")).causes()]
     assert "pause points" in causes
+
+
+def test_malformed_modules_are_refused() -> None:
+    """Whatever is cut off or changed, a module is explained or refused by an error of the user's."""
+    refused = 0
+    for size in range(len(PLAIN)):
+        changed = PLAIN[:size] + bytes([PLAIN[size] ^ 0x15]) + PLAIN[size + 1 :]
+        for module in (PLAIN[:size], changed):
+            try:
+                explanation = explain(module, Options())
+            except CaesuraError:
+                refused += 1
+            else:
+                describe_module(explanation, module, Options())
+    assert refused > len(PLAIN)
