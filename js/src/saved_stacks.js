@@ -103,7 +103,7 @@ export function putStacksBack(guest, state, calls, records) {
     wrong("two calls on one stack, or one on none");
   }
   if (!guest.stacks.known) {
-    if (stacks.length) wrong("stacks of a guest that has none");
+    if (stacks.length) refuse("the snapshot has calls on C stacks of their own, and JavaScript does not reach this guest's stack pointer: instrument it with --thunks, or export __stack_pointer");
     calls.forEach(guest.stacks.adopt);
     return;
   }

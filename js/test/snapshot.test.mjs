@@ -335,6 +335,18 @@ describe("what does not fit is refused by name:", () => {
     await assert.rejects(restore(saved, module, {}), TypeError);
   });
 
+  it("C stacks of a guest whose stack pointer is not in reach", async () => {
+    const plain = new WebAssembly.Module(bytes("pauses", "fuel_plain"));
+    const options = { region: [1024, 60000] };
+    const { imports } = asker();
+    const instance = new Instance(plain, imports, options);
+    promising(instance.exports.run)(1n, 2n, 3n);
+    await rest();
+    const state = await decode(await snapshot(instance));
+    state.stacks = { ...state.stacks, size: 1024, stacks: [60016], spare: [60016] };
+    await refused(restore(await encode(state), plain, imports, options), /does not reach this guest's stack pointer: instrument it with --thunks/);
+  });
+
   it("memory that may not be as large", async () => {
     const { instance } = await waiting(1);
     await assert.rejects(restore(await snapshot(instance), module, asker().imports, { stack: 5 }), /option stack: there is none of this name, but stackSize, .*, limit, loadObject/);
