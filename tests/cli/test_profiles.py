@@ -153,6 +153,23 @@ def test_the_functions_that_take_most_of_the_time() -> None:
     )
 
 
+def test_what_loses_most_comes_before_what_takes_most() -> None:
+    """An interpreter with a single body loses many times what it takes; there is room for one of the two."""
+    many = "(call $sleep)" * 400
+    interpreter = f"(func $interpreter (param i32) (local {'i32 ' * 120}) {many})"
+    parser = f"(func $parser (param i32) (local {'i32 ' * 20}) {many})"
+    callers = "".join(
+        f"(func $caller{number} {''.join(f'(call $caller{number - back})' for back in range(1, min(number, 30) + 1))}"
+        f" {'(call $sleep)' if number == 0 else ''})"
+        for number in range(60)
+    )
+    guest = bytes(wat2wasm(f"(module {CALL} {interpreter} {parser} {callers})"))
+    made = caesura.instrument(guest, Options(profile={"interpreter": 1, "parser": 50})).module
+    assert b"asyncify_resume:interpreter" in made and b"asyncify_resume:parser" not in made
+    alone = caesura.instrument(guest, Options(profile={"parser": 50})).module
+    assert b"asyncify_resume:parser" in alone
+
+
 def test_functions_by_index_and_second_bodies_of_a_profiled_one() -> None:
     guest = module(3)
     result = caesura.instrument(guest, Options(profile={"4": 5, "asyncify_resume:f1": 1}, optimize="speed"))
