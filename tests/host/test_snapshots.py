@@ -406,6 +406,39 @@ def test_a_held_call_survives_two_snapshots() -> None:
         assert asyncio.run(load(bytes(guest.snapshot()))).pending[0].resume(answer) == 14 + answer
 
 
+@pytest.mark.parametrize("begin", ["start", "generate"])
+def test_what_nobody_awaited_can_be_awaited_after_it_was_restored(begin: str) -> None:
+    """Host functions had no body, or yielded, before; now they wait, or return at once."""
+    text = """
+    (module
+      (import "env" "ask" (func $ask (param i32) (result i32)))
+      (func (export "run") (param i32) (result i32)
+        (i32.add (call $ask (local.get 0)) (i32.mul (i32.const 100) (call $ask (i32.const 2))))))
+    """
+
+    async def ask(number: int) -> int:
+        await asyncio.sleep(0)
+        return 10 + number
+
+    async def main() -> None:
+        guest = await caesura.load(text.encode(), external=["env.ask"])
+        generator = guest.generate("run", 1)
+        if begin == "start":
+            guest.start("run", 1)
+        else:
+            next(generator)
+        saved = guest.snapshot()
+        generator.close()
+        for function in (ask, lambda number: 10 + number):
+            restored = await caesura.restore(saved, {"env": {"ask": function}}, module=text.encode())
+            assert await restored.pending[0] == 1211
+            restored = await caesura.restore(saved, {"env": {"ask": function}}, module=text.encode())
+            again = await caesura.restore(restored.snapshot(), {"env": {"ask": function}}, module=text.encode())
+            assert await asyncio.gather(*again.pending, *restored.pending) == [1211, 1211]
+
+    asyncio.run(main())
+
+
 def test_what_has_changed_since() -> None:
     async def main() -> None:
         asker = Asker()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from caesura.errors import CaesuraError, UsageError
 from caesura.host.awaiting import await_coroutine, call_anew
-from caesura.host.call import START, Call, current_task
+from caesura.host.call import AGENERATE, GENERATE, START, Call, current_task
 from caesura.host.imports import EXTERNAL_FUNCTION, PAUSE, YIELDING_FUNCTION, HostFunction
 from caesura.host.instance import Instance
 from caesura.host.slices.budget import EXHAUSTED, Budget
@@ -70,6 +70,8 @@ class PendingCall(Uncopied):
         self._check_held()
         _check_body(call)
         call.renew_budget(None)
+        if call.mode in (START, GENERATE):  # a task drives it from now on: it may wait, too
+            call.mode = AGENERATE
         _take(call)
         return (yield from _until_ended(call, None if _is_paused(call) else call_anew(call)))
 
@@ -309,8 +311,6 @@ def _check_body(call: Call) -> None:
     if function is not None and function.kind in (EXTERNAL_FUNCTION, YIELDING_FUNCTION):
         kind = "has no body" if function.kind == EXTERNAL_FUNCTION else "yields"
         raise UsageError(f"{function.name} {kind}: give what it returns to the guest with `resume`")
-    if call.mode == START:
-        raise UsageError(f"{call.export.name} was called with `start`, which waits for nothing: use `resume`")
 
 
 class _Driven:
