@@ -106,7 +106,7 @@ async function main(module) {
     console.log(`the first process ends with ${await runProcess("begin", module, folder, "saved")}`);
     const code = await runProcess("go-on", module, folder);
     console.log(`the second process ends with ${code}`);
-    process.stdout.write(readFileSync(join(folder, "answers.txt")));
+    if (code === 0) process.stdout.write(readFileSync(join(folder, "answers.txt")));
     process.exitCode = code;
   } finally {
     rmSync(folder, { recursive: true });
