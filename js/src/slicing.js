@@ -2,8 +2,8 @@
  * What one guest with pause points is told when it is entered: until when it may run, and where it may pause.
  *
  * No other thread can tell a guest of JavaScript to stop. So it counts (docs/abi.md, `preempt="fuel"`), and gets its count in
- * portions, by how fast it has counted: each is a quarter of its slice at most, so that a guest that suddenly gets slower does
- * not keep the thread for long. Where one is used up the call pauses, and goes on at once if there is time left. Whatever the
+ * portions, by how fast it has counted: each is an eighth of its slice at most, and FASTEST bounds it, so that a guest that
+ * suddenly gets slower does not keep the thread for long. Where one is used up the call pauses, and goes on at once if there is time left. Whatever the
  * portions, the guest counts the same, so that a budget ends at the same place everywhere.
  *
  * Below a function of JavaScript nothing can be suspended. While an import runs the guest is masked: what is called in it
@@ -86,7 +86,11 @@ export const MOST_FUEL = 1n << 62n;
 
 // The least fuel in a portion, and how many portions a slice has.
 const LEAST_PORTION = 1000;
-const PORTIONS = 4;
+const PORTIONS = 8;
+
+// Units of fuel a millisecond that a portion is for at most: what a guest counts may be far more than what it runs, or less, up
+// to a sixteenth, and it may change that on purpose when it has got its portion.
+const FASTEST = 1_000_000;
 
 // Units of fuel a millisecond, until the guest's own speed is known: where the clock is looked at again, and where it cannot be.
 // What took less than so many milliseconds tells nothing but that it was not slow.
@@ -159,7 +163,7 @@ export function makeSlicing(guest, exhaustedError) {
     const elapsed = now - top.resumed;
     const isUsedUp = granted < 0n;
     if (top.masks || !count || (elapsed < MEASURABLE && !isUsedUp)) return;
-    const faster = Math.min(Number(count) / elapsed, 2 * speed);
+    const faster = Math.min(Number(count) / elapsed, 2 * speed, FASTEST);
     if (elapsed >= MEASURABLE || faster > speed) speed = faster;
   };
 

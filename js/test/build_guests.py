@@ -34,6 +34,7 @@ ONLY: Final = {
     "example": ("bare", "thunks", "saved_thunks"),
     "memory64": ("plain", "thunks", "saved", "saved_thunks"),
     "running": ("fuel_thunks",),
+    "uneven": ("fuel_thunks",),
     "starting": ("fuel_plain", "fuel_thunks", "fuel_secondary"),
     "computing64": ("fuel_plain", "fuel_thunks"),
     "computing": ("bare", "thunks", "flag_secondary", "fuel_plain", "fuel_thunks", "fuel_secondary"),

@@ -32,10 +32,16 @@ class CallCosts:
         self.functions: Final = functions
         self.types: Final = types
 
-    def damped(self, most: int, part: int) -> CallCosts:
-        """Return the same, but that of what goes beyond a cost only one in so many counts."""
-        functions = [_damped(cost, most, part) for cost in self.functions]
-        return CallCosts(functions, {index: _damped(cost, most, part) for index, cost in self.types.items()})
+    def at_most(self, most: int) -> CallCosts:
+        """Return the same, but with none above a bound."""
+        functions = [min(cost, most) for cost in self.functions]
+        return CallCosts(functions, {index: min(cost, most) for index, cost in self.types.items()})
+
+    def set_types(self, types: list[int], functions: list[int]) -> None:
+        """Let calls by these types cost as much as the most expensive function that they may reach."""
+        cost = max([1] + [self.functions[function] for function in functions])
+        for type_index in types:
+            self.types[type_index] = cost
 
     def of(self, code: int, immediate: int) -> int:
         """Return what a call instruction costs, besides itself."""
@@ -57,10 +63,6 @@ def read_branch(data: bytes, code: int, flow: int, immediates: int) -> list[int]
         clauses = read_immediates(data, immediates, code)[0]
         return [clauses[place] for place in range(3, len(clauses), 3)]
     return []
-
-
-def _damped(cost: int, most: int, part: int) -> int:
-    return cost if cost <= most else most + (cost - most) // part
 
 
 def longest_ways(module: Module, own: OwnFunction, costs: CallCosts) -> list[int]:

@@ -17,8 +17,12 @@ then count as those of the code around.
 
 The *weight* of a pause point stands for the instructions up to the next ones: those on the longest way through the
 loop's body, without inner loops, or through the function, without its loops (`path_lengths`). A call of a function
-without a pause point counts for what that costs, but large costs for a part only: all that could be called, on the
-longest ways throughout, is thousands of times what usually is, mostly because errors are reported somewhere.
+that does not count itself counts for what that costs, but for MOST_OF_A_CALL at most: all that could be called, on the
+longest ways throughout, is far more than what usually is, mostly because errors are reported somewhere. Functions that
+cost more than MOST_RATIO times that count at their entry, without a look. So nothing runs more than MOST_RATIO
+instructions for each unit that it counts, whatever ways it goes. A larger share of all costs, instead, would do that
+too, but count for a loop's iteration a thousand times what it usually runs; and looks in place of the counts are call
+sites, which cost time and bytes.
 """
 
 from __future__ import annotations
@@ -47,9 +51,14 @@ _NO_LOOP: Final = -1
 # millisecond, if a program ever took the longest way everywhere.
 _MOST_AT_ONCE: Final = 1_000_000
 
-# What a call counts for in the weight of a pause point: up to so much all of it, and this part of the rest.
-_WHOLLY_COUNTED: Final = 64
-_COUNTED_PART: Final = 1_024
+# Instructions that are run for a unit that is counted, at most.
+MOST_RATIO: Final = 16
+
+# What a call counts for at most in the weight of a pause point.
+MOST_OF_A_CALL: Final = 64
+
+# Instructions that a function may run, with all that it calls, before it must count.
+_MOST_UNCOUNTED: Final = MOST_RATIO * MOST_OF_A_CALL
 
 # What a function costs that is not the module's own.
 _IMPORT_COST: Final = 1
@@ -58,13 +67,15 @@ _IMPORT_COST: Final = 1
 class PausePoints:
     """Where they are, by own function.
 
-    `entries` has the weights of those at entries; `loops` has for each function with loops the position behind each
-    loop's block type, ascending, and its weight; `passing` has those of these positions where it need not be looked
+    `entries` has the weights of those at entries, `counted` those of further functions, which count at their entry
+    without a look whether to pause; `loops` has for each function with loops the position behind each loop's block
+    type, ascending, and its weight; `passing` has those of these positions where it need not be looked
     whether to pause, since each iteration passes another pause point.
     """
 
     def __init__(self) -> None:
         self.entries: dict[OwnFunction, int] = {}
+        self.counted: dict[OwnFunction, int] = {}
         self.loops: dict[OwnFunction, list[tuple[ByteOffset, int]]] = {}
         self.passing: set[ByteOffset] = set()
 
@@ -103,14 +114,36 @@ class _Finder:
         own_functions = len(self._codes)
         self._successors = [self._outside_loops(code) for code in self._codes]
         self._successors += self._reached(own_functions)
-        # What an activation costs whoever calls: of functions, and of calls by their types.
-        costs = [_IMPORT_COST] * self._imported + [0] * own_functions
-        self._costs = CallCosts(costs, dict.fromkeys(self._shape_of_type, _IMPORT_COST))
+        # What an activation runs before it comes to a pause point, and what it runs uncounted.
+        self._costs = self._no_costs()
+        self._uncounted = self._no_costs()
+        # Which functions count at their entry without a look.
+        self._counts = [False] * own_functions
 
     def find(self) -> PausePoints:
         """Find them all."""
+        has_entry = self._find_entries()
         points = PausePoints()
         module = self._module
+        counted = self._uncounted.at_most(MOST_OF_A_CALL)
+        for own in module.own_functions():
+            code = self._codes[own]
+            if not has_entry[own] and not self._counts[own] and not code.loop_starts:
+                continue
+            weights = longest_ways(module, own, counted)
+            if has_entry[own]:
+                points.entries[own] = weights[0]
+            elif self._counts[own]:
+                points.counted[own] = weights[0]
+            if code.loop_starts:
+                for loop in range(len(code.passing)):
+                    if code.passing[loop]:
+                        points.passing.add(code.loop_starts[loop])
+                points.loops[own] = list(zip(code.loop_starts, weights[1:], strict=True))
+        return points
+
+    def _find_entries(self) -> list[bool]:
+        """Tell of which functions the entries are pause points; find what they cost, and which count besides."""
         own_functions = len(self._codes)
         has_entry = [False] * len(self._successors)
         for node in break_cycles(self._successors, own_functions):
@@ -118,30 +151,27 @@ class _Finder:
         types = self._types_by_node()
         for node in callees_first(self._successors, has_entry):
             if node >= own_functions:
-                callees = self._successors[node]
-                cost = max([self._costs.functions[self._imported + callee] for callee in callees], default=_IMPORT_COST)
-                for type_index in types[node]:
-                    self._costs.types[type_index] = cost
+                for costs in (self._costs, self._uncounted):
+                    costs.set_types(types[node], [self._imported + callee for callee in self._successors[node]])
                 continue
-            cost = longest_ways(module, OwnFunction(node), self._costs)[0]
+            function = self._imported + node
+            cost = longest_ways(self._module, OwnFunction(node), self._costs)[0]
             if cost > _MOST_AT_ONCE:
                 has_entry[node] = True
-            else:
-                self._costs.functions[self._imported + node] = cost
-        counted = self._costs.damped(_WHOLLY_COUNTED, _COUNTED_PART)
-        for own in module.own_functions():
-            code = self._codes[own]
-            if not has_entry[own] and not code.loop_starts:
                 continue
-            weights = longest_ways(module, own, counted)
-            if has_entry[own]:
-                points.entries[own] = weights[0]
-            if code.loop_starts:
-                for loop in range(len(code.passing)):
-                    if code.passing[loop]:
-                        points.passing.add(code.loop_starts[loop])
-                points.loops[own] = list(zip(code.loop_starts, weights[1:], strict=True))
-        return points
+            self._costs.functions[function] = cost
+            if cost > _MOST_UNCOUNTED:
+                cost = longest_ways(self._module, OwnFunction(node), self._uncounted)[0]
+            if cost > _MOST_UNCOUNTED:
+                self._counts[node] = True
+            else:
+                self._uncounted.functions[function] = cost
+        return has_entry
+
+    def _no_costs(self) -> CallCosts:
+        """Return costs of which none of the module's own functions are known."""
+        functions = [_IMPORT_COST] * self._imported + [0] * len(self._codes)
+        return CallCosts(functions, dict.fromkeys(self._shape_of_type, _IMPORT_COST))
 
     def _types_by_node(self) -> dict[int, list[int]]:
         """Return for each node that stands for calls through tables and references the types that these name."""

@@ -8,8 +8,8 @@ At the head of a loop, or of a function, stands (see `analysis.pause_points` for
     global.get $fuel  i64.const weight  i64.sub  global.set $fuel
 
 `$asyncify_pause` is added as the module's last function. It counts as one that may suspend, and is what begins and ends
-suspensions here (`abi.pauses` writes it). So everything that is made for call sites serves these, too: what is live is
-saved, a resumed frame lands before the call, or before a loop that has no other call site, and what may stand on the
+suspensions here (`abi.pauses` writes it). Where nothing is looked at, only counted, the last line stands alone. So
+everything that is made for call sites serves these, too: what is live is saved, a resumed frame lands before the call, or before a loop that has no other call site, and what may stand on the
 stack meanwhile is instrumented. What is counted is counted behind the call, so that it counts once either way. The
 counter is a global of the module's own, and with that part of its state.
 
@@ -81,7 +81,7 @@ class _Pausing:
         module = self._module
         bodies: dict[int, NewBody] = {}
         for own in module.own_functions():
-            if own in points.entries or own in points.loops:
+            if own in points.entries or own in points.loops or (self._counts and own in points.counted):
                 bodies[own] = self._body(own, points)
         copied = write_copied(module, bodies, SectionEdits(), [])
         return CopiedModule(module, self._with_additions(copied.module), copied.places), self._pause
@@ -94,6 +94,8 @@ class _Pausing:
         copy = CopiedCode(module.data, start, code_start)
         if own in points.entries:
             copy.replace(code_start, self._point(points.entries[own]), code_start)
+        elif own in points.counted:
+            copy.replace(code_start, self._count(points.counted[own]), code_start)
         for behind, weight in points.loops.get(own, []):
             code = self._count(weight) if behind in points.passing else self._point(weight)
             copy.replace(behind, code, behind)

@@ -44,10 +44,11 @@ FUEL_TOLERANCE: Final = 10_000_000
 _SHORTEST: Final = 0.0005
 _LEAST_PORTION: Final = 1000
 
-# Units of fuel a second, until the guest's own speed is known, and at most. What was measured counts for so much, if it
-# took so many seconds; a portion that is used up after so much of a slice was too small.
+# Units of fuel a second, until the guest's own speed is known, and at most: what a guest counts may be far more than
+# what it runs, or a sixteenth of it, and it may change that on purpose when it has got its portion. What was measured
+# counts for so much, if it took so many seconds; a portion that is used up after so much of a slice was too small.
 _SPEED: Final = 500e6
-_MOST_SPEED: Final = 1e12
+_MOST_SPEED: Final = 1e9
 _NEW: Final = 0.5
 _MEASURABLE: Final = 0.0001
 _EARLY: Final = 0.5
