@@ -8,10 +8,11 @@ At the head of a loop, or of a function, stands (see `analysis.pause_points` for
     global.get $fuel  i64.const weight  i64.sub  global.set $fuel
 
 `$asyncify_pause` is added as the module's last function. It counts as one that may suspend, and is what begins and ends
-suspensions here (`abi.pauses` writes it). Where nothing is looked at, only counted, the last line stands alone. So
-everything that is made for call sites serves these, too: what is live is saved, a resumed frame lands before the call, or before a loop that has no other call site, and what may stand on the
-stack meanwhile is instrumented. What is counted is counted behind the call, so that it counts once either way. The
-counter is a global of the module's own, and with that part of its state.
+suspensions here (`abi.pauses` writes it). So everything that is made for call sites serves these, too: what is live is
+saved, a resumed frame lands before the call, or before a loop that has no other call site, and what may stand on the
+stack meanwhile is instrumented. What is counted is counted behind the call, so that it counts once either way. Where
+nothing is looked at, only counted, the last line stands alone. The counter is a global of the module's own, and with
+that part of its state.
 
 Only functions with pause points change; offsets in messages are led back as for other modules that are copied.
 """
