@@ -95,6 +95,25 @@ def test_a_subtype_can_be_what_is_called() -> None:
     assert list(entries) == [0]
 
 
+@pytest.mark.parametrize(
+    ("functions", "expected"),
+    [
+        ('(func (export "e") (call $host))', [0]),
+        ("(func (call $host))", []),
+        ('(func (export "e") (call $host)) (func (export "other") (call 1) nop)', [0, 1]),
+        ('(func (export "e") (call $between)) (func $between (call $host))', [0]),
+        ('(func (export "e") (loop (call $host)))', []),
+        ('(func (export "e") (call $loop)) (func $loop (loop (call $host)) nop)', []),
+        ('(func (export "e") (call $r)) (func $r (export "r") (call $host) (call $r))', [1]),
+        ('(table 1 funcref) (elem (i32.const 0) $host) (func (export "e") (call_indirect (i32.const 0)))', [0]),
+        ('(table 1 funcref) (func (export "e") (call_indirect (i32.const 0)))', [0]),
+    ],
+)
+def test_cycles_through_the_host_have_entries(functions: str, expected: list[int]) -> None:
+    entries, _ = points_of(f'(module (import "env" "host" (func $host)) {functions})')
+    assert list(entries) == expected
+
+
 def test_calls_that_multiply_have_entries() -> None:
     doubling = "".join(f"(func $f{number} (call $f{number + 1}) (call $f{number + 1}))" for number in range(64))
     entries, _ = points_of(f"(module {doubling} (func $f64 nop nop nop))")

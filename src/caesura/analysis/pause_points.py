@@ -5,12 +5,12 @@ entries of functions, and no cycle of control may be without: an iteration of a 
 inside the loop before it is made. What is left are cycles of calls that stand in no loop: recursion, direct, by tail
 calls, through tables and references. As few functions as is quickly found break these (`cycles`), by a pause point at
 their entry. A call through a table or a reference may reach every function of a fitting type that a reference can be
-made of.
+made of. And a cycle may lead through the host: an export calls an import, and the function of the host calls an export.
+So an export that comes to an import outside of loops, without another pause point on the way, has one at its entry.
 
 Without cycles, calls still multiply: a function that calls another one twice, which calls a third one twice, and so on.
 So the cost of each function is found, of its longest way with what is called there; where that is beyond a bound, the
-function has a pause point too. What comes back to a module through its host is the host's to count: each
-entry into the guest is bounded by its own.
+function has a pause point too. A host that calls the guest in a loop of its own counts that itself.
 
 A loop each of whose iterations passes the head of an inner one needs no look of its own (`passed_loops`); calls in it
 then count as those of the code around.
@@ -35,6 +35,7 @@ from caesura.analysis.passed_loops import passing_loops
 from caesura.analysis.path_lengths import CallCosts, longest_ways
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
+from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.immediates import read_instruction, skip_locals
 from caesura.wasm.indices import ByteOffset, FunctionIndex, OwnFunction
 from caesura.wasm.leb128 import read_u32
@@ -112,6 +113,7 @@ class _Finder:
         self._shape_of_type: dict[int, int] = {}
         self._codes = [self._read(own) for own in module.own_functions()]
         own_functions = len(self._codes)
+        self._calls_imports: list[bool] = []  # of each node, whether it calls an import outside of loops
         self._successors = [self._outside_loops(code) for code in self._codes]
         self._successors += self._reached(own_functions)
         # What an activation runs before it comes to a pause point, and what it runs uncounted.
@@ -148,6 +150,7 @@ class _Finder:
         has_entry = [False] * len(self._successors)
         for node in break_cycles(self._successors, own_functions):
             has_entry[node] = True
+        self._break_cycles_through_host(has_entry)
         types = self._types_by_node()
         for node in callees_first(self._successors, has_entry):
             if node >= own_functions:
@@ -173,6 +176,18 @@ class _Finder:
         functions = [_IMPORT_COST] * self._imported + [0] * len(self._codes)
         return CallCosts(functions, dict.fromkeys(self._shape_of_type, _IMPORT_COST))
 
+    def _break_cycles_through_host(self, has_entry: list[bool]) -> None:
+        """Give exports an entry from which an import can be called before any pause point."""
+        reaches = list(self._calls_imports)
+        for node in callees_first(self._successors, has_entry):
+            for callee in self._successors[node]:
+                if reaches[callee] and not has_entry[callee]:
+                    reaches[node] = True
+        for export in self._module.exports:
+            own = export.index - self._imported
+            if export.kind == FUNCTION_KIND and own >= 0 and reaches[own]:
+                has_entry[own] = True
+
     def _types_by_node(self) -> dict[int, list[int]]:
         """Return for each node that stands for calls through tables and references the types that these name."""
         types: dict[int, list[int]] = {len(self._codes) + shape: [] for shape in range(len(self._shapes))}
@@ -187,10 +202,16 @@ class _Finder:
     def _outside_loops(self, code: _Code) -> list[int]:
         """Return the nodes of what a function calls outside of loops, without repetitions, in their order."""
         nodes: dict[int, bool] = {}
+        calls_import = False
         for place in range(len(code.callees)):
             node = self._node(code.callees[place])
-            if code.call_loops[place] == _NO_LOOP and node >= 0:
+            if code.call_loops[place] != _NO_LOOP:
+                continue
+            if node >= 0:
                 nodes[node] = True
+            else:
+                calls_import = True
+        self._calls_imports.append(calls_import)
         return list(nodes)
 
     def _reached(self, own_functions: int) -> list[list[int]]:
@@ -204,6 +225,12 @@ class _Finder:
                 shape = self._shapes.get(self._shape_key(module.function_types[function]))
                 if shape is not None:
                     reached[shape].append(own)
+        to_imports = [False] * len(self._shapes)
+        for imported in range(self._imported):
+            shape = self._shapes.get(self._shape_key(module.function_types[imported]))
+            if referenced[imported] and shape is not None:
+                to_imports[shape] = True
+        self._calls_imports += to_imports
         return reached
 
     def _shape_key(self, type_index: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -195,6 +195,8 @@ class Call(CallState):
         finally:
             if stopped is not None:
                 slicing.start_clock(stopped)
+            elif slicing.counts_fuel:
+                slicing.look_at_clock()
 
     def renew_budget(self, budget: Budget | None) -> None:
         """Take another budget, from now on; None keeps what is left, or none if that is nothing."""

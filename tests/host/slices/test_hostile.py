@@ -66,6 +66,34 @@ def test_what_computes_above_a_plain_function_is_stopped(name: str, preempt: str
     run(main())
 
 
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_callbacks_that_double_and_never_wait(preempt: str) -> None:
+    """Calls through coroutine functions of the host that do not wait are suspended, and charged, as any others."""
+
+    async def main() -> None:
+        async def again(guest: caesura.Guest, value: int) -> None:
+            await guest.call("run", value)
+
+        guest = await caesura.load(
+            b"""(module (import "env" "again" (func $again (param i32)))
+              (func (export "run") (param i32) (if (local.get 0) (then
+                (call $again (i32.sub (local.get 0) (i32.const 1)))
+                (call $again (i32.sub (local.get 0) (i32.const 1)))))))""",
+            {"env": {"again": again}},
+            time_slice=SLICE,
+            preempt=preempt,
+        )
+        with pytest.raises(caesura.BudgetExhausted) as pause:
+            await guest.call("run", 60, budget=BUDGET if preempt == "flag" else caesura.Budget(fuel=10_000))
+        pause.value.call.drop()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(4 * SLICE):
+                await guest.call("run", 60)
+        assert guest.suspended == 0
+
+    run(main())
+
+
 def test_next_to_well_behaved_guests() -> None:
     """A hundred others have their calls answered while all of the zoo computes, and are never the ones that wait."""
 

@@ -256,14 +256,55 @@ def test_what_is_nested_has_no_time_of_its_own() -> None:
         turns: list[int] = []
 
         def again(value: int) -> int:
-            with contextlib.suppress(caesura.GuestTrap):
-                guest.call_nowait("spin")
-            turns.append(guest.call_nowait("turns"))
-            return int(guest.call_nowait("call_again", value)) if len(turns) < 20 else 0
+            if value:
+                return int(guest.call_nowait("call_again", 0))
+            for _ in range(20):
+                with contextlib.suppress(caesura.GuestTrap):
+                    guest.call_nowait("spin")
+                turns.append(guest.call_nowait("turns"))
+            with pytest.raises(caesura.GuestTrap, match="cannot be suspended"):
+                guest.call_nowait("call_again", 1)
+            return 0
 
         guest = await load(again=again)
-        assert await guest.call("call_again", 0) == 20
+        assert await guest.call("call_again", 1) == 2
+        assert len(turns) == 20
         assert turns[-1] - turns[0] < 50  # each is stopped at once
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_slow_host_functions_are_part_of_a_slice(preempt: str, is_coroutine: bool) -> None:
+    """What a host function takes is no fuel of the guest's, and ends its slice all the same."""
+
+    async def main() -> None:
+        async def slow_coroutine() -> None:
+            time.sleep(2 * SLICE)
+
+        program = await caesura.compile(
+            b"""(module (import "env" "slow" (func $slow)) (func (export "run") (param i32)
+              (loop (call $slow) (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))""",
+            {"env": {"slow": slow_coroutine if is_coroutine else lambda: time.sleep(2 * SLICE)}},
+            preempt=preempt,
+        )
+        guest = await program.load(time_slice=SLICE)
+        await guest.call("run", 50)
+        assert guest.usage.slices >= 25
+
+    run(main())
+
+
+def test_fuel_for_a_slice_is_small_until_the_guests_speed_is_known() -> None:
+    """A unit stands for what takes some guests a thousand times as long as others."""
+
+    async def main() -> None:
+        guest = await caesura.load(b'(module (func (export "run") (loop (br 0))))', time_slice=SLICE, preempt="fuel")
+        call = guest.start("run")
+        assert isinstance(call, caesura.PendingCall)
+        assert guest.usage.fuel is not None and guest.usage.fuel < 10_000
+        call.drop()
 
     run(main())
 

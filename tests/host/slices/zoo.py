@@ -105,6 +105,17 @@ STOPPED: Final[dict[str, str]] = {
     "recursion in callbacks": """(func (export "run") (loop (drop (call $host (i32.const 1))) (br 0)))
       (func (export "callback") (param i32) (result i32)
         (loop (drop (call $host (i32.const 1))) (br 0)) (local.get 0))""",
+    "callbacks that double": """(func (export "run") (drop (call $host (i32.const 60))))
+      (func (export "callback") (param i32) (result i32)
+        (drop (call $host (i32.sub (local.get 0) (i32.const 1))))
+        (drop (call $host (i32.sub (local.get 0) (i32.const 1)))) (local.get 0))""",
+    "callbacks that double, through a table": """(table 1 funcref) (elem (i32.const 0) $host)
+      (type $f (func (param i32) (result i32)))
+      (func (export "run") (drop (call $host (i32.const 60))))
+      (func $double (param i32) (result i32)
+        (drop (call_indirect (type $f) (i32.sub (local.get 0) (i32.const 1)) (i32.const 0)))
+        (return_call_indirect (type $f) (i32.sub (local.get 0) (i32.const 1)) (i32.const 0)))
+      (func (export "callback") (param i32) (result i32) (call $double (local.get 0)))""",
 }
 
 

@@ -8,7 +8,10 @@ outermost that is masked has a time of its own.
 
 With `preempt="flag"`, the deadline is an `Alarm` of the watchdog. With `preempt="fuel"` nobody can ask the guest to
 pause, so it gets its fuel in portions as large as its own speed so far says; whatever the portions, the guest counts
-the same, so a budget of fuel ends at the same place.
+the same, so a budget of fuel ends at the same place. The first portion is small, since nothing is known yet, and
+portions grow as long as they are used up early; one that took much too long says at once how slow the guest has become.
+When a host function returns the clock is looked at, since its time counts and no fuel tells of it. No portion is larger
+than a fast guest needs: one that makes itself fast, by a long way that its code never takes, cannot get hours so.
 
 A guest does not notice slices. While a call of it is paused, in the middle of its code, no other code of it runs: calls
 that are awaited begin, and go on, when the paused one has come to an end or waits in a host function, as they would if
@@ -44,14 +47,20 @@ FUEL_TOLERANCE: Final = 10_000_000
 _SHORTEST: Final = 0.0005
 _LEAST_PORTION: Final = 1000
 
-# Units of fuel a second, until the guest's own speed is known, and at most: what a guest counts may be far more than
-# what it runs, or a sixteenth of it, and it may change that on purpose when it has got its portion. What was measured
-# counts for so much, if it took so many seconds; a portion that is used up after so much of a slice was too small.
-_SPEED: Final = 500e6
+# Units of fuel a second, until the guest's own speed is known; for what cannot be suspended at least, since a portion
+# that is used up ends it; and at most: what a guest counts may be far more than what it runs, or a sixteenth of it, and
+# it may change that on purpose when it has got its portion.
+_FIRST_SPEED: Final = 2e6
+_MASKED_SPEED: Final = 500e6
 _MOST_SPEED: Final = 1e9
+
+# What was measured counts for so much, if it took so many seconds; all of it, if it took so many slices. A portion that
+# is used up after so much of a slice was too small, and the next one is so much larger.
 _NEW: Final = 0.5
 _MEASURABLE: Final = 0.0001
+_LATE: Final = 2
 _EARLY: Final = 0.5
+_GROWTH: Final = 4
 
 _NOT_NOW: Final = 0
 
@@ -113,7 +122,7 @@ class Slicing:
         self._area = area
         self._base = area.base
         self._fuel = fuel
-        self._speed = _SPEED
+        self._speed = _FIRST_SPEED
         self._innermost: Entry | None = None
         self._request: ctypes.c_ubyte | None = None
         if fuel is None:
@@ -146,7 +155,8 @@ class Slicing:
         given = entry.given = self._seconds(entry, now)
         entry.deadline = now + given
         if self._fuel is not None and given < inf:
-            entry.portion = max(given * self._speed, _LEAST_PORTION)
+            speed = max(self._speed, _MASKED_SPEED) if entry.is_masked else self._speed
+            entry.portion = max(given * speed, _LEAST_PORTION)
         thread.innermost = entry
         self._innermost = entry
         self._tell(entry, now)
@@ -195,6 +205,16 @@ class Slicing:
         entry.deadline = now + entry.left
         self._tell(entry, now)
 
+    def look_at_clock(self) -> None:
+        """A host function has ended whose time counts: if that is over, a guest that counts fuel pauses next."""
+        entry, fuel = self._innermost, self._fuel
+        if fuel is None or entry is None or entry.granted is None or monotonic() < entry.deadline:
+            return
+        rest = _signed(fuel.get())
+        if rest >= 0:
+            entry.granted -= rest - _USED_UP
+            fuel.set(_USED_UP & _BITS)
+
     def _seconds(self, entry: Entry, now: float) -> float:
         """Return for how long an entry may run."""
         seconds = self.time_slice
@@ -225,7 +245,7 @@ class Slicing:
         if is_masked:
             allowed = min(MOST_FUEL, allowed + FUEL_TOLERANCE)
         if entry.deadline < inf:
-            allowed = min(allowed, int(entry.portion))
+            allowed = min(allowed, int(entry.portion)) if now < entry.deadline else _USED_UP
         assert self._fuel is not None, "there is one or the other"
         self._fuel.set(allowed & _BITS)
         entry.granted = allowed
@@ -235,19 +255,23 @@ class Slicing:
         granted, entry.granted = entry.granted, None
         if granted is None or self._fuel is None:
             return
-        rest = self._fuel.get()
-        used = granted - (rest - (1 << 64) if rest >> 63 else rest)
+        rest = _signed(self._fuel.get())
+        used = granted - rest
         self.used_fuel += used
         entry.portion -= used
         if entry.allowance is not None:
             entry.allowance.charge(used)
         if entry.outer is None and entry.deadline < inf:
-            self._learn_speed(used, monotonic() - entry.resumed, is_used_up=rest >> 63 > 0)
+            self._learn_speed(used, monotonic() - entry.resumed, entry.given, is_used_up=rest < 0)
 
-    def _learn_speed(self, used: int, elapsed: float, *, is_used_up: bool) -> None:
-        """Note how much fuel the guest has used in how many seconds, in which host functions may have run, too."""
-        if is_used_up and elapsed < _EARLY * self.time_slice:
-            self._speed = min(2 * self._speed, _MOST_SPEED)
+    def _learn_speed(self, used: int, elapsed: float, given: float, *, is_used_up: bool) -> None:
+        """Note how much fuel the guest has used in how many of the seconds that it was given; those of host functions
+        are among them.
+        """
+        if is_used_up and elapsed < _EARLY * given:
+            self._speed = min(_GROWTH * self._speed, _MOST_SPEED)
+        elif elapsed > _LATE * given:
+            self._speed = min(self._speed, max(used, _LEAST_PORTION) / elapsed)
         elif elapsed > _MEASURABLE:
             self._speed = max(self._speed / 2, self._speed + _NEW * (used / elapsed - self._speed))
 
@@ -365,6 +389,14 @@ class Slicing:
 
 
 _BITS: Final = (1 << 64) - 1
+
+# Of the fuel: what makes the guest pause at its next pause point.
+_USED_UP: Final = -1
+
+
+def _signed(bits: int) -> int:
+    """Return the number that 64 bits stand for."""
+    return bits - (1 << 64) if bits >> 63 else bits
 
 
 def _below(entry: Entry) -> Entry | None:
