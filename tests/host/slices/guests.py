@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import caesura
@@ -48,3 +49,14 @@ async def load(**given: Any) -> caesura.Guest:
     if "preempt" not in given:
         given.setdefault("time_slice", SLICE)
     return await caesura.load(COMPUTING, {"env": functions}, **given)
+
+
+async def paused(guest: caesura.Guest, name: str, *arguments: Any) -> asyncio.Task[Any]:
+    """Return the task of a call that is paused now; where it came to its end before it was, it is made again."""
+    while True:
+        task = asyncio.create_task(guest.call(name, *arguments))
+        while not task.done():
+            await asyncio.sleep(0)
+            if guest.suspended:
+                return task
+        await task

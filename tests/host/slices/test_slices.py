@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import caesura
-from tests.host.slices.guests import COMPUTING, MUCH, SLICE, load
+from tests.host.slices.guests import COMPUTING, MUCH, SLICE, load, paused
 from tests.host.support import run
 
 
@@ -29,9 +29,10 @@ def test_others_run_while_a_guest_computes(preempt: str) -> None:
                 ticks += 1
 
         ticking = asyncio.create_task(tick())
-        assert await guest.call("depth", 10, MUCH) == MUCH + 10
+        while not guest.usage.slices:
+            assert await guest.call("depth", 10, MUCH) == MUCH + 10
         ticking.cancel()
-        assert ticks and guest.usage.slices and guest.suspended == 0
+        assert ticks and guest.suspended == 0
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await guest.call("spin")
@@ -374,20 +375,21 @@ def test_interruptions_and_slices() -> None:
 def test_schedulers_of_ones_own() -> None:
     """With generators, and with `guest.start`, the end of a slice is handed to the caller as any other pause is."""
     guest = asyncio.run(load())
-    step = guest.start("count", MUCH)
     steps = 0
-    while isinstance(step, caesura.PendingCall):
-        assert (step.function, step.arguments, step.export) == ("pause", (), "count")
-        step = step.resume()
-        steps += 1
-    assert step == MUCH and steps
-    generator = guest.generate("count", MUCH)
+    while not steps:  # on a busy machine a slice can end so late that nothing is left to do
+        step = guest.start("count", MUCH)
+        while isinstance(step, caesura.PendingCall):
+            assert (step.function, step.arguments, step.export) == ("pause", (), "count")
+            step = step.resume()
+            steps += 1
+        assert step == MUCH
+    generator = guest.generate("count", 10 * MUCH)
     assert next(generator).function == "pause"
     with pytest.raises(caesura.UsageError, match="not yours to resume"):
         guest.pending[0].resume()
     with pytest.raises(StopIteration) as end:
         _exhaust(generator)
-    assert end.value.value == MUCH
+    assert end.value.value == 10 * MUCH
     step = guest.start("spin")
     step.drop()
     step = guest.start("spin")
@@ -410,9 +412,9 @@ def test_asynchronous_generators_take_turns() -> None:
         with pytest.raises(StopAsyncIteration):
             await steps.asend(6)
         assert found == [5]
-        async for _ in guest.agenerate("count", MUCH):
-            raise AssertionError("it yields nothing")
-        assert guest.usage.slices
+        while not guest.usage.slices:
+            async for _ in guest.agenerate("count", MUCH):
+                raise AssertionError("it yields nothing")
 
     run(main())
 
@@ -420,9 +422,7 @@ def test_asynchronous_generators_take_turns() -> None:
 def test_a_paused_guest_is_saved_and_goes_on() -> None:
     async def main() -> None:
         guest = await load()
-        task = asyncio.create_task(guest.call("depth", 10, MUCH))
-        while not guest.usage.slices:
-            await asyncio.sleep(0)
+        task = await paused(guest, "depth", 10, MUCH)
         saved = bytes(guest.snapshot())
         assert await task == MUCH + 10
         imports: dict[str, dict[str, Any]] = {"env": {"again": caesura.EXTERNAL, "later": lambda value: 0}}
@@ -514,9 +514,7 @@ def _binary() -> bytes:
 def test_a_paused_guest_goes_on_as_a_module_of_its_own(preempt: str) -> None:
     async def main() -> None:
         guest = await load(preempt=preempt, time_slice=SLICE)
-        task = asyncio.create_task(guest.call("depth", 10, MUCH))
-        while not guest.usage.slices:
-            await asyncio.sleep(0)
+        task = await paused(guest, "depth", 10, MUCH)
         snapshot = guest.snapshot(embed=True)
         assert await task == MUCH + 10
         alone = await caesura.load(snapshot.to_wasm(), {"env": {"again": lambda value: 0, "later": lambda value: 0}})
