@@ -26,7 +26,8 @@ from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from caesura.abi import ENTRY_PREFIX, OWN_PREFIX, START_FUNCTION
+from caesura.abi import ENTRY_PREFIX, FRAMES_OFFSET, OWN_PREFIX, PREEMPT_FRAMES_OFFSET, START_FUNCTION
+from caesura.options import NO_PREEMPT
 from caesura.records import Record
 
 if TYPE_CHECKING:  # of programs from the cache nobody may ask
@@ -229,6 +230,11 @@ class Description(Record):
         from caesura.snapshots.section import read_section
 
         return read_section(self.state_section)
+
+    @property
+    def frames_offset(self) -> int:
+        """How far behind the control block's beginning frames begin."""
+        return FRAMES_OFFSET if self.preempt == NO_PREEMPT else PREEMPT_FRAMES_OFFSET
 
     @property
     def has_own_asyncify_memory(self) -> bool:

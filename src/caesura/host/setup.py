@@ -9,7 +9,6 @@ import wasmtime
 from caesura.abi import (
     CONTROL_BLOCK,
     DROP_REFERENCES,
-    FRAMES_OFFSET,
     FUEL,
     SET_DATA_POINTER,
     START_REWIND,
@@ -188,10 +187,11 @@ def _find_space(instance: Instance, stack_space: tuple[int, int] | int | None) -
         size = len(memory)
         behind = -(-size // SLOT) * SLOT  # pages can have one byte
         start, end = (behind, behind + stack_space) if isinstance(stack_space, int) else stack_space
-        if not 0 < start < end - FRAMES_OFFSET or start % SLOT:
+        block = instance.description.frames_offset
+        if not 0 < start < end - block or start % SLOT:
             raise UsageError(
                 f"stack_space {stack_space} is no place for the asyncify stack: expected a size, or (start, end) in "
-                f"the guest's memory, start a multiple of {SLOT}, and more than {FRAMES_OFFSET} bytes"
+                f"the guest's memory, start a multiple of {SLOT}, and more than {block} bytes"
             )
         if end > size:
             _grow(instance, end, stack_space)

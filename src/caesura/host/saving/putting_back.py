@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 import wasmtime
 
-from caesura.abi import CONTROL_BLOCK, FRAMES_OFFSET, PREEMPT_FRAMES_OFFSET
+from caesura.abi import CONTROL_BLOCK
 from caesura.errors import SnapshotError
 from caesura.host import native
 from caesura.host.description import NONE, Description
@@ -29,7 +29,6 @@ from caesura.host.saving.tables import put_global_back, put_table_back
 from caesura.host.setup import can_suspend, make_slicing, make_switch, make_unwinder
 from caesura.host.values import SLOT
 from caesura.host.wasi.reopening import OnMissing
-from caesura.options import NO_PREEMPT
 from caesura.snapshots.section import StateSection
 from caesura.snapshots.state import State
 
@@ -134,15 +133,14 @@ def _space_for_frames(instance: Instance, state: State) -> tuple[int, int] | Non
             raise SnapshotError("the snapshot does not say where the asyncify stack lies")
         start, end = state.area
         size = native.MemoryCell(instance.store.context, instance.memory_item(description.asyncify_memory)).size()
-        if not 0 < start < end - FRAMES_OFFSET or end > size or start % SLOT:
+        if not 0 < start < end - description.frames_offset or end > size or start % SLOT:
             raise SnapshotError(
                 f"the asyncify stack of the snapshot lies from {start} to {end}, which is no place for it: the guest's "
                 f"memory has {size} bytes"
             )
         return state.area
     memory = instance.memory_item(description.asyncify_memory)
-    block = FRAMES_OFFSET if description.preempt == NO_PREEMPT else PREEMPT_FRAMES_OFFSET
-    needed = CONTROL_BLOCK + block + max((len(call.frames) for call in state.calls), default=0)
+    needed = CONTROL_BLOCK + description.frames_offset + max((len(call.frames) for call in state.calls), default=0)
     missing = needed - native.MemoryCell(instance.store.context, memory).size()
     if missing > 0:
         assert not isinstance(memory, wasmtime.SharedMemory), "the transformation's own memory is not shared"
