@@ -152,6 +152,7 @@ const checkState = ({ objects, exceptions, calls, globals, tables, area, stacks,
     }
     for (const [type, bits] of call.arguments) checkObject(type, Number(bits), "calls", place, "arguments");
   });
+  if (area && area[1] > Number.MAX_SAFE_INTEGER) throw new Mistake(`${area[1]} is no address in a memory`, "area");
   if (area && area[0] > area[1]) throw new Mistake(`${area[0]} lies above the end, ${area[1]}`, "area");
   if (stacks.main !== undefined && stacks.main >= calls.length) throw new Mistake(`there is no call ${stacks.main}`, "stacks", "main");
   for (const { type, bits, index } of globals) checkObject(type, Number(bits), "globals", index);

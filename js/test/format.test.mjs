@@ -133,6 +133,7 @@ for (const [what, bytes, message, base] of [
   ["what is kept upside down", withState({ calls: { 0: { ...CALL, kept: { high: 1, low: 2, stack: 0 } } } }), /low: 2 lies above high/],
   ["a main call that is none", withState({ stacks: { main: 0 } }), /stacks.main: there is no call 0/],
   ["segments that do not ascend", withState({ dropped_data: [2, 1] }), /dropped_data: these are not ascending/],
+  ["an area in no memory", withState({ area: [1, "18446744073709551615"] }), /area: 18446744073709551615 is no address/],
   ["an area upside down", withState({ area: [2, 1] }), /area: 2 lies above the end/],
   ["runs of no memory", fileOf({ ...MINIMAL, runs: { 0: [0, 1] } }), /runs."0": there is no such memory/],
   ["pages that nobody announced", fileOf(MINIMAL, section(4, "x")), /runs: these are 0 bytes, other than the section pages/],

@@ -420,9 +420,9 @@ def test_instrumented_elsewhere_and_little_address_space() -> None:
         (caesura.load, (ProgramSettings, GuestSettings), ()),
         (caesura.compile, (ProgramSettings,), ()),
         (caesura.Program.load, (GuestSettings,), ()),
-        # What the snapshot says: the transformation's options, pause points among them, and where frames lie.
-        (caesura.restore, (ProgramSettings, GuestSettings), ("options", "preempt", "stack_space")),
-        (caesura.Snapshot.fork, (ProgramSettings, GuestSettings), ("options", "preempt", "stack_space")),
+        # What the snapshot says: whether there are pause points, and where frames lie.
+        (caesura.restore, (ProgramSettings, GuestSettings), ("preempt", "stack_space")),
+        (caesura.Snapshot.fork, (ProgramSettings, GuestSettings), ("preempt", "stack_space")),
     ],
 )
 def test_every_setting_is_a_parameter(

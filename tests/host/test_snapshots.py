@@ -470,6 +470,55 @@ def test_what_has_changed_since() -> None:
     asyncio.run(main())
 
 
+def test_a_change_does_not_take_the_place_of_what_it_changes(tmp_path: Path) -> None:
+    async def main() -> None:
+        asker = Asker()
+        guest, first, task = await saved_keeper(asker)
+        place = tmp_path / "state"
+        first.save(place)
+        second = guest.snapshot(base=caesura.Snapshot.load(place))
+        third = guest.snapshot(base=second)
+        link = tmp_path / "link"
+        link.symlink_to(place)
+        before = place.read_bytes()
+        for change in (second, third):
+            for name in (place, link):
+                with pytest.raises(caesura.UsageError, match="holds what this is a change of"):
+                    change.save(name)
+        assert place.read_bytes() == before
+        second.save(tmp_path / "second")
+        second.save(tmp_path / "second")  # itself, anew
+        first.save(tmp_path / "elsewhere")
+        guest.snapshot(base=first).save(place)  # what it needs lies elsewhere now
+        asker.answer.set_result(1)
+        await task
+
+    asyncio.run(main())
+
+
+def test_options_are_those_of_the_guest() -> None:
+    async def main() -> None:
+        options = caesura.Options(optimize="speed", profile={"deep": 2.0, "nowhere": 1.0})
+        asker = Asker()
+        guest = await caesura.load(KEEPER.encode(), asker.imports, options=options)
+        task = asyncio.create_task(guest.call("run", 10, 0.5))
+        await asyncio.sleep(0)
+        snapshot = guest.snapshot()
+        asker.answer.set_result(1)
+        result = await task
+        with pytest.raises(caesura.UsageError, match="loaded with a profile"):
+            await caesura.restore(snapshot, asker.imports, module=KEEPER.encode())
+        for other in (caesura.Options(profile=options.profile), caesura.Options(optimize="speed")):
+            with pytest.raises(caesura.UsageError, match=r"other options \((optimize|profile)\)"):
+                await caesura.restore(snapshot, asker.imports, options=other)
+        again = await caesura.restore(snapshot, asker.imports, module=KEEPER.encode(), options=options)
+        assert await again.pending[0].resume(1) == result
+        [child] = await snapshot.fork(1, asker.imports, options=options)
+        assert await child.pending[0].resume(1) == result
+
+    asyncio.run(main())
+
+
 def test_large_states_are_read_and_put_back_while_others_run() -> None:
     async def main() -> None:
         asker = Asker()

@@ -19,7 +19,7 @@ from caesura.host.imports import EXTERNAL
 from caesura.host.memory import PAGE_SIZE
 from caesura.host.obtaining import link, obtain_compiled, obtain_compiled_now
 from caesura.host.program import CompiledModule, LinkedProgram
-from caesura.host.settings import ProgramSettings
+from caesura.host.settings import DEFAULT_OPTIONS, ProgramSettings
 from caesura.host.sources import Source, check_source, read_source, source_of_saved
 from caesura.host.text import assemble, is_text
 from caesura.host.wasi.wasi import Wasi
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from caesura.inspection.program import Program
 
 _PREEMPT: Final = "preempt"
+_PROFILE: Final = "profile"
 
 _WASI_HINT: Final = " (True is for compile; a guest gets an object of its own, such as caesura.Wasi())"
 
@@ -74,8 +75,8 @@ async def obtain_saved_program(
 ) -> tuple[LinkedProgram, Origin]:
     """Return the program that a state was saved from, made of `module`, or of what the state brings or names.
 
-    Its options, and what may suspend in it, are the state's. Raises UsageError for a file that cannot be read and for
-    functions that may suspend now only, and what instrumenting and compiling raise.
+    Its options, and what may suspend in it, are the state's. Raises UsageError for other options, for a file that
+    cannot be read and for functions that may suspend now only, and what instrumenting and compiling raise.
     """
     origin = _origin_of(state, module, settings)
     compiled = await obtain_compiled_as(origin, connections, wasi=wasi)
@@ -109,18 +110,30 @@ def _origin_of(state: State, module: Source | None, settings: ProgramSettings) -
     """Return what the program of a state is made of."""
     identity = state.module
     source = source_of_saved(module, state.embedded, identity.path)
-    try:
-        options = _options_from(identity.options)
-        settings = replace(settings, options=options, preempt=identity.options.get(_PREEMPT, NO_PREEMPT))
-    except TypeError as error:
-        raise SnapshotError(f"the snapshot's module has options that there are not: {error}") from None
+    options = _options_of(identity.options, settings.options)
+    settings = replace(settings, options=options, preempt=identity.options.get(_PREEMPT, NO_PREEMPT))
     return Origin(source, identity.imports, settings)
 
 
-def _options_from(told: Mapping[str, Any]) -> Options:
-    """Return the options that a snapshot tells, as the user gave them: code in the cache is found by these."""
+def _options_of(told: Mapping[str, Any], given: Options) -> Options:
+    """Return the options that a state tells, as the user gave them: code in the cache is found by these.
+
+    Raises UsageError for `given` ones that are others; the default ones count as not given.
+    """
     chosen = {*CHOSEN_OPTIONS, "ignore_imports", _PREEMPT}
-    return Options(**{name: value for name, value in told.items() if name not in chosen})
+    wanted = {name: value for name, value in told.items() if name not in chosen}
+    if given != DEFAULT_OPTIONS:
+        has = {name: value for name, value in given.identity().items() if name not in chosen}
+        different = sorted(name for name in {**wanted, **has} if wanted.get(name) != has.get(name))
+        if different:
+            raise UsageError(f"the guest was loaded with other options ({', '.join(different)}): give those, or none")
+        return given
+    if _PROFILE in wanted:
+        raise UsageError("the guest was loaded with a profile, which the snapshot only names: give its options, too")
+    try:
+        return Options(**wanted)
+    except TypeError as error:
+        raise SnapshotError(f"the snapshot's module has options that there are not: {error}") from None
 
 
 def instrumented_module(origin: Origin, program: LinkedProgram) -> bytes:

@@ -19,13 +19,11 @@ from caesura.host.making import make_guest
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.obtaining import link
 from caesura.host.program import CompiledModule, LinkedProgram
-from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
+from caesura.host.settings import DEFAULT_OPTIONS, RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.sources import Source
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi.wasi import Wasi
 from caesura.options import NO_PREEMPT, PREEMPT_FLAG, Options
-
-_DEFAULT_OPTIONS: Final = Options()
 
 # Which parameters of `load` are whose, where the two parts of its work are done one after the other.
 _PROGRAM_PARAMETERS: Final = ProgramSettings.names()
@@ -38,7 +36,7 @@ async def load(
     *,
     external: Sequence[str] = (),
     wasi: Wasi | None = None,
-    options: Options = _DEFAULT_OPTIONS,
+    options: Options = DEFAULT_OPTIONS,
     cache: bool = True,
     shadow_stack_size: int | None = None,
     single_stack: bool | None = None,
@@ -110,7 +108,7 @@ async def compile(  # noqa: A001 - users write `caesura.compile`
     *,
     external: Sequence[str] = (),
     wasi: bool | Wasi = False,
-    options: Options = _DEFAULT_OPTIONS,
+    options: Options = DEFAULT_OPTIONS,
     cache: bool = True,
     interruptible: bool = False,
     accept_instrumented: bool = True,

@@ -15,11 +15,12 @@ from caesura.host.making import OnRestore
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.saving.background import in_background
 from caesura.host.saving.references import LoadObject
-from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
+from caesura.host.settings import DEFAULT_OPTIONS, RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.snapshot import Snapshot, restore_guest
 from caesura.host.sources import Source
 from caesura.host.wasi.reopening import OnMissing
 from caesura.host.wasi.wasi import Wasi
+from caesura.options import Options
 
 # In bytes: what a state has besides memories (frames, tables, objects), where memories are limited.
 _REST: Final = 256 << 20
@@ -49,6 +50,7 @@ async def restore(
     load_object: LoadObject | None = None,
     on_missing: OnMissing | None = None,
     on_restore: OnRestore | None = None,
+    options: Options = DEFAULT_OPTIONS,
     cache: bool = True,
     shadow_stack_size: int | None = None,
     single_stack: bool | None = None,
@@ -82,7 +84,8 @@ async def restore(
     descriptor closed. Without, that is a SnapshotError.
 
     `guest.pending` has the calls that were suspended. In a WASI command, `await guest.run()` goes on with its program.
-    The imports must be those that the guest had, and may be other functions. The other parameters are those of `load`.
+    The imports must be those that the guest had, and may be other functions. The other parameters are those of `load`;
+    `options` are those that the guest was loaded with, and need only be given where a profile was among them.
 
     `limit` is how many bytes the snapshot may hold, unpacked: with `memory_limit` what that allows and 256 MiB for all
     else, without 4 GiB.

@@ -18,6 +18,9 @@ from caesura.host.description import CHOSEN_OPTIONS
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.options import NO_PREEMPT, Options
 
+# Options are immutable, so all who give none can share these.
+DEFAULT_OPTIONS: Final = Options()
+
 # The size of further shadow stacks where nobody knows that of the guest's own, in bytes; and the smallest.
 SHADOW_STACK_SIZE: Final = 64 * 1024
 LEAST_SHADOW_STACK: Final = 256
@@ -68,7 +71,7 @@ class ProgramSettings(_Settings):
     Raises UsageError for options that are the host's to choose, and for what no memory can reserve.
     """
 
-    options: Options = Options()  # noqa: RUF009 - it is immutable
+    options: Options = DEFAULT_OPTIONS
     cache: bool = field(default=True, compare=False, repr=False)
     interruptible: bool = False
     accept_instrumented: bool = True

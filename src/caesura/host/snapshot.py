@@ -23,10 +23,11 @@ from caesura.host.program import LinkedProgram
 from caesura.host.saving.putting_back import check_fits
 from caesura.host.saving.references import LoadObject
 from caesura.host.saving.snapshot_data import SnapshotData
-from caesura.host.settings import RECURSION_LIMIT, GuestSettings, ProgramSettings
+from caesura.host.settings import DEFAULT_OPTIONS, RECURSION_LIMIT, GuestSettings, ProgramSettings
 from caesura.host.sources import Source
 from caesura.host.wasi.reopening import OnMissing
 from caesura.host.wasi.wasi import Wasi
+from caesura.options import Options
 
 if TYPE_CHECKING:
     from caesura.inspection.backtrace import Frame
@@ -64,6 +65,7 @@ class Snapshot(SnapshotData):
         load_object: LoadObject | None = None,
         on_missing: OnMissing | None = None,
         on_restore: OnRestore | None = None,
+        options: Options = DEFAULT_OPTIONS,
         cache: bool = True,
         shadow_stack_size: int | None = None,
         single_stack: bool | None = None,

@@ -57,6 +57,13 @@ def save(place: Place, data: bytes) -> None:
         raise UsageError(f"cannot write '{path}': {_reason(error)}") from error
 
 
+def identity_of(place: Place) -> str:
+    """Return a text that is the same for the same place, however it is called. Raises UsageError for an empty name."""
+    if _is_remote(place):
+        return str(place)
+    return os.path.realpath(_path(place))
+
+
 def check_place(place: Place) -> None:
     """Raise UsageError for a place where nothing can be saved, as far as that shows before anything is."""
     if _is_remote(place):

@@ -12,6 +12,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from caesura.argument_kinds import check_hook, check_kind
+from caesura.errors import UsageError
 from caesura.host.saving.background import in_background
 from caesura.host.saving.memories import MemoryImage
 from caesura.host.saving.putting_back import SavedGuest
@@ -46,6 +47,7 @@ class SnapshotData:
         self._base = base
         self._changes = changes
         self._module = module
+        self._place: str | None = None  # where it was saved last, or read from
         self._brought: bytes | None = None  # the module that the base has brought along, if the state itself does not
         self._known: Base | None = None
         self._images: tuple[MemoryImage, ...] | None = None
@@ -71,15 +73,27 @@ class SnapshotData:
         data = source if isinstance(source, bytes) else saving.load(source)
         known = None if base is None else base.known
         loaded = cls(decode(data, known, limit=LIMIT if limit is None else limit), base=base)
+        if not isinstance(source, bytes):
+            loaded._place = saving.identity_of(source)
         if base is not None and loaded._state.module.instrumented == base._state.module.instrumented:
             loaded._brought = base._state.embedded or base._brought
         return loaded
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the snapshot to a file: all of it or, whatever happens, nothing. Raises UsageError."""
+        """Write the snapshot to a file: all of it or, whatever happens, nothing.
+
+        Raises UsageError if it cannot be written, or is a change and would take the place of a snapshot that it needs.
+        """
         from caesura.snapshots import saving
 
+        place = saving.identity_of(path)
+        base = self._base
+        while base is not None:
+            if base._place == place:
+                raise UsageError(f"'{os.fspath(path)}' holds what this is a change of: save it elsewhere")
+            base = base._base
         saving.save(path, bytes(self))
+        self._place = place
 
     def __bytes__(self) -> bytes:
         from caesura.snapshots.format import encode, encode_changes
