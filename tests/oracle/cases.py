@@ -66,9 +66,9 @@ class Case(NamedTuple):
         return bool(self.options.get("in_secondary_memory"))
 
     @property
-    def pauses(self) -> bool:
-        """Whether the guest is given pause points."""
-        return "preempt" in self.options
+    def preempt(self) -> str:
+        """What the guest looks at at its pause points; nothing if it has none."""
+        return str(self.options.get("preempt", ""))
 
     def to_json(self) -> str:
         """The case as text."""

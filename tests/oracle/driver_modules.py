@@ -6,6 +6,9 @@ arguments, to rewind. It owns the asyncify stacks: one for the entry and one for
 
 from __future__ import annotations
 
+from typing import Final
+
+from caesura.abi import CONTROL_BLOCK, REQUEST_BYTE_OFFSET
 from tests.oracle.host_modules import MIX, signature_text
 from tests.oracle.world import (
     ENTRY_TYPES,
@@ -26,12 +29,38 @@ def stub_text() -> str:
 """
 
 
+# What a driver does for a guest that counts: the next portion, and what is used in the end.
+FUEL: Final = """
+  (import "abi" "asyncify_fuel" (global $fuel (mut i64)))
+  (import "env" "note_fuel" (func $note_fuel (param i64)))
+  (global $given (mut i64) (i64.const 0))
+  (func $wants_pause (result i32) (i64.lt_s (global.get $fuel) (i64.const 0)))
+  (func $refuel (local $more i64)
+    (local.set $more (i64.sub (call $portion) (global.get $fuel)))
+    (global.set $given (i64.add (global.get $given) (local.get $more)))
+    (global.set $fuel (i64.add (global.get $fuel) (local.get $more))))
+  (func $begin_pauses (global.set $fuel (i64.const 0)) (call $refuel))
+  (func $end_pauses (call $note_fuel (i64.sub (global.get $given) (global.get $fuel))))"""
+
+# And for one that looks at a request.
+FLAG: Final = f"""
+  (func $wants_pause (result i32) (i32.load8_u (i32.const {CONTROL_BLOCK + REQUEST_BYTE_OFFSET})))
+  (func $refuel (i32.store8 (i32.const {CONTROL_BLOCK + REQUEST_BYTE_OFFSET}) (i32.const 0)))
+  (func $begin_pauses
+    (i32.store8 (i32.const {CONTROL_BLOCK + REQUEST_BYTE_OFFSET}) (i64.eqz (call $portion))))
+  (func $end_pauses)
+  (func $asked_state (result i32)
+    (if (i32.eqz (call $state)) (then (call $begin_pauses)))
+    (call $state))"""
+
+
 def driver_text(
-    memory64: bool, secondary: bool, instrumented: bool, legacy_exceptions: bool, *, pausing: bool = False
+    memory64: bool, secondary: bool, instrumented: bool, legacy_exceptions: bool, *, pausing: str = ""
 ) -> str:
     """The module that calls the guest's entries and suspends and resumes them.
 
-    With `pausing` the guest has pause points, and gets its fuel in portions.
+    With `pausing` the guest has pause points: for "fuel" it gets that in portions; for "flag" it is asked to pause, or
+    not, when it begins and whenever it calls an import, as often as portions are zero.
     """
     pointer = "i64" if memory64 and not secondary else "i32"
     size = 8 if pointer == "i64" else 4
@@ -68,25 +97,18 @@ def driver_text(
   (func $start_rewind (param {pointer}) unreachable)
   (func $stop_rewind unreachable)"""
     pauses = f"""
-  (import "abi" "asyncify_fuel" (global $fuel (mut i64)))
   (import "abi" "asyncify_pause_data" (global $pause_data (mut {pointer})))
   (import "env" "portion" (func $portion (result i64)))
-  (import "env" "note_fuel" (func $note_fuel (param i64)))
-  (global $given (mut i64) (i64.const 0))
-  (func $refuel (local $more i64)
-    (local.set $more (i64.sub (call $portion) (global.get $fuel)))
-    (global.set $given (i64.add (global.get $given) (local.get $more)))
-    (global.set $fuel (i64.add (global.get $fuel) (local.get $more))))"""
+  {FLAG if pausing == "flag" else FUEL}"""
     prepare = f"""
     (local.set $pause (global.get $pause_data))
     ({pointer}.store {structure} {start})
     ({pointer}.store offset={size} {structure} {end})
     (global.set $pause_data {structure})"""
-    refuel = """
-              (if (i64.ge_s (global.get $fuel) (i64.const 0)) (then (call $fault (i32.const 9))))
-              (call $refuel)"""
-    begin = "(global.set $fuel (i64.const 0)) (call $refuel)" if pausing else ""
-    finish = "(call $note_fuel (i64.sub (global.get $given) (global.get $fuel)))" if pausing else ""
+    refuel = "(if (i32.eqz (call $wants_pause)) (then (call $fault (i32.const 9)))) (call $refuel)"
+    begin = "(call $begin_pauses)" if pausing else ""
+    finish = "(call $end_pauses)" if pausing else ""
+    state_hook = "$asked_state" if pausing == "flag" else "$state"
     signature = signature_text(ENTRY_TYPES, ENTRY_TYPES)
     if legacy_exceptions:
         guarded = """
@@ -136,7 +158,7 @@ def driver_text(
   (import "abi" "asyncify_get_state" (func $state (result i32)))
   {abi if instrumented else ""}
   {pauses if pausing else ""}
-  (elem (i32.const 0) func $state $suspend $resumed $enter $poke)
+  (elem (i32.const 0) func {state_hook} $suspend $resumed $enter $poke)
   {"" if instrumented else stubs}
   (global $running (mut i32) (i32.const 0))
   (global $asked (mut i32) (i32.const 0))

@@ -159,6 +159,10 @@ def generate(data: bytes, features: Features) -> Guest:
     if features.pauses:
         options = {key: value for key, value in options.items() if key not in _NOT_WITH_PREEMPT}
         options["preempt"] = "fuel"
+        if not features.legacy_exceptions and decisions.below(2) == 1:
+            options.pop("memory", None)
+            _in_secondary_memory(options)
+            options["preempt"] = "flag"
     module = _assemble(plan, bodies, extra_memory, standalone=features.standalone)
     return Guest(module, options, plan.suspending_mask, plan.memory64, entries, plan.throwing)
 

@@ -43,7 +43,7 @@ class NodeEngine:
             "original": driver_text(memory64=False, secondary=False, instrumented=False, legacy_exceptions=True),
             "instrumented": driver_text(memory64=False, secondary=False, instrumented=True, legacy_exceptions=True),
             "pausing": driver_text(
-                memory64=False, secondary=False, instrumented=True, legacy_exceptions=True, pausing=True
+                memory64=False, secondary=False, instrumented=True, legacy_exceptions=True, pausing="fuel"
             ),
         }
         self._ask({key: _text(bytes(wat2wasm(text))) for key, text in hosts.items()})
@@ -71,7 +71,7 @@ class NodeEngine:
             "original": _text(case.module),
             "instrumented": _text(instrumented),
             "entries": case.entries,
-            "driver": "pausing" if case.pauses else "instrumented",
+            "driver": "pausing" if case.preempt else "instrumented",
             "runs": runs,
         }
         answers = self._ask(request)

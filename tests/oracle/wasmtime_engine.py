@@ -60,7 +60,7 @@ def _stub() -> Module:
 
 
 @cache
-def _driver(memory64: bool, secondary: bool, instrumented: bool, pausing: bool) -> Module:
+def _driver(memory64: bool, secondary: bool, instrumented: bool, pausing: str) -> Module:
     return _compile_text(driver_text(memory64, secondary, instrumented, legacy_exceptions=False, pausing=pausing))
 
 
@@ -82,7 +82,7 @@ def run(case: Case, module: Module, schedule: Schedule, instrumented: bool) -> O
     linker.define_instance(store, "guest", guest)
     abi = guest if instrumented else linker.instantiate(store, _stub())
     linker.define_instance(store, "abi", abi)
-    host = _driver(case.memory64, case.secondary, instrumented, instrumented and case.pauses)
+    host = _driver(case.memory64, case.secondary, instrumented, case.preempt if instrumented else "")
     driver = linker.instantiate(store, host).exports(store)
     ledger = linker.get(store, "env", "ledger")
     memory = linker.get(store, "ground", "memory")

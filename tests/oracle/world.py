@@ -136,7 +136,7 @@ STACK_SIZE: Final = 0xF000
 GROUND_PAGES: Final = 3
 GROUND_PAGES_MAXIMUM: Final = 8
 SECONDARY_PAGES: Final = 2
-SECONDARY_STACKS: Final = 0x100
+SECONDARY_STACKS: Final = 0x200
 
 FAULTS: Final = {
     1: "rewinding reached another import than the one that suspended",
