@@ -251,7 +251,7 @@ class NewBody:
         around it in memory (V8 does; an interpreter takes a fifth longer then). Where no frame lands there, such a call
         can stand behind the code: the pause point only looks whether it is going to pause, and branches there.
         """
-        if call in self._branching:
+        if self._branching and call in self._branching:
             self._unwinding.leave_by_pause(self._site_of(call), self._may_pause)
         else:
             self._unwinding.check(self._site_of(call), call)
@@ -287,13 +287,15 @@ class NewBody:
 
     def _open_pauses(self) -> None:
         """Open the labels that pause points branch to."""
+        if not self._branching:
+            return
         sites = [site for site in range(len(self._site_calls)) if self._site_calls[site] in self._branching]
         self._unwinding.open_pauses([SiteNumber(site) for site in sites])
 
     def _call(self, index: int) -> None:
         """Write the call of a call site; an import that may suspend is called through its thunk."""
         body = self._body
-        if index in self._branching:
+        if self._branching and index in self._branching:
             self._flush(body.positions[index])
             self._copied = body.positions[index + 1]
             return
