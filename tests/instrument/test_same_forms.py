@@ -36,7 +36,6 @@ def digests(environment: dict[str, str], files: list[Path]) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.one_form
 def test_both_forms_write_the_same_modules() -> None:
     if not installed_is_compiled():
         pytest.skip("the installed package is not compiled: there is one form only")
