@@ -120,6 +120,30 @@ def test_calls_that_multiply_have_entries() -> None:
     assert 2 <= len(entries) <= 8
 
 
+def breaks_of(text: str) -> list[int]:
+    """Return how many pause points stand between instructions, by own function."""
+    module = Module(assemble(text))
+    points = find_pause_points(module)
+    return [len(points.breaks.get(own, [])) for own in module.own_functions()]
+
+
+def test_what_comes_together_in_a_function_is_broken() -> None:
+    fill = "(memory.fill (i32.const 0) (i32.const 0) (i32.const 9))"
+    assert breaks_of(f"(module (memory 1) (func {fill * 790}))") == [0]
+    assert breaks_of(f"(module (memory 1) (func {fill * 8000}))") == [10]
+    assert breaks_of(f"(module (memory 1) (func (loop {fill * 8000} (br 0))))") == [10]
+    calls = "(call $f0)" * 16000
+    doubling = "".join(f"(func $f{number} (call $f{number + 1}) (call $f{number + 1}))" for number in range(16))
+    assert breaks_of(f"(module (func {calls}) {doubling} (func $f16))")[0] > 100
+    # Arms of which only one is run do not come together, and what is jumped over does not hide what is run.
+    arms = f"(if (local.get 0) (then {fill * 640}) (else {fill * 640}))"
+    assert breaks_of(f"(module (memory 1) (func (param i32) {arms}))") == [0]
+    jump = f"(block {fill * 640} (br_if 0 (local.get 0)) {fill * 640})"
+    assert breaks_of(f"(module (memory 1) (func (param i32) {jump * 10}))")[0] >= 10
+    dead = f"(block {fill * 640} (br 0) {fill * 640})"
+    assert breaks_of(f"(module (memory 1) (func {dead * 10}))")[0] == 8
+
+
 def test_weights_are_those_of_the_longest_way() -> None:
     # A switch with a hundred arms of 23 instructions, each of which goes on with the loop.
     labels = " ".join(str(arm) for arm in range(100))

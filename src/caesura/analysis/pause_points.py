@@ -10,7 +10,9 @@ So an export that comes to an import outside of loops, without another pause poi
 
 Without cycles, calls still multiply: a function that calls another one twice, which calls a third one twice, and so on.
 So the cost of each function is found, of its longest way with what is called there; where that is beyond a bound, the
-function has a pause point too. A host that calls the guest in a loop of its own counts that itself.
+function has a pause point too. In its own code one stands wherever so much has come together since the last one: behind
+thousands of calls in a row, say, or 800 instructions that fill a memory, which cost more than others. A host that calls
+the guest in a loop of its own counts that itself.
 
 A loop each of whose iterations passes the head of an inner one needs no look of its own (`passed_loops`); calls in it
 then count as those of the code around.
@@ -32,7 +34,7 @@ from typing import Final
 from caesura.analysis.cycles import break_cycles, callees_first
 from caesura.analysis.entries import may_be_referenced
 from caesura.analysis.passed_loops import passing_loops
-from caesura.analysis.path_lengths import CallCosts, longest_ways
+from caesura.analysis.path_lengths import CallCosts, find_breaks, longest_ways
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.definitions import FUNCTION_KIND
@@ -52,6 +54,14 @@ _NO_LOOP: Final = -1
 # millisecond, if a program ever took the longest way everywhere.
 _MOST_AT_ONCE: Final = 1_000_000
 
+# The same within its own code. It is more, since longest ways are long in large programs, and hardly ever taken: with
+# as much as above, PHP had a third more pause points.
+_MOST_IN_A_ROW: Final = 16_000_000
+
+# What an instruction costs that fills or copies as much as its operands say: the time of many that are small, and less
+# than what one can take.
+_BULK_COST: Final = 20_000
+
 # Instructions that are run for a unit that is counted, at most.
 MOST_RATIO: Final = 16
 
@@ -70,7 +80,8 @@ class PausePoints:
 
     `entries` has the weights of those at entries, `counted` those of further functions, which count at their entry
     without a look whether to pause; `loops` has for each function with loops the position behind each loop's block
-    type, ascending, and its weight; `passing` has those of these positions where it need not be looked
+    type, ascending, and its weight; `breaks` has the positions of those between instructions, ascending, which count
+    nothing; `passing` has those of these positions where it need not be looked
     whether to pause, since each iteration passes another pause point.
     """
 
@@ -78,11 +89,13 @@ class PausePoints:
         self.entries: dict[OwnFunction, int] = {}
         self.counted: dict[OwnFunction, int] = {}
         self.loops: dict[OwnFunction, list[tuple[ByteOffset, int]]] = {}
+        self.breaks: dict[OwnFunction, list[ByteOffset]] = {}
         self.passing: set[ByteOffset] = set()
 
     def count(self) -> int:
         """Return how many there are."""
-        return len(self.entries) + sum([len(loops) for loops in self.loops.values()]) - len(self.passing)
+        inside = sum([len(loops) for loops in self.loops.values()]) + sum([len(some) for some in self.breaks.values()])
+        return len(self.entries) + inside - len(self.passing)
 
 
 class _Code:
@@ -117,8 +130,8 @@ class _Finder:
         self._successors = [self._outside_loops(code) for code in self._codes]
         self._successors += self._reached(own_functions)
         # What an activation runs before it comes to a pause point, and what it runs uncounted.
-        self._costs = self._no_costs()
-        self._uncounted = self._no_costs()
+        self._costs = self._no_costs(_BULK_COST)
+        self._uncounted = self._no_costs(0)
         # Which functions count at their entry without a look.
         self._counts = [False] * own_functions
 
@@ -130,6 +143,8 @@ class _Finder:
         counted = self._uncounted.at_most(MOST_OF_A_CALL)
         for own in module.own_functions():
             code = self._codes[own]
+            if (has_entry[own] or code.loop_starts) and max(longest_ways(module, own, self._costs)) > _MOST_IN_A_ROW:
+                points.breaks[own] = find_breaks(module, own, self._costs, _MOST_IN_A_ROW)
             if not has_entry[own] and not self._counts[own] and not code.loop_starts:
                 continue
             weights = longest_ways(module, own, counted)
@@ -171,10 +186,10 @@ class _Finder:
                 self._uncounted.functions[function] = cost
         return has_entry
 
-    def _no_costs(self) -> CallCosts:
+    def _no_costs(self, bulk: int) -> CallCosts:
         """Return costs of which none of the module's own functions are known."""
         functions = [_IMPORT_COST] * self._imported + [0] * len(self._codes)
-        return CallCosts(functions, dict.fromkeys(self._shape_of_type, _IMPORT_COST))
+        return CallCosts(functions, dict.fromkeys(self._shape_of_type, _IMPORT_COST), bulk)
 
     def _break_cycles_through_host(self, has_entry: list[bool]) -> None:
         """Give exports an entry from which an import can be called before any pause point."""

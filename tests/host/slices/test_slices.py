@@ -372,6 +372,72 @@ def test_interruptions_and_slices() -> None:
     run(main())
 
 
+def test_pauses_between_instructions() -> None:
+    """Long code without loops and recursion is suspended inside, with values on the stack, and where it may throw."""
+
+    async def main() -> None:
+        fills = "(memory.fill (i32.const 0) (i32.const 7) (i32.const 131072))" * 1000
+        module = f"""(module (memory (export "memory") 4) (tag $e (param i32))
+          (func (export "run") (param i32) (result i32)
+            (i32.add
+              (i32.mul (local.get 0) (block (result i32) {fills} (i32.load8_u (i32.const 77))))
+              (block $caught (result i32)
+                (try_table (catch $e $caught) {fills} (throw $e (i32.load8_u (i32.const 77)))) (unreachable)))))"""
+        guest = await caesura.load(module.encode(), preempt="fuel")
+        pauses = 0
+        budget = caesura.Budget(fuel=50_000)
+        try:
+            result = await guest.call("run", 100, budget=budget)
+        except caesura.BudgetExhausted as pause:
+            call = pause.call
+            while True:
+                pauses += 1
+                try:
+                    result = await call.resume(budget=budget)
+                    break
+                except caesura.BudgetExhausted as again:
+                    call = again.call
+        assert result == 707
+        assert pauses >= 2
+        assert guest.usage.fuel is not None and guest.usage.fuel > 2000 * 131072 / 32
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [
+        ("i32", "(memory.fill (i32.const 0) (i32.const 1) (local.get 0))"),
+        ("i32", "(memory.copy $m $long (i32.const 0) (i64.const 0) (local.get 0))"),
+        ("i64", "(memory.fill $long (i64.const 0) (i32.const 1) (local.get 0))"),
+        ("i64", "(memory.copy $long $long (i64.const 0) (i64.const 0) (local.get 0))"),
+        ("i32", "(memory.init $m $data (i32.const 0) (i32.const 0) (i32.shr_u (local.get 0) (i32.const 20)))"),
+        ("i32", "(table.fill $t (i32.const 0) (ref.null func) (local.get 0))"),
+        ("i32", "(table.copy $t $t (i32.const 0) (i32.const 0) (local.get 0))"),
+        ("i32", "(drop (table.grow $t (ref.null func) (local.get 0)))"),
+        ("i32", "(drop (array.new $a (i32.const 0) (local.get 0)))"),
+        ("i32", "(drop (array.new_default $a (local.get 0)))"),
+    ],
+)
+def test_what_an_instruction_fills_counts(size: str, code: str) -> None:
+    async def main() -> None:
+        guest = await caesura.load(
+            f"""(module (memory $m 4) (memory $long i64 4) (table $t 100000 funcref) (data $data "abc")
+              (type $a (array (mut i8)))
+              (func (export "run") (param {size}) {code} (loop)))""".encode(),
+            preempt="fuel",
+        )
+        await guest.call("run", 0)
+        least = guest.usage.fuel
+        await guest.call("run", 64_000)
+        assert least is not None and guest.usage.fuel is not None
+        unit = 32 if "memory" in code else 1
+        expected = 0 if "init" in code else 64_000 // unit
+        assert guest.usage.fuel - 2 * least == expected
+
+    run(main())
+
+
 def test_schedulers_of_ones_own() -> None:
     """With generators, and with `guest.start`, the end of a slice is handed to the caller as any other pause is."""
     guest = asyncio.run(load())
