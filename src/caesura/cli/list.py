@@ -12,7 +12,6 @@ from caesura.analysis.lists import PatternList
 from caesura.cli.files import STANDARD_STREAM, about, check_output_name, goes_to_terminal, read_module, write_output
 from caesura.cli.subcommand import SubCommand
 from caesura.errors import UsageError
-from caesura.instrument.abi.naming import FunctionNames
 from caesura.wasm.module import Module
 
 _DESCRIPTION: Final = """\
@@ -58,6 +57,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _lines(data: bytes, entries: tuple[str, ...]) -> list[str]:
+    from caesura.instrument.abi.naming import FunctionNames  # the transformation, which other commands do without
+
     try:
         module = Module(data)
         names = FunctionNames(module).names

@@ -11,6 +11,8 @@ import { PROGRAMS } from "../../../benchmarks/running/runners/quickjs_programs.m
 
 const [file, largest, seed] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])];
 const SCALE = 0.002;
+// What the glue makes of this becomes a variable of the guest's environment, and Node 20 has none.
+Object.defineProperty(globalThis, "navigator", { value: { language: "en-US", languages: ["en-US"] }, configurable: true });
 const { counts, pausing } = makePausing(largest, seed);
 
 const compiled = await WebAssembly.compile(readFileSync(file));
