@@ -6,12 +6,17 @@ A thousand states of generated modules, C programs, QuickJS, MicroPython and SQL
 
 from __future__ import annotations
 
+from typing import Final
+
 import pytest
 
 from tests.oracle.saved.processes import check, search
 
 # Of a hundred states, how many are of each kind.
 SHARES = {"generated": 40, "c": 15, "references": 15, "micropython": 10, "quickjs": 10, "sqlite": 10}
+
+# Among so many states some are refused, whatever the seed.
+_MANY: Final = 300
 
 
 @pytest.mark.parametrize("kind", SHARES)
@@ -20,7 +25,7 @@ def test_what_was_saved_goes_on_in_another_process(kind: str, pytestconfig: pyte
     found = search([kind], points, int(pytestconfig.getoption("--oracle-seed")))
     print(f"{found.states[kind]} states, {found.refusals.total()} refusals: {dict(found.refusals)}")
     assert found.states[kind] >= points
-    if kind == "generated":  # some modules have what cannot be saved, and went on all the same
+    if kind == "generated" and points >= _MANY:  # some modules have what cannot be saved, and went on all the same
         assert found.refusals.total() > points // 50
 
 
