@@ -219,7 +219,9 @@ class Slicing:
         """Return for how long an entry may run."""
         seconds = self.time_slice
         if entry.allowance is not None:
-            seconds = min(seconds, max(entry.allowance.least_cpu, _SHORTEST))
+            # Who looks at a request pauses at once where nothing is left: waiting within a moment would be free.
+            least = 0.0 if self._fuel is None else _SHORTEST
+            seconds = min(seconds, max(entry.allowance.least_cpu, least))
         if entry.is_masked:
             seconds += TOLERANCE
         outer = entry.outer
