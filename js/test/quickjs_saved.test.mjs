@@ -10,6 +10,7 @@ import { Instance, promising, Suspending } from "../src/index.js";
 import { restore, snapshot } from "../src/snapshot.js";
 import { bytes } from "./support/guests.mjs";
 import { rest } from "./support/saved.mjs";
+import { read, write } from "./support/quickjs_text.mjs";
 
 const code = bytes("quickjs_wasi", "saved_thunks");
 
@@ -30,20 +31,6 @@ function importsOf(module) {
     (imports[from] ??= {})[name] = name == "host_call" ? wait : nothing;
   }
   return imports;
-}
-
-/** Text in the guest's memory, for good. */
-function write({ exports }, text) {
-  const content = new TextEncoder().encode(`${text}\0`);
-  const place = exports.malloc(content.length);
-  new Uint8Array(exports.memory.buffer).set(content, place);
-  return [place, content.length - 1];
-}
-
-function read({ exports }, value) {
-  const place = exports.qjs_get_string(value);
-  const memory = new Uint8Array(exports.memory.buffer);
-  return new TextDecoder().decode(memory.subarray(place, memory.indexOf(0, place)));
 }
 
 /** What a comparator asks, and what the host answers. */

@@ -10,6 +10,7 @@ import { Instance, Suspending } from "../src/index.js";
 import { BudgetExhausted, promising, usage } from "../src/slices.js";
 import { pending, restore, snapshot } from "../src/snapshot.js";
 import { bytes } from "./support/guests.mjs";
+import { read, write } from "./support/quickjs_text.mjs";
 
 const code = bytes("quickjs_wasi", "fuel_thunks");
 const skip = !code && "npm's quickjs-wasi is not installed";
@@ -37,20 +38,6 @@ function importsOf(owner) {
     (imports[from] ??= {})[name] = name == "host_call" ? new Suspending(compare) : () => 0;
   }
   return imports;
-}
-
-/** Text in the guest's memory, for good. */
-function write({ exports }, text) {
-  const content = new TextEncoder().encode(`${text}\0`);
-  const place = exports.malloc(content.length);
-  new Uint8Array(exports.memory.buffer).set(content, place);
-  return [place, content.length - 1];
-}
-
-function read({ exports }, value) {
-  const place = exports.qjs_get_string(value);
-  const memory = new Uint8Array(exports.memory.buffer);
-  return new TextDecoder().decode(memory.subarray(place, memory.indexOf(0, place)));
 }
 
 /** An instance, and where its script is. */
