@@ -5,15 +5,12 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { findPython, repository } from "./support/guests.mjs";
-
-const executablePath = process.env.CAESURA_CHROMIUM ?? "/usr/bin/chromium";
-const playwright = await import("playwright-core").catch(() => undefined);
-const missing = !playwright ? "npm's playwright-core is not installed" : !existsSync(executablePath) && "no Chromium";
+import { launch, missing } from "./support/chromium.mjs";
 
 describe("the example page in Chromium", { skip: missing }, () => {
   let browser;
@@ -27,7 +24,7 @@ describe("the example page in Chromium", { skip: missing }, () => {
       server.stdout.once("data", (data) => resolve(String(data).trim()));
       server.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
     });
-    browser = await playwright.chromium.launch({ executablePath, args: ["--no-sandbox"] });
+    browser = await launch();
     mkdirSync(new URL("build/js", repository), { recursive: true });
   });
 

@@ -6,15 +6,12 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { findPython, repository } from "./support/guests.mjs";
-
-const executablePath = process.env.CAESURA_CHROMIUM ?? "/usr/bin/chromium";
-const playwright = await import("playwright-core").catch(() => undefined);
-const missing = !playwright ? "npm's playwright-core is not installed" : !existsSync(executablePath) && "no Chromium";
+import { launch, missing } from "./support/chromium.mjs";
 
 const HOSTILE = [
   "</script><script>window.broken = 1</script>",
@@ -78,7 +75,7 @@ describe("the page of caesura explain in Chromium", { skip: missing }, () => {
 
   before(async () => {
     mkdirSync(folder, { recursive: true });
-    browser = await playwright.chromium.launch({ executablePath, args: ["--no-sandbox"] });
+    browser = await launch();
   });
 
   after(() => browser?.close());

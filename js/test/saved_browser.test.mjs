@@ -4,16 +4,11 @@
  */
 
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
-import { createServer } from "node:http";
 import { after, before, describe, it } from "node:test";
 
-import { bytes, repository } from "./support/guests.mjs";
+import { missing, openPage } from "./support/chromium.mjs";
+import { bytes } from "./support/guests.mjs";
 import { live, serve, shown, startPython } from "./support/saved.mjs";
-
-const executablePath = process.env.CAESURA_CHROMIUM ?? "/usr/bin/chromium";
-const playwright = await import("playwright-core").catch(() => undefined);
-const missing = !playwright ? "npm's playwright-core is not installed" : !existsSync(executablePath) && "no Chromium";
 
 /** In the page: restore a guest, give its calls an answer each, and save it. */
 async function serveInPage({ state, code, answers }) {
@@ -37,26 +32,14 @@ async function serveInPage({ state, code, answers }) {
 }
 
 describe("saved states in Chromium", { skip: missing }, () => {
-  let browser;
-  let server;
   let page;
+  let close;
 
   before(async () => {
-    server = createServer(({ url }, response) => {
-      const name = /^\/js\/src\/\w+\.js$/.test(url) ? new URL(url.slice(1), repository) : undefined;
-      response.setHeader("content-type", name ? "text/javascript" : "text/html");
-      response.end(name ? readFileSync(name) : "<!doctype html><title>saved states</title>");
-    });
-    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-    browser = await playwright.chromium.launch({ executablePath, args: ["--no-sandbox"] });
-    page = await browser.newPage();
-    await page.goto(`http://127.0.0.1:${server.address().port}/`);
+    ({ page, close } = await openPage("saved states"));
   });
 
-  after(async () => {
-    await browser?.close();
-    server?.close();
-  });
+  after(() => close?.());
 
   for (const [guest, build] of [
     ["saved", "saved"],

@@ -4,17 +4,12 @@
  */
 
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
-import { createServer } from "node:http";
 import { after, before, describe, it } from "node:test";
 
 import { instantiate, Suspending } from "../src/index.js";
 import { promising } from "../src/slices.js";
-import { bytes, repository } from "./support/guests.mjs";
-
-const executablePath = process.env.CAESURA_CHROMIUM ?? "/usr/bin/chromium";
-const playwright = await import("playwright-core").catch(() => undefined);
-const missing = !playwright ? "npm's playwright-core is not installed" : !existsSync(executablePath) && "no Chromium";
+import { missing, openPage } from "./support/chromium.mjs";
+import { bytes } from "./support/guests.mjs";
 
 /** In the page: compute for ever, and to an end, and to the end of a budget. */
 async function runInPage(code) {
@@ -41,26 +36,14 @@ async function runInPage(code) {
 }
 
 describe("time slices in Chromium", { skip: missing }, () => {
-  let browser;
-  let server;
   let page;
+  let close;
 
   before(async () => {
-    server = createServer(({ url }, response) => {
-      const name = /^\/js\/src\/\w+\.js$/.test(url) ? new URL(url.slice(1), repository) : undefined;
-      response.setHeader("content-type", name ? "text/javascript" : "text/html");
-      response.end(name ? readFileSync(name) : "<!doctype html><title>time slices</title>");
-    });
-    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-    browser = await playwright.chromium.launch({ executablePath, args: ["--no-sandbox"] });
-    page = await browser.newPage();
-    await page.goto(`http://127.0.0.1:${server.address().port}/`);
+    ({ page, close } = await openPage("time slices"));
   });
 
-  after(async () => {
-    await browser?.close();
-    server?.close();
-  });
+  after(() => close?.());
 
   for (const build of ["fuel_thunks", "fuel_secondary"]) {
     it(`timers and frames of animation come next to guests that compute: ${build}`, async () => {
