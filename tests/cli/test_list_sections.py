@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import caesura
-from caesura.analysis.list_text import Sections, read_list
+from caesura.analysis.list_text import Sections, entry_line, read_list
+from caesura.analysis.lists import PatternList
 from tests.cli.running import MODULE, caesura_command
 
 FILE = """\
@@ -101,3 +102,29 @@ def test_second_bodies(tmp_path: Path) -> None:
     code, out, _ = instrument(tmp_path, "--two-bodies", f"@{tmp_path / 'list'}")
     assert code == 0
     assert b"asyncify_resume:inner" in out and b"asyncify_resume:outer" not in out
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run",
+        "# x",
+        "#",
+        "#\t",
+        "[a]",
+        "[a] ",
+        " a",
+        "a\tb\n",
+        "a\nb",
+        "",
+        "f(int, char)",
+        "a,b",
+        "\ud800",
+        "f(int*)",
+        "[a]b",
+    ],
+)
+def test_lines_that_are_written(name: str, tmp_path: Path) -> None:
+    (entry,) = read(f"# What a file begins with.\n{entry_line(name)}\n", tmp_path)
+    assert PatternList([entry], [name]).match(name)
+    assert not PatternList([entry], ["x"]).match("x") or not name

@@ -27,6 +27,22 @@ _OPENING: Final = "(<[{"
 _CLOSING: Final = ")>]}"
 _BLANKS: Final = " \t\r\n\v\f\0"
 _SECTION: Final = re.compile(r"\[([^\[\]]+)\]")
+# What cannot stand in a line of a text in UTF-8.
+_UNWRITABLE: Final = re.compile("[\r\n\0\ud800-\udfff]")
+
+
+def entry_line(name: str) -> str:
+    """Return the line of a list file that means the function of this name.
+
+    That is the name, or a pattern that the name matches where a line with it would be something else: a comment, the
+    beginning of a section, several lines, or a name without the blanks around it.
+    """
+    line = _UNWRITABLE.sub("*", name)
+    if line.strip(_BLANKS) != line or not line:
+        line = "*" + line.strip(_BLANKS) + "*"
+    if _is_comment(line):
+        return "#*" + line[1:]
+    return line + "*" if _SECTION.fullmatch(line) else line
 
 
 class Sections:
@@ -99,7 +115,7 @@ def _entries(lines: list[str], sections: Sections, path: str) -> list[str]:
     holds = True
     for line in lines:
         text = line.strip()
-        if text == "#" or text.startswith(("# ", "#\t")):
+        if _is_comment(text):
             continue
         head = _SECTION.fullmatch(text)
         if head is None:
@@ -112,6 +128,10 @@ def _entries(lines: list[str], sections: Sections, path: str) -> list[str]:
     if has_sections and not has_held and path not in sections.unused:
         sections.unused.append(path)
     return entries
+
+
+def _is_comment(line: str) -> bool:
+    return line == "#" or line.startswith(("# ", "#\t"))
 
 
 def _read_file(path: str, *, any_bytes: bool) -> str:
