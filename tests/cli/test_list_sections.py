@@ -119,7 +119,7 @@ def test_second_bodies(tmp_path: Path) -> None:
         "",
         "f(int, char)",
         "a,b",
-        "\ud800",
+        "a\ud800",
         "f(int*)",
         "[a]b",
     ],
