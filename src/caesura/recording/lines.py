@@ -1,0 +1,56 @@
+"""Appending to the file in which processes note what they see of suspensions.
+
+Any number of processes write to one file at once, and any of them may be killed: so each line is written by one call,
+to a file that is open for appending, and is a JSON object of its own:
+
+    {"caesura_record": 1, "functions": {ENTRY: {"count": 3, "import": "env.sleep", "stack": [...]}}, "missing": [ENTRY]}
+
+`functions` were on the stack at suspensions; `count` is how often since the process' last line, so that lines add up.
+`missing` were on the stack where a guest could not be suspended, since a list leaves them out. An ENTRY is what stands
+in lists: a name, `#index@hash`, or `#index` where nobody could hash. Either key may be absent. A lock was rejected: who
+dies with it stops the others, and the JavaScript host, which writes the same lines, has none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from caesura.errors import UsageError
+
+# The environment variable that names the file, and the key and version that tell the lines of such a file.
+RECORD_VARIABLE: Final = "CAESURA_RECORD"
+VERSION_KEY: Final = "caesura_record"
+VERSION: Final = 1
+
+_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_MODE: Final = 0o666  # less the user's mask
+
+
+def recording_path() -> str | None:
+    """Return the file that is to be appended to; None where nobody asks for a recording."""
+    return os.environ.get(RECORD_VARIABLE) or None
+
+
+def append_line(
+    path: str, *, functions: Mapping[str, Mapping[str, Any]] | None = None, missing: Sequence[str] = ()
+) -> None:
+    """Append a line to a recording. Raises UsageError for a file that cannot be written."""
+    fields: dict[str, Any] = {VERSION_KEY: VERSION}
+    if functions:
+        fields["functions"] = functions
+    if missing:
+        fields["missing"] = list(missing)
+    line = json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+    try:
+        file = os.open(path, _FLAGS, _MODE)
+        try:
+            written = os.write(file, line)
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise UsageError(f"cannot append to the recording '{path}': {error.strerror or error}") from error
+    if written != len(line):
+        raise UsageError(f"cannot append to the recording '{path}': only {written} of {len(line)} bytes were written")

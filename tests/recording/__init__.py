@@ -1,0 +1,1 @@
+"""Tests of `caesura.recording`: what is noted of suspensions, by any number of processes."""
