@@ -69,6 +69,34 @@ def test_processor_time() -> None:
     run(main())
 
 
+WAITING = b"""(module
+  (import "env" "wait" (func $wait))
+  (func (export "run") (loop (call $wait) (br 0))))"""
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_who_waits_within_moments_does_not_escape_his_budget(preempt: Any) -> None:
+    """However short each of the ways from one waiting to the next is, they are charged, and the last one is paused."""
+
+    async def main() -> None:
+        waited = 0
+
+        async def wait() -> None:
+            nonlocal waited
+            waited += 1
+            assert waited < 100_000, "the budget ends some time"
+            await asyncio.sleep(0)
+
+        guest = await caesura.load(WAITING, {"env": {"wait": wait}}, preempt=preempt, time_slice=SLICE)
+        call = await exhausted(guest.call("run", budget=caesura.Budget(cpu=0.01)))
+        before = waited
+        assert call.function == "pause" and before > 1
+        await exhausted(call.resume(budget=caesura.Budget(cpu=0.005)))
+        assert waited > before
+
+    run(main())
+
+
 def test_giving_up_and_others_meanwhile() -> None:
     async def main() -> None:
         guest = await load()

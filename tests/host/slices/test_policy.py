@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import Counter
 
 import pytest
 
 import caesura
-from tests.host.slices.guests import SLICE, load
+from tests.host.slices.guests import MUCH, SLICE, load
 from tests.host.support import run
 
 
@@ -117,6 +118,117 @@ def test_a_policy_of_ones_own() -> None:
         caesura.use_policy(caesura.FairShares())
     with pytest.raises(caesura.UsageError, match="has no method `add`"):
         caesura.use_policy(5)  # type: ignore[arg-type]
+
+
+class Failing(Stubborn):
+    """Works for ten turns, and then once does what a policy must not do."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def add(self, share: caesura.Share) -> None:
+        """A guest waits."""
+        self._fail("add")
+        super().add(share)
+
+    def choose(self) -> caesura.Share | None:
+        """Return the last."""
+        self._fail("choose")
+        if self._fails_now("nobody"):
+            return None
+        if self._fails_now("another"):
+            return caesura.Share("another", 1.0, 0)
+        return super().choose()
+
+    def _fails_now(self, fault: str) -> bool:
+        if self.fault != fault or len(self.chosen) < 10 or not self.waiting:
+            return False
+        self.fault = ""
+        return True
+
+    def _fail(self, fault: str) -> None:
+        if self._fails_now(fault):
+            raise StopIteration("the policy is wrong")
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("choose", r"has failed, so no turn comes: StopIteration\('the policy is wrong'\)"),
+        ("nobody", "has failed.*it has chosen nobody, though guests wait"),
+        ("another", "has failed.*a guest that does not wait"),
+        ("add", "has failed.*StopIteration"),
+    ],
+)
+def test_who_waits_for_a_policy_that_fails_is_told(fault: str, message: str) -> None:
+    """Nobody waits for ever: the calls that wait raise, and those that come later have their turns again."""
+
+    async def main() -> None:
+        caesura.use_policy(Failing(fault))
+        guests = [await load() for _ in range(3)]
+        tasks = [asyncio.create_task(guest.call("spin")) for guest in guests]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if fault != "add":  # which concerns the guest that is added
+            done, pending = await asyncio.wait(tasks)
+        for task in done:
+            with pytest.raises(caesura.UsageError, match=message):
+                await task
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        before = [guest.usage.slices for guest in guests]
+        assert await asyncio.gather(*(guest.call("count", MUCH) for guest in guests)) == [MUCH] * 3
+        assert any(guest.usage.slices > count for guest, count in zip(guests, before, strict=True))
+
+    run(main())
+
+
+class Unforgetting(Stubborn):
+    """Cannot remove a guest."""
+
+    def remove(self, share: caesura.Share) -> None:
+        """A guest does not wait any more."""
+        raise ValueError("the policy does not know it")
+
+
+def test_a_policy_that_fails_does_not_hide_a_cancellation() -> None:
+    async def main() -> None:
+        told: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+        caesura.use_policy(Unforgetting())
+        guests = [await load() for _ in range(3)]
+        tasks = [asyncio.create_task(guest.call("spin")) for guest in guests]
+        while not any(guest.usage.slices for guest in guests):
+            await asyncio.sleep(SLICE)
+        for task in tasks:
+            task.cancel()
+        assert all(
+            isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*tasks, return_exceptions=True)
+        )
+        assert told and "has failed" in told[0] and "does not know it" in told[0]
+
+    run(main())
+
+
+def test_guests_that_do_not_wait_any_more_are_forgotten() -> None:
+    """Also where others of a higher priority never let what is left of them come up."""
+    policy = caesura.FairShares()
+    high, low = caesura.Share("high", 1.0, 1), caesura.Share("low", 1.0, 0)
+    policy.add(high)
+    policy.add(low)
+    gone = []
+    for _ in range(1000):
+        share = caesura.Share("gone", 1.0, 0)
+        policy.add(share)
+        policy.remove(share)
+        gone.append(weakref.ref(share))
+        del share
+        chosen = policy.choose()
+        assert chosen is not None
+        chosen.ran = 0.005
+        policy.add(chosen)
+    assert sum(reference() is not None for reference in gone) < 20
 
 
 class Counting(caesura.FairShares):

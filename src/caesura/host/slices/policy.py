@@ -18,6 +18,9 @@ from typing import Final, Protocol
 # One turn in so many is that of the guest that has waited for longest.
 _LONGEST_WAITING: Final = 8
 
+# So many times as many entries as guests that wait may be in the heaps.
+_MOST_STALE: Final = 4
+
 
 class Share:
     """A guest as a policy sees it. `weight` and `priority` are those that it was loaded with, `guest` is the guest.
@@ -55,6 +58,7 @@ class FairShares:
     def __init__(self) -> None:
         self._waiting: dict[Share, int] = {}  # in the order in which they were added, each with its number
         self._heaps: dict[int, list[tuple[float, int, Share]]] = {}  # by priority
+        self._entries = 0  # how many the heaps have
         self._numbers = count()
         self._virtual_time = 0.0
         self._turns = 0
@@ -62,17 +66,21 @@ class FairShares:
     def add(self, share: Share) -> None:
         """A guest waits for a turn."""
         share.virtual_time = max(share.virtual_time + share.ran / share.weight, self._virtual_time)
+        if self._entries > _MOST_STALE * (len(self._waiting) + 1):
+            self._drop_stale()
         number = self._waiting[share] = next(self._numbers)
+        self._entries += 1
         heapq.heappush(self._heaps.setdefault(share.priority, []), (share.virtual_time, number, share))
 
     def remove(self, share: Share) -> None:
         """A guest does not wait any more."""
-        self._waiting.pop(share, None)  # what is in a heap is thrown away when it comes up
+        self._waiting.pop(share, None)  # what is in a heap is thrown away when it comes up, or when there is much of it
 
     def choose(self) -> Share | None:
         """Return the guest that goes on."""
         if not self._waiting:
             self._heaps.clear()
+            self._entries = 0
             return None
         self._turns += 1
         if len(self._heaps) > 1 and self._turns % _LONGEST_WAITING == 0:
@@ -88,7 +96,19 @@ class FairShares:
             heap = self._heaps[priority]
             while heap:
                 _, number, share = heapq.heappop(heap)
+                self._entries -= 1
                 if self._waiting.get(share) == number:
                     return share
             del self._heaps[priority]
         raise AssertionError("whoever waits is in a heap")
+
+    def _drop_stale(self) -> None:
+        """Keep nothing of guests that do not wait any more: it may never come up, below others of a higher priority."""
+        for priority, heap in list(self._heaps.items()):
+            kept = [entry for entry in heap if self._waiting.get(entry[2]) == entry[1]]
+            heapq.heapify(kept)
+            if kept:
+                self._heaps[priority] = kept
+            else:
+                del self._heaps[priority]
+        self._entries = sum(map(len, self._heaps.values()))

@@ -43,8 +43,7 @@ from caesura.options import MOST_FUEL
 TOLERANCE: Final = 0.05
 FUEL_TOLERANCE: Final = 10_000_000
 
-# The shortest time that is given, in seconds, and the least fuel in a portion.
-_SHORTEST: Final = 0.0005
+# The least fuel in a portion.
 _LEAST_PORTION: Final = 1000
 
 # Units of fuel a second, until the guest's own speed is known; for what cannot be suspended at least, since a portion
@@ -219,9 +218,8 @@ class Slicing:
         """Return for how long an entry may run."""
         seconds = self.time_slice
         if entry.allowance is not None:
-            # Who looks at a request pauses at once where nothing is left: waiting within a moment would be free.
-            least = 0.0 if self._fuel is None else _SHORTEST
-            seconds = min(seconds, max(entry.allowance.least_cpu, least))
+            # Where nothing is left the guest pauses at once: else waiting within a moment would be free.
+            seconds = min(seconds, max(entry.allowance.least_cpu, 0.0))
         if entry.is_masked:
             seconds += TOLERANCE
         outer = entry.outer
@@ -263,7 +261,7 @@ class Slicing:
         entry.portion -= used
         if entry.allowance is not None:
             entry.allowance.charge(used)
-        if entry.outer is None and entry.deadline < inf:
+        if entry.outer is None and 0.0 < entry.given < inf:
             self._learn_speed(used, monotonic() - entry.resumed, entry.given, is_used_up=rest < 0)
 
     def _learn_speed(self, used: int, elapsed: float, given: float, *, is_used_up: bool) -> None:

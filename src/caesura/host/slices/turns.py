@@ -12,6 +12,7 @@ caller's task only if that drives the call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from collections import deque
 from typing import Final
@@ -37,8 +38,11 @@ class Turns:
         future = loop.create_future()
         waiting = self._waiting.get(share)
         if waiting is None:
+            try:
+                self.policy.add(share)
+            except Exception as error:
+                raise self._failure(error) from error
             self._waiting[share] = deque((future,))
-            self.policy.add(share)
             share.ran = 0.0
         else:
             waiting.append(future)
@@ -53,7 +57,10 @@ class Turns:
         waiting.remove(future)
         if not waiting:
             del self._waiting[share]
-            self.policy.remove(share)
+            try:
+                self.policy.remove(share)
+            except Exception as error:  # who does not wait any more has been cancelled, which this must not hide
+                self._here().call_exception_handler({"message": str(self._failure(error)), "exception": error})
 
     def change_policy(self, policy: Policy) -> None:
         """Have another policy. Raises UsageError while guests wait for a turn."""
@@ -81,22 +88,50 @@ class Turns:
         state = thread_state()
         state.spent = 0.0
         state.is_full = False
-        share = self.policy.choose()
-        if share is None:
+        try:
+            future = self._chosen()
+        except Exception as error:  # of a policy that somebody has written: who waits for it must not wait for ever
+            self._fail(error)
             return
-        waiting = self._waiting.get(share)
-        if waiting is None:
-            raise UsageError(f"the policy {self.policy!r} has chosen a guest that does not wait for a turn")
-        future = waiting.popleft()
-        if waiting:
-            self.policy.add(share)
-        else:
-            del self._waiting[share]
+        if future is None:
+            return
         if not future.done():  # its task may have been cancelled
             future.set_result(None)
         if self._waiting:
             self._is_scheduled = True
             self._here().call_soon(self._after_others)  # which is behind the task that goes on now
+
+    def _chosen(self) -> asyncio.Future[None] | None:
+        """Return what the guest waits for whose turn it is, or None if nobody waits."""
+        share = self.policy.choose()
+        if share is None:
+            if self._waiting:
+                raise UsageError("it has chosen nobody, though guests wait for a turn")
+            return None
+        waiting = self._waiting.get(share)
+        if waiting is None:
+            raise UsageError("it has chosen a guest that does not wait for a turn")
+        if len(waiting) > 1:
+            self.policy.add(share)
+        future = waiting.popleft()
+        if not waiting:
+            del self._waiting[share]
+        return future
+
+    def _fail(self, error: Exception) -> None:
+        """Tell all calls that wait for a turn that the policy does not say whose it is."""
+        waiting, self._waiting = self._waiting, {}
+        for share, futures in waiting.items():
+            with contextlib.suppress(Exception):  # the policy has failed already
+                self.policy.remove(share)
+            for future in futures:
+                if not future.done():
+                    failure = self._failure(error)
+                    failure.__cause__ = error
+                    future.set_exception(failure)
+
+    def _failure(self, error: Exception) -> UsageError:
+        return UsageError(f"the policy {self.policy!r:.100} has failed, so no turn comes: {error!r}")
 
 
 _turns: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turns]] = weakref.WeakKeyDictionary()
