@@ -21,6 +21,7 @@
  * @property {any} asyncify_memory
  * @property {any} asyncify_start_function
  * @property {any} asyncify_foreign_handler
+ * @property {any} asyncify_unsuspendable
  * @property {any} asyncify_fuel
  * @property {any} asyncify_pause_data
  */
@@ -47,6 +48,7 @@ export const ENTERED_FUNCTION = "asyncify_entered_while_unwinding";
 export const LEFT_OUT_FUNCTION = "asyncify_suspended_where_left_out";
 export const TAIL_CALLED_FUNCTION = "asyncify_suspended_in_foreign_tail_call";
 export const FOREIGN_FUNCTION = "asyncify_suspended_in_foreign_handler";
+export const NOT_INSTRUMENTED_FUNCTION = "asyncify_not_instrumented";
 export const FUEL = "asyncify_fuel";
 export const PAUSE_DATA = "asyncify_pause_data";
 export const PAUSE_FUNCTION = "asyncify_pause";
@@ -54,6 +56,7 @@ export const PAUSE_REFUSED_FUNCTION = "asyncify_pause_refused";
 export const PAUSE_NOT_NOW = 0;
 export const PAUSE_REFUSED = -1;
 export const FOREIGN_HANDLER = "asyncify_foreign_handler";
+export const UNSUSPENDABLE = "asyncify_unsuspendable";
 export const ENTRY_PREFIX = "asyncify_entry:";
 export const DATA_POINTER = "asyncify_data_pointer";
 export const SET_DATA_POINTER = "asyncify_set_data_pointer";

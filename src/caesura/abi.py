@@ -54,6 +54,7 @@ ENTERED_FUNCTION: Final = "asyncify_entered_while_unwinding"
 LEFT_OUT_FUNCTION: Final = "asyncify_suspended_where_left_out"
 TAIL_CALLED_FUNCTION: Final = "asyncify_suspended_in_foreign_tail_call"
 FOREIGN_FUNCTION: Final = "asyncify_suspended_in_foreign_handler"
+NOT_INSTRUMENTED_FUNCTION: Final = "asyncify_not_instrumented"
 
 # Pause points, with the option `preempt`: an exported global that counts, and one of the plain ABI that says where the
 # data structure is for a suspension that the guest begins itself; the function that is called at pause points to begin
@@ -68,6 +69,10 @@ PAUSE_REFUSED: Final = -1
 
 # An exported global: whether a call in a handler of a foreign exception is on the stack, so that nothing can suspend.
 FOREIGN_HANDLER: Final = "asyncify_foreign_handler"
+
+# An exported global, where lists say which functions may suspend: not 0 while one that they leave out is on the stack of
+# the present entry into the guest, so that nothing can suspend.
+UNSUSPENDABLE: Final = "asyncify_unsuspendable"
 
 # The thunk ABI: exports.
 ENTRY_PREFIX: Final = "asyncify_entry:"
@@ -95,6 +100,7 @@ EXPORTS: Final = (
     ASYNCIFY_MEMORY,
     START_FUNCTION,
     FOREIGN_HANDLER,
+    UNSUSPENDABLE,
     FUEL,
     PAUSE_DATA,
 )
