@@ -8,7 +8,9 @@
 
 /** @typedef {any} Frame A frame of V8, or a line of text. */
 
-const { captureStackTrace } = /** @type {any} */ (Error);
+// A program may put another in its place.
+export const EngineError = /** @type {any} */ (Error);
+const { captureStackTrace } = EngineError;
 
 /** What is set while a stack is read. A program's own settings, which may be anything, come back behind it. */
 const PREPARE = { value: (/** @type {unknown} */ _, /** @type {Frame[]} */ frames) => frames, configurable: true };
@@ -20,9 +22,9 @@ const LIMIT = { value: Infinity, configurable: true };
  * @param {PropertyDescriptor | undefined} setting
  */
 function exchange(name, setting) {
-  const before = Object.getOwnPropertyDescriptor(Error, name);
-  if (setting) Reflect.defineProperty(Error, name, setting);
-  else Reflect.deleteProperty(Error, name);
+  const before = Object.getOwnPropertyDescriptor(EngineError, name);
+  if (setting) Reflect.defineProperty(EngineError, name, setting);
+  else Reflect.deleteProperty(EngineError, name);
   return before;
 }
 
@@ -30,13 +32,13 @@ function exchange(name, setting) {
  * @param {Function} [above] Leaves out this function and what it has called, where the engine can.
  * @returns {Frame[]}
  */
-function readStack(above) {
+export function readStack(above) {
   const prepare = exchange("prepareStackTrace", PREPARE);
   const limit = exchange("stackTraceLimit", LIMIT);
   /** @type {{ stack?: any }} */
   let holder = {};
   if (captureStackTrace) captureStackTrace(holder, above);
-  else holder = new Error();
+  else holder = new EngineError();
   const { stack } = holder;
   exchange("prepareStackTrace", prepare);
   exchange("stackTraceLimit", limit);

@@ -1,0 +1,156 @@
+/**
+ * Records which functions of WebAssembly are on the stack at suspensions, so that a list of them writes itself.
+ *
+ * Loaded before a program, as `node --import` does, it takes its place in `WebAssembly`. What is recorded goes to the file
+ * that CAESURA_RECORD names, or to who calls `recorded`. The program sees the same functions with the same names, which
+ * construct the engine's own objects: `instanceof` holds, and nothing that a program compares is another.
+ *
+ * It is one file: `docs/render_record.py` puts it and what it imports together for the Python package, whose
+ * `caesura record` has Node load it.
+ */
+
+import { noteMissing, recorded, warn } from "./record_lines.js";
+import { introduce, noting } from "./record_stacks.js";
+
+/** Where the package finds the recorder; before it is loaded, a list of what it is to be told. */
+const RECORDER = Symbol.for("caesura.record");
+
+const realm = /** @type {any} */ (globalThis);
+const { WebAssembly: wasm } = realm;
+const { Module } = wasm;
+
+/** @param {any} value */
+const isObject = (value) => Object(value) === value;
+
+/** What the engine was told to wait for. @type {WeakMap<object, Function>} */
+const suspending = new WeakMap();
+
+/** What the functions of a recording do with what comes from the package. @type {Record<string, (...of: any[]) => void>} */
+const HANDLERS = { missing: noteMissing };
+
+/**
+ * Put something in the place of a property, which is the same but for its value. Where that cannot be, nothing is recorded.
+ * @param {any} owner
+ * @param {string} name
+ * @param {any} value
+ */
+function replace(owner, name, value) {
+  if (!Reflect.defineProperty(owner, name, { value })) warn(`recording: ${name} cannot be replaced, somebody has frozen it`);
+}
+
+/** Return what stands for a function that is imported. @param {any} value @param {string} module @param {string} name */
+function adapt(value, module, name) {
+  const f = isObject(value) && suspending.get(value);
+  return f ? new EngineSuspending(noting(f, `${module}.${name}`)) : value;
+}
+
+/** Return imports that are read once where the program's are, with others in the place of those that suspend. @param {any} imports */
+function adaptImports(imports) {
+  if (!isObject(imports)) return imports;
+  // The objects behind it may be frozen: what a proxy of these gives has to be what they hold.
+  return new Proxy(Object.create(null), {
+    get(_, module) {
+      const names = imports[module];
+      if (!isObject(names)) return names;
+      return new Proxy(Object.create(null), {
+        get: (__, name) => adapt(names[name], String(module), String(name)),
+      });
+    },
+  });
+}
+
+const text = new TextDecoder();
+
+/** Return the name that a module has in its name section. @param {WebAssembly.Module} module */
+function nameOf(module) {
+  const bytes = new Uint8Array(Module.customSections(module, "name")[0] ?? 0);
+  if (bytes[0] !== 0) return ""; // it comes first if it is there
+  let at = 1;
+  const read = () => {
+    let number = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[at++];
+      number |= (byte & 127) << shift;
+      if (!(byte & 128)) return number;
+    }
+  };
+  read();
+  const length = read();
+  return text.decode(bytes.subarray(at, at + length));
+}
+
+/**
+ * Return what a module is called in lines: its name, or a number that is the same for the same imports and exports, and so
+ * for a build that caesura has made of it.
+ * @param {WebAssembly.Module} module
+ */
+function labelOf(module) {
+  const own = nameOf(module);
+  if (own) return own;
+  const imported = Module.imports(module).filter((/** @type {any} */ one) => one.module != "asyncify");
+  const exported = Module.exports(module).filter((/** @type {any} */ one) => !one.name.startsWith("asyncify_"));
+  let hash = 0x811c9dc5; // FNV-1a
+  for (const letter of JSON.stringify([imported, exported])) {
+    hash = Math.imul(hash ^ /** @type {number} */ (letter.codePointAt(0)), 0x01000193) >>> 0;
+  }
+  return hash.toString(16).padStart(8, "0");
+}
+
+/** Take an instance. @param {WebAssembly.Instance} instance @param {WebAssembly.Module} module */
+function take(instance, module) {
+  /** @type {string | undefined} */
+  let label;
+  introduce(instance, () => (label ??= labelOf(module)));
+  return instance;
+}
+
+const EngineSuspending = wasm.Suspending;
+
+/** Take the places of the engine's functions. */
+function hook() {
+  const { Instance, instantiate, instantiateStreaming } = wasm;
+  if (EngineSuspending) {
+    const Suspending = new Proxy(EngineSuspending, {
+      construct(engine, args, derived) {
+        const made = Reflect.construct(engine, args, derived);
+        suspending.set(made, args[0]);
+        return made;
+      },
+    });
+    replace(wasm, "Suspending", Suspending);
+    replace(EngineSuspending.prototype, "constructor", Suspending);
+  }
+  const HookedInstance = new Proxy(Instance, {
+    construct: (engine, [module, imports, ...rest], derived) =>
+      take(Reflect.construct(engine, [module, adaptImports(imports), ...rest], derived), module),
+  });
+  replace(wasm, "Instance", HookedInstance);
+  replace(Instance.prototype, "constructor", HookedInstance);
+  replace(wasm, "instantiate", hooked(instantiate));
+  if (instantiateStreaming) replace(wasm, "instantiateStreaming", hooked(instantiateStreaming));
+}
+
+/** One of the two functions that make instances later. @param {Function} instantiate */
+function hooked(instantiate) {
+  return new Proxy(instantiate, {
+    async apply(engine, self, [source, imports, ...rest]) {
+      const made = await Reflect.apply(engine, self, [source, adaptImports(imports), ...rest]);
+      if (source instanceof Module) take(made, source);
+      else take(made.instance, made.module);
+      return made;
+    },
+  });
+}
+
+function start() {
+  const early = realm[RECORDER] ?? [];
+  const push = (/** @type {[string, ...any[]]} */ [what, ...of]) => HANDLERS[what]?.(...of);
+  Object.defineProperty(realm, RECORDER, { value: { push }, configurable: true });
+  early.forEach(push);
+  hook();
+}
+
+// The program's package and the one that it was started with may both have this file.
+if (!realm[RECORDER] || Array.isArray(realm[RECORDER])) start();
+
+export { recorded };

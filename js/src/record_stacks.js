@@ -1,0 +1,154 @@
+/**
+ * Records suspensions by the engine's own JSPI, from the engine's stack: of modules as they are, without any instrumentation.
+ *
+ * Each function that the program marks as suspending is wrapped where it is imported, so that its name is known. Where it
+ * returns a promise the stack is read: the functions of WebAssembly up to the first frame of JavaScript are those that wait.
+ * A stack that was seen before, which most were, only counts. V8's frames give the names of the module's name section as
+ * they are, and where there are none the index.
+ *
+ * Wrapping them where they are marked was rejected: one function may be imported under several names. So was `promising`,
+ * which needs nothing: a call is recorded whoever has begun it.
+ */
+
+import { flush, functionsOf, warn } from "./record_lines.js";
+import { EngineError, readStack } from "./trace.js";
+
+/** @typedef {import("./record_lines.js").Seen} Seen */
+/** @typedef {import("./trace.js").Frame} Frame */
+
+/** A frame of V8's text. Names can hold anything. */
+const TEXT = /^(?:([^]*) \()?([^\s(]*):?wasm-function\[(\d+)\]:0x[0-9a-f]+\)?$/;
+
+
+
+// Beyond so many frames in stacks that are known, these are forgotten: a program may never have the same stack twice.
+const MOST_FRAMES = 1_000_000;
+
+/** A function on a stack: its module's label, its index, and its name if it has any. @typedef {[string, number, string | null]} Place */
+
+/** What a stack adds to: each function and how often it is on it. @typedef {[seen: Seen, times: number][]} Known */
+
+/** What instances are called in keys, and their modules' labels. @type {WeakMap<object, { key: string, label: () => string }>} */
+const instances = new WeakMap();
+let made = 0;
+
+/** Stacks that were seen. @type {Map<string, Known>} */
+const stacks = new Map();
+let frames = 0;
+
+/**
+ * Know an instance when it is on the stack.
+ * @param {WebAssembly.Instance} instance
+ * @param {() => string} label Gives what its module is called in lines.
+ */
+export function introduce(instance, label) {
+  instances.set(instance, { key: `${++made}:`, label });
+}
+
+/** Return the innermost functions of WebAssembly, up to JavaScript. @param {Function} above What they called. */
+function readGuest(above) {
+  let stack = readStack(above);
+  if (typeof stack[0] == "string") stack = stack.join("\n").split(/\n {4}at /).slice(1);
+  const end = stack.findIndex((frame) => (typeof frame == "string" ? !TEXT.test(frame) : typeof frame.getFunction() != "number"));
+  return end < 0 ? stack : stack.slice(0, end);
+}
+
+/** @param {Frame} frame */
+function keyOf(frame) {
+  if (typeof frame == "string") return frame;
+  return (instances.get(frame.getThis())?.key ?? frame.getScriptNameOrSourceURL()) + frame.getFunction();
+}
+
+/** What a module is called by V8, without what it says of all modules. @param {string} address */
+const shorten = (address) => address.replace(/^wasm:\/\/wasm\//, "").replace(/:$/, "");
+
+/** @param {Frame} frame @returns {Place} */
+function placeOf(frame) {
+  if (typeof frame == "string") {
+    const [, name, address, index] = /** @type {RegExpExecArray} */ (TEXT.exec(frame));
+    return [shorten(address), +index, name ?? null];
+  }
+  const label = instances.get(frame.getThis())?.label() ?? shorten(frame.getScriptNameOrSourceURL());
+  return [label, frame.getFunction(), frame.getFunctionName()];
+}
+
+/** Whether a stack is a better example than another: shorter, or as short and earlier by its text. @param {string[]} one @param {string[]} other */
+function isBetter(one, other) {
+  if (one.length != other.length) return one.length < other.length;
+  return one.join("\n") < other.join("\n");
+}
+
+/**
+ * Take a stack that was not seen before. Returns what it adds to, and whether there is a function among it that is new.
+ * @param {Frame[]} stack
+ * @param {string} site The import.
+ * @returns {{ known: Known, fresh: boolean }}
+ */
+function learn(stack, site) {
+  /** @type {Map<Seen, number>} */
+  const times = new Map();
+  let fresh = false;
+  // From the import to the function that is looked at, without what came back to a function in between: as short as the
+  // functions are many, however deep a recursion is, and each a caller of the one before.
+  /** @type {string[]} */
+  const path = [site];
+  const places = stack.map(placeOf);
+  for (const [label, index, name] of places) {
+    const entry = name || `#${index}`;
+    const step = label == places[0][0] ? entry : `${entry} (${label})`;
+    const before = path.indexOf(step, 1);
+    if (before < 0) path.push(step);
+    else path.length = before + 1;
+    const functions = functionsOf(label);
+    let seen = functions.get(entry);
+    if (!seen) {
+      seen = { count: 0, import: site, stack: [...path] };
+      functions.set(entry, seen);
+      fresh = true;
+    } else if (isBetter(path, seen.stack)) Object.assign(seen, { import: site, stack: [...path] });
+    times.set(seen, (times.get(seen) ?? 0) + 1);
+  }
+  return { known: [...times], fresh };
+}
+
+/**
+ * Note a suspension.
+ * @param {string} site The import.
+ * @param {Function} above What the guest has called.
+ */
+function note(site, above) {
+  const stack = readGuest(above);
+  if (!stack.length) return warn("recording: no stack can be read here: only V8's can, while nobody has frozen `Error`");
+  const { length } = stack;
+  if (typeof stack[0] == "string" && length >= EngineError.stackTraceLimit) warn("recording: stacks are cut off, since `Error.stackTraceLimit` cannot be set");
+  const key = `${site}\n${stack.map(keyOf).join()}`;
+  let known = stacks.get(key);
+  let fresh = false;
+  if (!known) {
+    ({ known, fresh } = learn(stack, site));
+    frames += length;
+    if (frames > MOST_FRAMES) {
+      stacks.clear();
+      frames = length;
+    }
+    stacks.set(key, known);
+  }
+  for (const [seen, times] of known) seen.count += times;
+  if (fresh) flush();
+}
+
+/** Whether the engine waits for a value. @param {any} value */
+const isAwaited = (value) => value instanceof Promise || (Object(value) === value && typeof value.then == "function");
+
+/**
+ * Return the same function, which notes when it lets the guest wait.
+ * @param {Function} f
+ * @param {string} site The import: `module.name`.
+ */
+export function noting(f, site) {
+  return function noted(/** @type {any[]} */ ...args) {
+    const result = Reflect.apply(f, undefined, args);
+    if (isAwaited(result)) note(site, noted);
+    return result;
+  };
+}

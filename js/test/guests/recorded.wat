@@ -1,0 +1,26 @@
+;; Suspends below functions of many kinds: with odd names, without a name, recursive, called through a table.
+(module
+  (import "env" "ask" (func $ask (param i32) (result i32)))
+  (import "env" "other" (func $other (param i32) (result i32)))
+  (type $one (func (param i32) (result i32)))
+  (table 2 funcref)
+  (elem (i32.const 0) $leaf $through)
+  (memory (export "memory") 1)
+  (func $"odd: \"name\", (x)@y \u{e9}\u{1f600}" (param i32) (result i32)
+    (i32.add (call $ask (local.get 0)) (i32.const 0)))
+  (func $leaf (param i32) (result i32)
+    (i32.add (call $"odd: \"name\", (x)@y \u{e9}\u{1f600}" (local.get 0)) (i32.const 0)))
+  (func $through (param i32) (result i32)
+    (i32.add (call_indirect (type $one) (local.get 0) (i32.const 0)) (i32.const 1)))
+  ;; Function 5, which has no name.
+  (func (export "run") (param i32) (result i32)
+    (i32.add (call_indirect (type $one) (local.get 0) (i32.const 1)) (i32.const 1)))
+  (func $recurse (export "recurse") (param i32) (result i32)
+    (if (result i32) (local.get 0)
+      (then (i32.add (call $recurse (i32.sub (local.get 0) (i32.const 1))) (i32.const 1)))
+      (else (call $through (i32.const 5)))))
+  (func $__proto__ (export "other") (param i32) (result i32)
+    (i32.add (call $other (local.get 0)) (i32.const 1)))
+  ;; What nobody calls.
+  (func $unused (export "unused") (param i32) (result i32)
+    (i32.add (call $ask (local.get 0)) (i32.const 1))))

@@ -1,0 +1,138 @@
+/** `caesura/record`: what was on the stack at suspensions is noted, by any number of processes, and nobody else sees it. */
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { hasNative, repository } from "./support/guests.mjs";
+
+const path = (name) => fileURLToPath(new URL(name, repository));
+const BARE = path("build/js/recorded.bare.wasm");
+const PROGRAM = path("js/test/support/recorded.mjs");
+// The package's own file, and the one that the Python package has.
+const HOOKS = { "js/src": "js/src/record.js", Python: "src/caesura/recording/record.mjs" };
+
+const ODD = 'odd: "name", (x)@y é😀';
+const RUN = "#5";
+
+const folder = mkdtempSync(join(tmpdir(), "record-"));
+after(() => rmSync(folder, { recursive: true }));
+let files = 0;
+
+/** Run the program in one of its ways; with a hook it is recorded. Returns what it did, and the recording's lines. */
+function run(way, { hook, wasm = BARE, environment = {}, options = [] } = {}) {
+  const file = environment.CAESURA_RECORD ?? join(folder, `${++files}`);
+  const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
+  const env = { ...inherited, ...environment };
+  if (hook) Object.assign(env, { CAESURA_RECORD: file, NODE_OPTIONS: `--no-deprecation --import ${new URL(HOOKS[hook], repository)}` });
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [...options, PROGRAM, wasm, way], { env, encoding: "utf8" });
+  const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+  return { status, signal, stdout, stderr, lines: text.split("\n").slice(0, -1).map((line) => JSON.parse(line)) };
+}
+
+/** What lines come to: how often each function was seen, its import, and its last example. */
+function merge(lines) {
+  const merged = Object.create(null);
+  for (const { functions = {} } of lines) {
+    for (const [entry, { count, import: site, stack }] of Object.entries(functions)) {
+      merged[entry] = [(merged[entry]?.[0] ?? 0) + count, site, stack];
+    }
+  }
+  return Object.fromEntries(Object.entries(merged));
+}
+
+// What `waits` does: a guest that is run once, and recursion twice, 2 and 3 deep.
+const BELOW = ["env.ask", ODD, "leaf", "through"];
+const WAITED = {
+  [ODD]: [3, "env.ask", BELOW.slice(0, 2)],
+  leaf: [3, "env.ask", BELOW.slice(0, 3)],
+  through: [3, "env.ask", BELOW],
+  [RUN]: [1, "env.ask", [...BELOW, RUN]],
+  recurse: [7, "env.ask", [...BELOW, "recurse"]],
+};
+const times = (count) => Object.fromEntries(Object.entries(WAITED).map(([name, [each, ...rest]]) => [name, [each * count, ...rest]]));
+
+describe("recordings by the engine's own JSPI", { skip: !hasNative && "the engine has no JSPI" }, () => {
+  const plain = (way) => {
+    const { lines, ...done } = run(way);
+    assert.deepEqual(lines, []);
+    return done;
+  };
+
+  for (const hook of Object.keys(HOOKS)) {
+    it(`have every function, by the name or the index that it has, where a promise was waited for: ${hook}`, () => {
+      const { lines, ...done } = run("waits", { hook });
+      assert.deepEqual(done, { status: 0, signal: null, stdout: "3 8 9 6\n", stderr: "" });
+      assert.deepEqual(merge(lines), WAITED);
+      assert.ok(lines.every((line) => line.caesura_record === 1 && line.module === lines[0].module));
+      // One line for what was new with each stack, and one at the end.
+      assert.equal(lines.length, 3);
+    });
+  }
+
+  it("have what waits for something that is like a promise", () => {
+    const { lines } = run("waits_otherwise", { hook: "Python" });
+    assert.deepEqual(merge(lines), JSON.parse('{ "__proto__": [1, "env.other", ["env.other", "__proto__"]] }'));
+  });
+
+  it("leave all that a program can compare as it is", () => {
+    const { lines, ...done } = run("keeps_identities", { hook: "Python" });
+    assert.deepEqual(done, plain("keeps_identities"));
+    assert.match(done.stdout, /^true true Suspending 1\nfalse false\ntrue instantiate 1 Instance 1\n3\n3\n3\n/);
+    assert.equal(merge(lines)[RUN][0], 3);
+  });
+
+  for (const [way, status, signal] of [["exits", 3, null], ["throws", 1, null], ["is_killed", null, "SIGKILL"]]) {
+    it(`are whole where a program ${way.replaceAll("_", " ")}`, () => {
+      const done = run(way, { hook: "Python" });
+      assert.deepEqual([done.status, done.signal], [status, signal]);
+      assert.deepEqual(Object.keys(merge(done.lines)).sort(), [ODD, "leaf", "through", RUN].sort());
+    });
+  }
+
+  it("are those of workers and child processes too", () => {
+    const { lines, stderr } = run("has_workers_and_children", { hook: "Python" });
+    assert.equal(stderr, "");
+    assert.deepEqual(merge(lines), times(3));
+  });
+
+  it("go to the same file wherever a program goes", () => {
+    const { lines } = run("moves", { hook: "Python" });
+    assert.deepEqual(merge(lines), WAITED);
+  });
+
+  it("are left out with one warning where the file cannot be written", () => {
+    const file = join(folder, "missing", "recording");
+    const { stderr, stdout, status } = run("waits", { hook: "Python", environment: { CAESURA_RECORD: file } });
+    assert.deepEqual([status, stdout], [0, "3 8 9 6\n"]);
+    assert.match(stderr, /^caesura: recording: cannot append to '.*missing.recording': ENOENT.*\n$/);
+  });
+
+  it("are the same where a program replaces what it finds", () => {
+    const { lines, stderr } = run("replaces_everything", { hook: "Python" });
+    assert.equal(stderr, "");
+    assert.deepEqual(merge(lines), WAITED);
+  });
+
+  it("are made from the text of stacks where a program has frozen what it finds", () => {
+    const { lines, stderr, stdout } = run("freezes_everything", { hook: "Python" });
+    assert.equal(stdout, "3 8 9 6\n");
+    assert.equal(stderr, "");
+    assert.deepEqual(merge(lines), WAITED);
+  });
+
+  it("say so where these are cut off", () => {
+    const { lines, stderr } = run("freezes_everything", { hook: "Python", options: ["--stack-trace-limit=3"] });
+    assert.match(stderr, /^caesura: recording: stacks are cut off, .*\n$/);
+    assert.deepEqual(Object.keys(merge(lines)).sort(), [ODD, "leaf", "through"].sort());
+  });
+});
+
+it("a program is warned of its own exit listeners only", () => {
+  const done = run("has_many_exit_listeners", { hook: "Python" });
+  assert.deepEqual([done.stdout, done.stderr], ["", ""]);
+});

@@ -1,0 +1,101 @@
+/**
+ * A program that is recorded: `node recorded.mjs MODULE WAY`. It waits in the guest and writes a line to standard output
+ * for each thing that it has done; the ways are how else a program may behave.
+ */
+
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { isMainThread, Worker } from "node:worker_threads";
+
+const [, self, file, way] = process.argv;
+
+const module = new WebAssembly.Module(readFileSync(file));
+const later = (value) => new Promise((resolve) => setTimeout(resolve, 1, value));
+
+function start(env = {}) {
+  const { promising, Suspending } = WebAssembly;
+  const imports = { env: { ask: new Suspending(later), other: new Suspending((x) => x + 1), ...env } };
+  const { exports } = new WebAssembly.Instance(module, imports);
+  return Object.fromEntries(["run", "recurse", "other"].map((name) => [name, promising(exports[name])]));
+}
+
+const WAYS = {
+  async waits() {
+    const guest = start();
+    console.log(await guest.run(1), await guest.recurse(2), await guest.recurse(3), await guest.other(4));
+  },
+  async waits_otherwise() {
+    const guest = start({ other: new WebAssembly.Suspending(() => ({ then: (resolve) => resolve(7) })) });
+    console.log(await guest.other(4));
+  },
+  async keeps_identities() {
+    const { Suspending, Instance, instantiate, promising } = WebAssembly;
+    const mark = new Suspending(later);
+    console.log(mark instanceof Suspending, mark.constructor == Suspending, Suspending.name, Suspending.length);
+    class Own extends Suspending {}
+    console.log(new Own(later) instanceof Own, Object.getOwnPropertyDescriptor(WebAssembly, "Suspending").enumerable);
+    const frozen = Object.freeze({ env: Object.freeze({ ask: mark, other: mark }) });
+    const made = [new Instance(module, frozen), await instantiate(module, frozen), (await instantiate(readFileSync(file), frozen)).instance];
+    const found = made.map((instance) => [instance instanceof Instance, instance.constructor == Instance, instance.exports == instance.exports]);
+    console.log(found.flat().every((value) => value), instantiate.name, instantiate.length, Instance.name, Instance.length);
+    for (const { exports } of made) console.log(await promising(exports.run)(1));
+    console.log(await instantiate(module, {}).catch(String), await instantiate(Uint8Array.of(1), {}).catch(String));
+    for (const f of [() => new Instance(module), () => new Instance(module, { env: 1 }), () => new Suspending(1), () => Suspending(later)]) {
+      try {
+        f();
+      } catch (error) {
+        console.log(String(error));
+      }
+    }
+  },
+  async exits() {
+    await start().run(1);
+    process.exit(3);
+  },
+  async throws() {
+    await start().run(1);
+    throw new Error("nobody catches this");
+  },
+  async is_killed() {
+    await start().run(1);
+    process.kill(process.pid, "SIGKILL");
+  },
+  async moves() {
+    process.chdir("/");
+    await WAYS.waits();
+  },
+  async has_workers_and_children() {
+    if (!isMainThread) return WAYS.waits();
+    await Promise.all([1, 2].map(() => new Promise((resolve) => new Worker(new URL(import.meta.url), { argv: [file, way] }).on("exit", resolve))));
+    const { stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), file, "waits"], { encoding: "utf8" });
+    console.log(stdout, stderr);
+  },
+  async freezes_everything() {
+    Object.freeze(Error);
+    for (const value of Object.values(Object.getOwnPropertyDescriptors(WebAssembly))) Object.freeze(value.value);
+    Object.freeze(WebAssembly);
+    await WAYS.waits();
+  },
+  async replaces_everything() {
+    const { Suspending, Instance } = WebAssembly;
+    Error.prepareStackTrace = () => "nothing to see";
+    Error.stackTraceLimit = 0;
+    globalThis.Error = class extends Error {};
+    WebAssembly.Suspending = function (f) {
+      return new Suspending((...args) => f(...args));
+    };
+    WebAssembly.Instance = function (...args) {
+      return new Instance(...args);
+    };
+    await WAYS.waits();
+  },
+  // As many as Node allows, which has one itself.
+  async has_many_exit_listeners() {
+    process.on("warning", (warning) => console.log(String(warning)));
+    for (let count = 0; count < 9; count++) process.on("exit", () => {});
+    await later();
+  },
+};
+
+if (file && self) await WAYS[way]();

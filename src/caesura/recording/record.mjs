@@ -1,0 +1,511 @@
+// `caesura/record` as one file, which `caesura record` has Node load before a program.
+// Rendered from js/src by docs/render_record.py.
+
+/**
+ * Which functions are on the engine's stack, innermost first.
+ *
+ * V8 hands out its frames as objects, which tell exactly which instance a function of WebAssembly belongs to, and does so
+ * in a third of the time that the text takes. Other engines, and V8 where somebody has frozen `Error`, only have text, on
+ * which they agree but for the indices of functions of WebAssembly.
+ */
+
+/** @typedef {any} Frame A frame of V8, or a line of text. */
+
+// A program may put another in its place.
+const EngineError = /** @type {any} */ (Error);
+const { captureStackTrace } = EngineError;
+
+/** What is set while a stack is read. A program's own settings, which may be anything, come back behind it. */
+const PREPARE = { value: (/** @type {unknown} */ _, /** @type {Frame[]} */ frames) => frames, configurable: true };
+const LIMIT = { value: Infinity, configurable: true };
+
+/**
+ * Set a property of `Error`, whether it can be written or not. Returns what it was.
+ * @param {string} name
+ * @param {PropertyDescriptor | undefined} setting
+ */
+function exchange(name, setting) {
+  const before = Object.getOwnPropertyDescriptor(EngineError, name);
+  if (setting) Reflect.defineProperty(EngineError, name, setting);
+  else Reflect.deleteProperty(EngineError, name);
+  return before;
+}
+
+/**
+ * @param {Function} [above] Leaves out this function and what it has called, where the engine can.
+ * @returns {Frame[]}
+ */
+function readStack(above) {
+  const prepare = exchange("prepareStackTrace", PREPARE);
+  const limit = exchange("stackTraceLimit", LIMIT);
+  /** @type {{ stack?: any }} */
+  let holder = {};
+  if (captureStackTrace) captureStackTrace(holder, above);
+  else holder = new EngineError();
+  const { stack } = holder;
+  exchange("prepareStackTrace", prepare);
+  exchange("stackTraceLimit", limit);
+  return Array.isArray(stack) ? stack : String(stack).split("\n");
+}
+
+/** What a frame says of its module: a hash or an address. @param {any} frame */
+const moduleOf = (frame) => /([^\s(@]*)wasm-function/.exec(frame)?.[1];
+
+/**
+ * Return the innermost functions of WebAssembly without a frame of JavaScript between them, and that frame, where the engine
+ * tells it for certain.
+ * @param {Function} [above] The function of JavaScript that was called by them.
+ * @returns {{ frames: [index: number, frame: Frame][], below?: Frame }}
+ */
+function guestFrames(above) {
+  const stack = readStack(above);
+  const exact = above && captureStackTrace && typeof stack[0] == "object";
+  /** @type {[number, Frame][]} */
+  const frames = [];
+  for (const frame of stack) {
+    let index = frame.getFunction?.();
+    if (typeof index != "number") {
+      // A frame of V8 says by a number, or undefined, whether it is one of WebAssembly.
+      if (exact) return { frames, below: frame };
+      index = /wasm-function\[(\d+)/.exec(frame)?.[1];
+      if (!index && frames.length) break;
+    }
+    if (index !== undefined) frames.push([+index, frame]);
+  }
+  return { frames };
+}
+
+/**
+ * The lines of a recording: where they go, and what has been seen since the last one.
+ *
+ * Each is a JSON object of its own, `{ caesura_record: 1, module, functions, missing }` (docs/javascript.md has its parts).
+ * In Node, where CAESURA_RECORD names a file, a line is appended by one call to a file that is opened for it, so that any
+ * number of processes and workers write to one file and any of them may be killed. A line is written as soon as a function is
+ * seen for the first time; how often things were seen since then is in the next one, or in that of the process' end. Without
+ * a file the lines are kept for `recorded`.
+ *
+ * Nothing here may break the program that is recorded: a file that cannot be written is said once, on standard error.
+ */
+
+/**
+ * A function of a module, as it was seen.
+ * @typedef {object} Seen
+ * @property {number} count How often, since the last line.
+ * @property {string | null} import The import that has suspended it, if it is known: `module.name`.
+ * @property {string[]} stack From that import to the function: the shortest that was seen, and of these the first by its text.
+ */
+
+/**
+ * What was seen of a module, by the entries of its functions.
+ * @typedef {Map<string, Seen>} Functions
+ */
+
+const VERSION = 1;
+
+const { process } = /** @type {any} */ (globalThis);
+
+/** @type {typeof import("node:fs") | undefined} */
+const files = process?.getBuiltinModule?.("node:fs");
+// As they are now: what is recorded may put others in their place.
+const { openSync, writeSync, closeSync } = files ?? /** @type {any} */ ({});
+
+/** The file, wherever the program will go from here. @type {string | undefined} */
+const path = files && process.env.CAESURA_RECORD && process.getBuiltinModule("node:path").resolve(process.env.CAESURA_RECORD);
+
+/** Whether a line could not be written to its end. */
+let torn = false;
+let unwritable = false;
+
+/** Lines that were not written to a file. @type {string[]} */
+let kept = [];
+
+/** What was seen, by module. @type {Map<string, Functions>} */
+const modules = new Map();
+
+const said = new Set();
+
+/** Say what is wrong, once. @param {string} message */
+function warn(message) {
+  if (said.has(message)) return;
+  said.add(message);
+  try {
+    if (writeSync) writeSync(2, `caesura: ${message}\n`);
+    else console.warn(`caesura: ${message}`);
+  } catch {
+    // Nobody can read it.
+  }
+}
+
+/** @param {string} line */
+function append(line) {
+  if (unwritable) return;
+  try {
+    const bytes = new TextEncoder().encode(`${torn ? "\n" : ""}${line}\n`);
+    const file = openSync(path, "a");
+    try {
+      torn = writeSync(file, bytes) < bytes.length;
+    } finally {
+      closeSync(file);
+    }
+    if (torn) warn(`recording: a line in '${path}' is incomplete: is the disk full?`);
+  } catch (error) {
+    unwritable = true;
+    warn(`recording: cannot append to '${path}': ${/** @type {Error} */ (error).message}`);
+  }
+}
+
+/** @param {object} content */
+function write(content) {
+  const line = JSON.stringify({ caesura_record: VERSION, ...content });
+  if (path) append(line);
+  else kept.push(line);
+}
+
+/** Return what was seen of a module so far, to be added to. @param {string} module Its label. @returns {Functions} */
+function functionsOf(module) {
+  let functions = modules.get(module);
+  if (!functions) modules.set(module, (functions = new Map()));
+  return functions;
+}
+
+/** Write what was seen since the last lines, one for each module. */
+function flush() {
+  for (const [module, seen] of modules) {
+    const fresh = [...seen].filter(([, { count }]) => count);
+    if (fresh.length) write({ module, functions: Object.fromEntries(fresh) });
+    for (const [, one] of fresh) one.count = 0;
+  }
+}
+
+/**
+ * Note which functions kept a guest from being suspended, as a list leaves them out.
+ * @param {string[]} missing Their entries, innermost first.
+ */
+function noteMissing(missing) {
+  const line = JSON.stringify(missing);
+  if (!missing.length || said.has(line)) return;
+  said.add(line);
+  write({ missing });
+}
+
+/** Return what was not written to a file since this was called last: lines of JSON. @returns {string[]} */
+function recorded() {
+  flush();
+  const lines = kept;
+  kept = [];
+  return lines;
+}
+
+if (path) {
+  // One more than the program expects to be there: it is not to be warned for that.
+  if (process.getMaxListeners()) process.setMaxListeners(process.getMaxListeners() + 1);
+  process.on("exit", flush);
+}
+
+/**
+ * Records suspensions by the engine's own JSPI, from the engine's stack: of modules as they are, without any instrumentation.
+ *
+ * Each function that the program marks as suspending is wrapped where it is imported, so that its name is known. Where it
+ * returns a promise the stack is read: the functions of WebAssembly up to the first frame of JavaScript are those that wait.
+ * A stack that was seen before, which most were, only counts. V8's frames give the names of the module's name section as
+ * they are, and where there are none the index.
+ *
+ * Wrapping them where they are marked was rejected: one function may be imported under several names. So was `promising`,
+ * which needs nothing: a call is recorded whoever has begun it.
+ */
+
+
+/** @typedef {import("./record_lines.js").Seen} Seen */
+/** @typedef {import("./trace.js").Frame} Frame */
+
+/** A frame of V8's text. Names can hold anything. */
+const TEXT = /^(?:([^]*) \()?([^\s(]*):?wasm-function\[(\d+)\]:0x[0-9a-f]+\)?$/;
+
+
+
+// Beyond so many frames in stacks that are known, these are forgotten: a program may never have the same stack twice.
+const MOST_FRAMES = 1_000_000;
+
+/** A function on a stack: its module's label, its index, and its name if it has any. @typedef {[string, number, string | null]} Place */
+
+/** What a stack adds to: each function and how often it is on it. @typedef {[seen: Seen, times: number][]} Known */
+
+/** What instances are called in keys, and their modules' labels. @type {WeakMap<object, { key: string, label: () => string }>} */
+const instances = new WeakMap();
+let made = 0;
+
+/** Stacks that were seen. @type {Map<string, Known>} */
+const stacks = new Map();
+let frames = 0;
+
+/**
+ * Know an instance when it is on the stack.
+ * @param {WebAssembly.Instance} instance
+ * @param {() => string} label Gives what its module is called in lines.
+ */
+function introduce(instance, label) {
+  instances.set(instance, { key: `${++made}:`, label });
+}
+
+/** Return the innermost functions of WebAssembly, up to JavaScript. @param {Function} above What they called. */
+function readGuest(above) {
+  let stack = readStack(above);
+  if (typeof stack[0] == "string") stack = stack.join("\n").split(/\n {4}at /).slice(1);
+  const end = stack.findIndex((frame) => (typeof frame == "string" ? !TEXT.test(frame) : typeof frame.getFunction() != "number"));
+  return end < 0 ? stack : stack.slice(0, end);
+}
+
+/** @param {Frame} frame */
+function keyOf(frame) {
+  if (typeof frame == "string") return frame;
+  return (instances.get(frame.getThis())?.key ?? frame.getScriptNameOrSourceURL()) + frame.getFunction();
+}
+
+/** What a module is called by V8, without what it says of all modules. @param {string} address */
+const shorten = (address) => address.replace(/^wasm:\/\/wasm\//, "").replace(/:$/, "");
+
+/** @param {Frame} frame @returns {Place} */
+function placeOf(frame) {
+  if (typeof frame == "string") {
+    const [, name, address, index] = /** @type {RegExpExecArray} */ (TEXT.exec(frame));
+    return [shorten(address), +index, name ?? null];
+  }
+  const label = instances.get(frame.getThis())?.label() ?? shorten(frame.getScriptNameOrSourceURL());
+  return [label, frame.getFunction(), frame.getFunctionName()];
+}
+
+/** Whether a stack is a better example than another: shorter, or as short and earlier by its text. @param {string[]} one @param {string[]} other */
+function isBetter(one, other) {
+  if (one.length != other.length) return one.length < other.length;
+  return one.join("\n") < other.join("\n");
+}
+
+/**
+ * Take a stack that was not seen before. Returns what it adds to, and whether there is a function among it that is new.
+ * @param {Frame[]} stack
+ * @param {string} site The import.
+ * @returns {{ known: Known, fresh: boolean }}
+ */
+function learn(stack, site) {
+  /** @type {Map<Seen, number>} */
+  const times = new Map();
+  let fresh = false;
+  // From the import to the function that is looked at, without what came back to a function in between: as short as the
+  // functions are many, however deep a recursion is, and each a caller of the one before.
+  /** @type {string[]} */
+  const path = [site];
+  const places = stack.map(placeOf);
+  for (const [label, index, name] of places) {
+    const entry = name || `#${index}`;
+    const step = label == places[0][0] ? entry : `${entry} (${label})`;
+    const before = path.indexOf(step, 1);
+    if (before < 0) path.push(step);
+    else path.length = before + 1;
+    const functions = functionsOf(label);
+    let seen = functions.get(entry);
+    if (!seen) {
+      seen = { count: 0, import: site, stack: [...path] };
+      functions.set(entry, seen);
+      fresh = true;
+    } else if (isBetter(path, seen.stack)) Object.assign(seen, { import: site, stack: [...path] });
+    times.set(seen, (times.get(seen) ?? 0) + 1);
+  }
+  return { known: [...times], fresh };
+}
+
+/**
+ * Note a suspension.
+ * @param {string} site The import.
+ * @param {Function} above What the guest has called.
+ */
+function note(site, above) {
+  const stack = readGuest(above);
+  if (!stack.length) return warn("recording: no stack can be read here: only V8's can, while nobody has frozen `Error`");
+  const { length } = stack;
+  if (typeof stack[0] == "string" && length >= EngineError.stackTraceLimit) warn("recording: stacks are cut off, since `Error.stackTraceLimit` cannot be set");
+  const key = `${site}\n${stack.map(keyOf).join()}`;
+  let known = stacks.get(key);
+  let fresh = false;
+  if (!known) {
+    ({ known, fresh } = learn(stack, site));
+    frames += length;
+    if (frames > MOST_FRAMES) {
+      stacks.clear();
+      frames = length;
+    }
+    stacks.set(key, known);
+  }
+  for (const [seen, times] of known) seen.count += times;
+  if (fresh) flush();
+}
+
+/** Whether the engine waits for a value. @param {any} value */
+const isAwaited = (value) => value instanceof Promise || (Object(value) === value && typeof value.then == "function");
+
+/**
+ * Return the same function, which notes when it lets the guest wait.
+ * @param {Function} f
+ * @param {string} site The import: `module.name`.
+ */
+function noting(f, site) {
+  return function noted(/** @type {any[]} */ ...args) {
+    const result = Reflect.apply(f, undefined, args);
+    if (isAwaited(result)) note(site, noted);
+    return result;
+  };
+}
+
+/**
+ * Records which functions of WebAssembly are on the stack at suspensions, so that a list of them writes itself.
+ *
+ * Loaded before a program, as `node --import` does, it takes its place in `WebAssembly`. What is recorded goes to the file
+ * that CAESURA_RECORD names, or to who calls `recorded`. The program sees the same functions with the same names, which
+ * construct the engine's own objects: `instanceof` holds, and nothing that a program compares is another.
+ *
+ * It is one file: `docs/render_record.py` puts it and what it imports together for the Python package, whose
+ * `caesura record` has Node load it.
+ */
+
+
+/** Where the package finds the recorder; before it is loaded, a list of what it is to be told. */
+const RECORDER = Symbol.for("caesura.record");
+
+const realm = /** @type {any} */ (globalThis);
+const { WebAssembly: wasm } = realm;
+const { Module } = wasm;
+
+/** @param {any} value */
+const isObject = (value) => Object(value) === value;
+
+/** What the engine was told to wait for. @type {WeakMap<object, Function>} */
+const suspending = new WeakMap();
+
+/** What the functions of a recording do with what comes from the package. @type {Record<string, (...of: any[]) => void>} */
+const HANDLERS = { missing: noteMissing };
+
+/**
+ * Put something in the place of a property, which is the same but for its value. Where that cannot be, nothing is recorded.
+ * @param {any} owner
+ * @param {string} name
+ * @param {any} value
+ */
+function replace(owner, name, value) {
+  if (!Reflect.defineProperty(owner, name, { value })) warn(`recording: ${name} cannot be replaced, somebody has frozen it`);
+}
+
+/** Return what stands for a function that is imported. @param {any} value @param {string} module @param {string} name */
+function adapt(value, module, name) {
+  const f = isObject(value) && suspending.get(value);
+  return f ? new EngineSuspending(noting(f, `${module}.${name}`)) : value;
+}
+
+/** Return imports that are read once where the program's are, with others in the place of those that suspend. @param {any} imports */
+function adaptImports(imports) {
+  if (!isObject(imports)) return imports;
+  // The objects behind it may be frozen: what a proxy of these gives has to be what they hold.
+  return new Proxy(Object.create(null), {
+    get(_, module) {
+      const names = imports[module];
+      if (!isObject(names)) return names;
+      return new Proxy(Object.create(null), {
+        get: (__, name) => adapt(names[name], String(module), String(name)),
+      });
+    },
+  });
+}
+
+const text = new TextDecoder();
+
+/** Return the name that a module has in its name section. @param {WebAssembly.Module} module */
+function nameOf(module) {
+  const bytes = new Uint8Array(Module.customSections(module, "name")[0] ?? 0);
+  if (bytes[0] !== 0) return ""; // it comes first if it is there
+  let at = 1;
+  const read = () => {
+    let number = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[at++];
+      number |= (byte & 127) << shift;
+      if (!(byte & 128)) return number;
+    }
+  };
+  read();
+  const length = read();
+  return text.decode(bytes.subarray(at, at + length));
+}
+
+/**
+ * Return what a module is called in lines: its name, or a number that is the same for the same imports and exports, and so
+ * for a build that caesura has made of it.
+ * @param {WebAssembly.Module} module
+ */
+function labelOf(module) {
+  const own = nameOf(module);
+  if (own) return own;
+  const imported = Module.imports(module).filter((/** @type {any} */ one) => one.module != "asyncify");
+  const exported = Module.exports(module).filter((/** @type {any} */ one) => !one.name.startsWith("asyncify_"));
+  let hash = 0x811c9dc5; // FNV-1a
+  for (const letter of JSON.stringify([imported, exported])) {
+    hash = Math.imul(hash ^ /** @type {number} */ (letter.codePointAt(0)), 0x01000193) >>> 0;
+  }
+  return hash.toString(16).padStart(8, "0");
+}
+
+/** Take an instance. @param {WebAssembly.Instance} instance @param {WebAssembly.Module} module */
+function take(instance, module) {
+  /** @type {string | undefined} */
+  let label;
+  introduce(instance, () => (label ??= labelOf(module)));
+  return instance;
+}
+
+const EngineSuspending = wasm.Suspending;
+
+/** Take the places of the engine's functions. */
+function hook() {
+  const { Instance, instantiate, instantiateStreaming } = wasm;
+  if (EngineSuspending) {
+    const Suspending = new Proxy(EngineSuspending, {
+      construct(engine, args, derived) {
+        const made = Reflect.construct(engine, args, derived);
+        suspending.set(made, args[0]);
+        return made;
+      },
+    });
+    replace(wasm, "Suspending", Suspending);
+    replace(EngineSuspending.prototype, "constructor", Suspending);
+  }
+  const HookedInstance = new Proxy(Instance, {
+    construct: (engine, [module, imports, ...rest], derived) =>
+      take(Reflect.construct(engine, [module, adaptImports(imports), ...rest], derived), module),
+  });
+  replace(wasm, "Instance", HookedInstance);
+  replace(Instance.prototype, "constructor", HookedInstance);
+  replace(wasm, "instantiate", hooked(instantiate));
+  if (instantiateStreaming) replace(wasm, "instantiateStreaming", hooked(instantiateStreaming));
+}
+
+/** One of the two functions that make instances later. @param {Function} instantiate */
+function hooked(instantiate) {
+  return new Proxy(instantiate, {
+    async apply(engine, self, [source, imports, ...rest]) {
+      const made = await Reflect.apply(engine, self, [source, adaptImports(imports), ...rest]);
+      if (source instanceof Module) take(made, source);
+      else take(made.instance, made.module);
+      return made;
+    },
+  });
+}
+
+function start() {
+  const early = realm[RECORDER] ?? [];
+  const push = (/** @type {[string, ...any[]]} */ [what, ...of]) => HANDLERS[what]?.(...of);
+  Object.defineProperty(realm, RECORDER, { value: { push }, configurable: true });
+  early.forEach(push);
+  hook();
+}
+
+// The program's package and the one that it was started with may both have this file.
+if (!realm[RECORDER] || Array.isArray(realm[RECORDER])) start();
+
+export { recorded };
