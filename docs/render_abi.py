@@ -108,6 +108,7 @@ TABLES: Final[dict[str, Table]] = {
             ),
             (f"`{abi.STATE_SECTION}`", "with `snapshots`: what the state consists of, see [below](#the-state)"),
             (f"`{abi.FRAMES_SECTION}`", "with `frame_layouts`: what frames hold, see [below](#frame-layouts)"),
+            (f"`{abi.RECORD_SECTION}`", "with `record`: which functions are noted, see [below](#recording)"),
         ),
     ),
     "state exports": Table(
@@ -248,6 +249,23 @@ TABLES: Final[dict[str, Table]] = {
                 f"{abi.FRAMES_OFFSET}",
                 "",
                 "a good place for the asyncify stack to begin, but in modules with [pause points](#pause-points)",
+            ),
+        ),
+    ),
+    "record exports": Table(
+        ("export", "type", ""),
+        (
+            (
+                f"`{abi.RECORDED}`",
+                "(i32) → i64",
+                "by the number of a function: what was noted of it, 0 if nothing was. The lower 32 bits are how often "
+                "it was on the stack when a call was suspended (the largest number stands for all above), the upper "
+                "32 bits 1 more than the number of what it had called when that was noted first, or 0",
+            ),
+            (
+                f"`{abi.RECORD_CHANGED}`",
+                "mutable i32 global",
+                "1 when some function was noted for the first time since a host last made this 0",
             ),
         ),
     ),

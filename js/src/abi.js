@@ -24,6 +24,8 @@
  * @property {any} asyncify_unsuspendable
  * @property {any} asyncify_fuel
  * @property {any} asyncify_pause_data
+ * @property {any} asyncify_recorded
+ * @property {any} asyncify_record_changed
  */
 
 export const OWN_PREFIX = "asyncify_";
@@ -57,6 +59,8 @@ export const PAUSE_NOT_NOW = 0;
 export const PAUSE_REFUSED = -1;
 export const FOREIGN_HANDLER = "asyncify_foreign_handler";
 export const UNSUSPENDABLE = "asyncify_unsuspendable";
+export const RECORDED = "asyncify_recorded";
+export const RECORD_CHANGED = "asyncify_record_changed";
 export const ENTRY_PREFIX = "asyncify_entry:";
 export const DATA_POINTER = "asyncify_data_pointer";
 export const SET_DATA_POINTER = "asyncify_set_data_pointer";
@@ -111,6 +115,7 @@ export const RESULTS_SECTION = "asyncify.results";
 export const EXPORTED_IMPORTS_SECTION = "asyncify.exported_imports";
 export const STATE_SECTION = "asyncify.state";
 export const FRAMES_SECTION = "asyncify.frames";
+export const RECORD_SECTION = "asyncify.record";
 export const STATE_VERSION = 1;
 export const SECOND_STATE_VERSION = 2;
 export const STATE_DIGEST = 32;

@@ -74,6 +74,11 @@ FOREIGN_HANDLER: Final = "asyncify_foreign_handler"
 # the present entry into the guest, so that nothing can suspend.
 UNSUSPENDABLE: Final = "asyncify_unsuspendable"
 
+# With the option `record`: an exported function that gives what was noted of a function, by its number, and a global
+# that is 1 when one was noted for the first time.
+RECORDED: Final = "asyncify_recorded"
+RECORD_CHANGED: Final = "asyncify_record_changed"
+
 # The thunk ABI: exports.
 ENTRY_PREFIX: Final = "asyncify_entry:"
 DATA_POINTER: Final = "asyncify_data_pointer"
@@ -103,6 +108,8 @@ EXPORTS: Final = (
     UNSUSPENDABLE,
     FUEL,
     PAUSE_DATA,
+    RECORDED,
+    RECORD_CHANGED,
 )
 
 # What makes a module's state readable and settable (docs/abi.md): names of exports, most with an index behind them.
@@ -171,6 +178,7 @@ RESULTS_SECTION: Final = "asyncify.results"
 EXPORTED_IMPORTS_SECTION: Final = "asyncify.exported_imports"
 STATE_SECTION: Final = "asyncify.state"
 FRAMES_SECTION: Final = "asyncify.frames"
+RECORD_SECTION: Final = "asyncify.record"
 
 # The versions of the section of the state, of which a module has the lowest that describes it: the second has
 # references that are reached by functions. And how long the two digests in it are that follow.

@@ -204,6 +204,11 @@ class Options(Record):
         "tell in a section what frames hold and where their call sites are in the original, for who looks into "
         "suspended calls (docs/abi.md)",
     )
+    record: bool = _option(
+        FLAG,
+        "note, while the guest unwinds, which functions are on the stack and how often, for hosts that write lists "
+        "(docs/lists.md)",
+    )
     preempt: str = _option(
         CHOICE,
         "let the guest suspend itself in loops and recursion, by nothing that it calls (docs/abi.md): flag (where the "
@@ -348,6 +353,10 @@ def _check_preempt(options: Options) -> None:
                 f"{name} excludes preempt: the guest can pause in any function with a loop or recursion, and all that "
                 "are on the stack then must know of it"
             )
+    if options.record:
+        raise UsageError(
+            "record excludes preempt: a guest that pauses anywhere is to be noted nowhere, as all of it is on the list"
+        )
     if options.preempt == PREEMPT_FLAG and not options.in_secondary_memory:
         raise UsageError(
             "preempt=flag takes in_secondary_memory: in its own memory the guest could clear the request (or choose "

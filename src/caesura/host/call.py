@@ -376,6 +376,8 @@ class Call(CallState):
                 if slicing is not None:
                     self._has_stopped_in(slicing)
                 stacks.after_suspension(self)
+                if instance.recorder is not None:
+                    instance.recorder.after_suspension()
             else:
                 self._has_returned(stacks, outer)
         finally:

@@ -24,7 +24,7 @@ from caesura.host.interruption import Interruptions
 from caesura.host.linking import Origin, connect, obtain_program, obtain_program_now
 from caesura.host.making import make_guest, make_guest_now
 from caesura.host.pending import BudgetExhausted, PendingCall
-from caesura.host.settings import GuestSettings, ProgramSettings
+from caesura.host.settings import GuestSettings, ProgramSettings, with_recording
 from caesura.host.slices.budget import Budget
 from caesura.host.snapshot import Snapshot, restore_guest
 from caesura.host.sources import Source
@@ -34,6 +34,7 @@ from caesura.host.wasi.pausing import PausingWasi
 from caesura.host.wasi.reopening import OnMissing
 from caesura.host.wasi.wasi import Wasi
 from caesura.options import NO_PREEMPT, PREEMPT_FLAG, PREEMPT_FUEL, Options
+from caesura.recording.lines import recording_path
 
 _START: Final = "_start"
 
@@ -80,11 +81,13 @@ def run_command(
     time, so that it can be saved then, too, and what it may take in all. Raises TimeoutError when the stopper's time is
     over, KeyboardInterrupt when a signal interrupts the guest, BudgetExhausted, when it has been saved.
     """
-    if slices.preempt != NO_PREEMPT:
+    if slices.preempt != NO_PREEMPT or recording_path() is not None:
         options = options or Options()
     is_interruptible = options is not None and autosave is None
-    settings = ProgramSettings(
-        options=options or Options(), cache=cache, interruptible=is_interruptible, preempt=slices.preempt
+    settings = with_recording(
+        ProgramSettings(
+            options=options or Options(), cache=cache, interruptible=is_interruptible, preempt=slices.preempt
+        )
     )
 
     def call_of(guest: Guest) -> tuple[str, list[Any]]:

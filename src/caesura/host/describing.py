@@ -11,6 +11,7 @@ from caesura.host.drivable import Drivable
 from caesura.host.exported import export_name, exported_index, guest_memory
 from caesura.host.import_shapes import import_shapes
 from caesura.host.instantiation import instantiation_of
+from caesura.host.record_claims import record_entries
 from caesura.options import NO_PREEMPT
 from caesura.snapshots.section import read_section
 from caesura.wasm import types as t
@@ -61,6 +62,7 @@ def describe(drivable: Drivable) -> Description:
         added_tables=read_section(drivable.state).added_tables if drivable.state else 0,
         state_section=drivable.state,
         why_unsaved=drivable.why_unsaved,
+        recorded=record_entries(module) if instrumented else "",
     )
 
 

@@ -207,6 +207,7 @@ class Description(Record):
     added_tables: int
     state_section: bytes
     why_unsaved: str
+    recorded: str
 
     @cached_property
     def public_functions(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from caesura.host.exports import Export
 from caesura.host.imports import HostFunction
 from caesura.host.lifetime import watch_lifetime
 from caesura.host.memory import GuestMemory
+from caesura.host.recorder import Recorder
 from caesura.host.references import FunctionReference, References
 from caesura.host.slices.budget import Budget
 from caesura.host.slices.slicing import Slicing
@@ -78,6 +79,7 @@ class Instance:
         self.stacks = StackSwitch(store)
         self.unwinder: Unwinder | None = None
         self.slicing: Slicing | None = None
+        self.recorder: Recorder | None = None
         limit = store.settings.suspended_calls
         self.most_suspended: Final = sys.maxsize if limit is None else limit
         self.whole_stack: WholeStack | None = None
@@ -226,6 +228,9 @@ class Instance:
         if not self.closed or self.store.depth:
             return
         self._lifetime.has_ended()
+        if self.recorder is not None:
+            self.recorder.end()
+        self.recorder = None
         self.stacks = StackSwitch(self.store)
         self.unwinder = None
         if self.slicing is not None:

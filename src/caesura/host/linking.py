@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _PREEMPT: Final = "preempt"
 _PROFILE: Final = "profile"
+_RECORD: Final = "record"
 
 _WASI_HINT: Final = " (True is for compile; a guest gets an object of its own, such as caesura.Wasi())"
 
@@ -123,6 +124,7 @@ def _options_of(told: Mapping[str, Any], given: Options) -> Options:
     chosen = {*CHOSEN_OPTIONS, "ignore_imports", _PREEMPT}
     wanted = {name: value for name, value in told.items() if name not in chosen}
     if given != DEFAULT_OPTIONS:
+        given = replace(given, record=bool(told.get(_RECORD)))
         has = {name: value for name, value in given.identity().items() if name not in chosen}
         different = sorted(name for name in {**wanted, **has} if wanted.get(name) != has.get(name))
         if different:

@@ -19,7 +19,7 @@ from caesura.host.making import make_guest
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.obtaining import link
 from caesura.host.program import CompiledModule, LinkedProgram
-from caesura.host.settings import DEFAULT_OPTIONS, RECURSION_LIMIT, GuestSettings, ProgramSettings
+from caesura.host.settings import DEFAULT_OPTIONS, RECURSION_LIMIT, GuestSettings, ProgramSettings, with_recording
 from caesura.host.sources import Source
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi.wasi import Wasi
@@ -95,7 +95,8 @@ async def load(
     preempt = preempt or (NO_PREEMPT if time_slice is None else PREEMPT_FLAG)
     parameters = {**locals(), "interruptible": bool(interruptible)}
     interruptions = interruptions_of(interruptible)
-    program_settings, guest_settings = ProgramSettings.among(parameters), GuestSettings.among(parameters)
+    program_settings = with_recording(ProgramSettings.among(parameters))
+    guest_settings = GuestSettings.among(parameters)
     connections = connect(imports, wasi, external)
     program = await obtain_program(source, connections, program_settings, wasi=wasi is not None)
     world = World(connections, wasi, guest_settings, interruptions)
@@ -132,7 +133,7 @@ async def compile(  # noqa: A001 - users write `caesura.compile`
         raise UsageError(f"wasi is {wasi!r}: compile expects True, False, or a Wasi object as a pattern")
     _refuse_interruptions(interruptible)
     interruptions_of(interruptible)
-    settings = ProgramSettings.among(parameters)
+    settings = with_recording(ProgramSettings.among(parameters))
     pattern = wasi if isinstance(wasi, Wasi) else Wasi() if wasi else None
     connections = connect(imports, pattern, external)
     compiled = await obtain_compiled_for(source, connections, settings, wasi=pattern is not None)

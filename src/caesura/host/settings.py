@@ -16,7 +16,9 @@ from caesura.argument_kinds import check_fields
 from caesura.errors import UsageError
 from caesura.host.description import CHOSEN_OPTIONS
 from caesura.host.native_stack import NATIVE_STACK_SIZE
+from caesura.host.warning import warn
 from caesura.options import NO_PREEMPT, Options
+from caesura.recording.lines import RECORD_VARIABLE, recording_path
 
 # Options are immutable, so all who give none can share these.
 DEFAULT_OPTIONS: Final = Options()
@@ -184,6 +186,20 @@ class GuestSettings(_Settings):
     def most_tables(self) -> int | None:
         """How many tables a guest may have; None is any number."""
         return _number_of(self.tables, self.table_limit)
+
+
+def with_recording(settings: ProgramSettings) -> ProgramSettings:
+    """Return settings with which guests note which functions are on the stack, where the environment asks for it."""
+    if recording_path() is None or settings.options.record:
+        return settings
+    if settings.preempt != NO_PREEMPT:
+        warn(
+            f"{RECORD_VARIABLE} is set, but guests with pause points (time_slice, preempt) are not recorded: what they "
+            "can be paused in needs no list",
+            RuntimeWarning,
+        )
+        return settings
+    return replace(settings, options=replace(settings.options, record=True))
 
 
 def _number_of(given: int | None, limit_of_each: int | None) -> int | None:

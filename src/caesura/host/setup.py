@@ -10,6 +10,8 @@ from caesura.abi import (
     CONTROL_BLOCK,
     DROP_REFERENCES,
     FUEL,
+    RECORD_CHANGED,
+    RECORDED,
     SET_DATA_POINTER,
     START_REWIND,
     START_UNWIND,
@@ -24,6 +26,7 @@ from caesura.host.errors import GuestTrap
 from caesura.host.frames import FrameArea
 from caesura.host.imports import PLAIN_FUNCTION
 from caesura.host.instance import Instance
+from caesura.host.recorder import Recorder, note_unrecorded
 from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE
 from caesura.host.slices.slicing import Slicing
 from caesura.host.stacks import ShadowStacks, StackLimits
@@ -32,6 +35,7 @@ from caesura.host.text import one_line
 from caesura.host.unwinder import PlainUnwinder, ThunkUnwinder, Unwinder
 from caesura.host.values import SLOT
 from caesura.options import NO_PREEMPT, PREEMPT_FLAG
+from caesura.recording.lines import recording_path
 from caesura.wasm import types as t
 
 _MOST_BYTES: Final = 1 << 64
@@ -47,6 +51,30 @@ def set_up(instance: Instance, exported: wasmtime.Instance) -> None:
     if can_suspend(instance):
         unwinder = make_unwinder(instance, instance.store.settings.stack_space)
     instance.can_be_called(unwinder, make_switch(instance, unwinder), make_slicing(instance, unwinder))
+    instance.recorder = make_recorder(instance)
+
+
+def make_recorder(instance: Instance) -> Recorder | None:
+    """Return what writes down what an instance notes of its suspensions, if that is wanted and it does."""
+    path = recording_path()
+    if path is None:
+        return None
+    description = instance.description
+    if not description.recorded:
+        note_unrecorded(path, _why_unrecorded(instance))
+        return None
+    changed = instance.item(RECORD_CHANGED)
+    assert isinstance(changed, wasmtime.Global), "exports have the kinds that the module says"
+    cell = native.GlobalCell(instance.store.context, changed, wide=False)
+    return Recorder(path, description.recorded, instance.abi_function(RECORDED), cell, instance.owner)
+
+
+def _why_unrecorded(instance: Instance) -> str:
+    if instance.description.preempt != NO_PREEMPT:
+        return "the guest has pause points (time_slice, preempt), and all that they can be on the stack of is on a list"
+    if instance.description.abi == NONE:
+        return "nothing among the guest's imports can suspend it"
+    return "the guest was instrumented elsewhere, without --record"
 
 
 def can_suspend(instance: Instance) -> bool:

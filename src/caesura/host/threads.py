@@ -37,6 +37,11 @@ class Owner:
         """Tell whether the caller is on the owner's thread."""
         return threading.get_ident() == self._thread and self._forks == _forks
 
+    def has_ended(self) -> bool:
+        """Tell whether the owner's thread, in this process, is no more, so that whoever is left can use what it had."""
+        running = [thread.ident for thread in threading.enumerate()]
+        return self._forks == _forks and self._thread not in running
+
     def check_process(self) -> None:
         """Raise UsageError if the caller is in a process that was forked from the owner's."""
         if self._forks != _forks:

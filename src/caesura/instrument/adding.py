@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from caesura.abi import ENTRY_PREFIX, RESULTS_PREFIX, START_FUNCTION
+from caesura.abi import ENTRY_PREFIX, RECORD_CHANGED, RESULTS_PREFIX, START_FUNCTION
 from caesura.analysis.pause_points import NO_PAUSE
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.dummies import Dummies
@@ -14,6 +14,7 @@ from caesura.instrument.abi.host_sections import starts_late, write_host_section
 from caesura.instrument.abi.index_spaces import AddedFunctions, AddedTypes, GlobalPool
 from caesura.instrument.abi.memory import Memory, choose_memory
 from caesura.instrument.abi.pauses import pause_body
+from caesura.instrument.abi.recording import RecordingCode
 from caesura.instrument.abi.references import References
 from caesura.instrument.abi.runtime import Runtime
 from caesura.instrument.abi.stack_code import NOT_SHARED, Places, StackCode
@@ -45,11 +46,12 @@ class Added:
         self.dummies = Dummies(module, self.functions, self.edits)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Abi:
     """What new bodies refer to: the memory with the asyncify stacks, the globals through which values are handed over,
     and the helpers that move frames. `import_thunks` are the functions that stand for imports that may suspend where
-    they are called, `references` those that do where a reference is made of them.
+    they are called, `references` those that do where a reference is made of them. `recording` notes which functions are
+    on the stack, if that is wanted.
     """
 
     memory: Memory
@@ -58,6 +60,7 @@ class Abi:
     thunks: Thunks | None
     import_thunks: dict[int, int]
     references: dict[int, int]
+    recording: RecordingCode | None
 
 
 def shares_globals(options: Options) -> bool:
@@ -91,6 +94,9 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         grows=options.thunks and options.in_secondary_memory,
     )
     stack = StackCode(added.functions, places)
+    recording = _recording(given, facts, options, added, pool)
+    if recording is not None:
+        stack.begin_record = recording.begin
     stubs = given.renumbered.runtime_functions
     runtime = Runtime(stack, stubs, guards=options.leaves_out(), overflows=not is_idle(options, facts))
     held = References(
@@ -119,7 +125,15 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
     if not options.thunks:
         if references:
             redirect_references(module, references, added.edits)
-        return Abi(memory, pool, helpers, None, {}, references)
+        return Abi(
+            memory=memory,
+            pool=pool,
+            helpers=helpers,
+            thunks=None,
+            import_thunks={},
+            references=references,
+            recording=recording,
+        )
     pointer = facts.shadow_stack.pointer
     thunks = Thunks(module, helpers, added.dummies, pointer, is_linked=shares_globals(options) or options.linked)
     import_thunks: dict[int, int] = {}
@@ -129,7 +143,27 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
             import_thunks[function] = thunks.import_thunk(function, f"{item.module}.{item.name}")
     references = {**import_thunks, **references}
     redirect_references(module, references, added.edits)
-    return Abi(memory, pool, helpers, thunks, import_thunks, references)
+    return Abi(
+        memory=memory,
+        pool=pool,
+        helpers=helpers,
+        thunks=thunks,
+        import_thunks=import_thunks,
+        references=references,
+        recording=recording,
+    )
+
+
+def _recording(given: Given, facts: Facts, options: Options, added: Added, pool: GlobalPool) -> RecordingCode | None:
+    """Return what notes which functions are on the stack, if that is wanted."""
+    if not options.record:
+        return None
+    module = given.module
+    imports = [FunctionIndex(item.index) for item in module.function_imports()]
+    suspending = [function for function in imports if facts.roles.suspension.may_suspend(function)]
+    end = len(module.function_types) - given.added_functions()
+    follows_calls = not shares_globals(options)
+    return RecordingCode(added.functions, pool, suspending, end, follows_calls=follows_calls)
 
 
 def add_exports(
@@ -157,6 +191,9 @@ def add_exports(
     if given.pause != NO_PAUSE:
         body = pause_body(helpers, thunks=options.thunks)
         helpers.runtime.stub_bodies[given.pause] = body
+    if abi.recording is not None:
+        exports += abi.recording.export()
+        _export_global(module, RECORD_CHANGED, abi.recording.changed, added.edits)
     if abi.thunks is not None:
         abi.thunks.keep_references()
         _export_stack(module, abi.thunks, added.edits)
@@ -182,11 +219,14 @@ def _dummy_results(module: Module, facts: Facts, added: Added) -> list[tuple[str
 
 def _export_stack(module: Module, thunks: Thunks, edits: SectionEdits) -> None:
     """Export the globals that a host switches with the shadow stack."""
-    exported = {export.name for export in module.exports}
     for name, index in thunks.global_exports():
-        if name in exported:
-            raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
-        edits.append(sec.EXPORT, encode_name(name) + bytes([GLOBAL_KIND]) + encode_unsigned(index))
+        _export_global(module, name, index, edits)
+
+
+def _export_global(module: Module, name: str, index: int, edits: SectionEdits) -> None:
+    if any(export.name == name for export in module.exports):
+        raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
+    edits.append(sec.EXPORT, encode_name(name) + bytes([GLOBAL_KIND]) + encode_unsigned(index))
 
 
 def _start_function(

@@ -73,7 +73,8 @@ def _add_globals(pool: GlobalPool, added: Added) -> None:
         entry = encode_value_type(value_type) + b"\x01" + zero_constant(value_type) + b"\x0b"
         added.edits.append(sec.GLOBAL, entry)
     for index, name in pool.names:
-        added.names.add(GLOBAL_NAMES, index, name)
+        if name:
+            added.names.add(GLOBAL_NAMES, index, name)
 
 
 def _export(module: Module, exports: list[tuple[str, int]], added: Added) -> None:
@@ -95,7 +96,7 @@ def _check_entries(module: Module, exports: int, added: Added) -> None:
 def _features(options: Options, abi: Abi) -> list[str]:
     """Return the features that the output may use newly, as the target features section calls them."""
     features: list[str] = [] if options.no_multivalue else ["multivalue"]
-    if shares_globals(options) or abi.helpers.stack.foreign != NO_FLAG:
+    if shares_globals(options) or abi.helpers.stack.foreign != NO_FLAG or abi.recording is not None:
         features.append("mutable-globals")
     if abi.memory.index > 0:
         features.append("multimemory")

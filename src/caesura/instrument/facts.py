@@ -63,8 +63,11 @@ def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
     for function, framing in given.framing.items():
         if function in tail_calls.unframed:
             tail_calls.entered.add(framing)
-    wrappers = find_wrappers(module, graph, suspension, tail_calls)
-    tails = find_tail_sites(module, graph, suspension, wrappers, tail_calls, decoder)
+    wrappers: dict[FunctionIndex, FunctionIndex] = {}
+    tails: dict[FunctionIndex, FunctionIndex] = {}
+    if not options.record:  # what has no frame is not noted
+        wrappers = find_wrappers(module, graph, suspension, tail_calls)
+        tails = find_tail_sites(module, graph, suspension, wrappers, tail_calls, decoder)
     frameless = {**wrappers, **tails}
     entered = entered_from_outside(module, graph, suspension.instrumented, frameless)
     roles = Roles(

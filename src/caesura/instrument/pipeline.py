@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from caesura.abi import FRAMES_SECTION
+from caesura.abi import FRAMES_SECTION, RECORD_SECTION
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.reasons import Reasons
 from caesura.errors import MalformedModule
@@ -28,6 +28,7 @@ from caesura.instrument.framing import add_framing
 from caesura.instrument.given import Given, read_given, retype
 from caesura.instrument.plan.grouping import GroupRule, default_rule
 from caesura.instrument.planned_function import FunctionPlanner
+from caesura.instrument.recorded import record_section
 from caesura.instrument.rewriting import FunctionRewriter, Progress, Rewritten
 from caesura.instrument.state_exports.exports import add_state_exports
 from caesura.instrument.state_exports.guest_state import Bounds, FrameReferences, Origin
@@ -127,6 +128,8 @@ def _run(
     exports = add_exports(given, facts, options, added, abi, rewritten.helpers)
     if rewritten.layouts is not None:
         added.edits.custom[FRAMES_SECTION] = rewritten.layouts
+    if abi.recording is not None:
+        added.edits.custom[RECORD_SECTION] = record_section(given, abi.recording)
     bodies = _connect_stubs(module, bodies, abi.helpers.runtime)
     idle = is_idle(options, facts)
     output = assemble(given, options, added, abi, bodies, exports, rewritten.branches, is_idle=idle, shortens=shortens)

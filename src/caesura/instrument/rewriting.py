@@ -96,7 +96,7 @@ class FunctionRewriter:
             moves_of, helpers = self._choose_moves(planned, moves)
         roles = self._facts.roles
         tail_dispatch = TailDispatch(
-            self._given.module, helpers, self._added.dummies, roles.identified, roles.tail_calls
+            self._given.module, helpers, self._added.dummies, roles.identified, roles.tail_calls, self._abi.recording
         )
         layouts = FrameLayouts(self._given, self._facts, tail_dispatch) if self._options.frame_layouts else None
         writer = self._writer(helpers, tail_dispatch, shortens=shortens)
@@ -217,6 +217,7 @@ class FunctionRewriter:
             is_for_size=self._is_for_size,
             pause=self._given.pause,
             may_pause=may_pause(helpers.stack, thunks=self._options.thunks),
+            recording=self._abi.recording,
         )
         referring = {module.function_of(own) for own in self._facts.graph.referring}
         names = self._added.names

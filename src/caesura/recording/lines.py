@@ -7,7 +7,8 @@ to a file that is open for appending, and is a JSON object of its own:
 
 `functions` were on the stack at suspensions; `count` is how often since the process' last line, so that lines add up.
 `missing` were on the stack where a guest could not be suspended, since a list leaves them out. An ENTRY is what stands
-in lists: a name, `#index@hash`, or `#index` where nobody could hash. Either key may be absent. A lock was rejected: who
+in lists: a name, `#index@hash`, or `#index` where nobody could hash. `unrecorded` says why a guest could not be
+recorded. Each key may be absent; a line without any is of a guest that was never suspended. A lock was rejected: who
 dies with it stops the others, and the JavaScript host, which writes the same lines, has none.
 """
 
@@ -35,7 +36,11 @@ def recording_path() -> str | None:
 
 
 def append_line(
-    path: str, *, functions: Mapping[str, Mapping[str, Any]] | None = None, missing: Sequence[str] = ()
+    path: str,
+    *,
+    functions: Mapping[str, Mapping[str, Any]] | None = None,
+    missing: Sequence[str] = (),
+    unrecorded: str = "",
 ) -> None:
     """Append a line to a recording. Raises UsageError for a file that cannot be written."""
     fields: dict[str, Any] = {VERSION_KEY: VERSION}
@@ -43,6 +48,8 @@ def append_line(
         fields["functions"] = functions
     if missing:
         fields["missing"] = list(missing)
+    if unrecorded:
+        fields["unrecorded"] = unrecorded
     line = json.dumps(fields, separators=(",", ":")).encode() + b"\n"
     try:
         file = os.open(path, _FLAGS, _MODE)

@@ -92,7 +92,7 @@ class GlobalPool:
         self.names: list[tuple[int, str]] = []
 
     def add(self, value_type: int, name: str) -> int:
-        """Return a new global of its own, which nothing else is handed over in."""
+        """Return a new global of its own, which nothing else is handed over in; it may do without a name."""
         self.types.append(value_type)
         self.names.append((self._next, name))
         self._next += 1

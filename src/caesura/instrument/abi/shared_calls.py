@@ -54,6 +54,8 @@ def share_calls(module: Module, options: Options) -> tuple[Module, list[int]]:
     """
     if options.add_list or options.remove_list or options.only_list or options.ignore_indirect or options.asserts:
         return module, []
+    if options.record:  # who calls what is added would not be noted
+        return module, []
     groups = _groups(module)
     gained = sum([len(places) - 1 for places in groups.values()])
     if gained == 0 or gained * _LEAST_PART < len(module.body_starts):

@@ -88,6 +88,8 @@ class StackCode:
         self.data_set = GLOBAL_SET + encode_unsigned(places.data)
         self.load_current = self.data_get + load(places.pointer, places.memory, 0)
         self.load_end = self.data_get + load(places.pointer, places.memory, self.pointer_size)
+        # The function that is called when an unwinding begins, with the option `record`.
+        self.begin_record = NOT_SHARED
         # The functions that were added.
         self._release = NOT_SHARED
         self._room = NOT_SHARED
@@ -141,6 +143,10 @@ class StackCode:
             return b""
         code = GLOBAL_GET + encode_unsigned(self.foreign) + IF_EMPTY
         return code + CALL + encode_unsigned(self.suspended_in_foreign()) + END
+
+    def begin_recording(self) -> bytes:
+        """Return the code that begins to note which functions are on the stack, if that is wanted."""
+        return b"" if self.begin_record == NOT_SHARED else CALL + encode_unsigned(self.begin_record)
 
     def push_values(
         self, types: Shape, offsets: list[int], size: int, address: bytes, values: list[bytes], room: int, rest: bytes

@@ -31,6 +31,7 @@ from caesura.analysis.tail_calls import TailCalls
 from caesura.instrument.abi.chunks import chunk_places
 from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.abi.helpers import FrameHelpers
+from caesura.instrument.abi.recording import RecordingCode
 from caesura.wasm import encoded as c
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
@@ -66,11 +67,13 @@ class TailDispatch:
         dummies: Dummies,
         framed: list[FunctionIndex],
         tail_calls: TailCalls,
+        recording: RecordingCode | None,
     ) -> None:
         self._dummies = dummies
         self._module = module
         self._helpers = helpers
         self._tail_calls = tail_calls
+        self._recording = recording
         self._same = same_types(module) if tail_calls.leaving else []
         # Functions with the same results follow each other, so that a dispatch function's table has no holes.
         by_results: dict[tuple[int, ...], list[FunctionIndex]] = {}
@@ -108,15 +111,16 @@ class TailDispatch:
             return b""
         if function not in self._tail_calls.leaving:
             return self._number(function) + c.CALL + encode_unsigned(self._expecting())
-        results = self._module.function_type(function).results
         own = self._number(function) + c.CALL + encode_unsigned(self._recognising())
-        return own + c.I32_EQZ + c.IF_EMPTY + self.leave(results) + c.END
+        return own + c.I32_EQZ + c.IF_EMPTY + self.leave(function) + c.END
 
-    def leave(self, results: tuple[int, ...]) -> bytes:
-        """Return the code by which a function with these results leaves for the one whose frame is on top."""
+    def leave(self, function: FunctionIndex) -> bytes:
+        """Return the code by which a function leaves for the one whose frame is on top."""
+        results = self._module.function_type(function).results
+        noted = b"" if self._recording is None else self._recording.note_leaving(function)
         if results not in self._dispatch:
             self._dispatch[results] = self._add_dispatch(results)
-        return c.RETURN_CALL + encode_unsigned(self._dispatch[results])
+        return noted + c.RETURN_CALL + encode_unsigned(self._dispatch[results])
 
     def _number(self, function: FunctionIndex) -> bytes:
         return c.CONST_I32 + encode_signed(self.numbers[function])

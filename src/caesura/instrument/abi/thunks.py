@@ -156,7 +156,8 @@ class Thunks:
 
     def _part_code(self) -> bytes:
         code = self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + c.I32_EQ
-        code += c.IF_EMPTY + self._stack.refuse_in_foreign() + self._set_state(State.UNWINDING)
+        code += c.IF_EMPTY + self._stack.refuse_in_foreign() + self._stack.begin_recording()
+        code += self._set_state(State.UNWINDING)
         if self._references.has_runs():
             code += self._references.unwinding_starts()
         if self._is_linked:

@@ -27,7 +27,7 @@ def write_leaving_body(output: Output, function: FunctionIndex, body: Body, *, i
         out.append(runtime.is_unwinding() + c.IF_EMPTY + output.dummies.values(results) + c.RETURN + c.END)
     else:
         out.append(runtime.refuse_entry())
-    out.append(output.tail_dispatch.leave(results) + c.END)
+    out.append(output.tail_dispatch.leave(function) + c.END)
     out.append(write_other_calls(output, body, body.code_start))
     return join_pieces(out)
 

@@ -9,6 +9,7 @@ from caesura.instrument.abi.foreign_handlers import ForeignHandlers
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.index_spaces import AddedFunctions
 from caesura.instrument.abi.kept_branches import KeptBranches
+from caesura.instrument.abi.recording import RecordingCode
 from caesura.instrument.abi.tail_dispatch import TailDispatch
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
@@ -22,7 +23,8 @@ class Output:
     that references are made of, and `framing` what has no frame to those that tail calls are made of;
     `foreign_handlers` makes calls in handlers of foreign exceptions. `branches` are those that hints can follow.
     `is_for_size` says that only bytes count. `pause` is the function that pause points call, or NO_PAUSE, and
-    `may_pause` the code that tells there whether the guest will be suspended.
+    `may_pause` the code that tells there whether the guest will be suspended. `recording` notes which functions are on
+    the stack, if that is wanted.
     """
 
     module: Module
@@ -38,3 +40,4 @@ class Output:
     is_for_size: bool
     pause: FunctionIndex
     may_pause: bytes
+    recording: RecordingCode | None

@@ -53,6 +53,9 @@ class Unwinding:
         self._labels = labels
         self._out = labels.out
         self._form = form
+        self._function = planned.function
+        self._calls = planned.plan.sites.calls
+        self._recording = output.recording
         # What is pushed on top of the frame.
         self._identity = output.tail_dispatch.push(planned.function) if planned.frame.is_saved else b""
         # The label of each pad, the root's coming first; and where it is paused before, by pad.
@@ -136,5 +139,30 @@ class Unwinding:
         return self._dummies.values(self._results)
 
     def _push_frame(self) -> None:
+        self._out.append(self._note())
         self._out.append(self._frame_code.push(None if self._form == WITH_NUMBERS else self._numbers[0]))
         self._out.append(self._identity)
+
+    def _note(self) -> bytes:
+        """Return the code that notes that the function is on the stack, and what import it called, if that is wanted.
+
+        The number of the call site, if there are several, is on the operand stack, and stays there.
+        """
+        recording = self._recording
+        if recording is None:
+            return b""
+        code = b""
+        called: list[tuple[SiteNumber, int]] = []
+        for site in range(len(self._calls)):
+            function = recording.import_called_at(self._body, self._calls[site])
+            if function is not None:
+                called.append((SiteNumber(site), function))
+        if called and self._form != WITH_NUMBERS:
+            code = recording.note_import(called[0][1])
+        elif called:
+            number = encode_unsigned(self._frame_code.added.number())
+            code = c.LOCAL_TEE + number
+            for site, function in called:
+                code += c.LOCAL_GET + number + self._number_of(site) + c.I32_EQ + c.IF_EMPTY
+                code += recording.note_import(function) + c.END
+        return code + recording.note(self._function)
