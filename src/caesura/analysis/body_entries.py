@@ -18,6 +18,7 @@ from caesura.analysis.body_hash import body_hash
 from caesura.errors import MalformedModule, UsageError
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
+from caesura.wasm.names import FUNCTION_NAMES, Names
 
 _FORM: Final = re.compile(r"#([0-9]{1,10})@([0-9a-f]{16})")
 # How many functions with the same body are told.
@@ -48,6 +49,21 @@ def body_entry(module: Module, function: FunctionIndex) -> str:
         first, last = module.imported_functions, len(module.function_types) - 1
         raise UsageError(f"there is no function {function} with a body: the module's own are {first} to {last}")
     return f"#{function}@{body_hash(module, function)}"
+
+
+def list_entry(module: Module, function: FunctionIndex) -> str:
+    """Return the entry by which lists name one of a module's functions: its name in the name section, or, where it has
+    none, what `body_entry` returns. Raises UsageError as that does.
+    """
+    return function_names(module).get(function, "") or body_entry(module, function)
+
+
+def function_names(module: Module) -> dict[int, str]:
+    """Return the names that a module's name section gives to functions, by their indices."""
+    section = module.custom_section("name")
+    if section is None:
+        return {}
+    return Names(module.data[section.payload : section.end]).maps[FUNCTION_NAMES]
 
 
 def find_bodies(module: Module, entries: Sequence[str]) -> BodyEntries:

@@ -40,7 +40,7 @@ def entry_line(name: str) -> str:
     line = _UNWRITABLE.sub("*", name)
     if line.strip(_BLANKS) != line or not line:
         line = "*" + line.strip(_BLANKS) + "*"
-    if _is_comment(line):
+    if is_comment(line):
         return "#*" + line[1:]
     return line + "*" if _SECTION.fullmatch(line) else line
 
@@ -88,7 +88,7 @@ def read_list(
     """
     is_file = text.startswith("@")
     path = text[1:]
-    text = (_read_file(path, any_bytes=as_binaryen) if is_file else text).strip(_BLANKS)
+    text = (read_list_file(path, any_bytes=as_binaryen) if is_file else text).strip(_BLANKS)
     parts = text.split("\n")
     if is_file and not as_binaryen:
         parts = _entries(parts, sections or Sections(), path)
@@ -96,7 +96,7 @@ def read_list(
         if not brackets:
             parts = text.split(",")
         else:
-            parts = _split_at_commas(text)
+            parts = split_at_commas(text)
             if not parts:
                 if not is_file:
                     raise UsageError(
@@ -115,14 +115,14 @@ def _entries(lines: list[str], sections: Sections, path: str) -> list[str]:
     holds = True
     for line in lines:
         text = line.strip()
-        if _is_comment(text):
+        if is_comment(text):
             continue
-        head = _SECTION.fullmatch(text)
-        if head is None:
+        name = section_of(line)
+        if name is None:
             if holds:
                 entries.append(line)
             continue
-        holds = sections.holds(head[1].strip())
+        holds = sections.holds(name)
         has_sections = True
         has_held = has_held or holds
     if has_sections and not has_held and path not in sections.unused:
@@ -130,11 +130,18 @@ def _entries(lines: list[str], sections: Sections, path: str) -> list[str]:
     return entries
 
 
-def _is_comment(line: str) -> bool:
+def section_of(line: str) -> str | None:
+    """Return the name of the section that begins with a line of a file; None where none does."""
+    head = _SECTION.fullmatch(line.strip())
+    return None if head is None else head[1].strip()
+
+
+def is_comment(line: str) -> bool:
+    """Tell whether a line of a file, without the blanks around it, is a comment."""
     return line == "#" or line.startswith(("# ", "#\t"))
 
 
-def _read_file(path: str, *, any_bytes: bool) -> str:
+def read_list_file(path: str, *, any_bytes: bool = False) -> str:
     """Return the text of a file in UTF-8 or UTF-16, with or without a byte order mark.
 
     Raises UsageError where it is in another encoding, whose names could match nothing.
@@ -170,7 +177,7 @@ def _encoding_of(data: bytes) -> str:
     return "utf-8-sig"
 
 
-def _split_at_commas(text: str) -> list[str]:
+def split_at_commas(text: str) -> list[str]:
     """Divide a list at commas outside brackets; return nothing if brackets do not match."""
     parts: list[str] = []
     nesting = 0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import caesura
-from caesura.cli import cache, completion, diff, explain, inspect, instrument, resume, run, to_wasm
+from caesura.cli import cache, completion, diff, explain, inspect, instrument, record, resume, run, to_wasm
 from caesura.cli import list as list_command
 from caesura.cli import print as print_command
 from caesura.cli.exits import WRONG_USAGE, exit_code
@@ -22,6 +22,7 @@ SUB_COMMANDS: Final = (
     instrument.COMMAND,
     explain.COMMAND,
     diff.COMMAND,
+    record.COMMAND,
     print_command.COMMAND,
     list_command.COMMAND,
     run.COMMAND,

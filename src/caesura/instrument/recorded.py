@@ -10,11 +10,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from caesura.analysis.body_entries import body_entry
+from caesura.analysis.body_entries import body_entry, function_names
 from caesura.instrument.abi.recording import RecordingCode
 from caesura.instrument.given import Given
-from caesura.wasm.indices import FunctionIndex
-from caesura.wasm.names import FUNCTION_NAMES, Names
 
 # The key by which imports are told from functions.
 _IMPORT: Final = "import"
@@ -23,12 +21,11 @@ _IMPORT: Final = "import"
 def record_section(given: Given, recording: RecordingCode) -> bytes:
     """Return the section's payload: a JSON array with what each number stands for."""
     original = given.translated.original
-    section = original.custom_section("name")
-    names = {} if section is None else Names(original.data[section.payload : section.end]).maps[FUNCTION_NAMES]
+    names = function_names(original)
     imports = [f"{item.module}.{item.name}" for item in given.module.function_imports()]
     entries: list[Any] = [{_IMPORT: imports[function]} for function in recording.imports]
     for function in recording.functions:
         index = given.renumbered.original_function(function)
         name = names.get(index, "")
-        entries.append(name or body_entry(original, FunctionIndex(index)))
+        entries.append(name or body_entry(original, index))
     return json.dumps(entries, separators=(",", ":")).encode()
