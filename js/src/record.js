@@ -9,10 +9,12 @@
  * `caesura record` has Node load it.
  */
 
-import { noteMissing, recorded, warn } from "./record_lines.js";
+import { around, replaceExports } from "./record_around.js";
+import { addBuild, isBuild, takeCounts } from "./record_builds.js";
+import { atExit, flush, noteMissing, noteNothing, takeKept, toFile, warn } from "./record_lines.js";
 import { introduce, noting } from "./record_stacks.js";
 
-/** Where the package finds the recorder; before it is loaded, a list of what it is to be told. */
+/** Where the package finds the recorder (`recording.js`). */
 const RECORDER = Symbol.for("caesura.record");
 
 const realm = /** @type {any} */ (globalThis);
@@ -24,9 +26,6 @@ const isObject = (value) => Object(value) === value;
 
 /** What the engine was told to wait for. @type {WeakMap<object, Function>} */
 const suspending = new WeakMap();
-
-/** What the functions of a recording do with what comes from the package. @type {Record<string, (...of: any[]) => void>} */
-const HANDLERS = { missing: noteMissing };
 
 /**
  * Put something in the place of a property, which is the same but for its value. Where that cannot be, nothing is recorded.
@@ -96,11 +95,49 @@ function labelOf(module) {
   return hash.toString(16).padStart(8, "0");
 }
 
+/** What modules are called in lines. @type {WeakMap<WebAssembly.Module, string>} */
+const labels = new WeakMap();
+
+/** @param {WebAssembly.Module} module */
+function labelled(module) {
+  let label = labels.get(module);
+  if (label === undefined) labels.set(module, (label = labelOf(module)));
+  return label;
+}
+
+/** Whether there was any instance, and why the last one whose suspensions cannot be seen is such. */
+let met = false;
+/** @type {string | undefined} */
+let unseen;
+
+/** Write what builds have noted for the first time. */
+function look() {
+  if (takeCounts(false)) flush();
+}
+
+const { setImmediate } = realm;
+let looksOften = false;
+
+/** Look whenever the event loop goes round, as it does between a suspension and whatever ends it. */
+function lookOften() {
+  looksOften = true;
+  look();
+  setImmediate(lookOften).unref();
+}
+
 /** Take an instance. @param {WebAssembly.Instance} instance @param {WebAssembly.Module} module */
 function take(instance, module) {
-  /** @type {string | undefined} */
-  let label;
-  introduce(instance, () => (label ??= labelOf(module)));
+  const label = () => labelled(module);
+  met = true;
+  introduce(instance, label);
+  const { exports } = /** @type {any} */ (instance);
+  const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer } = exports;
+  if (isBuild(exports)) {
+    addBuild(instance, module, label);
+    if (asyncify_set_data_pointer && toFile && !looksOften) lookOften();
+    replaceExports(instance, { asyncify_stop_unwind: around(asyncify_stop_unwind, { after: look }) });
+  } else if (asyncify_start_unwind) unseen = `${label()} was instrumented, but not to be recorded`;
+  else if (!EngineSuspending) unseen = `${label()} is no recording build, and this engine has no JSPI`;
   return instance;
 }
 
@@ -142,15 +179,27 @@ function hooked(instantiate) {
   });
 }
 
+/** Write what is left. */
+function end() {
+  takeCounts(true);
+  flush();
+}
+
+/** Return the lines that came since this was called last, each a JSON object; none where they go to a file. */
+export function recorded() {
+  end();
+  return takeKept();
+}
+
 function start() {
-  const early = realm[RECORDER] ?? [];
-  const push = (/** @type {[string, ...any[]]} */ [what, ...of]) => HANDLERS[what]?.(...of);
-  Object.defineProperty(realm, RECORDER, { value: { push }, configurable: true });
-  early.forEach(push);
+  const push = (/** @type {["missing", string[]]} */ [, entries]) => noteMissing(entries);
+  Object.defineProperty(realm, RECORDER, { value: { push } });
   hook();
+  atExit(() => {
+    end();
+    if (met) noteNothing(unseen);
+  });
 }
 
 // The program's package and the one that it was started with may both have this file.
-if (!realm[RECORDER] || Array.isArray(realm[RECORDER])) start();
-
-export { recorded };
+if (!realm[RECORDER]) start();

@@ -38,6 +38,7 @@ const path = files && process.env.CAESURA_RECORD && process.getBuiltinModule("no
 /** Whether a line could not be written to its end. */
 let torn = false;
 let unwritable = false;
+let written = false;
 
 /** Lines that were not written to a file. @type {string[]} */
 let kept = [];
@@ -79,6 +80,7 @@ function append(line) {
 
 /** @param {object} content */
 function write(content) {
+  written = true;
   const line = JSON.stringify({ caesura_record: VERSION, ...content });
   if (path) append(line);
   else kept.push(line);
@@ -89,6 +91,12 @@ export function functionsOf(module) {
   let functions = modules.get(module);
   if (!functions) modules.set(module, (functions = new Map()));
   return functions;
+}
+
+/** Whether a stack is a better example than another: shorter, or as short and earlier by its text. @param {string[]} one @param {string[]} other */
+export function isBetter(one, other) {
+  if (one.length != other.length) return one.length < other.length;
+  return one.join("\n") < other.join("\n");
 }
 
 /** Write what was seen since the last lines, one for each module. */
@@ -111,16 +119,25 @@ export function noteMissing(missing) {
   write({ missing });
 }
 
-/** Return what was not written to a file since this was called last: lines of JSON. @returns {string[]} */
-export function recorded() {
-  flush();
+/** Note that nothing was seen, if that is so, and why. @param {string | undefined} reason Nothing where nobody suspended. */
+export function noteNothing(reason) {
+  if (!written) write({ unrecorded: reason });
+}
+
+/** Return the lines that were not written to a file, once. */
+export function takeKept() {
   const lines = kept;
   kept = [];
   return lines;
 }
 
-if (path) {
+/** Let something be done when the process, or this thread of it, ends. @param {() => void} end */
+export function atExit(end) {
+  if (!path) return;
   // One more than the program expects to be there: it is not to be warned for that.
   if (process.getMaxListeners()) process.setMaxListeners(process.getMaxListeners() + 1);
-  process.on("exit", flush);
+  process.on("exit", end);
 }
+
+/** Whether lines are written to a file. */
+export const toFile = !!path;

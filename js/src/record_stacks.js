@@ -10,7 +10,7 @@
  * which needs nothing: a call is recorded whoever has begun it.
  */
 
-import { flush, functionsOf, warn } from "./record_lines.js";
+import { flush, functionsOf, isBetter, warn } from "./record_lines.js";
 import { EngineError, readStack } from "./trace.js";
 
 /** @typedef {import("./record_lines.js").Seen} Seen */
@@ -70,12 +70,6 @@ function placeOf(frame) {
   }
   const label = instances.get(frame.getThis())?.label() ?? shorten(frame.getScriptNameOrSourceURL());
   return [label, frame.getFunction(), frame.getFunctionName()];
-}
-
-/** Whether a stack is a better example than another: shorter, or as short and earlier by its text. @param {string[]} one @param {string[]} other */
-function isBetter(one, other) {
-  if (one.length != other.length) return one.length < other.length;
-  return one.join("\n") < other.join("\n");
 }
 
 /**

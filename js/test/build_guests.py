@@ -3,8 +3,9 @@
 Writes `build/js/<guest>.<build>.wasm`. The builds are `bare` (not instrumented, for engines with JSPI), `plain`
 (caesura, Asyncify's own five functions), `thunks` (caesura, thunk ABI), `secondary` (the same with the asyncify stack
 in a memory of its own), `saved`, `saved_thunks` and `saved_secondary` (the same three with a state that can be saved),
-`linked` (thunks between which other instances may stand), `flag_*` and `fuel_*` (saved, with pause points of both
-kinds) and `binaryen` (`wasm-opt --asyncify`, where npm's binaryen has been installed). What is up to date stays.
+`linked` (thunks between which other instances may stand), `record_*` (which note what is on their stack), `flag_*` and
+`fuel_*` (saved, with pause points of both kinds) and `binaryen` (`wasm-opt --asyncify`, where npm's binaryen has been
+installed). What is up to date stays.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ ONLY: Final = {
     "foreign": ("plain", "thunks"),
     "lists": ("plain", "thunks"),
     "recursive": ("plain", "thunks"),
-    "recorded": ("bare", "thunks"),
+    "recorded": ("bare", "plain", "thunks", "record_plain", "record_thunks"),
     "example": ("bare", "thunks", "saved_thunks"),
     "memory64": ("plain", "thunks", "saved", "saved_thunks"),
     "running": ("fuel_thunks",),
@@ -148,6 +149,7 @@ def build(source: Path, name: str, kind: str, target: Path) -> None:
             in_secondary_memory=kind.endswith("secondary") or kind.startswith("flag"),
             preempt=next((name for name in PAUSES if kind.startswith(name)), "none"),
             linked=kind == "linked",
+            record=kind.startswith("record"),
             export_globals=source.stem == "linked_main",
             import_globals=source.stem in ("linked_side", "linked_handler"),
         )

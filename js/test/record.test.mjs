@@ -24,11 +24,12 @@ after(() => rmSync(folder, { recursive: true }));
 let files = 0;
 
 /** Run the program in one of its ways; with a hook it is recorded. Returns what it did, and the recording's lines. */
-function run(way, { hook, wasm = BARE, environment = {}, options = [] } = {}) {
+function run(way, { hook, records = !!hook, wasm = BARE, environment = {}, options = [] } = {}) {
   const file = environment.CAESURA_RECORD ?? join(folder, `${++files}`);
   const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
   const env = { ...inherited, ...environment };
-  if (hook) Object.assign(env, { CAESURA_RECORD: file, NODE_OPTIONS: `--no-deprecation --import ${new URL(HOOKS[hook], repository)}` });
+  if (records) env.CAESURA_RECORD = file;
+  if (hook) env.NODE_OPTIONS = `--no-deprecation --import ${new URL(HOOKS[hook], repository)}`;
   const { status, signal, stdout, stderr } = spawnSync(process.execPath, [...options, PROGRAM, wasm, way], { env, encoding: "utf8" });
   const text = existsSync(file) ? readFileSync(file, "utf8") : "";
   return { status, signal, stdout, stderr, lines: text.split("\n").slice(0, -1).map((line) => JSON.parse(line)) };
@@ -129,6 +130,61 @@ describe("recordings by the engine's own JSPI", { skip: !hasNative && "the engin
     const { lines, stderr } = run("freezes_everything", { hook: "Python", options: ["--stack-trace-limit=3"] });
     assert.match(stderr, /^caesura: recording: stacks are cut off, .*\n$/);
     assert.deepEqual(Object.keys(merge(lines)).sort(), [ODD, "leaf", "through"].sort());
+  });
+});
+
+const BUILDS = ["plain", "thunks"].map((abi) => [abi, path(`build/js/recorded.record_${abi}.wasm`)]);
+const HASHED = /^#5@[0-9a-f]{16}$/;
+
+/** The same where functions are known by hashes of their bodies. */
+const hashless = (merged) =>
+  Object.fromEntries(Object.entries(merged).map(([name, [count, site, stack]]) => [name.replace(HASHED, RUN), [count, site, stack.map((step) => step.replace(HASHED, RUN))]]));
+
+describe("recordings by builds that note what is on their stack", () => {
+  const plain = BUILDS[0][1];
+
+  it("have the same functions, under glue of others", () => {
+    const { lines, ...done } = run("foreign", { hook: "Python", wasm: plain });
+    assert.deepEqual(done, { status: 0, signal: null, stdout: "3 8 9 6\n", stderr: "" });
+    assert.deepEqual(hashless(merge(lines)), WAITED);
+    assert.equal(lines.length, 3);
+  });
+
+  for (const [abi, wasm] of BUILDS) {
+    it(`have the same functions, under the package, which is loaded behind the recorder: ${abi}`, () => {
+      const { lines, ...done } = run("package", { hook: "js/src", wasm });
+      assert.deepEqual(done, { status: 0, signal: null, stdout: "3 8 9 6\n", stderr: "" });
+      assert.deepEqual(hashless(merge(lines)), WAITED);
+    });
+
+    it(`have the same functions, under the package, which loads the recorder: ${abi}`, () => {
+      const { lines, status, stdout } = run("package", { wasm, records: true });
+      assert.deepEqual([status, stdout], [0, "3 8 9 6\n"]);
+      assert.deepEqual(hashless(merge(lines)), WAITED);
+    });
+
+    it(`lose counts only where a program is killed: ${abi}`, () => {
+      const { lines, signal } = run("package_is_killed", { hook: "Python", wasm });
+      assert.equal(signal, "SIGKILL");
+      assert.deepEqual(Object.keys(hashless(merge(lines))).sort(), [ODD, "leaf", "through", RUN].sort());
+    });
+  }
+
+  it("lose counts only where a program is killed, under glue of others", () => {
+    const { lines, signal } = run("foreign_is_killed", { hook: "Python", wasm: plain });
+    assert.equal(signal, "SIGKILL");
+    assert.deepEqual(Object.keys(hashless(merge(lines))).sort(), [ODD, "leaf", "through", RUN].sort());
+  });
+
+  it("say that nothing was suspended", () => {
+    const { lines } = run("suspends_nothing", { hook: "Python", wasm: plain });
+    assert.deepEqual(lines, [{ caesura_record: 1 }]);
+  });
+
+  it("say why nothing is known", () => {
+    const { lines } = run("foreign", { hook: "Python", wasm: path("build/js/recorded.plain.wasm") });
+    assert.match(lines[0].unrecorded, /^[0-9a-f]{8} was instrumented, but not to be recorded$/);
+    assert.equal(lines.length, 1);
   });
 });
 

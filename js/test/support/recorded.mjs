@@ -20,10 +20,64 @@ function start(env = {}) {
   return Object.fromEntries(["run", "recurse", "other"].map((name) => [name, promising(exports[name])]));
 }
 
+/** Instrumented builds under glue that knows nothing of the package, as Emscripten's does: by Asyncify's own functions. */
+function startForeign() {
+  const DATA = 16;
+  const STATES = { unwinding: 1, rewinding: 2 };
+  let waiting;
+  const wait = (f) => (value) => {
+    if (exports.asyncify_get_state() == STATES.rewinding) {
+      exports.asyncify_stop_rewind();
+      return waiting;
+    }
+    const result = f(value);
+    if (!(result instanceof Promise)) return result;
+    waiting = result;
+    new Int32Array(exports.memory.buffer).set([DATA + 8, 65536], DATA / 4);
+    exports.asyncify_start_unwind(DATA);
+  };
+  const { exports } = new WebAssembly.Instance(module, { env: { ask: wait(later), other: wait((x) => x + 1) } });
+  const call = (name) => async (value) => {
+    for (;;) {
+      const result = exports[name](value);
+      if (exports.asyncify_get_state() != STATES.unwinding) return result;
+      exports.asyncify_stop_unwind();
+      waiting = await waiting;
+      exports.asyncify_start_rewind(DATA);
+    }
+  };
+  return Object.fromEntries(["run", "recurse", "other"].map((name) => [name, call(name)]));
+}
+
+async function startByPackage() {
+  const { Instance, promising, Suspending } = await import("caesura");
+  const { exports } = new Instance(module, { env: { ask: new Suspending(later), other: new Suspending((x) => x + 1) } }, { region: [16, 65536] });
+  return Object.fromEntries(["run", "recurse", "other"].map((name) => [name, promising(exports[name])]));
+}
+
+async function use(guest) {
+  console.log(await guest.run(1), await guest.recurse(2), await guest.recurse(3), await guest.other(4));
+}
+
 const WAYS = {
+  foreign: () => use(startForeign()),
+  async package() {
+    await use(await startByPackage());
+  },
+  async package_is_killed() {
+    const guest = await startByPackage();
+    await guest.run(1);
+    process.kill(process.pid, "SIGKILL");
+  },
+  async foreign_is_killed() {
+    await startForeign().run(1);
+    process.kill(process.pid, "SIGKILL");
+  },
+  async suspends_nothing() {
+    await startForeign().other(1);
+  },
   async waits() {
-    const guest = start();
-    console.log(await guest.run(1), await guest.recurse(2), await guest.recurse(3), await guest.other(4));
+    await use(start());
   },
   async waits_otherwise() {
     const guest = start({ other: new WebAssembly.Suspending(() => ({ then: (resolve) => resolve(7) })) });

@@ -115,6 +115,7 @@ const path = files && process.env.CAESURA_RECORD && process.getBuiltinModule("no
 /** Whether a line could not be written to its end. */
 let torn = false;
 let unwritable = false;
+let written = false;
 
 /** Lines that were not written to a file. @type {string[]} */
 let kept = [];
@@ -156,6 +157,7 @@ function append(line) {
 
 /** @param {object} content */
 function write(content) {
+  written = true;
   const line = JSON.stringify({ caesura_record: VERSION, ...content });
   if (path) append(line);
   else kept.push(line);
@@ -166,6 +168,12 @@ function functionsOf(module) {
   let functions = modules.get(module);
   if (!functions) modules.set(module, (functions = new Map()));
   return functions;
+}
+
+/** Whether a stack is a better example than another: shorter, or as short and earlier by its text. @param {string[]} one @param {string[]} other */
+function isBetter(one, other) {
+  if (one.length != other.length) return one.length < other.length;
+  return one.join("\n") < other.join("\n");
 }
 
 /** Write what was seen since the last lines, one for each module. */
@@ -188,19 +196,28 @@ function noteMissing(missing) {
   write({ missing });
 }
 
-/** Return what was not written to a file since this was called last: lines of JSON. @returns {string[]} */
-function recorded() {
-  flush();
+/** Note that nothing was seen, if that is so, and why. @param {string | undefined} reason Nothing where nobody suspended. */
+function noteNothing(reason) {
+  if (!written) write({ unrecorded: reason });
+}
+
+/** Return the lines that were not written to a file, once. */
+function takeKept() {
   const lines = kept;
   kept = [];
   return lines;
 }
 
-if (path) {
+/** Let something be done when the process, or this thread of it, ends. @param {() => void} end */
+function atExit(end) {
+  if (!path) return;
   // One more than the program expects to be there: it is not to be warned for that.
   if (process.getMaxListeners()) process.setMaxListeners(process.getMaxListeners() + 1);
-  process.on("exit", flush);
+  process.on("exit", end);
 }
+
+/** Whether lines are written to a file. */
+const toFile = !!path;
 
 /**
  * Records suspensions by the engine's own JSPI, from the engine's stack: of modules as they are, without any instrumentation.
@@ -272,12 +289,6 @@ function placeOf(frame) {
   }
   const label = instances.get(frame.getThis())?.label() ?? shorten(frame.getScriptNameOrSourceURL());
   return [label, frame.getFunction(), frame.getFunctionName()];
-}
-
-/** Whether a stack is a better example than another: shorter, or as short and earlier by its text. @param {string[]} one @param {string[]} other */
-function isBetter(one, other) {
-  if (one.length != other.length) return one.length < other.length;
-  return one.join("\n") < other.join("\n");
 }
 
 /**
@@ -356,6 +367,167 @@ function noting(f, site) {
 }
 
 /**
+ * Reads what recording builds note by themselves: modules that export `asyncify_recorded` (docs/abi.md), under whatever glue
+ * drives them.
+ *
+ * Glue ends each unwinding by `asyncify_stop_unwind`, so what it finds under that name looks at the build behind it, which
+ * is one read of a global. It is a function of WebAssembly like any export, since glue may put what is exported into tables.
+ * Wrapping the imports was rejected, since these are called far more often, as was whatever enters the guest. With thunks
+ * nothing is called, and `look` is called whenever the event loop goes round.
+ */
+
+
+/**
+ * An instance of a recording build. It may go away, with what it has counted.
+ * @typedef {object} Build
+ * @property {WeakRef<any>} instance
+ * @property {(string | { import: string })[]} entries What numbers stand for.
+ * @property {() => string} label What its module is called.
+ * @property {number[]} taken How often each was seen by its own count, as far as that was taken.
+ */
+
+const SECTION = "asyncify.record";
+const HALF = 0xffff_ffffn;
+
+/** @type {Build[]} */
+let builds = [];
+
+/** @param {any} exports */
+const isBuild = (exports) => !!exports.asyncify_recorded && !!exports.asyncify_record_changed;
+
+/**
+ * Take an instance of a recording build.
+ * @param {WebAssembly.Instance} instance
+ * @param {WebAssembly.Module} module
+ * @param {() => string} label
+ */
+function addBuild(instance, module, label) {
+  const [section] = WebAssembly.Module.customSections(module, SECTION);
+  const entries = JSON.parse(new TextDecoder().decode(section));
+  builds.push({ instance: new WeakRef(instance), entries, label, taken: [] });
+}
+
+/** Take what builds have counted. @param {boolean} all Of all of them, not only of those that have noted a function for the first time. */
+function takeCounts(all) {
+  let fresh = false;
+  builds = builds.filter((build) => {
+    const { exports } = build.instance.deref() ?? {};
+    if (exports && (all || exports.asyncify_record_changed.value)) {
+      fresh = true;
+      takeFrom(build, exports);
+    }
+    return exports;
+  });
+  return fresh;
+}
+
+/** @param {Build} build @param {any} exports */
+function takeFrom({ entries, label, taken }, exports) {
+  exports.asyncify_record_changed.value = 0;
+  const functions = functionsOf(label());
+  for (const [number, entry] of entries.entries()) {
+    const count = typeof entry == "string" ? Number(exports.asyncify_recorded(number) & HALF) : 0;
+    const before = taken[number] ?? 0;
+    if (count <= before) continue;
+    taken[number] = count;
+    let seen = functions.get(/** @type {string} */ (entry));
+    if (!before) {
+      const example = stackOf(number, entries, exports);
+      if (!seen) functions.set(/** @type {string} */ (entry), (seen = { count: 0, ...example }));
+      else if (isBetter(example.stack, seen.stack)) Object.assign(seen, example);
+    }
+    /** @type {import("./record_lines.js").Seen} */ (seen).count += count - before;
+  }
+}
+
+/**
+ * Return what a function had called when it was noted first, and so on.
+ * @param {number} number
+ * @param {Build["entries"]} entries
+ * @param {any} exports
+ */
+function stackOf(number, entries, exports) {
+  const stack = [];
+  const passed = new Set();
+  while (number >= 0 && number < entries.length && !passed.has(number)) {
+    passed.add(number);
+    const entry = entries[number];
+    if (typeof entry != "string") return { import: entry.import, stack: [entry.import, ...stack] };
+    stack.unshift(entry);
+    number = Number(BigInt.asUintN(64, exports.asyncify_recorded(number)) >> 32n) - 1;
+  }
+  return { import: null, stack };
+}
+
+/**
+ * Functions of WebAssembly that call another one, and JavaScript before or after it: what stands for an instance's exports.
+ *
+ * Glue may put exports into tables, which take no functions of JavaScript. The object with an instance's exports cannot be
+ * changed, so the instance gets another one, which has the same in the same order but for what is replaced.
+ */
+
+const I32 = 0x7f;
+const I64 = 0x7e;
+
+const nothing = () => {};
+
+/** @param {number} id @param {number[][]} items */
+const section = (id, ...items) => {
+  const content = [items.length, ...items.flat()];
+  return [id, content.length, ...content];
+};
+
+/** @param {number[]} parameters */
+const type = (...parameters) => [0x60, parameters.length, ...parameters, 0];
+
+/** An imported function of a type: letter of its name. @param {string} name @param {number} kind */
+const imported = (name, kind) => [0, 1, name.charCodeAt(0), 0, kind];
+
+/** Return a module whose function calls "b", "f" with its parameters, and "a". @param {number[]} parameters */
+function makeModule(...parameters) {
+  const code = [0, 0x10, 0, ...parameters.flatMap((_, number) => [0x20, number]), 0x10, 1, 0x10, 2, 0x0b];
+  return new WebAssembly.Module(
+    Uint8Array.from([
+      ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      ...section(1, type(), type(...parameters)),
+      ...section(2, imported("b", 0), imported("f", 1), imported("a", 0)),
+      ...section(3, [1]),
+      ...section(7, [1, "f".charCodeAt(0), 0, 3]),
+      ...section(10, [code.length, ...code]),
+    ]),
+  );
+}
+
+const { Instance } = WebAssembly;
+
+/**
+ * Return a function that calls another one.
+ * @param {Function} f Takes nothing, or a pointer, and returns nothing.
+ * @param {{ before?: () => void, after?: () => void }} what
+ */
+function around(f, { before = nothing, after = nothing }) {
+  const imports = { "": { b: before, f, a: after } };
+  for (const parameters of [[], [I32], [I64]]) {
+    if (parameters.length != f.length) continue;
+    try {
+      return new Instance(makeModule(...parameters), imports).exports.f;
+    } catch {
+      // Its pointers are of the other kind.
+    }
+  }
+}
+
+/**
+ * Let an instance export other functions under some names.
+ * @param {WebAssembly.Instance} instance
+ * @param {Record<string, any>} functions
+ */
+function replaceExports(instance, functions) {
+  const value = Object.freeze(Object.assign(Object.create(null), instance.exports, functions));
+  Object.defineProperty(instance, "exports", { value, configurable: true });
+}
+
+/**
  * Records which functions of WebAssembly are on the stack at suspensions, so that a list of them writes itself.
  *
  * Loaded before a program, as `node --import` does, it takes its place in `WebAssembly`. What is recorded goes to the file
@@ -367,7 +539,7 @@ function noting(f, site) {
  */
 
 
-/** Where the package finds the recorder; before it is loaded, a list of what it is to be told. */
+/** Where the package finds the recorder (`recording.js`). */
 const RECORDER = Symbol.for("caesura.record");
 
 const realm = /** @type {any} */ (globalThis);
@@ -379,9 +551,6 @@ const isObject = (value) => Object(value) === value;
 
 /** What the engine was told to wait for. @type {WeakMap<object, Function>} */
 const suspending = new WeakMap();
-
-/** What the functions of a recording do with what comes from the package. @type {Record<string, (...of: any[]) => void>} */
-const HANDLERS = { missing: noteMissing };
 
 /**
  * Put something in the place of a property, which is the same but for its value. Where that cannot be, nothing is recorded.
@@ -451,11 +620,49 @@ function labelOf(module) {
   return hash.toString(16).padStart(8, "0");
 }
 
+/** What modules are called in lines. @type {WeakMap<WebAssembly.Module, string>} */
+const labels = new WeakMap();
+
+/** @param {WebAssembly.Module} module */
+function labelled(module) {
+  let label = labels.get(module);
+  if (label === undefined) labels.set(module, (label = labelOf(module)));
+  return label;
+}
+
+/** Whether there was any instance, and why the last one whose suspensions cannot be seen is such. */
+let met = false;
+/** @type {string | undefined} */
+let unseen;
+
+/** Write what builds have noted for the first time. */
+function look() {
+  if (takeCounts(false)) flush();
+}
+
+const { setImmediate } = realm;
+let looksOften = false;
+
+/** Look whenever the event loop goes round, as it does between a suspension and whatever ends it. */
+function lookOften() {
+  looksOften = true;
+  look();
+  setImmediate(lookOften).unref();
+}
+
 /** Take an instance. @param {WebAssembly.Instance} instance @param {WebAssembly.Module} module */
 function take(instance, module) {
-  /** @type {string | undefined} */
-  let label;
-  introduce(instance, () => (label ??= labelOf(module)));
+  const label = () => labelled(module);
+  met = true;
+  introduce(instance, label);
+  const { exports } = /** @type {any} */ (instance);
+  const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer } = exports;
+  if (isBuild(exports)) {
+    addBuild(instance, module, label);
+    if (asyncify_set_data_pointer && toFile && !looksOften) lookOften();
+    replaceExports(instance, { asyncify_stop_unwind: around(asyncify_stop_unwind, { after: look }) });
+  } else if (asyncify_start_unwind) unseen = `${label()} was instrumented, but not to be recorded`;
+  else if (!EngineSuspending) unseen = `${label()} is no recording build, and this engine has no JSPI`;
   return instance;
 }
 
@@ -497,15 +704,27 @@ function hooked(instantiate) {
   });
 }
 
+/** Write what is left. */
+function end() {
+  takeCounts(true);
+  flush();
+}
+
+/** Return the lines that came since this was called last, each a JSON object; none where they go to a file. */
+export function recorded() {
+  end();
+  return takeKept();
+}
+
 function start() {
-  const early = realm[RECORDER] ?? [];
-  const push = (/** @type {[string, ...any[]]} */ [what, ...of]) => HANDLERS[what]?.(...of);
-  Object.defineProperty(realm, RECORDER, { value: { push }, configurable: true });
-  early.forEach(push);
+  const push = (/** @type {["missing", string[]]} */ [, entries]) => noteMissing(entries);
+  Object.defineProperty(realm, RECORDER, { value: { push } });
   hook();
+  atExit(() => {
+    end();
+    if (met) noteNothing(unseen);
+  });
 }
 
 // The program's package and the one that it was started with may both have this file.
-if (!realm[RECORDER] || Array.isArray(realm[RECORDER])) start();
-
-export { recorded };
+if (!realm[RECORDER]) start();

@@ -53,7 +53,8 @@ def build(source: Path, target: Path, options: caesura.Options) -> None:
 def main() -> None:
     """Build what the arguments name: `plain`, `thunks`, `translated` (thunks, with new-form exceptions).
 
-    With `saved_` before it, the main module alone, so that its state can be saved.
+    With `saved_` before it, the main module alone, so that its state can be saved; with `record_`, so that it notes
+    what is on its stack.
     """
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / ".lock").open("w") as lock:
@@ -64,15 +65,21 @@ def main() -> None:
 def build_all(kinds: list[str]) -> None:
     """Build the main module and its extensions in each of these ways."""
     for kind in kinds:
-        way = kind.removeprefix("saved_")
-        saved = way != kind
+        way = kind.removeprefix("saved_").removeprefix("record_")
+        saved = kind.startswith("saved_")
+        record = kind.startswith("record_")
         thunks = way != "plain"
         translated = way == "translated"
         main_module = caesura.Options(
-            imports=IMPORTS, thunks=thunks, export_globals=not saved, translate_to_exnref=translated, snapshots=saved
+            imports=IMPORTS,
+            thunks=thunks,
+            export_globals=way == kind,
+            translate_to_exnref=translated,
+            snapshots=saved,
+            record=record,
         )
         build(SOURCE, BUILD / f"php_8_3.{kind}.wasm", main_module)
-        if saved:
+        if way != kind:
             continue
         side_module = caesura.Options(thunks=thunks, import_globals=True, translate_to_exnref=translated)
         for name in EXTENSIONS:

@@ -1,0 +1,4 @@
+/** `index.js`, as Node finds it. */
+
+import "./node_record.js";
+export * from "./index.js";

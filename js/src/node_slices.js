@@ -1,0 +1,4 @@
+/** `slices.js`, as Node finds it. */
+
+import "./node_record.js";
+export * from "./slices.js";

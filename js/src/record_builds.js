@@ -1,0 +1,93 @@
+/**
+ * Reads what recording builds note by themselves: modules that export `asyncify_recorded` (docs/abi.md), under whatever glue
+ * drives them.
+ *
+ * Glue ends each unwinding by `asyncify_stop_unwind`, so what it finds under that name looks at the build behind it, which
+ * is one read of a global. It is a function of WebAssembly like any export, since glue may put what is exported into tables.
+ * Wrapping the imports was rejected, since these are called far more often, as was whatever enters the guest. With thunks
+ * nothing is called, and `look` is called whenever the event loop goes round.
+ */
+
+import { functionsOf, isBetter } from "./record_lines.js";
+
+/**
+ * An instance of a recording build. It may go away, with what it has counted.
+ * @typedef {object} Build
+ * @property {WeakRef<any>} instance
+ * @property {(string | { import: string })[]} entries What numbers stand for.
+ * @property {() => string} label What its module is called.
+ * @property {number[]} taken How often each was seen by its own count, as far as that was taken.
+ */
+
+const SECTION = "asyncify.record";
+const HALF = 0xffff_ffffn;
+
+/** @type {Build[]} */
+let builds = [];
+
+/** @param {any} exports */
+export const isBuild = (exports) => !!exports.asyncify_recorded && !!exports.asyncify_record_changed;
+
+/**
+ * Take an instance of a recording build.
+ * @param {WebAssembly.Instance} instance
+ * @param {WebAssembly.Module} module
+ * @param {() => string} label
+ */
+export function addBuild(instance, module, label) {
+  const [section] = WebAssembly.Module.customSections(module, SECTION);
+  const entries = JSON.parse(new TextDecoder().decode(section));
+  builds.push({ instance: new WeakRef(instance), entries, label, taken: [] });
+}
+
+/** Take what builds have counted. @param {boolean} all Of all of them, not only of those that have noted a function for the first time. */
+export function takeCounts(all) {
+  let fresh = false;
+  builds = builds.filter((build) => {
+    const { exports } = build.instance.deref() ?? {};
+    if (exports && (all || exports.asyncify_record_changed.value)) {
+      fresh = true;
+      takeFrom(build, exports);
+    }
+    return exports;
+  });
+  return fresh;
+}
+
+/** @param {Build} build @param {any} exports */
+function takeFrom({ entries, label, taken }, exports) {
+  exports.asyncify_record_changed.value = 0;
+  const functions = functionsOf(label());
+  for (const [number, entry] of entries.entries()) {
+    const count = typeof entry == "string" ? Number(exports.asyncify_recorded(number) & HALF) : 0;
+    const before = taken[number] ?? 0;
+    if (count <= before) continue;
+    taken[number] = count;
+    let seen = functions.get(/** @type {string} */ (entry));
+    if (!before) {
+      const example = stackOf(number, entries, exports);
+      if (!seen) functions.set(/** @type {string} */ (entry), (seen = { count: 0, ...example }));
+      else if (isBetter(example.stack, seen.stack)) Object.assign(seen, example);
+    }
+    /** @type {import("./record_lines.js").Seen} */ (seen).count += count - before;
+  }
+}
+
+/**
+ * Return what a function had called when it was noted first, and so on.
+ * @param {number} number
+ * @param {Build["entries"]} entries
+ * @param {any} exports
+ */
+function stackOf(number, entries, exports) {
+  const stack = [];
+  const passed = new Set();
+  while (number >= 0 && number < entries.length && !passed.has(number)) {
+    passed.add(number);
+    const entry = entries[number];
+    if (typeof entry != "string") return { import: entry.import, stack: [entry.import, ...stack] };
+    stack.unshift(entry);
+    number = Number(BigInt.asUintN(64, exports.asyncify_recorded(number)) >> 32n) - 1;
+  }
+  return { import: null, stack };
+}
