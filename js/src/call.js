@@ -39,6 +39,7 @@ export const REWINDING = 2;
  * @property {any[]} [asked] What the guest has called it with.
  * @property {any} [promise] What the call waits for.
  * @property {() => any} [answer] Returns or throws what became of it.
+ * @property {AbortSignal} [signal] What aborts it.
  * @property {AbortSignal} [aborted] The signal, once it is aborted and until its reason was thrown.
  * @property {number} [pointer] The shadow stack pointer to run with.
  * @property {import("./stacks.js").Place} [place] The shadow stack that it runs on.
@@ -199,12 +200,19 @@ async function wait(call) {
  * @param {() => any} answer
  */
 export function settle(call, promise, answer) {
-  if (call.promise != promise || call.guest?.slicing?.defers(call, () => settle(call, promise, answer), answer)) return;
+  const again = (/** @type {any} */ failure) => settle(call, promise, failure ? () => raise(failure) : call.aborted ? abortion(call, call.aborted) : answer);
+  if (call.promise != promise || call.guest?.slicing?.defers(call, again, answer)) return;
   call.promise = undefined;
   call.answer = answer;
   call.state = REWINDING;
   step(call);
 }
+
+/** What a call waits for, once a signal is aborted. @param {Call} call @param {AbortSignal} signal */
+const abortion = (call, signal) => () => {
+  call.aborted = undefined;
+  raise(signal.reason);
+};
 
 /**
  * Throw an abort's reason at a call's pause point: soon if it waits, else at its next suspension. It is thrown once, so
@@ -216,9 +224,6 @@ export function settle(call, promise, answer) {
 export function interrupt(call, signal) {
   call.aborted = signal;
   queueMicrotask(() => {
-    if (call.aborted && call.promise) {
-      call.aborted = undefined;
-      settle(call, call.promise, () => raise(signal.reason));
-    }
+    if (call.aborted && call.promise) settle(call, call.promise, abortion(call, signal));
   });
 }

@@ -34,6 +34,12 @@ function listen(signal, abort) {
   return () => aborts.delete(abort);
 }
 
+/** Let a signal abort a call that has not begun. @param {Call} call @param {AbortSignal} signal */
+export function obey(call, signal) {
+  call.signal = signal;
+  call.ended = listen(signal, () => interrupt(call, signal));
+}
+
 /** Make a function look like the export that it calls. @param {Function} wrapper @param {Function} f @returns {any} */
 const named = (wrapper, f) => Object.defineProperties(wrapper, { name: { value: f.name }, length: { value: f.length } });
 
@@ -111,7 +117,7 @@ export function promisingWith(f, options, bounds) {
         state: RUNNING,
         bounds,
       };
-      if (signal) call.ended = listen(signal, () => interrupt(call, signal));
+      if (signal) obey(call, signal);
       const begin = () => guest?.slicing?.defers(call, begin) || step(call);
       begin();
     });

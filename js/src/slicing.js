@@ -17,7 +17,8 @@
 
 import { PAUSE_NOT_NOW, PAUSE_REFUSED, STATUS_RESUME } from "./abi.js";
 import { current, REWINDING, RUNNING, settle, UNWINDING } from "./call.js";
-import { fail, SuspendError } from "./errors.js";
+import { fail, raise, SuspendError } from "./errors.js";
+import { obey } from "./promising.js";
 import { forget, isFull, spend, wait } from "./turns.js";
 
 /** @typedef {import("./call.js").Call} Call */
@@ -53,7 +54,7 @@ import { forget, isFull, spend, wait } from "./turns.js";
  * @typedef {object} Sliced
  * @property {Allowance} [allowance]
  * @property {number} [deadline] Of a slice that it goes on with at once.
- * @property {() => void} [goOn] What is called when it is its turn.
+ * @property {(failure?: Error) => void} [goOn] What is called when it is its turn, or when none comes.
  */
 
 /**
@@ -112,6 +113,9 @@ const leastOf = (allowance) => {
   for (; allowance; allowance = allowance.outer) if (allowance.left < least) least = allowance.left;
   return least;
 };
+
+/** What of it is not undefined. @param {Bounds | undefined} bounds */
+const defined = (bounds) => Object.fromEntries(Object.entries(bounds ?? {}).filter(([, value]) => value !== undefined));
 
 /** Whether a call is paused in the middle of its code. @param {Call} call */
 export const isPaused = ({ site, promise }) => site == PAUSE && !!promise;
@@ -221,9 +225,9 @@ export function makeSlicing(guest, exhaustedError) {
     Object.assign(share, { weight, priority });
     const turn = (call.promise = { then() {} });
     const sliced = (call.sliced ??= {});
-    sliced.goOn = () => {
+    sliced.goOn = (failure) => {
       sliced.goOn = undefined;
-      settle(call, turn, () => undefined);
+      settle(call, turn, () => failure && raise(failure));
       release(); // it may be gone
     };
     wait(share, sliced.goOn);
@@ -296,7 +300,7 @@ export function makeSlicing(guest, exhaustedError) {
     /**
      * Whether a call is not to begin, or to go on, now. It is called again then, or it has been rejected.
      * @param {Call} call
-     * @param {() => any} again
+     * @param {(failure?: Error) => any} again
      * @param {() => any} [answer] What it has waited for.
      */
     defers(call, again, answer) {
@@ -311,13 +315,19 @@ export function makeSlicing(guest, exhaustedError) {
       }
       if (guest.closed) return false;
       if (!call.state && !call.sliced) {
-        const outer = innermost?.slicing == made ? innermost.call.sliced?.allowance : undefined;
-        call.sliced = { allowance: outer };
+        const outer = innermost?.call;
+        call.sliced = { allowance: innermost?.slicing == made ? outer?.sliced?.allowance : undefined };
+        if (outer?.bounds?.slice) {
+          // What an import calls has no more time than what has called the import, and ends with it: that waits for it.
+          const { fuel: _, ...others } = outer.bounds;
+          call.bounds = { ...others, ...defined(call.bounds) };
+          if (outer.signal && !call.signal) obey(call, outer.signal);
+        }
         made.bound(call, call.bounds?.fuel);
       }
-      const goOn = () => {
-        if (!call.aborted || call.state) return again();
-        call.reject(call.aborted.reason);
+      const goOn = (/** @type {Error | undefined} */ failure = undefined) => {
+        if (call.state || !(failure || call.aborted)) return again(failure);
+        call.reject(failure ?? call.aborted?.reason);
         call.ended?.();
       };
       const [first] = paused();
@@ -422,7 +432,6 @@ export function makeSlicing(guest, exhaustedError) {
 
     /** Give up a paused call. @param {Call} call @param {any} reason */
     drop(call, reason) {
-      forget(share, call.sliced?.goOn);
       area.drop(call);
       call.promise = undefined;
       call.reject(reason);
@@ -430,6 +439,7 @@ export function makeSlicing(guest, exhaustedError) {
       guest.finish(call, !current);
       rest(clock());
       release();
+      forget(share, call.sliced?.goOn); // which may throw what the policy does
     },
   };
 

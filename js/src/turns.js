@@ -14,7 +14,9 @@ import { FairShares } from "./policy.js";
 
 /** @type {Policy} */
 let policy = new FairShares();
-/** What goes on when it is a guest's turn. @type {Map<Share, (() => void)[]>} */
+/** What goes on when it is a guest's turn, or is told why none comes. @typedef {(failure?: Error) => void} GoOn */
+
+/** What waits for each guest's turn. @type {Map<Share, GoOn[]>} */
 const waiting = new Map();
 let isScheduled = false;
 /** Milliseconds for which guests have computed in this turn, and whether that is enough. */
@@ -43,30 +45,64 @@ function schedule() {
 function next() {
   isScheduled = isFull = false;
   spent = 0;
-  const share = policy.choose();
-  if (!share) return;
-  const list = waiting.get(share);
-  const goOn = list?.shift();
-  if (!goOn) throw new TypeError("the policy has chosen a guest that does not wait for a turn");
-  if (list?.[0]) policy.add(share);
-  else waiting.delete(share);
+  let goOn;
+  try {
+    goOn = chosen();
+  } catch (error) {
+    return failAll(error);
+  }
   if (waiting.size) schedule();
-  goOn();
+  goOn?.();
 }
 
-/** Call a function when it is a guest's turn. @param {Share} share @param {() => void} goOn */
+/** What goes on now, of what waits. Throws what the policy throws, and TypeError for what it must not choose. */
+function chosen() {
+  const share = policy.choose();
+  if (!share) {
+    if (waiting.size) throw new TypeError("it has chosen nobody, though guests wait for a turn");
+    return;
+  }
+  const list = waiting.get(share);
+  if (!list) throw new TypeError("it has chosen a guest that does not wait for a turn");
+  if (list[1]) policy.add(share);
+  else waiting.delete(share);
+  return list.shift();
+}
+
+/** Tell all that wait that the policy does not say whose turn it is: else they wait for ever. @param {unknown} cause */
+function failAll(cause) {
+  const all = [...waiting];
+  waiting.clear();
+  for (const [share, list] of all) {
+    try {
+      policy.remove(share);
+    } catch {
+      // It has failed already.
+    }
+    for (const goOn of list) goOn(failure(cause));
+  }
+}
+
+// @ts-ignore: the second parameter is newer than TypeScript's libraries.
+const failure = (/** @type {unknown} */ cause) => new TypeError(`the policy has failed, so no turn comes: ${cause}`, { cause });
+
+/** Call a function when it is a guest's turn. @param {Share} share @param {GoOn} goOn */
 export function wait(share, goOn) {
   const list = waiting.get(share);
   if (list) list.push(goOn);
   else {
+    try {
+      policy.add(share);
+    } catch (error) {
+      return queueMicrotask(() => goOn(failure(error)));
+    }
     waiting.set(share, [goOn]);
-    policy.add(share);
     share.ran = 0;
   }
   schedule();
 }
 
-/** Do not call it any more. @param {Share} share @param {(() => void) | undefined} goOn */
+/** Do not call it any more. @param {Share} share @param {GoOn | undefined} goOn */
 export function forget(share, goOn) {
   const list = waiting.get(share);
   const at = goOn && list ? list.indexOf(goOn) : -1;

@@ -42,6 +42,38 @@ for (const build of builds) {
       });
     }
 
+    it("an abort ends what waits within moments, though it comes when that waits for its turn", async () => {
+      let asked = 0;
+      const later = async () => {
+        if (++asked > 1_000_000) throw new Error("nobody ends it");
+        for (const until = performance.now() + 0.05; performance.now() < until; ); // so that it is a turn's last often
+        return 0;
+      };
+      for (let attempt = 0; attempt < 5; attempt++) {
+        const exports = await make({ later });
+        const end = new AbortController();
+        const waiting = promising(exports.ask_later, { slice: 0.2, signal: end.signal })();
+        for (let turns = 0; turns < 3; turns++) await sleep(1);
+        const before = asked;
+        end.abort(new Error("enough"));
+        await assert.rejects(waiting, /^Error: enough$/);
+        assert.ok(before > 0 && asked - before < 1000, `${asked - before} more`);
+      }
+    });
+
+    it("what an import calls has no more time than what has called it, and ends with it", async () => {
+      for (const limits of [undefined, { slice: 2 }]) {
+        const later = () => promising(exports.spin, limits)();
+        const exports = await make({ later });
+        const end = new AbortController();
+        const waiting = promising(exports.later_and_count, { slice: 1, signal: end.signal })(1, 5n);
+        for (let turns = 0; turns < 3; turns++) await sleep(1);
+        end.abort(new Error("enough"));
+        await assert.rejects(waiting, /^Error: enough$/);
+        assert.equal(await promising(exports.count, { slice: 1 })(5n), 5n);
+      }
+    });
+
     it("results and memory are what they are without", async () => {
       const exports = await make();
       const sliced = (name) => promising(exports[name], { slice: 0.5 });
@@ -356,6 +388,64 @@ describe("the policy", () => {
     await assert.rejects(spinning);
     usePolicy(new FairShares());
   });
+});
+
+describe("a policy that fails", () => {
+  /** Works for five turns, and then once does what a policy must not do. */
+  class Failing extends FairShares {
+    turns = 0;
+    waiting = 0;
+    constructor(fault) {
+      super();
+      this.fault = fault;
+    }
+    fails(fault) {
+      if (this.fault != fault || this.turns < 5 || !this.waiting) return false;
+      this.fault = "";
+      return true;
+    }
+    add(share) {
+      if (this.fails("add")) throw new Error("the policy is wrong");
+      super.add(share);
+      this.waiting++;
+    }
+    remove(share) {
+      super.remove(share);
+      this.waiting--;
+    }
+    choose() {
+      if (this.fails("choose")) throw new Error("the policy is wrong");
+      if (this.fails("nobody")) return undefined;
+      if (this.fails("another")) return { exports: {}, weight: 1 };
+      const share = super.choose();
+      if (share) [this.turns, this.waiting] = [this.turns + 1, this.waiting - 1];
+      return share;
+    }
+  }
+
+  for (const [fault, message] of [
+    ["choose", /^TypeError: the policy has failed, so no turn comes: Error: the policy is wrong/],
+    ["nobody", /^TypeError: the policy has failed.*it has chosen nobody, though guests wait/],
+    ["another", /^TypeError: the policy has failed.*a guest that does not wait/],
+    ["add", /^TypeError: the policy has failed.*the policy is wrong/],
+  ]) {
+    it(`is told to who waits for a turn, and those who come later have theirs: ${fault}`, async () => {
+      await sleep(1);
+      usePolicy(new Failing(fault));
+      const end = new AbortController();
+      const guests = [];
+      for (let number = 0; number < 3; number++) {
+        guests.push((await instantiate(modules.fuel_plain, { env: { again() {}, later: new Suspending(async () => 0) } })).exports);
+      }
+      const spinning = guests.map(({ spin, ask_later }, number) => promising(number ? spin : ask_later, { slice: 0.5, signal: end.signal })());
+      await assert.rejects(fault == "add" ? Promise.race(spinning) : spinning[0], message);
+      if (fault != "add") for (const call of spinning) await assert.rejects(call, message);
+      end.abort(new Error("enough"));
+      await Promise.allSettled(spinning);
+      assert.deepEqual(await Promise.all(guests.map(({ count }) => promising(count, { slice: 0.5 })(MUCH))), [MUCH, MUCH, MUCH]);
+      usePolicy(new FairShares());
+    });
+  }
 });
 
 describe("what cannot be bounded is refused", () => {
