@@ -71,10 +71,10 @@ def make_recorder(instance: Instance) -> Recorder | None:
 
 def _why_unrecorded(instance: Instance) -> str:
     if instance.description.preempt != NO_PREEMPT:
-        return "the guest has pause points (time_slice, preempt), and all that they can be on the stack of is on a list"
+        return "the guest has pause points (time_slice, preempt): all that it can be paused in has to be instrumented"
     if instance.description.abi == NONE:
         return "nothing among the guest's imports can suspend it"
-    return "the guest was instrumented elsewhere, without --record"
+    return "the guest was instrumented without --record, elsewhere or before it was saved"
 
 
 def can_suspend(instance: Instance) -> bool:

@@ -26,7 +26,7 @@ from caesura.host.saving.memories import MemoryImage, grow_to, write_memory
 from caesura.host.saving.references import LoadObject, ReferenceLoader
 from caesura.host.saving.segments import drop_again
 from caesura.host.saving.tables import put_global_back, put_table_back
-from caesura.host.setup import can_suspend, make_slicing, make_switch, make_unwinder
+from caesura.host.setup import can_suspend, make_recorder, make_slicing, make_switch, make_unwinder
 from caesura.host.values import SLOT
 from caesura.host.wasi.reopening import OnMissing
 from caesura.snapshots.section import StateSection
@@ -95,6 +95,7 @@ def set_up_again(instance: Instance, exported: wasmtime.Instance, guest: SavedGu
     if can_suspend(instance) or (state.calls and description.abi != NONE):
         unwinder = make_unwinder(instance, _space_for_frames(instance, state))
     instance.can_be_called(unwinder, make_switch(instance, unwinder), make_slicing(instance, unwinder))
+    instance.recorder = make_recorder(instance)
     put_calls_back(instance, state, references)
 
 
