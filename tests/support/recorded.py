@@ -16,7 +16,7 @@ _HALF: Final = 0xFFFF_FFFF
 class Noted(NamedTuple):
     """How often a function was on the stack, and what it called when that was noted first; None: not known."""
 
-    count: int
+    times: int
     called: str | None
 
 
