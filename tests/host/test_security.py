@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,38 @@ def test_the_world_is_what_wasi_names(tmp_path: Path, monkeypatch: pytest.Monkey
         assert guest.call_nowait("open", 3, 100, 4) != 0
 
     run(main())
+
+
+# Writes what it reads.
+ECHO = r"""
+import asyncio, caesura
+
+GUEST = br'''(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\64\00\00\00\10")
+  (func (export "_start")
+    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))'''
+
+async def main():
+    guest = await caesura.load(GUEST, wasi=caesura.Wasi(STREAMS), cache=False)
+    print(await guest.run())
+
+asyncio.run(main())
+"""
+
+
+def test_standard_streams_that_wasi_does_not_name_are_the_processs_own() -> None:
+    for streams, said in (
+        ("", b"secret0\n"),
+        ("stdin=b'', stdout=bytearray().extend", b"0\n"),
+        ("stdin=b'given'", b"given0\n"),
+    ):
+        command = [sys.executable, "-c", ECHO.replace("STREAMS", streams)]
+        done = subprocess.run(command, input=b"secret", capture_output=True, timeout=300, check=True)
+        assert done.stdout == said
 
 
 def test_without_a_limit_a_memory_grows_to_four_gibibytes() -> None:
