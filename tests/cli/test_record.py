@@ -268,7 +268,7 @@ def test_indices_are_completed_by_the_module(tmp_path: Path) -> None:
     assert "2 functions without a name, such as #1, cannot be matched by that: --module" in incomplete.err
     done = caesura_command("record", "--merge", recording, "--module", module)
     (unnamed,) = caesura_command("list", module, "1").out.decode().split()
-    example = f"env.a: env.a <- {unnamed}"
+    example = "env.a: env.a <- #1"
     assert done.out.decode().endswith(
         f"# once, from {example} <- named\nnamed\n# 2+ times, from {example}\n{unnamed}\n"
     )

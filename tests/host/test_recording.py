@@ -296,6 +296,35 @@ def test_guests_that_are_not_recorded_say_why(recording: Path) -> None:
     assert told == [{"caesura_record": 1}] * 4
 
 
+@pytest.mark.parametrize("abi", ["load", "plain"])
+def test_imports_that_tables_hold_are_known(recording: Path, abi: str) -> None:
+    text = """
+      (module
+        (import "env" "wait" (func $wait (param i32) (result i32)))
+        (import "env" "other" (func $other (param i32) (result i32)))
+        (memory (export "memory") 1)
+        (type $t (func (param i32) (result i32)))
+        (table 2 funcref) (elem (i32.const 0) $wait $other)
+        (func $first (export "first") (param i32) (result i32)
+          (i32.add (call_indirect (type $t) (local.get 0) (i32.const 0)) (i32.const 1)))
+        (func $second (export "second") (param i32) (result i32)
+          (i32.add (call_indirect (type $t) (local.get 0) (i32.const 1)) (i32.const 2))))
+    """
+    module = text.encode() if abi == "load" else caesura.instrument(assemble(text), PLAIN).module
+
+    async def main() -> None:
+        async with await caesura.load(module, {"env": {"wait": wait, "other": wait}}) as guest:
+            assert await guest.call("first", 5) == 6
+            assert await guest.call("second", 5) == 7
+
+    run(main())
+    told = {entry: seen for line in lines(recording) for entry, seen in line.get("functions", {}).items()}
+    assert told == {
+        "first": {"count": 1, "import": "env.wait", "stack": ["env.wait", "first"]},
+        "second": {"count": 1, "import": "env.other", "stack": ["env.other", "second"]},
+    }
+
+
 def test_a_list_can_be_recorded_of(recording: Path) -> None:
     async def main() -> None:
         options = caesura.Options(only_list=["inner", "outer"])

@@ -255,25 +255,40 @@ def test_modules_that_share_the_state_know_no_callees_but_imports(option: str) -
     }
 
 
-def test_imports_that_are_called_through_tables_are_not_known() -> None:
-    binary = instrument(
-        assemble(
-            """
-            (module
-              (import "env" "ask" (func $ask (param i32) (result i32)))
-              (memory (export "memory") 1)
-              (type $t (func (param i32) (result i32)))
-              (table (export "table") 1 funcref) (elem (i32.const 0) $ask)
-              (func $one (param i32) (result i32) (i32.add (call $ask (local.get 0)) (i32.const 1)))
-              (func $run (export "run") (param i32) (result i32)
-                (i32.add (call $one (local.get 0)) (call_indirect (type $t) (local.get 0) (i32.const 0)))))
-            """
-        ),
-        caesura.Options(record=True),
-    )
-    guest = PlainGuest(binary, IMPORTS, suspend_at=every(2), stacks=StackArea(4096, 8192, 1))
-    assert guest.call("run", 3) == 31
-    assert noted(binary, guest.store, guest.exports) == {"run": Noted(1, None)}
+@pytest.mark.parametrize("reference", ["table", "segment", "global", "code", "exported"])
+def test_imports_that_are_called_through_references_are_known(reference: str) -> None:
+    """But for those that are exported again, which stay as they are."""
+    places = {
+        "table": "(elem (table $table) (i32.const 0) func $ask)",
+        "segment": "(elem $passive func $ask)",
+        "global": "(global $held funcref (ref.func $ask))",
+        "code": "(elem declare func $ask)",
+        "exported": '(elem declare func $ask) (export "again" (func $ask))',
+    }
+    puts = {
+        "segment": "(table.init $table $passive (i32.const 0) (i32.const 0) (i32.const 1))",
+        "global": "(table.set $table (i32.const 0) (global.get $held))",
+        "code": "(table.set $table (i32.const 0) (ref.func $ask))",
+        "exported": "(table.set $table (i32.const 0) (ref.func $ask))",
+    }
+    text = f"""
+      (module
+        (import "env" "ask" (func $ask (param i32) (result i32)))
+        (import "env" "tell" (func $tell (param i32)))
+        (memory (export "memory") 1)
+        (type $t (func (param i32) (result i32)))
+        (table $table (export "table") 1 funcref) {places[reference]}
+        (func $one (param i32) (result i32) (i32.add (call $ask (local.get 0)) (i32.const 1)))
+        (func $run (export "run") (param i32) (result i32)
+          {puts.get(reference, "")}
+          (i32.add (call $one (local.get 0)) (call_indirect (type $t) (local.get 0) (i32.const 0)))))
+    """
+    binary = instrument(assemble(text), caesura.Options(record=True))
+    plain = PlainGuest(binary, IMPORTS, suspend_at=every(2), stacks=StackArea(4096, 8192, 1))
+    assert plain.call("run", 3) == 31
+    assert noted(binary, plain.store, plain.exports) == {
+        "run": Noted(1, None if reference == "exported" else "env.ask")
+    }
 
 
 def test_refused_together_with_pause_points() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from caesura.abi import ENTRY_PREFIX, RECORD_CHANGED, RESULTS_PREFIX, START_FUNCTION
+from caesura.abi import ENTRY_PREFIX, RECORD_CHANGED, RESULTS_PREFIX, START_FUNCTION, State
+from caesura.analysis.entries import may_be_referenced
 from caesura.analysis.pause_points import NO_PAUSE
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.dummies import Dummies
@@ -25,8 +26,9 @@ from caesura.instrument.given import Given
 from caesura.options import Options
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND
+from caesura.wasm.encoded import CALL, CONST_I32, END, I32_EQ, IF_EMPTY, LOCAL_GET
 from caesura.wasm.indices import FunctionIndex
-from caesura.wasm.leb128 import encode_name, encode_unsigned
+from caesura.wasm.leb128 import encode_name, encode_signed, encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.names import NewNames
 from caesura.wasm.renumber import redirect_references
@@ -123,6 +125,7 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         if imported < module.imported_functions:
             references[imported] = framing
     if not options.thunks:
+        _note_references(module, recording, references, stack, added)
         if references:
             redirect_references(module, references, added.edits)
         return Abi(
@@ -142,6 +145,7 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         if facts.roles.suspension.may_suspend(function):
             import_thunks[function] = thunks.import_thunk(function, f"{item.module}.{item.name}")
     references = {**import_thunks, **references}
+    _note_references(module, recording, references, stack, added)
     redirect_references(module, references, added.edits)
     return Abi(
         memory=memory,
@@ -164,6 +168,39 @@ def _recording(given: Given, facts: Facts, options: Options, added: Added, pool:
     end = len(module.function_types) - given.added_functions()
     follows_calls = not shares_globals(options)
     return RecordingCode(added.functions, pool, suspending, end, follows_calls=follows_calls)
+
+
+def _note_references(
+    module: Module, recording: RecordingCode | None, references: dict[int, int], stack: StackCode, added: Added
+) -> None:
+    """Let references of imports that may suspend be of functions that note them, if that is wanted: what is called
+    through a table or a reference no call site names.
+
+    Those that are exported again stay as they are, since hosts call them as imports.
+    """
+    if recording is None:
+        return
+    referenced = may_be_referenced(module)
+    for export in module.exports:
+        if export.kind == FUNCTION_KIND:
+            referenced[export.index] = False
+    for function in recording.imports:
+        called = references.get(function, int(function))
+        if not referenced[function] or called in _own(module):
+            continue
+        code = b""
+        for place in range(len(module.function_type(function).params)):
+            code += LOCAL_GET + encode_unsigned(place)
+        code += CALL + encode_unsigned(called)
+        code += stack.state_get + CONST_I32 + encode_signed(State.UNWINDING) + I32_EQ
+        code += IF_EMPTY + recording.note_import(function) + END
+        type_index = module.function_types[function]
+        references[function] = added.functions.add_of_type("asyncify_noted_import", type_index, [], code)
+
+
+def _own(module: Module) -> range:
+    """Return the functions that have a body in the module that was given, and are written anew."""
+    return range(module.imported_functions, len(module.function_types))
 
 
 def add_exports(

@@ -175,7 +175,7 @@ def comment_of(seen: Seen) -> str:
     if seen.imports:
         text += f", from {', '.join([_quoted(name) for name in sorted(seen.imports)])}"
     if seen.stack:
-        text += f": {f' {_ARROW} '.join([_quoted(name) for name in seen.stack])}"
+        text += f": {f' {_ARROW} '.join([_quoted(_without_hash(name)) for name in seen.stack])}"
     return text
 
 
@@ -201,6 +201,12 @@ def _often(times: int) -> str:
 def _quoted(name: str) -> str:
     is_plain = _PLAIN.fullmatch(name) is not None and name.isprintable() and name != _ARROW
     return name if is_plain else json.dumps(name)
+
+
+def _without_hash(name: str) -> str:
+    """Return what stands for a function in an example, where nothing has to be found again."""
+    unnamed = _UNNAMED.fullmatch(name)
+    return name if unnamed is None else f"#{unnamed[1]}"
 
 
 def _names(text: str | None) -> list[str]:

@@ -11,7 +11,8 @@ Globals, since there is no memory for it: that of the guest has no room that is 
 one. They are no part of the guest's state (docs/abi.md): a restored guest counts from zero.
 
 Functions are numbered in the order in which they are written, behind the imports that may suspend. Wrapping these
-imports was rejected, since each call of one would take longer.
+imports was rejected, since each call of one would take longer. Only what is called through a table or a reference,
+which no call site names, is called through a function that notes it (see `adding`).
 """
 
 from __future__ import annotations
