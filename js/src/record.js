@@ -12,6 +12,7 @@
 import { around, replaceExports } from "./record_around.js";
 import { addBuild, isBuild, takeCounts } from "./record_builds.js";
 import { atExit, flush, noteMissing, noteNothing, takeKept, toFile, warn } from "./record_lines.js";
+import { lookForMissing } from "./record_refusals.js";
 import { introduce, noting } from "./record_stacks.js";
 
 /** Where the package finds the recorder (`recording.js`). */
@@ -131,13 +132,19 @@ function take(instance, module) {
   met = true;
   introduce(instance, label);
   const { exports } = /** @type {any} */ (instance);
-  const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer } = exports;
+  const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer, asyncify_unsuspendable } = exports;
+  /** @type {Record<string, any>} */
+  const replaced = {};
   if (isBuild(exports)) {
     addBuild(instance, module, label);
     if (asyncify_set_data_pointer && toFile && !looksOften) lookOften();
-    replaceExports(instance, { asyncify_stop_unwind: around(asyncify_stop_unwind, { after: look }) });
+    replaced.asyncify_stop_unwind = around(asyncify_stop_unwind, { after: look });
   } else if (asyncify_start_unwind) unseen = `${label()} was instrumented, but not to be recorded`;
   else if (!EngineSuspending) unseen = `${label()} is no recording build, and this engine has no JSPI`;
+  if (asyncify_unsuspendable) {
+    replaced.asyncify_start_unwind = around(asyncify_start_unwind, { before: () => lookForMissing(instance, module, exports) });
+  }
+  if (Object.keys(replaced).length) replaceExports(instance, replaced);
   return instance;
 }
 
@@ -145,6 +152,8 @@ const EngineSuspending = wasm.Suspending;
 
 /** Take the places of the engine's functions. */
 function hook() {
+  // Else V8 shows a function that it has inlined at an indirect call below whichever is called there instead.
+  realm.process?.getBuiltinModule?.("node:v8").setFlagsFromString("--no-wasm-inlining");
   const { Instance, instantiate, instantiateStreaming } = wasm;
   if (EngineSuspending) {
     const Suspending = new Proxy(EngineSuspending, {

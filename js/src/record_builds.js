@@ -19,7 +19,7 @@ import { functionsOf, isBetter } from "./record_lines.js";
  * @property {number[]} taken How often each was seen by its own count, as far as that was taken.
  */
 
-const SECTION = "asyncify.record";
+const RECORD_SECTION = "asyncify.record";
 const HALF = 0xffff_ffffn;
 
 /** @type {Build[]} */
@@ -35,7 +35,7 @@ export const isBuild = (exports) => !!exports.asyncify_recorded && !!exports.asy
  * @param {() => string} label
  */
 export function addBuild(instance, module, label) {
-  const [section] = WebAssembly.Module.customSections(module, SECTION);
+  const [section] = WebAssembly.Module.customSections(module, RECORD_SECTION);
   const entries = JSON.parse(new TextDecoder().decode(section));
   builds.push({ instance: new WeakRef(instance), entries, label, taken: [] });
 }

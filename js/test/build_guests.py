@@ -55,7 +55,7 @@ ONLY: Final = {
     "tail": ("bare", "plain", "thunks", "secondary"),  # Binaryen's Asyncify knows no tail calls
     "across_a": ("bare", "plain", "thunks", "linked"),
     "boxes": ("bare", "plain", "thunks", "secondary"),
-    "speculated": ("plain", "thunks"),
+    "speculated": ("bare", "plain", "thunks"),
     # Binaryen's Asyncify cannot save references.
     "references": ("bare", "plain", "thunks", "secondary", "saved", "saved_thunks"),
     "walk": ("plain", "linked"),

@@ -106,6 +106,12 @@ describe("recordings by the engine's own JSPI", { skip: !hasNative && "the engin
     assert.deepEqual(merge(lines), WAITED);
   });
 
+  it("have no function that the engine has inlined where another one is called", () => {
+    const { lines, stderr } = run("calls_what_was_inlined", { hook: "Python", wasm: path("build/js/speculated.bare.wasm") });
+    assert.equal(stderr, "");
+    assert.deepEqual(Object.entries(merge(lines)).map(([name, [count]]) => [name, count]), [["asks", 30], ["through", 30], ["#5", 30]]);
+  });
+
   it("are left out with one warning where the file cannot be written", () => {
     const file = join(folder, "missing", "recording");
     const { stderr, stdout, status } = run("waits", { hook: "Python", environment: { CAESURA_RECORD: file } });

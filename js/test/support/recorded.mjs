@@ -67,6 +67,7 @@ const WAYS = {
   async package_is_killed() {
     const guest = await startByPackage();
     await guest.run(1);
+    await new Promise(setImmediate); // what builds with thunks note is seen in the event loop
     process.kill(process.pid, "SIGKILL");
   },
   async foreign_is_killed() {
@@ -101,6 +102,13 @@ const WAYS = {
       } catch (error) {
         console.log(String(error));
       }
+    }
+  },
+  async calls_what_was_inlined() {
+    const { exports } = new WebAssembly.Instance(module, { env: { ask: new WebAssembly.Suspending(later) } });
+    for (let round = 0; round < 30; round++) {
+      exports.warm(100_000);
+      await WebAssembly.promising(exports.run)(round);
     }
   },
   async exits() {

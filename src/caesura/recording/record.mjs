@@ -386,7 +386,7 @@ function noting(f, site) {
  * @property {number[]} taken How often each was seen by its own count, as far as that was taken.
  */
 
-const SECTION = "asyncify.record";
+const RECORD_SECTION = "asyncify.record";
 const HALF = 0xffff_ffffn;
 
 /** @type {Build[]} */
@@ -402,7 +402,7 @@ const isBuild = (exports) => !!exports.asyncify_recorded && !!exports.asyncify_r
  * @param {() => string} label
  */
 function addBuild(instance, module, label) {
-  const [section] = WebAssembly.Module.customSections(module, SECTION);
+  const [section] = WebAssembly.Module.customSections(module, RECORD_SECTION);
   const entries = JSON.parse(new TextDecoder().decode(section));
   builds.push({ instance: new WeakRef(instance), entries, label, taken: [] });
 }
@@ -457,6 +457,54 @@ function stackOf(number, entries, exports) {
     number = Number(BigInt.asUintN(64, exports.asyncify_recorded(number)) >> 32n) - 1;
   }
   return { import: null, stack };
+}
+
+/**
+ * Notes what is missing in a list where foreign glue tries to suspend a guest below functions that the list leaves out.
+ *
+ * Such a guest says in `asyncify_unsuspendable` that it cannot be suspended, and traps in `asyncify_start_unwind` (docs/abi.md).
+ * What glue finds under that name looks first; the engine's stack has all functions that are missing, at once. The package
+ * refuses by itself and tells of it.
+ *
+ * The functions are those from the import to the export by which the host has entered the guest last, also across JavaScript,
+ * since Emscripten's glue calls functions of the guest for it (`invoke_*`) and is passed when the guest is suspended. An
+ * export that can suspend is a function of its own, which caesura has added.
+ */
+
+
+const LISTED_SECTION = "asyncify.functions";
+const OWN = "asyncify_";
+
+/**
+ * Look what is missing, if anything is.
+ * @param {WebAssembly.Instance} instance
+ * @param {WebAssembly.Module} module
+ * @param {any} exports
+ */
+function lookForMissing(instance, module, exports) {
+  if (!exports.asyncify_unsuspendable.value) return;
+  const stack = readStack(lookForMissing);
+  if (typeof stack[0] == "string") return warn("recording: what is missing in a list cannot be read, since somebody has frozen `Error`");
+  const listed = new Uint8Array(WebAssembly.Module.customSections(module, LISTED_SECTION)[0]);
+  const entered = new Set(Object.values(exports).filter((value) => typeof value == "function").map((f) => +f.name));
+  const isLeftOut = (/** @type {number} */ index) => index < listed.length * 8 && !((listed[index >> 3] >> (index & 7)) & 1);
+  /** @type {Set<string>} */
+  const missing = new Set();
+  /** Whether the last two functions are added ones: those between others mark calls that cannot be resumed. */
+  let [above, beforeThat] = [true, true];
+  for (const frame of stack) {
+    if (frame.getThis() != instance) {
+      [above, beforeThat] = [true, true];
+      continue;
+    }
+    const index = frame.getFunction();
+    const name = frame.getFunctionName();
+    const isAdded = index >= listed.length * 8 || !!name?.startsWith(OWN);
+    if (entered.has(index)) break;
+    if (!isAdded && (isLeftOut(index) || (above && !beforeThat))) missing.add(name || `#${index}`);
+    [above, beforeThat] = [isAdded, above];
+  }
+  noteMissing([...missing]);
 }
 
 /**
@@ -656,13 +704,19 @@ function take(instance, module) {
   met = true;
   introduce(instance, label);
   const { exports } = /** @type {any} */ (instance);
-  const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer } = exports;
+  const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer, asyncify_unsuspendable } = exports;
+  /** @type {Record<string, any>} */
+  const replaced = {};
   if (isBuild(exports)) {
     addBuild(instance, module, label);
     if (asyncify_set_data_pointer && toFile && !looksOften) lookOften();
-    replaceExports(instance, { asyncify_stop_unwind: around(asyncify_stop_unwind, { after: look }) });
+    replaced.asyncify_stop_unwind = around(asyncify_stop_unwind, { after: look });
   } else if (asyncify_start_unwind) unseen = `${label()} was instrumented, but not to be recorded`;
   else if (!EngineSuspending) unseen = `${label()} is no recording build, and this engine has no JSPI`;
+  if (asyncify_unsuspendable) {
+    replaced.asyncify_start_unwind = around(asyncify_start_unwind, { before: () => lookForMissing(instance, module, exports) });
+  }
+  if (Object.keys(replaced).length) replaceExports(instance, replaced);
   return instance;
 }
 
@@ -670,6 +724,8 @@ const EngineSuspending = wasm.Suspending;
 
 /** Take the places of the engine's functions. */
 function hook() {
+  // Else V8 shows a function that it has inlined at an indirect call below whichever is called there instead.
+  realm.process?.getBuiltinModule?.("node:v8").setFlagsFromString("--no-wasm-inlining");
   const { Instance, instantiate, instantiateStreaming } = wasm;
   if (EngineSuspending) {
     const Suspending = new Proxy(EngineSuspending, {
