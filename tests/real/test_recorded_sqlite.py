@@ -1,7 +1,7 @@
 """SQLite is recorded under glue that knows nothing of it, and runs with what was recorded as its list.
 
-The build notes what is on its stack; the hook of `caesura record` reads that. The glue is the package's own, Emscripten's
-for Asyncify builds. The build has no names, so the list has hashes of bodies.
+The build notes what is on its stack; the hook of `caesura record` reads that. The glue is the package's own,
+Emscripten's for Asyncify builds. The build has no names, so the list has hashes of bodies.
 """
 
 from __future__ import annotations

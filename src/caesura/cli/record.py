@@ -180,6 +180,13 @@ def _complete(recording: Recording, arguments: argparse.Namespace) -> None:
     data = read_module(arguments.module)
     with about(arguments.module):
         complete_entries(recording, data)
+    left = unhashed_entries(recording)
+    if left:
+        modules = sorted({name for entry in left for name in recording.functions[entry].modules})
+        say_warning(
+            f"{counted(len(left), 'function')} without a name, such as {left[0]}, cannot be matched by that: not of this "
+            f"module, but of {', '.join(modules)}"
+        )
 
 
 def _why_nothing(recording: Recording) -> str:

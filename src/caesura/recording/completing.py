@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from caesura.analysis.body_entries import list_entry
+from caesura.recording.module_label import module_label
 from caesura.recording.recorded import Recording
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
@@ -26,17 +27,23 @@ def unhashed_entries(recording: Recording) -> list[str]:
 def complete_entries(recording: Recording, data: bytes) -> None:
     """Complete these entries, given the module that ran as it was before it was instrumented.
 
-    Raises UsageError for an index that is none of a function with a body in it, and what reading a module raises.
+    Those that lines have from other modules only, such as side modules, stay as they are. Raises UsageError for an
+    index that is none of a function with a body in it, and what reading a module raises.
     """
     module = Module(data)
+    label = module_label(module)
     complete: dict[str, str] = {}
     for entry in unhashed_entries(recording):
-        complete[entry] = list_entry(module, FunctionIndex(int(entry[1:])))
+        modules = recording.functions[entry].modules
+        if not modules or label in modules:
+            complete[entry] = list_entry(module, FunctionIndex(int(entry[1:])))
     for old, new in complete.items():
         seen = recording.functions.pop(old)
         target = recording.seen(new)
         target.times += seen.times
         target.imports |= seen.imports
         target.add_example(seen.stack)
+    # In stacks of functions of other modules, the module stands behind the entry.
+    complete |= {f"{old} ({label})": f"{new} ({label})" for old, new in complete.items()}
     for seen in recording.functions.values():
         seen.stack = tuple([complete.get(name, name) for name in seen.stack])

@@ -659,12 +659,15 @@ function nameOf(module) {
 function labelOf(module) {
   const own = nameOf(module);
   if (own) return own;
-  const imported = Module.imports(module).filter((/** @type {any} */ one) => one.module != "asyncify");
-  const exported = Module.exports(module).filter((/** @type {any} */ one) => !one.name.startsWith("asyncify_"));
-  let hash = 0x811c9dc5; // FNV-1a
-  for (const letter of JSON.stringify([imported, exported])) {
-    hash = Math.imul(hash ^ /** @type {number} */ (letter.codePointAt(0)), 0x01000193) >>> 0;
+  const words = [];
+  for (const { module: from, name, kind } of Module.imports(module)) {
+    if (from != "asyncify" && !from.startsWith("wasm:") && !name.startsWith("__asyncify_")) words.push(from, name, kind);
   }
+  for (const { name, kind } of Module.exports(module)) {
+    if (!name.startsWith("asyncify_") && !name.startsWith("__asyncify_")) words.push(name, kind);
+  }
+  let hash = 0x811c9dc5; // FNV-1a
+  for (const letter of words.join("\n")) hash = Math.imul(hash ^ /** @type {number} */ (letter.codePointAt(0)), 0x01000193) >>> 0;
   return hash.toString(16).padStart(8, "0");
 }
 

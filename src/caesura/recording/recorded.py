@@ -24,12 +24,14 @@ class Seen:
     """What is known of a function that was on the stack at suspensions: how often, from which imports, and one stack.
 
     `times` is exact, or as much as a list tells. `stack` is the import and the functions down to this one, of all
-    stacks the shortest, and of these the first by their text; empty where none is known.
+    stacks the shortest, and of these the first by their text; empty where none is known. `modules` are what lines call
+    the modules that functions of this name or index are of (see `module_label`), where they tell.
     """
 
     times: int = 0
     imports: set[str] = field(default_factory=set)
     stack: tuple[str, ...] = ()
+    modules: set[str] = field(default_factory=set)
 
     def add_example(self, stack: tuple[str, ...]) -> None:
         """Take a stack if it is a better example."""
@@ -110,7 +112,10 @@ def _add(fields: dict[str, Any], where: str, recording: Recording) -> None:
         recording.unrecorded[unrecorded] = None
     else:
         recording.guests += 1
+    module = fields.get("module")
     for entry, told in functions.items():
+        if isinstance(module, str):
+            recording.seen(entry).modules.add(module)
         _add_function(recording.seen(entry), told, f"{where}, of the function {entry!r:.100},")
     for entry in missing:
         recording.seen(entry)
