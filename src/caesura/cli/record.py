@@ -184,8 +184,8 @@ def _complete(recording: Recording, arguments: argparse.Namespace) -> None:
     if left:
         modules = sorted({name for entry in left for name in recording.functions[entry].modules})
         say_warning(
-            f"{counted(len(left), 'function')} without a name, such as {left[0]}, cannot be matched by that: not of this "
-            f"module, but of {', '.join(modules)}"
+            f"{counted(len(left), 'function')} without a name, such as {left[0]}, cannot be matched by that: not of "
+            f"this module, but of {', '.join(modules)}"
         )
 
 
