@@ -100,7 +100,18 @@ def test_a_subtype_can_be_what_is_called() -> None:
     [
         ('(func (export "e") (call $host))', [0]),
         ("(func (call $host))", []),
-        ('(func (export "e") (call $host)) (func (export "other") (call 1) nop)', [0, 1]),
+        ('(func (export "e") (call $host)) (func (export "other") (call 1) nop)', [0]),
+        (
+            '(func (export "e") (call $host)) (func (export "other") (call $host)) (func (call 1) (call 2))',
+            [0, 1],
+        ),
+        # What a host can only call by a reference, and whether it can get one.
+        ("(elem declare func $f) (func $f (call $host)) (func (drop (ref.func $f)))", []),
+        ('(table (export "t") 1 funcref) (elem (i32.const 0) $f) (func $f (call $host))', [0]),
+        ('(global (export "g") (mut funcref) (ref.func $f)) (func $f (call $host))', [0]),
+        ('(elem declare func $f) (func $f (call $host)) (func (export "e") (result funcref) (ref.func $f))', [0]),
+        ('(tag (export "t") (param funcref)) (elem declare func $f) (func $f (call $host))', [0]),
+        ('(table (export "t") 1 externref) (elem declare func $f) (func $f (call $host))', []),
         ('(func (export "e") (call $between)) (func $between (call $host))', [0]),
         ('(func (export "e") (loop (call $host)))', []),
         ('(func (export "e") (call $loop)) (func $loop (loop (call $host)) nop)', []),
@@ -127,21 +138,60 @@ def breaks_of(text: str) -> list[int]:
     return [len(points.breaks.get(own, [])) for own in module.own_functions()]
 
 
+WORK = "(drop (call $f0))"  # of 5,500 instructions or so
+DOUBLING = (
+    "".join(f"(func $f{n} (result i32) (i32.add (call $f{n + 1}) (call $f{n + 1})))" for n in range(10))
+    + "(func $f10 (result i32) (i32.const 1))"
+)
+
+
 def test_what_comes_together_in_a_function_is_broken() -> None:
-    fill = "(memory.fill (i32.const 0) (i32.const 0) (i32.const 9))"
-    assert breaks_of(f"(module (memory 1) (func {fill * 790}))") == [0]
-    assert breaks_of(f"(module (memory 1) (func {fill * 8000}))") == [10]
-    assert breaks_of(f"(module (memory 1) (func (loop {fill * 8000} (br 0))))") == [10]
-    calls = "(call $f0)" * 16000
-    doubling = "".join(f"(func $f{number} (call $f{number + 1}) (call $f{number + 1}))" for number in range(16))
-    assert breaks_of(f"(module (func {calls}) {doubling} (func $f16))")[0] > 100
+    assert breaks_of(f"(module (func {WORK * 100}) {DOUBLING})")[0] == 0
+    assert 4 <= breaks_of(f"(module (func {WORK * 1000}) {DOUBLING})")[0] <= 10
+    assert 4 <= breaks_of(f"(module (func (loop {WORK * 1000} (br 0))) {DOUBLING})")[0] <= 10
     # Arms of which only one is run do not come together, and what is jumped over does not hide what is run.
-    arms = f"(if (local.get 0) (then {fill * 640}) (else {fill * 640}))"
-    assert breaks_of(f"(module (memory 1) (func (param i32) {arms}))") == [0]
-    jump = f"(block {fill * 640} (br_if 0 (local.get 0)) {fill * 640})"
-    assert breaks_of(f"(module (memory 1) (func (param i32) {jump * 10}))")[0] >= 10
-    dead = f"(block {fill * 640} (br 0) {fill * 640})"
-    assert breaks_of(f"(module (memory 1) (func {dead * 10}))")[0] == 8
+    arms = f"(if (local.get 0) (then {WORK * 100}) (else {WORK * 100}))"
+    assert breaks_of(f"(module (func (param i32) {arms}) {DOUBLING})")[0] == 0
+    jump = f"(block {WORK * 100} (br_if 0 (local.get 0)) {WORK * 100})"
+    assert breaks_of(f"(module (func (param i32) {jump * 10}) {DOUBLING})")[0] >= 8
+    dead = f"(block {WORK * 100} (br 0) {WORK * 100})"
+    assert 2 <= breaks_of(f"(module (func {dead * 10}) {DOUBLING})")[0] <= 6
+
+
+@pytest.mark.parametrize(
+    ("functions", "has_break"),
+    [
+        (f"(func $r (call $r) {WORK * 5})", False),
+        (f"(func $r (call $r) {WORK * 30})", True),
+        (f"(func $r {WORK * 30} (call $r))", False),
+        (f"(func $r (loop (call $r) (br_if 0 (i32.const 0))) {WORK * 30})", True),
+        (f"(func $r (block (loop (call $r) (br 1))) {WORK * 30})", True),
+        (f"(func $r (block (try_table (catch_all 0) (call $r))) {WORK * 30})", True),
+        (f"(func $r (block (loop (call $r) (br 1))) (loop nop) {WORK * 30})", False),
+        (f"(func $r (call $s) {WORK * 30}) (func $s (call $r))", True),
+        (f"(func $r (return_call $s)) (func $s (call $r) {WORK * 30})", True),
+        (f"(func $r (call_indirect (i32.const 0)) {WORK * 30}) (table 1 funcref) (elem (i32.const 0) $r)", True),
+        (f'(func $r (export "e") (call $host) {WORK * 30})', True),
+        (f"(func $r (call $host) {WORK * 30})", False),
+    ],
+)
+def test_what_is_done_on_a_way_back_is_broken(functions: str, has_break: bool) -> None:
+    module = f'(module (import "env" "host" (func $host)) {functions} {DOUBLING})'
+    assert (sum(breaks_of(module)) > 0) == has_break
+
+
+def test_ways_through_chains_and_out_of_loops_come_together() -> None:
+    chain = "".join(f"(func $c{n} (call $c{n + 1}) {WORK * 30})" for n in range(100))
+    assert sum(breaks_of(f"(module {chain} (func $c100 (loop nop)) {DOUBLING})")) >= 14
+    nested = f"{'loop ' * 100} {f'{WORK * 30} end ' * 100}"
+    assert breaks_of(f"(module (func {nested}) {DOUBLING})")[0] >= 14
+
+
+def test_the_longest_way_into_a_catch_clause_counts() -> None:
+    way = f"(block $caught (try_table (catch_all $caught) (call $throws) {WORK * 100} (call $throws)) (return)) {{}}"
+    text = f"(module (tag $t) (func $throws (throw $t)) (func {way}) {DOUBLING})"
+    assert breaks_of(text.format(WORK * 50))[1] == 0
+    assert breaks_of(text.format(WORK * 100))[1] == 1
 
 
 def test_weights_are_those_of_the_longest_way() -> None:

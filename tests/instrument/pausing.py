@@ -43,7 +43,8 @@ def counting_engine() -> wasmtime.Engine:
 class PausingHost:
     """One instance of a module, which pauses as soon as the count is used up, or by `request` where it looks at that.
 
-    `pauses` counts, and with so many as `pauses_left` a call is given up; with `counts` the engine counts instructions.
+    `pauses` counts, and with so many as `pauses_left` a call is given up; with `counts` the engine counts instructions,
+    and `ways` has how many there were up to each pause, and to the end.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class PausingHost:
         self.memory: Any = self.exports[abi.ASYNCIFY_MEMORY]
         self.is_thunk = abi.SET_DATA_POINTER in self.exports
         self.fuel: Any = self.exports.get(abi.FUEL, None)
+        self.counts = counts
+        self.ways: list[int] = []
         self.pauses = 0
         self.pauses_left = PLENTY
         self.given = 0 if self.fuel is None else self.left()
@@ -97,7 +100,7 @@ class PausingHost:
     def call(self, name: str, *arguments: Any, portions: Iterator[int] | None = None) -> Any:
         """Call an export, which goes on at each pause: with another portion to count, or without a request."""
         function = self.exports[f"{abi.ENTRY_PREFIX}{name}" if self.is_thunk else name]
-        result = function(self.store, *arguments)
+        result = self._enter(function, *arguments)
         while self._is_paused():
             self.pauses += 1
             if self.pauses == self.pauses_left:
@@ -109,8 +112,16 @@ class PausingHost:
             elif self.pauses_left == PLENTY:
                 self.request(0)
             self._put_frames(frames)
-            result = function(self.store, *[0 for _ in arguments])
+            result = self._enter(function, *[0 for _ in arguments])
         return result
+
+    def _enter(self, function: Any, *arguments: Any) -> Any:
+        before = self.store.get_fuel() if self.counts else 0
+        try:
+            return function(self.store, *arguments)
+        finally:
+            if self.counts:
+                self.ways.append(before - self.store.get_fuel())
 
     def _is_paused(self) -> bool:
         if not self.is_thunk:

@@ -300,6 +300,102 @@ SPINNING: Final = {
 # What lies between two pause points at most, in instructions as Wasmtime counts: the bound of the analysis, and looks.
 SOON: Final = 2_000_000
 
+_DOUBLING: Final = "(global $g (mut i32) (i32.const 0))" + (
+    "".join(f"(func $f{n} (call $f{n + 1}) (call $f{n + 1}))" for n in range(10))
+    + "(func $f10 (global.set $g (i32.add (global.get $g) (i32.const 1))))"
+)
+_WORK: Final = "(call $f0)"  # of 14,000 instructions or so
+_DOWN: Final = "(call $r (i32.sub (local.get 0) (i32.const 1)))"
+# Each comes to an end, after long ways on which there is neither a loop nor an entry: out of those that it is in.
+RETURNING: Final = {
+    "recursion": f"""(func $r (param i32) (if (local.get 0) (then {_DOWN} {_WORK * 15})))
+      (func (export "run") (call $r (i32.const 300)))""",
+    "recursion in loops": f"""(func $r (param i32)
+        (block (loop (br_if 1 (i32.eqz (local.get 0))) {_DOWN} (br 1))) {_WORK * 15})
+      (func (export "run") (call $r (i32.const 300)))""",
+    "recursion through a table": f"""(table 1 funcref) (elem (i32.const 0) $r) (type $t (func (param i32)))
+      (func $r (type $t) (if (local.get 0) (then
+        (call_indirect (type $t) (i32.sub (local.get 0) (i32.const 1)) (i32.const 0)) {_WORK * 15})))
+      (func (export "run") (call $r (i32.const 300)))""",
+    "recursion in a try": f"""(tag $t) (func $r (param i32)
+        (if (i32.eqz (local.get 0)) (then (throw $t)))
+        (block (try_table (catch $t 0) {_DOWN} {_WORK * 15})) {_WORK * 15} (throw $t))
+      (func (export "run") (block (try_table (catch $t 0) (call $r (i32.const 300)))))""",
+    "a chain of functions": "".join(f"(func $c{n} (call $c{n + 1}) {_WORK * 15})" for n in range(300))
+    + '(func $c300 (loop nop)) (func (export "run") (call $c0))',
+    "ends of loops": f'(func (export "run") {"loop " * 300} {f"{_WORK * 15} end " * 300})',
+    "branches out of loops": f'(func (export "run") {"loop block " * 300} {f"{_WORK * 15} br 0 end end " * 300})',
+}
+
+
+@pytest.mark.parametrize("kind", list(RETURNING))
+def test_what_comes_back_from_far_is_always_stopped_soon(kind: str) -> None:
+    # By counting, since a request that stays stops a loop at its head again and again. Looks are the same for both.
+    module = assemble(f"(module {_DOUBLING} {RETURNING[kind]})")
+    host = PausingHost(caesura.instrument(module, options("fuel", thunks=True)).module, counts=True)
+    host.set_fuel(0)
+    host.call("run", portions=itertools.repeat(0))
+    assert sum(host.ways) > 15 * SOON
+    assert max(host.ways) < SOON
+
+
+_MEMORIES: Final = '(memory (export "memory") 20) (memory $wide i64 20)'
+_TABLES: Final = "(table $t 20000 funcref) (table $other 20000 funcref)"
+_ARRAYS: Final = """(type $a (array (mut i32)))
+  (global $held (ref $a) (array.new_default $a (i32.const 20000)))"""
+# Instructions whose last operand says how much is done; and how much is a lot.
+BULK: Final = {
+    "memory.fill": (_MEMORIES, "(memory.fill (i32.const 0) (i32.const 0) {})", 1 << 16),
+    "memory.copy": (_MEMORIES, "(memory.copy (i32.const 8) (i32.const 0) {})", 1 << 16),
+    "memory.fill, wide": (
+        _MEMORIES,
+        "(memory.fill $wide (i64.const 0) (i32.const 0) (i64.extend_i32_u {}))",
+        1 << 16,
+    ),
+    "memory.copy between two": (
+        _MEMORIES,
+        "(memory.copy $wide 0 (i64.const 0) (i32.const 0) {})",
+        1 << 16,
+    ),
+    "table.fill": (_TABLES, "(table.fill $t (i32.const 0) (ref.null func) {})", 2048),
+    "table.copy": (_TABLES, "(table.copy $t $other (i32.const 0) (i32.const 0) {})", 2048),
+    "table.grow": (_TABLES, "(drop (table.grow $t (ref.null func) {}))", 2048),
+    "array.new": (_ARRAYS, "(drop (array.new $a (i32.const 1) {}))", 2048),
+    "array.new_default": (_ARRAYS, "(drop (array.new_default $a {}))", 2048),
+    "array.fill": (
+        _ARRAYS,
+        "(array.fill $a (global.get $held) (i32.const 0) (i32.const 1) {})",
+        2048,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", list(BULK))
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_no_two_long_instructions_without_a_look(kind: str, preempt: str) -> None:
+    declared, instruction, much = BULK[kind]
+    times = 3
+    for count, constant, expected in (
+        (much - 1, False, 0),
+        (much, False, times),
+        (much - 1, True, 0),
+        (much, True, times),
+    ):
+        amount = f"(i32.const {count})" if constant else "(local.get 0)"
+        if "wide" in kind and constant:
+            amount = f"(i32.wrap_i64 (i64.const {count}))"
+        text = f'(module {declared} (func (export "run") (param i32) {instruction.format(amount) * times}))'
+        host = PausingHost(caesura.instrument(assemble(text), options(preempt, thunks=True)).module)
+        if f"{abi.ENTRY_PREFIX}run" not in host.exports:
+            assert constant and not expected, "nothing that can pause is left"
+            continue
+        host.request(1)
+        host.pauses_left = 1000
+        if preempt == "fuel":
+            host.set_fuel(-1)
+        host.call("run", count, portions=itertools.repeat(-1) if preempt == "fuel" else None)
+        assert host.pauses == expected, (count, constant)
+
 
 @pytest.mark.parametrize("kind", list(SPINNING))
 @pytest.mark.parametrize("preempt", ["flag", "fuel"])

@@ -1,7 +1,9 @@
 """Instructions that fill, copy or make as many elements as their last operand says, and what that is.
 
 They are the ones whose time is not bounded by the code: one can take as long as ten million others. The number of
-elements is always the topmost operand.
+elements is always the topmost operand. What they do is counted in units: 32 bytes of a memory, or an element of a table
+or an array. Behind one that may have done MOST_UNITS stands a look whether to pause. So there is one of these
+at most between two looks, and others cost no more than that.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates
 from caesura.wasm.immediates import read_instruction, skip_locals
 from caesura.wasm.indices import ByteOffset, OwnFunction
+from caesura.wasm.leb128 import read_s32, read_s64
 from caesura.wasm.module import Module
 from caesura.wasm.signatures import memory_address_type, table_address_type
 from caesura.wasm.types import I32, I64
@@ -32,6 +35,12 @@ _OF_TABLES_AND_ARRAYS: Final = (
     op.ARRAY_INIT_ELEM,
 )
 
+# Bytes of a memory for a unit, as a power of two: what takes as long as a few instructions.
+BYTES_FOR_A_UNIT: Final = 5
+
+# From so many units on, 64 KiB of a memory, a look stands behind it.
+MOST_UNITS: Final = 2048
+
 
 def is_bulk(code: int) -> bool:
     """Tell whether an instruction is one of them."""
@@ -43,18 +52,48 @@ def is_of_memory(code: int) -> bool:
     return code in _OF_MEMORIES
 
 
-def find_bulk(module: Module, own: OwnFunction) -> list[ByteOffset]:
-    """Return where they stand in a function, ascending."""
+class Bulk:
+    """Such an instruction: where it is and what follows it, and for how many units it counts, at most MOST_UNITS;
+    `is_constant` where the code says how many.
+    """
+
+    def __init__(self, start: int, behind: int, units: int, *, is_constant: bool) -> None:
+        self.start: Final = ByteOffset(start)
+        self.behind: Final = ByteOffset(behind)
+        self.units: Final = units
+        self.is_constant: Final = is_constant
+
+    def may_be_long(self) -> bool:
+        """Tell whether it may take so long that it has to be followed by a look."""
+        return self.units >= MOST_UNITS
+
+
+def find_bulk(module: Module, own: OwnFunction) -> list[Bulk]:
+    """Return those of a function, ascending."""
     data = module.data
     position = skip_locals(data, module.body_starts[own])
     end = module.body_ends[own]
-    found: list[ByteOffset] = []
+    found: list[Bulk] = []
+    before = position
     while position < end:
         start = position
         code, _, position = read_instruction(data, position)
         if is_bulk(code):
-            found.append(ByteOffset(start))
+            is_constant = data[before] == op.I32_CONST or data[before] == op.I64_CONST
+            found.append(Bulk(start, position, bulk_units(data, code, before), is_constant=is_constant))
+        before = start
     return found
+
+
+def bulk_units(data: bytes, code: int, before: int) -> int:
+    """Return for how many units one counts, at most MOST_UNITS; `before` is where the instruction before it is."""
+    if data[before] == op.I32_CONST:
+        count = read_s32(data, before + 1)[0] & 0xFFFF_FFFF
+    elif data[before] == op.I64_CONST:
+        count = read_s64(data, before + 1)[0] & 0xFFFF_FFFF_FFFF_FFFF
+    else:
+        return MOST_UNITS
+    return min(count >> BYTES_FOR_A_UNIT if is_of_memory(code) else count, MOST_UNITS)
 
 
 def count_type(module: Module, code: int, immediates: int) -> int:

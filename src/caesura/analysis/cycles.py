@@ -52,6 +52,11 @@ def callees_first(successors: list[list[int]], removed: list[bool]) -> list[int]
     return [component[0] for component in _Search(successors, nodes, removed).run()]
 
 
+def all_components(successors: list[list[int]]) -> list[list[int]]:
+    """Return all strongly connected components, also nodes that are in no cycle, those that others lead to first."""
+    return _Search(successors, list(range(len(successors))), [False] * len(successors)).run()
+
+
 def _by_edges(successors: list[list[int]], component: list[int], eligible: int) -> list[int]:
     """Return the nodes of a component that can be taken, those with the most edges last."""
     inside = dict.fromkeys(component, 0)

@@ -13,37 +13,35 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.bulk import is_bulk
+from caesura.analysis.bulk import bulk_units, is_bulk
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates
 from caesura.wasm.immediates import read_instruction, skip_locals
-from caesura.wasm.indices import ByteOffset, OwnFunction
+from caesura.wasm.indices import OwnFunction
 from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
 
 # The length of a way that does not lead here.
 _DEAD: Final = -1
 
-# Where no way is to be broken.
-_NO_BOUND: Final = 1 << 62
-
 
 class CallCosts:
     """What calls cost: of functions by function index, and of calls through tables and references by type index.
 
-    `bulk` is what an instruction costs, besides itself, that fills or copies as much as its operands say.
+    With `has_bulk` an instruction that fills or copies as much as its operands say costs for that, too.
     """
 
-    def __init__(self, functions: list[int], types: dict[int, int], bulk: int) -> None:
+    def __init__(self, functions: list[int], types: dict[int, int], *, has_bulk: bool) -> None:
         self.functions: Final = functions
         self.types: Final = types
-        self.bulk: Final = bulk
+        self.has_bulk: Final = has_bulk
 
     def at_most(self, most: int) -> CallCosts:
         """Return the same, but with none above a bound."""
         functions = [min(cost, most) for cost in self.functions]
-        return CallCosts(functions, {index: min(cost, most) for index, cost in self.types.items()}, self.bulk)
+        types = {index: min(cost, most) for index, cost in self.types.items()}
+        return CallCosts(functions, types, has_bulk=self.has_bulk)
 
     def set_types(self, types: list[int], functions: list[int]) -> None:
         """Let calls by these types cost as much as the most expensive function that they may reach."""
@@ -75,31 +73,17 @@ def read_branch(data: bytes, code: int, flow: int, immediates: int) -> list[int]
 
 def longest_ways(module: Module, own: OwnFunction, costs: CallCosts) -> list[int]:
     """Return the lengths for one of the module's own functions: outside of loops, then of its loops in their order."""
-    walk = _Walk(module, costs, _NO_BOUND)
+    walk = _Walk(module, costs)
     walk.run(skip_locals(module.data, module.body_starts[own]), module.body_ends[own])
     return walk.longest
 
 
-def find_breaks(module: Module, own: OwnFunction, costs: CallCosts, most: int) -> list[ByteOffset]:
-    """Return places behind instructions of a function, such that no way is longer than `most` between two of these, but
-    for its last instruction, or without any through a loop's body or what is outside of loops.
-    """
-    walk = _Walk(module, costs, most)
-    walk.run(skip_locals(module.data, module.body_starts[own]), module.body_ends[own])
-    return walk.breaks
-
-
 class _Walk:
-    """`longest` has for each region what is longest so far, `_lengths` what it is here.
+    """`longest` has for each region what is longest so far, `_lengths` what it is here."""
 
-    Where a way becomes longer than `most` it is broken: `breaks` has the place, and it begins anew.
-    """
-
-    def __init__(self, module: Module, costs: CallCosts, most: int) -> None:
+    def __init__(self, module: Module, costs: CallCosts) -> None:
         self._data = module.data
         self._costs = costs
-        self._most = most
-        self.breaks: list[ByteOffset] = []
         self.longest = [0]
         self._lengths = [0]
         self._region = 0
@@ -115,22 +99,22 @@ class _Walk:
         """Walk over the code."""
         data = self._data
         flows = table.FLOWS
+        start = position
         while position < end:
+            before = start
+            start = position
             code, immediates, position = read_instruction(data, position)
             region = self._region
             if self._lengths[region] != _DEAD:
                 self._lengths[region] += 1
                 if table.EFFECTS[code] == table.CALL:
                     self._lengths[region] += self._costs.of(code, read_u32(data, immediates)[0])
-                elif is_bulk(code):
-                    self._lengths[region] += self._costs.bulk
+                elif self._costs.has_bulk and is_bulk(code):
+                    self._lengths[region] += bulk_units(data, code, before)
                 if self._lengths[region] > self.longest[region]:
                     self.longest[region] = self._lengths[region]
             flow = flows[code]
             if flow == table.FLOW_NEXT:
-                if self._lengths[region] > self._most:
-                    self.breaks.append(ByteOffset(position))
-                    self._lengths[region] = 0
                 continue
             if flow <= table.FLOW_TRY:
                 self._open(code, flow, immediates)

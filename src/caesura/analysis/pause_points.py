@@ -5,14 +5,14 @@ entries of functions, and no cycle of control may be without: an iteration of a 
 inside the loop before it is made. What is left are cycles of calls that stand in no loop: recursion, direct, by tail
 calls, through tables and references. As few functions as is quickly found break these (`cycles`), by a pause point at
 their entry. A call through a table or a reference may reach every function of a fitting type that a reference can be
-made of. And a cycle may lead through the host: an export calls an import, and the function of the host calls an export.
-So an export that comes to an import outside of loops, without another pause point on the way, has one at its entry.
+made of. And a cycle may lead through the host: an export calls an import, and the function of the host calls an export,
+or a reference that it has got. So the host is one more node.
 
 Without cycles, calls still multiply: a function that calls another one twice, which calls a third one twice, and so on.
 So the cost of each function is found, of its longest way with what is called there; where that is beyond a bound, the
-function has a pause point too. In its own code one stands wherever so much has come together since the last one: behind
-thousands of calls in a row, say, or 800 instructions that fill a memory, which cost more than others. A host that calls
-the guest in a loop of its own counts that itself.
+function has a pause point too. Others stand between instructions, where so much has come together since the last one:
+behind thousands of calls in a row, say, or behind a recursion, when its activations return (`unlooked_ways`). A host that
+calls the guest in a loop of its own counts that itself.
 
 A loop each of whose iterations passes the head of an inner one needs no look of its own (`passed_loops`); calls in it
 then count as those of the code around.
@@ -33,11 +33,12 @@ from typing import Final
 
 from caesura.analysis.cycles import break_cycles, callees_first
 from caesura.analysis.entries import may_be_referenced
+from caesura.analysis.host_calls import called_by_host
 from caesura.analysis.passed_loops import passing_loops
-from caesura.analysis.path_lengths import CallCosts, find_breaks, longest_ways
+from caesura.analysis.path_lengths import CallCosts, longest_ways
+from caesura.analysis.unlooked_ways import Calls, find_breaks
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
-from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.immediates import read_instruction, skip_locals
 from caesura.wasm.indices import ByteOffset, FunctionIndex, OwnFunction
 from caesura.wasm.leb128 import read_u32
@@ -50,17 +51,9 @@ NO_PAUSE: Final = FunctionIndex(-1)
 # Where a call stands that is in no loop.
 _NO_LOOP: Final = -1
 
-# Instructions that a function may run, with all that it calls, before it must have a pause point: less than half a
-# millisecond, if a program ever took the longest way everywhere.
-_MOST_AT_ONCE: Final = 1_000_000
-
-# The same within its own code. It is more, since longest ways are long in large programs, and hardly ever taken: with
-# as much as above, PHP had a third more pause points.
-_MOST_IN_A_ROW: Final = 16_000_000
-
-# What an instruction costs that fills or copies as much as its operands say: the time of many that are small, and less
-# than what one can take.
-_BULK_COST: Final = 20_000
+# Instructions that a function may run, with all that it calls, before it must have a pause point. It was a hundred times
+# as much; then QuickJS and PHP had ten times as many pause points between instructions.
+_MOST_AT_ONCE: Final = 10_000
 
 # Instructions that are run for a unit that is counted, at most.
 MOST_RATIO: Final = 16
@@ -126,12 +119,13 @@ class _Finder:
         self._shape_of_type: dict[int, int] = {}
         self._codes = [self._read(own) for own in module.own_functions()]
         own_functions = len(self._codes)
+        self._host_calls = called_by_host(module)
         self._calls_imports: list[bool] = []  # of each node, whether it calls an import outside of loops
         self._successors = [self._outside_loops(code) for code in self._codes]
         self._successors += self._reached(own_functions)
         # What an activation runs before it comes to a pause point, and what it runs uncounted.
-        self._costs = self._no_costs(_BULK_COST)
-        self._uncounted = self._no_costs(0)
+        self._costs = self._no_costs(has_bulk=True)
+        self._uncounted = self._no_costs(has_bulk=False)
         # Which functions count at their entry without a look.
         self._counts = [False] * own_functions
 
@@ -143,8 +137,6 @@ class _Finder:
         counted = self._uncounted.at_most(MOST_OF_A_CALL)
         for own in module.own_functions():
             code = self._codes[own]
-            if (has_entry[own] or code.loop_starts) and max(longest_ways(module, own, self._costs)) > _MOST_IN_A_ROW:
-                points.breaks[own] = find_breaks(module, own, self._costs, _MOST_IN_A_ROW)
             if not has_entry[own] and not self._counts[own] and not code.loop_starts:
                 continue
             weights = longest_ways(module, own, counted)
@@ -157,15 +149,48 @@ class _Finder:
                     if code.passing[loop]:
                         points.passing.add(code.loop_starts[loop])
                 points.loops[own] = list(zip(code.loop_starts, weights[1:], strict=True))
+        points.breaks = find_breaks(module, self._all_calls(has_entry), self._costs, self._looking())
         return points
+
+    def _with_host(self) -> list[list[int]]:
+        """Return the graph of calls outside of loops with one more node, the host, which calls what it can."""
+        host = len(self._successors)
+        graph = [self._successors[node] + [host] * self._calls_imports[node] for node in range(host)]
+        graph.append(self._host_calls)
+        return graph
+
+    def _all_calls(self, has_entry: list[bool]) -> Calls:
+        """Return the graph of all calls, also of those in loops, and by the host."""
+        own_functions = len(self._codes)
+        host = len(self._successors)
+        successors: list[list[int]] = []
+        simple: list[bool] = []
+        for own in range(own_functions):
+            code = self._codes[own]
+            nodes = [self._node(callee) for callee in code.callees]
+            successors.append(list(dict.fromkeys([node if node >= 0 else host for node in nodes])))
+            simple.append(not nodes and not code.loop_starts and not has_entry[own])
+        for shape in range(own_functions, host):
+            to_host = [host] if self._calls_imports[shape] else []
+            successors.append(self._successors[shape] + to_host)
+        successors.append(self._host_calls)
+        return Calls(successors, self._types_by_node(), simple)
+
+    def _looking(self) -> set[ByteOffset]:
+        """Return the positions behind the block types of the loops that look."""
+        looking: set[ByteOffset] = set()
+        for code in self._codes:
+            for loop in range(len(code.loop_starts)):
+                if not code.passing or not code.passing[loop]:
+                    looking.add(code.loop_starts[loop])
+        return looking
 
     def _find_entries(self) -> list[bool]:
         """Tell of which functions the entries are pause points; find what they cost, and which count besides."""
         own_functions = len(self._codes)
         has_entry = [False] * len(self._successors)
-        for node in break_cycles(self._successors, own_functions):
+        for node in break_cycles(self._with_host(), own_functions):
             has_entry[node] = True
-        self._break_cycles_through_host(has_entry)
         types = self._types_by_node()
         for node in callees_first(self._successors, has_entry):
             if node >= own_functions:
@@ -186,22 +211,10 @@ class _Finder:
                 self._uncounted.functions[function] = cost
         return has_entry
 
-    def _no_costs(self, bulk: int) -> CallCosts:
+    def _no_costs(self, *, has_bulk: bool) -> CallCosts:
         """Return costs of which none of the module's own functions are known."""
         functions = [_IMPORT_COST] * self._imported + [0] * len(self._codes)
-        return CallCosts(functions, dict.fromkeys(self._shape_of_type, _IMPORT_COST), bulk)
-
-    def _break_cycles_through_host(self, has_entry: list[bool]) -> None:
-        """Give exports an entry from which an import can be called before any pause point."""
-        reaches = list(self._calls_imports)
-        for node in callees_first(self._successors, has_entry):
-            for callee in self._successors[node]:
-                if reaches[callee] and not has_entry[callee]:
-                    reaches[node] = True
-        for export in self._module.exports:
-            own = export.index - self._imported
-            if export.kind == FUNCTION_KIND and own >= 0 and reaches[own]:
-                has_entry[own] = True
+        return CallCosts(functions, dict.fromkeys(self._shape_of_type, _IMPORT_COST), has_bulk=has_bulk)
 
     def _types_by_node(self) -> dict[int, list[int]]:
         """Return for each node that stands for calls through tables and references the types that these name."""

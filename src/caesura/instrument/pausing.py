@@ -14,9 +14,7 @@ stack meanwhile is instrumented. What is counted is counted behind the call, so 
 nothing is looked at, only counted, the last line stands alone. The counter is a global of the module's own, and with
 that part of its state.
 
-Before an instruction that fills or copies as much as its operand says, that is counted, too, in a local of its own:
-
-    local.tee $n  global.get $fuel  local.get $n  (i32.const 5  i32.shr_u)  i64.extend_i32_u  i64.sub  global.set $fuel
+What an instruction fills or copies is counted and looked at besides (`counted_bulk`).
 
 Only functions with such code change; offsets in messages are led back as for other modules that are copied.
 """
@@ -26,7 +24,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.abi import ASYNCIFY_MODULE, CONTROL_BLOCK, FUEL, PAUSE_FUNCTION, REQUEST_OFFSET
-from caesura.analysis.bulk import count_type, find_bulk, is_of_memory
+from caesura.analysis.bulk import find_bulk
 from caesura.analysis.calls import read_calls
 from caesura.analysis.limits import check_body, check_locals
 from caesura.analysis.pause_points import NO_PAUSE, PausePoints, find_pause_points
@@ -34,31 +32,24 @@ from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.index_spaces import AddedTypes
 from caesura.instrument.copied_code import CopiedCode
 from caesura.instrument.copied_module import CopiedModule, NewBody, unchanged, write_copied
+from caesura.instrument.counted_bulk import NO_FUEL, CountedBulk
 from caesura.options import NO_PREEMPT, PREEMPT_FUEL, Options
 from caesura.wasm import encoded as c
 from caesura.wasm import sections as sec
 from caesura.wasm.decode import read_locals
 from caesura.wasm.definitions import GLOBAL_KIND
-from caesura.wasm.immediates import read_instruction, skip_locals
+from caesura.wasm.immediates import skip_locals
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, NewNames, extend_names
 from caesura.wasm.sections import SectionEdits, write_sections
-from caesura.wasm.types import I32, I64, encode_value_type
+from caesura.wasm.types import I64, encode_value_type
 
 # The counter begins where it takes centuries to use it up: who knows nothing of it need not.
 _PLENTY: Final = (1 << 63) - 1
 
-_I64_SUB: Final = b"\x7d"
 _I64_LT_S: Final = b"\x53"
-_I32_SHR_U: Final = b"\x76"
-_I64_SHR_U: Final = b"\x88"
-_I32_WRAP_I64: Final = b"\xa7"
-_I64_EXTEND_I32_U: Final = b"\xad"
-
-# Bytes of a memory that are filled or copied for a unit, as a power of two: what takes as long as a few instructions.
-_BYTES_FOR_A_UNIT: Final = 5
 
 
 def add_pause_points(module: Module, options: Options) -> tuple[CopiedModule, FunctionIndex]:
@@ -98,42 +89,46 @@ class _Pausing:
         module = self._module
         bodies: dict[int, NewBody] = {}
         for own in module.own_functions():
-            edits = self._edits(own, points)
+            declared, code_start = read_locals(module.data, module.body_starts[own])
+            params = len(module.function_type(module.function_of(own)).params)
+            bulk = CountedBulk(module, params + len(declared), self._fuel if self._counts else NO_FUEL, self._look)
+            edits = self._edits(own, points, bulk, code_start)
             if edits:
-                bodies[own] = self._body(own, edits)
+                bodies[own] = self._body(own, edits, bulk.added, params + len(declared))
         copied = write_copied(module, bodies, SectionEdits(), [])
         return CopiedModule(module, self._with_additions(copied.module), copied.places), self._pause
 
-    def _edits(self, own: OwnFunction, points: PausePoints) -> list[tuple[int, bytes]]:
+    def _edits(
+        self, own: OwnFunction, points: PausePoints, bulk: CountedBulk, code_start: int
+    ) -> list[tuple[int, bytes]]:
         """Return what is written into a function, and where, in the order of places."""
-        module = self._module
-        code_start = skip_locals(module.data, module.body_starts[own])
         edits: list[tuple[int, bytes]] = []
         if own in points.entries:
-            edits.append((code_start, self._look + self._count(points.entries[own])))
+            edits.append((code_start, self._look + bulk.count(points.entries[own])))
         elif self._counts and own in points.counted:
-            edits.append((code_start, self._count(points.counted[own])))
+            edits.append((code_start, bulk.count(points.counted[own])))
         for behind, weight in points.loops.get(own, []):
             look = b"" if behind in points.passing else self._look
             if look or self._counts:
-                edits.append((behind, look + self._count(weight)))
+                edits.append((behind, look + bulk.count(weight)))
         edits += [(position, self._look) for position in points.breaks.get(own, [])]
-        if self._counts:
-            edits += [(position, b"") for position in find_bulk(module, own)]
+        for instruction in find_bulk(self._module, own):
+            edits.append((instruction.start, bulk.before(instruction)))
+            edits.append((instruction.behind, bulk.behind(instruction)))
+        edits = [edit for edit in edits if edit[1]]
         edits.sort(key=_place)
         return edits
 
-    def _body(self, own: OwnFunction, edits: list[tuple[int, bytes]]) -> NewBody:
+    def _body(self, own: OwnFunction, edits: list[tuple[int, bytes]], added: list[int], first: int) -> NewBody:
+        """Return a function with these edits, and locals of these types behind the first ones."""
         module = self._module
         data = module.data
         start = module.body_starts[own]
         end = module.body_ends[own]
-        declared, code_start = read_locals(data, start)
-        first = len(module.function_type(module.function_of(own)).params) + len(declared)
-        added: list[int] = []
+        code_start = skip_locals(data, start)
         copy = CopiedCode(data, start, code_start)
         for position, code in edits:
-            copy.replace(position, code or self._count_elements(position, first, added), position)
+            copy.replace(position, code, position)
         runs, declarations = read_u32(data, start)
         head = encode_unsigned(runs + len(added)) + data[declarations:code_start]
         for value_type in added:
@@ -146,33 +141,6 @@ class _Pausing:
             function = f"function {module.function_of(own)}"
             raise UnsupportedModule(error.reason, error.offset, function, error.kind) from None
         return NewBody(code, copy.places)
-
-    def _count(self, weight: int) -> bytes:
-        """Return the code that counts, if anything is counted."""
-        if not self._counts:
-            return b""
-        fuel = encode_unsigned(self._fuel)
-        return c.GLOBAL_GET + fuel + c.constant(I64, weight) + _I64_SUB + c.GLOBAL_SET + fuel
-
-    def _count_elements(self, position: int, first: int, added: list[int]) -> bytes:
-        """Return the code that counts what an instruction is about to fill or copy, which is the topmost operand.
-
-        The local for it is one of those added, from `first` on, and is added if there is none.
-        """
-        module = self._module
-        instruction, immediates, _ = read_instruction(module.data, position)
-        value_type = count_type(module, instruction, immediates)
-        if value_type not in added:
-            added.append(value_type)
-        local = encode_unsigned(first + added.index(value_type))
-        count = c.LOCAL_GET + local
-        if is_of_memory(instruction):
-            count += c.constant(value_type, _BYTES_FOR_A_UNIT) + (_I32_SHR_U if value_type == I32 else _I64_SHR_U)
-        if value_type == I64:
-            count += _I32_WRAP_I64  # no memory or table has more, and sums stay below what a counter can hold
-        fuel = encode_unsigned(self._fuel)
-        count += _I64_EXTEND_I32_U + _I64_SUB + c.GLOBAL_SET + fuel
-        return c.LOCAL_TEE + local + c.GLOBAL_GET + fuel + count
 
     def _with_additions(self, module: Module) -> Module:
         """Return a module with the function at its end, and the counter if there is one."""

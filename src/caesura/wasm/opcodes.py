@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+UNREACHABLE: Final = 0x00
 NOP: Final = 0x01
 BLOCK: Final = 0x02
 LOOP: Final = 0x03

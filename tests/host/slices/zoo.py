@@ -74,6 +74,10 @@ ZOO: Final[dict[str, str]] = {
         (loop $again (block $caught (result i32)
           (try_table (catch $t $caught) (call $throw (local.get 0))) (i32.const 0))
           (local.set 0) (br $again)))""",
+    "recursion that works on its way back": """(func $down (param i32)
+        (if (local.get 0) (then (call $down (i32.sub (local.get 0) (i32.const 1)))
+          (memory.fill (i32.const 0) (i32.const 0) (i32.shl (memory.size) (i32.const 16))))))
+      (func (export "run") (drop (memory.grow (i32.const 90))) (call $down (i32.const 3000)))""",
     "growing a memory": """(func (export "run") (loop (drop (memory.grow (i32.const 1))) (br 0)))""",
     "growing a table": """(table $t 1 funcref)
       (func (export "run") (loop (drop (table.grow $t (ref.null func) (i32.const 1))) (br 0)))""",
@@ -81,6 +85,9 @@ ZOO: Final[dict[str, str]] = {
       (memory.fill (i32.const 0) (i32.const 1) (i32.const 65536)) (br 0)))""",
     "copying a memory": """(func (export "run") (loop
       (memory.copy (i32.const 0) (i32.const 8) (i32.const 65000)) (br 0)))""",
+    "filling a memory again and again, without a loop": f"""(func (export "run")
+      (drop (memory.grow (i32.const 90)))
+      {"(memory.fill (i32.const 0) (i32.const 0) (i32.shl (memory.size) (i32.const 16)))" * 800})""",
     "filling a table": """(table $t 1000 funcref) (func (export "run") (loop
       (table.fill $t (i32.const 0) (ref.null func) (i32.const 1000)) (br 0)))""",
     "calling the host": '(func (export "run") (loop (drop (call $host (i32.const 0))) (br 0)))',
