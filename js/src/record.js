@@ -11,7 +11,7 @@
 
 import { around, replaceExports } from "./record_around.js";
 import { addBuild, isBuild, takeCounts } from "./record_builds.js";
-import { atExit, flush, noteMissing, noteNothing, takeKept, toFile, warn } from "./record_lines.js";
+import { atExit, flush, flushNews, noteMissing, noteNothing, takeKept, toFile, warn } from "./record_lines.js";
 import { lookForMissing } from "./record_refusals.js";
 import { introduce, noting } from "./record_stacks.js";
 
@@ -116,7 +116,8 @@ let unseen;
 
 /** Write what builds have noted for the first time. */
 function look() {
-  if (takeCounts(false)) flush();
+  takeCounts(false);
+  flushNews();
 }
 
 const { setImmediate } = realm;

@@ -8,7 +8,7 @@
  * nothing is called, and `look` is called whenever the event loop goes round.
  */
 
-import { functionsOf, isBetter } from "./record_lines.js";
+import { seenOf } from "./record_lines.js";
 
 /**
  * An instance of a recording build. It may go away, with what it has counted.
@@ -16,7 +16,7 @@ import { functionsOf, isBetter } from "./record_lines.js";
  * @property {WeakRef<any>} instance
  * @property {(string | { import: string })[]} entries What numbers stand for.
  * @property {() => string} label What its module is called.
- * @property {number[]} taken How often each was seen by its own count, as far as that was taken.
+ * @property {{ seen: import("./record_lines.js").Seen, count: number }[]} taken What was taken of each, and how often it was seen by then.
  */
 
 const RECORD_SECTION = "asyncify.record";
@@ -42,42 +42,32 @@ export function addBuild(instance, module, label) {
 
 /** Take what builds have counted. @param {boolean} all Of all of them, not only of those that have noted a function for the first time. */
 export function takeCounts(all) {
-  let fresh = false;
   builds = builds.filter((build) => {
     const { exports } = build.instance.deref() ?? {};
-    if (exports && (all || exports.asyncify_record_changed.value)) {
-      fresh = true;
-      takeFrom(build, exports);
-    }
+    if (exports && (all || exports.asyncify_record_changed.value)) takeFrom(build, exports);
     return exports;
   });
-  return fresh;
 }
 
 /** @param {Build} build @param {any} exports */
 function takeFrom({ entries, label, taken }, exports) {
   exports.asyncify_record_changed.value = 0;
-  const functions = functionsOf(label());
   for (const [number, entry] of entries.entries()) {
     const count = typeof entry == "string" ? Number(exports.asyncify_recorded(number) & HALF) : 0;
-    const before = taken[number] ?? 0;
-    if (count <= before) continue;
-    taken[number] = count;
-    let seen = functions.get(/** @type {string} */ (entry));
-    if (!before) {
-      const example = stackOf(number, entries, exports);
-      if (!seen) functions.set(/** @type {string} */ (entry), (seen = { count: 0, ...example }));
-      else if (isBetter(example.stack, seen.stack)) Object.assign(seen, example);
-    }
-    /** @type {import("./record_lines.js").Seen} */ (seen).count += count - before;
+    const known = taken[number];
+    if (count <= (known?.count ?? 0)) continue;
+    const seen = known?.seen ?? seenOf(label(), /** @type {string} */ (entry), ...stackOf(number, entries, exports));
+    seen.count += count - (known?.count ?? 0);
+    taken[number] = { seen, count };
   }
 }
 
 /**
- * Return what a function had called when it was noted first, and so on.
+ * Return the import in which a function waited when it was noted first, if that is known, and what it had called there.
  * @param {number} number
  * @param {Build["entries"]} entries
  * @param {any} exports
+ * @returns {[site: string | null, stack: string[]]}
  */
 function stackOf(number, entries, exports) {
   const stack = [];
@@ -85,9 +75,9 @@ function stackOf(number, entries, exports) {
   while (number >= 0 && number < entries.length && !passed.has(number)) {
     passed.add(number);
     const entry = entries[number];
-    if (typeof entry != "string") return { import: entry.import, stack: [entry.import, ...stack] };
+    if (typeof entry != "string") return [entry.import, [entry.import, ...stack]];
     stack.unshift(entry);
     number = Number(BigInt.asUintN(64, exports.asyncify_recorded(number)) >> 32n) - 1;
   }
-  return { import: null, stack };
+  return [null, stack];
 }

@@ -11,17 +11,13 @@
  */
 
 /**
- * A function of a module, as it was seen.
+ * A function of a module, as it was seen waiting in one import.
  * @typedef {object} Seen
  * @property {number} count How often, since the last line.
- * @property {string | null} import The import that has suspended it, if it is known: `module.name`.
- * @property {string[]} stack From that import to the function: the shortest that was seen, and of these the first by its text.
+ * @property {string[]} stack From the import to the function: the shortest that was seen, and of these the first by its text.
  */
 
-/**
- * What was seen of a module, by the entries of its functions.
- * @typedef {Map<string, Seen>} Functions
- */
+/** The functions of a module, by their entries, and each by the import, `module.name`, or null if that is not known. @typedef {Map<string, Map<string | null, Seen>>} Functions */
 
 const VERSION = 1;
 
@@ -86,26 +82,58 @@ function write(content) {
   else kept.push(line);
 }
 
-/** Return what was seen of a module so far, to be added to. @param {string} module Its label. @returns {Functions} */
-export function functionsOf(module) {
-  let functions = modules.get(module);
-  if (!functions) modules.set(module, (functions = new Map()));
-  return functions;
-}
-
 /** Whether a stack is a better example than another: shorter, or as short and earlier by its text. @param {string[]} one @param {string[]} other */
-export function isBetter(one, other) {
+function isBetter(one, other) {
   if (one.length != other.length) return one.length < other.length;
   return one.join("\n") < other.join("\n");
 }
 
-/** Write what was seen since the last lines, one for each module. */
-export function flush() {
-  for (const [module, seen] of modules) {
-    const fresh = [...seen].filter(([, { count }]) => count);
-    if (fresh.length) write({ module, functions: Object.fromEntries(fresh) });
-    for (const [, one] of fresh) one.count = 0;
+/** Whether a function was seen for the first time since the last lines. */
+let hasNews = false;
+
+/**
+ * Return what was seen of a function so far, to be added to.
+ * @param {string} module What lines call its module.
+ * @param {string} entry
+ * @param {string | null} site The import.
+ * @param {string[]} stack An example.
+ * @returns {Seen}
+ */
+export function seenOf(module, entry, site, stack) {
+  let functions = modules.get(module);
+  if (!functions) modules.set(module, (functions = new Map()));
+  let byImport = functions.get(entry);
+  if (!byImport) {
+    functions.set(entry, (byImport = new Map()));
+    hasNews = true;
   }
+  let seen = byImport.get(site);
+  if (!seen) byImport.set(site, (seen = { count: 0, stack: [...stack] }));
+  else if (isBetter(stack, seen.stack)) seen.stack = [...stack];
+  return seen;
+}
+
+/** Write what was seen since the last lines: one for each module, and each import in which it waited. */
+export function flush() {
+  hasNews = false;
+  for (const [module, functions] of modules) {
+    /** @type {Map<string | null, [entry: string, object][]>} */
+    const bySite = new Map();
+    for (const [entry, byImport] of functions) {
+      for (const [site, seen] of byImport) {
+        if (!seen.count) continue;
+        if (!bySite.has(site)) bySite.set(site, []);
+        bySite.get(site)?.push([entry, { count: seen.count, import: site, stack: seen.stack }]);
+        seen.count = 0;
+      }
+    }
+    for (const entries of bySite.values()) write({ module, functions: Object.fromEntries(entries) });
+  }
+}
+
+/** The same if a function was seen for the first time. */
+export function flushNews() {
+  if (hasNews) flush();
 }
 
 /**

@@ -10,7 +10,7 @@
  * which needs nothing: a call is recorded whoever has begun it.
  */
 
-import { flush, functionsOf, isBetter, warn } from "./record_lines.js";
+import { flushNews, seenOf, warn } from "./record_lines.js";
 import { EngineError, readStack } from "./trace.js";
 
 /** @typedef {import("./record_lines.js").Seen} Seen */
@@ -73,15 +73,14 @@ function placeOf(frame) {
 }
 
 /**
- * Take a stack that was not seen before. Returns what it adds to, and whether there is a function among it that is new.
+ * Take a stack that was not seen before. Returns what it adds to.
  * @param {Frame[]} stack
  * @param {string} site The import.
- * @returns {{ known: Known, fresh: boolean }}
+ * @returns {Known}
  */
 function learn(stack, site) {
   /** @type {Map<Seen, number>} */
   const times = new Map();
-  let fresh = false;
   // From the import to the function that is looked at, without what came back to a function in between: as short as the
   // functions are many, however deep a recursion is, and each a caller of the one before.
   /** @type {string[]} */
@@ -93,16 +92,10 @@ function learn(stack, site) {
     const before = path.indexOf(step, 1);
     if (before < 0) path.push(step);
     else path.length = before + 1;
-    const functions = functionsOf(label);
-    let seen = functions.get(entry);
-    if (!seen) {
-      seen = { count: 0, import: site, stack: [...path] };
-      functions.set(entry, seen);
-      fresh = true;
-    } else if (isBetter(path, seen.stack)) Object.assign(seen, { import: site, stack: [...path] });
+    const seen = seenOf(label, entry, site, path);
     times.set(seen, (times.get(seen) ?? 0) + 1);
   }
-  return { known: [...times], fresh };
+  return [...times];
 }
 
 /**
@@ -117,9 +110,8 @@ function note(site, above) {
   if (typeof stack[0] == "string" && length >= EngineError.stackTraceLimit) warn("recording: stacks are cut off, since `Error.stackTraceLimit` cannot be set");
   const key = `${site}\n${stack.map(keyOf).join()}`;
   let known = stacks.get(key);
-  let fresh = false;
   if (!known) {
-    ({ known, fresh } = learn(stack, site));
+    known = learn(stack, site);
     frames += length;
     if (frames > MOST_FRAMES) {
       stacks.clear();
@@ -128,7 +120,7 @@ function note(site, above) {
     stacks.set(key, known);
   }
   for (const [seen, times] of known) seen.count += times;
-  if (fresh) flush();
+  flushNews();
 }
 
 /** Whether the engine waits for a value. @param {any} value */

@@ -80,6 +80,14 @@ describe("recordings by the engine's own JSPI", { skip: !hasNative && "the engin
     assert.deepEqual(merge(lines), JSON.parse('{ "__proto__": [1, "env.other", ["env.other", "__proto__"]] }'));
   });
 
+  it("have every import in which a function has waited", () => {
+    const { lines } = run("waits_in_both", { hook: "Python" });
+    const found = lines.map(({ functions }) => Object.entries(functions));
+    const both = (site) => [["both", { count: 1, import: site, stack: [site, "both"] }]];
+    // When the function is new, and at the end.
+    assert.deepEqual(found, [both("env.ask"), both("env.ask"), [["both", { ...both("env.other")[0][1], count: 2 }]]]);
+  });
+
   it("leave all that a program can compare as it is", () => {
     const { lines, ...done } = run("keeps_identities", { hook: "Python" });
     assert.deepEqual(done, plain("keeps_identities"));

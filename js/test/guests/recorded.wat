@@ -21,6 +21,8 @@
       (else (call $through (i32.const 5)))))
   (func $__proto__ (export "other") (param i32) (result i32)
     (i32.add (call $other (local.get 0)) (i32.const 1)))
+  (func $both (export "both") (param i32) (result i32)
+    (i32.add (call $ask (local.get 0)) (call $other (local.get 0))))
   ;; What nobody calls.
   (func $unused (export "unused") (param i32) (result i32)
     (i32.add (call $ask (local.get 0)) (i32.const 1))))

@@ -17,7 +17,7 @@ function start(env = {}) {
   const { promising, Suspending } = WebAssembly;
   const imports = { env: { ask: new Suspending(later), other: new Suspending((x) => x + 1), ...env } };
   const { exports } = new WebAssembly.Instance(module, imports);
-  return Object.fromEntries(["run", "recurse", "other"].map((name) => [name, promising(exports[name])]));
+  return Object.fromEntries(["run", "recurse", "other", "both"].map((name) => [name, promising(exports[name])]));
 }
 
 /** Instrumented builds under glue that knows nothing of the package, as Emscripten's does: by Asyncify's own functions. */
@@ -46,13 +46,13 @@ function startForeign() {
       exports.asyncify_start_rewind(DATA);
     }
   };
-  return Object.fromEntries(["run", "recurse", "other"].map((name) => [name, call(name)]));
+  return Object.fromEntries(["run", "recurse", "other", "both"].map((name) => [name, call(name)]));
 }
 
 async function startByPackage() {
   const { Instance, promising, Suspending } = await import("caesura");
   const { exports } = new Instance(module, { env: { ask: new Suspending(later), other: new Suspending((x) => x + 1) } }, { region: [16, 65536] });
-  return Object.fromEntries(["run", "recurse", "other"].map((name) => [name, promising(exports[name])]));
+  return Object.fromEntries(["run", "recurse", "other", "both"].map((name) => [name, promising(exports[name])]));
 }
 
 async function use(guest) {
@@ -83,6 +83,10 @@ const WAYS = {
   async waits_otherwise() {
     const guest = start({ other: new WebAssembly.Suspending(() => ({ then: (resolve) => resolve(7) })) });
     console.log(await guest.other(4));
+  },
+  async waits_in_both() {
+    const guest = start({ other: new WebAssembly.Suspending(later) });
+    console.log(await guest.both(4), await guest.both(5));
   },
   async keeps_identities() {
     const { Suspending, Instance, instantiate, promising } = WebAssembly;

@@ -88,17 +88,13 @@ function guestFrames(above) {
  */
 
 /**
- * A function of a module, as it was seen.
+ * A function of a module, as it was seen waiting in one import.
  * @typedef {object} Seen
  * @property {number} count How often, since the last line.
- * @property {string | null} import The import that has suspended it, if it is known: `module.name`.
- * @property {string[]} stack From that import to the function: the shortest that was seen, and of these the first by its text.
+ * @property {string[]} stack From the import to the function: the shortest that was seen, and of these the first by its text.
  */
 
-/**
- * What was seen of a module, by the entries of its functions.
- * @typedef {Map<string, Seen>} Functions
- */
+/** The functions of a module, by their entries, and each by the import, `module.name`, or null if that is not known. @typedef {Map<string, Map<string | null, Seen>>} Functions */
 
 const VERSION = 1;
 
@@ -163,26 +159,58 @@ function write(content) {
   else kept.push(line);
 }
 
-/** Return what was seen of a module so far, to be added to. @param {string} module Its label. @returns {Functions} */
-function functionsOf(module) {
-  let functions = modules.get(module);
-  if (!functions) modules.set(module, (functions = new Map()));
-  return functions;
-}
-
 /** Whether a stack is a better example than another: shorter, or as short and earlier by its text. @param {string[]} one @param {string[]} other */
 function isBetter(one, other) {
   if (one.length != other.length) return one.length < other.length;
   return one.join("\n") < other.join("\n");
 }
 
-/** Write what was seen since the last lines, one for each module. */
-function flush() {
-  for (const [module, seen] of modules) {
-    const fresh = [...seen].filter(([, { count }]) => count);
-    if (fresh.length) write({ module, functions: Object.fromEntries(fresh) });
-    for (const [, one] of fresh) one.count = 0;
+/** Whether a function was seen for the first time since the last lines. */
+let hasNews = false;
+
+/**
+ * Return what was seen of a function so far, to be added to.
+ * @param {string} module What lines call its module.
+ * @param {string} entry
+ * @param {string | null} site The import.
+ * @param {string[]} stack An example.
+ * @returns {Seen}
+ */
+function seenOf(module, entry, site, stack) {
+  let functions = modules.get(module);
+  if (!functions) modules.set(module, (functions = new Map()));
+  let byImport = functions.get(entry);
+  if (!byImport) {
+    functions.set(entry, (byImport = new Map()));
+    hasNews = true;
   }
+  let seen = byImport.get(site);
+  if (!seen) byImport.set(site, (seen = { count: 0, stack: [...stack] }));
+  else if (isBetter(stack, seen.stack)) seen.stack = [...stack];
+  return seen;
+}
+
+/** Write what was seen since the last lines: one for each module, and each import in which it waited. */
+function flush() {
+  hasNews = false;
+  for (const [module, functions] of modules) {
+    /** @type {Map<string | null, [entry: string, object][]>} */
+    const bySite = new Map();
+    for (const [entry, byImport] of functions) {
+      for (const [site, seen] of byImport) {
+        if (!seen.count) continue;
+        if (!bySite.has(site)) bySite.set(site, []);
+        bySite.get(site)?.push([entry, { count: seen.count, import: site, stack: seen.stack }]);
+        seen.count = 0;
+      }
+    }
+    for (const entries of bySite.values()) write({ module, functions: Object.fromEntries(entries) });
+  }
+}
+
+/** The same if a function was seen for the first time. */
+function flushNews() {
+  if (hasNews) flush();
 }
 
 /**
@@ -292,15 +320,14 @@ function placeOf(frame) {
 }
 
 /**
- * Take a stack that was not seen before. Returns what it adds to, and whether there is a function among it that is new.
+ * Take a stack that was not seen before. Returns what it adds to.
  * @param {Frame[]} stack
  * @param {string} site The import.
- * @returns {{ known: Known, fresh: boolean }}
+ * @returns {Known}
  */
 function learn(stack, site) {
   /** @type {Map<Seen, number>} */
   const times = new Map();
-  let fresh = false;
   // From the import to the function that is looked at, without what came back to a function in between: as short as the
   // functions are many, however deep a recursion is, and each a caller of the one before.
   /** @type {string[]} */
@@ -312,16 +339,10 @@ function learn(stack, site) {
     const before = path.indexOf(step, 1);
     if (before < 0) path.push(step);
     else path.length = before + 1;
-    const functions = functionsOf(label);
-    let seen = functions.get(entry);
-    if (!seen) {
-      seen = { count: 0, import: site, stack: [...path] };
-      functions.set(entry, seen);
-      fresh = true;
-    } else if (isBetter(path, seen.stack)) Object.assign(seen, { import: site, stack: [...path] });
+    const seen = seenOf(label, entry, site, path);
     times.set(seen, (times.get(seen) ?? 0) + 1);
   }
-  return { known: [...times], fresh };
+  return [...times];
 }
 
 /**
@@ -336,9 +357,8 @@ function note(site, above) {
   if (typeof stack[0] == "string" && length >= EngineError.stackTraceLimit) warn("recording: stacks are cut off, since `Error.stackTraceLimit` cannot be set");
   const key = `${site}\n${stack.map(keyOf).join()}`;
   let known = stacks.get(key);
-  let fresh = false;
   if (!known) {
-    ({ known, fresh } = learn(stack, site));
+    known = learn(stack, site);
     frames += length;
     if (frames > MOST_FRAMES) {
       stacks.clear();
@@ -347,7 +367,7 @@ function note(site, above) {
     stacks.set(key, known);
   }
   for (const [seen, times] of known) seen.count += times;
-  if (fresh) flush();
+  flushNews();
 }
 
 /** Whether the engine waits for a value. @param {any} value */
@@ -383,7 +403,7 @@ function noting(f, site) {
  * @property {WeakRef<any>} instance
  * @property {(string | { import: string })[]} entries What numbers stand for.
  * @property {() => string} label What its module is called.
- * @property {number[]} taken How often each was seen by its own count, as far as that was taken.
+ * @property {{ seen: import("./record_lines.js").Seen, count: number }[]} taken What was taken of each, and how often it was seen by then.
  */
 
 const RECORD_SECTION = "asyncify.record";
@@ -409,42 +429,32 @@ function addBuild(instance, module, label) {
 
 /** Take what builds have counted. @param {boolean} all Of all of them, not only of those that have noted a function for the first time. */
 function takeCounts(all) {
-  let fresh = false;
   builds = builds.filter((build) => {
     const { exports } = build.instance.deref() ?? {};
-    if (exports && (all || exports.asyncify_record_changed.value)) {
-      fresh = true;
-      takeFrom(build, exports);
-    }
+    if (exports && (all || exports.asyncify_record_changed.value)) takeFrom(build, exports);
     return exports;
   });
-  return fresh;
 }
 
 /** @param {Build} build @param {any} exports */
 function takeFrom({ entries, label, taken }, exports) {
   exports.asyncify_record_changed.value = 0;
-  const functions = functionsOf(label());
   for (const [number, entry] of entries.entries()) {
     const count = typeof entry == "string" ? Number(exports.asyncify_recorded(number) & HALF) : 0;
-    const before = taken[number] ?? 0;
-    if (count <= before) continue;
-    taken[number] = count;
-    let seen = functions.get(/** @type {string} */ (entry));
-    if (!before) {
-      const example = stackOf(number, entries, exports);
-      if (!seen) functions.set(/** @type {string} */ (entry), (seen = { count: 0, ...example }));
-      else if (isBetter(example.stack, seen.stack)) Object.assign(seen, example);
-    }
-    /** @type {import("./record_lines.js").Seen} */ (seen).count += count - before;
+    const known = taken[number];
+    if (count <= (known?.count ?? 0)) continue;
+    const seen = known?.seen ?? seenOf(label(), /** @type {string} */ (entry), ...stackOf(number, entries, exports));
+    seen.count += count - (known?.count ?? 0);
+    taken[number] = { seen, count };
   }
 }
 
 /**
- * Return what a function had called when it was noted first, and so on.
+ * Return the import in which a function waited when it was noted first, if that is known, and what it had called there.
  * @param {number} number
  * @param {Build["entries"]} entries
  * @param {any} exports
+ * @returns {[site: string | null, stack: string[]]}
  */
 function stackOf(number, entries, exports) {
   const stack = [];
@@ -452,11 +462,11 @@ function stackOf(number, entries, exports) {
   while (number >= 0 && number < entries.length && !passed.has(number)) {
     passed.add(number);
     const entry = entries[number];
-    if (typeof entry != "string") return { import: entry.import, stack: [entry.import, ...stack] };
+    if (typeof entry != "string") return [entry.import, [entry.import, ...stack]];
     stack.unshift(entry);
     number = Number(BigInt.asUintN(64, exports.asyncify_recorded(number)) >> 32n) - 1;
   }
-  return { import: null, stack };
+  return [null, stack];
 }
 
 /**
@@ -688,7 +698,8 @@ let unseen;
 
 /** Write what builds have noted for the first time. */
 function look() {
-  if (takeCounts(false)) flush();
+  takeCounts(false);
+  flushNews();
 }
 
 const { setImmediate } = realm;
