@@ -71,6 +71,11 @@ TABLES: Final[dict[str, Table]] = {
                 "index: gives what such an import can return when it suspends",
             ),
             (
+                f"`{abi.UNSUSPENDABLE}`",
+                "mutable i32 global",
+                "only where lists leave out functions: not 0 while one is on the stack, see [below](#guard)",
+            ),
+            (
                 f"`{abi.DROP_REFERENCES}`",
                 "(pointer) → ()",
                 "only where frames hold references: forgets those of the call suspended on this data structure's stack",

@@ -70,8 +70,8 @@ PAUSE_REFUSED: Final = -1
 # An exported global: whether a call in a handler of a foreign exception is on the stack, so that nothing can suspend.
 FOREIGN_HANDLER: Final = "asyncify_foreign_handler"
 
-# An exported global, where lists say which functions may suspend: not 0 while one that they leave out is on the stack of
-# the present entry into the guest, so that nothing can suspend.
+# An exported global, where lists say which functions may suspend: not 0 while one that they leave out is on the stack
+# of the present entry into the guest, so that nothing can suspend.
 UNSUSPENDABLE: Final = "asyncify_unsuspendable"
 
 # With the option `record`: an exported function that gives what was noted of a function, by its number, and a global

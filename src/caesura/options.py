@@ -110,6 +110,12 @@ class Options(Record):
         "instrument these functions and no others; excludes the add-list and the remove-list",
         pass_argument="asyncify-onlylist",
     )
+    no_guard: bool = _option(
+        FLAG,
+        "where lists leave out functions (or ignore_indirect calls), do not look before a suspension whether one of "
+        "these is on the stack (default: such a suspension is refused before anything has changed)",
+        pass_argument="asyncify-no-guard",
+    )
     asserts: bool = _option(
         FLAG,
         "add checks that trap where a function that is not instrumented sees a suspension",
@@ -265,6 +271,10 @@ class Options(Record):
     def leaves_out_functions(self) -> bool:
         """Tell whether a function that is on the stack at a suspension may be one that is not instrumented."""
         return bool(self.only_list or self.remove_list or self.ignore_indirect)
+
+    def guards(self) -> bool:
+        """Tell whether a suspension is refused that would cross a function which is not instrumented."""
+        return self.leaves_out_functions() and not self.no_guard
 
     def __post_init__(self) -> None:
         for item in fields(self):

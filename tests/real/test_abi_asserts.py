@@ -33,7 +33,7 @@ ASK: dict[tuple[str, str], HostFunction] = {("env", "ask"): lambda value: value 
 @pytest.mark.parametrize("name", REMOVED)
 def test_trap_names_the_function(name: str) -> None:
     """The function on the remove-list traps as soon as it sees the suspension, and the backtrace says which it was."""
-    binary = instrument(assemble(TEXT), caesura.Options(remove_list=REMOVED, asserts=True))
+    binary = instrument(assemble(TEXT), caesura.Options(remove_list=REMOVED, asserts=True, no_guard=True))
     guest = PlainGuest(binary, ASK, suspend_at=always)
     with pytest.raises(wasmtime.Trap) as trap:
         guest.call(name, 6)
@@ -46,7 +46,7 @@ def test_trap_names_the_function(name: str) -> None:
 def test_silence_without_suspension(name: str) -> None:
     """The checks change nothing while nothing is suspended."""
     original = PlainGuest(assemble(TEXT), ASK)
-    binary = instrument(assemble(TEXT), caesura.Options(remove_list=REMOVED, asserts=True))
+    binary = instrument(assemble(TEXT), caesura.Options(remove_list=REMOVED, asserts=True, no_guard=True))
     assert PlainGuest(binary, ASK, suspend_at=never).call(name, 6) == original.call(name, 6)
 
 
@@ -70,7 +70,7 @@ def test_function_without_a_name() -> None:
         (func (export "run") (param i32) (result i32) (call 1 (local.get 0))))
     """)
     nameless = next(function for function in caesura.instrument(original).functions if function.index == 1)
-    binary = instrument(original, caesura.Options(remove_list=(nameless.name,), asserts=True))
+    binary = instrument(original, caesura.Options(remove_list=(nameless.name,), asserts=True, no_guard=True))
     with pytest.raises(wasmtime.Trap) as trap:
         PlainGuest(binary, ASK, suspend_at=always).call("run", 6)
     assert "1" in (trap.value.frames[0].func_name or "")

@@ -205,7 +205,7 @@ class PlainGuest:
         values: dict[str, Value] = {}
         for export in self._module.exports:
             item = self.exports[export.name]
-            if isinstance(item, wasmtime.Global) and not export.name.startswith("__asyncify"):
+            if isinstance(item, wasmtime.Global) and not export.name.startswith(("__asyncify", "asyncify_")):
                 values[export.name] = item.value(self.store)
         return values
 

@@ -109,6 +109,7 @@ class CallGraph:
     (target, source) of each `table.copy`, `inits` (table, element segment) of each `table.init`. `referring` are the
     own functions, ascending, that make references of imported functions, also in code that cannot be reached;
     `tail_calling` those that make tail calls, and `catching` those with catch clauses of old-form tries.
+    `has_try_table` tells whether there are new-form tries.
     """
 
     def __init__(self, own_functions: int, private_tables: list[bool]) -> None:
@@ -125,6 +126,7 @@ class CallGraph:
         self.referring: list[OwnFunction] = []
         self.tail_calling: list[OwnFunction] = []
         self.catching: list[OwnFunction] = []
+        self.has_try_table = False
 
     def add_tail_call(self, caller: OwnFunction) -> None:
         """Note that an own function makes a tail call; functions come in their order."""
@@ -287,6 +289,7 @@ def _read_body(module: Module, caller: OwnFunction, graph: CallGraph, last_calle
                     dead = depth
                     graph.add_tail_call(caller)
         elif form == FORM_TRY_TABLE:
+            graph.has_try_table = True
             depth += 1
             position = skip_immediates(data, position, form)
         elif form == FORM_UNKNOWN:

@@ -222,6 +222,14 @@ def resolve_lists(
     )
 
 
+def without_lists(options: Options, imports: list[str], functions: int) -> Lists:
+    """Return what there is without lists of functions: the imports that may suspend, as `resolve_lists` has them."""
+    suspending, _ = _resolve_imports(options, imports, [False] * len(imports))
+    nothing = [False] * functions
+    suspending += nothing[len(imports) :]
+    return Lists(imports=suspending, remove=nothing, add=nothing, only=nothing)
+
+
 def two_bodies_list(options: Options, names: list[str], imported: int, bodies: BodyEntries) -> PatternList:
     """Return the list of functions with two bodies, if it is one; `imported` is how many functions are imported."""
     entries = read_list(options.two_bodies) if isinstance(options.two_bodies, str) else options.two_bodies

@@ -73,6 +73,39 @@ def find_wrappers(
     return found
 
 
+def passing_functions(
+    module: Module, graph: CallGraph, instrumented: list[bool], left_out: list[bool]
+) -> set[FunctionIndex]:
+    """Return the functions that lists leave out, and that pass a suspension on as they are: frameless wrappers.
+
+    One that an instrumented function calls by name is none, since that is no call site there. In a module with tail
+    calls there are none: who left by one must find a frame.
+    """
+    if graph.tail_calling:
+        return set()
+    is_called = [False] * len(instrumented)
+    found: dict[FunctionIndex, FunctionIndex] = {}
+    for own in range(len(graph.callees)):
+        function = module.function_of(OwnFunction(own))
+        callees = graph.callees[own]
+        if instrumented[function]:
+            for callee in callees:
+                is_called[callee] = True
+        elif left_out[function] and len(callees) == 1 and (instrumented[callees[0]] or left_out[callees[0]]):
+            if _only_calls(module, function, callees[0]):
+                found[function] = callees[0]
+    passing: set[FunctionIndex] = set()
+    for function in found:
+        chain: list[FunctionIndex] = []
+        last = function
+        while last in found and not is_called[last] and last not in passing and last not in chain:
+            chain.append(last)
+            last = found[last]
+        if instrumented[last] or last in passing:
+            passing.update(chain)
+    return passing
+
+
 def _only_calls(module: Module, function: FunctionIndex, callee: FunctionIndex) -> bool:
     """Tell whether a function ends with its only call, that of `callee`, and does nothing else but prepare it."""
     call = call_at_end(module, function, op.CALL)

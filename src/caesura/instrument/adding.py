@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from caesura.abi import ENTRY_PREFIX, RECORD_CHANGED, RESULTS_PREFIX, START_FUNCTION, State
+from caesura.abi import (
+    ENTRY_PREFIX,
+    FOREIGN_HANDLER,
+    RECORD_CHANGED,
+    RESULTS_PREFIX,
+    START_FUNCTION,
+    UNSUSPENDABLE,
+    State,
+)
 from caesura.analysis.entries import may_be_referenced
 from caesura.analysis.pause_points import NO_PAUSE
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.abi.globals import Globals
+from caesura.instrument.abi.guard import CLEARING, NEW_HANDLERS, NO_HANDLERS, OLD_HANDLERS, Guard
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.host_sections import starts_late, write_host_sections
 from caesura.instrument.abi.index_spaces import AddedFunctions, AddedTypes, GlobalPool
@@ -31,7 +40,7 @@ from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import encode_name, encode_signed, encode_unsigned
 from caesura.wasm.module import Module
 from caesura.wasm.names import NewNames
-from caesura.wasm.renumber import redirect_references
+from caesura.wasm.renumber import redirect_exports, redirect_references
 from caesura.wasm.sections import SectionEdits
 from caesura.wasm.types import I64, is_non_null
 
@@ -53,7 +62,8 @@ class Abi:
     """What new bodies refer to: the memory with the asyncify stacks, the globals through which values are handed over,
     and the helpers that move frames. `import_thunks` are the functions that stand for imports that may suspend where
     they are called, `references` those that do where a reference is made of them. `recording` notes which functions are
-    on the stack, if that is wanted.
+    on the stack, if that is wanted; `guard` makes the functions that calls go through where lists leave out functions,
+    if these are guarded.
     """
 
     memory: Memory
@@ -63,6 +73,7 @@ class Abi:
     import_thunks: dict[int, int]
     references: dict[int, int]
     recording: RecordingCode | None
+    guard: Guard | None
 
 
 def shares_globals(options: Options) -> bool:
@@ -80,16 +91,17 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
     """Add all that does not depend on frames; `moves` says how these are moved (see `frames.pieces`)."""
     module = given.module
     memory = choose_memory(module, options, added.edits, added.names)
-    has_foreign_handlers = facts.catches.has_foreign_handlers()
-    state_globals = Globals(
-        module, options, memory.pointer, added.edits, added.names, has_foreign_handlers=has_foreign_handlers
-    )
+    flags = [FOREIGN_HANDLER] if facts.catches.has_foreign_handlers() else []
+    if facts.guarded is not None and not shares_globals(options):
+        flags.append(UNSUSPENDABLE)
+    state_globals = Globals(module, options, memory.pointer, added.edits, added.names, flags)
     pool = GlobalPool(len(module.globals) + state_globals.count)
     places = Places(
         state=state_globals.state,
         data=state_globals.data,
         base=state_globals.base,
         foreign=state_globals.foreign,
+        unsuspendable=state_globals.unsuspendable,
         pause_data=state_globals.pause_data,
         memory=memory.index,
         pointer=memory.pointer,
@@ -120,6 +132,7 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         room=stack.room() if shares_code else NOT_SHARED,
         release=stack.release() if shares_code else NOT_SHARED,
     )
+    guard = None if facts.guarded is None else Guard(module, stack, _handlers(facts))
     references: dict[int, int] = {}
     for imported, framing in given.framing.items():
         if imported < module.imported_functions:
@@ -128,6 +141,7 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         _note_references(module, recording, references, stack, added)
         if references:
             redirect_references(module, references, added.edits)
+        _guard_exports(module, facts, guard, references, added.edits)
         return Abi(
             memory=memory,
             pool=pool,
@@ -136,9 +150,11 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
             import_thunks={},
             references=references,
             recording=recording,
+            guard=guard,
         )
     pointer = facts.shadow_stack.pointer
-    thunks = Thunks(module, helpers, added.dummies, pointer, is_linked=shares_globals(options) or options.linked)
+    is_linked = shares_globals(options) or options.linked
+    thunks = Thunks(module, helpers, added.dummies, pointer, guard, is_linked=is_linked)
     import_thunks: dict[int, int] = {}
     for item in module.function_imports():
         function = FunctionIndex(item.index)
@@ -147,6 +163,9 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
     references = {**import_thunks, **references}
     _note_references(module, recording, references, stack, added)
     redirect_references(module, references, added.edits)
+    if guard is not None:
+        guard.import_thunks = import_thunks
+    _guard_exports(module, facts, guard, references, added.edits)
     return Abi(
         memory=memory,
         pool=pool,
@@ -155,6 +174,7 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         import_thunks=import_thunks,
         references=references,
         recording=recording,
+        guard=guard,
     )
 
 
@@ -203,6 +223,27 @@ def _own(module: Module) -> range:
     return range(module.imported_functions, len(module.function_types))
 
 
+def _handlers(facts: Facts) -> int:
+    """Return in which form the module catches exceptions, for the guard."""
+    if facts.graph.has_try_table:
+        return NEW_HANDLERS
+    return OLD_HANDLERS if facts.graph.catching else NO_HANDLERS
+
+
+def _guard_exports(
+    module: Module, facts: Facts, guard: Guard | None, references: dict[int, int], edits: SectionEdits
+) -> None:
+    """Export what may suspend by functions of the guard, with which what is on the stack is counted anew."""
+    if guard is None or facts.guarded is None or guard.does_nothing(CLEARING):
+        return
+    exported = references.copy()
+    for export in module.exports:
+        is_own = export.kind == FUNCTION_KIND and export.index >= module.imported_functions
+        if is_own and facts.guarded.may_suspend(FunctionIndex(export.index)):
+            exported[export.index] = guard.function(FunctionIndex(export.index), CLEARING)
+    redirect_exports(module, exported, edits)
+
+
 def add_exports(
     given: Given, facts: Facts, options: Options, added: Added, abi: Abi, helpers: FrameHelpers
 ) -> list[tuple[str, int]]:
@@ -220,6 +261,7 @@ def add_exports(
             facts.graph,
             facts.roles.suspension,
             facts.shadow_stack,
+            set() if facts.guarded is None else facts.guarded.passing,
             added.edits,
             adds_memory=adds_memory,
             has_runs=helpers.references.has_runs(),

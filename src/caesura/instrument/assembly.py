@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.abi import NOT_INSTRUMENTED_FUNCTION
 from caesura.analysis.limits import check_entries
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.globals import NO_FLAG
@@ -20,9 +21,10 @@ from caesura.wasm.encoded import zero_constant
 from caesura.wasm.indices import OwnFunction
 from caesura.wasm.leb128 import encode_name, encode_unsigned, read_u32
 from caesura.wasm.module import Module
+from caesura.wasm.moved import Moved, MovedTwice
 from caesura.wasm.names import FUNCTION_NAMES, GLOBAL_NAMES, MEMORY_NAMES, TABLE_NAMES, NewNames
 from caesura.wasm.sections import write_sections
-from caesura.wasm.shortest import Shortened, shorten_body
+from caesura.wasm.shortest import shorten_body
 from caesura.wasm.types import encode_value_type
 
 # Modules of fewer bytes, with a scheduler of their own, get no names for what is added.
@@ -37,6 +39,7 @@ def assemble(
     bodies: list[bytes],
     exports: list[tuple[str, int]],
     branches: KeptBranches,
+    moved: dict[int, Moved],
     *,
     is_idle: bool,
     shortens: bool,
@@ -44,7 +47,8 @@ def assemble(
     """Return the instrumented module.
 
     `bodies` are those of the module's own functions, empty for those that stay; `exports` the functions to export;
-    `branches` say where conditional branches are in the former.
+    `branches` say where conditional branches are in the former, and `moved`, by own index, where all instructions are
+    in those that only call other functions.
     Nothing added is ever called by its hosts where it `is_idle`; with `shortens`, padded numbers become short.
     """
     module = given.module
@@ -56,15 +60,22 @@ def assemble(
         edits.append(sec.FUNCTION, encode_unsigned(type_index))
     _export(module, exports, added)
     _check_entries(module, len(exports), added)
-    shortened: dict[int, Shortened] = {}
-    edits.pieces[sec.CODE] = _code(module, bodies, added.functions.bodies, shortened, branches, shortens=shortens)
+    moved = moved.copy()
+    edits.pieces[sec.CODE] = _code(module, bodies, added.functions.bodies, moved, branches, shortens=shortens)
     names_functions = not is_idle or any(bodies[: len(bodies) - len(given.renumbered.runtime_functions)])
-    names = _new_names(given, options, added, {index for _, index in exports}, names_functions=names_functions)
+    if abi.guard is None or options.asserts or given.names.has_section:
+        names = _new_names(given, options, added, {index for _, index in exports}, names_functions=names_functions)
+    else:  # people have to see why a guest trapped, in a module without names, too
+        names = NewNames()
+        for index, name in added.functions.names:
+            if name == NOT_INSTRUMENTED_FUNCTION:
+                names.add(FUNCTION_NAMES, index, name)
     features = _features(options, abi)
     followed: dict[int, dict[int, KeptBranch]] = {}
     for function, kept in branches.by_function.items():
         followed[module.own_of(function)] = kept
-    write_metadata(module, features, bodies, shortened, followed, names, edits, always_named=options.asserts)
+    named = options.asserts or abi.guard is not None
+    write_metadata(module, features, bodies, moved, followed, names, edits, always_named=named)
     return write_sections(module.data, module.sections, edits)
 
 
@@ -137,15 +148,15 @@ def _code(
     module: Module,
     bodies: list[bytes],
     added: list[bytes],
-    shortened: dict[int, Shortened],
+    moved: dict[int, Moved],
     branches: KeptBranches,
     *,
     shortens: bool,
 ) -> list[bytes]:
     """Return the payload of the code section in pieces; `added` are bodies with their size fields.
 
-    Numbers that a linker padded become shorter with `shortens`; bodies that stay but for that are noted by own index,
-    and branches move.
+    Numbers that a linker padded become shorter with `shortens`; where instructions of bodies that stay but for that
+    are is noted in `moved`, by own index, and branches move.
     Else a body that stays keeps the bytes of its size field too.
     """
     out = [encode_unsigned(len(bodies) + len(added))]
@@ -158,23 +169,25 @@ def _code(
             out.append(module.data[start:end])
         else:
             if shortens:
-                body = _shorten(module, own, body, branches) if body else _shorten_original(module, own, shortened)
+                body = _shorten(module, own, body, branches, moved) if body else _shorten_original(module, own, moved)
             out += [encode_unsigned(len(body)), body]
         start = end
     out += added
     return out
 
 
-def _shorten(module: Module, own: int, body: bytes, branches: KeptBranches) -> bytes:
+def _shorten(module: Module, own: int, body: bytes, branches: KeptBranches, moved: dict[int, Moved]) -> bytes:
     """Return a new body with shorter numbers, and say where its branches are then."""
     result = shorten_body(body)
+    if own in moved:
+        moved[own] = MovedTwice(moved[own], result)
     branches.move(module.function_of(OwnFunction(own)), result)
     return result.code
 
 
-def _shorten_original(module: Module, own: int, shortened: dict[int, Shortened]) -> bytes:
+def _shorten_original(module: Module, own: int, moved: dict[int, Moved]) -> bytes:
     """Return the body of a function that stays but for that, and note it if anything becomes shorter."""
     result = shorten_body(module.data[module.body_starts[own] : module.body_ends[own]])
     if result.ends:
-        shortened[own] = result
+        moved[own] = result
     return result.code

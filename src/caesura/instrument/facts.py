@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from caesura.analysis.calls import CallGraph, read_calls
 from caesura.analysis.decoder import Decoder
 from caesura.analysis.entries import entered_from_outside
-from caesura.analysis.lists import resolve_lists
+from caesura.analysis.guarded import Guarded, find_guarded
+from caesura.analysis.lists import resolve_lists, without_lists
 from caesura.analysis.pause_points import NO_PAUSE
 from caesura.analysis.profile import ProfiledFunctions
 from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack
-from caesura.analysis.suspension import Lists, find_suspending
+from caesura.analysis.suspension import Lists, Suspension, find_suspending
 from caesura.analysis.tail_calls import find_tail_calls
 from caesura.analysis.tail_sites import find_tail_sites
 from caesura.analysis.wrappers import find_wrappers
@@ -24,10 +25,10 @@ from caesura.options import Options
 from caesura.wasm.indices import FunctionIndex
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """`decoder` keeps bodies that were decoded to find this out, for those who decode them next. They are those of
-    `catches.module`, where no catch clause contains a call site.
+    `catches.module`, where no catch clause contains a call site. `guarded` is what lists leave out, if that is guarded.
     """
 
     graph: CallGraph
@@ -36,6 +37,7 @@ class Facts:
     decoder: Decoder
     roles: Roles
     shadow_stack: ShadowStack
+    guarded: Guarded | None
 
 
 def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
@@ -82,7 +84,28 @@ def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
     identified = _identified(roles, decoder)
     two_bodies = select_two_bodies(module, graph, roles, options, names, bodies, profiled.shares, decoder)
     roles = replace(roles, two_bodies=two_bodies, identified=identified)
-    return Facts(graph, lists, catches, decoder, roles, shadow_stack)
+    guarded = _guarded(given, options, imports, graph, suspension)
+    return Facts(
+        graph=graph,
+        lists=lists,
+        catches=catches,
+        decoder=decoder,
+        roles=roles,
+        shadow_stack=shadow_stack,
+        guarded=guarded,
+    )
+
+
+def _guarded(
+    given: Given, options: Options, imports: list[str], graph: CallGraph, suspension: Suspension
+) -> Guarded | None:
+    """Return what lists leave out; None where nothing can suspend, or where that is not guarded."""
+    if not options.guards() or not suspension.suspends_anything():
+        return None
+    module = given.module
+    lists = without_lists(options, imports, len(module.function_types))
+    unlisted = find_suspending(module, graph, lists, given.renumbered.runtime_functions)
+    return find_guarded(module, graph, suspension, unlisted, given.renumbered.runtime_functions)
 
 
 def _identified(roles: Roles, decoder: Decoder) -> list[FunctionIndex]:

@@ -124,6 +124,7 @@ def _run(
     if abi.references:
         for own in facts.graph.referring:
             rewritten.branches.forget(module.function_of(own))
+            rewritten.moved.pop(own, None)
 
     exports = add_exports(given, facts, options, added, abi, rewritten.helpers)
     if rewritten.layouts is not None:
@@ -132,7 +133,18 @@ def _run(
         added.edits.custom[RECORD_SECTION] = record_section(given, abi.recording)
     bodies = _connect_stubs(module, bodies, abi.helpers.runtime)
     idle = is_idle(options, facts)
-    output = assemble(given, options, added, abi, bodies, exports, rewritten.branches, is_idle=idle, shortens=shortens)
+    output = assemble(
+        given,
+        options,
+        added,
+        abi,
+        bodies,
+        exports,
+        rewritten.branches,
+        rewritten.moved,
+        is_idle=idle,
+        shortens=shortens,
+    )
     if options.snapshots:
         output = _with_state(data, output, given, facts, options, abi)
     functions = _report(given, facts, options, rewritten)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from caesura.analysis.limits import check_body
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.abi.foreign_handlers import ForeignHandlers
 from caesura.instrument.abi.helpers import FrameHelpers
@@ -27,9 +28,11 @@ from caesura.instrument.planned_function import FunctionPlanner, PlannedFunction
 from caesura.instrument.refusals import Refusals
 from caesura.instrument.write.asserts import Asserter
 from caesura.instrument.write.bodies import BodyWriter
+from caesura.instrument.write.guarded_calls import GuardedCalls
 from caesura.instrument.write.output import Output
 from caesura.options import Options
 from caesura.wasm.indices import FunctionIndex, OwnFunction
+from caesura.wasm.moved import Moved
 
 # Told the step, how many functions are done, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -43,7 +46,9 @@ class Rewritten:
     """`bodies` has the new body of every own function, without size field, empty where it stays as it is; `sites` at
     how many call sites each can be suspended, `saved` how many values its frame holds, and `merges` how many locals are
     live at its landing points. `helpers` are those that move the frames, `branches` says where
-    conditional branches are in new bodies. `layouts` is the section that tells what frames hold, if it was asked for.
+    conditional branches are in new bodies, and `moved`, by own index, where all instructions are in those that are as
+    they were but for other functions that they call. `layouts` is the section that tells what frames hold, if it was
+    asked for.
     """
 
     bodies: list[bytes]
@@ -52,6 +57,7 @@ class Rewritten:
     merges: list[int]
     helpers: FrameHelpers
     branches: KeptBranches
+    moved: dict[int, Moved]
     layouts: bytes | None
 
 
@@ -71,6 +77,10 @@ class FunctionRewriter:
         self._refusals = Refusals(given, facts.catches)
         has_hints = given.module.custom_section(BRANCH_HINTS) is not None
         self._branches = KeptBranches(set(facts.catches.functions), are_wanted=has_hints)
+        self._guarded_calls: GuardedCalls | None = None
+        if abi.guard is not None and facts.guarded is not None:
+            self._guarded_calls = GuardedCalls(given.module, facts.graph, facts.guarded, abi.guard)
+        self._moved: dict[int, Moved] = {}
         self._asserter = Asserter(
             given.module,
             abi.helpers.runtime,
@@ -115,15 +125,16 @@ class FunctionRewriter:
                 self._note_layout(own, one, layouts)
             try:
                 if one is not None:
-                    bodies.append(writer.write(one, self._moves(one, moves_of)))
+                    body = writer.write(one, self._moves(one, moves_of))
                 elif self._leaves(own):
                     function = self._given.module.function_of(own)
-                    bodies.append(writer.write_leaving(function, self._facts.decoder.take(function)))
+                    body = writer.write_leaving(function, self._facts.decoder.take(function))
                 elif self._given.module.function_of(own) in self._facts.catches.functions:
                     function = self._given.module.function_of(own)
-                    bodies.append(writer.write_other_calls(function, self._facts.decoder.take(function)))
+                    body = writer.write_other_calls(function, self._facts.decoder.take(function))
                 else:
-                    bodies.append(self._checked(own))
+                    body = self._checked(own)
+                bodies.append(body if self._guarded_calls is None else self._guard(own, body, self._guarded_calls))
             except UnsupportedModule as error:
                 self._refusals.add(own, error)
             except (MalformedModule, IndexError, KeyError) as error:
@@ -139,6 +150,7 @@ class FunctionRewriter:
             merges=merges,
             helpers=helpers,
             branches=self._branches,
+            moved=self._moved,
             layouts=payload,
         )
 
@@ -212,6 +224,7 @@ class FunctionRewriter:
             import_thunks=self._abi.import_thunks,
             foreign_handlers=ForeignHandlers(module, helpers.stack, self._abi.import_thunks),
             branches=self._branches,
+            guarded_calls=self._guarded_calls,
             references=self._abi.references,
             framing=self._given.framing,
             is_for_size=self._is_for_size,
@@ -223,6 +236,26 @@ class FunctionRewriter:
         names = self._added.names
         return BodyWriter(output, roles.entered, referring, self._given.names, names, shortens=shortens)
 
+    def _guard(self, own: OwnFunction, body: bytes, guarded_calls: GuardedCalls) -> bytes:
+        """Return a body, which is empty if it stays, with the calls that the guard wants; empty if it still stays."""
+        module = self._given.module
+        function = module.function_of(own)
+        if not guarded_calls.may_concern(function):
+            return body
+        start = module.body_starts[own]
+        try:
+            redirected = guarded_calls.redirect(function, body or module.data[start : module.body_ends[own]])
+        except MalformedModule as error:
+            raise MalformedModule(error.reason, start) from None
+        if not redirected.is_changed:
+            return body
+        check_body(len(redirected.code), module.body_ends[own] - start, start)
+        if body:
+            self._branches.move(function, redirected)
+        else:
+            self._moved[own] = redirected
+        return redirected.code
+
     def _checked(self, own: OwnFunction) -> bytes:
         """Return the body of a function that has no new one, with the checks that options ask for; empty: it stays."""
         function = self._given.module.function_of(own)
@@ -232,7 +265,7 @@ class FunctionRewriter:
         if self._options.asserts:
             return self._asserter.rewrite(function)
         # By thunks it is the code behind the import that begins to unwind, and here there is none.
-        checks_left_out = self._abi.helpers.runtime.guards and not self._options.thunks
+        checks_left_out = self._abi.helpers.runtime.guards and not self._options.thunks and self._abi.guard is None
         if checks_left_out and self._asserter.calls_suspending_import(self._facts.graph.callees[own]):
             return self._asserter.rewrite_left_out(function)
         return b""

@@ -12,3 +12,15 @@ class Moved:
     def place(self, offset: int) -> int:
         """Return where an offset of the old code is now."""
         return offset
+
+
+class MovedTwice(Moved):
+    """Code that has moved, and then moved again."""
+
+    def __init__(self, first: Moved, second: Moved) -> None:
+        self._first = first
+        self._second = second
+
+    def place(self, offset: int) -> int:
+        """Return where an offset of the old code is now."""
+        return self._second.place(self._first.place(offset))

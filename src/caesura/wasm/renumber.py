@@ -61,6 +61,12 @@ def redirect_references(module: Module, redirected: dict[int, int], edits: Secti
     renumbering.write_exports(edits)
 
 
+def redirect_exports(module: Module, redirected: dict[int, int], edits: SectionEdits) -> None:
+    """Export others in the place of some functions."""
+    functions = [redirected.get(index, index) for index in range(len(module.function_types))]
+    _Renumbering(module, functions, list(range(len(module.globals)))).write_exports(edits)
+
+
 def redirect_in_code(body: bytes, redirected: dict[int, int]) -> bytes:
     """Return a function body (locals and code) in which references to some functions are references to others."""
     out: list[bytes] = []

@@ -52,7 +52,15 @@ def helpers_of(pointer: int = I32, *, grows: bool = False, loads_inline: bool = 
     """Return the helpers of a module that has nothing else."""
     module = Module(b"\0asm\1\0\0\0")
     places = Places(
-        state=0, data=1, base=NO_BASE, foreign=NO_FLAG, pause_data=NO_PAUSE_DATA, memory=0, pointer=pointer, grows=grows
+        state=0,
+        data=1,
+        base=NO_BASE,
+        unsuspendable=NO_FLAG,
+        foreign=NO_FLAG,
+        pause_data=NO_PAUSE_DATA,
+        memory=0,
+        pointer=pointer,
+        grows=grows,
     )
     runtime = Runtime(StackCode(AddedFunctions(module, AddedTypes(module)), places), [], guards=False, overflows=True)
     names = NewNames()

@@ -5,15 +5,15 @@ indices were renumbered, with `export_globals` they are exported (dynamic linkin
 
 Where lists say what may suspend there is a third one: where the frames begin (see `Runtime.is_unwinding`). Modules that
 share the state do without, since each would know only the suspensions that it began itself. Another one, which hosts
-may read and set, is the flag of `foreign_handlers`; so is the one with which a host of the plain ABI says where a
-suspension is to go that begins at a pause point.
+may read and set, is the flag of `foreign_handlers`, another one that of `guard`; so is the one with which a host of the
+plain ABI says where a suspension is to go that begins at a pause point.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from caesura.abi import CONTROL_BLOCK, DATA_GLOBAL, FOREIGN_HANDLER, PAUSE_DATA, STATE_GLOBAL
+from caesura.abi import CONTROL_BLOCK, DATA_GLOBAL, FOREIGN_HANDLER, PAUSE_DATA, STATE_GLOBAL, UNSUSPENDABLE
 from caesura.errors import UnsupportedModule
 from caesura.options import NO_PREEMPT, Options
 from caesura.wasm import sections as sec
@@ -34,8 +34,9 @@ NO_PAUSE_DATA: Final = -1
 
 
 class Globals:
-    """The indices of the globals; `base` is NO_BASE, `foreign` NO_FLAG and `pause_data` NO_PAUSE_DATA where there is
-    none, `count` how many were appended. With `has_foreign_handlers` there is a flag.
+    """The indices of the globals; `base` is NO_BASE, `foreign` and `unsuspendable` are NO_FLAG and `pause_data` is
+    NO_PAUSE_DATA where there is none, `count` how many were appended. `flags` are those of the flags that there are, by
+    the names under which they are exported.
     """
 
     def __init__(
@@ -45,8 +46,7 @@ class Globals:
         pointer: int,
         edits: SectionEdits,
         new_names: NewNames,
-        *,
-        has_foreign_handlers: bool,
+        flags: list[str],
     ) -> None:
         if options.import_globals:
             self.state = module.imported_globals - 2
@@ -63,14 +63,14 @@ class Globals:
             edits.append(sec.GLOBAL, encode_value_type(pointer) + b"\x01" + ZERO[pointer] + b"\x0b")
             new_names.add(GLOBAL_NAMES, self.base, _BASE)
         self.count = (0 if options.import_globals else 2) + (0 if self.base == NO_BASE else 1)
-        self.foreign = NO_FLAG
         exported: list[tuple[str, int]] = []
-        if has_foreign_handlers:
-            self.foreign = len(module.globals) + self.count
+        for name in flags:
+            exported.append((name, len(module.globals) + self.count))
             self.count += 1
             edits.append(sec.GLOBAL, encode_value_type(I32) + b"\x01" + ZERO[I32] + b"\x0b")
-            exported.append((FOREIGN_HANDLER, self.foreign))
-            new_names.add(GLOBAL_NAMES, self.foreign, FOREIGN_HANDLER)
+            new_names.add(GLOBAL_NAMES, exported[-1][1], name)
+        self.foreign = dict(exported).get(FOREIGN_HANDLER, NO_FLAG)
+        self.unsuspendable = dict(exported).get(UNSUSPENDABLE, NO_FLAG)
         self.pause_data = NO_PAUSE_DATA
         if options.preempt != NO_PREEMPT and not options.thunks:
             self.pause_data = len(module.globals) + self.count

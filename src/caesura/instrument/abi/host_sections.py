@@ -49,6 +49,7 @@ def write_host_sections(
     graph: CallGraph,
     suspension: Suspension,
     shadow_stack: ShadowStack,
+    passing: set[FunctionIndex],
     edits: SectionEdits,
     *,
     adds_memory: bool,
@@ -56,9 +57,10 @@ def write_host_sections(
 ) -> None:
     """Add the sections that this module's hosts need.
 
-    `adds_memory`: the transformation gave it its memory; `has_runs`: its frames hold references.
+    `passing` are functions that are not instrumented and pass a suspension on. `adds_memory`: the transformation gave
+    it its memory; `has_runs`: its frames hold references.
     """
-    functions = _functions(module, options, suspension)
+    functions = _functions(module, options, suspension, passing)
     results = _results(module, suspension)
     exported = _exported_imports(module, suspension) if options.thunks else b""
     facts = _facts(module, options, shadow_stack, adds_memory=adds_memory)
@@ -107,10 +109,13 @@ def _facts(module: Module, options: Options, shadow_stack: ShadowStack, *, adds_
     return facts
 
 
-def _functions(module: Module, options: Options, suspension: Suspension) -> bytes | None:
+def _functions(module: Module, options: Options, suspension: Suspension, passing: set[FunctionIndex]) -> bytes | None:
     """Return which functions can be on the stack at a suspension, if that is told: of imports, or of all."""
     if options.thunks or options.leaves_out_functions():
-        return suspending_bitmap(suspension, len(suspension.reason))
+        bits = bytearray(suspending_bitmap(suspension, len(suspension.reason)))
+        for function in passing:
+            bits[function >> 3] |= 1 << (function & 7)
+        return bytes(bits)
     if options.imports or options.ignore_imports:
         return suspending_bitmap(suspension, module.imported_functions)
     return None

@@ -18,7 +18,6 @@ from caesura.wasm.module import Module
 from caesura.wasm.moved import Moved
 from caesura.wasm.names import NewNames, drop_labels, extend_names
 from caesura.wasm.sections import CODE_METADATA, CUSTOM, SectionEdits, read_name
-from caesura.wasm.shortest import Shortened
 
 FEATURES: Final = "target_features"
 BRANCH_HINTS: Final = "metadata.code.branch_hint"
@@ -37,7 +36,7 @@ def write_metadata(
     module: Module,
     features: list[str],
     bodies: list[bytes],
-    shortened: dict[int, Shortened],
+    moved: dict[int, Moved],
     branches: dict[int, dict[int, KeptBranch]],
     new_names: NewNames,
     edits: SectionEdits,
@@ -47,8 +46,9 @@ def write_metadata(
     """Bring the custom sections of a module up to date.
 
     `features` are those that the output uses (the section is extended, never created), `bodies` the new bodies, empty
-    for functions that stay, `shortened` those of these, by own index, in which only numbers became shorter. `branches`
-    says by own index where branches of the others are. A name section is created only if `always_named`.
+    for functions that stay, `moved` says by own index where instructions are in bodies in which all are the same, and
+    only numbers became shorter, or other functions are called. `branches` says by own index where branches of the
+    others are. A name section is created only if `always_named`.
     """
     section = module.custom_section("name")
     if section is not None or always_named:
@@ -62,7 +62,7 @@ def write_metadata(
     for section in module.sections:
         if section.id == CUSTOM and section.name.startswith(CODE_METADATA):
             followed = branches if section.name == BRANCH_HINTS else {}
-            edits.custom[section.name] = keep_hints(module, section.payload, section.end, bodies, shortened, followed)
+            edits.custom[section.name] = keep_hints(module, section.payload, section.end, bodies, moved, followed)
 
 
 def add_features(payload: bytes, features: list[str]) -> bytes:
@@ -95,8 +95,8 @@ def keep_hints(
 ) -> bytes:
     """Return a section of code metadata, data[start:end], without that of instructions in rewritten functions.
 
-    These have a new body in `bodies`, by own index. In those in `moved`, instructions are the same in other places. Of
-    rewritten functions the hints of `branches` are kept.
+    These have a new body in `bodies`, by own index, but are not in `moved`, where instructions are the same in other
+    places. Of rewritten functions the hints of `branches` are kept.
     """
     data = module.data
     kept: list[bytes] = []
@@ -106,7 +106,7 @@ def keep_hints(
             function, position = read_u32(data, position)
             number, position = read_u32(data, position)
             own = function - module.imported_functions
-            is_rewritten = own < 0 or own >= len(bodies) or len(bodies[own]) > 0
+            is_rewritten = own < 0 or own >= len(bodies) or (len(bodies[own]) > 0 and own not in moved)
             hints: list[bytes] = []
             for _ in range(number):
                 hint = position

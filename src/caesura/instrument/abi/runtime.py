@@ -174,7 +174,10 @@ class Runtime:
         return stack.functions.add("asyncify_begin", (stack.pointer,), (), [], code)
 
     def _start(self, state: int) -> bytes:
-        code = self.stack.refuse_in_foreign() + self.stack.begin_recording() if state == State.UNWINDING else b""
+        code = b""
+        if state == State.UNWINDING:
+            code += self.stack.refuse_in_foreign() + self.stack.refuse_unsuspendable()
+            code += self.stack.begin_recording()
         code += CONST_I32 + encode_signed(state) + self.stack.state_set
         return code + LOCAL_GET + b"\0" + CALL + encode_unsigned(self._begin)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from caesura.abi import FOREIGN_FUNCTION, OVERFLOW_FUNCTION, State
+from caesura.abi import FOREIGN_FUNCTION, NOT_INSTRUMENTED_FUNCTION, OVERFLOW_FUNCTION, State
 from caesura.instrument.abi.chunks import Shape
 from caesura.instrument.abi.globals import NO_FLAG
 from caesura.instrument.abi.index_spaces import AddedFunctions
@@ -51,16 +51,17 @@ class Places:
     """Where the state and the asyncify stacks are.
 
     `state` and `data` are the indices of the two globals, `base` that of the one with the place where frames begin, or
-    NO_BASE, `foreign` that of the flag of `foreign_handlers`, or NO_FLAG, `pause_data` that of the one that says where
-    pauses go, or NO_PAUSE_DATA; `memory` is the memory with the asyncify stacks, `pointer` the type code of its
-    addresses. With `grows` the asyncify stack is the last thing in its memory,
-    and a push that finds too little room grows the memory.
+    NO_BASE, `foreign` that of the flag of `foreign_handlers`, or NO_FLAG, `unsuspendable` that of the flag of `guard`,
+    or NO_FLAG, `pause_data` that of the one that says where pauses go, or NO_PAUSE_DATA; `memory` is the memory with
+    the asyncify stacks, `pointer` the type code of its addresses. With `grows` the asyncify stack is the last thing in
+    its memory, and a push that finds too little room grows the memory.
     """
 
     state: int
     data: int
     base: int
     foreign: int
+    unsuspendable: int
     pause_data: int
     memory: int
     pointer: int
@@ -78,6 +79,7 @@ class StackCode:
         self.grows = places.grows
         self.base = places.base
         self.foreign = places.foreign
+        self.unsuspendable = places.unsuspendable
         self.pause_data = places.pause_data
         self.memory = places.memory
         self.pointer = places.pointer
@@ -95,6 +97,7 @@ class StackCode:
         self._room = NOT_SHARED
         self._overflow = NOT_SHARED
         self._suspended_in_foreign = NOT_SHARED
+        self._not_instrumented = NOT_SHARED
         self._grow = NOT_SHARED
 
     def release(self) -> int:
@@ -147,6 +150,23 @@ class StackCode:
     def begin_recording(self) -> bytes:
         """Return the code that begins to note which functions are on the stack, if that is wanted."""
         return b"" if self.begin_record == NOT_SHARED else CALL + encode_unsigned(self.begin_record)
+
+    def not_instrumented(self) -> int:
+        """Return the index of the function that traps because a function is on the stack that is not instrumented.
+
+        The state is normal then, for the same reason.
+        """
+        if self._not_instrumented == NOT_SHARED:
+            code = CONST_I32 + encode_signed(State.NORMAL) + self.state_set + UNREACHABLE
+            self._not_instrumented = self.functions.add(NOT_INSTRUMENTED_FUNCTION, (), (), [], code)
+        return self._not_instrumented
+
+    def refuse_unsuspendable(self) -> bytes:
+        """Return the code that traps if a function is on the stack that is not instrumented."""
+        if self.unsuspendable == NO_FLAG:
+            return b""
+        code = GLOBAL_GET + encode_unsigned(self.unsuspendable) + IF_EMPTY
+        return code + CALL + encode_unsigned(self.not_instrumented()) + END
 
     def push_values(
         self, types: Shape, offsets: list[int], size: int, address: bytes, values: list[bytes], room: int, rest: bytes

@@ -34,6 +34,7 @@ from caesura.abi import (
 )
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.instrument.abi.dummies import Dummies
+from caesura.instrument.abi.guard import CLEARING, KEEPING, Guard
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.stack_code import NOT_SHARED
 from caesura.wasm import encoded as c
@@ -51,8 +52,8 @@ _SUSPENDED_BELOW: Final = 0
 class Thunks:
     """Generates the thunks of a module.
 
-    `stack_pointer` is the shadow stack's global, or None. With `is_linked` imports may be functions of other instances
-    that suspend.
+    `stack_pointer` is the shadow stack's global, or None; `guard` makes the functions through which others are called
+    where lists leave out functions. With `is_linked` imports may be functions of other instances that suspend.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class Thunks:
         helpers: FrameHelpers,
         dummies: Dummies,
         stack_pointer: int | None,
+        guard: Guard | None,
         *,
         is_linked: bool,
     ) -> None:
         stack = helpers.stack
+        self._guard = guard
         self._dummies = dummies
         self._module = module
         self._is_linked = is_linked
@@ -120,7 +123,8 @@ class Thunks:
         else:  # the import is called again, but for while the guest unwinds
             zeros = self._dummies.values(definition.results)
             code += c.DROP + self._state_is(State.UNWINDING) + c.IF_EMPTY + zeros + c.RETURN + c.END
-        code += c.END + self._call_with_arguments(function, function) + c.CALL + encode_unsigned(self._part())
+        called = function if self._guard is None else self._guard.function(function, KEEPING)
+        code += c.END + self._call_with_arguments(function, called) + c.CALL + encode_unsigned(self._part())
         return self._functions.add_of_type("asyncify_import", self._module.function_types[function], [], code)
 
     def _lie_in_block(self, results: tuple[int, ...]) -> bool:
@@ -156,7 +160,8 @@ class Thunks:
 
     def _part_code(self) -> bytes:
         code = self._status() + c.CONST_I32 + encode_signed(Status.SUSPEND) + c.I32_EQ
-        code += c.IF_EMPTY + self._stack.refuse_in_foreign() + self._stack.begin_recording()
+        code += c.IF_EMPTY + self._stack.refuse_in_foreign() + self._stack.refuse_unsuspendable()
+        code += self._stack.begin_recording()
         code += self._set_state(State.UNWINDING)
         if self._references.has_runs():
             code += self._references.unwinding_starts()
@@ -211,7 +216,8 @@ class Thunks:
     def _entry(self, function: FunctionIndex) -> bytes:
         """Return an entry thunk's code; the stack pointer that it saves stays below the arguments and the results."""
         leave = self._leave(self._module.function_type(function).results)
-        return self._enter() + self._call_with_arguments(function, function) + leave
+        called = function if self._guard is None else self._guard.function(function, CLEARING)
+        return self._enter() + self._call_with_arguments(function, called) + leave
 
     def _entry_of_import(self, function: FunctionIndex, import_thunk: int, helpers: FrameHelpers) -> bytes:
         """Return the code of the entry thunk of an import that is exported again.

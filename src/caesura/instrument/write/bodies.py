@@ -99,6 +99,8 @@ class BodyWriter:
             body = shorten_body(body).code
         if output.references and function in self._referring:
             body = redirect_in_code(body, output.references)
+        if output.guarded_calls is not None:
+            body = output.guarded_calls.redirect(function, body).code
         self._check_size(function, body)
         name = RESUME_PREFIX + self._names.names[function]
         index = output.functions.add_body(name, output.functions.types.index_of((), (I32,)), body)

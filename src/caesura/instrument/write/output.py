@@ -11,6 +11,7 @@ from caesura.instrument.abi.index_spaces import AddedFunctions
 from caesura.instrument.abi.kept_branches import KeptBranches
 from caesura.instrument.abi.recording import RecordingCode
 from caesura.instrument.abi.tail_dispatch import TailDispatch
+from caesura.instrument.write.guarded_calls import GuardedCalls
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 
@@ -22,9 +23,9 @@ class Output:
     `import_thunks` maps imports that may suspend to the functions through which they are called, `references` to those
     that references are made of, and `framing` what has no frame to those that tail calls are made of;
     `foreign_handlers` makes calls in handlers of foreign exceptions. `branches` are those that hints can follow.
-    `is_for_size` says that only bytes count. `pause` is the function that pause points call, or NO_PAUSE, and
-    `may_pause` the code that tells there whether the guest will be suspended. `recording` notes which functions are on
-    the stack, if that is wanted.
+    `guarded_calls` are written anew in finished bodies, if anything is guarded. `is_for_size` says that only bytes
+    count. `pause` is the function that pause points call, or NO_PAUSE, and `may_pause` the code that tells there
+    whether the guest will be suspended. `recording` notes which functions are on the stack, if that is wanted.
     """
 
     module: Module
@@ -37,6 +38,7 @@ class Output:
     framing: dict[FunctionIndex, FunctionIndex]
     foreign_handlers: ForeignHandlers
     branches: KeptBranches
+    guarded_calls: GuardedCalls | None
     is_for_size: bool
     pause: FunctionIndex
     may_pause: bytes

@@ -1,0 +1,179 @@
+"""The guard: functions around calls, which say in a global whether the guest can be suspended behind them.
+
+Where lists leave out functions that may be on the stack at a suspension, the global is not 0 while one of these is,
+counted from where a host entered the guest last. `start_unwind` and import thunks trap then, in a function whose name
+says why, before anything has changed; hosts look first. All that costs anything stands in functions that calls go
+through: the global is set where control leaves what is left out, and put back when it returns. So instrumented
+functions are as they would be, and what is left out gets other indices in its calls. To mark where control enters what
+is left out was rejected: in PHP that are 8,000 functions, of which a few hundred call anything that suspends; and to
+mark at the calls themselves: calls through tables are many, the functions that make them by type and table are few.
+
+There are three kinds of such functions, which all put back what was there before:
+
+* a *marking* one sets the global; what is left out calls what may suspend so. Behind the call it looks at the state
+  besides: where modules share it, another one can unwind that knows nothing of this one's global. Then it traps, too;
+* a *clearing* one makes it 0: exports are entered so, and so is what the guest's own scheduler calls;
+* a *keeping* one only puts it back: imports are called so, since a host may catch there what a marking function has let
+  pass (Emscripten's `invoke_*` catch exceptions of C++).
+
+Exceptions that the module itself can catch are let through by a handler that puts the global back, of the form that the
+module uses; a module without any handlers gets none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caesura.abi import State
+from caesura.analysis.calls import NO_TABLE
+from caesura.errors import MalformedModule
+from caesura.instrument.abi.globals import NO_FLAG
+from caesura.instrument.abi.stack_code import StackCode
+from caesura.wasm import encoded as c
+from caesura.wasm import opcodes as op
+from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.leb128 import encode_signed, encode_unsigned
+from caesura.wasm.module import Module
+from caesura.wasm.signatures import table_address_type
+from caesura.wasm.types import EXNREF, I32, encode_value_type, make_reference
+
+# What a function does with the global before its call.
+CLEARING: Final = 0
+MARKING: Final = 1
+KEEPING: Final = 2
+
+# In which form the module catches exceptions.
+NO_HANDLERS: Final = 0
+OLD_HANDLERS: Final = 1
+NEW_HANDLERS: Final = 2
+
+_NAME: Final = "asyncify_guard"
+
+_CATCH_ALL_REF: Final = b"\x01\x03\x00"
+
+
+class Guard:
+    """Adds these functions to a module when they are asked for.
+
+    `handlers` says how the module catches exceptions; `import_thunks` are the functions that stand for imports.
+    """
+
+    def __init__(self, module: Module, stack: StackCode, handlers: int) -> None:
+        self._module = module
+        self._stack = stack
+        self._handlers = handlers
+        self._global = encode_unsigned(stack.unsuspendable) if stack.unsuspendable != NO_FLAG else b""
+        self.import_thunks: dict[int, int] = {}
+        # By what they do, and what is called.
+        self._of_functions: dict[tuple[int, int], int] = {}
+        self._of_calls: dict[tuple[int, int, int, int], int] = {}
+
+    def does_nothing(self, kind: int) -> bool:
+        """Tell whether functions of a kind would do nothing, as there is no global."""
+        return not self._global and kind != MARKING
+
+    def function(self, called: FunctionIndex, kind: int) -> int:
+        """Return the function through which another one is called."""
+        if self.does_nothing(kind):
+            return called
+        key = (kind, called)
+        if key not in self._of_functions:
+            module = self._module
+            definition = module.function_type(called)
+            target = called if kind == KEEPING else self.import_thunks.get(called, called)
+            call = c.CALL + encode_unsigned(target)
+            code = self.around(kind, call, len(definition.params), definition.results, len(definition.params))
+            type_index = module.function_types[called]
+            self._of_functions[key] = self._stack.functions.add_of_type(_NAME, type_index, [I32], code)
+        return self._of_functions[key]
+
+    def indirect(self, table: int, type_index: int, kind: int) -> int:
+        """Return the function through which a call through a table is made, or, with NO_TABLE, through a reference.
+
+        Its last parameter is the index, or the reference.
+        """
+        return self._indirect(table, type_index, kind, op.CALL)
+
+    def indirect_leaving(self, table: int, type_index: int) -> int:
+        """Return the function that an instrumented one leaves for that makes such a call as a tail call.
+
+        It marks, but where the global is set already it leaves itself: else guests that go on by tail calls, such as
+        interpreters, would run out of stack.
+        """
+        return self._indirect(table, type_index, MARKING, op.RETURN_CALL)
+
+    def _indirect(self, table: int, type_index: int, kind: int, way: int) -> int:
+        key = (kind, table, type_index, way)
+        if key not in self._of_calls:
+            self._of_calls[key] = self._add_indirect(table, type_index, kind, is_leaving=way == op.RETURN_CALL)
+        return self._of_calls[key]
+
+    def _add_indirect(self, table: int, type_index: int, kind: int, *, is_leaving: bool) -> int:
+        module = self._module
+        if type_index >= len(module.types):
+            raise MalformedModule(f"type index {type_index} is out of range")
+        definition = module.types[type_index]
+        if table == NO_TABLE:
+            last = make_reference(type_index, nullable=True)
+            rest = encode_unsigned(type_index)
+            call, leave = bytes([op.CALL_REF]) + rest, bytes([op.RETURN_CALL_REF]) + rest
+        else:
+            last = table_address_type(module, table)
+            rest = encode_unsigned(type_index) + encode_unsigned(table)
+            call, leave = bytes([op.CALL_INDIRECT]) + rest, bytes([op.RETURN_CALL_INDIRECT]) + rest
+        params = (*definition.params, last)
+        code = b""
+        if is_leaving:
+            code += c.GLOBAL_GET + self._global + c.IF_EMPTY + _arguments(len(params)) + leave + c.END
+        code += self.around(kind, call, len(params), definition.results, len(params))
+        return self._stack.functions.add(_NAME, params, definition.results, [I32], code)
+
+    def around(self, kind: int, call: bytes, params: int, results: tuple[int, ...], saved: int) -> bytes:
+        """Return the code that makes a call with the function's parameters; a local of type i32 keeps the global."""
+        inner = _arguments(params) + call
+        check = self._check() if kind == MARKING else b""
+        if not self._global:
+            return inner + check
+        local = encode_unsigned(saved)
+        begin = c.GLOBAL_GET + self._global + c.LOCAL_SET + local
+        if kind != KEEPING:
+            begin += c.CONST_I32 + encode_signed(kind) + c.GLOBAL_SET + self._global
+        restore = c.LOCAL_GET + local + c.GLOBAL_SET + self._global
+        if self._handlers == OLD_HANDLERS:
+            inner = bytes([op.TRY]) + self._block_type(results) + inner
+            inner += bytes([op.CATCH_ALL]) + restore + bytes([op.RETHROW]) + b"\0" + c.END
+        elif self._handlers == NEW_HANDLERS:
+            inner = c.BLOCK + encode_value_type(EXNREF) + bytes([op.TRY_TABLE]) + self._block_type(results)
+            inner += _CATCH_ALL_REF + _arguments(params) + call + c.END
+            return begin + inner + restore + check + c.RETURN + c.END + restore + bytes([op.THROW_REF])
+        return begin + inner + restore + check
+
+    def prologue(self, function: FunctionIndex, saved: int) -> bytes:
+        """Return what a function that is left out does first if it makes tail calls; a local of type i32 is its own.
+
+        Such a call leaves no place to put the global back. So the function marks where it is entered, by calling
+        itself, unless the global is set.
+        """
+        if not self._global:
+            return b""
+        definition = self._module.function_type(function)
+        call = c.CALL + encode_unsigned(function)
+        around = self.around(MARKING, call, len(definition.params), definition.results, saved)
+        return c.GLOBAL_GET + self._global + c.I32_EQZ + c.IF_EMPTY + around + c.RETURN + c.END
+
+    def _check(self) -> bytes:
+        """Return the code that traps if the guest unwinds behind a call."""
+        stack = self._stack
+        code = stack.state_get + c.CONST_I32 + encode_signed(State.UNWINDING) + c.I32_EQ
+        return code + c.IF_EMPTY + c.CALL + encode_unsigned(stack.not_instrumented()) + c.END
+
+    def _block_type(self, results: tuple[int, ...]) -> bytes:
+        if not results:
+            return b"\x40"
+        if len(results) == 1:
+            return encode_value_type(results[0])
+        return encode_signed(self._stack.functions.types.index_of((), results))
+
+
+def _arguments(count: int) -> bytes:
+    return b"".join([c.LOCAL_GET + encode_unsigned(place) for place in range(count)])

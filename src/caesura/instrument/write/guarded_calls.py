@@ -1,0 +1,251 @@
+"""Calls in finished bodies become calls of functions of the guard (see `abi.guard`), where these have to be between.
+
+That is the last thing that is done to a body, be it one of the original's that stays or one that was written anew:
+other steps know nothing of it. The instruction stays as it is but for the index of what is called; a call through a
+table or a reference becomes one by name, the operands being the same.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Final
+
+from caesura.abi import BUILTIN_MODULES
+from caesura.analysis.calls import ANY_INDEX, NO_TABLE, CallGraph, constant_index
+from caesura.analysis.guarded import ENDING, INSTRUMENTED, LEFT_OUT, OTHER, Guarded
+from caesura.instrument.abi.guard import CLEARING, KEEPING, MARKING, Guard
+from caesura.wasm import encoded as c
+from caesura.wasm import opcodes as op
+from caesura.wasm.immediates import (
+    FORM_LEB,
+    FORM_MEMARG,
+    FORM_NONE,
+    FORMS,
+    read_prefixed,
+    skip_block_type,
+    skip_immediates,
+    skip_locals,
+)
+from caesura.wasm.indices import FunctionIndex
+from caesura.wasm.leb128 import encode_unsigned, read_u32
+from caesura.wasm.module import Module
+from caesura.wasm.moved import Moved
+from caesura.wasm.types import I32, encode_value_type
+
+# A call of a function by name that stays.
+_STAYS: Final = -1
+_UNKNOWN: Final = -2
+
+
+class Redirected(Moved):
+    """A body whose calls are those of the guard: `code`, whether it `is_changed`, and what became of places in it.
+
+    `ends` are the places behind calls whose length has changed, ascending, `added` how many bytes that added up to
+    there.
+    """
+
+    def __init__(self) -> None:
+        self.code = b""
+        self.is_changed = False
+        self.ends: list[int] = []
+        self.added: list[int] = []
+
+    def place(self, offset: int) -> int:
+        """Return where a place in the body is now."""
+        found = bisect_right(self.ends, offset)
+        return offset + self.added[found - 1] if found else offset
+
+
+class GuardedCalls:
+    """Does this for the functions of a module, whose own ones are guarded as `guarded` says."""
+
+    def __init__(self, module: Module, graph: CallGraph, guarded: Guarded, guard: Guard) -> None:
+        self._module = module
+        self._graph = graph
+        self._guarded = guarded
+        self._guard = guard
+        self._functions = len(module.function_types)
+        # What is called instead of each function, by the kind of the caller.
+        self._instead: list[list[int]] = [[_UNKNOWN] * self._functions for _ in range(ENDING + 1)]
+        self._builtin = [item.module.startswith(BUILTIN_MODULES) for item in module.function_imports()]
+
+    def may_concern(self, function: FunctionIndex) -> bool:
+        """Tell whether anything in a function may have to be redirected."""
+        own = self._module.own_of(function)
+        kind = self._guarded.kinds[function]
+        if kind != OTHER and (own in self._graph.open_calls or own in self._graph.table_callees):
+            return True
+        for callee in self._graph.callees[own]:
+            if self._target(kind, callee) != _STAYS:
+                return True
+        return False
+
+    def redirect(self, function: FunctionIndex, body: bytes) -> Redirected:
+        """Return a body of a function (locals and code, without size field) anew."""
+        start = skip_locals(body, 0)
+        marks_entry = function in self._guarded.tail_calling and self._leaves_for_good(function, body, start)
+        walk = _Walk(body, start)
+        if marks_entry:
+            self._add_prologue(function, walk)
+        kind = self._guarded.kinds[function]
+        instead = self._instead[kind]
+        data = body
+        position = start
+        end = len(body)
+        before = -1
+        while position < end:
+            opcode = position
+            code = data[position]
+            position += 1
+            if 0xFB <= code <= 0xFE:
+                code, position = read_prefixed(data, opcode)
+            form = FORMS[code]
+            if form == FORM_LEB:
+                if code == op.CALL or code == op.RETURN_CALL:
+                    called, position = read_u32(data, position)
+                    if called < self._functions:
+                        other = instead[called]
+                        if other == _UNKNOWN:
+                            other = self._target(kind, FunctionIndex(called))
+                        if other != _STAYS and (code == op.CALL or not marks_entry or called < len(self._builtin)):
+                            walk.put(opcode, data[opcode : opcode + 1] + encode_unsigned(other), position)
+                elif code == op.CALL_REF or code == op.RETURN_CALL_REF:
+                    type_index, position = read_u32(data, position)
+                    if code == op.CALL_REF or not marks_entry:
+                        self._redirect_call(walk, function, opcode, position, (NO_TABLE, type_index, ANY_INDEX))
+                elif data[position] < 0x80:
+                    position += 1
+                else:
+                    position = skip_immediates(data, position, form)
+            elif form == FORM_NONE:
+                pass
+            elif form == FORM_MEMARG and data[position] < 0x40 and data[position + 1] < 0x80:
+                position += 2
+            elif code == op.CALL_INDIRECT or code == op.RETURN_CALL_INDIRECT:
+                type_index, position = read_u32(data, position)
+                table, position = read_u32(data, position)
+                if code == op.CALL_INDIRECT or not marks_entry:
+                    is_constant = before >= 0 and data[before] == op.I32_CONST
+                    index = constant_index(data, before) if is_constant else ANY_INDEX
+                    self._redirect_call(walk, function, opcode, position, (table, type_index, index))
+            else:
+                position = skip_immediates(data, position, form)
+            before = opcode
+        return walk.finish()
+
+    def _redirect_call(
+        self, walk: _Walk, function: FunctionIndex, opcode: int, behind: int, call: tuple[int, int, int]
+    ) -> None:
+        """Redirect a call through a table or a reference, if it has to be."""
+        guarded = self._guarded
+        kind = guarded.kinds[function]
+        is_tail_call = walk.data[opcode] in (op.RETURN_CALL_INDIRECT, op.RETURN_CALL_REF)
+        if kind == ENDING:
+            if guarded.is_quiet(call) or self._guard.does_nothing(CLEARING):
+                return
+            other = self._guard.indirect(call[0], call[1], CLEARING)
+        elif kind == LEFT_OUT and guarded.leaves(call):
+            if is_tail_call and self._guard.does_nothing(CLEARING):
+                return
+            other = self._guard.indirect(call[0], call[1], MARKING)
+        elif kind == INSTRUMENTED and guarded.leaves(call) and guarded.is_left_out_in(function, call):
+            if is_tail_call and self._guard.does_nothing(CLEARING):
+                return
+            if is_tail_call:
+                other = self._guard.indirect_leaving(call[0], call[1])
+            else:
+                other = self._guard.indirect(call[0], call[1], MARKING)
+        else:
+            return
+        walk.put(opcode, (c.RETURN_CALL if is_tail_call else c.CALL) + encode_unsigned(other), behind)
+
+    def _target(self, kind: int, called: FunctionIndex) -> int:
+        """Return what functions of a kind call instead of a function, or _STAYS."""
+        instead = self._instead[kind]
+        if instead[called] == _UNKNOWN:
+            way = self._way(kind, called)
+            stays = way < 0 or self._guard.does_nothing(way)
+            instead[called] = _STAYS if stays else self._guard.function(called, way)
+        return instead[called]
+
+    def _way(self, kind: int, called: FunctionIndex) -> int:
+        """Return which function of the guard goes between, or _STAYS."""
+        guarded = self._guarded
+        if called < len(self._builtin):
+            if kind == LEFT_OUT and guarded.suspends[called]:
+                return MARKING
+            if kind == INSTRUMENTED and guarded.taken_out[called]:
+                return MARKING
+            return _STAYS if self._builtin[called] else KEEPING
+        if kind == LEFT_OUT and guarded.suspends[called]:
+            return MARKING
+        return CLEARING if kind == ENDING and guarded.may_suspend(called) else _STAYS
+
+    def _leaves_for_good(self, function: FunctionIndex, body: bytes, position: int) -> bool:
+        """Tell whether a function that is left out makes tail calls of what may suspend."""
+        if self._guarded.kinds[function] != LEFT_OUT or self._guard.does_nothing(CLEARING):
+            return False
+        before = -1
+        while position < len(body):
+            opcode = position
+            code = body[position]
+            position += 1
+            if 0xFB <= code <= 0xFE:
+                code, position = read_prefixed(body, opcode)
+            immediates = position
+            position = skip_immediates(body, position, FORMS[code])
+            if code == op.RETURN_CALL:
+                called = read_u32(body, immediates)[0]
+                if len(self._builtin) <= called < self._functions and self._guarded.suspends[called]:
+                    return True
+            elif code == op.RETURN_CALL_REF:
+                return True
+            elif code == op.RETURN_CALL_INDIRECT:
+                type_index, behind = read_u32(body, immediates)
+                table = read_u32(body, behind)[0]
+                is_constant = before >= 0 and body[before] == op.I32_CONST
+                index = constant_index(body, before) if is_constant else ANY_INDEX
+                if self._guarded.leaves((table, type_index, index)):
+                    return True
+            before = opcode
+        return False
+
+    def _add_prologue(self, function: FunctionIndex, walk: _Walk) -> None:
+        """Begin the body with what marks where the function is entered, and a local for that."""
+        count, position = read_u32(walk.data, 0)
+        local = len(self._module.function_type(function).params)
+        for _ in range(count):
+            number, position = read_u32(walk.data, position)
+            local += number
+            position = skip_block_type(walk.data, position)  # a value type
+        walk.put(0, encode_unsigned(count + 1), read_u32(walk.data, 0)[1])
+        walk.put(position, b"\x01" + encode_value_type(I32) + self._guard.prologue(function, local), position)
+
+
+class _Walk:
+    """A body that is copied with other code in some places."""
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self.data: Final = data
+        self.start: Final = start
+        self._out: list[bytes] = []
+        self._copied = 0
+        self._added = 0
+        self._result = Redirected()
+
+    def put(self, start: int, code: bytes, end: int) -> None:
+        """Put code in the place of what there is between two positions."""
+        self._out += [self.data[self._copied : start], code]
+        self._copied = end
+        added = len(code) - (end - start)
+        if added:
+            self._added += added
+            self._result.ends.append(end)
+            self._result.added.append(self._added)
+
+    def finish(self) -> Redirected:
+        """Return the body."""
+        self._result.is_changed = len(self._out) > 0
+        self._out.append(self.data[self._copied :])
+        self._result.code = b"".join(self._out)
+        return self._result
