@@ -14,7 +14,19 @@ from typing import Final
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 SOURCES: Final = REPOSITORY / "js" / "src"
 # In the order of their imports.
-PARTS: Final = ("trace", "record_lines", "record_stacks", "record_builds", "record_refusals", "record_around", "record")
+PARTS: Final = (
+    "trace",
+    "record_lines",
+    "record_labels",
+    "record_stacks",
+    "record_builds",
+    "record_refusals",
+    "record_around",
+    "record_instances",
+    "record_hooks",
+    "record_realms",
+    "record",
+)
 HOOK: Final = REPOSITORY / "src" / "caesura" / "recording" / "record.mjs"
 ABOUT: Final = """// `caesura/record` as one file, which `caesura record` has Node load before a program.
 // Rendered from js/src by docs/render_record.py.

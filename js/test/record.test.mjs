@@ -109,6 +109,12 @@ describe("recordings by the engine's own JSPI", { skip: !hasNative && "the engin
     assert.deepEqual(merge(lines), times(3));
   });
 
+  it("are those of other realms too, as test runners make them", () => {
+    const { lines, stdout, stderr } = run("runs_in_other_realms", { hook: "Python" });
+    assert.deepEqual([stdout, stderr], ["3 8 9\n".repeat(3), ""]);
+    assert.deepEqual(merge(lines), times(3));
+  });
+
   it("go to the same file wherever a program goes", () => {
     const { lines } = run("moves", { hook: "Python" });
     assert.deepEqual(merge(lines), WAITED);
@@ -183,6 +189,12 @@ describe("recordings by builds that note what is on their stack", () => {
       assert.deepEqual(Object.keys(hashless(merge(lines))).sort(), [ODD, "leaf", "through", RUN].sort());
     });
   }
+
+  it("are those of workers and child processes too", { skip: hasNative && "this engine records these by its JSPI" }, () => {
+    const { lines, stderr } = run("has_workers_and_children", { hook: "Python", wasm: plain });
+    assert.equal(stderr, "");
+    assert.deepEqual(hashless(merge(lines)), times(3));
+  });
 
   it("lose counts only where a program is killed, under glue of others", () => {
     const { lines, signal } = run("foreign_is_killed", { hook: "Python", wasm: plain });

@@ -6,6 +6,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { createContext, runInContext, runInNewContext, Script } from "node:vm";
 import { isMainThread, Worker } from "node:worker_threads";
 
 const [, self, file, way] = process.argv;
@@ -58,6 +59,14 @@ async function startByPackage() {
 async function use(guest) {
   console.log(await guest.run(1), await guest.recurse(2), await guest.recurse(3), await guest.other(4));
 }
+
+/** A program in text. */
+const WAITS = `
+  const { promising, Suspending, Instance, Module } = WebAssembly;
+  const ask = new Suspending((value) => new Promise((resolve) => setTimeout(resolve, 1, value)));
+  const { exports } = new Instance(new Module(bytes), { env: { ask, other() {} } });
+  console.log(await promising(exports.run)(1), await promising(exports.recurse)(2), await promising(exports.recurse)(3));
+`;
 
 const WAYS = {
   foreign: () => use(startForeign()),
@@ -115,6 +124,13 @@ const WAYS = {
       await WebAssembly.promising(exports.run)(round);
     }
   },
+  async runs_in_other_realms() {
+    const code = "(async () => { " + WAITS + "})()";
+    const given = () => ({ bytes: readFileSync(file), setTimeout, console });
+    await runInContext(code, createContext(given()));
+    await runInNewContext(code, given());
+    await new Script(code).runInNewContext(given());
+  },
   async exits() {
     await start().run(1);
     process.exit(3);
@@ -132,9 +148,10 @@ const WAYS = {
     await WAYS.waits();
   },
   async has_workers_and_children() {
-    if (!isMainThread) return WAYS.waits();
+    const what = "Suspending" in WebAssembly ? "waits" : "foreign";
+    if (!isMainThread) return WAYS[what]();
     await Promise.all([1, 2].map(() => new Promise((resolve) => new Worker(new URL(import.meta.url), { argv: [file, way] }).on("exit", resolve))));
-    const { stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), file, "waits"], { encoding: "utf8" });
+    const { stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), file, what], { encoding: "utf8" });
     console.log(stdout, stderr);
   },
   async freezes_everything() {

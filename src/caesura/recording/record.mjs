@@ -248,6 +248,63 @@ function atExit(end) {
 const toFile = !!path;
 
 /**
+ * What lines call a module, so that indices of functions of several are not confused: `caesura.recording.module_label` is the
+ * same in Python.
+ */
+
+const { Module } = WebAssembly;
+
+const text = new TextDecoder();
+
+/** Return the name that a module has in its name section. @param {WebAssembly.Module} module */
+function nameOf(module) {
+  const bytes = new Uint8Array(Module.customSections(module, "name")[0] ?? 0);
+  if (bytes[0] !== 0) return ""; // it comes first if it is there
+  let at = 1;
+  const read = () => {
+    let number = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[at++];
+      number |= (byte & 127) << shift;
+      if (!(byte & 128)) return number;
+    }
+  };
+  read();
+  const length = read();
+  return text.decode(bytes.subarray(at, at + length));
+}
+
+/**
+ * Return what a module is called in lines: its name, or a number that is the same for the same imports and exports, and so
+ * for a build that caesura has made of it.
+ * @param {WebAssembly.Module} module
+ */
+function labelOf(module) {
+  const own = nameOf(module);
+  if (own) return own;
+  const words = [];
+  for (const { module: from, name, kind } of Module.imports(module)) {
+    if (from != "asyncify" && !from.startsWith("wasm:") && !name.startsWith("__asyncify_")) words.push(from, name, kind);
+  }
+  for (const { name, kind } of Module.exports(module)) {
+    if (!name.startsWith("asyncify_") && !name.startsWith("__asyncify_")) words.push(name, kind);
+  }
+  let hash = 0x811c9dc5; // FNV-1a
+  for (const letter of words.join("\n")) hash = Math.imul(hash ^ /** @type {number} */ (letter.codePointAt(0)), 0x01000193) >>> 0;
+  return hash.toString(16).padStart(8, "0");
+}
+
+/** What modules are called in lines. @type {WeakMap<WebAssembly.Module, string>} */
+const labels = new WeakMap();
+
+/** Return what lines call a module. @param {WebAssembly.Module} module */
+function labelled(module) {
+  let label = labels.get(module);
+  if (label === undefined) labels.set(module, (label = labelOf(module)));
+  return label;
+}
+
+/**
  * Records suspensions by the engine's own JSPI, from the engine's stack: of modules as they are, without any instrumentation.
  *
  * Each function that the program marks as suspending is wrapped where it is imported, so that its name is known. Where it
@@ -586,110 +643,10 @@ function replaceExports(instance, functions) {
 }
 
 /**
- * Records which functions of WebAssembly are on the stack at suspensions, so that a list of them writes itself.
- *
- * Loaded before a program, as `node --import` does, it takes its place in `WebAssembly`. What is recorded goes to the file
- * that CAESURA_RECORD names, or to who calls `recorded`. The program sees the same functions with the same names, which
- * construct the engine's own objects: `instanceof` holds, and nothing that a program compares is another.
- *
- * It is one file: `docs/render_record.py` puts it and what it imports together for the Python package, whose
- * `caesura record` has Node load it.
+ * The instances of a program that is recorded: which of them notes what is on its stack, and when to look at it; and which
+ * of them says that it cannot be suspended. What stands for their exports is in `record_around.js`.
  */
 
-
-/** Where the package finds the recorder (`recording.js`). */
-const RECORDER = Symbol.for("caesura.record");
-
-const realm = /** @type {any} */ (globalThis);
-const { WebAssembly: wasm } = realm;
-const { Module } = wasm;
-
-/** @param {any} value */
-const isObject = (value) => Object(value) === value;
-
-/** What the engine was told to wait for. @type {WeakMap<object, Function>} */
-const suspending = new WeakMap();
-
-/**
- * Put something in the place of a property, which is the same but for its value. Where that cannot be, nothing is recorded.
- * @param {any} owner
- * @param {string} name
- * @param {any} value
- */
-function replace(owner, name, value) {
-  if (!Reflect.defineProperty(owner, name, { value })) warn(`recording: ${name} cannot be replaced, somebody has frozen it`);
-}
-
-/** Return what stands for a function that is imported. @param {any} value @param {string} module @param {string} name */
-function adapt(value, module, name) {
-  const f = isObject(value) && suspending.get(value);
-  return f ? new EngineSuspending(noting(f, `${module}.${name}`)) : value;
-}
-
-/** Return imports that are read once where the program's are, with others in the place of those that suspend. @param {any} imports */
-function adaptImports(imports) {
-  if (!isObject(imports)) return imports;
-  // The objects behind it may be frozen: what a proxy of these gives has to be what they hold.
-  return new Proxy(Object.create(null), {
-    get(_, module) {
-      const names = imports[module];
-      if (!isObject(names)) return names;
-      return new Proxy(Object.create(null), {
-        get: (__, name) => adapt(names[name], String(module), String(name)),
-      });
-    },
-  });
-}
-
-const text = new TextDecoder();
-
-/** Return the name that a module has in its name section. @param {WebAssembly.Module} module */
-function nameOf(module) {
-  const bytes = new Uint8Array(Module.customSections(module, "name")[0] ?? 0);
-  if (bytes[0] !== 0) return ""; // it comes first if it is there
-  let at = 1;
-  const read = () => {
-    let number = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = bytes[at++];
-      number |= (byte & 127) << shift;
-      if (!(byte & 128)) return number;
-    }
-  };
-  read();
-  const length = read();
-  return text.decode(bytes.subarray(at, at + length));
-}
-
-/**
- * Return what a module is called in lines: its name, or a number that is the same for the same imports and exports, and so
- * for a build that caesura has made of it.
- * @param {WebAssembly.Module} module
- */
-function labelOf(module) {
-  const own = nameOf(module);
-  if (own) return own;
-  const words = [];
-  for (const { module: from, name, kind } of Module.imports(module)) {
-    if (from != "asyncify" && !from.startsWith("wasm:") && !name.startsWith("__asyncify_")) words.push(from, name, kind);
-  }
-  for (const { name, kind } of Module.exports(module)) {
-    if (!name.startsWith("asyncify_") && !name.startsWith("__asyncify_")) words.push(name, kind);
-  }
-  let hash = 0x811c9dc5; // FNV-1a
-  for (const letter of words.join("\n")) hash = Math.imul(hash ^ /** @type {number} */ (letter.codePointAt(0)), 0x01000193) >>> 0;
-  return hash.toString(16).padStart(8, "0");
-}
-
-/** What modules are called in lines. @type {WeakMap<WebAssembly.Module, string>} */
-const labels = new WeakMap();
-
-/** @param {WebAssembly.Module} module */
-function labelled(module) {
-  let label = labels.get(module);
-  if (label === undefined) labels.set(module, (label = labelOf(module)));
-  return label;
-}
 
 /** Whether there was any instance, and why the last one whose suspensions cannot be seen is such. */
 let met = false;
@@ -702,7 +659,7 @@ function look() {
   flushNews();
 }
 
-const { setImmediate } = realm;
+const { setImmediate } = globalThis;
 let looksOften = false;
 
 /** Look whenever the event loop goes round, as it does between a suspension and whatever ends it. */
@@ -712,8 +669,13 @@ function lookOften() {
   setImmediate(lookOften).unref();
 }
 
-/** Take an instance. @param {WebAssembly.Instance} instance @param {WebAssembly.Module} module */
-function take(instance, module) {
+/**
+ * Take an instance that the program has made.
+ * @param {WebAssembly.Instance} instance
+ * @param {WebAssembly.Module} module
+ * @param {boolean} hasNative Whether the engine has JSPI.
+ */
+function take(instance, module, hasNative) {
   const label = () => labelled(module);
   met = true;
   introduce(instance, label);
@@ -726,7 +688,7 @@ function take(instance, module) {
     if (asyncify_set_data_pointer && toFile && !looksOften) lookOften();
     replaced.asyncify_stop_unwind = around(asyncify_stop_unwind, { after: look });
   } else if (asyncify_start_unwind) unseen = `${label()} was instrumented, but not to be recorded`;
-  else if (!EngineSuspending) unseen = `${label()} is no recording build, and this engine has no JSPI`;
+  else if (!hasNative) unseen = `${label()} is no recording build, and this engine has no JSPI`;
   if (asyncify_unsuspendable) {
     replaced.asyncify_start_unwind = around(asyncify_start_unwind, { before: () => lookForMissing(instance, module, exports) });
   }
@@ -734,13 +696,75 @@ function take(instance, module) {
   return instance;
 }
 
-const EngineSuspending = wasm.Suspending;
+/** Write what is left. */
+function writeRest() {
+  takeCounts(true);
+  flush();
+}
 
-/** Take the places of the engine's functions. */
-function hook() {
-  // Else V8 shows a function that it has inlined at an indirect call below whichever is called there instead.
-  realm.process?.getBuiltinModule?.("node:v8").setFlagsFromString("--no-wasm-inlining");
-  const { Instance, instantiate, instantiateStreaming } = wasm;
+/** Write what is left at the end of the process, or why there was nothing. */
+function end() {
+  writeRest();
+  if (met) noteNothing(unseen);
+}
+
+/**
+ * Takes the places of the functions of `WebAssembly` that mark imports and make instances.
+ *
+ * The program sees functions of the same names, which construct the engine's own objects: `instanceof` holds, and nothing that
+ * a program compares is another.
+ */
+
+
+/** @param {any} value */
+const isObject = (value) => Object(value) === value;
+
+/** What engines were told to wait for. @type {WeakMap<object, Function>} */
+const suspending = new WeakMap();
+
+/**
+ * Put something in the place of a property, which is the same but for its value. Where that cannot be, nothing is recorded.
+ * @param {any} owner
+ * @param {string} name
+ * @param {any} value
+ */
+function replace(owner, name, value) {
+  if (!Reflect.defineProperty(owner, name, { value })) warn(`recording: ${name} cannot be replaced, somebody has frozen it`);
+}
+
+/**
+ * Return imports that are read once where the program's are, with others in the place of those that suspend.
+ * @param {any} imports
+ * @param {any} EngineSuspending
+ */
+function adaptImports(imports, EngineSuspending) {
+  if (!isObject(imports)) return imports;
+  // The objects behind it may be frozen: what a proxy of these gives has to be what they hold.
+  return new Proxy(Object.create(null), {
+    get(_, module) {
+      const names = imports[module];
+      if (!isObject(names)) return names;
+      return new Proxy(Object.create(null), {
+        get(__, name) {
+          const value = names[name];
+          const f = isObject(value) && suspending.get(value);
+          return f ? new EngineSuspending(noting(f, `${String(module)}.${String(name)}`)) : value;
+        },
+      });
+    },
+  });
+}
+
+/** The realms' objects whose functions were replaced. */
+const hooked = new WeakSet();
+
+/** Take the places of a realm's functions. @param {any} wasm Its `WebAssembly`. */
+function hook(wasm) {
+  if (!isObject(wasm) || hooked.has(wasm)) return;
+  hooked.add(wasm);
+  const { Module, Instance, instantiate, instantiateStreaming, Suspending: EngineSuspending } = wasm;
+  /** @param {any} instance @param {any} module */
+  const taken = (instance, module) => take(instance, module, !!EngineSuspending);
   if (EngineSuspending) {
     const Suspending = new Proxy(EngineSuspending, {
       construct(engine, args, derived) {
@@ -754,47 +778,102 @@ function hook() {
   }
   const HookedInstance = new Proxy(Instance, {
     construct: (engine, [module, imports, ...rest], derived) =>
-      take(Reflect.construct(engine, [module, adaptImports(imports), ...rest], derived), module),
+      taken(Reflect.construct(engine, [module, adaptImports(imports, EngineSuspending), ...rest], derived), module),
   });
   replace(wasm, "Instance", HookedInstance);
   replace(Instance.prototype, "constructor", HookedInstance);
-  replace(wasm, "instantiate", hooked(instantiate));
-  if (instantiateStreaming) replace(wasm, "instantiateStreaming", hooked(instantiateStreaming));
+  for (const [name, f] of Object.entries({ instantiate, instantiateStreaming })) {
+    if (!f) continue;
+    const later = new Proxy(f, {
+      async apply(engine, self, [source, imports, ...rest]) {
+        const made = await Reflect.apply(engine, self, [source, adaptImports(imports, EngineSuspending), ...rest]);
+        if (source instanceof Module) taken(made, source);
+        else taken(made.instance, made.module);
+        return made;
+      },
+    });
+    replace(wasm, name, later);
+  }
 }
 
-/** One of the two functions that make instances later. @param {Function} instantiate */
-function hooked(instantiate) {
-  return new Proxy(instantiate, {
-    async apply(engine, self, [source, imports, ...rest]) {
-      const made = await Reflect.apply(engine, self, [source, adaptImports(imports), ...rest]);
-      if (source instanceof Module) take(made, source);
-      else take(made.instance, made.module);
-      return made;
+/**
+ * Other realms in the same thread, each with a `WebAssembly` of its own: Node's `vm` makes them, and test runners such as Jest
+ * run each file of tests in one.
+ *
+ * The functions of `vm` by which a realm is made, or code gets into it, are replaced, also for those who import them by name.
+ */
+
+/**
+ * Do something with each realm before any code runs in it.
+ * @param {(realm: any) => void} enter Takes its global object.
+ */
+function withRealms(enter) {
+  const { process } = /** @type {any} */ (globalThis);
+  const vm = process?.getBuiltinModule?.("node:vm");
+  if (!vm) return;
+  const { createContext, Script } = vm;
+  const { runInContext } = Script.prototype;
+  const self = new Script("globalThis");
+  const entered = new WeakSet();
+  /** @param {any} context */
+  const see = (context) => {
+    if (entered.has(context)) return;
+    entered.add(context);
+    try {
+      enter(Reflect.apply(runInContext, self, [context]));
+    } catch {
+      // It is none, as who has made it will be told, or has no place for what is put into it.
+    }
+  };
+  vm.createContext = new Proxy(createContext, {
+    apply(f, it, args) {
+      const context = Reflect.apply(f, it, args);
+      see(context);
+      return context;
     },
   });
+  Script.prototype.runInContext = new Proxy(runInContext, {
+    apply(f, it, [context, ...rest]) {
+      if (Object(context) === context) see(context);
+      return Reflect.apply(f, it, [context, ...rest]);
+    },
+  });
+  process.getBuiltinModule("node:module").syncBuiltinESMExports();
 }
 
-/** Write what is left. */
-function end() {
-  takeCounts(true);
-  flush();
+/**
+ * Records which functions of WebAssembly are on the stack at suspensions, so that a list of them writes itself.
+ *
+ * Loaded before a program, as `node --import` does, it takes its place in `WebAssembly`. What is recorded goes to the file
+ * that CAESURA_RECORD names, or to who calls `recorded`.
+ *
+ * For the Python package, whose `caesura record` has Node load it, `docs/render_record.py` makes one file of all that this one
+ * imports.
+ */
+
+
+/** Where the package finds the recorder (`recording.js`). */
+const RECORDER = Symbol.for("caesura.record");
+
+/** Record what is done in a realm. @param {any} realm Its global object. */
+function enter(realm) {
+  if (realm[RECORDER]) return;
+  const push = (/** @type {["missing", string[]]} */ [, entries]) => noteMissing(entries);
+  Object.defineProperty(realm, RECORDER, { value: { push } });
+  hook(realm.WebAssembly);
 }
 
 /** Return the lines that came since this was called last, each a JSON object; none where they go to a file. */
 export function recorded() {
-  end();
+  writeRest();
   return takeKept();
 }
 
-function start() {
-  const push = (/** @type {["missing", string[]]} */ [, entries]) => noteMissing(entries);
-  Object.defineProperty(realm, RECORDER, { value: { push } });
-  hook();
-  atExit(() => {
-    end();
-    if (met) noteNothing(unseen);
-  });
-}
-
 // The program's package and the one that it was started with may both have this file.
-if (!realm[RECORDER]) start();
+if (!(RECORDER in globalThis)) {
+  // Else V8 shows a function that it has inlined at an indirect call below whichever is called there instead.
+  /** @type {any} */ (globalThis).process?.getBuiltinModule?.("node:v8").setFlagsFromString("--no-wasm-inlining");
+  enter(globalThis);
+  withRealms(enter);
+  atExit(end);
+}

@@ -1,0 +1,71 @@
+/**
+ * The instances of a program that is recorded: which of them notes what is on its stack, and when to look at it; and which
+ * of them says that it cannot be suspended. What stands for their exports is in `record_around.js`.
+ */
+
+import { around, replaceExports } from "./record_around.js";
+import { addBuild, isBuild, takeCounts } from "./record_builds.js";
+import { labelled } from "./record_labels.js";
+import { flush, flushNews, noteNothing, toFile } from "./record_lines.js";
+import { lookForMissing } from "./record_refusals.js";
+import { introduce } from "./record_stacks.js";
+
+/** Whether there was any instance, and why the last one whose suspensions cannot be seen is such. */
+let met = false;
+/** @type {string | undefined} */
+let unseen;
+
+/** Write what builds have noted for the first time. */
+function look() {
+  takeCounts(false);
+  flushNews();
+}
+
+const { setImmediate } = globalThis;
+let looksOften = false;
+
+/** Look whenever the event loop goes round, as it does between a suspension and whatever ends it. */
+function lookOften() {
+  looksOften = true;
+  look();
+  setImmediate(lookOften).unref();
+}
+
+/**
+ * Take an instance that the program has made.
+ * @param {WebAssembly.Instance} instance
+ * @param {WebAssembly.Module} module
+ * @param {boolean} hasNative Whether the engine has JSPI.
+ */
+export function take(instance, module, hasNative) {
+  const label = () => labelled(module);
+  met = true;
+  introduce(instance, label);
+  const { exports } = /** @type {any} */ (instance);
+  const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer, asyncify_unsuspendable } = exports;
+  /** @type {Record<string, any>} */
+  const replaced = {};
+  if (isBuild(exports)) {
+    addBuild(instance, module, label);
+    if (asyncify_set_data_pointer && toFile && !looksOften) lookOften();
+    replaced.asyncify_stop_unwind = around(asyncify_stop_unwind, { after: look });
+  } else if (asyncify_start_unwind) unseen = `${label()} was instrumented, but not to be recorded`;
+  else if (!hasNative) unseen = `${label()} is no recording build, and this engine has no JSPI`;
+  if (asyncify_unsuspendable) {
+    replaced.asyncify_start_unwind = around(asyncify_start_unwind, { before: () => lookForMissing(instance, module, exports) });
+  }
+  if (Object.keys(replaced).length) replaceExports(instance, replaced);
+  return instance;
+}
+
+/** Write what is left. */
+export function writeRest() {
+  takeCounts(true);
+  flush();
+}
+
+/** Write what is left at the end of the process, or why there was nothing. */
+export function end() {
+  writeRest();
+  if (met) noteNothing(unseen);
+}
