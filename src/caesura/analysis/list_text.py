@@ -28,7 +28,7 @@ _CLOSING: Final = ")>]}"
 _BLANKS: Final = " \t\r\n\v\f\0"
 _SECTION: Final = re.compile(r"\[([^\[\]]+)\]")
 # What cannot stand in a line of a text in UTF-8.
-_UNWRITABLE: Final = re.compile("[\r\n\0\ud800-\udfff]")
+_UNWRITABLE: Final = re.compile(r"[\r\n\0\ud800-\udfff]")  # mypyc refuses the characters themselves
 
 
 def entry_line(name: str) -> str:
