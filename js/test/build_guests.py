@@ -32,6 +32,7 @@ ONLY: Final = {
     "foreign": ("plain", "thunks"),
     "lists": ("plain", "thunks"),
     "recursive": ("plain", "thunks"),
+    "refused": ("plain",),
     "recorded": ("bare", "plain", "thunks", "record_plain", "record_thunks"),
     "example": ("bare", "thunks", "saved_thunks"),
     "memory64": ("plain", "thunks", "saved", "saved_thunks"),
@@ -108,6 +109,7 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "ccalls": {"imports": ("env.ask",)},
     "lists": {"imports": ("env.ask",), "remove_list": ("forgotten",)},
     "example": {"imports": ("env.fetch_length",)},
+    "refused": {"imports": ("env.*",), "only_list": ("inner", "fine", "direct", "invoked", "nested")},
     "recorded": {"imports": ("env.ask", "env.other")},
     "recursive": {"imports": ("env.ask",), "remove_list": ("f*", "down")},
     "calls": {"imports": ("env.ask",)},
@@ -144,6 +146,7 @@ def build(source: Path, name: str, kind: str, target: Path) -> None:
         chosen = caesura.Options(
             imports=lists.get("imports", ()),
             remove_list=lists.get("remove_list", ()),
+            only_list=lists.get("only_list", ()),
             thunks=not kind.endswith("plain") and kind != "saved",
             snapshots=kind.startswith(("saved", *PAUSES)),
             in_secondary_memory=kind.endswith("secondary") or kind.startswith("flag"),

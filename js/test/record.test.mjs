@@ -214,6 +214,13 @@ describe("recordings by builds that note what is on their stack", () => {
   });
 });
 
+it("what a list lacks is noted where glue of others is refused, with all functions at once", () => {
+  const { lines, stdout, stderr } = run("is_refused", { hook: "Python", wasm: path("build/js/refused.plain.wasm") });
+  const trap = "RuntimeError: unreachable";
+  assert.deepEqual([stdout, stderr], [`direct ${trap}\ndirect ${trap}\ninvoked ${trap}\nnested ${trap}\nfine 3\n`, ""]);
+  assert.deepEqual(lines.map(({ missing }) => missing), [['left "out"', RUN], ['left "out"']]);
+});
+
 it("a program is warned of its own exit listeners only", () => {
   const done = run("has_many_exit_listeners", { hook: "Python" });
   assert.deepEqual([done.stdout, done.stderr], ["", ""]);

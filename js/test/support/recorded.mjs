@@ -22,7 +22,7 @@ function start(env = {}) {
 }
 
 /** Instrumented builds under glue that knows nothing of the package, as Emscripten's does: by Asyncify's own functions. */
-function startForeign() {
+function startForeign(others) {
   const DATA = 16;
   const STATES = { unwinding: 1, rewinding: 2 };
   let waiting;
@@ -37,7 +37,7 @@ function startForeign() {
     new Int32Array(exports.memory.buffer).set([DATA + 8, 65536], DATA / 4);
     exports.asyncify_start_unwind(DATA);
   };
-  const { exports } = new WebAssembly.Instance(module, { env: { ask: wait(later), other: wait((x) => x + 1) } });
+  const { exports } = new WebAssembly.Instance(module, { env: { ask: wait(later), other: wait((x) => x + 1), ...others } });
   const call = (name) => async (value) => {
     for (;;) {
       const result = exports[name](value);
@@ -47,7 +47,7 @@ function startForeign() {
       exports.asyncify_start_rewind(DATA);
     }
   };
-  return Object.fromEntries(["run", "recurse", "other", "both"].map((name) => [name, call(name)]));
+  return { exports, call, ...Object.fromEntries(["run", "recurse", "other", "both"].map((name) => [name, call(name)])) };
 }
 
 async function startByPackage() {
@@ -82,6 +82,11 @@ const WAYS = {
   async foreign_is_killed() {
     await startForeign().run(1);
     process.kill(process.pid, "SIGKILL");
+  },
+  /** Under foreign glue; what is refused can go on, and what is not works. */
+  async is_refused() {
+    const guest = startForeign({ invoke: (index, value) => guest.exports.table.get(index)(value), enter: (value) => guest.exports.direct(value) });
+    for (const name of ["direct", "direct", "invoked", "nested", "fine"]) console.log(name, await guest.call(name)(1).catch(String));
   },
   async suspends_nothing() {
     await startForeign().other(1);
