@@ -2,13 +2,13 @@
 
     python -m benchmarks.preempt [--turns N] [--javascript NODE]
 
-QuickJS runs its programs in Node, where guests count (`preempt=fuel`: Node 20 has no second memory for a request), next
-to plain worst-case instrumentation. C programs run in Wasmtime, with a request and with counting, next to Wasmtime's
+QuickJS and PHP run programs in Node, where guests count (`preempt=fuel`: Node 20 has no second memory for a request),
+next to plain worst-case instrumentation. C programs run in Wasmtime, with a request and with counting, next to Wasmtime's
 own epochs and fuel on the originals, in the same process and in turn; processor time of the thread, the least of all
 turns. The programs in `KEPT_ASIDE` are those that nothing was tuned for.
 
 What else may suspend is nothing in C programs: the import that they call in their innermost places stands for a host's
-function that waits, which other benchmarks measure. QuickJS is instrumented for its worst case.
+function that waits, which other benchmarks measure. QuickJS and PHP are instrumented for their worst case.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import wasmtime
 import caesura
 from benchmarks.running.builds import BUILD, REPOSITORY
 from benchmarks.running.engines import RUNNERS
-from benchmarks.running.inputs import C_PROGRAMS, QUICKJS, SQLITE, c_program
+from benchmarks.running.inputs import C_PROGRAMS, PHP, QUICKJS, SQLITE, Input, c_program
 from caesura.options import PREEMPT_FLAG, PREEMPT_FUEL
 
 ORIGINAL: Final = "original"
@@ -84,10 +84,10 @@ def main() -> int:
     """Measure, and print tables in Markdown."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--turns", type=int, default=15, help="how often each program runs in Wasmtime (15)")
-    parser.add_argument("--javascript", default="node", help="the Node that runs QuickJS (node)")
+    parser.add_argument("--javascript", default="node", help="the Node that runs QuickJS and PHP (node)")
     arguments = parser.parse_args()
     print("Code added, of what plain worst-case instrumentation adds:\n")
-    for source in (QUICKJS, SQLITE):
+    for source in (QUICKJS, SQLITE, PHP):
         for preempt in (PREEMPT_FLAG, PREEMPT_FUEL):
             print(f"{source.name}, {preempt}: {_code_added(source.path.read_bytes(), preempt):.2f}")
     print("\nC programs in Wasmtime:\n")
@@ -95,8 +95,9 @@ def main() -> int:
     _print_ratios({name: _in_wasmtime(module, arguments.turns) for name, module in modules.items()})
     print("\nPrograms that were kept aside, in Wasmtime:\n")
     _print_ratios({name: _in_wasmtime(_kept_aside(name), arguments.turns) for name in KEPT_ASIDE})
-    print(f"\nQuickJS in {arguments.javascript}:\n")
-    _print_ratios(_quickjs(arguments.javascript))
+    for source in (QUICKJS, PHP):
+        print(f"\n{source.name} in {arguments.javascript}:\n")
+        _print_ratios(_in_node(source, arguments.javascript))
     return 0
 
 
@@ -171,9 +172,9 @@ def _load(module: bytes, *, epoch_interruption: bool = False, consume_fuel: bool
     return lambda: int(exports["run"](store, size))
 
 
-def _quickjs(node: str) -> dict[str, dict[str, float]]:
-    """Return the milliseconds of each variant, by QuickJS's programs."""
-    module = QUICKJS.path.read_bytes()
+def _in_node(source: Input, node: str) -> dict[str, dict[str, float]]:
+    """Return the milliseconds of each variant, by the programs that an interpreter runs."""
+    module = source.path.read_bytes()
     folder = BUILD / "preempt"
     folder.mkdir(parents=True, exist_ok=True)
     variants = {
@@ -181,9 +182,9 @@ def _quickjs(node: str) -> dict[str, dict[str, float]]:
         PLAIN: caesura.instrument(module).module,
         PREEMPT_FUEL: caesura.instrument(module, _options(PREEMPT_FUEL, worst_case=True)).module,
     }
-    files = {name: _written(folder / f"quickjs.{name}.wasm", data) for name, data in variants.items()}
+    files = {name: _written(folder / f"{source.name}.{name}.wasm", data) for name, data in variants.items()}
     request = {"scale": 1, "leastMilliseconds": 100, "files": files}
-    command = [node, str(RUNNERS / "quickjs.mjs"), json.dumps(request)]
+    command = [node, str(RUNNERS / f"{source.name}.mjs"), json.dumps(request)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=REPOSITORY)
     if done.returncode != 0:
         raise SystemExit(done.stderr[-3000:])

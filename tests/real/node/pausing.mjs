@@ -6,7 +6,10 @@ const STRUCTURE_SIZE = 16;
 const UNWINDING = 1;
 const PLENTY = 1n << 60n;
 
-/** What is counted, and `pausing`, which gives the exports of an instance, whose functions go on wherever they pause. */
+/**
+ * What is counted; `pausing`, which gives the exports of an instance, whose functions go on wherever they pause; and
+ * `throughTables`, after which this holds for what JavaScript gets out of tables, too, and what it puts there is not wrapped.
+ */
 export function makePausing(largest, seed) {
   const counts = { pauses: 0, given: 0n, left: () => 0n, used: () => counts.given - counts.left() };
   let state = seed;
@@ -14,6 +17,19 @@ export function makePausing(largest, seed) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return Math.floor((state / 2 ** 32) * below);
   };
+  const wrapped = new WeakMap();
+  const originals = new WeakMap();
+  let wrap = (f) => f;
+  function throughTables() {
+    const { get, set } = WebAssembly.Table.prototype;
+    WebAssembly.Table.prototype.get = function (index) {
+      const f = get.call(this, index);
+      return typeof f == "function" ? wrap(f) : f;
+    };
+    WebAssembly.Table.prototype.set = function (index, ...value) {
+      return set.call(this, index, ...value.map((f) => originals.get(f) ?? f));
+    };
+  }
   function pausing(exports) {
     const { asyncify_fuel: fuel, asyncify_pause_data: place, asyncify_memory: memory } = exports;
     const refill = () => {
@@ -25,7 +41,12 @@ export function makePausing(largest, seed) {
     counts.given = fuel ? fuel.value : 0n;
     if (fuel) refill();
     let depth = 0;
-    const wrap = (f) => (...parameters) => {
+    wrap = (f) => {
+      if (!wrapped.has(f)) wrapped.set(f, wrapping(f));
+      originals.set(wrapped.get(f), f);
+      return wrapped.get(f);
+    };
+    const wrapping = (f) => (...parameters) => {
       if (!memory) return f(...parameters);
       const before = place.value;
       const structure = 1024 + depth++ * STACK_SIZE;
@@ -53,5 +74,5 @@ export function makePausing(largest, seed) {
     };
     return Object.fromEntries(Object.entries(exports).map(([name, value]) => [name, typeof value === "function" ? wrap(value) : value]));
   }
-  return { counts, pausing };
+  return { counts, pausing, throughTables };
 }
