@@ -3,7 +3,7 @@
     python -m benchmarks.preempt [--turns N] [--javascript NODE]
 
 QuickJS and PHP run programs in Node, where guests count (`preempt=fuel`: Node 20 has no second memory for a request),
-next to plain worst-case instrumentation. C programs run in Wasmtime, with a request and with counting, next to Wasmtime's
+next to plain worst-case instrumentation. C programs run in Wasmtime, with a request and with counting, next to its
 own epochs and fuel on the originals, in the same process and in turn; processor time of the thread, the least of all
 turns. The programs in `KEPT_ASIDE` are those that nothing was tuned for.
 
@@ -27,9 +27,9 @@ from typing import Any, Final
 import wasmtime
 
 import caesura
-from benchmarks.running.builds import BUILD, REPOSITORY
+from benchmarks.running.builds import BUILD, REPOSITORY, Input
 from benchmarks.running.engines import RUNNERS
-from benchmarks.running.inputs import C_PROGRAMS, PHP, QUICKJS, SQLITE, Input, c_program
+from benchmarks.running.inputs import C_PROGRAMS, PHP, QUICKJS, SQLITE, c_program
 from caesura.options import PREEMPT_FLAG, PREEMPT_FUEL
 
 ORIGINAL: Final = "original"

@@ -1,4 +1,4 @@
-"""A long search by hand: `python -m tests.oracle --seconds 600 [--seed N] [--node | --translated] [--keep]`.
+"""A long search by hand: `python -m tests.oracle --seconds 600 [--seed N] [--node | --translated | --pauses ABI]`.
 
 Draws modules at random until the time is over, shrinks each distinct failure, and prints it; with `--keep` it is
 written to the regressions, which the tests replay.
@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument(
         "--translated", action="store_true", help="old-form exceptions under Node against new ones under Wasmtime"
     )
+    parser.add_argument("--pauses", choices=("plain", "thunks"), help="guests that pause by themselves, driven so")
     parser.add_argument(
         "--keep", type=Path, nargs="?", const=REGRESSIONS, help="write failures to the regressions, or to a folder"
     )
@@ -44,7 +45,8 @@ def main() -> int:
     if arguments.node:
         with NodeEngine() as engine:
             return search(arguments, NODE_FEATURES, engine.run_all)
-    return search(arguments, Features(), wasmtime_engine.run_all)
+    features = Features(pauses=arguments.pauses is not None, thunks=arguments.pauses == "thunks")
+    return search(arguments, features, wasmtime_engine.run_all)
 
 
 def search(arguments: argparse.Namespace, features: Features, run_all: RunAll) -> int:

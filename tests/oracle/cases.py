@@ -70,6 +70,11 @@ class Case(NamedTuple):
         """What the guest looks at at its pause points; nothing if it has none."""
         return str(self.options.get("preempt", ""))
 
+    @property
+    def thunks(self) -> bool:
+        """Whether the guest is driven by thunks."""
+        return bool(self.options.get("thunks"))
+
     def to_json(self) -> str:
         """The case as text."""
         fields = self._asdict()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.abi import CONTROL_BLOCK, REQUEST_BYTE_OFFSET
+from tests.oracle import thunk_drivers
 from tests.oracle.host_modules import MIX, signature_text
 from tests.oracle.world import (
     ENTRY_TYPES,
@@ -55,12 +56,19 @@ FLAG: Final = f"""
 
 
 def driver_text(
-    memory64: bool, secondary: bool, instrumented: bool, legacy_exceptions: bool, *, pausing: str = ""
+    memory64: bool,
+    secondary: bool,
+    instrumented: bool,
+    legacy_exceptions: bool,
+    *,
+    pausing: str = "",
+    thunks: bool = False,
 ) -> str:
     """The module that calls the guest's entries and suspends and resumes them.
 
     With `pausing` the guest has pause points: for "fuel" it gets that in portions; for "flag" it is asked to pause, or
-    not, when it begins and whenever it calls an import, as often as portions are zero.
+    not, when it begins and whenever it calls an import, as often as portions are zero. With `thunks`, which takes
+    `pausing` and `secondary`, it is driven by these.
     """
     pointer = "i64" if memory64 and not secondary else "i32"
     size = 8 if pointer == "i64" else 4
@@ -97,7 +105,7 @@ def driver_text(
   (func $start_rewind (param {pointer}) unreachable)
   (func $stop_rewind unreachable)"""
     pauses = f"""
-  (import "abi" "asyncify_pause_data" (global $pause_data (mut {pointer})))
+  {"" if thunks else f'(import "abi" "asyncify_pause_data" (global $pause_data (mut {pointer})))'}
   (import "env" "portion" (func $portion (result i64)))
   {FLAG if pausing == "flag" else FUEL}"""
     prepare = f"""
@@ -110,6 +118,51 @@ def driver_text(
     finish = "(call $end_pauses)" if pausing else ""
     state_hook = "$asked_state" if pausing == "flag" else "$state"
     signature = signature_text(ENTRY_TYPES, ENTRY_TYPES)
+    entries = thunk_drivers.ENTRY_NAMES if thunks else ("entry0", "entry1")
+    hooks = f"""
+  (global $asked (mut i32) (i32.const 0))
+  (func $suspend
+    ({pointer}.store {structure} {start})
+    ({pointer}.store offset={size} {structure} {end})
+    (global.set $asked (i32.const 1))
+    (call $start_unwind {structure}))
+
+  (func $resumed
+    (call $stop_rewind)
+    (if ({pointer}.ne ({pointer}.load {structure}) {start}) (then (call $fault (i32.const 3)))))
+
+  ;; A host may call an export from inside an import that is suspending; that must do nothing. The entry called is
+  ;; the one that unwinds, which is surely instrumented.
+  (func $poke
+    (local $x i64) (local $entry i32)
+    (local.set $entry (global.get $running))
+    (local.set $x (i64.const 0x0BADBADBADBADBAD))
+    {call.format(arguments, drops)}
+    (if (i32.or (i32.ne (call $state) (i32.const 1)) ({pointer}.ne ({pointer}.load {structure}) {start}))
+      (then (call $fault (i32.const 8)))))"""
+    goes_on = f"""
+    (loop $again
+      (if (i32.eq (call $state) (i32.const 1))
+        (then
+          (if ({pointer}.le_u ({pointer}.load {structure}) {start}) (then (call $fault (i32.const 7))))
+          (call $stop_unwind)
+          (if (global.get $asked)
+            (then
+              (global.set $asked (i32.const 0))
+              (call $while_suspended))
+            (else {refuel if pausing else "(call $fault (i32.const 9))"}))
+          (call $start_rewind {structure})
+          (local.set $x (call $mix (local.get $x)))
+          {call.format(arguments, take)}
+          (br $again))))"""
+    restore = "(global.set $pause_data (local.get $pause))"
+    if thunks:
+        abi = ""
+        hooks = thunk_drivers.hooks(start, end, asks=pausing == "flag")
+        state_hook = "$state_of_world"
+        prepare = thunk_drivers.prepare(start, end)
+        goes_on = thunk_drivers.goes_on(start, end, call.format(arguments, take), refuel)
+        restore = thunk_drivers.RESTORE
     if legacy_exceptions:
         guarded = """
     try
@@ -152,8 +205,8 @@ def driver_text(
   (import "env" "log_globals" (func $log_globals))
   (import "env" "tag0" (tag $tag0 (param i32)))
   (import "env" "tag1" (tag $tag1 (param f64 i64)))
-  (import "guest" "entry0" (func $entry0 {signature}))
-  (import "guest" "entry1" (func $entry1 {signature}))
+  (import "guest" "{entries[0]}" (func $entry0 {signature}))
+  (import "guest" "{entries[1]}" (func $entry1 {signature}))
   (import "guest" "dump" (func $dump))
   (import "abi" "asyncify_get_state" (func $state (result i32)))
   {abi if instrumented else ""}
@@ -161,56 +214,23 @@ def driver_text(
   (elem (i32.const 0) func {state_hook} $suspend $resumed $enter $poke)
   {"" if instrumented else stubs}
   (global $running (mut i32) (i32.const 0))
-  (global $asked (mut i32) (i32.const 0))
   {MIX}
-
-  (func $suspend
-    ({pointer}.store {structure} {start})
-    ({pointer}.store offset={size} {structure} {end})
-    (global.set $asked (i32.const 1))
-    (call $start_unwind {structure}))
-
-  (func $resumed
-    (call $stop_rewind)
-    (if ({pointer}.ne ({pointer}.load {structure}) {start}) (then (call $fault (i32.const 3)))))
-
-  ;; A host may call an export from inside an import that is suspending; that must do nothing. The entry called is
-  ;; the one that unwinds, which is surely instrumented.
-  (func $poke
-    (local $x i64) (local $entry i32)
-    (local.set $entry (global.get $running))
-    (local.set $x (i64.const 0x0BADBADBADBADBAD))
-    {call.format(arguments, drops)}
-    (if (i32.or (i32.ne (call $state) (i32.const 1)) ({pointer}.ne ({pointer}.load {structure}) {start}))
-      (then (call $fault (i32.const 8)))))
+  {hooks}
 
   (func $drive (param $entry i32) (param $x i64)
-    {results}
+    {results} (local $status i32) (local $frames i32)
     (global.set $running (local.get $entry))
     {call.format(arguments, take)}
-    (loop $again
-      (if (i32.eq (call $state) (i32.const 1))
-        (then
-          (if ({pointer}.le_u ({pointer}.load {structure}) {start}) (then (call $fault (i32.const 7))))
-          (call $stop_unwind)
-          (if (global.get $asked)
-            (then
-              (global.set $asked (i32.const 0))
-              (call $while_suspended))
-            (else {refuel if pausing else "(call $fault (i32.const 9))"}))
-          (call $start_rewind {structure})
-          (local.set $x (call $mix (local.get $x)))
-          {call.format(arguments, take)}
-          (br $again))))
+    {goes_on}
     (if (call $state) (then (call $fault (i32.const 6))))
     (call $log_results (local.get $entry) {again}))
 
   (func $enter (export "enter") (param $entry i32)
-    (local $i i32) (local $l i64) (local $d f64) (local $outer i32) (local $pause {pointer})
+    (local $i i32) (local $l i64) (local $d f64) (local $outer i32) (local $pause {pointer}) (local $end i32)
     (local.set $outer (global.get $running))
     {prepare if pausing else ""}
     {guarded}
-    {"(global.set $pause_data (local.get $pause))" if pausing else ""}
+    {restore if pausing else ""}
     (global.set $running (local.get $outer))
     (if (call $state) (then (call $fault (i32.const 6)))))
 

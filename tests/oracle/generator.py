@@ -78,6 +78,8 @@ class Features(NamedTuple):
     """Whether memory, table, globals and tags are the module's own: all that it imports are functions."""
     pauses: bool = False
     """Whether the module is given pause points, which count."""
+    thunks: bool = False
+    """Whether a module with pause points is driven by thunks."""
     options: bool = True
     """Whether to draw options; without, always the worst case: every import and every indirect call may suspend."""
 
@@ -159,10 +161,14 @@ def generate(data: bytes, features: Features) -> Guest:
     if features.pauses:
         options = {key: value for key, value in options.items() if key not in _NOT_WITH_PREEMPT}
         options["preempt"] = "fuel"
-        if not features.legacy_exceptions and decisions.below(2) == 1:
+        asks = not features.legacy_exceptions and decisions.below(2) == 1
+        if asks:
+            options["preempt"] = "flag"
+        if features.thunks:
+            options["thunks"] = True
+        if asks or features.thunks:
             options.pop("memory", None)
             _in_secondary_memory(options)
-            options["preempt"] = "flag"
     module = _assemble(plan, bodies, extra_memory, standalone=features.standalone)
     return Guest(module, options, plan.suspending_mask, plan.memory64, entries, plan.throwing)
 

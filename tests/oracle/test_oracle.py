@@ -48,6 +48,7 @@ NODE_FEATURES = Features(
     wide_arithmetic=False,
 )
 PAUSING_FEATURES = Features(pauses=True)
+PAUSING_THUNKS = Features(pauses=True, thunks=True)
 TRANSLATED_FEATURES = NODE_FEATURES._replace(translated=True)
 
 
@@ -141,6 +142,13 @@ def test_pausing_changes_nothing(pytestconfig: pytest.Config, portion: int) -> N
     """The same where guests pause by themselves besides: at every pause point, and at random counts."""
     examples = int(pytestconfig.getoption("--oracle-examples")) // PORTIONS
     search(PAUSING_FEATURES, wasmtime_engine.run_all, examples, _seed(pytestconfig, portion))
+
+
+@pytest.mark.parametrize("portion", range(2))
+def test_pausing_by_thunks_changes_nothing(pytestconfig: pytest.Config, portion: int) -> None:
+    """The same where thunks unwind and rewind the guest, and a pause is a status of the control block."""
+    examples = int(pytestconfig.getoption("--oracle-examples")) // PORTIONS
+    search(PAUSING_THUNKS, wasmtime_engine.run_all, examples, _seed(pytestconfig, portion))
 
 
 def test_pausing_changes_nothing_with_old_exceptions(pytestconfig: pytest.Config, node: NodeEngine) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
+from typing import Any
 
 from wasmtime import Config, Engine, Func, Linker, Memory, Module, Store, Trap, wat2wasm
 
@@ -16,6 +17,7 @@ from tests.oracle.cases import Case
 from tests.oracle.driver_modules import driver_text, stub_text
 from tests.oracle.host_modules import ground_text, world_text
 from tests.oracle.outcome import NEVER, Outcome, Schedule, initial_ledger, outcome
+from tests.oracle.thunk_drivers import ENTRY_NAMES
 from tests.oracle.world import LOG, LOG_POSITION
 
 
@@ -60,8 +62,10 @@ def _stub() -> Module:
 
 
 @cache
-def _driver(memory64: bool, secondary: bool, instrumented: bool, pausing: str) -> Module:
-    return _compile_text(driver_text(memory64, secondary, instrumented, legacy_exceptions=False, pausing=pausing))
+def _driver(memory64: bool, secondary: bool, instrumented: bool, pausing: str, thunks: bool) -> Module:
+    return _compile_text(
+        driver_text(memory64, secondary, instrumented, legacy_exceptions=False, pausing=pausing, thunks=thunks)
+    )
 
 
 def run_all(case: Case, instrumented: bytes, schedules: list[Schedule]) -> tuple[Outcome, list[Outcome]]:
@@ -69,6 +73,13 @@ def run_all(case: Case, instrumented: bytes, schedules: list[Schedule]) -> tuple
     original = run(case, compile_module(case.module), NEVER, instrumented=False)
     module = compile_module(instrumented)
     return original, [run(case, module, schedule, instrumented=True) for schedule in schedules]
+
+
+def _name_entries(linker: Linker, store: Store, exports: Any) -> None:
+    """Give entries that have no thunk, since they cannot be suspended, the names of these."""
+    for place, name in enumerate(ENTRY_NAMES):
+        if name not in exports:
+            linker.define(store, "guest", name, exports[f"entry{place}"])
 
 
 def run(case: Case, module: Module, schedule: Schedule, instrumented: bool) -> Outcome:
@@ -82,7 +93,10 @@ def run(case: Case, module: Module, schedule: Schedule, instrumented: bool) -> O
     linker.define_instance(store, "guest", guest)
     abi = guest if instrumented else linker.instantiate(store, _stub())
     linker.define_instance(store, "abi", abi)
-    host = _driver(case.memory64, case.secondary, instrumented, case.preempt if instrumented else "")
+    if instrumented and case.thunks:
+        _name_entries(linker, store, guest.exports(store))
+    thunks = instrumented and case.thunks
+    host = _driver(case.memory64, case.secondary, instrumented, case.preempt if instrumented else "", thunks)
     driver = linker.instantiate(store, host).exports(store)
     ledger = linker.get(store, "env", "ledger")
     memory = linker.get(store, "ground", "memory")
