@@ -12,6 +12,7 @@ import wasmtime
 
 from caesura.abi import (
     ENTERED_FUNCTION,
+    NOT_INSTRUMENTED_FUNCTION,
     OVERFLOW_FUNCTION,
     OWN_PREFIX,
     PAUSE_REFUSED_FUNCTION,
@@ -57,6 +58,8 @@ def kind_of_trap(trap: wasmtime.Trap, description: Description, *, unwinding: bo
         return ASYNCIFY_OVERFLOW
     if innermost == ENTERED_FUNCTION:
         return "a function that is not instrumented went on while the guest was being suspended"
+    if innermost == NOT_INSTRUMENTED_FUNCTION:
+        return "the guest was to be suspended below functions that are not instrumented, since a list leaves them out"
     if innermost == PAUSE_REFUSED_FUNCTION:
         return PAUSE_REFUSED
     if innermost == TAIL_CALLED_FUNCTION:

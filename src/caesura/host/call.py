@@ -13,13 +13,15 @@ from typing import Any, Final, NoReturn
 
 from caesura.errors import UsageError
 from caesura.host import native
+from caesura.host.blocking import run_to_its_end
 from caesura.host.errors import ASYNCIFY_CORRUPTED, ASYNCIFY_OVERFLOW, GuestTrap
 from caesura.host.exports import Export
 from caesura.host.frames import Corrupted
-from caesura.host.imports import EXTERNAL_FUNCTION, PAUSE, HostFunction, Suspension, give_up
+from caesura.host.imports import COROUTINE_FUNCTION, EXTERNAL_FUNCTION, PAUSE, HostFunction, Suspension, give_up
 from caesura.host.instance import Instance
 from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
+from caesura.host.settings import BLOCK
 from caesura.host.slices.budget import Allowance, Budget
 from caesura.host.slices.slicing import Slicing
 from caesura.host.state import CallState
@@ -174,6 +176,9 @@ class Call(CallState):
         if self.unwinding:
             self.unwinding = False
             raise UsageError(f"the guest calls {function.name} while it is being suspended: {_NOT_INSTRUMENTED}")
+        if instance.blocks and self._cannot_suspend_in(function):
+            self._block(function, values)
+            return
         slicing = instance.slicing
         if slicing is None:
             suspension = function.run(instance.guest, instance.objects, values)
@@ -251,6 +256,21 @@ class Call(CallState):
                 give_up(coroutine, waited_for)
             raise
 
+    def _cannot_suspend_in(self, function: HostFunction) -> bool:
+        """Tell whether the thread is to wait for a host function, since a list leaves out what is on the stack."""
+        guard = self.instance.guard
+        may_wait = function.kind == COROUTINE_FUNCTION and self.mode in (AWAIT, AGENERATE)
+        return may_wait and guard is not None and guard.is_set()
+
+    def _block(self, function: HostFunction, values: int) -> None:
+        """Run a host function to its end while the guest's stack stays as it is."""
+        instance = self.instance
+        result = run_to_its_end(
+            function.call(instance.guest, function.arguments(instance.objects, values)),
+            lambda: instance.tell_of_blocking(self, function.name),
+        )
+        function.write_result(instance.objects, values, result)
+
     def _check_suspension(self, function: HostFunction, coroutine: object) -> Unwinder:
         """Return what unwinds the guest. Raises UsageError if the call cannot be suspended in a host function."""
         instance = self.instance
@@ -271,8 +291,11 @@ class Call(CallState):
                 f"host function {function.name} has to wait, but {self.export.name} was called with "
                 f"`{self.mode}`: use `await guest.call`, or `guest.agenerate`"
             )
-        if instance.whole_stack is not None:
-            instance.whole_stack.check(function.name)
+        if instance.guard is not None and instance.guard.is_set():
+            raise UsageError(
+                f"host function {instance.find_missing(self, function.name).describe()} Or let the thread wait: "
+                f"load(..., when_unsuspendable='{BLOCK}')."
+            )
         if not self.export.may_suspend or instance.unwinder is None:
             raise UsageError(
                 f"host function {function.name} has to wait, but the guest is not instrumented for that: "
@@ -336,6 +359,8 @@ class Call(CallState):
         if stacks.pointer is not None:
             stacks.before_entry(self)
         store = self._store
+        guard = instance.guard
+        guarded = 0 if guard is None or not store.depth else guard.get()
         if store.interruptions is not None and self.is_interrupted():
             arm(store.context)
         thread = native.thread
@@ -367,6 +392,8 @@ class Call(CallState):
         try:
             if error or trap:
                 store.trap.value = None
+                if guard is not None:
+                    guard.put_back(guarded)
                 self._forget_suspension()
                 instance.fail(self, error, trap)
             if instance.unwinder is None or not self.export.may_suspend:

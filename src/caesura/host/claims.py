@@ -26,6 +26,7 @@ from caesura.abi import (
     START_REWIND,
     START_UNWIND,
     THIRD_VERSION,
+    UNSUSPENDABLE,
     UNVERSIONED_SECTION,
     Fact,
 )
@@ -117,6 +118,8 @@ def check_claims(module: Module, state_changes: dict[str, str], memory: Limits |
     for item in module.exports:
         if item.kind == GLOBAL_KIND and item.name == STACK_POINTER:
             _check_stack_pointer(module, item.index, memory if thunks else None)
+        if item.kind == GLOBAL_KIND and item.name == UNSUSPENDABLE:
+            _check_guard(module, item.index)
 
 
 def _check_pause_points(module: Module, memory: Limits | None) -> None:
@@ -170,3 +173,9 @@ def _check_stack_pointer(module: Module, index: int, exchanged: Limits | None) -
         raise UnsupportedModule(
             f"{STACK_POINTER} is no mutable integer of the right width: the module is not instrumented as it says"
         )
+
+
+def _check_guard(module: Module, index: int) -> None:
+    entry = module.globals[index]
+    if not entry.mutable or entry.type != t.I32:
+        raise UnsupportedModule(f"{UNSUSPENDABLE} is no mutable i32: the module is not instrumented as it says")

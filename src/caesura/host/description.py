@@ -177,8 +177,10 @@ class Description(Record):
     affair where that may be long or the state can be saved: it is exported, as `held_start` ("": there is none, or the
     engine calls it), for the host to call.
 
-    Where the options left out functions that the analysis would have instrumented, `checked` is set: `uninstrumented`
-    has the functions that a suspension cannot pass, and `names` the names of all, which the module itself has no more.
+    Where lists may have left out functions that can be on the stack at a suspension, a `guarded` module tells by a
+    global when one is: `uninstrumented` has the functions that a suspension cannot pass, `original_functions` is how
+    many there were before anything was added, and `names` has the names of all, which the module itself has no more.
+    `lists` is which kind of list it was, where this host knows: "only-list", "remove-list" or "ignore_indirect".
 
     `state_section` tells what the module's state consists of (see `state`), `added_tables` how many of its tables hold
     none, `why_unsaved` why it cannot be saved ("": it can).
@@ -201,7 +203,9 @@ class Description(Record):
     forgets_by_rewinding: bool
     instantiation: Instantiation
     held_start: str
-    checked: bool
+    guarded: bool
+    lists: str
+    original_functions: int
     uninstrumented: tuple[int, ...]
     names: dict[int, str]
     added_tables: int

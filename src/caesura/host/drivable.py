@@ -29,6 +29,7 @@ from caesura.abi import (
     STACK_POINTER,
     START_FUNCTION,
     STATE_SECTION,
+    UNSUSPENDABLE,
 )
 from caesura.analysis.instrumented import asyncify_exports, state_global, takes_pointer
 from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack, shadow_stack_at
@@ -77,7 +78,9 @@ class Drivable:
     unsuspended: frozenset[int] = frozenset()
     thunks_switch: bool = False
     held_start: str = ""
-    checked: bool = False
+    guarded: bool = False
+    lists: str = ""
+    original_functions: int = 0
     uninstrumented: tuple[int, ...] = ()
     names: dict[int, str] = field(default_factory=dict)
     state: bytes = b""
@@ -123,7 +126,8 @@ def make_drivable(
     held, held_start = _with_held_start(exported)
     held_start = held_start or _exported_start(drivable)
     saved = drivable.module.data
-    return replace(drivable, module=held, held_start=held_start, thunks_switch=switches, saved=saved)
+    drivable = replace(drivable, module=held, held_start=held_start, thunks_switch=switches, saved=saved)
+    return _with_guard(drivable, options) if drivable.abi != NONE else drivable
 
 
 def _instrumented_elsewhere(module: Module) -> Drivable:
@@ -146,10 +150,7 @@ def _unsuspended(module: Module, abi: str) -> list[int]:
         state = state_global(module)
         suspending = suspending_imports(module, state) if state is not None else [True] * module.imported_functions
         return [function for function, suspends in enumerate(suspending) if not suspends]
-    section = module.custom_section(FUNCTIONS_SECTION)
-    if section is None:
-        return []
-    bitmap = module.data[section.payload : section.end]
+    bitmap = _bitmap(module)
     known = range(min(module.imported_functions, 8 * len(bitmap)))
     return [function for function in known if not bitmap[function >> 3] >> (function & 7) & 1]
 
@@ -165,17 +166,52 @@ def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Op
         stack = find_shadow_stack(module)
     else:
         stack = shadow_stack_at(module, done.stack_pointer)
-    if not options.leaves_out_functions():
-        return Drivable(THUNKS, made, stack)
-    uninstrumented = tuple(item.index for item in done.functions if not item.instrumented)
-    section = made.custom_section(_NAME_SECTION)
+    return Drivable(THUNKS, made, stack, original_functions=len(module.function_types))
+
+
+def _with_guard(drivable: Drivable, options: Options) -> Drivable:
+    """Return a module that tells when it cannot be suspended, since lists left functions out, without its names.
+
+    Wasmtime then goes by the numbers of functions, which is what finding out takes what stands on a stack.
+    """
+    module = drivable.module
+    if exported_index(module, GLOBAL_KIND, UNSUSPENDABLE) is None:
+        return drivable
+    section = module.custom_section(_NAME_SECTION)
     names: dict[int, str] = {}
-    if section is not None:  # a function without a name goes by its number, which is what the check needs
-        names = Names(made.data[section.payload : section.end]).maps[FUNCTION_NAMES]
+    if section is not None:
+        names = Names(module.data[section.payload : section.end]).maps[FUNCTION_NAMES]
         edits = SectionEdits()
         edits.custom[_NAME_SECTION] = None
-        made = Module(write_sections(made.data, made.sections, edits))
-    return Drivable(THUNKS, made, stack, checked=True, uninstrumented=uninstrumented, names=names)
+        module = Module(write_sections(module.data, module.sections, edits))
+    bitmap = _bitmap(module)
+    own = range(module.imported_functions, min(8 * len(bitmap), _first_added(module)))
+    uninstrumented = tuple(function for function in own if not bitmap[function >> 3] >> (function & 7) & 1)
+    lists = ""
+    if drivable.original_functions:  # this host has instrumented it
+        lists = "only-list" if options.only_list else "remove-list" if options.remove_list else "ignore_indirect"
+    return replace(
+        drivable,
+        module=module,
+        guarded=True,
+        lists=lists,
+        original_functions=drivable.original_functions or own.stop,
+        uninstrumented=uninstrumented,
+        names=names,
+    )
+
+
+def _first_added(module: Module) -> int:
+    """Return the first function that is known to be none of the original's."""
+    functions = {item.name: item.index for item in module.exports if item.kind == FUNCTION_KIND}
+    added = [functions[name] for name in asyncify_exports(module).values()]
+    return min([*added, *(index for name, index in functions.items() if name.startswith(ENTRY_PREFIX))])
+
+
+def _bitmap(module: Module) -> bytes:
+    """Return which functions can be on the stack at a suspension, as a module tells it, or nothing."""
+    section = module.custom_section(FUNCTIONS_SECTION)
+    return b"" if section is None else module.data[section.payload : section.end]
 
 
 def _with_readable_state(data: bytes, options: Options) -> Instrumented:

@@ -16,7 +16,7 @@ loaded it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from dataclasses import replace
 from functools import partial
 from types import NoneType, TracebackType
@@ -28,6 +28,7 @@ from caesura.argument_kinds import check_hook, check_kind
 from caesura.errors import UsageError
 from caesura.host.call import AGENERATE, AWAIT, GENERATE, NOWAIT, START, Call
 from caesura.host.connect import Connections
+from caesura.host.description import Description
 from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iterated
 from caesura.host.errors import GuestExit
 from caesura.host.instance import Instance
@@ -87,6 +88,7 @@ class Guest(Uncopied):
         store = GuestStore(program, world.settings, configuration, world.interruptions)
         self._instance = Instance(store, self, functions)
         self._instance.backtrace_of = partial(_backtrace_of, origin)
+        self._instance.entries_of = partial(_entries_of, origin, description)
         self._origin = origin
         self._wasi: Wasi | None = None
 
@@ -298,6 +300,12 @@ class Guest(Uncopied):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _entries_of(origin: Origin, description: Description, functions: Sequence[int]) -> dict[int, str]:
+    from caesura.host.original import entries_of  # with the transformation, as below
+
+    return entries_of(origin, description, functions)
 
 
 def _backtrace_of(origin: Origin, call: CallState) -> list[Frame]:

@@ -120,9 +120,7 @@ class HostFunction:
 
         Where it must wait, or yields, nothing is written: returns what the guest is to be suspended for.
         """
-        arguments: tuple[Any, ...] = ()
-        if self.params.count:
-            arguments = self.params.read(self.slots.from_address(values), 0, objects)
+        arguments = self.arguments(objects, values)
         if self.kind == EXTERNAL_FUNCTION:
             self._clear_results(values)
             return None, None, arguments
@@ -147,6 +145,12 @@ class HostFunction:
             )
         self.write_result(objects, values, result)
         return None
+
+    def arguments(self, objects: References, values: int) -> tuple[Any, ...]:
+        """Return the arguments that the guest gives, which lie at an address."""
+        if not self.params.count:
+            return ()
+        return tuple(self.params.read(self.slots.from_address(values), 0, objects))
 
     def call(self, guest: object, arguments: tuple[Any, ...]) -> Any:
         """Call the function with arguments that the guest has given before; return what it returns."""

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import wasmtime
 from wasmtime._exportable import AsExtern
 
-from caesura.abi import ENTRY_PREFIX, GET_STATE, State
+from caesura.abi import ENTRY_PREFIX, GET_STATE, UNSUSPENDABLE, State
 from caesura.argument_kinds import check_kind
 from caesura.errors import UsageError
 from caesura.host import native
@@ -27,19 +27,24 @@ from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
 from caesura.host.description import NONE, THUNKS
 from caesura.host.errors import STACK_OVERFLOW, GuestTrap, note_backtrace
 from caesura.host.exports import Export
+from caesura.host.guard import Guard
 from caesura.host.imports import HostFunction
 from caesura.host.lifetime import watch_lifetime
 from caesura.host.memory import GuestMemory
 from caesura.host.recorder import Recorder
 from caesura.host.references import FunctionReference, References
+from caesura.host.settings import BLOCK
 from caesura.host.slices.budget import Budget
 from caesura.host.slices.slicing import Slicing
 from caesura.host.state import CallState
 from caesura.host.store import GuestStore
 from caesura.host.switching import StackSwitch
 from caesura.host.threads import Owner, current_loop
+from caesura.host.unsuspendable import EntriesOf, Unsuspendable
 from caesura.host.unwinder import Unwinder
-from caesura.host.whole_stack import WholeStack
+from caesura.host.warning import warn
+from caesura.host.whole_stack import functions_on_stack, missing_among, of_one_entry
+from caesura.recording.lines import recording_path
 
 if TYPE_CHECKING:
     from caesura.inspection.backtrace import Frame
@@ -68,8 +73,9 @@ class Instance:
         self.abandoned: list[CallState] = []  # a deque takes as much memory as all of this
         self.moving: CallState | None = None
         self.closed = False
-        # What looks into a suspended call; `guest` knows how.
+        # What looks into a suspended call, and at the original's functions; `guest` knows how.
         self.backtrace_of: Callable[[CallState], list[Frame]] = _no_backtrace
+        self.entries_of: EntriesOf = _no_entries
         self._lifetime = watch_lifetime(self)
         # The parts that `setup` makes.
         self._exported: wasmtime.Instance | None = None
@@ -82,15 +88,20 @@ class Instance:
         self.recorder: Recorder | None = None
         limit = store.settings.suspended_calls
         self.most_suspended: Final = sys.maxsize if limit is None else limit
-        self.whole_stack: WholeStack | None = None
-        if self.description.checked:
-            self.whole_stack = WholeStack(store.wasmtime_store, self.program.module, self.description)
+        self.guard: Guard | None = None
+        self.blocks: Final = store.settings.when_unsuspendable == BLOCK
+        # The host functions of which it was said that the thread waits for them.
+        self.told_to_block: Final[set[str]] = set()
 
     def has_begun(self, exported: wasmtime.Instance) -> None:
         """Take what was instantiated: the start function has run, and the guest can be used."""
         self._exported = exported
         if self.description.memory:
             self.memory = GuestMemory(self.store.context, self.memory_item(self.description.memory), self.check)
+        if self.description.guarded:
+            item = self.item(UNSUSPENDABLE)
+            assert isinstance(item, wasmtime.Global), "exports have the kinds that the module says"
+            self.guard = Guard(self.store.context, item)
 
     def can_be_called(self, unwinder: Unwinder | None, stacks: StackSwitch, slicing: Slicing | None = None) -> None:
         """Take what is needed for calls that may suspend, or pause."""
@@ -238,7 +249,7 @@ class Instance:
         self.slicing = None
         self.memory = None
         self.imports = []
-        self.whole_stack = None
+        self.guard = None
         self._exports.clear()
         self._items = {}
         self.store.wasmtime_store.close()
@@ -246,6 +257,27 @@ class Instance:
         self.objects.clear()
 
     # Failures
+
+    def tell_of_blocking(self, call: CallState, waiting: str) -> None:
+        """Warn, once for each host function, that the thread waits for it; what is missing is noted each time."""
+        is_told = waiting in self.told_to_block
+        if is_told and recording_path() is None:
+            return
+        found = self.find_missing(call, waiting)
+        if not is_told:
+            self.told_to_block.add(waiting)
+            warn(f"the thread waits (when_unsuspendable='block'): host function {found.describe()}", RuntimeWarning)
+
+    def find_missing(self, call: CallState, waiting: str) -> Unsuspendable:
+        """Return what keeps a running call from being suspended in a host function, and note it."""
+        description = self.description
+        functions = functions_on_stack(self.store.wasmtime_store, self.program.module, description.imported_functions)
+        name = call.export.name
+        entered = description.entries[name] if name in description.entries else description.functions[name].index
+        stack = of_one_entry(functions, entered, description)
+        found = Unsuspendable(waiting, stack, missing_among(stack, description), description, self.entries_of)
+        found.note()
+        return found
 
     def fail(self, call: CallState, error: int | None, trap: int | None) -> NoReturn:
         """Make the instance usable again after a failed entry and raise what happened."""
@@ -298,6 +330,10 @@ def _listed(names: list[str]) -> str:
     """Return names as an error shows them: never pages of them."""
     shown = ", ".join(names[:_MOST_NAMES]) or "none"
     return f"{shown}, and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else shown
+
+
+def _no_entries(_: Sequence[int]) -> dict[int, str]:
+    return {}
 
 
 def _no_backtrace(_: CallState) -> list[Frame]:

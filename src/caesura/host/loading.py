@@ -19,7 +19,14 @@ from caesura.host.making import make_guest
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.obtaining import link
 from caesura.host.program import CompiledModule, LinkedProgram
-from caesura.host.settings import DEFAULT_OPTIONS, RECURSION_LIMIT, GuestSettings, ProgramSettings, with_recording
+from caesura.host.settings import (
+    DEFAULT_OPTIONS,
+    RECURSION_LIMIT,
+    REFUSE,
+    GuestSettings,
+    ProgramSettings,
+    with_recording,
+)
 from caesura.host.sources import Source
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi.wasi import Wasi
@@ -54,6 +61,7 @@ async def load(
     tables: int | None = None,
     instances: int | None = None,
     suspended_calls: int | None = None,
+    when_unsuspendable: str = REFUSE,
     memory_reservation: int | None = None,
     native_stack_size: int = NATIVE_STACK_SIZE,
 ) -> Guest:
@@ -82,6 +90,8 @@ async def load(
     `memory_limit` (bytes, for each memory), `table_limit` (elements, for each table) and `instances` are what the
     guest may take. With these limits it may have one memory of its own and one table, unless `memories` and `tables`
     say how many. `suspended_calls` is how many of its calls may be suspended when another begins.
+    `when_unsuspendable` says what happens where a host function has to wait below functions that a list in `options`
+    leaves out: it is an "error" that names them, or the thread waits, with a warning ("block").
     `recursion_limit` is how many calls deep the guest and host functions may call each other. `memory_reservation` is
     bytes of address space for each memory: by default 4 GiB, or 16 MiB where the process's address space is limited;
     with less than 4 GiB, code checks bounds and runs slower.
@@ -176,6 +186,7 @@ class Program(Uncopied):
         tables: int | None = None,
         instances: int | None = None,
         suspended_calls: int | None = None,
+        when_unsuspendable: str = REFUSE,
         time_slice: float | int | None = None,
         weight: float | int = 1.0,
         priority: int = 0,

@@ -15,7 +15,7 @@ from caesura.host.making import OnRestore
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.saving.background import in_background
 from caesura.host.saving.references import LoadObject
-from caesura.host.settings import DEFAULT_OPTIONS, RECURSION_LIMIT, GuestSettings, ProgramSettings
+from caesura.host.settings import DEFAULT_OPTIONS, RECURSION_LIMIT, REFUSE, GuestSettings, ProgramSettings
 from caesura.host.snapshot import Snapshot, restore_guest
 from caesura.host.sources import Source
 from caesura.host.wasi.reopening import OnMissing
@@ -63,6 +63,7 @@ async def restore(
     tables: int | None = None,
     instances: int | None = None,
     suspended_calls: int | None = None,
+    when_unsuspendable: str = REFUSE,
     time_slice: float | int | None = None,
     weight: float | int = 1.0,
     priority: int = 0,

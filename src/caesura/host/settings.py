@@ -28,6 +28,10 @@ SHADOW_STACK_SIZE: Final = 64 * 1024
 LEAST_SHADOW_STACK: Final = 256
 RECURSION_LIMIT: Final = 100
 
+# What a guest does that has to wait where it cannot be suspended, since a list leaves out a function on the stack.
+REFUSE: Final = "error"
+BLOCK: Final = "block"
+
 # No program has a larger memory for its stacks, but for one with 64-bit addresses.
 _MOST_SHADOW_STACK: Final = 1 << 32
 
@@ -122,6 +126,9 @@ class GuestSettings(_Settings):
     `instances` is how many instances the guest may consist of: it is one itself. `suspended_calls` is how many of its
     calls may be suspended when another begins.
 
+    `when_unsuspendable` is what happens where a host function has to wait below functions that a list leaves out: it is
+    an "error", or the thread waits ("block").
+
     `time_slice` is seconds after which the guest is suspended when it computes, so that others have their turn; None
     is for ever. It needs pause points (`Options.preempt`). Guests that compute in one event loop share its time in
     proportion to their `weight`, and those of a higher `priority` come first.
@@ -139,6 +146,7 @@ class GuestSettings(_Settings):
     tables: int | None = None
     instances: int | None = None
     suspended_calls: int | None = None
+    when_unsuspendable: str = REFUSE
     time_slice: float | int | None = None
     weight: float | int = 1.0
     priority: int = 0
@@ -146,6 +154,8 @@ class GuestSettings(_Settings):
     def __post_init__(self) -> None:
         check_fields(self)
         self._check_slices()
+        if self.when_unsuspendable not in (REFUSE, BLOCK):
+            raise UsageError(f"when_unsuspendable is {self.when_unsuspendable!r}: expected '{REFUSE}' or '{BLOCK}'")
         for name, value in (
             ("memory_limit", self.memory_limit),
             ("table_limit", self.table_limit),

@@ -23,7 +23,7 @@ from caesura.host.program import LinkedProgram
 from caesura.host.saving.putting_back import check_fits
 from caesura.host.saving.references import LoadObject
 from caesura.host.saving.snapshot_data import SnapshotData
-from caesura.host.settings import DEFAULT_OPTIONS, RECURSION_LIMIT, GuestSettings, ProgramSettings
+from caesura.host.settings import DEFAULT_OPTIONS, RECURSION_LIMIT, REFUSE, GuestSettings, ProgramSettings
 from caesura.host.sources import Source
 from caesura.host.wasi.reopening import OnMissing
 from caesura.host.wasi.wasi import Wasi
@@ -78,6 +78,7 @@ class Snapshot(SnapshotData):
         tables: int | None = None,
         instances: int | None = None,
         suspended_calls: int | None = None,
+        when_unsuspendable: str = REFUSE,
         time_slice: float | int | None = None,
         weight: float | int = 1.0,
         priority: int = 0,

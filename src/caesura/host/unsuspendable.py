@@ -1,0 +1,115 @@
+"""What is said where a guest has to wait and cannot be suspended, since a list leaves functions on its stack out.
+
+The text is for people and for programs: it has a line with all that is missing as a JSON array, in the form in which
+lists name functions, so that `caesura fix` finds it in whatever a test runner prints; and the whole stack. A function
+without a name goes by its index and a hash of its body, for which the module that was given is read again; where that
+is another one now, or was instrumented elsewhere, by its index alone. What is missing is noted in a recording, if the
+environment asks for one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from caesura.abi import OWN_PREFIX
+from caesura.errors import UsageError
+from caesura.host.description import Description
+from caesura.host.warning import warn
+from caesura.recording.lines import append_line, recording_path
+
+# Returns the entries of functions by their bodies, by index, as far as they can be known.
+EntriesOf = Callable[[Sequence[int]], dict[int, str]]
+
+# How many lines of a stack are shown, as many from each end: a cycle of two functions may be on it ten thousand times.
+_MOST_LINES: Final = 100
+
+_WHY: Final = {
+    "only-list": "the only-list leaves {them} out",
+    "remove-list": "the remove-list takes {them} out",
+    "ignore_indirect": "ignore_indirect leaves {them} out",
+    "": "the list leaves {them} out",
+}
+_WHAT_TO_DO: Final = {
+    "only-list": "Add {them} to the only-list",
+    "remove-list": "Take {them} off the remove-list",
+    "ignore_indirect": "Put {them} on the add-list, or leave ignore_indirect out",
+    "": "Add {them} to the only-list, or take {them} off the remove-list,",
+}
+
+
+class Unsuspendable:
+    """What stands in the way of a suspension: `waiting` is the host function that has to wait, `stack` the functions
+    of the present entry, innermost first, and `missing` those of them that a suspension cannot pass.
+    """
+
+    def __init__(
+        self, waiting: str, stack: list[int], missing: list[int], description: Description, entries_of: EntriesOf
+    ) -> None:
+        self._waiting = waiting
+        self._stack = stack
+        self._missing = missing
+        self._description = description
+        unnamed = [function for function in missing if not description.names.get(function)]
+        found = entries_of(unnamed) if unnamed else {}
+        self.entries = [description.names.get(function) or found.get(function, f"#{function}") for function in missing]
+
+    def note(self) -> None:
+        """Append what is missing to the recording, if there is one; that it cannot be written is a warning."""
+        path = recording_path()
+        if path is None or not self.entries:
+            return
+        try:
+            append_line(path, missing=self.entries)
+        except UsageError as error:
+            warn(str(error), RuntimeWarning)
+
+    def describe(self) -> str:
+        """Return why the guest cannot be suspended: what is missing, the stack, and what to do."""
+        count = len(self.entries)
+        lists = self._description.lists
+        stack = ["The stack, innermost first; * marks what is missing:", *_shortened(self._lines())]
+        if not self.entries:
+            why = "what the lists leave out has left the stack by a tail call, or they take the import itself out"
+            return "\n".join([f"{self._waiting} has to wait, but the guest cannot be suspended here: {why}.", *stack])
+        them = "it" if count == 1 else "them"
+        functions = "1 function on the stack is" if count == 1 else f"{count} functions on the stack are"
+        lines = [
+            f"{self._waiting} has to wait, but {functions} not instrumented, since {_WHY[lists].format(them=them)}. "
+            f"Missing in the list: {json.dumps(self.entries, separators=(',', ':'))}",
+            *stack,
+            f"{_WHAT_TO_DO[lists].format(them=them)} and instrument the module again; `caesura fix` does both.",
+        ]
+        return "\n".join(lines)
+
+    def _lines(self) -> list[str]:
+        """Return a line for each function on the stack; what follows itself, as in a recursion, has one."""
+        missing = frozenset(self._missing)
+        lines = [f"    {self._waiting}"]
+        times = 1
+        names, original = self._description.names, self._description.original_functions
+        exports = {shape.index: f" ({name})" for name, shape in self._description.functions.items()}
+        stack = [
+            function
+            for function in self._stack
+            if function < original and not names.get(function, "").startswith(OWN_PREFIX)
+        ]
+        for place, function in enumerate(stack):
+            name = names.get(function) or f"#{function}{exports.get(function, '')}"
+            if stack[place + 1 : place + 2] == [function]:
+                times += 1
+                continue
+            shown = name if name.isprintable() else ascii(name)
+            often = f" ({times} times)" if times > 1 else ""
+            lines.append(f"  {'*' if function in missing else ' '} {shown}{often}")
+            times = 1
+        return lines
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    left_out = len(lines) - _MOST_LINES
+    if left_out <= 0:
+        return lines
+    half = _MOST_LINES // 2
+    return [*lines[:half], f"    ... {left_out} more ...", *lines[-half:]]
