@@ -34,6 +34,7 @@ export const REWINDING = 2;
  * @property {Part[]} [parts] What other guests, whose functions are on the stack, have of it.
  * @property {Part} [whole] For such a part: the call.
  * @property {any} [outer] For such a part: what is to be restored.
+ * @property {number[]} [marks] What `asyncify_unsuspendable` was where the call was entered from an import of the guest.
  * @property {number} state
  * @property {Site} [site] The import that suspended the call.
  * @property {any[]} [asked] What the guest has called it with.

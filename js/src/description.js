@@ -13,6 +13,7 @@ import {
   RESULTS_SECTION,
   SET_DATA_POINTER,
   START_UNWIND,
+  STATE_GLOBAL,
   UNVERSIONED_SECTION,
 } from "./abi.js";
 
@@ -29,6 +30,7 @@ export let instrumentedAny = false;
  * @property {Uint8Array} listed Which functions may be on the stack at a suspension, a bit for each.
  * @property {Uint8Array[]} results For each imported function how many results it has, and their kinds.
  * @property {number} facts
+ * @property {boolean} shares Whether other modules have its state: each tells of its own functions only.
  * @property {number[]} exportedImports The function indices of imports that are exported by thunks, by the export's number.
  * @property {number} [stackLow] The lowest address of the guest's own shadow stack.
  */
@@ -56,7 +58,8 @@ export function describe(module) {
   const numbers = readNumbers(again);
   const exportedImports = [];
   for (let at = 0; at < numbers.length; ) exportedImports[numbers[at++]] = numbers[at++];
-  const reached = [...entries, ...WebAssembly.Module.imports(module)].some(({ kind }) => kind == "table");
+  const outside = [...entries, ...WebAssembly.Module.imports(module)];
+  const reached = outside.some(({ kind }) => kind == "table");
   return {
     module,
     instrumented,
@@ -64,6 +67,7 @@ export function describe(module) {
     listed,
     results,
     facts: facts ?? (reached ? FACT_CALLS_REFERENCES : 0),
+    shares: outside.some(({ name }) => name == STATE_GLOBAL),
     exportedImports,
     stackLow,
   };

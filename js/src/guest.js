@@ -27,6 +27,7 @@ import {
 import { makeArea } from "./area.js";
 import { checkResult, isObject, REWINDING, RUNNING, UNWINDING } from "./call.js";
 import { isStranger } from "./description.js";
+import { findMissing, isLeftOut } from "./missing.js";
 import { abandon, fail, isExported, SuspendError } from "./errors.js";
 import { findObstacle, known, lost } from "./obstacles.js";
 import { noRoom, take } from "./room.js";
@@ -70,6 +71,9 @@ const TO_RESUME = STATUS_RESUME_CALL;
 
 const CLOSED = "the instance is closed";
 
+/** @param {{ value: number }} global */
+const isSet = ({ value }) => value;
+
 /** Say why an import cannot suspend. @param {Site} site @param {string} why */
 const refuse = ({ name }, why) => fail(`${name} cannot suspend: ${why}`);
 
@@ -94,6 +98,10 @@ export function makeGuest(description, options) {
   let wary = false;
   /** What its instances set while they call from a handler that throws an exception of JavaScript on. @type {{ value: number }[]} */
   const handlers = [];
+  /** Which say that functions are on the stack that a list leaves out. @type {{ value: number }[]} */
+  const guards = [];
+  /** Whether they do not tell of all functions of the guest. @type {unknown} */
+  let shares = false;
   // What is made once there is an instance.
   /** @type {Exports} */
   let exports;
@@ -112,16 +120,35 @@ export function makeGuest(description, options) {
    * @param {Guest[]} runs Takes the guests on the stack, each as often as control came to it from another, if it is looked at.
    */
   const findRefusal = (call, site, runs) => {
+    /** @type {import("./missing.js").OnStack[]} */
+    const stack = [];
     if (!call.entry) return "across JavaScript";
     if (!instrumented && !call.direct) return "the module is not instrumented; the engine has no JSPI";
     if (isStranger(site.module, site.index)) return "not on the import list (--imports)";
     if (wary || call.converts || !call.guest || site.guest != guest) {
-      const obstacle = findObstacle(call, site, instances > 1, runs);
+      const obstacle = findObstacle(call, site, instances > 1, runs, stack);
       const twice = runs.find((one, at) => one.once && runs.indexOf(one) < at);
       if (obstacle || twice) return obstacle || "an instance is on the stack twice: instrument it with --linked";
     }
-    if (runs.concat(guest).some(({ handlers }) => handlers.some(({ value }) => value))) return "across a handler of an exception of JavaScript";
+    const guests = runs.concat(guest);
+    // Who is entered from another one, or by a function out of a table, may not have told.
+    const isMarked = !call.guest || runs.length > 1 || shares ? stack.some(isLeftOut) : guards.some(isSet);
+    if (isMarked) {
+      if (!stack.length) findObstacle(call, site, instances > 1, [], stack);
+      const message = findMissing(site.name, stack);
+      if (message) fail(message);
+      clearMarks(); // they were left by what has failed, and the import has caught it
+    }
+    if (guests.some(({ handlers }) => handlers.some(isSet))) return "across a handler of an exception of JavaScript";
   };
+
+  /** Let nothing be on the stack that a list leaves out. Returns what was told. */
+  const clearMarks = () =>
+    guards.map((guard) => {
+      const { value } = guard;
+      guard.value = 0;
+      return value;
+    });
 
   /** Why there is no place for what a call has on its stacks; nothing if there is. @param {Call} call */
   const findShortage = (call) => {
@@ -141,6 +168,7 @@ export function makeGuest(description, options) {
    */
   const recover = (call, error) => {
     for (const part of partsOf(call)) error = part.guest.recover(part, error);
+    clearMarks(); // it is left set by a trap
     if (call.state && !call.direct) {
       if (call.state == UNWINDS) error = area.overflow(call) ?? error;
       area.give(call, TO_RUN);
@@ -211,8 +239,11 @@ export function makeGuest(description, options) {
       instances++;
       guest.foreign ||= foreign;
       known.set(instance, { guest, description, unlisted });
-      handlers.push(/** @type {Exports} */ (instance.exports).asyncify_foreign_handler ?? {});
-      wary ||= description.facts & FACT_BY_LISTS || (checkStack && (foreign || description.facts & FACT_CALLS_REFERENCES));
+      const { asyncify_foreign_handler: handler, asyncify_unsuspendable: guard } = /** @type {Exports} */ (instance.exports);
+      handlers.push(handler ?? {});
+      if (guard) guards.push(guard);
+      shares ||= description.shares;
+      wary ||= (shares && description.facts & FACT_BY_LISTS) || (checkStack && (foreign || description.facts & FACT_CALLS_REFERENCES));
     },
 
     /** Take the instance's exports, and the first memory that it imports. @param {WebAssembly.Exports} given @param {unknown} imported */
@@ -278,6 +309,7 @@ export function makeGuest(description, options) {
       if (refusal) refuse(site, refusal);
       if (!call.guest) {
         call.guest = guest;
+        call.marks = clearMarks();
         calls.add(call);
         if (!call.direct) stacks.adopt(call);
       }
@@ -349,6 +381,8 @@ export function makeGuest(description, options) {
      * @param {any} outer What `enter` returned.
      */
     leave(call, outer) {
+      if (call.marks) guards.forEach((guard, at) => (guard.value = call.marks?.[at] ?? 0));
+      call.marks = undefined;
       if (call.direct) return;
       // Entry thunks have put the pointer back, if they know it.
       stacks.leave(call, outer, call.state == UNWINDS ? area.stackPointer() : 0);

@@ -1,11 +1,9 @@
 /**
  * What stands on the engine's stack in a call: other guests, which are unwound with it, and what keeps it from being
- * unwound: JavaScript, instances and functions that are not instrumented.
+ * unwound: JavaScript, and instances that are not instrumented.
  */
 
-import { FACT_BY_LISTS } from "./abi.js";
 import { isEntry } from "./call.js";
-import { isStranger } from "./description.js";
 import { EngineInstance, SuspendError } from "./errors.js";
 import { guestFrames, moduleOf } from "./trace.js";
 
@@ -13,9 +11,6 @@ import { guestFrames, moduleOf } from "./trace.js";
 /** @typedef {import("./guest.js").Guest} Guest */
 /** @typedef {import("./call.js").Site} Site */
 /** @typedef {import("./description.js").Description} Description */
-
-// How many functions a message names.
-const NAMED = 20;
 
 /** What a frame of the engine's stack looks like to a reader. @param {any} frame */
 const where = (frame) => String(frame).trim();
@@ -36,13 +31,12 @@ export const known = new WeakMap();
  * @param {Site} site
  * @param {boolean} several Whether the guest has several instances.
  * @param {Guest[]} runs Takes the guests, each as often as control came to it from another, innermost first.
+ * @param {import("./missing.js").OnStack[]} stack Takes the functions of guests.
  */
-export function findObstacle(call, { stub, module, guest }, several, runs) {
+export function findObstacle(call, { stub, module, guest }, several, runs, stack) {
   const { frames, below } = guestFrames(stub);
   if (below && !isEntry(below)) return `across JavaScript: ${where(below)}`;
   if (below && !frames.length) call.direct = true;
-  /** By function, as recursion has many frames of one. @type {Map<string, string>} */
-  const strangers = new Map();
   /** The frame above, and its function. @type {any} */
   let above;
   let called = -1;
@@ -56,16 +50,10 @@ export function findObstacle(call, { stub, module, guest }, several, runs) {
       if (found.guest != inner) runs.push(found.guest);
       if (found.unlisted.some(([other, at]) => other == inner && at == called)) return `not on the import list: ${where(above)}`;
       [called, above] = [index, frame];
-      // Where lists left nothing out there are none: V8 shows a function that it has inlined at an indirect call below the
-      // one that was called instead.
-      if (found.description.facts & FACT_BY_LISTS && isStranger(found.description, index)) {
-        strangers.set(/** @type {string} */ (moduleOf(frame)) + index, where(frame));
-      }
+      stack.push([index, found.description]);
     } else if (instance || !several) return `across another instance: ${where(frame)}`;
   }
-  const names = [...strangers.values()];
-  const more = names.splice(NAMED).length;
-  return strangers.size ? `not instrumented: ${names.join(", ")}${more ? `, and ${more} more` : ""}` : "";
+  return "";
 }
 
 /** The error for a call that reached an import which it should not, or left no frames. @param {Call} call */

@@ -13,7 +13,7 @@ import { gzipSync } from "node:zlib";
 const terser = await import("terser").catch(() => undefined);
 
 // The modules in the order of their imports. Their names are distinct, so that putting them together is bundling.
-const MODULES = ["abi", "errors", "call", "trace", "options", "description", "obstacles", "stacks", "room", "area", "guest", "promising", "instantiate", "install"];
+const MODULES = ["abi", "errors", "call", "trace", "options", "description", "missing", "obstacles", "stacks", "room", "area", "guest", "promising", "instantiate", "install"];
 
 const SLICES = ["policy", "turns", "slicing", "slices"];
 

@@ -1,0 +1,85 @@
+/**
+ * What is said where a call cannot be suspended since a list leaves out functions on the stack: all that are missing in it, and
+ * the stack. One line has them as a JSON array, as lists name functions, so that `caesura fix` finds it in any output: by the
+ * names of the module's own name section, or by the index, as engines have no hash of a body.
+ */
+
+import { FACT_BY_LISTS, OWN_PREFIX } from "./abi.js";
+import { isStranger } from "./description.js";
+
+/** @typedef {import("./description.js").Description} Description */
+/** @typedef {[index: number, module: Description]} OnStack A function on the stack, and the module that it is of. */
+
+// How many lines of a stack are shown, half of them from each end.
+const LINES = 100;
+
+/** Whether a list leaves a function out. @param {OnStack} one */
+export const isLeftOut = ([index, module]) => module.facts & FACT_BY_LISTS && isStranger(module, index);
+
+/** The names of a module's functions, by index. @param {Description} description @returns {string[]} */
+function namesOf({ module }) {
+  /** @type {string[]} */
+  const names = [];
+  const bytes = new Uint8Array(WebAssembly.Module.customSections(module, "name")[0]);
+  let at = 0;
+  const number = () => {
+    let [value, scale, byte] = [0, 1, 128];
+    for (; byte > 127; scale *= 128) value += ((byte = bytes[at++]) & 127) * scale;
+    return value;
+  };
+  while (at < bytes.length) {
+    const kind = bytes[at++];
+    const size = number();
+    const end = at + size;
+    if (kind == 1) {
+      for (let count = number(); count-- && at < end; ) {
+        const index = number();
+        const length = number();
+        names[index] = new TextDecoder().decode(bytes.subarray(at, (at += length)));
+      }
+    }
+    at = end;
+  }
+  return names;
+}
+
+/**
+ * Return what is missing in the list, as entries of it, and why the call cannot be suspended.
+ * @param {string} waiting The import that has to wait.
+ * @param {OnStack[]} stack The functions from there to the call, innermost first.
+ * @returns {[entries: string[], message: string]}
+ */
+export function findMissing(waiting, stack) {
+  /** @type {Map<Description, string[]>} */
+  const known = new Map();
+  for (const [, module] of stack) if (!known.has(module)) known.set(module, namesOf(module));
+  const entryOf = (/** @type {OnStack} */ [index, module]) => known.get(module)?.[index] || `#${index}`;
+  /** Whether it stands between two functions. @param {OnStack | undefined} one */
+  const isAdded = (one) => one && (entryOf(one).startsWith(OWN_PREFIX) || one[0] >= one[1].listed.length * 8);
+  const missing = new Set();
+  /** @type {[line: string, times: number][]} */
+  const lines = [[`    ${waiting}`, 1]];
+  stack.forEach((one, at) => {
+    if (isAdded(one)) return;
+    const entry = entryOf(one);
+    // An instrumented one may make a call that is none of its call sites: what is called so is called by an added function.
+    const isMissing = isLeftOut(one) || (isAdded(stack[at - 1]) && at > 1 && !isAdded(stack[at - 2]));
+    if (isMissing) missing.add(entry);
+    const line = `  ${isMissing ? "*" : " "} ${JSON.stringify(entry).slice(1, -1)}`;
+    const last = lines[lines.length - 1];
+    if (last[0] == line) last[1]++;
+    else lines.push([line, 1]);
+  });
+  const shown = lines.map(([line, times]) => (times > 1 ? `${line} (${times} times)` : line));
+  const more = shown.length - LINES;
+  if (more > 0) shown.splice(LINES / 2, more, `    ... ${more} more ...`);
+  const entries = [...missing];
+  const [functions, them] = entries.length == 1 ? ["1 function on the stack is", "it"] : [`${entries.length} functions on the stack are`, "them"];
+  const why = entries.length
+    ? `${functions} not instrumented, since the list leaves ${them} out. Missing in the list: ${JSON.stringify(entries)}`
+    : "the guest cannot be suspended here: what the list leaves out has left the stack by a tail call.";
+  const advice = entries.length
+    ? `Add ${them} to the only-list, or take ${them} off the remove-list, and instrument the module again; \`caesura fix\` does both.`
+    : "";
+  return [entries, `${waiting} has to wait, but ${why}\nThe stack, innermost first; * marks what is missing:\n${shown.join("\n")}\n${advice}`];
+}
