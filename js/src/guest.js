@@ -281,6 +281,7 @@ export function makeGuest(description, options) {
         if (!idle) guest.pointer = stacks.position();
       }
       if (call.direct) return;
+      if (!idle) call.marks = clearMarks();
       for (const part of partsOf(call)) {
         part.state = call.state;
         part.promise = undefined;

@@ -6,6 +6,7 @@
 
 import { FACT_BY_LISTS, OWN_PREFIX } from "./abi.js";
 import { isStranger } from "./description.js";
+import { tell } from "./recording.js";
 
 /** @typedef {import("./description.js").Description} Description */
 /** @typedef {[index: number, module: Description]} OnStack A function on the stack, and the module that it is of. */
@@ -44,10 +45,10 @@ function namesOf({ module }) {
 }
 
 /**
- * Return what is missing in the list, as entries of it, and why the call cannot be suspended.
+ * Return why a call cannot be suspended, and note what is missing in a recording, if there is one. Nothing if nothing is missing.
  * @param {string} waiting The import that has to wait.
  * @param {OnStack[]} stack The functions from there to the call, innermost first.
- * @returns {[entries: string[], message: string]}
+ * @returns {string | undefined}
  */
 export function findMissing(waiting, stack) {
   /** @type {Map<Description, string[]>} */
@@ -74,12 +75,12 @@ export function findMissing(waiting, stack) {
   const more = shown.length - LINES;
   if (more > 0) shown.splice(LINES / 2, more, `    ... ${more} more ...`);
   const entries = [...missing];
-  const [functions, them] = entries.length == 1 ? ["1 function on the stack is", "it"] : [`${entries.length} functions on the stack are`, "them"];
-  const why = entries.length
-    ? `${functions} not instrumented, since the list leaves ${them} out. Missing in the list: ${JSON.stringify(entries)}`
-    : "the guest cannot be suspended here: what the list leaves out has left the stack by a tail call.";
-  const advice = entries.length
-    ? `Add ${them} to the only-list, or take ${them} off the remove-list, and instrument the module again; \`caesura fix\` does both.`
-    : "";
-  return [entries, `${waiting} has to wait, but ${why}\nThe stack, innermost first; * marks what is missing:\n${shown.join("\n")}\n${advice}`];
+  const count = entries.length;
+  if (!count) return;
+  tell("missing", entries);
+  const [functions, them] = count == 1 ? ["1 function on the stack is", "it"] : [`${count} functions on the stack are`, "them"];
+  return `${waiting} has to wait, but ${functions} not instrumented, since the list leaves ${them} out. Missing in the list: ${JSON.stringify(entries)}
+The stack, innermost first; * marks what is missing:
+${shown.join("\n")}
+Add ${them} to the only-list, or take ${them} off the remove-list, and instrument the module again; \`caesura fix\` does both.`;
 }

@@ -1,5 +1,5 @@
 /**
- * The package stays small: 9.5 KB (not KiB), minified and gzipped; time slices are 4.5 KB more, for who imports
+ * The package stays small: 10.5 KB (not KiB), minified and gzipped; time slices are 4.5 KB more, for who imports
  * them. Needs npm's terser.
  *
  * 1 KB of these keep overlapping calls apart that have arguments on the C stack; without, some were wrong without an error.
@@ -13,7 +13,7 @@ import { gzipSync } from "node:zlib";
 const terser = await import("terser").catch(() => undefined);
 
 // The modules in the order of their imports. Their names are distinct, so that putting them together is bundling.
-const MODULES = ["abi", "errors", "call", "trace", "options", "description", "missing", "obstacles", "stacks", "room", "area", "guest", "promising", "instantiate", "install"];
+const MODULES = ["abi", "errors", "call", "trace", "options", "description", "recording", "missing", "obstacles", "stacks", "room", "area", "guest", "promising", "instantiate", "install"];
 
 const SLICES = ["policy", "turns", "slicing", "slices"];
 
@@ -31,9 +31,9 @@ async function sizeOf(modules, names) {
   return size;
 }
 
-it("is at most 9.5 KB", { skip: !terser && "npm's terser is not installed" }, async () => {
+it("is at most 10.5 KB", { skip: !terser && "npm's terser is not installed" }, async () => {
   const size = await sizeOf(MODULES, "close, install, Instance, instantiate, instantiateStreaming, promising, SuspendError, Suspending");
-  assert.ok(size <= 9500, `${size} bytes`);
+  assert.ok(size <= 10_500, `${size} bytes`);
 });
 
 it("has time slices in at most 4.5 KB more", { skip: !terser && "npm's terser is not installed" }, async () => {
