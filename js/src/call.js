@@ -34,7 +34,7 @@ export const REWINDING = 2;
  * @property {Part[]} [parts] What other guests, whose functions are on the stack, have of it.
  * @property {Part} [whole] For such a part: the call.
  * @property {any} [outer] For such a part: what is to be restored.
- * @property {number[]} [marks] What `asyncify_unsuspendable` was where the call was entered from an import of the guest.
+ * @property {() => void} [unmark] Where it was entered from an import of the guest: puts back what `asyncify_unsuspendable` was there.
  * @property {number} state
  * @property {Site} [site] The import that suspended the call.
  * @property {any[]} [asked] What the guest has called it with.
@@ -76,6 +76,9 @@ const HOST = /** @type {Call} */ ({});
 /** @type {Call | undefined} */
 export let current;
 
+/** The guest whose import runs. @type {Guest | undefined} */
+let calling;
+
 /** Whether the engine may have to convert a value by calling its methods. @param {any} value */
 export const isObject = (value) => Object(value) === value;
 
@@ -101,6 +104,8 @@ export function importStub(site) {
     if (call?.state) return (call.guest ?? guest).land(call, site);
     current = HOST;
     const outer = guest.pointer;
+    const before = calling;
+    calling = guest;
     const masked = guest.slicing?.mask();
     guest.pointer = guest.stacks?.position();
     try {
@@ -119,6 +124,7 @@ export function importStub(site) {
       throw masked ? masked(site, error) : error;
     } finally {
       masked?.();
+      calling = before;
       current = call;
       guest.pointer = outer;
     }
@@ -137,6 +143,7 @@ export function step(call) {
   current = host;
   try {
     const pointer = call.guest?.enter(call, !outer);
+    if (!call.guest) call.unmark = calling?.clearMarks();
     let result;
     current = call;
     const { slicing } = call.guest ?? {};
@@ -149,7 +156,8 @@ export function step(call) {
     } finally {
       current = host;
       slicing?.end(call);
-      call.guest?.leave(call, pointer);
+      if (call.guest) call.guest.leave(call, pointer);
+      else call.unmark?.();
     }
     if (call.promise) {
       wait(call);

@@ -142,13 +142,12 @@ export function makeGuest(description, options) {
     if (guests.some(({ handlers }) => handlers.some(isSet))) return "across a handler of an exception of JavaScript";
   };
 
-  /** Let nothing be on the stack that a list leaves out. Returns what was told. */
-  const clearMarks = () =>
-    guards.map((guard) => {
-      const { value } = guard;
-      guard.value = 0;
-      return value;
-    });
+  /** Let nothing be on the stack that a list leaves out. Returns what puts back what was told. */
+  const clearMarks = () => {
+    const before = guards.map(({ value }) => value);
+    for (const guard of guards) guard.value = 0;
+    return () => guards.forEach((guard, at) => (guard.value = before[at]));
+  };
 
   /** Why there is no place for what a call has on its stacks; nothing if there is. @param {Call} call */
   const findShortage = (call) => {
@@ -219,6 +218,7 @@ export function makeGuest(description, options) {
     once: thunks && !(facts & FACT_LINKED),
     suspendAlways,
     handlers,
+    clearMarks,
     calls,
     recover,
     finish,
@@ -281,7 +281,7 @@ export function makeGuest(description, options) {
         if (!idle) guest.pointer = stacks.position();
       }
       if (call.direct) return;
-      if (!idle) call.marks = clearMarks();
+      if (!idle) call.unmark = clearMarks();
       for (const part of partsOf(call)) {
         part.state = call.state;
         part.promise = undefined;
@@ -310,7 +310,6 @@ export function makeGuest(description, options) {
       if (refusal) refuse(site, refusal);
       if (!call.guest) {
         call.guest = guest;
-        call.marks = clearMarks();
         calls.add(call);
         if (!call.direct) stacks.adopt(call);
       }
@@ -382,8 +381,8 @@ export function makeGuest(description, options) {
      * @param {any} outer What `enter` returned.
      */
     leave(call, outer) {
-      if (call.marks) guards.forEach((guard, at) => (guard.value = call.marks?.[at] ?? 0));
-      call.marks = undefined;
+      call.unmark?.();
+      call.unmark = undefined;
       if (call.direct) return;
       // Entry thunks have put the pointer back, if they know it.
       stacks.leave(call, outer, call.state == UNWINDS ? area.stackPointer() : 0);

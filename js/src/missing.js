@@ -82,5 +82,5 @@ export function findMissing(waiting, stack) {
   return `${waiting} has to wait, but ${functions} not instrumented, since the list leaves ${them} out. Missing in the list: ${JSON.stringify(entries)}
 The stack, innermost first; * marks what is missing:
 ${shown.join("\n")}
-Add ${them} to the only-list, or take ${them} off the remove-list, and instrument the module again; \`caesura fix\` does both.`;
+Add ${them} to the only-list, or take what of ${them} is on the remove-list off it, and instrument the module again; \`caesura fix\` does both.`;
 }

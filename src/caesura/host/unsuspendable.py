@@ -33,9 +33,9 @@ _WHY: Final = {
 }
 _WHAT_TO_DO: Final = {
     "only-list": "Add {them} to the only-list",
-    "remove-list": "Take {them} off the remove-list",
+    "remove-list": "Take what of {them} is on the remove-list off it",
     "ignore_indirect": "Put {them} on the add-list, or leave ignore_indirect out",
-    "": "Add {them} to the only-list, or take {them} off the remove-list,",
+    "": "Add {them} to the only-list, or take what of {them} is on the remove-list off it,",
 }
 
 
@@ -89,14 +89,13 @@ class Unsuspendable:
         lines = [f"    {self._waiting}"]
         times = 1
         names, original = self._description.names, self._description.original_functions
-        exports = {shape.index: f" ({name})" for name, shape in self._description.functions.items()}
         stack = [
             function
             for function in self._stack
             if function < original and not names.get(function, "").startswith(OWN_PREFIX)
         ]
         for place, function in enumerate(stack):
-            name = names.get(function) or f"#{function}{exports.get(function, '')}"
+            name = names.get(function) or f"#{function}"
             if stack[place + 1 : place + 2] == [function]:
                 times += 1
                 continue
