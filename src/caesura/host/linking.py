@@ -126,7 +126,9 @@ def _options_of(told: Mapping[str, Any], given: Options) -> Options:
     if given != DEFAULT_OPTIONS:
         given = replace(given, record=bool(told.get(_RECORD)))
         has = {name: value for name, value in given.identity().items() if name not in chosen}
-        different = sorted(name for name in {**wanted, **has} if wanted.get(name) != has.get(name))
+        different = sorted(
+            name for name in {**wanted, **has} if _comparable(wanted.get(name)) != _comparable(has.get(name))
+        )
         if different:
             raise UsageError(f"the guest was loaded with other options ({', '.join(different)}): give those, or none")
         return given
@@ -136,6 +138,11 @@ def _options_of(told: Mapping[str, Any], given: Options) -> Options:
         return Options(**wanted)
     except TypeError as error:
         raise SnapshotError(f"the snapshot's module has options that there are not: {error}") from None
+
+
+def _comparable(value: object) -> object:
+    """Return an option's value in one form: what was read from a state may have lists as tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def instrumented_module(origin: Origin, program: LinkedProgram) -> bytes:
