@@ -9,6 +9,7 @@ import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import * as ponyfill from "../src/index.js";
+import { missing, openPage } from "./support/chromium.mjs";
 import { bytes, repository, sleep, waysToRun } from "./support/guests.mjs";
 
 const { Instance, promising, Suspending } = ponyfill;
@@ -160,6 +161,31 @@ for (const build of ["plain", "thunks"]) {
   });
 }
 
+it("is the same in Chromium", { skip: missing }, async () => {
+  const { page, close } = await openPage("what a list leaves out");
+  try {
+    for (const build of ["plain", "thunks", "secondary"]) {
+      const [messages, results] = await page.evaluate(
+        async (code) => {
+          const { Instance, promising, Suspending } = await import("/js/src/index.js");
+          const module = new WebAssembly.Module(Uint8Array.from(code));
+          const ask = new Suspending((number) => new Promise((resolve) => setTimeout(resolve, 0, number)));
+          const { exports } = new Instance(module, { env: { ask, call: () => 0 } });
+          const message = (call) => call.catch((error) => String(error));
+          const messages = [await message(promising(exports.run)(1)), await message(promising(exports.down)(300))];
+          return [messages, [await promising(exports.good)(1), exports.passed.value]];
+        },
+        [...bytes("guarded", build)],
+      );
+      assert.match(messages[0], /^SuspendError: env.ask has to wait, but 2 functions .*\["forgotten","also"\]\n[^]*\n {2}\* forgotten\n {2}\* also\n {4}run\n/);
+      assert.match(messages[1], /\n {2}\* forgotten\n {4}down \(301 times\)\n/);
+      assert.deepEqual(results, [12, 0]);
+    }
+  } finally {
+    await close();
+  }
+});
+
 it("a recording has what is missing", () => {
   const folder = mkdtempSync(join(tmpdir(), "guard-"));
   try {
@@ -172,7 +198,9 @@ it("a recording has what is missing", () => {
     const file = join(folder, "recording");
     const wasm = fileURLToPath(new URL("build/js/guarded.thunks.wasm", repository));
     const env = { ...process.env, CAESURA_RECORD: file };
-    const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program, wasm], { env, encoding: "utf8" });
+    const recorder = String(new URL("../src/record.js", import.meta.url));
+    const parameters = ["--import", recorder, "--input-type=module", "-e", program, wasm];
+    const { stdout, stderr } = spawnSync(process.execPath, parameters, { env, encoding: "utf8" });
     assert.equal(stdout, "SuspendError\n", stderr);
     const lines = readFileSync(file, "utf8").trim().split("\n");
     assert.deepEqual(lines.flatMap((line) => JSON.parse(line).missing ?? []), ["forgotten", "also"]);
