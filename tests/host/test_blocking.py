@@ -199,6 +199,8 @@ def test_every_way_to_get_a_guest_takes_it() -> None:
         assert len(messages) == len(guests)
         with pytest.raises(caesura.UsageError, match="Missing in the list"):
             await plain.call("run", 1)
+        with pytest.raises(caesura.UsageError, match="needs a module that tells when it cannot be suspended"):
+            await load(later, options=caesura.Options(only_list=("inner",), no_guard=True))
         with pytest.raises(caesura.UsageError, match="when_unsuspendable is 'wait': expected 'error' or 'block'"):
             await program.load(when_unsuspendable="wait")
 

@@ -390,7 +390,8 @@ def test_what_is_missing_is_noted_in_a_recording(tmp_path: Any, monkeypatch: pyt
 
     async def main() -> None:
         guest = await load(DEEP, caesura.Options(only_list=("deep", "run")))
-        assert await missing(guest.call("run", 2)) == ["left_out", "middle"]
+        for _ in range(2):  # noted once
+            assert await missing(guest.call("run", 2)) == ["left_out", "middle"]
         guest.close()
 
     run(main())

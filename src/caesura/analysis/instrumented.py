@@ -116,15 +116,21 @@ def state_global(module: Module) -> int | None:
 
 def preempt_of(module: Module) -> str:
     """Return what a module looks at where it pauses by itself, as the option `preempt` has it."""
-    section = module.custom_section(CONTRACT_SECTION)
-    if section is None:
-        return NO_PREEMPT
-    contract = module.data[section.payload : section.end]
-    _, position = read_u32(contract, 0)
-    facts, _ = read_u32(contract, position)
+    facts = facts_of(module)
     if facts & Fact.PAUSES_BY_FUEL:
         return PREEMPT_FUEL
     return PREEMPT_FLAG if facts & Fact.PAUSES_BY_REQUEST else NO_PREEMPT
+
+
+def facts_of(module: Module) -> int:
+    """Return the flags by which a module tells hosts of itself (`abi.Fact`); 0 if it does not."""
+    section = module.custom_section(CONTRACT_SECTION)
+    if section is None:
+        return 0
+    contract = module.data[section.payload : section.end]
+    _, position = read_u32(contract, 0)
+    facts, _ = read_u32(contract, position)
+    return facts
 
 
 def takes_pointer(module: Module, function: FunctionIndex) -> bool:

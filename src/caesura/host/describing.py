@@ -57,6 +57,7 @@ def describe(drivable: Drivable) -> Description:
         instantiation=instantiation_of(module),
         held_start=drivable.held_start,
         guarded=drivable.guarded,
+        unguarded=drivable.unguarded,
         lists=drivable.lists,
         original_functions=drivable.original_functions,
         uninstrumented=drivable.uninstrumented,

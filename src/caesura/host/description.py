@@ -180,6 +180,7 @@ class Description(Record):
     Where lists may have left out functions that can be on the stack at a suspension, a `guarded` module tells by a
     global when one is: `uninstrumented` has the functions that a suspension cannot pass, `original_functions` is how
     many there were before anything was added, and `names` has the names of all, which the module itself has no more.
+    An `unguarded` one does not tell, although there were lists.
     `lists` is which kind of list it was, where this host knows: "only-list", "remove-list" or "ignore_indirect".
 
     `state_section` tells what the module's state consists of (see `state`), `added_tables` how many of its tables hold
@@ -204,6 +205,7 @@ class Description(Record):
     instantiation: Instantiation
     held_start: str
     guarded: bool
+    unguarded: bool
     lists: str
     original_functions: int
     uninstrumented: tuple[int, ...]

@@ -30,8 +30,9 @@ from caesura.abi import (
     START_FUNCTION,
     STATE_SECTION,
     UNSUSPENDABLE,
+    Fact,
 )
-from caesura.analysis.instrumented import asyncify_exports, state_global, takes_pointer
+from caesura.analysis.instrumented import asyncify_exports, facts_of, state_global, takes_pointer
 from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack, shadow_stack_at
 from caesura.analysis.stack_limits import find_stack_limits
 from caesura.analysis.suspending_imports import suspending_imports
@@ -79,6 +80,7 @@ class Drivable:
     thunks_switch: bool = False
     held_start: str = ""
     guarded: bool = False
+    unguarded: bool = False
     lists: str = ""
     original_functions: int = 0
     uninstrumented: tuple[int, ...] = ()
@@ -176,7 +178,7 @@ def _with_guard(drivable: Drivable, options: Options) -> Drivable:
     """
     module = drivable.module
     if exported_index(module, GLOBAL_KIND, UNSUSPENDABLE) is None:
-        return drivable
+        return replace(drivable, unguarded=bool(facts_of(module) & Fact.BY_LISTS))
     section = module.custom_section(_NAME_SECTION)
     names: dict[int, str] = {}
     if section is not None:

@@ -90,8 +90,14 @@ class Instance:
         self.most_suspended: Final = sys.maxsize if limit is None else limit
         self.guard: Guard | None = None
         self.blocks: Final = store.settings.when_unsuspendable == BLOCK
+        if self.blocks and self.description.unguarded:
+            raise UsageError(
+                "when_unsuspendable='block' needs a module that tells when it cannot be suspended: instrument it without "
+                "no_guard"
+            )
         # The host functions of which it was said that the thread waits for them.
         self.told_to_block: Final[set[str]] = set()
+        self._noted: Final[set[tuple[str, ...]]] = set()  # what was missing, in recordings
 
     def has_begun(self, exported: wasmtime.Instance) -> None:
         """Take what was instantiated: the start function has run, and the guest can be used."""
@@ -259,7 +265,7 @@ class Instance:
     # Failures
 
     def tell_of_blocking(self, call: CallState, waiting: str) -> None:
-        """Warn, once for each host function, that the thread waits for it; what is missing is noted each time."""
+        """Warn, once for each host function, that the thread waits for it; what is missing is noted in a recording."""
         is_told = waiting in self.told_to_block
         if is_told and recording_path() is None:
             return
@@ -276,7 +282,9 @@ class Instance:
         entered = description.entries[name] if name in description.entries else description.functions[name].index
         stack = of_one_entry(functions, entered, description)
         found = Unsuspendable(waiting, stack, missing_among(stack, description), description, self.entries_of)
-        found.note()
+        if tuple(found.entries) not in self._noted:
+            self._noted.add(tuple(found.entries))
+            found.note()
         return found
 
     def fail(self, call: CallState, error: int | None, trap: int | None) -> NoReturn:
