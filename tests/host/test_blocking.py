@@ -1,4 +1,4 @@
-"""`when_unsuspendable="block"`: the thread waits where a guest cannot be suspended, since a list leaves functions out."""
+"""`when_unsuspendable="block"`: the thread waits where a list leaves out what is on the stack of a guest."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ OPTIONS: Final = caesura.Options(only_list=("inner", "run", "good"))
 
 async def load(wait: Any, **more: Any) -> caesura.Guest:
     """Load the guest, whose host functions the thread waits for where it must."""
-    more = {"when_unsuspendable": "block", "options": OPTIONS, "cache": False} | more
-    return await caesura.load(assemble(GUEST), {"env": {"wait": wait}}, **more)
+    settings: dict[str, Any] = {"when_unsuspendable": "block", "options": OPTIONS, "cache": False, **more}
+    return await caesura.load(assemble(GUEST), {"env": {"wait": wait}}, **settings)
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def test_the_host_function_is_where_others_are() -> None:
         assert asyncio.get_running_loop() is loop and asyncio.current_task() is task
         if value == 1:
             nested = await asyncio.gather(guest.call("good", 5), guest.call("run", 7))
-            assert nested == [210, 114]
+            assert list(nested) == [210, 114]
         return int(guest.call_nowait("double", value))
 
     async def main() -> None:

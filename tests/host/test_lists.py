@@ -194,7 +194,7 @@ def test_nothing_is_refused_where_nothing_has_to_wait() -> None:
         return value + 1
 
     async def main() -> None:
-        done = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         done.set_result(5)
 
         async def of_the_past(value: int) -> int:

@@ -92,8 +92,8 @@ class Instance:
         self.blocks: Final = store.settings.when_unsuspendable == BLOCK
         if self.blocks and self.description.unguarded:
             raise UsageError(
-                "when_unsuspendable='block' needs a module that tells when it cannot be suspended: instrument it without "
-                "no_guard"
+                "when_unsuspendable='block' needs a module that tells when it cannot be suspended: instrument it "
+                "without no_guard"
             )
         # The host functions of which it was said that the thread waits for them.
         self.told_to_block: Final[set[str]] = set()
