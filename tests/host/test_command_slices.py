@@ -71,7 +71,8 @@ def test_a_program_that_computes_is_saved_at_the_end_of_a_slice(program: Path) -
     ("given", "code", "said"),
     [
         (("--time-slice", "0"), 2, "--time-slice 0: expected a positive number of seconds"),
-        (("--time-slice", "1e9"), 1, "time_slice is 1000000000.0"),
+        (("--time-slice", "1e9"), 2, "--time-slice 1e9: expected seconds, 0.0005 to 3600"),
+        (("--time-slice", "1e-9"), 2, "--time-slice 1e-9: expected seconds, 0.0005 to 3600"),
         (("--cpu", "nan"), 2, "--cpu nan: expected a positive number of seconds"),
         (("--fuel", "much"), 2, "--fuel much: expected a number of units"),
         (("--fuel", "0"), 2, "--fuel 0"),
@@ -90,9 +91,6 @@ def test_a_state_without_pause_points_has_no_budget(program: Path) -> None:
           (data (i32.const 24) "\\00\\00\\00\\3b\\00\\00\\00\\00")
           (func (export "_start") (drop (call 0 (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"""
     )
-    code, _, _ = caesura_command(
-        program, "run", "--save", "state", "--save-every", "0.1", "--timeout", "0.6", "waiter.wat"
-    )
-    assert code in (0, 124)
+    assert caesura_command(program, "run", "--save", "state", "--save-every", "0.1", "waiter.wat")[0] == 0
     code, _, errors = caesura_command(program, "resume", "--cpu", "5", "state")
     assert code == 1 and "cannot be paused" in errors

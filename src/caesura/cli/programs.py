@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from caesura.cli.cache import size_of
-from caesura.cli.exits import ABORTED, INTERRUPTED, TIMED_OUT
+from caesura.cli.exits import ABORTED, INTERRUPTED, TIMED_OUT, WrongUsage
 from caesura.cli.files import InFile
 from caesura.cli.messages import say, say_error, say_stopped, say_warning
 from caesura.cli.run_values import seconds, units
@@ -80,9 +80,13 @@ def add_slices(parser: argparse.ArgumentParser) -> None:
 def slices_of(arguments: argparse.Namespace) -> Slices:
     """Return what these options say."""
     from caesura.host.command import Slices
+    from caesura.host.settings import LEAST_TIME_SLICE, MOST_TIME_SLICE
     from caesura.host.slices.budget import Budget
 
     time_slice = None if arguments.time_slice is None else seconds(arguments.time_slice, "--time-slice")
+    if time_slice is not None and not LEAST_TIME_SLICE <= time_slice <= MOST_TIME_SLICE:
+        bounds = f"{LEAST_TIME_SLICE:g} to {MOST_TIME_SLICE:g}"
+        raise WrongUsage(f"--time-slice {arguments.time_slice}: expected seconds, {bounds}")
     cpu = None if arguments.cpu is None else seconds(arguments.cpu, "--cpu")
     fuel = None if arguments.fuel is None else units(arguments.fuel)
     return Slices(time_slice, None if cpu is None and fuel is None else Budget(cpu=cpu, fuel=fuel))

@@ -156,6 +156,20 @@ def test_one_instruction_runs_to_its_end() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_few_such_instructions_run_in_a_row(preempt: str) -> None:
+    """Each takes a part of a slice only, and there is neither a loop nor a call between them."""
+    fill = "(memory.fill $large (i32.const 0) (i32.const 7) (i32.const 0x400000))"
+
+    async def main() -> None:
+        text = f'(memory $large 64) (func (export "run") {fill * 320})'
+        guest = await caesura.load(module(text), imports(), time_slice=0.0005, preempt=preempt)
+        await guest.call("run")
+        assert guest.usage.slices >= 2
+
+    run(main())
+
+
 def test_thousands_of_pending_calls() -> None:
     async def main() -> None:
         gate = asyncio.get_running_loop().create_future()
