@@ -1,8 +1,7 @@
 """What is counted is the module's: compiled and interpreted caesura write the same pause points, byte for byte.
 
 So a program uses the same fuel whichever form has instrumented it; that it does so in each engine is tested with real
-programs (`tests/real/test_paused_quickjs.py`, `tests/real/test_paused_sqlite.py`) and, between Wasmtime and each
-Node, in `js/test/fuel.test.mjs`.
+programs (`tests/real/test_same_fuel.py`, which pauses one of them in Wasmtime and two versions of Node).
 """
 
 from __future__ import annotations
@@ -41,6 +40,7 @@ def test_both_forms_write_the_same_modules() -> None:
         pytest.skip("the installed package is not compiled: there is one form only")
     files = [
         Path(default_wasm_path()),
+        npm_file("quickjs-wasi/quickjs.wasm"),
         npm_file("@jitl/quickjs-wasmfile-release-sync/dist/emscripten-module.wasm"),
     ]
     compiled = digests(installed_environment(), files)
