@@ -11,8 +11,8 @@ or a reference that it has got. So the host is one more node.
 Without cycles, calls still multiply: a function that calls another one twice, which calls a third one twice, and so on.
 So the cost of each function is found, of its longest way with what is called there; where that is beyond a bound, the
 function has a pause point too. Others stand between instructions, where so much has come together since the last one:
-behind thousands of calls in a row, say, or behind a recursion, when its activations return (`unlooked_ways`). A host that
-calls the guest in a loop of its own counts that itself.
+behind thousands of calls in a row, say, or behind a recursion, when its activations return (`unlooked_ways`). A host
+that calls the guest in a loop of its own counts that itself.
 
 A loop each of whose iterations passes the head of an inner one needs no look of its own (`passed_loops`); calls in it
 then count as those of the code around.
@@ -51,8 +51,8 @@ NO_PAUSE: Final = FunctionIndex(-1)
 # Where a call stands that is in no loop.
 _NO_LOOP: Final = -1
 
-# Instructions that a function may run, with all that it calls, before it must have a pause point. It was a hundred times
-# as much; then QuickJS and PHP had ten times as many pause points between instructions.
+# Instructions that a function may run, with all that it calls, before it must have a pause point. With a hundred times
+# as much QuickJS and PHP had ten times as many pause points between instructions.
 _MOST_AT_ONCE: Final = 10_000
 
 # Instructions that are run for a unit that is counted, at most.

@@ -18,16 +18,19 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final
 
 from caesura.host.awaiting import await_coroutine
-from caesura.host.call import Call
+from caesura.host.call import START, Call
 from caesura.host.imports import PAUSE
 from caesura.host.pending import (
+    BudgetExhausted,
     PendingCall,
+    check_budget,
     end_unless_held,
     is_external,
     must_wait,
     until_handed,
     until_resumed,
     until_turn,
+    until_turn_of,
 )
 from caesura.host.threads import run_in_loop
 
@@ -55,6 +58,12 @@ def drive_iterated(call: Call) -> Generator[Any, Any, Any]:
         if call.pending is None:
             results.append(call.results())
             call.instance.end(call)
+            return
+        try:
+            check_budget(call)
+        except BudgetExhausted:
+            call.mode = START  # the generator ends: who has the call in his hands takes its further steps
+            raise
 
     def begin() -> None:
         call.instance.check()  # a generator starts long after it was made
@@ -73,7 +82,7 @@ def drive_iterated(call: Call) -> Generator[Any, Any, Any]:
         return results[0]
     finally:
         if not results:
-            call.instance.end(call)
+            end_unless_held(call)
 
 
 async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
@@ -88,6 +97,7 @@ async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
                 await _until_resumed(call)
             elif call.coroutine is not None:
                 await await_coroutine(call)
+                await _until_turn_of(call)
             else:
                 try:
                     call.answer = yield _yielded(call)
@@ -95,11 +105,11 @@ async def drive_asynchronously(call: Call) -> AsyncGenerator[Any, Any]:
                     raise
                 except BaseException as error:
                     call.failure = error
-            if must_wait(call):
-                await _until_turn(call)
+                if must_wait(call):
+                    await _until_turn(call)
             call.resume()
     finally:
-        call.instance.end(call)
+        end_unless_held(call)
 
 
 def _yielded(call: Call) -> Any:
@@ -107,6 +117,7 @@ def _yielded(call: Call) -> Any:
     return PendingCall(call) if call.pending is PAUSE or is_external(call.pending) else call.waited_for
 
 
+_until_turn_of: Final = types.coroutine(until_turn_of)
 _until_turn: Final = types.coroutine(until_turn)
 _until_resumed: Final = types.coroutine(until_resumed)
 

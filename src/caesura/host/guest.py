@@ -129,27 +129,29 @@ class Guest(Uncopied):
         instance.check()
         return Call(instance, instance.export(name), arguments, NOWAIT).run()
 
-    def generate(self, name: str, *arguments: Any) -> Generator[Any, Any, Any]:
+    def generate(self, name: str, *arguments: Any, budget: Budget | None = None) -> Generator[Any, Any, Any]:
         """Call an export as a generator: it yields at host functions marked with `yielding`.
 
         What is sent into it is what the host function returns to the guest; what is thrown into it is raised
         there. The export's results are the generator's return value. Any thread may iterate it: in others than the
-        guest's own, the guest's event loop runs each step. Raises what `call` does.
+        guest's own, the guest's event loop runs each step. Raises what `call` does. A call that has used its `budget`
+        up ends the generator with BudgetExhausted, and goes on as one that `start` began.
         """
         instance = self._instance
         instance.check()
-        return drive_iterated(Call(instance, instance.export(name), arguments, GENERATE))
+        return drive_iterated(Call(instance, instance.export(name), arguments, GENERATE, budget))
 
-    def agenerate(self, name: str, *arguments: Any) -> AsyncGenerator[Any, Any]:
+    def agenerate(self, name: str, *arguments: Any, budget: Budget | None = None) -> AsyncGenerator[Any, Any]:
         """Call an export as an asynchronous generator: it yields at host functions marked with `yielding`, and waits
         where coroutine functions do.
 
         What is sent and thrown into it goes where `generate` says. What the export returns is dropped, since
-        asynchronous generators have no return value. Raises what `call` does.
+        asynchronous generators have no return value. Raises what `call` does. A call that has used its `budget` up
+        ends the generator with BudgetExhausted: `await` of its `resume` goes on, to the next yield or the end.
         """
         instance = self._instance
         instance.check()
-        return drive_asynchronously(Call(instance, instance.export(name), arguments, AGENERATE))
+        return drive_asynchronously(Call(instance, instance.export(name), arguments, AGENERATE, budget))
 
     def start(self, name: str, *arguments: Any, budget: Budget | None = None) -> Any:
         """Call an export in steps, without an event loop: where a host function has no body (`EXTERNAL`), or yields,

@@ -182,7 +182,7 @@ def step(call: Call, run: Callable[[], None]) -> Any:
         run()
         if call.pending is None:
             return call.results()
-        _check_budget(call)
+        check_budget(call)
         return _handed(call)
     finally:
         end_unless_held(call)
@@ -194,7 +194,7 @@ def until_handed(call: Call) -> Generator[Any, Any, Any]:
         if call.coroutine is not None:
             yield from await_coroutine(call)
             if call.instance.slicing is not None:  # guests without slices pay for one look at that
-                yield from _until_turn_of(call)
+                yield from until_turn_of(call)
         elif call.pending is PAUSE:
             yield from until_resumed(call)
         else:
@@ -203,7 +203,7 @@ def until_handed(call: Call) -> Generator[Any, Any, Any]:
     return call.results()
 
 
-def _until_turn_of(call: Call) -> Generator[Any, Any, None]:
+def until_turn_of(call: Call) -> Generator[Any, Any, None]:
     """Let others have their turn before a call goes on whose host function has ended. Raises BudgetExhausted if that
     has used up the budget of the call.
     """
@@ -244,7 +244,7 @@ def until_resumed(call: Call) -> Generator[Any, Any, None]:
     """Let others have their turn before a call that was paused goes on. Raises BudgetExhausted if it must not."""
     while _is_outer_exhausted(call):
         yield EXHAUSTED
-    _check_budget(call)
+    check_budget(call)
     slicing = call.instance.slicing
     if slicing is not None:  # else the guest is closed, which resuming it says
         yield from slicing.until_resumed(call)
@@ -256,7 +256,7 @@ def _is_outer_exhausted(call: Call) -> bool:
     return exhausted is not None and exhausted.is_serving
 
 
-def _check_budget(call: Call) -> None:
+def check_budget(call: Call) -> None:
     """Hand a call that was paused to whoever drives it, as BudgetExhausted, if a budget is used up."""
     if call.allowance is not None and call.pending is PAUSE and call.allowance.exhausted() is not None:
         _raise_exhausted(call)

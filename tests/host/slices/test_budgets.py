@@ -255,3 +255,98 @@ def test_suspended_calls_have_a_limit() -> None:
         assert [await call for call in calls[:2]] == [1, 2]
 
     run(main())
+
+
+EMITTING = b"""(module
+  (import "env" "emit" (func $emit (param i32) (result i32)))
+  (import "env" "wait" (func $wait))
+  (func $spin (local $n i32)
+    (local.set $n (i32.const 1000))
+    (loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+  (func (export "run") (param $n i32) (result i32) (local $sum i32)
+    (loop
+      (call $wait)
+      (local.set $sum (i32.add (local.get $sum) (call $emit (local.get $n))))
+      (call $spin)
+      (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $sum)))"""
+
+
+@caesura.yielding
+def emit(value: int) -> int:
+    return value
+
+
+@pytest.mark.parametrize("portion", [1, 1000, 30_000])
+def test_a_generator_ends_where_its_budget_does_and_the_call_goes_on(portion: int) -> None:
+    async def main() -> None:
+        guest = await caesura.load(EMITTING, {"env": {"emit": emit, "wait": lambda: None}}, preempt="fuel")
+        seen: list[int] = []
+        generator = guest.generate("run", 20, budget=caesura.Budget(fuel=portion))
+
+        def iterate() -> None:
+            seen.append(next(generator))
+            while True:
+                seen.append(generator.send(2))
+
+        with pytest.raises(caesura.BudgetExhausted) as pause:
+            iterate()
+        assert len(seen) < 20
+        with pytest.raises(StopIteration):
+            next(generator)
+        step: Any = pause.value.call
+        assert step.function == "pause" and guest.suspended == 1
+
+        def go_on(step: Any) -> Any:
+            while isinstance(step, caesura.PendingCall):
+                seen.append(step.arguments[0])
+                step = step.resume(2)
+            return step
+
+        with pytest.raises(caesura.BudgetExhausted) as pause:
+            go_on(step.resume(budget=caesura.Budget(fuel=portion)))
+        assert go_on(pause.value.call.resume()) == 40 and seen == list(range(20, 0, -1))
+        assert guest.suspended == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_asynchronous_generator_with_a_budget(waits: bool) -> None:
+    async def main() -> None:
+        async def wait(guest: caesura.Guest) -> None:
+            if waits:
+                await guest.call("spin")  # charged to the call that waits for it
+            await asyncio.sleep(0)
+
+        text = EMITTING.replace(b"(func $spin", b'(func $spin (export "spin")')
+        guest = await caesura.load(text, {"env": {"emit": emit, "wait": wait}}, time_slice=SLICE, preempt="fuel")
+        seen: list[int] = []
+        generator = guest.agenerate("run", 20, budget=caesura.Budget(fuel=20_000))
+
+        async def iterate() -> None:
+            seen.append(await anext(generator))
+            while True:
+                seen.append(await generator.asend(3))
+
+        with pytest.raises(caesura.BudgetExhausted) as pause:
+            await iterate()
+        assert 0 < len(seen) < 20
+        step = await pause.value.call.resume()
+        while isinstance(step, caesura.PendingCall):
+            seen.append(step.arguments[0])
+            step = await step.resume(3)
+        assert step == 60 and seen == list(range(20, 0, -1))
+        assert guest.suspended == 0
+
+    run(main())
+
+
+def test_a_generator_takes_no_budget_that_its_guest_cannot_keep() -> None:
+    async def main() -> None:
+        guest = await load()
+        for generate in (guest.generate, guest.agenerate):
+            with pytest.raises(caesura.UsageError, match="counts no fuel"):
+                generate("spin", budget=caesura.Budget(fuel=5))
+
+    run(main())
