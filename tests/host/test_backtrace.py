@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -256,3 +257,40 @@ def test_a_call_that_has_gone_on_has_no_stack() -> None:
     step.resume(1)
     with pytest.raises(caesura.UsageError, match="not suspended"):
         step.backtrace()
+
+
+LISTED = """(module (import "env" "ask" (func $ask (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (type $t (func (param i32) (result i32)))
+  (table 2 2 funcref) (elem (i32.const 0) $inner $passing)
+  (func $inner (param i32) (result i32) (i32.add (call $ask (local.get 0)) (i32.const 1)))
+  (func $passing (export "passing") (param i32) (result i32) (call $inner (local.get 0)))
+  (func $run (export "run") (param i32) (result i32)
+    (i32.add (call_indirect (type $t) (i32.const 5) (local.get 0)) (i32.const 10))))"""
+
+
+@pytest.mark.parametrize("abi", ["load", "thunks", "plain"])
+def test_what_lists_have_added_is_not_seen(abi: str) -> None:
+    """Exports are entered by functions that were added, and what is left out may pass a suspension on."""
+
+    async def main() -> None:
+        lists = caesura.Options(only_list=("inner", "run"))
+        module = assemble(LISTED)
+        if abi == "load":
+            guest = await caesura.load(module, {"env": {"ask": caesura.EXTERNAL}}, options=lists, cache=False)
+        else:
+            options = replace(lists, thunks=abi == "thunks", frame_layouts=True, snapshots=True)
+            made = caesura.instrument(module, options).module
+            guest = await caesura.load(made, {"env": {"ask": caesura.EXTERNAL}}, stack_space=(1024, 65536), cache=False)
+        for export, argument, functions, result in (
+            ("run", 0, ["inner", "run"], 18),
+            ("run", 1, ["inner", "passing", "run"], 18),
+            ("passing", 5, ["inner", "passing"], 8),
+        ):
+            call = guest.start(export, argument)
+            assert [frame.function for frame in call.backtrace()] == functions
+            [frames] = guest.snapshot(embed=True).backtraces()
+            assert [frame.function for frame in frames] == functions
+            assert call.resume(7) == result
+
+    asyncio.run(main())

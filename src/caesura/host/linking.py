@@ -167,7 +167,7 @@ def inspected_program(origin: Origin, program: LinkedProgram) -> Program:
 
     made = _make_with_layouts(origin, program)
     original = Module(made.original)
-    return Program(None if asyncify_exports(original) else original, Module(made.module))
+    return Program(None if asyncify_exports(original) else original, Module(made.saved))  # which has the names
 
 
 def _make_with_layouts(origin: Origin, program: LinkedProgram) -> GuestModule:

@@ -325,11 +325,12 @@ def _entry_thunks(
 ) -> list[tuple[str, int]]:
     """Add the thunks of exports that may suspend and return them by name."""
     exports: list[tuple[str, int]] = []
+    passing = set() if facts.guarded is None else facts.guarded.passing
     for export in module.exports:
         if export.kind != FUNCTION_KIND:
             continue
         name = f"{ENTRY_PREFIX}{export.name}"
-        if facts.roles.suspension.instrumented[export.index]:
+        if facts.roles.suspension.instrumented[export.index] or export.index in passing:
             exports.append((name, thunks.entry_thunk(FunctionIndex(export.index))))
         elif export.index in import_thunks:
             thunk = import_thunks[export.index]

@@ -85,18 +85,23 @@ class FrameLayouts:
         if has_dead:
             self._add_live(planned)
 
-    def add_wrapper(self, function: FunctionIndex) -> None:
-        """Note a frameless wrapper."""
+    def add_wrapper(self, function: FunctionIndex, callee: FunctionIndex) -> None:
+        """Note a frameless wrapper, or a function that a list leaves out and that is like one."""
         module = self._given.module
         own = module.own_of(function)
         leaves = function in self._facts.roles.tail_calls.leaving
         call = call_at_end(module, function, op.RETURN_CALL if leaves else op.CALL)
         assert call is not None, "it is a wrapper"
-        callee = self._facts.roles.wrappers[function]
         self._begin(function, LEAVES if leaves else 0)
         self._out.append(encode_unsigned(1) + encode_signed(0))
         self._add_offset(own, call)
         self._out.append(encode_unsigned(callee << 2 | CALLS_FUNCTION))
+
+    def add_entered(self, function: int, called: FunctionIndex) -> None:
+        """Note a function that was added, by which a host enters another one."""
+        self._begin(FunctionIndex(function), 0)
+        self._out.append(encode_unsigned(1) + encode_signed(0) + encode_signed(0))
+        self._out.append(encode_unsigned(called << 2 | CALLS_FUNCTION))
 
     def add_leaving(self, function: FunctionIndex) -> None:
         """Note a function without call sites that can leave by tail calls."""

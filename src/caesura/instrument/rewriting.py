@@ -142,7 +142,12 @@ class FunctionRewriter:
         if progress is not None:
             progress("instrumenting", count, count)
         self._refusals.check()
-        payload = None if layouts is None else layouts.payload(self._abi, self._options)
+        payload: bytes | None = None
+        if layouts is not None:
+            if self._abi.guard is not None:
+                for entered, called in self._abi.guard.entered():
+                    layouts.add_entered(entered, called)
+            payload = layouts.payload(self._abi, self._options)
         return Rewritten(
             bodies=bodies,
             sites=sites,
@@ -174,7 +179,9 @@ class FunctionRewriter:
         if planned is not None:
             layouts.add(planned)
         elif function in self._facts.roles.wrappers:
-            layouts.add_wrapper(function)
+            layouts.add_wrapper(function, self._facts.roles.wrappers[function])
+        elif self._facts.guarded is not None and function in self._facts.guarded.passing:
+            layouts.add_wrapper(function, self._facts.graph.callees[own][0])
         elif self._leaves(own):
             layouts.add_leaving(function)
 

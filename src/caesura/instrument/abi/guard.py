@@ -87,6 +87,15 @@ class Guard:
             self._of_functions[key] = self._stack.functions.add_of_type(_NAME, type_index, [I32], code)
         return self._of_functions[key]
 
+    def entered(self) -> list[tuple[int, FunctionIndex]]:
+        """Return the functions through which others are called anew, and those, in ascending order."""
+        pairs: list[tuple[int, FunctionIndex]] = []
+        for (kind, called), function in self._of_functions.items():
+            if kind == CLEARING:
+                pairs.append((function, FunctionIndex(called)))
+        pairs.sort()
+        return pairs
+
     def indirect(self, table: int, type_index: int, kind: int) -> int:
         """Return the function through which a call through a table is made, or, with NO_TABLE, through a reference.
 
