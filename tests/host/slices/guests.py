@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import caesura
 
-# `spin` computes for ever, `count` up to a number; `again` and `later` call the host, which may call the guest.
+# `spin` computes for ever, `count` up to a number, `until` down from one, or until the host has written to address 0,
+# `depth` and `until` as deep as they are told; `again` and `later` call the host, which may call the guest.
 COMPUTING: Final = b"""(module
   (import "env" "again" (func $again (param i32) (result i32)))
   (import "env" "later" (func $later (param i32) (result i32)))
@@ -24,6 +25,14 @@ COMPUTING: Final = b"""(module
     (if (result i64) (local.get 0)
       (then (i64.add (i64.const 1) (call $depth (i32.sub (local.get 0) (i32.const 1)) (local.get 1))))
       (else (call $count (local.get 1)))))
+  (func $until (export "until") (param i32) (param i64) (result i32)
+    (if (result i32) (local.get 0)
+      (then (i32.add (i32.const 1) (call $until (i32.sub (local.get 0) (i32.const 1)) (local.get 1))))
+      (else
+        (loop
+          (local.set 1 (i64.sub (local.get 1) (i64.const 1)))
+          (br_if 0 (i32.and (i64.ne (local.get 1) (i64.const 0)) (i32.eqz (i32.load8_u (i32.const 0))))))
+        (i32.const 0))))
   (func (export "call_again") (param i32) (result i32) (i32.add (call $again (local.get 0)) (i32.const 1)))
   (func (export "call_later") (param i32) (result i32) (i32.add (call $later (local.get 0)) (i32.const 1)))
   (func (export "later_and_count") (param i32) (param i64) (result i64)
@@ -36,6 +45,9 @@ SLICE: Final = 0.002
 
 # More than any slice, and soon done.
 MUCH: Final = 20_000_000
+
+# More than any slice on any machine, and not to be waited for.
+AGES: Final = 1 << 40
 
 
 async def load(**given: Any) -> caesura.Guest:
@@ -60,3 +72,14 @@ async def paused(guest: caesura.Guest, name: str, *arguments: Any) -> asyncio.Ta
             if guest.suspended:
                 return task
         await task
+
+
+async def until_paused(guest: caesura.Guest, depth: int = 0) -> int:
+    """Let the guest compute, so deep in a recursion, until it was paused at the end of a slice; return that depth."""
+    guest.memory.write(0, b"\0")
+    before = guest.usage.slices
+    task = asyncio.create_task(guest.call("until", depth, AGES))
+    while guest.usage.slices == before:
+        await asyncio.sleep(0)
+    guest.memory.write(0, b"\1")
+    return int(await task)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import caesura
-from tests.host.slices.guests import COMPUTING, MUCH, SLICE, load, paused
+from tests.host.slices.guests import AGES, COMPUTING, MUCH, SLICE, load, paused
 from tests.host.support import run
 
 
@@ -126,17 +126,18 @@ def test_nothing_else_of_a_guest_runs_while_it_is_paused() -> None:
         await asyncio.sleep(0)
 
         async def count() -> None:
-            await guest.call("count", 3 * MUCH)
+            await guest.call("until", 0, AGES)
             order.append("it has counted")
 
         counting = asyncio.create_task(count())
         while not guest.usage.slices:
             await asyncio.sleep(0)
         gate.set_result(10)
-        with pytest.raises(caesura.UsageError, match=r"count is paused in the middle .* `await guest.call` waits"):
+        with pytest.raises(caesura.UsageError, match=r"until is paused in the middle .* `await guest.call` waits"):
             guest.call_nowait("quick", 1)
         with pytest.raises(caesura.UsageError, match="is paused"):
             guest.start("quick", 1)
+        guest.memory.write(0, b"\1")
         assert await guest.call("quick", 2) == 4
         order.append("another call")
         assert await waiting == 17 and order[0] == "it has counted" and len(order) == 3
@@ -334,9 +335,9 @@ def test_the_time_of_host_functions_is_not_the_guests() -> None:
 
 
 def test_a_start_function_that_computes() -> None:
-    source = b"""(module (memory 1) (start $begin)
+    source = b"""(module (import "env" "enough" (func $enough (result i32))) (memory 1) (start $begin)
       (func $begin (loop (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))
-        (br_if 0 (i32.lt_u (i32.load (i32.const 0)) (i32.const %d)))))
+        (br_if 0 (i32.eqz (call $enough)))))
       (func (export "found") (result i32) (i32.load (i32.const 0))))"""
 
     async def main() -> None:
@@ -348,15 +349,21 @@ def test_a_start_function_that_computes() -> None:
                 await asyncio.sleep(0)
                 ticks += 1
 
-        program = await caesura.compile(source % MUCH, preempt="flag")
+        began: list[int] = []
+
+        def enough() -> int:
+            began.append(ticks)
+            return int(ticks > began[0] + 3)
+
+        program = await caesura.compile(source, {"env": {"enough": enough}}, preempt="flag")
         ticking = asyncio.create_task(tick())
         guest = await program.load(time_slice=SLICE)
         assert guest.usage.slices and ticks >= guest.usage.slices
-        assert guest.call_nowait("found") == MUCH
+        assert guest.call_nowait("found") > 3
         ticking.cancel()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await caesura.load(source % -1, time_slice=SLICE)
+                await caesura.load(source, {"env": {"enough": lambda: 0}}, time_slice=SLICE)
 
     run(main())
 
@@ -449,13 +456,14 @@ def test_schedulers_of_ones_own() -> None:
             step = step.resume()
             steps += 1
         assert step == MUCH
-    generator = guest.generate("count", 10 * MUCH)
+    generator = guest.generate("until", 4, AGES)
     assert next(generator).function == "pause"
     with pytest.raises(caesura.UsageError, match="not yours to resume"):
         guest.pending[0].resume()
+    guest.memory.write(0, b"\1")
     with pytest.raises(StopIteration) as end:
         _exhaust(generator)
-    assert end.value.value == 10 * MUCH
+    assert end.value.value == 4
     step = guest.start("spin")
     step.drop()
     step = guest.start("spin")
@@ -591,10 +599,11 @@ def test_a_paused_guest_goes_on_as_a_module_of_its_own(preempt: str) -> None:
 
 PROGRAM = b"""(module
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (import "env" "enough" (func $enough (result i32)))
   (memory (export "memory") 1)
   (global $count (mut i32) (i32.const 0))
   (func $count (loop (global.set $count (i32.add (global.get $count) (i32.const 1)))
-    (br_if 0 (i32.lt_u (global.get $count) (i32.const 20000000)))))
+    (br_if 0 (i32.eqz (call $enough)))))
   (func (export "%s") (call $count) %s)
   (func (export "counted") (result i32) (global.get $count)))"""
 
@@ -603,26 +612,42 @@ def test_programs_and_their_beginning() -> None:
     """A WASI command is sliced, and has a budget; so is what a reactor does before it is anybody's."""
 
     async def main() -> None:
+        enough = 0
+        imports = {"env": {"enough": lambda: enough}}
         command = PROGRAM % (b"_start", b"(call $exit (i32.const 7))")
-        guest = await caesura.load(command, wasi=caesura.Wasi(), time_slice=SLICE)
+        guest = await caesura.load(command, imports, wasi=caesura.Wasi(), time_slice=SLICE)
         with pytest.raises(caesura.BudgetExhausted) as pause:
             await guest.run(budget=caesura.Budget(cpu=0.001))
         saved = bytes(guest.snapshot())
+        enough = 1
         with pytest.raises(caesura.GuestExit) as end:
             await pause.value.call.resume()
         assert end.value.code == 7 and guest.usage.slices
-        again = await caesura.restore(saved, wasi=caesura.Wasi(), module=command, time_slice=SLICE)
+        enough = 0
+        again = await caesura.restore(saved, imports, wasi=caesura.Wasi(), module=command, time_slice=SLICE)
         with pytest.raises(caesura.BudgetExhausted):
             await again.run(budget=caesura.Budget(cpu=0.001))
+        enough = 1
         assert await again.run() == 7
 
-        ticks = asyncio.create_task(_ticks())
-        reactor = await caesura.load(PROGRAM % (b"_initialize", b""), wasi=caesura.Wasi(), time_slice=SLICE)
-        assert reactor.usage.slices and reactor.call_nowait("counted") == MUCH
-        ticks.cancel()
+        ticks = 0
 
-    async def _ticks() -> None:
-        while True:
-            await asyncio.sleep(0)
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        began: list[int] = []
+
+        def has_ticked() -> int:
+            began.append(ticks)
+            return int(ticks > began[0] + 3)
+
+        imports = {"env": {"enough": has_ticked}}
+        reactor = await caesura.load(PROGRAM % (b"_initialize", b""), imports, wasi=caesura.Wasi(), time_slice=SLICE)
+        assert reactor.usage.slices and reactor.call_nowait("counted") > 3
+        ticking.cancel()
 
     run(main())

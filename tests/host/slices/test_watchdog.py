@@ -12,7 +12,7 @@ import threading
 import pytest
 
 import caesura
-from tests.host.slices.guests import MUCH, SLICE, load
+from tests.host.slices.guests import MUCH, SLICE, load, until_paused
 from tests.host.support import run
 
 
@@ -22,8 +22,7 @@ def test_several_threads_with_loops_of_their_own() -> None:
     def work() -> None:
         async def main() -> None:
             guest = await load()
-            found.append(await guest.call("count", 10 * MUCH))  # long enough for a watchdog that comes late
-            found.append(guest.usage.slices > 0)
+            found.append(await until_paused(guest, 5))
 
         asyncio.run(main())
 
@@ -32,7 +31,7 @@ def test_several_threads_with_loops_of_their_own() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found.count(10 * MUCH) == found.count(True) == 4
+    assert found == [5] * 4
 
 
 def test_one_after_the_other_in_loops_of_the_same_thread() -> None:
@@ -49,8 +48,7 @@ def test_after_a_while_without_anything_to_watch() -> None:
     async def main() -> None:
         guest = await load()
         for _ in range(3):
-            before = guest.usage.slices
-            assert await guest.call("count", MUCH) == MUCH and guest.usage.slices > before
+            assert await until_paused(guest) == 0
             await asyncio.sleep(0.2)  # the watchdog sleeps for good meanwhile
 
     run(main())
@@ -67,13 +65,9 @@ def _run(code: str) -> str:
 def test_a_fork() -> None:
     code = """
 import asyncio, os, sys
-from tests.host.slices.guests import MUCH, load
+from tests.host.slices.guests import load, until_paused
 async def main():
-    guest = await load()
-    slices = 0
-    while not slices:
-        assert await guest.call("count", MUCH) == MUCH
-        slices = guest.usage.slices
+    assert await until_paused(await load()) == 0
     return "sliced"
 print(asyncio.run(main()), flush=True)
 child = os.fork()
@@ -103,11 +97,11 @@ print("end", flush=True)
 def test_memories_that_move_are_not_written_to() -> None:
     async def main() -> None:
         guest = await load(memory_reservation=1 << 20)
-        assert await guest.call("depth", 10, MUCH) == MUCH + 10 and guest.usage.slices
+        assert await until_paused(guest, 10) == 10
         grown = await load(memory_reservation=1 << 20, native_stack_size=4 << 20)
         before = grown.usage.memory
-        assert await grown.call("depth", 15_000, MUCH) == MUCH + 15_000
-        assert grown.usage.memory > before and grown.usage.slices  # it has grown where it is
+        assert await until_paused(grown, 15_000) == 15_000
+        assert grown.usage.memory > before  # it has grown where it is
         with pytest.raises(caesura.UsageError, match="the memory for the asyncify stack may grow beyond"):
             await load(memory_reservation=1 << 20, options=caesura.Options(secondary_memory_maximum=100))
         deep = await load(memory_reservation=1 << 20, native_stack_size=4 << 20, preempt="fuel", time_slice=None)
@@ -122,10 +116,10 @@ def test_where_address_space_is_limited() -> None:
     code = """
 import asyncio, resource
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-from tests.host.slices.guests import MUCH, load
+from tests.host.slices.guests import load, until_paused
 async def main():
     guest = await load(cache=False)
-    print(await guest.call("depth", 1000, MUCH) - MUCH, guest.usage.slices > 0)
+    print(await until_paused(guest, 1000), guest.usage.slices > 0)
 asyncio.run(main())
 """
     assert resource.getrlimit(resource.RLIMIT_AS)[1] == resource.RLIM_INFINITY
@@ -144,6 +138,6 @@ def test_a_slice_in_a_slice_of_another_guest_does_not_end_it() -> None:
         outer = await load(again=again, time_slice=SLICE)
         for _ in range(100):
             assert await outer.call("call_again", 5) == 11
-        assert await outer.call("depth", 3, MUCH) == MUCH + 3 and outer.usage.slices
+        assert await until_paused(outer, 3) == 3
 
     run(main())
