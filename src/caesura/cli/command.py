@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import caesura
-from caesura.cli import cache, completion, diff, explain, inspect, instrument, record, resume, run, to_wasm
+from caesura.cli import cache, completion, diff, explain, fix, inspect, instrument, record, resume, run, to_wasm
 from caesura.cli import list as list_command
 from caesura.cli import print as print_command
 from caesura.cli.exits import WRONG_USAGE, exit_code
@@ -23,6 +23,7 @@ SUB_COMMANDS: Final = (
     explain.COMMAND,
     diff.COMMAND,
     record.COMMAND,
+    fix.COMMAND,
     print_command.COMMAND,
     list_command.COMMAND,
     run.COMMAND,

@@ -59,7 +59,7 @@ def read_options(arguments: argparse.Namespace) -> Options:
     """Return the options given on the command line; raises WrongUsage for what makes no sense together."""
     values: dict[str, Any] = {}
     _refuse_unheeded(arguments)
-    sections = Sections(arguments.list_section, _file_name(arguments))
+    sections = Sections(arguments.list_section, module_file_name(arguments))
     try:
         for item in fields(Options):
             value = getattr(arguments, item.name)
@@ -89,7 +89,7 @@ def read_options(arguments: argparse.Namespace) -> Options:
     return options
 
 
-def _file_name(arguments: argparse.Namespace) -> str:
+def module_file_name(arguments: argparse.Namespace) -> str:
     """Return the name of the module's file (of two the later), without its folder; nothing where it has none."""
     path = str(getattr(arguments, "input", getattr(arguments, "new", STANDARD_STREAM)))
     return "" if path == STANDARD_STREAM else os.path.basename(path)
