@@ -29,7 +29,7 @@ from caesura.cli.summary import counted
 from caesura.errors import UsageError
 from caesura.options import Options
 from caesura.recording.list_file import add_entries
-from caesura.recording.missing import MissingFunctions
+from caesura.recording.missing import MissingEntries, MissingFunctions
 from caesura.wasm.component import is_component
 
 _DESCRIPTION: Final = """\
@@ -61,11 +61,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Round:
-    """What a round has brought: how the command ended, which entries are new, and which are in the list in vain."""
+    """What a round has brought: how the command ended, which entries are new, and what else is said to be missing."""
 
     outcome: Outcome
     new: tuple[str, ...]
-    in_vain: tuple[str, ...]
+    missing: MissingEntries
 
 
 class _Fixing:
@@ -109,7 +109,7 @@ class _Fixing:
         self._say(f"round {self.rounds}: {functions} instrumented in {result.seconds:.1f} s; running the command")
         outcome = run_observed(self._arguments.command, self._timeout)
         with about(self._arguments.input):
-            missing = MissingFunctions(self._module, result).entries(outcome.missing, outcome.stacks)
+            missing = MissingFunctions(self._module, options.only_list, result).entries(outcome.missing, outcome.stacks)
         new = tuple(entry for entry in missing.entries if entry not in options.only_list)
         self._say(f"  it {outcome.end} after {outcome.seconds:.1f} s")
         if new:
@@ -118,7 +118,7 @@ class _Fixing:
                 self._say(f"    + {one_line(entry)}")
             if len(new) > _SHOWN:
                 self._say(f"    ... and {len(new) - _SHOWN} more")
-        return _Round(outcome=outcome, new=new, in_vain=missing.instrumented)
+        return _Round(outcome=outcome, new=new, missing=missing)
 
     def _instrument(self, options: Options) -> caesura.Instrumented:
         bar = ProgressBar(enabled=not self._arguments.quiet)
@@ -168,10 +168,15 @@ def _result(fixing: _Fixing) -> str:
 
 def _failure(arguments: argparse.Namespace, fixing: _Fixing, last: _Round) -> str:
     so_far = f", and {counted(len(fixing.added), 'function')} added to the list so far" if fixing.added else ""
-    if last.in_vain:
+    if last.missing.instrumented:
         return (
-            f"the command says that {last.in_vain[0]} is missing, which is instrumented in {arguments.output}: it runs "
-            f"another build{so_far}"
+            f"the command says that {last.missing.instrumented[0]} is missing, which is instrumented in "
+            f"{arguments.output}: it runs another build{so_far}"
+        )
+    if last.missing.unknown:
+        return (
+            f"the command says that {last.missing.unknown[0]} is missing, which is no function of {arguments.input}: "
+            f"it runs another module{so_far}"
         )
     if last.outcome.late:
         return f"the command did not end within {arguments.timeout} seconds, and nothing new is missing{so_far}"

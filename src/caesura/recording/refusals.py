@@ -23,9 +23,11 @@ MISSING: Final = "Missing in the list: "
 # and without a name `at wasm://wasm/1a2b:wasm-function[3]:0x45`; Firefox: `name@file:wasm-function[3]:0x45`.
 _V8: Final = re.compile(r"at (?:(?P<name>.+) \()?\S*wasm-function\[(?P<index>\d{1,10})\]")
 _FIREFOX: Final = re.compile(r"(?P<name>[^@\n]*)@\S*wasm-function\[(?P<index>\d{1,10})\]")
-_WASMTIME: Final = re.compile(r"\d+: +0x[0-9a-f]+ - [^!]*!(?P<name>.+)")
+_WASMTIME: Final = re.compile(r"\d+: +(?:0x[0-9a-f]+ - )?[^!\s]*!(?P<name>.+)")
 _FRAMES: Final = (_V8, _FIREFOX, _WASMTIME)
-_OTHER_FRAME: Final = re.compile(r"\s*at |[^\s@]*@\S+:\d+:\d+$|\s*\d+: +0x")
+_OTHER_FRAME: Final = re.compile(r"\s*at |[^\s@]*@\S+:\d+:\d+$|\s*\d+: ")
+# A line end in a string in quotes.
+_ESCAPED_LINE_END: Final = "\\n"
 
 
 @dataclass(frozen=True)
@@ -47,23 +49,20 @@ class Refusals:
 def read_refusals(lines: Iterable[str]) -> Refusals:
     """Return what lines of output say of functions that are missing in a list."""
     entries: dict[str, None] = {}
-    stacks: dict[tuple[StackFrame, ...], None] = {}
-    stack: list[StackFrame] | None = None
+    stacks: list[list[StackFrame]] = []
+    is_open = False
     for line in lines:
         entries.update(dict.fromkeys(_entries(line)))
-        frame = _frame(line)
-        if frame is not None and frame.name is not None and frame.name.endswith(NOT_INSTRUMENTED_FUNCTION):
-            if stack:
-                stacks[tuple(stack)] = None
-            stack = []
-        elif stack is not None and frame is not None:
-            stack.append(frame)
-        elif stack and not _OTHER_FRAME.match(line):
-            stacks[tuple(stack)] = None
-            stack = None
-    if stack:
-        stacks[tuple(stack)] = None
-    return Refusals(tuple(entries), tuple(stacks))
+        for part in line.split(_ESCAPED_LINE_END):
+            frame = _frame(part)
+            if frame is not None and frame.name is not None and frame.name.endswith(NOT_INSTRUMENTED_FUNCTION):
+                stacks.append([])
+                is_open = True
+            elif is_open and frame is not None:
+                stacks[-1].append(frame)
+            elif is_open and stacks[-1] and not _OTHER_FRAME.match(part):
+                is_open = False
+    return Refusals(tuple(entries), tuple(dict.fromkeys([tuple(stack) for stack in stacks if stack])))
 
 
 def _entries(line: str) -> list[str]:
