@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from caesura.errors import UsageError
-from caesura.recording.lines import RECORD_VARIABLE
+from caesura.recording.environment import recording_environment
+from caesura.recording.recorded import Recording, read_recording
 from caesura.recording.refusals import StackFrame, read_refusals
 
 _RECORDING: Final = "recording"
@@ -44,7 +44,7 @@ def run_observed(command: Sequence[str], timeout: float | None) -> Outcome:
         recording, output = os.path.join(folder, _RECORDING), os.path.join(folder, _OUTPUT)
         begin = time.monotonic()
         with open(output, "wb") as file:
-            code = _run(command, _environment(recording), file.fileno(), timeout)
+            code = _run(command, recording_environment(recording), file.fileno(), timeout)
         duration = time.monotonic() - begin
         with open(output, encoding="utf-8", errors="replace") as file_of_text:
             text = file_of_text.read()
@@ -97,14 +97,9 @@ def _words(code: int | None) -> str:
     return f"was ended by signal {-code}"
 
 
-def _environment(recording: str) -> dict[str, str]:
-    return {**os.environ, RECORD_VARIABLE: recording}
-
-
-def _told(recording: str) -> list[str]:
-    told: list[str] = []
-    with suppress(FileNotFoundError), open(recording, encoding="utf-8", errors="replace") as file:
-        for line in file:
-            with suppress(ValueError):
-                told += json.loads(line).get("missing", [])
-    return told
+def _told(path: str) -> tuple[str, ...]:
+    """Return what hosts have noted of functions that were missing."""
+    recording = Recording()
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        read_recording(file.read(), path, recording)
+    return tuple(recording.missing)

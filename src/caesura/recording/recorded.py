@@ -43,10 +43,11 @@ class Seen:
 class Recording:
     """What recordings say: functions by their entries in lists, those that a list lacked among them.
 
-    `guests` counts lines of guests, `unrecorded` says why some could not be recorded, `warnings` what was left out.
+    `missing` are these again, in the order in which they were told. `guests` counts lines of guests, `unrecorded` says why some could not be recorded, `warnings` what was left out.
     """
 
     functions: dict[str, Seen] = field(default_factory=dict)
+    missing: dict[str, None] = field(default_factory=dict)
     guests: int = 0
     unrecorded: dict[str, None] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -119,6 +120,7 @@ def _add(fields: dict[str, Any], where: str, recording: Recording) -> None:
         _add_function(recording.seen(entry), told, f"{where}, of the function {entry!r:.100},")
     for entry in missing:
         recording.seen(entry)
+        recording.missing[entry] = None
 
 
 def _add_function(seen: Seen, told: Any, where: str) -> None:
