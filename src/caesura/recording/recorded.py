@@ -43,7 +43,8 @@ class Seen:
 class Recording:
     """What recordings say: functions by their entries in lists, those that a list lacked among them.
 
-    `missing` are these again, in the order in which they were told. `guests` counts lines of guests, `unrecorded` says why some could not be recorded, `warnings` what was left out.
+    `missing` are these again, in the order in which they were told. `guests` counts lines of guests, `unrecorded` says
+    why some could not be recorded, `warnings` what was left out.
     """
 
     functions: dict[str, Seen] = field(default_factory=dict)
