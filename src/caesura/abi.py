@@ -53,7 +53,6 @@ OVERFLOW_FUNCTION: Final = "asyncify_stack_overflow"
 ENTERED_FUNCTION: Final = "asyncify_entered_while_unwinding"
 LEFT_OUT_FUNCTION: Final = "asyncify_suspended_where_left_out"
 TAIL_CALLED_FUNCTION: Final = "asyncify_suspended_in_foreign_tail_call"
-NOT_INSTRUMENTED_FUNCTION: Final = "asyncify_not_instrumented"
 FOREIGN_FUNCTION: Final = "asyncify_suspended_in_foreign_handler"
 NOT_INSTRUMENTED_FUNCTION: Final = "asyncify_not_instrumented"
 
