@@ -42,7 +42,7 @@ async def sleep(value):
     return value
 
 async def main():
-    guest = await caesura.load("out.wasm", {"env": {"sleep": sleep}})
+    guest = await caesura.load("out.wasm", {"env": {"sleep": sleep}}, stack_space=65536)
     print(await guest.call("run", 5))
     if "more" in sys.argv:
         print(await guest.call("other", 5))
