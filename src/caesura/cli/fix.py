@@ -19,7 +19,7 @@ from caesura.cli.commands import Outcome, run_observed
 from caesura.cli.exits import BAD_INPUT, WrongUsage
 from caesura.cli.files import about, check_output_name, is_ordinary, read_module, write_output
 from caesura.cli.instrument import add_emscripten_js, named_module
-from caesura.cli.messages import one_line, say, say_error, say_lines, say_warning
+from caesura.cli.messages import one_line, printable, say, say_error, say_lines, say_warning
 from caesura.cli.options import add_options, module_file_name, read_options
 from caesura.cli.progress import ProgressBar
 from caesura.cli.run_values import seconds
@@ -154,7 +154,7 @@ def _run(arguments: argparse.Namespace) -> int:
         say(f"caesura: {_result(fixing)}")
         return 0
     for line in last.outcome.output.splitlines()[-_LAST_LINES:]:
-        say(f"  {line}")
+        say_lines(f"  {printable(line.expandtabs())}")
     say_error(_failure(arguments, fixing, last))
     return BAD_INPUT
 

@@ -57,7 +57,11 @@ def say_stopped(message: str, program: str = "caesura") -> None:
 
 def one_line(text: str) -> str:
     """Return a text in one line, with escapes for what is not printable."""
-    words = " ".join(text.split())
-    if words.isprintable():
-        return words
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in words)
+    return printable(" ".join(text.split()))
+
+
+def printable(line: str) -> str:
+    """Return a line with escapes for what is not printable."""
+    if line.isprintable():
+        return line
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in line)
