@@ -34,10 +34,13 @@ class Connections:
     """The imports that a guest is given, whether or not its module wants them.
 
     `defaults` are what stands in for those that the user does not give, `blocking` forms of these that stop the thread
-    while they wait, for guests that cannot be suspended in them.
+    while they wait, for guests that cannot be suspended in them. `forwarding` are functions that call Wasmtime's own,
+    for guests that must not call these by themselves.
     """
 
-    def __init__(self, imports: Imports, defaults: Imports, blocking: Imports) -> None:
+    def __init__(
+        self, imports: Imports, defaults: Imports, blocking: Imports, forwarding: Imports | None = None
+    ) -> None:
         self._given: dict[tuple[str, str], Any] = {}
         for source in (defaults, imports):
             for module, items in source.items():
@@ -55,6 +58,9 @@ class Connections:
             for name, item in items.items()
             if name not in imports.get(module, {})
         }
+        self._forwarding = {
+            (module, name): item for module, items in (forwarding or {}).items() for name, item in items.items()
+        }
         self.provided = frozenset(f"{module}.{name}" for module, name in self._given)
         self.import_list = tuple(
             sorted(
@@ -65,11 +71,15 @@ class Connections:
         )
 
     def host_functions(
-        self, imports: tuple[ImportShape, ...], unsuspended: tuple[int, ...]
+        self,
+        imports: tuple[ImportShape, ...],
+        unsuspended: tuple[int, ...],
+        forwards: Callable[[ImportShape], bool],
     ) -> list[HostFunction | None]:
-        """Return the host functions by number; None where Wasmtime's WASI has the function.
+        """Return the host functions by number; None where Wasmtime's WASI has the function, and the guest calls that.
 
-        `unsuspended` are the numbers of those in which the guest cannot be suspended.
+        `unsuspended` are the numbers of those in which the guest cannot be suspended. `forwards` tells of which
+        functions of Wasmtime's the guest calls what calls them.
         """
         functions: list[HostFunction | None] = []
         never = frozenset(unsuspended)
@@ -77,10 +87,12 @@ class Connections:
             if item.shape is None:
                 continue
             place = item.module, item.name
+            given = self._given.get(place)
             if place not in self._given:
-                functions.append(None)
-                continue
-            given = self._given[place]
+                if not forwards(item):
+                    functions.append(None)
+                    continue
+                given = self._forwarding[place]
             if len(functions) in never:
                 given = self._blocking.get(place, given)
             if not callable(given):

@@ -83,7 +83,7 @@ class Guest(Uncopied):
 
     def __init__(self, program: LinkedProgram, world: World, origin: Origin) -> None:
         description = program.description
-        functions = world.connections.host_functions(description.imports, description.unsuspended)
+        functions = world.connections.host_functions(description.imports, description.unsuspended, program.forwards)
         configuration = world.wasi.configuration() if world.wasi is not None else None
         store = GuestStore(program, world.settings, configuration, world.interruptions)
         self._instance = Instance(store, self, functions)

@@ -225,7 +225,7 @@ def connect(
     if not isinstance(wasi, Wasi):
         raise UsageError(f"wasi is {wasi!r}: expected a caesura.Wasi object{_WASI_HINT if wasi is True else ''}")
     functions = wasi.functions() if state is None else wasi.functions_again(_waiting_in_wasi(state))
-    return Connections(imports or {}, {WASI: functions}, {WASI: wasi.blocking()})
+    return Connections(imports or {}, {WASI: functions}, {WASI: wasi.blocking()}, {WASI: wasi.forwarding()})
 
 
 def _waiting_in_wasi(state: State) -> list[str]:

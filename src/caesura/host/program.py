@@ -21,6 +21,8 @@ from caesura.host import native
 from caesura.host.compiling import Provided
 from caesura.host.description import Description, ImportShape
 from caesura.host.engines import EngineSettings, engine_of
+from caesura.host.preview_1 import FUNCTIONS, PREVIEW_1
+from caesura.options import PREEMPT_FUEL
 from caesura.wasm.external_kinds import FUNCTION_KIND
 
 # How many imports Wasmtime connects in less than a millisecond.
@@ -91,13 +93,20 @@ class LinkedProgram:
             linker.define(store, module, name, item)
         return linker.instantiate(store, self.module)
 
+    def forwards(self, item: ImportShape) -> bool:
+        """Tell whether a function of Wasmtime's WASI is called by Python for the guest: that is so where it counts, and
+        is told that its time is over when a function of the host returns, of which it cannot be told otherwise.
+        """
+        counts = self.description.preempt == PREEMPT_FUEL
+        return counts and self.provided.wasi and item.module == PREVIEW_1 and item.name in FUNCTIONS
+
     def _linker(self) -> wasmtime.Linker:
         linker = wasmtime.Linker(self.engine)
         linker.allow_shadowing = True
         if self.provided.wasi:
             linker.define_wasi()
         for number, (item, kind) in enumerate(self._compiled.function_types):
-            if f"{item.module}.{item.name}" in self.provided.names:
+            if f"{item.module}.{item.name}" in self.provided.names or self.forwards(item):
                 native.define_import(linker, number, item.module, item.name, kind)
         return linker
 

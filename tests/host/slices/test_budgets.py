@@ -97,6 +97,21 @@ def test_who_waits_within_moments_does_not_escape_his_budget(preempt: Any) -> No
     run(main())
 
 
+def test_functions_of_wasi_take_time_though_they_count_for_little() -> None:
+    """Wasmtime's own, too: the clock is looked at when one has returned."""
+    text = b"""(module (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+      (memory (export "memory") 65)
+      (func (export "_start") (loop (drop (call $random (i32.const 0) (i32.const 0x400000))) (br 0))))"""
+
+    async def main() -> None:
+        guest = await caesura.load(text, wasi=caesura.Wasi(stdin=b""), preempt="fuel", time_slice=SLICE)
+        await exhausted(guest.call("_start", budget=caesura.Budget(cpu=0.02)))
+        assert guest.usage.slices > 1
+        assert guest.usage.fuel is not None and guest.usage.fuel < 500  # the first portion is larger
+
+    run(main())
+
+
 def test_giving_up_and_others_meanwhile() -> None:
     async def main() -> None:
         guest = await load()

@@ -174,6 +174,10 @@ class Wasi(Uncopied):
             "fd_read": self._fd_read_blocking,
         }
 
+    def forwarding(self) -> dict[str, Callable[..., Any]]:
+        """Return functions that call Wasmtime's own."""
+        return {name: partial(self._call, name) for name in FUNCTIONS}
+
     def attach(self, instance: Instance) -> None:
         """Connect the functions to the guest that uses them."""
         self._attach(instance, GROUPS)
