@@ -40,6 +40,7 @@ ONLY: Final = {
     "running": ("fuel_thunks",),
     "uneven": ("fuel_thunks",),
     "starting": ("fuel_plain", "fuel_thunks", "fuel_secondary"),
+    "called_back": ("fuel_plain", "fuel_thunks"),
     "computing64": ("fuel_plain", "fuel_thunks"),
     "computing": ("bare", "thunks", "flag_secondary", "fuel_plain", "fuel_thunks", "fuel_secondary"),
     "calls": ("bare", "plain", "thunks", "binaryen"),

@@ -283,6 +283,19 @@ for (const build of builds) {
   });
 }
 
+for (const build of ["fuel_plain", "fuel_thunks"]) {
+  for (const name of ["by_table", "by_value"]) {
+    it(`what imports call without an export, and that calls them again, is stopped: ${name}, ${build}`, async () => {
+      const { instance } = await instantiate(bytes("called_back", build), {
+        env: { by_table: (index, value) => instance.exports.table.get(index)(value), by_value: (f, value) => f(value) },
+      });
+      const calls = promising(instance.exports[name], { slice: 1 });
+      await calls(5);
+      await assert.rejects(calls(60), /cannot be suspended/);
+    });
+  }
+}
+
 describe("guests whose addresses have 64 bits", { skip: !WebAssembly.validate(bytes("computing64", "fuel_plain")) && "this engine has no such memories" }, () => {
   for (const build of ["fuel_plain", "fuel_thunks"]) {
     it(`have slices and budgets, to where nothing can be suspended: ${build}`, async () => {
