@@ -61,6 +61,7 @@ TESTS: Final = {
         "host/slices/test_policy.py::test_shares_are_in_proportion_to_weights",
         "host/slices/test_policy.py::test_higher_priorities_come_first_and_nobody_starves",
         "host/slices/test_policy.py::test_timers_come_between_two_turns",
+        "host/slices/test_policy.py::test_sockets_are_served_between_two_turns",
     ),
     "It cannot take back": ("host/slices/test_hostile.py::test_it_overwrites_all_of_its_memory",),
     "It can compute for ever": (
@@ -70,6 +71,11 @@ TESTS: Final = {
     "With a [time slice](slices.md) it keeps": (
         "host/slices/test_hostile.py::test_each_is_suspended_when_its_budget_is_used_up",
         "host/slices/test_slices.py::test_others_run_while_a_guest_computes",
+        "host/slices/test_slices.py::test_cancelling_and_closing_what_is_paused",
+        "instrument/test_pausing.py::test_what_spins_is_always_stopped_soon",
+        "instrument/test_pausing.py::test_what_comes_back_from_far_is_always_stopped_soon",
+        "instrument/test_pausing.py::test_no_two_long_instructions_without_a_look",
+        "instrument/test_counting.py::test_hostile_shapes_count_for_what_they_run",
     ),
     "A guest that was loaded with `interruptible": (
         "host/test_security.py::test_a_guest_that_never_begins",
@@ -80,7 +86,10 @@ TESTS: Final = {
         "host/slices/test_slices.py::test_what_is_nested_has_no_time_of_its_own",
         "host/slices/test_hostile.py::test_what_computes_above_a_plain_function_is_stopped",
     ),
-    "One instruction can take": ("host/slices/test_hostile.py::test_one_instruction_runs_to_its_end",),
+    "One instruction can take": (
+        "host/slices/test_hostile.py::test_one_instruction_runs_to_its_end",
+        "instrument/test_pausing.py::test_no_two_long_instructions_without_a_look",
+    ),
     "It can have itself called": ("host/slices/test_hostile.py::test_thousands_of_pending_calls",),
     "`caesura.limit_guests`": ("host/test_limits.py::test_guests_of_a_process_have_a_limit",),
     "It can take all memory": ("host/test_security.py::test_without_a_limit_a_memory_grows_to_four_gibibytes",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import weakref
 from collections import Counter
 
@@ -239,6 +240,40 @@ class Counting(caesura.FairShares):
         chosen = super().choose()
         self.turns += chosen is not None
         return chosen
+
+
+def test_sockets_are_served_between_two_turns() -> None:
+    """What has come is read after the turn in which it came, and answered after the next."""
+
+    async def main() -> None:
+        policy = Counting()
+        caesura.use_policy(policy)
+        tasks = [asyncio.create_task((await load()).call("spin")) for _ in range(50)]
+        near, far = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=near)
+        other_reader, other_writer = await asyncio.open_connection(sock=far)
+
+        async def echo() -> None:
+            while line := await other_reader.readline():
+                other_writer.write(line)
+
+        tasks.append(asyncio.create_task(echo()))
+        while not policy.turns:
+            await asyncio.sleep(0)
+        waited = []
+        for number in range(50):
+            before = policy.turns
+            writer.write(b"%d\n" % number)
+            assert await reader.readline() == b"%d\n" % number
+            waited.append(policy.turns - before)
+        assert sorted(waited)[len(waited) // 2] <= 6, "there and back, through a task on each side"
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        writer.close()
+        other_writer.close()
+
+    run(main())
 
 
 def test_timers_come_between_two_turns() -> None:
