@@ -20,33 +20,39 @@ from tests.oracle.cases import Case
 from tests.oracle.driver_modules import driver_text, stub_text
 from tests.oracle.host_modules import ground_text, world_text
 from tests.oracle.outcome import NEVER, Outcome, Schedule, initial_ledger, outcome
+from tests.support.node import newer_node
 
 _SERVER = Path(__file__).parent / "node_server.mjs"
 
 
-def _text(binary: bytes) -> str:
+def as_text(binary: bytes) -> str:
+    """Return bytes as the server takes them."""
     return base64.b64encode(binary).decode()
 
 
 class NodeEngine:
-    """A Node process that runs cases until it is closed."""
+    """A Node process that runs cases until it is closed.
 
-    def __init__(self) -> None:
-        node = shutil.which("node")
+    Exceptions have their old form, unless it `is_newer` than the one on the path.
+    """
+
+    def __init__(self, *, is_newer: bool = False) -> None:
+        node = str(newer_node()) if is_newer else shutil.which("node")
         if node is None:
             raise FileNotFoundError("the oracle needs Node (20 or later) for old-form exceptions")
+        legacy = self.legacy = not is_newer
         self.process = subprocess.Popen([node, str(_SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         hosts = {
             "ground": ground_text(memory64=False),
             "world": world_text(memory64=False),
             "stub": stub_text(),
-            "original": driver_text(memory64=False, secondary=False, instrumented=False, legacy_exceptions=True),
-            "instrumented": driver_text(memory64=False, secondary=False, instrumented=True, legacy_exceptions=True),
+            "original": driver_text(memory64=False, secondary=False, instrumented=False, legacy_exceptions=legacy),
+            "instrumented": driver_text(memory64=False, secondary=False, instrumented=True, legacy_exceptions=legacy),
             "pausing": driver_text(
-                memory64=False, secondary=False, instrumented=True, legacy_exceptions=True, pausing="fuel"
+                memory64=False, secondary=False, instrumented=True, legacy_exceptions=legacy, pausing="fuel"
             ),
         }
-        self._ask({key: _text(bytes(wat2wasm(text))) for key, text in hosts.items()})
+        self._ask({key: as_text(bytes(wat2wasm(text))) for key, text in hosts.items()})
 
     def __enter__(self) -> NodeEngine:
         return self
@@ -65,20 +71,25 @@ class NodeEngine:
 
     def run_all(self, case: Case, instrumented: bytes, schedules: list[Schedule]) -> tuple[Outcome, list[Outcome]]:
         """Run the original once and the instrumented module with each schedule."""
-        runs = [{"instrumented": False, "ledger": _text(initial_ledger(case, NEVER))}]
-        runs += [{"instrumented": True, "ledger": _text(initial_ledger(case, s))} for s in schedules]
+        runs = [{"instrumented": False, "ledger": as_text(initial_ledger(case, NEVER))}]
+        runs += [{"instrumented": True, "ledger": as_text(initial_ledger(case, s))} for s in schedules]
         request = {
-            "original": _text(case.module),
-            "instrumented": _text(instrumented),
+            "original": as_text(case.module),
+            "instrumented": as_text(instrumented),
             "entries": case.entries,
             "driver": "pausing" if case.preempt else "instrumented",
             "runs": runs,
         }
+        answers = self.ask(request)
+        outcomes = [outcome(a["trap"], base64.b64decode(a["ledger"]), base64.b64decode(a["memory"])) for a in answers]
+        return outcomes[0], outcomes[1:]
+
+    def ask(self, request: dict[str, Any]) -> Any:
+        """Return the answers to a request for runs; raises AssertionError for one that fails."""
         answers = self._ask(request)
         if isinstance(answers, dict):
             raise AssertionError(answers["error"])
-        outcomes = [outcome(a["trap"], base64.b64decode(a["ledger"]), base64.b64decode(a["memory"])) for a in answers]
-        return outcomes[0], outcomes[1:]
+        return answers
 
     def _ask(self, request: dict[str, Any]) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None

@@ -6,27 +6,40 @@ import { createInterface } from "node:readline";
 const decode = (text) => Buffer.from(text, "base64");
 const LOG_POSITION = 8;
 
-function run(hosts, guestModule, driverName, initialLedger, entries) {
+Error.stackTraceLimit = Infinity;
+
+// Runs a module; where that traps, the answer has the stack, and what comes of another run of the same instance if there
+// is a ledger for one.
+function run(hosts, guestModule, driverName, initialLedger, entries, ledgerAfterTrap) {
   const instrumented = driverName != "original";
   const ground = new WebAssembly.Instance(hosts.ground, {}).exports;
   const env = new WebAssembly.Instance(hosts.world, { ground }).exports;
   const guest = new WebAssembly.Instance(guestModule, { ground, env }).exports;
   const abi = instrumented ? guest : new WebAssembly.Instance(hosts.stub, {}).exports;
   const driver = new WebAssembly.Instance(hosts[driverName], { ground, env, guest, abi }).exports;
-  new Uint8Array(env.ledger.buffer).set(initialLedger);
-  let trap = "";
-  try {
-    driver.run(entries);
-  } catch (error) {
-    trap = String(error.message ?? error);
-  }
-  driver.finish();
-  const end = new DataView(env.ledger.buffer).getUint32(LOG_POSITION, true);
-  return {
-    trap,
-    ledger: Buffer.from(env.ledger.buffer, 0, end).toString("base64"),
-    memory: Buffer.from(ground.memory.buffer).toString("base64"),
+  const once = (ledger) => {
+    new Uint8Array(env.ledger.buffer).set(ledger);
+    let trap = "";
+    let stack = "";
+    try {
+      driver.run(entries);
+    } catch (error) {
+      trap = String(error.message ?? error);
+      stack = String(error.stack);
+    }
+    const flag = guest.asyncify_unsuspendable?.value ?? 0;
+    driver.finish();
+    const end = new DataView(env.ledger.buffer).getUint32(LOG_POSITION, true);
+    return {
+      trap,
+      stack,
+      flag,
+      ledger: Buffer.from(env.ledger.buffer, 0, end).toString("base64"),
+      memory: Buffer.from(ground.memory.buffer).toString("base64"),
+    };
   };
+  const first = once(initialLedger);
+  return first.trap && ledgerAfterTrap ? { ...first, after: once(ledgerAfterTrap) } : first;
 }
 
 function answer(hosts, request) {
@@ -34,7 +47,14 @@ function answer(hosts, request) {
     const original = new WebAssembly.Module(decode(request.original));
     const instrumented = new WebAssembly.Module(decode(request.instrumented));
     return request.runs.map((r) =>
-      run(hosts, r.instrumented ? instrumented : original, r.instrumented ? request.driver : "original", decode(r.ledger), request.entries),
+      run(
+        hosts,
+        r.instrumented ? instrumented : original,
+        r.instrumented ? request.driver : "original",
+        decode(r.ledger),
+        request.entries,
+        r.after && decode(r.after),
+      ),
     );
   } catch (error) {
     return { error: String(error.stack ?? error) };

@@ -29,7 +29,6 @@ from tests.oracle.minimise import draw_parts, failure, minimise
 from tests.oracle.node_engine import NodeEngine
 from tests.oracle.property import RunAll, check
 from tests.oracle.translated_engine import TranslatedEngine
-from tests.support.instrumenting import transform
 
 PORTIONS = 10
 """The examples are divided into tests, so that a run shows progress."""
@@ -53,6 +52,11 @@ TRANSLATED_FEATURES = NODE_FEATURES._replace(translated=True)
 
 
 def instrument(module: bytes, options: dict[str, Option]) -> bytes:
+    """Instrument with options given by name."""
+    return instrument_and_tell(module, options).module
+
+
+def instrument_and_tell(module: bytes, options: dict[str, Option]) -> caesura.Instrumented:
     """Instrument with options given by name.
 
     Generated modules are small, so half of them are made as if they were large, or with all frames moved inline, and
@@ -64,8 +68,8 @@ def instrument(module: bytes, options: dict[str, Option]) -> bytes:
     moves = MOVES[choice % len(MOVES)]
     group_rule = GROUP_RULES[choice // len(MOVES) % len(GROUP_RULES)]
     if moves == AUTOMATIC and group_rule == LARGE_FUNCTIONS:
-        return transform(module, given)
-    return instrument_as(module, given, None, moves, group_rule).module
+        return caesura.instrument(module, given)
+    return instrument_as(module, given, None, moves, group_rule)
 
 
 @pytest.fixture(scope="module")
