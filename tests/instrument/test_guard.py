@@ -7,6 +7,7 @@ ever. Random modules and lists are for the oracle (tests/oracle).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ import wasmtime
 import caesura
 from tests.instrument.building import assert_valid
 from tests.support.engine import assemble, engine
-from tests.support.plain_abi import HostCall, PlainGuest, SuspendAt, always, never
+from tests.support.plain_abi import HostCall, HostFunction, PlainGuest, SuspendAt, always, never
 
 REFUSED = "asyncify_not_instrumented"
 
@@ -249,3 +250,240 @@ def test_without_lists_or_with_no_guard_there_is_none() -> None:
     left, run = ("left",), ("run",)
     for options in (caesura.Options(), caesura.Options(add_list=left), caesura.Options(only_list=run, no_guard=True)):
         assert b"asyncify_unsuspendable" not in caesura.instrument(binary, options).module
+
+
+# What a host has to do with the guest while it is called: enter it, by an export or out of the table, and catch what
+# comes of that.
+NESTED = """
+  (module
+    (import "env" "ask" (func $ask (param i32) (result i32)))
+    (import "env" "enter" (func $enter (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (table (export "table") 2 funcref) (elem (i32.const 0) $inner $failing)
+    (func $inner (export "inner") (param $n i32) (result i32)
+      (i32.add (call $ask (local.get $n)) (i32.const 1)))
+    (func $failing (export "failing") (param $n i32) (result i32) (i32.add (call $fail (local.get $n)) (i32.const 1)))
+    (func $fail (param $n i32) (result i32) (i32.add (call $stop (local.get $n)) (i32.const 1)))
+    (func $stop (param $n i32) (result i32) (drop (call $ask (local.get $n))) (unreachable))
+    (func $left (param $n i32) (result i32) (i32.add (call $middle (local.get $n)) (i32.const 1)))
+    (func $middle (param $n i32) (result i32) (i32.add (call $enter (local.get $n)) (i32.const 1)))
+    (func (export "outer") (param $n i32) (result i32)
+      (i32.add (call $left (local.get $n)) (call $ask (local.get $n))))
+    (func (export "listed") (param $n i32) (result i32)
+      (i32.add (call $middle (local.get $n)) (call $ask (local.get $n)))))
+"""
+NESTED_OPTIONS = caesura.Options(
+    only_list=("inner", "failing", "stop", "middle", "outer", "listed"), imports=("env.ask", "env.enter")
+)
+
+
+def nested_guest(enter: Callable[[PlainGuest, int], int]) -> PlainGuest:
+    """Return a guest of which `left` and `fail` are left out; its import `enter` is given."""
+    module = caesura.instrument(assemble(NESTED), NESTED_OPTIONS).module
+    functions: dict[tuple[str, str], HostFunction] = {
+        ("env", "ask"): ask,
+        ("env", "enter"): lambda number: enter(guest, number),
+    }
+    guest = PlainGuest(module, functions, suspend_at=lambda call: call.name == "ask")
+    return guest
+
+
+def test_an_entry_from_inside_an_import_counts_for_itself() -> None:
+    """Below a function that is left out, too; and what is behind it is refused as before."""
+    states: list[int] = []
+
+    def enter(guest: PlainGuest, number: int) -> int:
+        states.append(unsuspendable(guest))
+        result = guest.call("inner", number)
+        states.append(unsuspendable(guest))
+        assert isinstance(result, int)
+        return result
+
+    guest = nested_guest(enter)
+    assert guest.call("outer", 5) == (5 + 100 + 1) + 1 + 1 + 105
+    assert guest.suspensions == 2
+    assert states == [1, 1]
+    with pytest.raises(wasmtime.Trap, match=REFUSED):
+        nested_guest(lambda guest, number: guest.call("failing", number)).call("outer", 5)  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("way", ["export", "table"])
+@pytest.mark.parametrize("export", ["outer", "listed"])
+def test_what_a_host_catches_inside_an_import_changes_nothing(export: str, way: str) -> None:
+    """The functions that set the global have not returned then."""
+
+    def enter(guest: PlainGuest, number: int) -> int:
+        guest.suspend_at = never
+        before = unsuspendable(guest)
+        table = guest.exports["table"]
+        assert isinstance(table, wasmtime.Table)
+        function = guest.function("failing") if way == "export" else table.get(guest.store, 1)
+        assert isinstance(function, wasmtime.Func)
+        with pytest.raises(wasmtime.Trap):
+            function(guest.store, number)
+        assert unsuspendable(guest) == 1 or before == 0
+        guest.suspend_at = lambda call: call.name == "ask"
+        return number
+
+    guest = nested_guest(enter)
+    assert guest.call(export, 5) == 5 + 1 + (1 if export == "outer" else 0) + 105
+    assert guest.suspensions == 1
+
+
+def test_a_function_out_of_the_table_is_part_of_the_call_that_it_is_in() -> None:
+    """So are those that Emscripten's `invoke_*` call, which suspend and resume with the guest."""
+
+    def enter(guest: PlainGuest, number: int) -> int:
+        table = guest.exports["table"]
+        assert isinstance(table, wasmtime.Table)
+        function = table.get(guest.store, 0)
+        assert isinstance(function, wasmtime.Func)
+        result = function(guest.store, number)
+        assert isinstance(result, int)
+        return result
+
+    with pytest.raises(wasmtime.Trap, match=REFUSED):
+        nested_guest(enter).call("outer", 5)
+
+
+CATCHING = """
+  (module
+    (import "env" "ask" (func $ask (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (tag $odd)
+    (func $throwing (param $n i32) (result i32)
+      (if (i32.and (local.get $n) (i32.const 1)) (then (throw $odd)))
+      (i32.add (call $ask (local.get $n)) (i32.const 1)))
+    (func $left (param $n i32) (result i32 i64) (call $throwing (local.get $n)) (i64.const 7))
+    (func (export "run") (param $n i32) (result i32)
+      (block $caught
+        (try_table (catch $odd $caught)
+          (call $left (local.get $n)) (drop)
+          (return)))
+      (i32.add (call $ask (local.get $n)) (i32.const 2))))
+"""
+
+
+def test_the_guest_catches_what_has_passed_a_function_that_is_left_out() -> None:
+    options = caesura.Options(only_list=("throwing", "run"), imports=("env.ask",))
+    module = caesura.instrument(assemble(CATCHING), options).module
+    assert_valid(module)
+    guest = PlainGuest(module, {("env", "ask"): ask}, suspend_at=always)
+    assert guest.call("run", 5) == 105 + 2
+    assert guest.suspensions == 1
+    with pytest.raises(wasmtime.Trap, match=REFUSED):
+        guest.call("run", 4)
+    guest.suspend_at = never
+    assert guest.call("run", 4) == 104 + 1
+
+
+def test_tail_calls_take_no_stack() -> None:
+    """Whatever goes on by tail calls in what is left out, and comes back to it from what is not."""
+    module = caesura.instrument(
+        assemble("""
+          (module
+            (import "env" "ask" (func $ask (param i32) (result i32)))
+            (memory (export "memory") 1)
+            (type $step (func (param i32) (result i32)))
+            (table 2 funcref) (elem (i32.const 0) $left $listed)
+            (func $left (type $step)
+              (if (i32.eqz (local.get 0)) (then (return_call $ask (i32.const 1))))
+              (return_call_indirect (type $step)
+                (i32.sub (local.get 0) (i32.const 1)) (i32.and (local.get 0) (i32.const 1))))
+            (func $listed (type $step)
+              (if (i32.eqz (local.get 0)) (then (return (call $ask (i32.const 2)))))
+              (return_call $left (i32.sub (local.get 0) (i32.const 1))))
+            (func (export "run") (param i32) (result i32) (i32.add (call $left (local.get 0)) (i32.const 1))))
+        """),
+        caesura.Options(only_list=("listed", "run")),
+    ).module
+    guest = PlainGuest(module, {("env", "ask"): ask})
+    assert guest.call("run", 3_000_000) == 103
+    guest.suspend_at = always
+    with pytest.raises(wasmtime.Trap, match=REFUSED):
+        guest.call("run", 3_000_000)
+
+
+def test_ignored_tail_calls_take_no_stack() -> None:
+    """An instrumented function leaves by a call that `ignore_indirect` takes out."""
+    module = caesura.instrument(
+        assemble("""
+          (module
+            (import "env" "ask" (func $ask (param i32) (result i32)))
+            (memory (export "memory") 1)
+            (type $step (func (param i32) (result i32)))
+            (table 1 funcref) (elem (i32.const 0) $step)
+            (func $step (type $step)
+              (if (i32.eqz (local.get 0)) (then (return (i32.add (call $ask (i32.const 1)) (i32.const 1)))))
+              (return_call_indirect (type $step) (i32.sub (local.get 0) (i32.const 1)) (i32.const 0)))
+            (func (export "run") (param i32) (result i32) (i32.add (call $step (local.get 0)) (i32.const 1))))
+        """),
+        caesura.Options(ignore_indirect=True),
+    ).module
+    guest = PlainGuest(module, {("env", "ask"): ask})
+    assert guest.call("run", 3_000_000) == 103
+    guest.suspend_at = always
+    assert guest.call("run", 0) == 103
+    with pytest.raises(wasmtime.Trap, match=REFUSED):
+        guest.call("run", 3_000_000)
+
+
+@pytest.mark.parametrize("shared", ["export_globals", "import_globals"])
+def test_modules_that_share_the_state_trap_behind_the_call(shared: str) -> None:
+    """Nobody knows what is left out in the others."""
+    module = build("by name", LISTS["only-list"], **{shared: True})
+    assert b"asyncify_unsuspendable" not in module
+    store = wasmtime.Store(engine())
+    i32 = wasmtime.ValType.i32()
+    functions: dict[tuple[str, str], Any] = {("env", "ask"): ask, ("env", "note"): lambda _: None}
+    if shared == "import_globals":
+        kind = wasmtime.GlobalType(i32, mutable=True)
+        for name in ("__asyncify_state", "__asyncify_data"):
+            functions["env", name] = wasmtime.Global(store, kind, wasmtime.Val.i32(0))
+    guest = PlainGuest(module, functions, suspend_at=always, store=store)
+    assert guest.call("run", 4, 0) == 4 + 100 + 12 + 20000
+    with pytest.raises(wasmtime.Trap, match=REFUSED):
+        guest.call("run", 4, 1)
+    assert guest.state() == 0
+
+
+def test_what_a_scheduler_calls_counts_for_itself() -> None:
+    """A suspension ends at the function that stops it, whatever is on the stack above."""
+    module = caesura.instrument(
+        assemble("""
+          (module
+            (import "asyncify" "start_unwind" (func $start_unwind (param i32)))
+            (import "asyncify" "stop_unwind" (func $stop_unwind))
+            (import "asyncify" "start_rewind" (func $start_rewind (param i32)))
+            (import "asyncify" "stop_rewind" (func $stop_rewind))
+            (memory (export "memory") 1)
+            (global $resuming (mut i32) (i32.const 0))
+            (func $yield
+              (if (global.get $resuming)
+                (then (call $stop_rewind) (global.set $resuming (i32.const 0)))
+                (else (call $start_unwind (i32.const 64)))))
+            (func $task (param $n i32) (result i32) (call $yield) (i32.add (local.get $n) (i32.const 1)))
+            (func $bad (param $n i32) (result i32) (i32.add (call $task (local.get $n)) (i32.const 1)))
+            (func $schedule (param $n i32) (param $bad i32) (result i32)
+              (i32.store (i32.const 64) (i32.const 128))
+              (i32.store (i32.const 68) (i32.const 4096))
+              (drop (if (result i32) (local.get $bad)
+                (then (call $bad (local.get $n))) (else (call $task (local.get $n)))))
+              (call $stop_unwind)
+              (global.set $resuming (i32.const 1))
+              (call $start_rewind (i32.const 64))
+              (call $task (i32.const 0)))
+            (func $listed (param $n i32) (param $bad i32) (result i32)
+              (call $yields_never) (call $schedule (local.get $n) (local.get $bad)))
+            (func $yields_never (if (i32.const 0) (then (call $yield))))
+            (func $left (param $n i32) (param $bad i32) (result i32)
+              (i32.add (call $listed (local.get $n) (local.get $bad)) (i32.const 100)))
+            (func (export "run") (param i32 i32) (result i32) (call $left (local.get 0) (local.get 1))))
+        """),
+        caesura.Options(only_list=("task", "listed", "yields_never", "run")),
+    ).module
+    assert_valid(module)
+    guest = PlainGuest(module, {})
+    assert guest.function("run")(guest.store, 5, 0) == 106
+    with pytest.raises(wasmtime.Trap, match=REFUSED):
+        guest.function("run")(guest.store, 5, 1)

@@ -50,7 +50,6 @@ class Guarded:
     ) -> None:
         count = len(module.function_types)
         self._suspension = suspension
-        self._unlisted = unlisted
         self._private = graph.private_tables
         self.kinds: list[int] = [OTHER] * count
         self.suspends: list[bool] = [False] * count
@@ -93,10 +92,6 @@ class Guarded:
                 return True
         return False
 
-    def may_suspend(self, function: FunctionIndex) -> bool:
-        """Tell whether a function can be on the stack at a suspension, whatever lists say."""
-        return self._unlisted.may_suspend(function) or self._suspension.may_suspend(function)
-
     def leaves(self, call: TableCall) -> bool:
         """Tell whether a call through a table or a reference may lead to a suspension."""
         table = call[0]
@@ -108,10 +103,6 @@ class Guarded:
         return sites == NO_INDIRECT_SITES or (
             sites != ALL_INDIRECT_SITES and call in self._suspension.quiet_table_calls
         )
-
-    def is_quiet(self, call: TableCall) -> bool:
-        """Tell whether nothing that is called through a table or a reference can suspend, whatever lists say."""
-        return call in self._unlisted.quiet_table_calls and not self.leaves(call)
 
 
 def find_guarded(

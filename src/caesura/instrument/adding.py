@@ -233,13 +233,16 @@ def _handlers(facts: Facts) -> int:
 def _guard_exports(
     module: Module, facts: Facts, guard: Guard | None, references: dict[int, int], edits: SectionEdits
 ) -> None:
-    """Export what may suspend by functions of the guard, with which what is on the stack is counted anew."""
+    """Export what can be suspended by functions of the guard, with which what is on the stack is counted anew.
+
+    What is left out needs none: whatever the global was before, nothing can suspend while it is on the stack.
+    """
     if guard is None or facts.guarded is None or guard.does_nothing(CLEARING):
         return
     exported = references.copy()
     for export in module.exports:
         is_own = export.kind == FUNCTION_KIND and export.index >= module.imported_functions
-        if is_own and facts.guarded.may_suspend(FunctionIndex(export.index)):
+        if is_own and facts.guarded.suspends[export.index]:
             exported[export.index] = guard.function(FunctionIndex(export.index), CLEARING)
     redirect_exports(module, exported, edits)
 

@@ -63,13 +63,7 @@ def assemble(
     moved = moved.copy()
     edits.pieces[sec.CODE] = _code(module, bodies, added.functions.bodies, moved, branches, shortens=shortens)
     names_functions = not is_idle or any(bodies[: len(bodies) - len(given.renumbered.runtime_functions)])
-    if abi.guard is None or options.asserts or given.names.has_section:
-        names = _new_names(given, options, added, {index for _, index in exports}, names_functions=names_functions)
-    else:  # people have to see why a guest trapped, in a module without names, too
-        names = NewNames()
-        for index, name in added.functions.names:
-            if name == NOT_INSTRUMENTED_FUNCTION:
-                names.add(FUNCTION_NAMES, index, name)
+    names = _new_names(given, options, added, {index for _, index in exports}, names_functions=names_functions)
     features = _features(options, abi)
     followed: dict[int, dict[int, KeptBranch]] = {}
     for function, kept in branches.by_function.items():
@@ -130,9 +124,11 @@ def _new_names(given: Given, options: Options, added: Added, exported: set[int],
     if options.asserts:
         exported = set()
     elif len(given.renumbered.original.data) < _NAMELESS and has_scheduler(stubs):
-        names = NewNames()
+        names = _name_of_refusal(added)
         names.nameless.update([function for _, function in stubs])
         return names
+    elif not given.names.has_section:
+        return _name_of_refusal(added)
     else:
         for subsection in (GLOBAL_NAMES, MEMORY_NAMES, TABLE_NAMES):
             if subsection not in given.names.named:
@@ -141,6 +137,15 @@ def _new_names(given: Given, options: Options, added: Added, exported: set[int],
         for index, name in added.functions.names:
             if index not in exported:
                 names.add(FUNCTION_NAMES, index, name)
+    return names
+
+
+def _name_of_refusal(added: Added) -> NewNames:
+    """Return the name of the function in which a guard traps, if there is one: people have to see why, in any case."""
+    names = NewNames()
+    for index, name in added.functions.names:
+        if name == NOT_INSTRUMENTED_FUNCTION:
+            names.add(FUNCTION_NAMES, index, name)
     return names
 
 

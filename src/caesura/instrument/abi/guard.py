@@ -12,7 +12,8 @@ There are three kinds of such functions, which all put back what was there befor
 
 * a *marking* one sets the global; what is left out calls what may suspend so. Behind the call it looks at the state
   besides: where modules share it, another one can unwind that knows nothing of this one's global. Then it traps, too;
-* a *clearing* one makes it 0: exports are entered so, and so is what the guest's own scheduler calls;
+* a *clearing* one makes it 0: what can be suspended is exported so, and what the guest's own scheduler calls is called
+  so;
 * a *keeping* one only puts it back: imports are called so, since a host may catch there what a marking function has let
   pass (Emscripten's `invoke_*` catch exceptions of C++).
 
@@ -47,7 +48,7 @@ NO_HANDLERS: Final = 0
 OLD_HANDLERS: Final = 1
 NEW_HANDLERS: Final = 2
 
-_NAME: Final = "asyncify_guard"
+_NAMES: Final = {CLEARING: "asyncify_guarded_entry", MARKING: "asyncify_guard", KEEPING: "asyncify_guarded_import"}
 
 _CATCH_ALL_REF: Final = b"\x01\x03\x00"
 
@@ -84,7 +85,7 @@ class Guard:
             call = c.CALL + encode_unsigned(target)
             code = self.around(kind, call, len(definition.params), definition.results, len(definition.params))
             type_index = module.function_types[called]
-            self._of_functions[key] = self._stack.functions.add_of_type(_NAME, type_index, [I32], code)
+            self._of_functions[key] = self._stack.functions.add_of_type(_NAMES[kind], type_index, [I32], code)
         return self._of_functions[key]
 
     def entered(self) -> list[tuple[int, FunctionIndex]]:
@@ -135,7 +136,7 @@ class Guard:
         if is_leaving:
             code += c.GLOBAL_GET + self._global + c.IF_EMPTY + _arguments(len(params)) + leave + c.END
         code += self.around(kind, call, len(params), definition.results, len(params))
-        return self._stack.functions.add(_NAME, params, definition.results, [I32], code)
+        return self._stack.functions.add(_NAMES[kind], params, definition.results, [I32], code)
 
     def around(self, kind: int, call: bytes, params: int, results: tuple[int, ...], saved: int) -> bytes:
         """Return the code that makes a call with the function's parameters; a local of type i32 keeps the global."""

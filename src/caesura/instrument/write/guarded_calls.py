@@ -141,7 +141,7 @@ class GuardedCalls:
         kind = guarded.kinds[function]
         is_tail_call = walk.data[opcode] in (op.RETURN_CALL_INDIRECT, op.RETURN_CALL_REF)
         if kind == ENDING:
-            if guarded.is_quiet(call) or self._guard.does_nothing(CLEARING):
+            if not guarded.leaves(call) or self._guard.does_nothing(CLEARING):
                 return
             other = self._guard.indirect(call[0], call[1], CLEARING)
         elif kind == LEFT_OUT and guarded.leaves(call):
@@ -177,9 +177,9 @@ class GuardedCalls:
             if kind == INSTRUMENTED and guarded.taken_out[called]:
                 return MARKING
             return _STAYS if self._builtin[called] else KEEPING
-        if kind == LEFT_OUT and guarded.suspends[called]:
-            return MARKING
-        return CLEARING if kind == ENDING and guarded.may_suspend(called) else _STAYS
+        if not guarded.suspends[called]:
+            return _STAYS
+        return MARKING if kind == LEFT_OUT else CLEARING if kind == ENDING else _STAYS
 
     def _leaves_for_good(self, function: FunctionIndex, body: bytes, position: int) -> bool:
         """Tell whether a function that is left out makes tail calls of what may suspend."""
