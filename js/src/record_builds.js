@@ -8,7 +8,7 @@
  * nothing is called, and `look` is called whenever the event loop goes round.
  */
 
-import { seenOf } from "./record_lines.js";
+import { seenOf, warn } from "./record_lines.js";
 
 /**
  * An instance of a recording build. It may go away, with what it has counted.
@@ -37,6 +37,8 @@ export const isBuild = (exports) => !!exports.asyncify_recorded && !!exports.asy
 export function addBuild(instance, module, label) {
   const [section] = WebAssembly.Module.customSections(module, RECORD_SECTION);
   const entries = JSON.parse(new TextDecoder().decode(section));
+  const isEntry = (/** @type {any} */ entry) => typeof (entry?.import ?? entry) == "string";
+  if (!Array.isArray(entries) || !entries.every(isEntry)) throw new TypeError(`${RECORD_SECTION} is no list of names and imports`);
   builds.push({ instance: new WeakRef(instance), entries, label, taken: [] });
 }
 
@@ -44,8 +46,12 @@ export function addBuild(instance, module, label) {
 export function takeCounts(all) {
   builds = builds.filter((build) => {
     const { exports } = build.instance.deref() ?? {};
-    if (exports && (all || exports.asyncify_record_changed.value)) takeFrom(build, exports);
-    return exports;
+    try {
+      if (exports && (all || exports.asyncify_record_changed.value)) takeFrom(build, exports);
+      return exports;
+    } catch (error) {
+      warn(`recording: ${build.label()} cannot be read: ${error}`);
+    }
   });
 }
 

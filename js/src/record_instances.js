@@ -6,7 +6,7 @@
 import { around, replaceExports } from "./record_around.js";
 import { addBuild, isBuild, takeCounts } from "./record_builds.js";
 import { labelled } from "./record_labels.js";
-import { flush, flushNews, noteNothing, toFile } from "./record_lines.js";
+import { flush, flushNews, noteNothing, toFile, warn } from "./record_lines.js";
 import { lookForMissing } from "./record_refusals.js";
 import { introduce } from "./record_stacks.js";
 
@@ -38,6 +38,16 @@ function lookOften() {
  * @param {boolean} hasNative Whether the engine has JSPI.
  */
 export function take(instance, module, hasNative) {
+  try {
+    meet(instance, module, hasNative);
+  } catch (error) {
+    warn(`recording: ${labelled(module)} cannot be read: ${error}`);
+  }
+  return instance;
+}
+
+/** @param {WebAssembly.Instance} instance @param {WebAssembly.Module} module @param {boolean} hasNative */
+function meet(instance, module, hasNative) {
   const label = () => labelled(module);
   met = true;
   introduce(instance, label);
@@ -55,7 +65,6 @@ export function take(instance, module, hasNative) {
     replaced.asyncify_start_unwind = around(asyncify_start_unwind, { before: () => lookForMissing(instance, module, exports) });
   }
   if (Object.keys(replaced).length) replaceExports(instance, replaced);
-  return instance;
 }
 
 /** Write what is left. */

@@ -134,7 +134,12 @@ const isAwaited = (value) => value instanceof Promise || (Object(value) === valu
 export function noting(f, site) {
   return function noted(/** @type {any[]} */ ...args) {
     const result = Reflect.apply(f, undefined, args);
-    if (isAwaited(result)) note(site, noted);
+    if (!isAwaited(result)) return result;
+    try {
+      note(site, noted);
+    } catch (error) {
+      warn(`recording: a stack cannot be read: ${error}`);
+    }
     return result;
   };
 }

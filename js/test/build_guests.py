@@ -34,6 +34,8 @@ ONLY: Final = {
     "guarded": ("plain", "thunks", "secondary", "saved_thunks"),
     "recursive": ("plain", "thunks"),
     "refused": ("plain",),
+    "lies": ("bare",),
+    "lies_too": ("bare",),
     "recorded": ("bare", "plain", "thunks", "record_plain", "record_thunks"),
     "example": ("bare", "thunks", "saved_thunks"),
     "memory64": ("plain", "thunks", "saved", "saved_thunks"),

@@ -1,7 +1,7 @@
 /** `caesura/record`: what was on the stack at suspensions is noted, by any number of processes, and nobody else sees it. */
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -212,6 +212,25 @@ describe("recordings by builds that note what is on their stack", () => {
     assert.match(lines[0].unrecorded, /^[0-9a-f]{8} was instrumented, but not to be recorded$/);
     assert.equal(lines.length, 1);
   });
+});
+
+for (const [guest, problem] of [["lies", "RuntimeError: unreachable"], ["lies_too", "TypeError: asyncify.record is no list of names and imports"]]) {
+  it(`a module that tells something else than it should is said, and runs: ${guest}`, () => {
+    const { stdout, stderr, status, lines } = run("lies", { hook: "Python", wasm: path(`build/js/${guest}.bare.wasm`) });
+    assert.deepEqual([status, stdout], [0, "7\n"]);
+    assert.match(stderr, new RegExp(`^caesura: recording: [0-9a-f]{8} cannot be read: ${problem}\n$`));
+    assert.deepEqual(lines, [{ caesura_record: 1 }]);
+  });
+}
+
+it("lines of processes that write at once are whole", async () => {
+  const build = hasNative ? { wasm: BARE, way: "waits" } : { wasm: BUILDS[0][1], way: "foreign" };
+  const file = join(folder, "together");
+  const env = { ...process.env, CAESURA_RECORD: file, NODE_OPTIONS: `--import ${new URL(HOOKS.Python, repository)}` };
+  const end = () => new Promise((resolve) => spawn(process.execPath, [PROGRAM, build.wasm, build.way], { env, stdio: "ignore" }).on("exit", resolve));
+  assert.deepEqual(await Promise.all([end(), end(), end(), end()]), [0, 0, 0, 0]);
+  const lines = readFileSync(file, "utf8").trimEnd().split("\n").map((line) => JSON.parse(line));
+  assert.deepEqual(hashless(merge(lines)), times(4));
 });
 
 it("what a list lacks is noted where glue of others is refused, with all functions at once", () => {

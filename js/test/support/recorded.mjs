@@ -83,6 +83,11 @@ const WAYS = {
     await startForeign().run(1);
     process.kill(process.pid, "SIGKILL");
   },
+  async lies() {
+    const { exports } = new WebAssembly.Instance(module);
+    exports.asyncify_stop_unwind();
+    console.log(exports.run());
+  },
   /** Under foreign glue; what is refused can go on, and what is not works. */
   async is_refused() {
     const guest = startForeign({ invoke: (index, value) => guest.exports.table.get(index)(value), enter: (value) => guest.exports.direct(value) });

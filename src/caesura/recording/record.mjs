@@ -438,7 +438,12 @@ const isAwaited = (value) => value instanceof Promise || (Object(value) === valu
 function noting(f, site) {
   return function noted(/** @type {any[]} */ ...args) {
     const result = Reflect.apply(f, undefined, args);
-    if (isAwaited(result)) note(site, noted);
+    if (!isAwaited(result)) return result;
+    try {
+      note(site, noted);
+    } catch (error) {
+      warn(`recording: a stack cannot be read: ${error}`);
+    }
     return result;
   };
 }
@@ -481,6 +486,8 @@ const isBuild = (exports) => !!exports.asyncify_recorded && !!exports.asyncify_r
 function addBuild(instance, module, label) {
   const [section] = WebAssembly.Module.customSections(module, RECORD_SECTION);
   const entries = JSON.parse(new TextDecoder().decode(section));
+  const isEntry = (/** @type {any} */ entry) => typeof (entry?.import ?? entry) == "string";
+  if (!Array.isArray(entries) || !entries.every(isEntry)) throw new TypeError(`${RECORD_SECTION} is no list of names and imports`);
   builds.push({ instance: new WeakRef(instance), entries, label, taken: [] });
 }
 
@@ -488,8 +495,12 @@ function addBuild(instance, module, label) {
 function takeCounts(all) {
   builds = builds.filter((build) => {
     const { exports } = build.instance.deref() ?? {};
-    if (exports && (all || exports.asyncify_record_changed.value)) takeFrom(build, exports);
-    return exports;
+    try {
+      if (exports && (all || exports.asyncify_record_changed.value)) takeFrom(build, exports);
+      return exports;
+    } catch (error) {
+      warn(`recording: ${build.label()} cannot be read: ${error}`);
+    }
   });
 }
 
@@ -676,6 +687,16 @@ function lookOften() {
  * @param {boolean} hasNative Whether the engine has JSPI.
  */
 function take(instance, module, hasNative) {
+  try {
+    meet(instance, module, hasNative);
+  } catch (error) {
+    warn(`recording: ${labelled(module)} cannot be read: ${error}`);
+  }
+  return instance;
+}
+
+/** @param {WebAssembly.Instance} instance @param {WebAssembly.Module} module @param {boolean} hasNative */
+function meet(instance, module, hasNative) {
   const label = () => labelled(module);
   met = true;
   introduce(instance, label);
@@ -693,7 +714,6 @@ function take(instance, module, hasNative) {
     replaced.asyncify_start_unwind = around(asyncify_start_unwind, { before: () => lookForMissing(instance, module, exports) });
   }
   if (Object.keys(replaced).length) replaceExports(instance, replaced);
-  return instance;
 }
 
 /** Write what is left. */
