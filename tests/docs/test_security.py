@@ -49,6 +49,9 @@ TESTS: Final = {
         "instrument/test_bad_input.py::test_every_byte_changed",
         "wasm/test_malformed.py::test_one_byte_changed",
     ),
+    "It cannot flood a log": (
+        "host/test_security.py::test_names_of_a_modules_functions_flood_no_log_and_forge_no_lines",
+    ),
     "It cannot take all memory while": (
         "host/test_workers.py::test_a_module_that_takes_too_much_memory",
         "host/test_workers.py::test_how_much_memory_a_process_may_take",

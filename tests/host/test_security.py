@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import subprocess
 import sys
 import threading
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 
 import caesura
+from caesura.wasm.leb128 import encode_name, encode_unsigned
 from tests.fuzz.lies import claims_of_plain_abi
 from tests.host.support import WAITER, run, settle
+from tests.support.engine import assemble
 from tests.support.guests import CONTRACT
 
 
@@ -112,6 +115,44 @@ def test_standard_streams_that_wasi_does_not_name_are_the_processs_own() -> None
         command = [sys.executable, "-c", ECHO.replace("STREAMS", streams)]
         done = subprocess.run(command, input=b"secret", capture_output=True, timeout=300, check=True)
         assert done.stdout == said
+
+
+@pytest.mark.parametrize("preempt", ["none", "flag", "fuel"])
+def test_wasi_that_there_is_not(preempt: Any) -> None:
+    """What a module wants of WASI is refused as all that is wrong with a module."""
+
+    async def main() -> None:
+        for wanted in (
+            '"nope" (func)',
+            '"random_get" (func (param i64 i32) (result i32))',
+            '"random_get" (func (param i32 i32))',
+            '"sched_yield" (func (param i32))',
+        ):
+            text = f'(module (import "wasi_snapshot_preview1" {wanted}) (memory (export "memory") 1))'
+            with pytest.raises(caesura.UsageError, match=re.escape(wanted.split('"')[1])):
+                await caesura.load(text.encode(), wasi=caesura.Wasi(stdin=b""), preempt=preempt, cache=False)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("two\nlines \x1b[31m", r"two\nlines \x1b[31m"), ("long" * 1_000_000, "long" * 250 + "...")]
+)
+def test_names_of_a_modules_functions_flood_no_log_and_forge_no_lines(name: str, said: str) -> None:
+    names = encode_unsigned(1) + encode_unsigned(0) + encode_name(name)
+    content = encode_name("name") + b"\1" + encode_unsigned(len(names)) + names
+    recursion = "(if (local.get 0) (then (call 0 (i32.sub (local.get 0) (i32.const 1))))) (unreachable)"
+    bare = assemble(f'(module (func (export "run") (param i32) {recursion}))')
+    module = bare + b"\0" + encode_unsigned(len(content)) + content
+
+    async def main() -> None:
+        guest = await caesura.load(module, time_slice=0.005, cache=False)
+        with pytest.raises(caesura.GuestTrap) as trap:
+            await guest.call("run", 30)
+        assert str(trap.value) == f"the guest trapped in {said}: unreachable"
+        assert trap.value.__notes__[0].splitlines()[1:] == [f"  {said}"] * 20 + ["  ..."]
+
+    run(main())
 
 
 def test_without_a_limit_a_memory_grows_to_four_gibibytes() -> None:

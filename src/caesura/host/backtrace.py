@@ -24,6 +24,9 @@ from caesura.host.errors import ASYNCIFY_OVERFLOW, MEMORY_OUT_OF_BOUNDS, PAUSE_R
 
 _MOST_FRAMES: Final = 20
 
+# Characters of a function's name: modules have names of megabytes if they like, for each frame.
+_LONGEST_NAME: Final = 1000
+
 # What Wasmtime says of an exception that nobody caught, which has no code.
 _THROWN: Final = "thrown Wasm exception"
 
@@ -87,4 +90,5 @@ def describe_frames(failure: wasmtime.Trap | wasmtime.WasmtimeError, description
 
 
 def _name(frame: wasmtime.Frame, description: Description) -> str:
-    return frame.func_name or description.function_name(frame.func_index)
+    name = frame.func_name or description.function_name(frame.func_index)
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."

@@ -33,13 +33,14 @@ class GuestTrap(errors.GuestTrap):
 
     `kind` is WebAssembly's reason in a few words ("unreachable", "memory out of bounds", "integer division by
     zero", "asyncify stack overflow", ...); `backtrace` has the names of the guest's functions, innermost
-    first, and ends in "..." if there were more than Wasmtime keeps.
+    first, and ends in "..." if there were more than Wasmtime keeps. Names are as the module has them, but cut off after
+    1,000 characters.
     """
 
     def __init__(self, kind: str, backtrace: tuple[str, ...]) -> None:
         self.kind = kind
         self.backtrace = backtrace
-        where = f" in {backtrace[0]}" if backtrace else ""
+        where = f" in {_printable(backtrace[0])}" if backtrace else ""
         super().__init__(f"the guest trapped{where}: {kind}")
         if backtrace:
             self.add_note(backtrace_note(backtrace))
@@ -82,4 +83,11 @@ def note_backtrace(error: BaseException, backtrace: tuple[str, ...]) -> None:
 
 def backtrace_note(backtrace: tuple[str, ...]) -> str:
     """Return the note that tells where the guest was, innermost function first."""
-    return _NOTE + "\n".join(f"  {name}" for name in backtrace)
+    return _NOTE + "\n".join(f"  {_printable(name)}" for name in backtrace)
+
+
+def _printable(name: str) -> str:
+    """Return a name that a module has given, with escapes for what logs and terminals would not show as it is."""
+    if name.isprintable():
+        return name
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in name)

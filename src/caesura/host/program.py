@@ -16,7 +16,7 @@ from wasmtime._exportable import AsExtern
 from wasmtime._module import ImportTypeList
 from wasmtime._types import ImportType
 
-from caesura.errors import InternalError
+from caesura.errors import InternalError, UsageError
 from caesura.host import native
 from caesura.host.compiling import Provided
 from caesura.host.description import Description, ImportShape
@@ -24,6 +24,10 @@ from caesura.host.engines import EngineSettings, engine_of
 from caesura.host.preview_1 import FUNCTIONS, PREVIEW_1
 from caesura.options import PREEMPT_FUEL
 from caesura.wasm.external_kinds import FUNCTION_KIND
+from caesura.wasm.types import I32, I64
+
+# The types of WASI's parameters.
+_TYPES: Final = {"i32": I32, "i64": I64}
 
 # How many imports Wasmtime connects in less than a millisecond.
 _FEW_IMPORTS: Final = 10_000
@@ -70,7 +74,12 @@ class LinkedProgram:
         self.provided = provided
         self._linked: wasmtime.InstancePre | None = None
         if all(item.kind == FUNCTION_KIND for item in self.description.imports):
-            self._linked = self._linker().instantiate_pre(self.module)
+            linker = self._linker()
+            try:
+                self._linked = linker.instantiate_pre(self.module)
+            except wasmtime.WasmtimeError as error:  # a function of WASI that there is not, or not of this type
+                reason = " ".join(str(error).split())
+                raise UsageError(f"the module cannot be instantiated: {reason}") from error
 
     def instantiate_alone(self) -> tuple[wasmtime.Store, wasmtime.Instance] | None:
         """Make an instance that shares nothing with any guest, to see what is in a new one; none of its code runs.
@@ -97,8 +106,12 @@ class LinkedProgram:
         """Tell whether a function of Wasmtime's WASI is called by Python for the guest: that is so where it counts, and
         is told that its time is over when a function of the host returns, of which it cannot be told otherwise.
         """
-        counts = self.description.preempt == PREEMPT_FUEL
-        return counts and self.provided.wasi and item.module == PREVIEW_1 and item.name in FUNCTIONS
+        if self.description.preempt != PREEMPT_FUEL or not self.provided.wasi or item.module != PREVIEW_1:
+            return False
+        params = FUNCTIONS.get(item.name)
+        if params is None or item.shape is None:
+            return False
+        return item.shape.params == tuple(_TYPES[kind] for kind in params) and item.shape.results == (I32,)
 
     def _linker(self) -> wasmtime.Linker:
         linker = wasmtime.Linker(self.engine)
