@@ -399,6 +399,26 @@ def test_what_is_missing_is_noted_in_a_recording(tmp_path: Any, monkeypatch: pyt
     assert [line["missing"] for line in lines if "missing" in line] == [["left_out", "middle"]]
 
 
+def test_a_guest_with_a_scheduler_of_its_own_traps() -> None:
+    text = """(module
+      (import "asyncify" "start_unwind" (func $start (param i32))) (import "asyncify" "stop_unwind" (func $stop))
+      (memory (export "memory") 1)
+      (func $pause (i32.store (i32.const 16) (i32.const 32)) (i32.store (i32.const 20) (i32.const 4096))
+        (call $start (i32.const 16)))
+      (func $left_out (call $pause) (i32.store (i32.const 0) (i32.const 1)))
+      (func $work (call $left_out) (i32.store (i32.const 4) (i32.const 1)))
+      (func (export "run") (call $work) (call $stop)))"""
+
+    async def main() -> None:
+        guest = await caesura.load(assemble(text), options=caesura.Options(only_list=("work",)), cache=False)
+        with pytest.raises(caesura.GuestTrap, match="below functions that are not instrumented, since a list") as trap:
+            guest.call_nowait("run")
+        assert trap.value.backtrace[2:] == ("left_out", "work", "run")
+        assert guest.memory.read(0, 8) == bytes(8)
+
+    run(main())
+
+
 def test_without_a_guard_nobody_looks() -> None:
     """What is left out runs on while the guest unwinds, and once more while it rewinds."""
 
