@@ -34,6 +34,7 @@ PARTS: Final = {
     "transform": Part((*_PYTHON, "benchmarks.transform"), takes_rounds=True),
     "profile": Part((*_PYTHON, "benchmarks.profile")),
     "running": Part((*_PYTHON, "benchmarks.running"), takes_rounds=True),
+    "lists": Part((*_PYTHON, "benchmarks.lists"), takes_rounds=True),
     "host": Part((*_PYTHON, "benchmarks.host")),
     "slices": Part((*_PYTHON, "benchmarks.slices")),
     "snapshots": Part((*_PYTHON, "benchmarks.snapshots")),

@@ -2,7 +2,7 @@
 
     python -m benchmarks.report
 
-Every number in them comes from the JSON files that the parts of the benchmarks write (docs/size.json,
+Every number in them comes from the JSON files that the parts of the benchmarks write (docs/size.json, docs/lists.json,
 docs/transform.json, docs/running.json, docs/javascript.json, docs/profile.json); a part that has not been run is said
 to be missing. The asyncio host's figures are written into its own page.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.facts import DOCS, REPOSITORY, load, say
+from benchmarks.lists import lists_table
 from benchmarks.markdown import put_into
 from benchmarks.plot import write_size_plot, write_transform_plot
 from benchmarks.profile import profile_tables
@@ -30,7 +31,7 @@ from benchmarks.tables import (
 )
 from benchmarks.targets import Facts, targets_table
 
-PARTS: Final = ("size", "transform", "running", "javascript")
+PARTS: Final = ("size", "lists", "transform", "running", "javascript")
 
 _HEAD: Final = """\
 # Benchmarks
@@ -72,6 +73,16 @@ is of what Binaryen's -O1 adds.
 
 {size}
 {running}"""
+
+_LISTS: Final = """\
+## Lists
+
+What the tests of SQLite and QuickJS do is [recorded](lists.md), each suspended at every call that can be. Beside it the
+worst case, and the list of the imports that may suspend; all at the default level, but for the last line, which is
+`--optimize=speed`: second bodies are allowed a share of what instrumenting takes, and that is little with a list.
+Running time without any suspension, the original's being 1 (median, least to most over the rounds):
+
+{table}"""
 
 _TRANSFORM: Final = """\
 ## Transformation
@@ -117,6 +128,8 @@ def page(facts: Facts, folder: Path) -> str:
         parts.append(_SIZE.format(plot="size.svg", table=size_table(size), c_table=c_size_table(size)))
         levels = running_optimize_table(running) if running else ""
         parts.append(_OPTIMIZE.format(size=optimize_size_table(size), running=levels))
+    if facts["lists"]:
+        parts.append(_LISTS.format(table=lists_table(facts["lists"])))
     if transform:
         write_transform_plot(folder / "transform.svg", transform)
         texts = {
