@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -126,6 +126,30 @@ describe("the page of caesura explain in Chromium", { skip: missing }, () => {
     assert.match(await page.locator("#chosen").textContent(), /Not instrumented: it calls nothing that may suspend/);
     assert.deepEqual(page.problems, []);
     await page.close();
+  });
+
+  it("shows which functions of a list were recorded, and which others", async () => {
+    const recording = `${folder}recording`;
+    const functions = { app_inner: { count: 5, stack: [] }, lib_waits: { count: 1234, stack: [] }, [HOSTILE[2]]: { count: 1, stack: [] } };
+    writeFileSync(recording, `${JSON.stringify({ caesura_record: 1, functions })}\n`);
+    const page = await open(write("recorded", SMALL, "--only-list", "app_inner,app_outer", "--recorded", recording));
+    const cells = () => page.locator("#coverage-table tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
+    assert.match(await page.locator("#covered").textContent(), /^Of 2 functions that are listed, 1 was recorded\. 1 other function was recorded, too\.$/);
+    const gaps = (await cells()).map(([name, times, , state]) => [name, times, state]);
+    assert.deepEqual(gaps, [["app_outer (2)", "0", "listed, never recorded"], ["lib_waits (5)", "1,234", "recorded, not listed"]]);
+    await page.locator("#coverage-filter input[value=all]").check();
+    assert.equal((await cells()).length, 3);
+    await page.locator("#coverage-table thead button", { hasText: "Recorded" }).click();
+    assert.equal((await cells())[0][0], "lib_waits (5)");
+    await page.locator("#coverage-table tbody button").first().press("Enter");
+    assert.equal(await page.locator("#chosen .name").textContent(), "lib_waits (5)");
+    assert.match(await page.locator("#unmatched-summary").textContent(), /no function of this module: 1$/);
+    assert.equal(await page.locator("#unmatched li").textContent(), HOSTILE[2]);
+    assert.deepEqual(page.problems, []);
+    await page.close();
+    const without = await open(write("unrecorded", SMALL));
+    assert.equal(await without.locator("#coverage").isVisible(), false);
+    await without.close();
   });
 
   it("goes through the map by keys, and says where it is", async () => {

@@ -218,3 +218,76 @@ def test_lines_are_as_wide_as_the_terminal(tmp_path: Path) -> None:
     assert any("…" in line and line.endswith("78 bytes") for line in lines), lines
     whole = caesura_command("explain", tmp_path / "app.wasm").out.decode()
     assert "long" * 60 in whole
+
+
+COVERED = """(module
+  (import "env" "sleep" (func $sleep (param i32)))
+  (memory (export "memory") 1)
+  (func $inner (param i32) local.get 0 call $sleep)
+  (func $outer (export "run") i32.const 5 call $inner i32.const 6 call $inner)
+  (func $stale (call $inner (i32.const 1)) (call $inner (i32.const 2)))
+  (func $seen (call $inner (i32.const 1)) (call $inner (i32.const 2)))
+  (func (param i32) (call $inner (i32.const 3)) (call $sleep (local.get 0))))
+"""
+
+
+@pytest.fixture
+def covered(tmp_path: Path) -> Path:
+    (tmp_path / "app.wasm").write_bytes(assemble(COVERED))
+    (tmp_path / "list").write_text("inner\nouter\nstale\n")
+    functions = {
+        entry: {"count": count, "import": "env.sleep", "stack": ["env.sleep", entry]}
+        for entry, count in (("inner", 5), ("#4", 7), ("gone", 1))
+    }
+    lines = [{"caesura_record": 1, "functions": functions}, {"caesura_record": 1, "missing": ["outer"]}]
+    (tmp_path / "recording").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "recorded").write_text("# 10+ times, from env.sleep: env.sleep <- inner\ninner\n# by hand\nstale\n")
+    return tmp_path
+
+
+def test_lists_are_compared_with_recordings(covered: Path) -> None:
+    words = ("explain", covered / "app.wasm", "--only-list", f"@{covered / 'list'}")
+    recorded = ("--recorded", covered / "recording", "--recorded", covered / "recorded")
+    told = json.loads(caesura_command(*words, *recorded, "--json").out)
+    assert told["coverage"] == {
+        "by_list": True,
+        "listed_and_recorded": 2,
+        "never_recorded": 1,
+        "not_listed": 1,
+        "unmatched": ["gone"],
+    }
+    assert [(one["name"], one["listed"], one["recorded"]) for one in told["functions"]] == [
+        ("inner", True, 10),
+        ("outer", True, 0),
+        ("stale", True, None),
+        ("seen", False, 7),
+        ("5", False, None),
+    ]
+    text = caesura_command(*words, *recorded).out.decode()
+    assert "recordings: 2 of 3 functions listed were recorded, and 1 other\n" in text
+    assert "recorded, not listed  times\nseen (4)                  7\n" in text
+    assert "listed, never recorded  added\nstale (3) " in text
+    assert "recorded, and no function of this module:\n  gone\n" in text
+    plain = json.loads(caesura_command(*words, "--json").out)
+    assert "coverage" not in plain and "recorded" not in plain["functions"][0]
+
+
+def test_what_is_instrumented_is_compared_with_recordings(covered: Path) -> None:
+    """Without an only-list, and with functions that have no names, which recordings know by their bodies."""
+    (entry,) = caesura_command("list", covered / "app.wasm", "5").out.decode().split()
+    recording = covered / "recording"
+    recording.write_text(json.dumps({"caesura_record": 1, "functions": {entry: {"count": 3, "stack": []}}}) + "\n")
+    done = caesura_command("explain", covered / "app.wasm", "--recorded", recording, "--json")
+    told = json.loads(done.out)
+    assert told["coverage"]["by_list"] is False
+    assert (told["coverage"]["listed_and_recorded"], told["coverage"]["never_recorded"]) == (1, 4)
+    assert told["functions"][4]["recorded"] == 3
+
+
+def test_files_that_record_nothing(covered: Path) -> None:
+    done = caesura_command("explain", covered / "app.wasm", "--recorded", covered / "list", "--json")
+    assert f"warning: '{covered / 'list'}' is no recording" in done.err
+    bad = covered / "recording"
+    bad.write_text(bad.read_text() + "hello\n")
+    done = caesura_command("explain", covered / "app.wasm", "--recorded", bad)
+    assert "line 3 of the recording" in done.error_line()

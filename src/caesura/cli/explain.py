@@ -15,6 +15,7 @@ from caesura.cli.files import (
     about,
     check_output_name,
     is_standard_output,
+    read_file,
     read_module,
     write_output,
 )
@@ -42,6 +43,8 @@ examples:
   caesura explain app.wasm --imports env.sleep
   caesura explain app.wasm main --imports env.sleep
   caesura explain app.wasm --only-list @functions.txt --html report.html
+  caesura explain app.wasm --only-list @functions.txt --recorded tests.txt --html report.html
+      which functions of the list the tests have not come to, and which are missing in it
   caesura explain app.wasm --json > before.json
       for `caesura diff before.json app.wasm`
 """
@@ -61,6 +64,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--html", metavar="FILE", help="write a page to look at, with a map of the code, and print no text"
+    )
+    parser.add_argument(
+        "--recorded",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a recording, or a list that `caesura record` wrote: say which functions of the only-list (without one, "
+        "of those that are instrumented) were never recorded, and which others were; can be given more than once",
     )
     parser.add_argument("--json", action="store_true", help="print JSON: all that is known, for every function")
     parser.add_argument("--quiet", action="store_true", help="print nothing but the report and errors")
@@ -116,7 +127,12 @@ def _tell(explanation: Explanation, data: bytes, options: Options, arguments: ar
     function = None if arguments.function is None else find_function(explanation, arguments.function)
     document: Json = {}
     if function is None or arguments.html is not None:
-        document = describe_module(explanation, data, options)
+        coverage = None
+        if arguments.recorded:
+            from caesura.explaining.coverage import find_coverage
+
+            coverage = find_coverage(explanation, data, options, _recorded(data, arguments))
+        document = describe_module(explanation, data, options, coverage)
     if arguments.html is not None:
         _write_page(document, None if function is None else explanation.report(function).index, arguments)
         if not arguments.json:
@@ -126,6 +142,32 @@ def _tell(explanation: Explanation, data: bytes, options: Options, arguments: ar
         say_result(json.dumps(told, indent=1) if arguments.json else function_text(told, arguments.rows))
     else:
         say_result(json.dumps(document, indent=1) if arguments.json else module_text(document, arguments.rows))
+
+
+def _recorded(data: bytes, arguments: argparse.Namespace) -> dict[str, int]:
+    """Return how often functions were on the stack, by entries of lists, as far as files tell; `data` is the module."""
+    from caesura.recording.completing import complete_entries
+    from caesura.recording.recorded import Recording, is_recording, read_recording
+    from caesura.recording.recorded_list import read_recorded_list
+
+    recording = Recording()
+    found: dict[str, int] = {}
+    for path in arguments.recorded:
+        content = read_file(path)
+        if is_recording(content):
+            read_recording(content, path, recording)
+            continue
+        told = read_recorded_list(path).recorded()
+        if not told and not arguments.quiet:
+            say_warning(f"'{path}' is no recording, and as a list it does not tell of any entry that it was recorded")
+        for entry, times in told.items():
+            found[entry] = max(found.get(entry, 0), times)
+    complete_entries(recording, data)
+    for warning in recording.warnings:
+        say_warning(warning)
+    for entry, seen in recording.functions.items():
+        found[entry] = max(found.get(entry, 0), seen.times)
+    return found
 
 
 def _write_page(document: Json, chosen: int | None, arguments: argparse.Namespace) -> None:

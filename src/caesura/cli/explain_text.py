@@ -95,6 +95,8 @@ def _module(told: Json, rows: int) -> Iterator[str]:
     )
     yield f"code: {growth(module['code_before'], module['code_after'])}"
     yield f"module: {growth(module['bytes_before'], module['bytes_after'])}"
+    if "coverage" in told:
+        yield from _coverage(told, rows)
     if not module["instrumented"]:
         yield "nothing in it may suspend"
         return
@@ -143,6 +145,34 @@ def _module(told: Json, rows: int) -> Iterator[str]:
         ],
         rows,
     )
+
+
+def _coverage(told: Json, rows: int) -> Iterator[str]:
+    """Return lines about what recordings say of the list, or, without one, of what is instrumented."""
+    coverage = told["coverage"]
+    word = "listed" if coverage["by_list"] else "instrumented"
+    both, never, others = coverage["listed_and_recorded"], coverage["never_recorded"], coverage["not_listed"]
+    yield ""
+    listed = counted(both + never, "function")
+    yield f"recordings: {both:,} of {listed} {word} were recorded, and {counted(others, 'other')}"
+    missing = [one for one in told["functions"] if one["recorded"] is not None and not one["listed"]]
+    unseen = [one for one in told["functions"] if one["recorded"] is None and one["listed"]]
+    if missing:
+        yield ""
+        yield from _table(
+            [f"recorded, not {word}", "times"], [[named(one), f"{one['recorded']:,}"] for one in missing], rows
+        )
+    if unseen:
+        yield ""
+        sizes = [(one, one["bytes_after"] - one["bytes_before"]) for one in unseen]
+        sizes.sort(key=lambda item: -item[1])
+        cells = [[named(one), f"{added:,}"] for one, added in sizes]
+        yield from _table([f"{word}, never recorded", "added"], cells, rows)
+    if coverage["unmatched"]:
+        yield ""
+        yield "recorded, and no function of this module:"
+        for entry in coverage["unmatched"][: rows or len(coverage["unmatched"])]:
+            yield f"  {entry}"
 
 
 def _has_several_causes(node: Json) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
+from caesura.explaining.coverage import Coverage
 from caesura.explaining.explanation import IGNORE_INDIRECT, Explanation
 from caesura.explaining.one_function import freed_facts, function_facts, next_steps
 from caesura.explaining.tree import dominator_tree
@@ -24,8 +25,8 @@ FORMAT: Final = "caesura explanation 1"
 _DIGITS: Final = 16
 
 
-def describe_module(explanation: Explanation, data: bytes, options: Options) -> Json:
-    """Return all that is known of a module; `data` is the module as it was given."""
+def describe_module(explanation: Explanation, data: bytes, options: Options, coverage: Coverage | None = None) -> Json:
+    """Return all that is known of a module; `data` is the module as it was given, `coverage` what recordings say."""
     instrumented = explanation.instrumented
     functions = [explanation.first + own for own in range(len(explanation.reports))]
     module = Module(data)
@@ -36,8 +37,11 @@ def describe_module(explanation: Explanation, data: bytes, options: Options) -> 
         if facts["name"] == str(facts["index"]):
             body = data[module.body_starts[own] : module.body_ends[own]]
             facts["body"] = hashlib.sha256(body).hexdigest()[:_DIGITS]
+        if coverage is not None:
+            facts["listed"] = coverage.listed[own]
+            facts["recorded"] = coverage.recorded[own]
         described.append(facts)
-    return {
+    document: Json = {
         "format": FORMAT,
         "module": {
             "functions": len(explanation.reports),
@@ -67,6 +71,23 @@ def describe_module(explanation: Explanation, data: bytes, options: Options) -> 
         ],
         "functions": described,
         "warnings": list(instrumented.warnings),
+    }
+    if coverage is not None:
+        document["coverage"] = _coverage_facts(coverage)
+    return document
+
+
+def _coverage_facts(coverage: Coverage) -> Json:
+    """Return how many functions are listed and recorded, only one of these, and what was recorded of no function."""
+    pairs = [
+        (is_listed, times is not None) for is_listed, times in zip(coverage.listed, coverage.recorded, strict=True)
+    ]
+    return {
+        "by_list": coverage.by_list,
+        "listed_and_recorded": pairs.count((True, True)),
+        "never_recorded": pairs.count((True, False)),
+        "not_listed": pairs.count((False, True)),
+        "unmatched": list(coverage.unmatched),
     }
 
 

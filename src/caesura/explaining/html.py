@@ -89,6 +89,9 @@ def page_data(document: Json) -> dict[str, Any]:
         "above": _above(document, place_of, cause_of),
         "why": [-1 if one["instrumented"] else reasons.setdefault(one["reason"], len(reasons)) for one in functions],
         "reasons": list(reasons),
+        "coverage": document.get("coverage"),
+        "listed": [one["listed"] for one in functions] if "coverage" in document else [],
+        "recorded": [one["recorded"] for one in functions] if "coverage" in document else [],
     }
 
 

@@ -101,6 +101,10 @@ class RecordedList:
         """Return the entries that stand before all sections, sorted."""
         return sorted(self._blocks, key=_order)
 
+    def recorded(self) -> dict[str, int]:
+        """Return how often functions were on the stack, by the entries of which a comment tells that."""
+        return {entry: block.seen.times for entry, block in self._blocks.items() if block.seen is not None}
+
     def forget_entries(self) -> None:
         """Drop the entries before all sections. What people have written above one comes back if the entry does."""
         self._kept = {entry: block.comments for entry, block in self._blocks.items()}

@@ -29,6 +29,9 @@
  * @property {(number | null)[]} above
  * @property {number[]} why
  * @property {string[]} reasons
+ * @property {{ by_list: boolean, listed_and_recorded: number, never_recorded: number, not_listed: number, unmatched: string[] } | null} coverage
+ * @property {boolean[]} listed
+ * @property {(number | null)[]} recorded
  */
 
 /** @typedef {{ x: number, y: number, width: number, height: number }} Rectangle */
@@ -77,12 +80,16 @@ function makeButton(text, press) {
   return button;
 }
 
+/** Return a name as it is shown: without what is not to be seen. @param {string} name */
+function visible(name) {
+  return name.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, "\ufffd");
+}
+
 /** @type {Data} */
 const data = JSON.parse(element("data", HTMLScriptElement).textContent ?? "");
 const count = data.names.length;
 const numbers = new Intl.NumberFormat("en");
-/** Names as they are shown: without what is not to be seen. */
-const names = data.names.map((name) => name.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, "\ufffd"));
+const names = data.names.map(visible);
 
 /** @param {number} one */
 const added = (one) => data.after[one] - data.before[one];
@@ -235,6 +242,58 @@ function filterFunctions() {
   }
   element("count", HTMLElement).textContent = counted(rows.length, "function");
   functionTable.show(rows);
+}
+
+// Recordings: what they say of the list, or, without one, of what is instrumented.
+
+const listedWord = data.coverage?.by_list === false ? "instrumented" : "listed";
+
+/** @param {number} one */
+function stateOf(one) {
+  if (!data.listed[one]) return `recorded, not ${listedWord}`;
+  return data.recorded[one] === null ? `${listedWord}, never recorded` : `${listedWord} and recorded`;
+}
+
+const coverageTable = new SortedTable(
+  element("coverage-table", HTMLTableElement),
+  element("more-coverage", HTMLButtonElement),
+  "Functions on the list, and those that were on a stack when a call was suspended",
+  [
+    { label: "Function", numeric: false, value: titleOf, choose: (one) => choose(one, true) },
+    { label: "Recorded", numeric: true, value: (one) => data.recorded[one] ?? 0 },
+    { label: "Bytes added", numeric: true, value: added },
+    { label: "State", numeric: false, value: stateOf },
+  ],
+  3,
+);
+
+function showCoverage() {
+  if (!data.coverage) return;
+  const all = element("coverage-filter", HTMLElement).querySelector("input[value=all]");
+  const isAll = all instanceof HTMLInputElement && all.checked;
+  /** @type {number[]} */
+  const rows = [];
+  for (let one = 0; one < count; one++) {
+    const isRecorded = data.recorded[one] !== null;
+    if ((data.listed[one] || isRecorded) && (isAll || data.listed[one] !== isRecorded)) rows.push(one);
+  }
+  coverageTable.show(rows);
+}
+
+function startCoverage() {
+  if (!data.coverage) return;
+  const { listed_and_recorded: both, never_recorded: never, not_listed: missing, unmatched } = data.coverage;
+  element("coverage", HTMLElement).hidden = false;
+  element("covered", HTMLElement).textContent =
+    `Of ${counted(both + never, "function")} that ${both + never === 1 ? "is" : "are"} ${listedWord}, ${numbers.format(both)} ` +
+    `${both === 1 ? "was" : "were"} recorded. ${counted(missing, "other function")} ${missing === 1 ? "was" : "were"} recorded, too.`;
+  element("coverage-filter", HTMLElement).addEventListener("change", showCoverage);
+  if (unmatched.length) {
+    element("unmatched-details", HTMLElement).hidden = false;
+    element("unmatched-summary", HTMLElement).textContent = `Recorded, and no function of this module: ${numbers.format(unmatched.length)}`;
+    element("unmatched", HTMLElement).append(...unmatched.slice(0, ROWS).map((entry) => make("li", make("bdi", visible(entry)))));
+  }
+  showCoverage();
 }
 
 // One function.
@@ -635,6 +694,7 @@ function start() {
   trail.push(all());
   causeTable.show([...data.causes.keys()]);
   filterFunctions();
+  startCoverage();
   const given = data.chosen === null ? -1 : data.index.indexOf(data.chosen);
   const largest = functionTable.rows[0] ?? 0;
   if (count) choose(given < 0 ? largest : given, false);
