@@ -1,6 +1,6 @@
 // Runs exports of a module under the plain Asyncify ABI and prints, as JSON, what each returned, the calls of its
 // imports, its exported global `depth`, how often it was suspended, and how often it could not be, since a handler of an
-// exception of JavaScript was on the stack. It imports env.ask and env.tell, and perhaps env.fail, which throws such an
+// exception of JavaScript, or a function that is not instrumented, was on the stack. It imports env.ask and env.tell, and perhaps env.fail, which throws such an
 // exception. What is thrown out of a call is told in place of its result.
 // Usage: node plain.mjs <module> <step> <calls>, where every <step>-th call of an import suspends (none for 0) and
 // <calls> is JSON: [[export, argument, ...], ...]
@@ -28,7 +28,7 @@ function imported(name, compute) {
     }
     log.push([name, value]);
     if (Number(step) === 0 || log.length % Number(step) !== 0) return compute(value);
-    if (exports.asyncify_foreign_handler?.value) {
+    if (exports.asyncify_foreign_handler?.value || exports.asyncify_unsuspendable?.value) {
       refused++;
       return compute(value);
     }
