@@ -449,3 +449,40 @@ def test_lists_that_are_right() -> None:
         assert await guest.call("outer", 1) == 101
 
     run(main())
+
+
+def test_exports_that_are_left_out_are_named_where_the_host_has_called_them() -> None:
+    """They are entered as they are: nothing on the stack tells where that was, but for what is known of the call."""
+    text = """(module (import "env" "wait" (func $wait (param i32) (result i32)))
+      (import "env" "again" (func $again (param i32) (result i32)))
+      (memory (export "memory") 1)
+      (func $inner (export "inner") (param i32) (result i32) (i32.add (call $wait (local.get 0)) (i32.const 1)))
+      (func $helper (param i32) (result i32) (i32.add (call $inner (local.get 0)) (i32.const 1)))
+      (func $left_out (export "left_out") (param i32) (result i32) (i32.add (call $helper (local.get 0)) (i32.const 1)))
+      (func $between (param i32) (result i32) (i32.add (call $again (local.get 0)) (i32.const 1)))
+      (func $outer (export "outer") (param i32) (result i32) (i32.add (call $between (local.get 0)) (i32.const 1))))"""
+
+    async def main() -> None:
+        found: list[list[str]] = []
+
+        async def again(guest: caesura.Guest, value: int) -> int:
+            found.append(await missing(guest.call("left_out", 1)))
+            assert await guest.call("inner", 1) == 2
+            return value
+
+        guest = await load(text, caesura.Options(only_list=("inner",)), functions={"again": again})
+        assert await missing(guest.call("left_out", 1)) == ["helper", "left_out"]
+        assert await missing(guest.call("outer", 1)) == ["between", "outer"]
+        assert found == [["helper", "left_out"]]
+
+    run(main())
+
+
+def test_an_import_that_a_remove_list_takes_out() -> None:
+    async def main() -> None:
+        guest = await load(DEEP, caesura.Options(remove_list=("wai*",)))
+        with pytest.raises(caesura.UsageError, match=r"env\.wait has to wait, but"):
+            await guest.call("run", 1)
+        assert guest.call_nowait("passed") == 0
+
+    run(main())

@@ -280,7 +280,7 @@ class Instance:
         functions = functions_on_stack(self.store.wasmtime_store, self.program.module, description.imported_functions)
         name = call.export.name
         entered = description.entries[name] if name in description.entries else description.functions[name].index
-        stack = of_one_entry(functions, entered, description)
+        stack = functions if self.store.depth == 1 else of_one_entry(functions, entered, description)
         found = Unsuspendable(waiting, stack, missing_among(stack, description), description, self.entries_of)
         if tuple(found.entries) not in self._noted:
             self._noted.add(tuple(found.entries))

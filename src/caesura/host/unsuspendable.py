@@ -72,7 +72,8 @@ class Unsuspendable:
         stack = ["The stack, innermost first; * marks what is missing:", *_shortened(self._lines())]
         if not self.entries:
             why = "what the lists leave out has left the stack by a tail call, or they take the import itself out"
-            return "\n".join([f"{self._waiting} has to wait, but the guest cannot be suspended here: {why}.", *stack])
+            head = f"{self._waiting} has to wait, but the guest cannot be suspended here: {why}."
+            return "\n".join([head, *stack, "Change the lists and instrument the module again."])
         them = "it" if count == 1 else "them"
         functions = "1 function on the stack is" if count == 1 else f"{count} functions on the stack are"
         lines = [

@@ -45,14 +45,16 @@ def functions_on_stack(store: wasmtime.Store, module: wasmtime.Module, imported:
 
 
 def of_one_entry(functions: list[int], entered: int, description: Description) -> list[int]:
-    """Return, of the functions on a stack, those of the present entry into the guest: up to what the host has called.
+    """Return, of the functions on a stack, those of the present entry into the guest, where that is not the only one:
+    up to what the host has called.
 
     That is a function that was added, an entry thunk or what stands before an export, which the guest itself does not
-    call.
+    call; but exports that are left out are called as they are. Where the guest has called one of these itself, too, its
+    innermost activation passes for the one that the host has called: nothing tells them apart.
     """
     outermost = {entered, *description.entries.values()}
     ends = [place for place, function in enumerate(functions) if function in outermost]
-    return functions[: ends[0]] if ends else functions
+    return functions[: ends[0] + 1] if ends else functions
 
 
 def missing_among(functions: list[int], description: Description) -> list[int]:
