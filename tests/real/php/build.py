@@ -19,6 +19,7 @@ PACKAGE: Final = REPOSITORY / "node_modules" / "@php-wasm" / "node-8-3" / "jspi"
 SOURCE: Final = PACKAGE / "8_3_33" / "php_8_3.wasm"
 EXTENSIONS: Final = ("redis", "memcached", "xdebug")
 BUILD: Final = REPOSITORY / "build" / "php"
+PAUSED: Final = BUILD / "php_8_3.paused.wasm"
 
 IMPORTS: Final = (
     "env.__asyncjs__js_module_onMessage",
@@ -36,6 +37,10 @@ IMPORTS: Final = (
     "env.wasm_setsockopt",
     "env.wasm_shutdown",
     "wasi_snapshot_preview1.fd_sync",
+)
+
+PAUSING: Final = caesura.Options(
+    preempt="fuel", ignore_imports=True, in_secondary_memory=True, secondary_memory_size=64
 )
 
 
@@ -65,6 +70,9 @@ def main() -> None:
 def build_all(kinds: list[str]) -> None:
     """Build the main module and its extensions in each of these ways."""
     for kind in kinds:
+        if kind == "paused":
+            build(SOURCE, PAUSED, PAUSING)
+            continue
         way = kind.removeprefix("saved_").removeprefix("record_")
         saved = kind.startswith("saved_")
         record = kind.startswith("record_")
