@@ -14,6 +14,10 @@ import { tell } from "./recording.js";
 // How many lines of a stack are shown, half of them from each end.
 const LINES = 100;
 
+// Characters of a name there, and of one that is named in full: a module may have names of megabytes.
+const SHOWN = 1000;
+const LONGEST = 10_000;
+
 /** Whether a list leaves a function out. @param {OnStack} one */
 export const isLeftOut = ([index, module]) => module.facts & FACT_BY_LISTS && isStranger(module, index);
 
@@ -54,7 +58,10 @@ export function findMissing(waiting, stack) {
   /** @type {Map<Description, string[]>} */
   const known = new Map();
   for (const [, module] of stack) if (!known.has(module)) known.set(module, namesOf(module));
-  const entryOf = (/** @type {OnStack} */ [index, module]) => known.get(module)?.[index] || `#${index}`;
+  const entryOf = (/** @type {OnStack} */ [index, module]) => {
+    const name = known.get(module)?.[index];
+    return name && name.length <= LONGEST ? name : `#${index}`;
+  };
   /** Whether it stands between two functions. @param {OnStack | undefined} one */
   const isAdded = (one) => one && (entryOf(one).startsWith(OWN_PREFIX) || one[0] >= one[1].listed.length * 8);
   const missing = new Set();
@@ -66,7 +73,7 @@ export function findMissing(waiting, stack) {
     // An instrumented one may make a call that is none of its call sites: what is called so is called by an added function.
     const isMissing = isLeftOut(one) || (isAdded(stack[at - 1]) && at > 1 && !isAdded(stack[at - 2]));
     if (isMissing) missing.add(entry);
-    const line = `  ${isMissing ? "*" : " "} ${JSON.stringify(entry).slice(1, -1)}`;
+    const line = `  ${isMissing ? "*" : " "} ${JSON.stringify(entry).slice(1, -1).slice(0, SHOWN)}`;
     const last = lines[lines.length - 1];
     if (last[0] == line) last[1]++;
     else lines.push([line, 1]);

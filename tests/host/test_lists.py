@@ -486,3 +486,19 @@ def test_an_import_that_a_remove_list_takes_out() -> None:
         assert guest.call_nowait("passed") == 0
 
     run(main())
+
+
+def test_names_of_any_kind() -> None:
+    """What a terminal would not show as it is stands escaped, and a name without end is none."""
+    text = DEEP.replace("$left_out", '$"left\\nout\\1b[31m"').replace("$middle", f"${'m' * 20_000}")
+
+    async def main() -> None:
+        guest = await load(text, caesura.Options(only_list=("deep", "run")))
+        with pytest.raises(caesura.UsageError) as refusal:
+            await guest.call("run", 0)
+        [body] = caesura.body_entries(assemble(text), (3,))
+        assert missing_in(refusal.value) == ["left\nout\x1b[31m", body]
+        assert "\n  * left\\nout\\x1b[31m\n  * mmmm" in str(refusal.value)
+        assert len(str(refusal.value)) < 3000 and "\x1b" not in str(refusal.value)
+
+    run(main())

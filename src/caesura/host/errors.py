@@ -40,7 +40,7 @@ class GuestTrap(errors.GuestTrap):
     def __init__(self, kind: str, backtrace: tuple[str, ...]) -> None:
         self.kind = kind
         self.backtrace = backtrace
-        where = f" in {_printable(backtrace[0])}" if backtrace else ""
+        where = f" in {printable(backtrace[0])}" if backtrace else ""
         super().__init__(f"the guest trapped{where}: {kind}")
         if backtrace:
             self.add_note(backtrace_note(backtrace))
@@ -83,10 +83,10 @@ def note_backtrace(error: BaseException, backtrace: tuple[str, ...]) -> None:
 
 def backtrace_note(backtrace: tuple[str, ...]) -> str:
     """Return the note that tells where the guest was, innermost function first."""
-    return _NOTE + "\n".join(f"  {_printable(name)}" for name in backtrace)
+    return _NOTE + "\n".join(f"  {printable(name)}" for name in backtrace)
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """Return a name that a module has given, with escapes for what logs and terminals would not show as it is."""
     if name.isprintable():
         return name

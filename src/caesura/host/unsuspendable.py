@@ -16,6 +16,7 @@ from typing import Final
 from caesura.abi import OWN_PREFIX
 from caesura.errors import UsageError
 from caesura.host.description import Description
+from caesura.host.errors import printable
 from caesura.host.warning import warn
 from caesura.recording.lines import append_line, recording_path
 
@@ -24,6 +25,10 @@ EntriesOf = Callable[[Sequence[int]], dict[int, str]]
 
 # How many lines of a stack are shown, as many from each end: a cycle of two functions may be on it ten thousand times.
 _MOST_LINES: Final = 100
+
+# Characters of a name there, and of one that is named in full; a module may have names of megabytes.
+_LONGEST_SHOWN: Final = 1000
+_LONGEST_NAME: Final = 10_000
 
 _WHY: Final = {
     "only-list": "the only-list leaves {them} out",
@@ -51,9 +56,10 @@ class Unsuspendable:
         self._stack = stack
         self._missing = missing
         self._description = description
-        unnamed = [function for function in missing if not description.names.get(function)]
-        found = entries_of(unnamed) if unnamed else {}
-        self.entries = [description.names.get(function) or found.get(function, f"#{function}") for function in missing]
+        names = {function: description.names.get(function, "") for function in missing}
+        unnamed = [function for function, name in names.items() if not 0 < len(name) <= _LONGEST_NAME]
+        found = {function: f"#{function}" for function in unnamed} | (entries_of(unnamed) if unnamed else {})
+        self.entries = [found.get(function, name) for function, name in names.items()]
 
     def note(self) -> None:
         """Append what is missing to the recording, if there is one; that it cannot be written is a warning."""
@@ -96,13 +102,12 @@ class Unsuspendable:
             if function < original and not names.get(function, "").startswith(OWN_PREFIX)
         ]
         for place, function in enumerate(stack):
-            name = names.get(function) or f"#{function}"
+            name = printable((names.get(function) or f"#{function}")[:_LONGEST_SHOWN])
             if stack[place + 1 : place + 2] == [function]:
                 times += 1
                 continue
-            shown = name if name.isprintable() else ascii(name)
             often = f" ({times} times)" if times > 1 else ""
-            lines.append(f"  {'*' if function in missing else ' '} {shown}{often}")
+            lines.append(f"  {'*' if function in missing else ' '} {name}{often}")
             times = 1
         return lines
 
