@@ -139,12 +139,13 @@ export function flushNews() {
 /**
  * Note which functions kept a guest from being suspended, as a list leaves them out.
  * @param {string[]} missing Their entries, innermost first.
+ * @param {string} [module] Of which module they are, if they are of one.
  */
-export function noteMissing(missing) {
-  const line = JSON.stringify(missing);
+export function noteMissing(missing, module) {
+  const line = JSON.stringify([missing, module]);
   if (!missing.length || said.has(line)) return;
   said.add(line);
-  write({ missing });
+  write({ module, missing });
 }
 
 /** Note that nothing was seen, if that is so, and why. @param {string | undefined} reason Nothing where nobody suspended. */

@@ -7,9 +7,10 @@
  *
  * The functions are those from the import to the export by which the host has entered the guest last, also across JavaScript,
  * since Emscripten's glue calls functions of the guest for it (`invoke_*`) and is passed when the guest is suspended. An
- * export that can suspend is a function of its own, which caesura has added.
+ * export that can be suspended is a function of its own, which caesura has added; one that the list leaves out is itself.
  */
 
+import { labelled } from "./record_labels.js";
 import { noteMissing, warn } from "./record_lines.js";
 import { readStack } from "./trace.js";
 
@@ -33,7 +34,7 @@ export function lookForMissing(instance, module, exports) {
   const missing = new Set();
   /** Whether the last two functions are added ones: those between others mark calls that cannot be resumed. */
   let [above, beforeThat] = [true, true];
-  for (const frame of stack) {
+  for (const [at, frame] of stack.entries()) {
     if (frame.getThis() != instance) {
       [above, beforeThat] = [true, true];
       continue;
@@ -41,9 +42,9 @@ export function lookForMissing(instance, module, exports) {
     const index = frame.getFunction();
     const name = frame.getFunctionName();
     const isAdded = index >= listed.length * 8 || !!name?.startsWith(OWN);
-    if (entered.has(index)) break;
     if (!isAdded && (isLeftOut(index) || (above && !beforeThat))) missing.add(name || `#${index}`);
+    if (entered.has(index) && stack[at + 1]?.getThis() != instance) break;
     [above, beforeThat] = [isAdded, above];
   }
-  noteMissing([...missing]);
+  noteMissing([...missing], labelled(module));
 }

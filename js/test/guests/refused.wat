@@ -13,5 +13,6 @@
   (func $fine (export "fine") (param i32) (result i32) (i32.add (call $inner (local.get 0)) (i32.const 1)))
   (func $direct (export "direct") (param i32) (result i32) (i32.add (call 5 (local.get 0)) (i32.const 1)))
   (func $invoked (export "invoked") (param i32) (result i32) (i32.add (call $invoke (i32.const 0) (local.get 0)) (i32.const 1)))
+  (func $alone (export "alone") (param i32) (result i32) (i32.add (call $inner (local.get 0)) (i32.const 1)))
   (func $passed (param i32) (result i32) (i32.add (call $enter (local.get 0)) (i32.const 1)))
   (func $nested (export "nested") (param i32) (result i32) (i32.add (call $passed (local.get 0)) (i32.const 1))))

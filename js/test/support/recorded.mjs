@@ -91,7 +91,7 @@ const WAYS = {
   /** Under foreign glue; what is refused can go on, and what is not works. */
   async is_refused() {
     const guest = startForeign({ invoke: (index, value) => guest.exports.table.get(index)(value), enter: (value) => guest.exports.direct(value) });
-    for (const name of ["direct", "direct", "invoked", "nested", "fine"]) console.log(name, await guest.call(name)(1).catch(String));
+    for (const name of ["direct", "direct", "invoked", "nested", "alone", "fine"]) console.log(name, await guest.call(name)(1).catch(String));
   },
   async suspends_nothing() {
     await startForeign().other(1);

@@ -216,12 +216,13 @@ function flushNews() {
 /**
  * Note which functions kept a guest from being suspended, as a list leaves them out.
  * @param {string[]} missing Their entries, innermost first.
+ * @param {string} [module] Of which module they are, if they are of one.
  */
-function noteMissing(missing) {
-  const line = JSON.stringify(missing);
+function noteMissing(missing, module) {
+  const line = JSON.stringify([missing, module]);
   if (!missing.length || said.has(line)) return;
   said.add(line);
-  write({ missing });
+  write({ module, missing });
 }
 
 /** Note that nothing was seen, if that is so, and why. @param {string | undefined} reason Nothing where nobody suspended. */
@@ -546,7 +547,7 @@ function stackOf(number, entries, exports) {
  *
  * The functions are those from the import to the export by which the host has entered the guest last, also across JavaScript,
  * since Emscripten's glue calls functions of the guest for it (`invoke_*`) and is passed when the guest is suspended. An
- * export that can suspend is a function of its own, which caesura has added.
+ * export that can be suspended is a function of its own, which caesura has added; one that the list leaves out is itself.
  */
 
 
@@ -570,7 +571,7 @@ function lookForMissing(instance, module, exports) {
   const missing = new Set();
   /** Whether the last two functions are added ones: those between others mark calls that cannot be resumed. */
   let [above, beforeThat] = [true, true];
-  for (const frame of stack) {
+  for (const [at, frame] of stack.entries()) {
     if (frame.getThis() != instance) {
       [above, beforeThat] = [true, true];
       continue;
@@ -578,11 +579,11 @@ function lookForMissing(instance, module, exports) {
     const index = frame.getFunction();
     const name = frame.getFunctionName();
     const isAdded = index >= listed.length * 8 || !!name?.startsWith(OWN);
-    if (entered.has(index)) break;
     if (!isAdded && (isLeftOut(index) || (above && !beforeThat))) missing.add(name || `#${index}`);
+    if (entered.has(index) && stack[at + 1]?.getThis() != instance) break;
     [above, beforeThat] = [isAdded, above];
   }
-  noteMissing([...missing]);
+  noteMissing([...missing], labelled(module));
 }
 
 /**

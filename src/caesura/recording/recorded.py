@@ -120,7 +120,9 @@ def _add(fields: dict[str, Any], where: str, recording: Recording) -> None:
             recording.seen(entry).modules.add(module)
         _add_function(recording.seen(entry), told, f"{where}, of the function {entry!r:.100},")
     for entry in missing:
-        recording.seen(entry)
+        seen = recording.seen(entry)
+        if isinstance(module, str):
+            seen.modules.add(module)
         recording.missing[entry] = None
 
 
