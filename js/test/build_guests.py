@@ -31,6 +31,7 @@ ONLY: Final = {
     "catch": ("bare", "plain", "thunks"),  # Binaryen cannot read this form of exceptions as it is
     "foreign": ("plain", "thunks"),
     "lists": ("plain", "thunks"),
+    "listed": ("thunks",),
     "guarded": ("plain", "thunks", "secondary", "saved_thunks"),
     "recursive": ("plain", "thunks"),
     "refused": ("plain",),
@@ -115,6 +116,7 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "example": {"imports": ("env.fetch_length",)},
     "refused": {"imports": ("env.*",), "only_list": ("inner", "fine", "direct", "invoked", "nested")},
     "recorded": {"imports": ("env.ask", "env.other")},
+    "listed": {"only_list": ("read", "run", "other")},
     "guarded": {"only_list": ("wait", "run", "good", "choose", "down", "within", "boom")},
     "recursive": {"imports": ("env.ask",), "remove_list": ("f*", "down")},
     "calls": {"imports": ("env.ask",)},
