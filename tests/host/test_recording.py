@@ -189,11 +189,12 @@ assert os.waitpid(child, 0)[1] == 0
     assert counts(recording) == {"inner": 6, "outer": 6}
 
 
-@pytest.mark.parametrize("place", ["folder", "/dev/full", "none/recording"])
+@pytest.mark.parametrize("place", ["folder", "/dev/full", "none/recording", "pipe"])
 def test_a_file_that_cannot_be_written_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     monkeypatch.setenv(RECORD_VARIABLE, str(tmp_path / place))
 
     async def main() -> int:
@@ -323,6 +324,26 @@ def test_imports_that_tables_hold_are_known(recording: Path, abi: str) -> None:
         "first": {"count": 1, "import": "env.wait", "stack": ["env.wait", "first"]},
         "second": {"count": 1, "import": "env.other", "stack": ["env.other", "second"]},
     }
+
+
+def test_names_that_several_functions_have(recording: Path) -> None:
+    """Lists cannot tell them apart by that, so they are one; a list with the name instruments all of them."""
+    text = """
+      (module
+        (import "env" "wait" (func $wait (param i32) (result i32)))
+        (func $a (@name "same") (param i32) (result i32) (i32.add (call $wait (local.get 0)) (i32.const 1)))
+        (func $b (@name "same") (param i32) (result i32) (i32.add (call $a (local.get 0)) (i32.const 2)))
+        (func (@name "# run") (export "run") (param i32) (result i32) (i32.mul (call $b (local.get 0)) (i32.const 3))))
+    """
+
+    async def main(options: caesura.Options) -> None:
+        async with await caesura.load(text.encode(), IMPORTS, options=options) as guest:
+            assert await guest.call("run", 5) == 24
+
+    run(main(caesura.Options()))
+    assert counts(recording) == {"same": 2, "# run": 1}
+    run(main(caesura.Options(only_list=["same", "# run"])))
+    assert counts(recording) == {"same": 4, "# run": 2}
 
 
 def test_a_list_can_be_recorded_of(recording: Path) -> None:

@@ -26,7 +26,14 @@ RECORD_VARIABLE: Final = "CAESURA_RECORD"
 VERSION_KEY: Final = "caesura_record"
 VERSION: Final = 1
 
-_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS: Final = (
+    os.O_WRONLY
+    | os.O_APPEND
+    | os.O_CREAT
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # a pipe that nobody reads is an error, and no guest stands still for it
+)
 _MODE: Final = 0o666  # less the user's mask
 
 
