@@ -126,6 +126,19 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
     assert done.error_line() == f"cannot run '{tmp_path / 'none'}': No such file or directory"
 
 
+def test_a_list_that_cannot_be_written_is_refused_before_the_command_runs(tmp_path: Path) -> None:
+    done = caesura_command("record", "-o", tmp_path / "none" / "list.txt", "--", "touch", tmp_path / "ran")
+    assert done.code == 1
+    assert "there is no folder" in done.error_line()
+    (tmp_path / "binary.wasm").write_bytes(b"\0asm\1\0\0\0\xff\xfe")
+    done = caesura_command("record", "-o", tmp_path / "binary.wasm", "--", "touch", tmp_path / "ran")
+    assert done.error_line() == f"'{tmp_path / 'binary.wasm'}' is a module, and no list: name another"
+    (tmp_path / "latin").write_bytes(b"\xff\xfe\xff")
+    done = caesura_command("record", "-o", tmp_path / "latin", "--", "touch", tmp_path / "ran")
+    assert "cannot read the list file" in done.error_line()
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

@@ -51,6 +51,9 @@ examples:
       functions without names get entries that survive a rebuild
 """
 
+# How modules begin.
+_MODULE: Final = b"\0asm"
+
 # Signals that end a command, and its exit code where one did.
 _ENDING: Final = ("SIGTERM", "SIGHUP")
 _SIGNALLED: Final = 128
@@ -110,7 +113,8 @@ def _merge(arguments: argparse.Namespace) -> int:
 def _record(command: Sequence[str], arguments: argparse.Namespace) -> int:
     if not is_ordinary(arguments.output):
         raise WrongUsage("name a file for the list with -o: standard output is the command's")
-    before = read_recorded_list(arguments.output) if os.path.exists(arguments.output) else RecordedList()
+    _check_folder(arguments.output)
+    before = _list_before(arguments.output)
     with tempfile.TemporaryDirectory(prefix="caesura-") as folder:
         path = os.path.join(folder, "recording")
         code = _run_command(command, recording_environment(path))
@@ -133,6 +137,27 @@ def _record(command: Sequence[str], arguments: argparse.Namespace) -> int:
     more = f"; {gone} that the list had were not recorded now, and are not in it any more" if gone else ""
     _say(arguments, f"{counted(len(kept), 'function')} recorded, in {arguments.output}{more}")
     return code
+
+
+def _list_before(path: str) -> RecordedList:
+    """Return the list that is to be replaced, if there is one; raises UsageError for a file that is something else."""
+    if not os.path.exists(path):
+        return RecordedList()
+    data = read_file(path)
+    if data.startswith(_MODULE) or is_recording(data):
+        raise UsageError(
+            f"'{path}' is a {'module' if data.startswith(_MODULE) else 'recording'}, and no list: name another"
+        )
+    return read_recorded_list(path)
+
+
+def _check_folder(path: str) -> None:
+    """Raise UsageError if nothing can be written to a file's folder, before the command has taken its time."""
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise UsageError(f"cannot write '{path}': there is no folder '{folder}'")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write '{path}': the folder '{folder}' cannot be written to")
 
 
 def _run_command(command: Sequence[str], environment: dict[str, str]) -> int:
