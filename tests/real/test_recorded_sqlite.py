@@ -25,10 +25,9 @@ def test_the_list_of_a_recording_is_enough(tmp_path: Path, monkeypatch: pytest.M
     expected = run_driver("sqlite.mjs", "synchronous", source, "files")
     build = instrument_file(source, tmp_path / "record.wasm", caesura.Options(record=True))
     recording = tmp_path / "recording"
-    with monkeypatch.context() as environment:
-        environment.setenv("CAESURA_RECORD", str(recording))
-        environment.setenv("NODE_OPTIONS", f"{os.environ.get('NODE_OPTIONS', '')} --import {HOOK.as_uri()}")
-        recorded = run_driver("sqlite.mjs", "instrumented", build, "files", "all")
+    monkeypatch.setenv("NODE_OPTIONS", f"{os.environ.get('NODE_OPTIONS', '')} --import {HOOK.as_uri()}")
+    monkeypatch.setenv("CAESURA_RECORD", str(recording))
+    recorded = run_driver("sqlite.mjs", "instrumented", build, "files", "all")
     assert recorded["outcomes"] == expected["outcomes"]
 
     functions = [json.loads(line)["functions"] for line in recording.read_text().splitlines()]
@@ -42,3 +41,12 @@ def test_the_list_of_a_recording_is_enough(tmp_path: Path, monkeypatch: pytest.M
     run = run_driver("sqlite.mjs", "instrumented", listed, "files", "all")
     assert run == recorded
     assert listed.stat().st_size - source.stat().st_size < (build.stat().st_size - source.stat().st_size) / 2
+
+    # The glue says of a function that is missing no more than that it was aborted.
+    missing = next(entry for seen in functions for entry, one in seen.items() if len(one["stack"]) == 3)
+    short = caesura.Options(only_list=tuple(entry for entry in entries if entry != missing))
+    monkeypatch.setenv("CAESURA_RECORD", str(tmp_path / "missing"))
+    with pytest.raises(AssertionError, match="Aborted"):
+        run_driver("sqlite.mjs", "instrumented", instrument_file(source, listed, short), "files", "all")
+    (line,) = (tmp_path / "missing").read_text().splitlines()
+    assert json.loads(line)["missing"] == [missing.split("@")[0]]
