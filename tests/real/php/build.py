@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import caesura
+from caesura.analysis.list_text import read_list
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
 PACKAGE: Final = REPOSITORY / "node_modules" / "@php-wasm" / "node-8-3" / "jspi"
@@ -67,11 +68,24 @@ def main() -> None:
         build_all(sys.argv[1:])
 
 
+def list_of(name: str) -> tuple[str, ...]:
+    """Return a list of functions: the recorded one, or that of npm's own build with Asyncify."""
+    if name == "recorded":
+        return read_list(f"@{Path(__file__).parent / 'recorded.txt'}")
+    from tests.real.php.packaged_list import packaged_list
+
+    return tuple(packaged_list())
+
+
 def build_all(kinds: list[str]) -> None:
     """Build the main module and its extensions in each of these ways."""
     for kind in kinds:
         if kind == "paused":
             build(SOURCE, PAUSED, PAUSING)
+            continue
+        if kind.startswith("list_"):
+            options = caesura.Options(imports=IMPORTS, thunks=True, only_list=list_of(kind.removeprefix("list_")))
+            build(SOURCE, BUILD / f"php_8_3.{kind}.wasm", options)
             continue
         way = kind.removeprefix("saved_").removeprefix("record_")
         saved = kind.startswith("saved_")
