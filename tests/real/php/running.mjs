@@ -52,7 +52,7 @@ export async function startServers() {
 export function instrument(build) {
   const local = fileURLToPath(new URL(".venv/bin/python", repository));
   const python = process.env.CAESURA_PYTHON ?? (existsSync(local) ? local : "python3");
-  execFileSync(python, [fileURLToPath(new URL("build.py", import.meta.url)), build], { stdio: "inherit" });
+  execFileSync(python, ["-m", "tests.real.php.build", build], { cwd: repository, stdio: "inherit" });
 }
 
 /**
