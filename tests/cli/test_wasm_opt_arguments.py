@@ -52,6 +52,13 @@ def test_every_spelling_of_the_pass_arguments(tmp_path: Path) -> None:
     )
 
 
+def test_the_guard_is_on_wherever_a_list_leaves_out_functions() -> None:
+    for given in ("asyncify-onlylist@f", "asyncify-removelist@f", "asyncify-ignore-indirect"):
+        assert read_options([given]).guards()
+        assert not read_options([given, "asyncify-no-guard"]).guards()
+    assert not read_options(["asyncify-addlist@f", "asyncify-imports@a.b"]).guards()
+
+
 def test_misspelt_pass_arguments_are_told() -> None:
     warnings: list[str] = []
     assert options_of(["asyncify-import@a.b"], warnings.append) == PLAIN

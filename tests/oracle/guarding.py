@@ -36,8 +36,8 @@ Transform = Callable[[bytes, dict[str, Option]], Instrumented]
 
 FRAME: Final = re.compile(r"at (?:(\S+) \()?wasm://wasm/([^:]+):wasm-function\[(\d+)\]:0x([0-9a-f]+)")
 CALLS_THROUGH: Final = (0x11, 0x14)
-CALLS_SO_FAR: Final = 12
-"""Where the ledger counts calls of imports."""
+SERIALS: Final = (64 + 16, 64 + 32 + 16)
+"""Where the ledger has which call of an import it is that is under way, and the same below an entry from inside one."""
 
 
 class Frame(NamedTuple):
@@ -55,7 +55,8 @@ class Result(NamedTuple):
     outcome: Outcome
     stack: list[Frame]
     flag: int
-    calls: int
+    call: int
+    """Which call of an import was the last one, of those that are under way."""
     asyncify_stack: bytes
     after: Outcome | None
 
@@ -121,7 +122,9 @@ def check_guard(case: Case, instrument: Transform, engine: NodeEngine, counts: C
         guarded.judge(schedule, never, probe, result, counts, tail_calls=tail_calls)
     last = results[-1]
     if NOT_INSTRUMENTED_FUNCTION in {frame.name for frame in last.stack[:1]}:
-        once = Schedule(_only(last.calls - 1))
+        if last.call >= SUSPENSIONS_MAXIMUM:
+            return
+        once = Schedule(_only(last.call))
         (probe,) = guarded.run(engine, [once], instrumented=False)
         guarded.judge(mixed, never, probe, last, counts, tail_calls=tail_calls)
     else:
@@ -178,7 +181,7 @@ class _Guarded:
     ) -> None:
         """Compare what came of a schedule with what the original has there."""
         is_refused = NOT_INSTRUMENTED_FUNCTION in {frame.name for frame in result.stack[:1]}
-        if is_refused and result.calls > SUSPENSIONS_MAXIMUM:
+        if is_refused and result.call >= SUSPENSIONS_MAXIMUM:
             return  # where the schedule begins anew
         stack = _entry(probe.stack, 2) if probe.stack[:1] and probe.stack[0].name == "start_unwind" else None
         if stack is None:  # it suspends nowhere
@@ -221,11 +224,12 @@ def _result(answer: dict[str, Any]) -> Result:
         Frame(name, module, int(number), int(at, 16)) for name, module, number, at in FRAME.findall(answer["stack"])
     ]
     after = answer.get("after")
+    serial = SERIALS[sum(frame.name == "drive" for frame in frames) > 1]
     return Result(
         outcome(answer["trap"], ledger, memory),
         frames,
         answer["flag"],
-        int.from_bytes(ledger[CALLS_SO_FAR : CALLS_SO_FAR + 4], "little"),
+        int.from_bytes(ledger[serial : serial + 4], "little"),
         memory[STACKS + 16 : STACKS + 4096],
         None if after is None else _result(after).outcome,
     )
