@@ -259,6 +259,34 @@ def test_branch_hints_follow_their_branches(two_bodies: str, moves: int) -> None
     assert part(output, BRANCH_HINTS).payload == vector([hint(1, quiet[101][0]), leb(2) + vector(wanted)])
 
 
+@pytest.mark.parametrize("asks", ["", "padded"])
+def test_hints_follow_in_functions_that_are_guarded(asks: str) -> None:
+    """What lists leave out calls other functions than before, by longer or shorter instructions."""
+    text = """
+      (module
+        (import "env" "f" (func $f (param i32) (result i32)))
+        (memory (export "memory") 1)
+        (type $t (func (param i32) (result i32)))
+        (table 1 funcref) (elem (i32.const 0) $inner)
+        (func $inner (type $t) (i32.add (call $f (local.get 0)) (i32.const 1)))
+        (func $left (export "left") (param i32) (result i32)
+          (local.set 0 (call_indirect (type $t) (local.get 0) (i32.const 0)))
+          (if (i32.and (local.get 0) (i32.const 102)) (then (local.set 0 (i32.const 1))))
+          (block $out
+            (local.set 0 (call_indirect (type $t) (local.get 0) (i32.const 0)))
+            (br_if $out (i32.and (local.get 0) (i32.const 105))))
+          (local.get 0)))
+    """
+    before = branches(assemble(text), 1)
+    payload = vector([hint(2, before[102][0], before[105][0])])
+    options = caesura.Options(only_list=("inner",), keep_padding=bool(asks))
+    output = caesura.instrument(with_hints(text, payload), options).module
+    assert_valid(output)
+    after = branches(output, 1)
+    assert [after[constant][0] - before[constant][0] for constant in (102, 105)] == [-1, -2]
+    assert part(output, BRANCH_HINTS).payload == vector([hint(2, after[102][0], after[105][0])])
+
+
 def test_hints_of_other_places_in_rewritten_functions_are_dropped() -> None:
     binary = with_hints(NAMED, vector([hint(1, 3), hint(2, 5, 9)]))
     assert part(caesura.instrument(binary).module, BRANCH_HINTS).payload == vector([hint(1, 3)])
