@@ -14,6 +14,8 @@ from tests.support.engine import assemble
 from tests.support.plain_abi import HostFunction, PlainGuest, SuspendAt, always, every, some
 
 LOCALS: Final = 24
+# Groups wherever they save more merges than they take bytes.
+BY_MERGES: Final[GroupRule] = (200, 8, 0)
 ASK: Final[dict[tuple[str, str], HostFunction]] = {("env", "ask"): lambda value: value * 7 % 1009 + 1}
 
 
@@ -61,13 +63,24 @@ def machine(cases: int) -> bytes:
           {everything}))""")
 
 
+def row(calls: int) -> bytes:
+    """Return a function that calls so many times in a row, with 24 locals live at each call, of which few change."""
+    code = "".join(call(1 + place % 3, 1 + place % 5) for place in range(calls))
+    everything = "\n".join(f"local.get {local} i32.add i32.const 31 i32.mul" for local in range(1, LOCALS))
+    return assemble(f"""
+      (module
+        (import "env" "ask" (func $ask (param i32) (result i32)))
+        (memory (export "memory") 2)
+        (func (export "run") (param i32) (result i32) (local {"i32 " * LOCALS}) {code} i32.const 0 {everything}))""")
+
+
 def instrumented(module: bytes, rule: GroupRule) -> bytes:
     """Return a module with the groups that a rule makes."""
     return instrument_as(module, caesura.Options(two_bodies="never"), None, AUTOMATIC, rule).module
 
 
 @pytest.mark.parametrize("suspend_at", [always, every(3), some(1, 0.4)], ids=["always", "every third", "some"])
-@pytest.mark.parametrize("rule", [LARGE_FUNCTIONS, EVERYWHERE], ids=["by merges", "everywhere"])
+@pytest.mark.parametrize("rule", [BY_MERGES, EVERYWHERE], ids=["by merges", "everywhere"])
 def test_resuming_through_groups(rule: GroupRule, suspend_at: SuspendAt) -> None:
     """What is suspended in a group equals what never was."""
     module = machine(20)
@@ -85,7 +98,8 @@ def test_groups_are_for_large_functions() -> None:
 
     In small modules a function has to be larger for that at balanced than at speed.
     """
-    large, medium, small = machine(20), machine(14), machine(1)
+    large, medium, small = row(70), row(30), row(4)
+    assert instrumented(large, LARGE_FUNCTIONS) != instrumented(large, NO_GROUPS)
     for optimize in ("balanced", "speed"):
         options = caesura.Options(two_bodies="never", optimize=optimize)
         assert caesura.instrument(large, options).module == instrumented(large, LARGE_FUNCTIONS)
@@ -98,3 +112,10 @@ def test_groups_are_for_large_functions() -> None:
     for_size = caesura.Options(optimize="size")
     ungrouped = instrument_as(large, for_size, None, AUTOMATIC, NO_GROUPS).module
     assert caesura.instrument(large, for_size).module == ungrouped
+
+
+def test_a_small_switch_has_no_groups_in_front_of_it() -> None:
+    """What is saved by groups of several arms is less than what looking at the heads of all of them costs."""
+    module = machine(20)
+    assert instrumented(module, BY_MERGES) != instrumented(module, NO_GROUPS)
+    assert instrumented(module, LARGE_FUNCTIONS) == instrumented(module, NO_GROUPS)

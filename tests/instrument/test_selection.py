@@ -108,6 +108,12 @@ def test_what_an_interpreter_calls(call: str, chosen: set[str]) -> None:
     assert second_bodies(switch(10, 100, call) + HELPER + INSTRUMENTED) == chosen
 
 
+def test_what_an_interpreter_calls_that_there_is_no_room_for() -> None:
+    """Such as SQLite's parser; the interpreter with the most merges that there is room for comes first."""
+    too_large = switch(60, 400, "(call $helper (i32.const 8))")
+    assert second_bodies(too_large + HELPER + INSTRUMENTED) == {"helper"}
+
+
 def test_what_an_interpreter_calls_through_functions_without_frames() -> None:
     wrapper = "(func $wrapper (param i32) (i32.store (local.get 0) (i32.const 2)) (call $helper (local.get 0)))"
     interpreter = switch(10, 100, "(call $wrapper (i32.const 8))")

@@ -1,4 +1,5 @@
-"""The interpreters of SQLite and QuickJS get second bodies where options ask for balance, which is the default.
+"""The interpreters of SQLite and QuickJS get second bodies where options ask for balance, which is the default, and so
+does what SQLite's parser calls.
 
 Without its own, SQLite takes four times as long in Node 20. How much second bodies may cost in all is a share of what
 instrumenting takes; a share that is less than an interpreter would take leaves it out without a word.
@@ -6,14 +7,18 @@ instrumenting takes; a share that is less than an interpreter would take leaves 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 import pytest
 
 import caesura
+from caesura.analysis.calls import read_calls
 from caesura.instrument.abi.naming import FunctionNames
+from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
+from caesura.wasm.print_module import print_module
 from tests.support.instrumenting import transform
 from tests.support.paths import npm_file
 
@@ -56,3 +61,39 @@ def test_an_interpreter_has_its_second_body(name: str, is_list: bool) -> None:
         assert export in [item.name for item in module.exports if item.index == interpreter]
     output = transform(with_names(source), caesura.Options(imports=imports if is_list else ()))
     assert f"{PREFIX}{interpreter}" in FunctionNames(Module(output)).names
+
+
+# How many targets the switch of SQLite's parser has.
+RULES: Final = 341
+
+
+def parser_of(module: Module) -> FunctionIndex:
+    """Return SQLite's parser: no other function has a switch of this size."""
+    return module.function_of(OwnFunction(read_calls(module).largest_tables.index(RULES)))
+
+
+def test_what_sqlites_parser_calls_has_second_bodies() -> None:
+    """There is no room for that of the parser itself."""
+    source = npm_file(INTERPRETERS["SQLite"][0]).read_bytes()
+    module = Module(source)
+    parser = parser_of(module)
+    names = FunctionNames(Module(transform(with_names(source), caesura.Options()))).names
+    assert f"{PREFIX}{parser}" not in names
+    callees = read_calls(module).callees
+    of_interpreter = callees[module.own_of(FunctionIndex(largest_function(module)))]
+    only_of_parser = set(callees[module.own_of(parser)]) - set(of_interpreter)
+    assert len([callee for callee in only_of_parser if f"{PREFIX}{callee}" in names]) >= 3
+
+
+@pytest.mark.parametrize("is_list", [False, True], ids=["worst", "list"])
+def test_few_looks_at_the_state_before_the_switch_of_sqlites_parser(is_list: bool) -> None:
+    """Whichever arm it goes to, control passes the heads of all groups of several arms: there were 50."""
+    file, _, imports = INTERPRETERS["SQLite"]
+    output = transform(npm_file(file).read_bytes(), caesura.Options(imports=imports if is_list else ()))
+    lines = [line.strip() for line in print_module(output).splitlines()]
+    switch = next(
+        place for place, line in enumerate(lines) if line.startswith("br_table") and len(line.split()) > RULES
+    )
+    loop = max(place for place in range(switch) if lines[place].startswith("loop"))
+    reads = Counter(line for line in lines[loop:switch] if line.startswith("global.get"))
+    assert 0 < max(reads.values()) <= 12

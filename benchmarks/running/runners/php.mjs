@@ -1,5 +1,6 @@
 /**
- * Measures the scripts of php_scripts.mjs in PHP, never suspended, under the glue of npm's build for engines with JSPI.
+ * Measures the scripts of php_scripts.mjs, or of another collection, in PHP, never suspended, under the glue of npm's
+ * build for engines with JSPI.
  *
  *     node php.mjs '{"scale": 1, "leastMilliseconds": 100, "files": {"<variant>": "<module>", ...}}'
  *
@@ -8,10 +9,10 @@
  */
 
 import { readFileSync } from "node:fs";
-import { mapValues, measure, report, request } from "./timing.mjs";
-import { SCRIPTS } from "./php_scripts.mjs";
+import { mapValues, measure, report, request, someOf } from "./timing.mjs";
 
-const { scale, leastMilliseconds, files } = request();
+const { scale, leastMilliseconds, collection = "./php_scripts.mjs", set = "SCRIPTS", only, files } = request();
+const { [set]: collected } = await import(collection);
 
 WebAssembly.Suspending = function (implementation) {
   return (...values) => {
@@ -29,7 +30,7 @@ const { PHP } = await import("@php-wasm/universal");
 async function load(file) {
   const emscriptenOptions = { processId: 1, wasmBinary: readFileSync(file) };
   const php = new PHP(await loadNodeRuntime("8.3", { emscriptenOptions }));
-  return mapValues(SCRIPTS, ({ size, code }) => async () => {
+  return mapValues(someOf(collected, only), ({ size, code }) => async () => {
     const { text, errors, exitCode } = await php.run({ code: `<?php $n = ${Math.ceil(size * scale)}; ${code}` });
     if (exitCode !== 0) throw new Error(`PHP ended with ${exitCode}: ${text} ${errors}`);
     return text;

@@ -111,6 +111,11 @@ export async function mapValues(object, compute) {
   return results;
 }
 
+/** The parts of a collection that have one of these names; all, if no names are given. */
+export function someOf(collection, names) {
+  return Object.fromEntries(Object.entries(collection).filter(([name]) => !names?.length || names.includes(name)));
+}
+
 /** Hands the results to the process that started this one. */
 export function report(results) {
   process.stdout.write(JSON.stringify(results) + "\n");

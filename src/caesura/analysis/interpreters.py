@@ -19,7 +19,7 @@ from caesura.analysis.body import Body
 from caesura.analysis.code_table import CodeTable
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import InstructionIndex
-from caesura.wasm.instructions import FLOW_BRANCH_TABLE, FLOW_LOOP, FLOW_NEXT, FLOW_TRY, FLOWS
+from caesura.wasm.instructions import FLOW_BLOCK, FLOW_BRANCH_TABLE, FLOW_LOOP, FLOW_NEXT, FLOW_TRY, FLOWS
 from caesura.wasm.leb128 import read_u32
 
 # Call sites that make a loop large, and that are few in a function; distinct targets that make a br_table a switch.
@@ -32,6 +32,10 @@ _LOOKED_AT: Final = CodeTable(
     [flow if flow in (FLOW_LOOP, FLOW_TRY, FLOW_BRANCH_TABLE) else FLOW_NEXT for flow in FLOWS]
 )
 
+# The same for all constructs and switches.
+_CONSTRUCTS_AND_SWITCHES: Final = CodeTable(
+    [flow if FLOW_BLOCK <= flow <= FLOW_TRY or flow == FLOW_BRANCH_TABLE else FLOW_NEXT for flow in FLOWS]
+)
 
 # The parent of a loop that stands in no other.
 _NO_LOOP: Final = -1
@@ -130,6 +134,30 @@ def innermost_loops(body: Body) -> set[InstructionIndex]:
         is_innermost = place + 1 == len(loops) or loops[place + 1] > body.ends[loops[place]]
         if is_innermost and loops[place] not in body.with_sites:
             found.add(loops[place])
+    return found
+
+
+def blocks_around_switches(data: bytes, body: Body) -> set[InstructionIndex]:
+    """Return the blocks that stand around a switch, with nothing but blocks between: control enters all of them, one
+    after the other, to come to any arm of the switch.
+    """
+    found: set[InstructionIndex] = set()
+    opened: list[InstructionIndex] = []
+    looked_at = _CONSTRUCTS_AND_SWITCHES.of(body)
+    for place in range(len(looked_at)):
+        flow = looked_at[place]
+        if flow == FLOW_NEXT:
+            continue
+        index = InstructionIndex(place)
+        while opened and body.ends[opened[-1]] < index:
+            opened.pop()
+        if flow != FLOW_BRANCH_TABLE:
+            opened.append(index)
+        elif _distinct_targets(data, body.positions[index] + 1) >= MANY_TARGETS:
+            for around in reversed(opened):
+                if body.codes[around] != op.BLOCK or around in found:
+                    break
+                found.add(around)
     return found
 
 

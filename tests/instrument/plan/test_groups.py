@@ -12,7 +12,7 @@ from tests.instrument.plan.listing import plan_of
 
 LOCALS: Final = 24
 # Groups wherever that saves more than it takes.
-WORTHWHILE: Final[GroupRule] = (0, 8)
+WORTHWHILE: Final[GroupRule] = (0, 8, 0)
 
 READ_ALL: Final = "\n".join(f"local.get {local}\ndrop" for local in range(LOCALS))
 
@@ -62,14 +62,42 @@ def test_groups(name: str) -> None:
 def test_what_a_group_has_to_save() -> None:
     """With all 24 locals live at two landing points and none written between, a group saves 24 merges."""
     code = "call $wait\ncall $wait"
-    assert groups_of(code, (0, 23)) == [[0, 1]]
-    assert groups_of(code, (0, 24)) == []
+    assert groups_of(code, (0, 23, 0)) == [[0, 1]]
+    assert groups_of(code, (0, 24, 0)) == []
+
+
+def test_what_a_group_has_to_save_where_merges_cost_little() -> None:
+    """In a function with few values in all: here 48 merges and some hundred bytes of code."""
+    code = "call $wait\ncall $wait"
+    assert groups_of(code, (0, 8, 15)) == [[0, 1]]
+    assert groups_of(code, (0, 8, 16)) == []
+
+
+def switch(cases: int, calls: int) -> str:
+    """Return a switch each of whose cases calls so many times, and writes no local."""
+    opened = "block\n" * (cases + 1)
+    targets = " ".join(str(case) for case in range(cases))
+    arms = "".join("end\n" + "call $wait\n" * calls + f"br {cases - 1 - case}\n" for case in range(cases))
+    return f"{opened}i32.const 0\nbr_table {targets}\n{arms}end"
+
+
+@pytest.mark.parametrize(("cases", "in_front"), [(15, True), (16, False)])
+def test_groups_in_front_of_a_switch_are_costly(cases: int, in_front: bool) -> None:
+    """Those of several arms stand there: control would pass their heads whichever arm it goes to.
+
+    With so much code merges do not cost little; a switch with few arms has few heads in front of it.
+    """
+    much_code = "i32.const 0\ndrop\n" * 10_000
+    groups = groups_of(much_code + switch(cases, 4), (0, 8, 1_000))
+    assert any(len(sites) > 4 for sites in groups) == in_front
+    if not in_front:
+        assert groups == [[4 * case + call for call in range(4)] for case in range(cases)]
 
 
 def test_how_many_merges_a_function_has_to_have() -> None:
     code = "call $wait\ncall $wait"
-    assert groups_of(code, (2 * LOCALS, 8)) == [[0, 1]]
-    assert groups_of(code, (2 * LOCALS + 1, 8)) == []
+    assert groups_of(code, (2 * LOCALS, 8, 0)) == [[0, 1]]
+    assert groups_of(code, (2 * LOCALS + 1, 8, 0)) == []
     assert groups_of(code, NO_GROUPS) == []
     assert groups_of(f"call $wait\n{READ_ALL}\n{WRITE_ALL}call $wait", EVERYWHERE) == [[0, 1]]
 

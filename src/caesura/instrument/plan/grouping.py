@@ -10,6 +10,11 @@ ordinary runs a look at the state.
 Groups are found by dynamic programming over what each construct contains, innermost constructs first: of all ways to
 unite neighbours, the one that saves most merges. Groups everywhere were rejected: in functions with few merges they
 took bytes, and nothing was gained that could be measured.
+
+What a look costs decides where groups may begin. A group of several arms of a switch begins in front of the switch, and
+so do all the others: whichever arm is run, control passes the heads of all of them. SQLite's parser had 50 such heads,
+and took two thirds more than its time by that. So a group in front of a switch has to save much more; and so does any
+group in a function that is below the bound of V8's better register allocator anyway, where merges cost little.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.body import Body, block_types
+from caesura.analysis.interpreters import blocks_around_switches
 from caesura.analysis.writes import Writes
 from caesura.instrument.plan.plan import Plan
 from caesura.instrument.plan.regions import Group
@@ -42,18 +48,25 @@ _IN_NO_GROUP: Final = -1
 # A set of locals as bits.
 _ALL_LOCALS: Final = -1
 
-# Which functions have groups, and which groups: how many merges a function has to have at its landing points, and how
-# many a group has to save, besides those at its head.
-GroupRule = tuple[int, int]
+# Which functions have groups, and which groups: how many merges a function has to have at its landing points; how many
+# a group has to save, besides those at its head; and how many more where ordinary runs often look at its head for
+# nothing, or where merges cost little.
+GroupRule = tuple[int, int, int]
 
 # A group takes about 15 bytes. Below 200 merges no gain could be measured (see docs/measurements.md). In small modules
 # the bound lies above C libraries' printf (1,171 merges), whose groups would be 7% of what is added to a small C
 # program.
-LARGE_FUNCTIONS: Final[GroupRule] = (200, 8)
-IN_SMALL_MODULES: Final[GroupRule] = (1_500, 8)
-NO_GROUPS: Final[GroupRule] = (1 << 62, 0)
+LARGE_FUNCTIONS: Final[GroupRule] = (200, 8, 50)
+IN_SMALL_MODULES: Final[GroupRule] = (1_500, 8, 50)
+NO_GROUPS: Final[GroupRule] = (1 << 62, 0, 0)
 # For tests: whatever can be a group.
-EVERYWHERE: Final[GroupRule] = (0, -(1 << 30))
+EVERYWHERE: Final[GroupRule] = (0, -(1 << 30), 0)
+
+# From how many values in V8 on merges cost much: about one for so many bytes of code, and one for each merge. V8's
+# better register allocator takes 8,192, but the guess is too low for some functions (by 2,500 for PHP's
+# `zend_compile_stmt`).
+_MANY_VALUES: Final = 4_500
+_BYTES_OF_A_VALUE: Final = 5
 
 # Where a frame lands: the place there among what writes locals (see `analysis.writes`), the locals live there as bits,
 # and how many of them are merged there.
@@ -64,27 +77,41 @@ class _Child:
     """A call site, or a construct with call sites, inside of another construct.
 
     `landings` are the places where frames land in it, or the first of them if they are too many for a group; `live`
-    are the locals live at any. `may_begin` tells whether a group may begin with it.
+    are the locals live at any. `may_begin` tells whether a group may begin with it, `leads_to_switch` whether control
+    comes by its start on the way to any arm of a switch.
     """
 
-    def __init__(self, *, start: InstructionIndex, may_begin: bool, live: int, landings: list[_Landing]) -> None:
+    def __init__(
+        self,
+        *,
+        start: InstructionIndex,
+        may_begin: bool,
+        live: int,
+        landings: list[_Landing],
+        leads_to_switch: bool = False,
+    ) -> None:
         self.start: Final = start
         self.may_begin: Final = may_begin
         self.live: Final = live
         self.landings: Final = landings
+        self.leads_to_switch: Final = leads_to_switch
 
 
 class _Search:
     """Finds the groups of one function: `groups` are ranges of instructions."""
 
-    def __init__(self, module: Module, body: Body, plan: Plan, live: list[int], worth: int) -> None:
+    def __init__(self, module: Module, body: Body, plan: Plan, live: list[int], rule: GroupRule) -> None:
         self.groups: list[Group] = []
         self._module = module
         self._body = body
         self._landings = plan.sites.landings
         self._regions = plan.constructs.regions
         self._live = live
-        self._worth = worth
+        self._worth = rule[1]
+        self._costly = rule[2]
+        self._leading_to_switches = blocks_around_switches(module.data, body)
+        size = body.positions[-1] - body.positions[0]
+        self._has_many_values = _merges(live) + size // _BYTES_OF_A_VALUE >= _MANY_VALUES
         self._writes = Writes(body)
         # The open constructs with call sites, and what was found in each; the function's own children come first.
         self._constructs: list[InstructionIndex] = []
@@ -158,7 +185,15 @@ class _Search:
         if is_region:
             landings = [self._landing(construct, live)]
         may_begin = self._body.codes[construct] != op.IF and not self._has_parameters(construct)
-        self._children[-1].append(_Child(start=construct, may_begin=may_begin, live=live, landings=landings))
+        self._children[-1].append(
+            _Child(
+                start=construct,
+                may_begin=may_begin,
+                live=live,
+                landings=landings,
+                leads_to_switch=construct in self._leading_to_switches,
+            )
+        )
 
     def _has_parameters(self, construct: InstructionIndex) -> bool:
         body = self._body
@@ -196,6 +231,9 @@ class _Search:
         reached = writes.place_of(children[first].start)
         outer = self._written_before(reached)
         head = children[first].landings[0][1]
+        worth = self._worth
+        if children[first].leads_to_switch or not self._has_many_values:
+            worth += self._costly
         written = 0
         union = 0
         gain = 0
@@ -212,11 +250,15 @@ class _Search:
                 gain += merged - (live & written).bit_count()
             if count > 1:
                 # What is not live at the head is kept there all the same: it counts twice.
-                costs = (union & outer).bit_count() + (union & ~head).bit_count() + self._worth
+                costs = (union & outer).bit_count() + (union & ~head).bit_count() + worth
                 net = saved[first] + gain - costs
                 if net > saved[last + 1]:
                     saved[last + 1] = net
                     begins[last + 1] = first
+
+
+def _merges(live: list[int]) -> int:
+    return sum([mask.bit_count() for mask in live])
 
 
 def _live_in(children: list[_Child]) -> int:
@@ -235,9 +277,8 @@ def default_rule(optimize: str, *, is_small: bool) -> GroupRule:
 
 def group_sites(module: Module, body: Body, plan: Plan, live: list[int], rule: GroupRule) -> list[Group]:
     """Return groups of call sites; `live` are the locals live at each landing point, as bits."""
-    least_merges, worth = rule
-    if len(live) * body.local_count > _MAXIMUM_BITS or sum([mask.bit_count() for mask in live]) < least_merges:
+    if len(live) * body.local_count > _MAXIMUM_BITS or _merges(live) < rule[0]:
         return []
-    search = _Search(module, body, plan, live, worth)
+    search = _Search(module, body, plan, live, rule)
     search.run()
     return search.groups

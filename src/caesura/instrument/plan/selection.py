@@ -6,11 +6,11 @@ switch in a loop with call sites, and many merges. There V8, in Node 20, often t
 registers, which makes the whole function several times slower. *Busy functions*, with fewer bytes at stake: small ones
 that many functions call, larger ones that very many call and that have call sites in loops; small loops that call
 through a table (what is left of an interpreter whose instructions are functions); switches in loops with fewer merges;
-what an interpreter calls, if it is what the module is about; and what many functions call. Where options ask for
-balance, interpreters come in the order of their merges, call sites times locals, and busy functions in that of their
-kind and rank, as long as there are bytes left of a share of those that instrumenting takes anyway. Where they ask for
-speed all are chosen but for the last two kinds, and every function with many merges, or with call sites in loops unless
-it is large.
+what an interpreter calls, if it is what the module is about, even one that there is no room for, such as SQLite's
+parser; and what many functions call. Where options ask for balance, interpreters come in the order of their merges,
+call sites times locals, and busy functions in that of their kind and rank, as long as there are bytes left of a share
+of those that instrumenting takes anyway. Where they ask for speed all are chosen but for the last two kinds, and every
+function with many merges, or with call sites in loops unless it is large.
 
 A profile takes the place of all these kinds: then it is the functions that would lose most of the program's time, as
 long as there are bytes left of the same share. Their time alone was tried: where statements are mostly parsed, SQLite's
@@ -46,12 +46,15 @@ from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 
-# Where options ask for balance: how much all second bodies may cost, in thousandths of what a module takes without any;
-# how much of that interpreters may take, in percent (SQLite without its own takes four times as long in Node 20); and
+# Where options ask for balance: how much all second bodies may cost, in thousandths of what a module takes without any,
+# and in modules with at most so many candidates, which have next to no bytes for groups (see `plan.grouping`); how much
+# more in modules with pause points, whose loops all have a call site, so that second bodies repeat more.
+_SHARE: Final = 225
+_SHARE_IN_SMALL_MODULES: Final = 207
+_SMALL_MODULE: Final = 100
+_MORE_WITH_PAUSES: Final = 8
+# How much of that interpreters may take, in percent (SQLite without its own takes four times as long in Node 20); and
 # the product of call sites and locals that makes an interpreter.
-_SHARE: Final = 207
-# The same in modules with pause points, whose loops all have a call site, so that second bodies repeat more.
-_SHARE_WITH_PAUSES: Final = 215
 _INTERPRETERS_SHARE: Final = 95
 _INTERPRETERS_MERGES: Final = 1_000
 # What share of the time a function takes that gets two bodies by a profile.
@@ -110,7 +113,9 @@ def select_two_bodies(
         patterns = two_bodies_list(options, names, first, bodies)
         return {function for function in candidates if patterns.match(names[function], function)}
     selection = _Selection(module, graph, roles, options.optimize, decoder)
-    selection.share = _SHARE if options.preempt == NO_PREEMPT else _SHARE_WITH_PAUSES
+    selection.share = _SHARE if len(candidates) > _SMALL_MODULE else _SHARE_IN_SMALL_MODULES
+    if options.preempt != NO_PREEMPT:
+        selection.share += _MORE_WITH_PAUSES
     if options.profile:
         return selection.choose_hot(candidates, times)
     return selection.choose(candidates)
@@ -176,7 +181,7 @@ class _Selection:
         interpreters = [(interpreter.cost, interpreter.function) for interpreter in self._interpreters]
         chosen, left = _within(interpreters, budget * _INTERPRETERS_SHARE // 100)
         budget -= budget * _INTERPRETERS_SHARE // 100 - left
-        self._add_helpers(chosen)
+        self._add_helpers()
         self._busy.sort()
         others = [(busy.cost, busy.function) for busy in self._busy if busy.function not in chosen]
         chosen.update(_within(others, budget)[0])
@@ -211,10 +216,12 @@ class _Selection:
                     edges += 1
         return 27 * edges + 11 * size // 100
 
-    def _add_helpers(self, interpreters: set[FunctionIndex]) -> None:
-        """Count what these interpreters call as busy: first what merges most for its bytes and is called most."""
+    def _add_helpers(self) -> None:
+        """Count what interpreters call as busy, be there room for these or not: first what merges most for its bytes
+        and is called most.
+        """
         places: dict[FunctionIndex, int] = {}
-        for interpreter in interpreters:
+        for interpreter in self._calls:
             if 100 * self._size(interpreter) < _MAIN_SHARE * self._code:
                 continue
             for callee, count in self._calls[interpreter].items():
