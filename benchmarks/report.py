@@ -79,7 +79,7 @@ _LISTS: Final = """\
 
 What the tests of SQLite and QuickJS do is [recorded](lists.md), each suspended at every call that can be. Beside it the
 worst case, and the list of the imports that may suspend; all at the default level, but for the last line, which is
-`--optimize=speed`: second bodies are allowed a share of what instrumenting takes, and that is little with a list.
+`--optimize=speed`.
 Running time without any suspension, the original's being 1 (median, least to most over the rounds):
 
 {table}"""

@@ -82,9 +82,12 @@ def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
         identified=[],
     )
     identified = _identified(roles, decoder)
-    two_bodies = select_two_bodies(module, graph, roles, options, names, bodies, profiled.shares, decoder)
+    unlisted = _unlisted(given, options, imports, graph, suspension)
+    two_bodies = select_two_bodies(module, graph, roles, unlisted, options, names, bodies, profiled.shares, decoder)
     roles = replace(roles, two_bodies=two_bodies, identified=identified)
-    guarded = _guarded(given, options, imports, graph, suspension)
+    guarded: Guarded | None = None
+    if unlisted is not None and options.guards():
+        guarded = find_guarded(given.module, graph, suspension, unlisted, given.renumbered.runtime_functions)
     return Facts(
         graph=graph,
         lists=lists,
@@ -96,16 +99,15 @@ def find_facts(given: Given, options: Options, warnings: list[str]) -> Facts:
     )
 
 
-def _guarded(
+def _unlisted(
     given: Given, options: Options, imports: list[str], graph: CallGraph, suspension: Suspension
-) -> Guarded | None:
-    """Return what lists leave out; None where nothing can suspend, or where that is not guarded."""
-    if not options.guards() or not suspension.suspends_anything():
+) -> Suspension | None:
+    """Return what could suspend if no function was left out; None where none is, or nothing can suspend."""
+    if not options.leaves_out_functions() or not suspension.suspends_anything():
         return None
     module = given.module
     lists = without_lists(options, imports, len(module.function_types))
-    unlisted = find_suspending(module, graph, lists, given.renumbered.runtime_functions)
-    return find_guarded(module, graph, suspension, unlisted, given.renumbered.runtime_functions)
+    return find_suspending(module, graph, lists, given.renumbered.runtime_functions)
 
 
 def _identified(roles: Roles, decoder: Decoder) -> list[FunctionIndex]:

@@ -12,6 +12,9 @@ call sites times locals, and busy functions in that of their kind and rank, as l
 of those that instrumenting takes anyway. Where they ask for speed all are chosen but for the last two kinds, and every
 function with many merges, or with call sites in loops unless it is large.
 
+With an only-list the share is of what instrumenting would take without it. Of what it takes with a list it is little,
+while an interpreter costs as much as ever: SQLite by a recorded list took 2.4 times as long in Node 20.
+
 A profile takes the place of all these kinds: then it is the functions that would lose most of the program's time, as
 long as there are bytes left of the same share. Their time alone was tried: where statements are mostly parsed, SQLite's
 parser then took the room of its interpreter, which loses many times as much for the time that it takes.
@@ -39,6 +42,7 @@ from caesura.analysis.decoder import Decoder
 from caesura.analysis.interpreters import MANY_TARGETS, LoopFacts, handoff_loops, loop_facts
 from caesura.analysis.lists import two_bodies_list
 from caesura.analysis.resumed import resumed_bytes
+from caesura.analysis.suspension import Suspension
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.plan.roles import Roles
 from caesura.options import NO_PREEMPT, Options
@@ -90,6 +94,7 @@ def select_two_bodies(
     module: Module,
     graph: CallGraph,
     roles: Roles,
+    unlisted: Suspension | None,
     options: Options,
     names: list[str],
     bodies: BodyEntries,
@@ -98,7 +103,8 @@ def select_two_bodies(
 ) -> set[FunctionIndex]:
     """Return which functions get two bodies, by function index; what `roles` say of that is not looked at.
 
-    `times` has what share of its time the module spends in functions, where a profile is given.
+    `unlisted` is what could suspend if lists left out no functions, where they do. `times` has what share of its time
+    the module spends in functions, where a profile is given.
     """
     first = module.imported_functions
     mode = options.two_bodies
@@ -116,6 +122,9 @@ def select_two_bodies(
     selection.share = _SHARE if len(candidates) > _SMALL_MODULE else _SHARE_IN_SMALL_MODULES
     if options.preempt != NO_PREEMPT:
         selection.share += _MORE_WITH_PAUSES
+    if unlisted is not None and options.only_list:
+        without_list = [function for function in functions if unlisted.instrumented[function]]
+        selection.unlisted_cost = selection.cost_of_single_bodies(without_list, unlisted)
     if options.profile:
         return selection.choose_hot(candidates, times)
     return selection.choose(candidates)
@@ -156,6 +165,8 @@ class _Selection:
         self._optimize = optimize
         self._decoder = decoder
         self.share = _SHARE
+        # What it would take to instrument the module without its only-list, if it has one.
+        self.unlisted_cost = 0
         starts, ends = module.body_starts, module.body_ends
         self._code = sum(ends[own] - starts[own] for own in range(len(starts)))
         self._callers = [0] * len(module.function_types)
@@ -176,7 +187,7 @@ class _Selection:
             chosen.update([busy.function for busy in self._busy])
             chosen.update(self._for_speed)
             return chosen
-        budget = self._cost_of_single_bodies(candidates) * self.share // 1_000
+        budget = self._budget(candidates)
         self._interpreters.sort()
         interpreters = [(interpreter.cost, interpreter.function) for interpreter in self._interpreters]
         chosen, left = _within(interpreters, budget * _INTERPRETERS_SHARE // 100)
@@ -199,10 +210,14 @@ class _Selection:
         hot.sort()
         if self._optimize == "speed":
             return {one.function for one in hot}
-        budget = self._cost_of_single_bodies(candidates) * self.share // 1_000
+        budget = self._budget(candidates)
         return _within([(one.cost, one.function) for one in hot], budget)[0]
 
-    def _cost_of_single_bodies(self, candidates: list[FunctionIndex]) -> int:
+    def _budget(self, candidates: list[FunctionIndex]) -> int:
+        cost = self.cost_of_single_bodies(candidates, self._suspension)
+        return max(cost, self.unlisted_cost) * self.share // 1_000
+
+    def cost_of_single_bodies(self, candidates: list[FunctionIndex], suspension: Suspension) -> int:
         """Return about how many bytes instrumenting takes without second bodies.
 
         Fitted to what it takes for SQLite, QuickJS and PHP: to 5%.
@@ -212,7 +227,7 @@ class _Selection:
         for function in candidates:
             size += self._size(function)
             for callee in self._graph.callees[self._module.own_of(function)]:
-                if self._suspension.may_suspend(callee):
+                if suspension.may_suspend(callee):
                     edges += 1
         return 27 * edges + 11 * size // 100
 
