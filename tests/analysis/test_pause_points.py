@@ -113,8 +113,8 @@ def test_a_subtype_can_be_what_is_called() -> None:
         ('(tag (export "t") (param funcref)) (elem declare func $f) (func $f (call $host))', [0]),
         ('(table (export "t") 1 externref) (elem declare func $f) (func $f (call $host))', []),
         ('(func (export "e") (call $between)) (func $between (call $host))', [0]),
-        ('(func (export "e") (loop (call $host)))', []),
-        ('(func (export "e") (call $loop)) (func $loop (loop (call $host)) nop)', []),
+        ('(func (export "e") (loop (call $host) (br 0)))', []),
+        ('(func (export "e") (call $loop)) (func $loop (loop (call $host) (br 0)) nop)', []),
         ('(func (export "e") (call $r)) (func $r (export "r") (call $host) (call $r))', [1]),
         ('(table 1 funcref) (elem (i32.const 0) $host) (func (export "e") (call_indirect (i32.const 0)))', [0]),
         ('(table 1 funcref) (func (export "e") (call_indirect (i32.const 0)))', [0]),
@@ -167,7 +167,7 @@ def test_what_comes_together_in_a_function_is_broken() -> None:
         (f"(func $r (loop (call $r) (br_if 0 (i32.const 0))) {WORK * 30})", True),
         (f"(func $r (block (loop (call $r) (br 1))) {WORK * 30})", True),
         (f"(func $r (block (try_table (catch_all 0) (call $r))) {WORK * 30})", True),
-        (f"(func $r (block (loop (call $r) (br 1))) (loop nop) {WORK * 30})", False),
+        (f"(func $r (block (loop (call $r) (br 1))) (loop (br_if 0 (i32.const 0))) {WORK * 30})", False),
         (f"(func $r (call $s) {WORK * 30}) (func $s (call $r))", True),
         (f"(func $r (return_call $s)) (func $s (call $r) {WORK * 30})", True),
         (f"(func $r (call_indirect (i32.const 0)) {WORK * 30}) (table 1 funcref) (elem (i32.const 0) $r)", True),
@@ -182,7 +182,7 @@ def test_what_is_done_on_a_way_back_is_broken(functions: str, has_break: bool) -
 
 def test_ways_through_chains_and_out_of_loops_come_together() -> None:
     chain = "".join(f"(func $c{n} (call $c{n + 1}) {WORK * 30})" for n in range(100))
-    assert sum(breaks_of(f"(module {chain} (func $c100 (loop nop)) {DOUBLING})")) >= 14
+    assert sum(breaks_of(f"(module {chain} (func $c100 (loop (br_if 0 (i32.const 0)))) {DOUBLING})")) >= 14
     nested = f"{'loop ' * 100} {f'{WORK * 30} end ' * 100}"
     assert breaks_of(f"(module (func {nested}) {DOUBLING})")[0] >= 14
 
@@ -219,25 +219,71 @@ def test_a_call_counts_for_what_it_costs() -> None:
     assert loops[OwnFunction(1)][0] == without[OwnFunction(1)][0] + 3
 
 
+INNER = "(loop $inner (br_if $inner (local.get 0)))"
+
+
 @pytest.mark.parametrize(
     ("body", "passing"),
     [
-        ("(loop $inner nop) (br $outer)", True),
-        ("(loop $inner (br_if $inner (local.get 0))) (br_if $outer (local.get 0))", True),
-        ("(block (br_if 0 (local.get 0)) (loop $inner nop)) (br $outer)", False),
-        ("(if (local.get 0) (then (loop $inner nop))) (br $outer)", False),
-        ("(if (local.get 0) (then (loop $inner nop)) (else (loop nop))) (br $outer)", True),
-        ("(br_if $outer (local.get 0)) (loop $inner nop) (br $outer)", False),
+        (f"{INNER} (br $outer)", True),
+        (f"{INNER} (br_if $outer (local.get 0))", True),
+        ("(loop $never nop) (br $outer)", False),
+        ("nop", True),
+        (f"(block (br_if 0 (local.get 0)) {INNER}) (br $outer)", False),
+        (f"(if (local.get 0) (then {INNER})) (br $outer)", False),
+        (f"(if (local.get 0) (then {INNER}) (else {INNER})) (br $outer)", True),
+        (f"(br_if $outer (local.get 0)) {INNER} (br $outer)", False),
         ("(loop $inner (br_table $outer $inner (local.get 0)))", True),
-        ("(try_table (catch_all $outer) (call $f)) (loop $inner nop) (br $outer)", False),
-        ("(loop $inner nop) (try_table (catch_all $outer) (call $f))", True),
-        ("(block $caught (try_table (catch_all $caught) (call $f) (loop $inner nop))) (br $outer)", False),
-        ("(loop $middle (loop $inner nop) (br_if $middle (local.get 0))) (br $outer)", True),
-        ("(loop $middle (br_if $outer (local.get 0)) (loop $inner nop) (br $middle))", False),
+        (f"(try_table (catch_all $outer) (call $f)) {INNER} (br $outer)", False),
+        (f"{INNER} (try_table (catch_all $outer) (call $f))", True),
+        (f"(block $caught (try_table (catch_all $caught) (call $f) {INNER})) (br $outer)", False),
+        (f"(loop $middle {INNER} (br_if $middle (local.get 0))) (br $outer)", True),
+        (f"(loop $middle (br_if $outer (local.get 0)) {INNER} (br $middle))", False),
+        ("(call $f) (br $outer)", False),
+        ("(call $spins) (br $outer)", True),
+        ("(call $calls_it) (br $outer)", True),
+        ("(call $returns_before) (br $outer)", False),
+        ("(call $may_spin) (br $outer)", False),
+        ("(call $tail) (br $outer)", True),
+        ("(call $recursive) (br $outer)", True),
+        ("(if (local.get 0) (then (call $spins)) (else (return))) (br $outer)", True),
+        ("(if (local.get 0) (then (call $spins))) (br $outer)", False),
+        ("(block $caught (try_table (catch_all $caught) (call $spins))) (br $outer)", False),
+        ("(call $ends_loop_before) (br $outer)", False),
     ],
 )
-def test_loops_that_pass_another(body: str, passing: bool) -> None:
-    module = Module(assemble(f"(module (func $f) (func (param i32) (loop $outer {body})))"))
+def test_loops_that_pass_another_pause_point(body: str, passing: bool) -> None:
+    module = Module(
+        assemble(
+            f"""(module
+              (func $f)
+              (func (param i32) (loop $outer {body}))
+              (func $spins (loop (br 0)))
+              (func $calls_it (call $spins))
+              (func $returns_before (br_if 0 (global.get $g)) (call $spins))
+              (func $may_spin (if (global.get $g) (then (call $spins))))
+              (func $tail (if (global.get $g) (then (return_call $spins)) (else (call $calls_it))))
+              (func $recursive (if (global.get $g) (then (call $recursive))))
+              (func $ends_loop_before (loop (br_if 1 (global.get $g)) (call $spins) (br 0)))
+              (global $g i32 (i32.const 0)))"""
+        )
+    )
     points = find_pause_points(module)
     outer = points.loops[OwnFunction(1)][0][0]
     assert (outer in points.passing) == passing
+
+
+def test_calls_in_loops_without_a_pause_point_are_those_of_the_code_around() -> None:
+    entries, _ = points_of("(module (func $f (loop (call $spins) (call $f) (br 0))) (func $spins (loop (br 0))))")
+    assert list(entries) == [0]
+
+
+def test_what_a_loop_without_a_pause_point_runs_before_it_passes_one_has_its_cost() -> None:
+    """As `calls_that_multiply`, but each call is made by a loop that ends before it comes to what it would pass."""
+    calls = "(loop (call $f{0}) (call $f{0}) (br_if 1 (global.get $g)) (call $spins) (br 0))"
+    doubling = "".join(f"(func $f{number} {calls.format(number + 1)})" for number in range(64))
+    entries, loops = points_of(
+        f"(module (global $g i32 (i32.const 0)) {doubling} (func $f64 nop nop nop) (func $spins (loop (br 0))))"
+    )
+    assert len(loops) == 65
+    assert 2 <= len(entries) <= 8

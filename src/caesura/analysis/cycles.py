@@ -19,12 +19,12 @@ _PORTION: Final = 48
 _UNVISITED: Final = -1
 
 
-def break_cycles(successors: list[list[int]], eligible: int) -> list[int]:
+def break_cycles(successors: list[list[int]], eligible: int, removed: list[bool] | None = None) -> list[int]:
     """Return nodes such that every cycle goes through one of them, ascending; only nodes below `eligible` are taken.
 
-    Every cycle must go through a node below `eligible`.
+    Every cycle must go through a node below `eligible`. Nodes that are `removed` are taken already, and returned too.
     """
-    taken = [False] * len(successors)
+    taken = [False] * len(successors) if removed is None else removed.copy()
     work = [list(range(len(successors)))]
     while work:
         for component in components(successors, work.pop(), taken):
@@ -47,9 +47,9 @@ def components(successors: list[list[int]], nodes: list[int], removed: list[bool
 
 
 def callees_first(successors: list[list[int]], removed: list[bool]) -> list[int]:
-    """Return all nodes but those removed, each behind those that it leads to; there must be no cycles among them."""
+    """Return all nodes but those removed, each behind those that it leads to, but for nodes on the same cycle."""
     nodes = list(range(len(successors)))
-    return [component[0] for component in _Search(successors, nodes, removed).run()]
+    return [node for component in _Search(successors, nodes, removed).run() for node in component]
 
 
 def all_components(successors: list[list[int]]) -> list[list[int]]:

@@ -14,8 +14,8 @@ function has a pause point too. Others stand between instructions, where so much
 behind thousands of calls in a row, say, or behind a recursion, when its activations return (`unlooked_ways`). A host
 that calls the guest in a loop of its own counts that itself.
 
-A loop each of whose iterations passes the head of an inner one needs no look of its own (`passed_loops`); calls in it
-then count as those of the code around.
+A loop each of whose iterations passes the head of an inner one, or calls a function that always passes a pause point,
+needs no look of its own (`passed_loops`, `passed_calls`); calls in it then count as those of the code around.
 
 The *weight* of a pause point stands for the instructions up to the next ones: those on the longest way through the
 loop's body, without inner loops, or through the function, without its loops (`path_lengths`). A call of a function
@@ -34,22 +34,16 @@ from typing import Final
 from caesura.analysis.cycles import break_cycles, callees_first
 from caesura.analysis.entries import may_be_referenced
 from caesura.analysis.host_calls import called_by_host
-from caesura.analysis.passed_loops import passing_loops
+from caesura.analysis.looped_calls import NO_LOOP, read_looped_calls
+from caesura.analysis.passed_calls import PassedCalls
 from caesura.analysis.path_lengths import CallCosts, longest_ways
 from caesura.analysis.unlooked_ways import Calls, find_breaks
-from caesura.wasm import instructions as table
-from caesura.wasm import opcodes as op
-from caesura.wasm.immediates import read_instruction, skip_locals
 from caesura.wasm.indices import ByteOffset, FunctionIndex, OwnFunction
-from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.types import I32, is_reference
 
 # In place of the function that pause points call, in modules without any.
 NO_PAUSE: Final = FunctionIndex(-1)
-
-# Where a call stands that is in no loop.
-_NO_LOOP: Final = -1
 
 # Instructions that a function may run, with all that it calls, before it must have a pause point. With a hundred times
 # as much QuickJS and PHP had ten times as many pause points between instructions.
@@ -91,20 +85,6 @@ class PausePoints:
         return len(self.entries) + inside - len(self.passing)
 
 
-class _Code:
-    """What counts of one function: the loops, and the calls with the loop of each.
-
-    A callee from 0 on is a function, one below that a type of calls through tables and references.
-    """
-
-    def __init__(self) -> None:
-        self.loop_starts: list[ByteOffset] = []
-        self.loop_ends: list[ByteOffset] = []
-        self.passing: list[bool] = []
-        self.callees: list[int] = []
-        self.call_loops: list[int] = []
-
-
 def find_pause_points(module: Module) -> PausePoints:
     """Return where a module's pause points stand; its code must be valid."""
     return _Finder(module).find()
@@ -117,12 +97,16 @@ class _Finder:
         # Types that may stand for one another are one: by the number and kinds of parameters and results.
         self._shapes: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
         self._shape_of_type: dict[int, int] = {}
-        self._codes = [self._read(own) for own in module.own_functions()]
+        self._codes = [read_looped_calls(module, own) for own in module.own_functions()]
         own_functions = len(self._codes)
         self._host_calls = called_by_host(module)
+        # Behind the functions' nodes stand those of calls through tables and references, one for each shape.
+        self._imports_through: list[bool] = []
+        self._calls_through = self._read_shapes()
+        # Of each function's loops, which pass another pause point in each iteration.
+        self._passing: list[list[bool]] = []
         self._calls_imports: list[bool] = []  # of each node, whether it calls an import outside of loops
-        self._successors = [self._outside_loops(code) for code in self._codes]
-        self._successors += self._reached(own_functions)
+        self._successors: list[list[int]] = []
         # What an activation runs before it comes to a pause point, and what it runs uncounted.
         self._costs = self._no_costs(has_bulk=True)
         self._uncounted = self._no_costs(has_bulk=False)
@@ -145,8 +129,8 @@ class _Finder:
             elif self._counts[own]:
                 points.counted[own] = weights[0]
             if code.loop_starts:
-                for loop in range(len(code.passing)):
-                    if code.passing[loop]:
+                for loop in range(len(code.loop_starts)):
+                    if self._passing[own][loop]:
                         points.passing.add(code.loop_starts[loop])
                 points.loops[own] = list(zip(code.loop_starts, weights[1:], strict=True))
         points.breaks = find_breaks(module, self._all_calls(has_entry), self._costs, self._looking())
@@ -179,18 +163,17 @@ class _Finder:
     def _looking(self) -> set[ByteOffset]:
         """Return the positions behind the block types of the loops that look."""
         looking: set[ByteOffset] = set()
-        for code in self._codes:
-            for loop in range(len(code.loop_starts)):
-                if not code.passing or not code.passing[loop]:
-                    looking.add(code.loop_starts[loop])
+        for own in range(len(self._codes)):
+            starts = self._codes[own].loop_starts
+            for loop in range(len(starts)):
+                if not self._passing[own][loop]:
+                    looking.add(starts[loop])
         return looking
 
     def _find_entries(self) -> list[bool]:
         """Tell of which functions the entries are pause points; find what they cost, and which count besides."""
         own_functions = len(self._codes)
-        has_entry = [False] * len(self._successors)
-        for node in break_cycles(self._with_host(), own_functions):
-            has_entry[node] = True
+        has_entry = self._break_cycles()
         types = self._types_by_node()
         for node in callees_first(self._successors, has_entry):
             if node >= own_functions:
@@ -198,7 +181,7 @@ class _Finder:
                     costs.set_types(types[node], [self._imported + callee for callee in self._successors[node]])
                 continue
             function = self._imported + node
-            cost = longest_ways(self._module, OwnFunction(node), self._costs)[0]
+            cost = self._cost_unpaused(OwnFunction(node))
             if cost > _MOST_AT_ONCE:
                 has_entry[node] = True
                 continue
@@ -210,6 +193,45 @@ class _Finder:
             else:
                 self._uncounted.functions[function] = cost
         return has_entry
+
+    def _cost_unpaused(self, own: OwnFunction) -> int:
+        """Return what a function may run without coming to a pause point, at most, where it comes to some besides.
+
+        That of a loop without one is part of it: its last iteration may end before it passes one.
+        """
+        ways = longest_ways(self._module, own, self._costs)
+        parents = self._codes[own].parents
+        passing = self._passing[own]
+        counts = [False] * len(parents)
+        cost = ways[0]
+        for loop in range(len(parents)):
+            counts[loop] = passing[loop] and (parents[loop] == NO_LOOP or counts[parents[loop]])
+            if counts[loop]:
+                cost += ways[1 + loop]
+        return cost
+
+    def _break_cycles(self) -> list[bool]:
+        """Tell which entries break all cycles of calls in no loop with a pause point; find out which loops have none.
+
+        The entries that break them spare loops their pause points; calls in these then count as those of the code
+        around, where there may be further cycles.
+        """
+        calls = PassedCalls(self._module, self._codes)
+        nodes = len(self._codes) + len(self._calls_through)
+        has_entry = [False] * nodes
+        for _ in range(2):
+            self._find_successors(calls.passing_loops(has_entry))
+            for node in break_cycles(self._with_host(), len(self._codes), [*has_entry, False]):
+                has_entry[node] = True
+        return has_entry
+
+    def _find_successors(self, passing: list[list[bool]]) -> None:
+        """Find the edges of the graph of calls, given which loops have no pause point."""
+        self._passing = passing
+        self._calls_imports = []
+        self._successors = [self._outside_loops(own) for own in range(len(self._codes))]
+        self._successors += self._calls_through
+        self._calls_imports += self._imports_through
 
     def _no_costs(self, *, has_bulk: bool) -> CallCosts:
         """Return costs of which none of the module's own functions are known."""
@@ -225,16 +247,24 @@ class _Finder:
 
     def _node(self, callee: int) -> int:
         """Return the node that stands for a callee, which is negative for an import."""
-        return callee - self._imported if callee >= 0 else len(self._codes) - 1 - callee
+        return callee - self._imported if callee >= 0 else len(self._codes) + self._shape(-1 - callee)
 
-    def _outside_loops(self, code: _Code) -> list[int]:
-        """Return the nodes of what a function calls outside of loops, without repetitions, in their order."""
+    def _outside_loops(self, own: int) -> list[int]:
+        """Return the nodes of what a function calls outside of loops, without repetitions, in their order.
+
+        What is called in a loop without a pause point is called by the code around.
+        """
+        code = self._codes[own]
+        passing = self._passing[own]
         nodes: dict[int, bool] = {}
         calls_import = False
         for place in range(len(code.callees)):
-            node = self._node(code.callees[place])
-            if code.call_loops[place] != _NO_LOOP:
+            loop = code.call_loops[place]
+            while loop != NO_LOOP and passing[loop]:
+                loop = code.parents[loop]
+            if loop != NO_LOOP:
                 continue
+            node = self._node(code.callees[place])
             if node >= 0:
                 nodes[node] = True
             else:
@@ -242,23 +272,26 @@ class _Finder:
         self._calls_imports.append(calls_import)
         return list(nodes)
 
-    def _reached(self, own_functions: int) -> list[list[int]]:
-        """Return, for each shape of calls, the own functions that they may reach."""
+    def _read_shapes(self) -> list[list[int]]:
+        """Find the shapes of calls through tables and references; return the own functions that each may reach."""
+        for code in self._codes:
+            for callee in code.callees:
+                if callee < 0:
+                    self._shape(-1 - callee)
         reached: list[list[int]] = [[] for _ in self._shapes]
         module = self._module
         referenced = may_be_referenced(module)
-        for own in range(own_functions):
+        for own in range(len(self._codes)):
             function = FunctionIndex(self._imported + own)
             if referenced[function]:
                 shape = self._shapes.get(self._shape_key(module.function_types[function]))
                 if shape is not None:
                     reached[shape].append(own)
-        to_imports = [False] * len(self._shapes)
+        self._imports_through = [False] * len(self._shapes)
         for imported in range(self._imported):
             shape = self._shapes.get(self._shape_key(module.function_types[imported]))
             if referenced[imported] and shape is not None:
-                to_imports[shape] = True
-        self._calls_imports += to_imports
+                self._imports_through[shape] = True
         return reached
 
     def _shape_key(self, type_index: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -270,49 +303,6 @@ class _Finder:
             key = self._shape_key(type_index)
             self._shape_of_type[type_index] = self._shapes.setdefault(key, len(self._shapes))
         return self._shape_of_type[type_index]
-
-    def _read(self, own: OwnFunction) -> _Code:
-        module = self._module
-        data = module.data
-        flows = table.FLOWS
-        code = _Code()
-        parents: list[int] = []
-        open_loops: list[int] = []  # of each open construct, the innermost loop around it
-        loop = _NO_LOOP
-        position = skip_locals(data, module.body_starts[own])
-        end = module.body_ends[own]
-        while position < end:
-            opcode, immediates, position = read_instruction(data, position)
-            flow = flows[opcode]
-            if flow == table.FLOW_LOOP:
-                open_loops.append(loop)
-                parents.append(loop)
-                code.loop_ends.append(ByteOffset(0))
-                loop = len(code.loop_starts)
-                code.loop_starts.append(ByteOffset(position))
-            elif flow == table.FLOW_BLOCK or flow == table.FLOW_IF or flow == table.FLOW_TRY:
-                open_loops.append(loop)
-            elif flow == table.FLOW_END or flow == table.FLOW_DELEGATE:
-                if open_loops:
-                    outer = open_loops.pop()
-                    if outer != loop:
-                        code.loop_ends[loop] = ByteOffset(position)
-                    loop = outer
-                continue
-            if opcode == op.CALL or opcode == op.RETURN_CALL:
-                code.callees.append(read_u32(data, immediates)[0])
-                code.call_loops.append(loop)
-            elif table.EFFECTS[opcode] == table.CALL:
-                code.callees.append(-1 - self._shape(read_u32(data, immediates)[0]))
-                code.call_loops.append(loop)
-        if len(code.loop_starts) > 1:
-            code.passing = passing_loops(data, code.loop_starts, code.loop_ends)
-            for place in range(len(code.call_loops)):
-                around = code.call_loops[place]
-                while around != _NO_LOOP and code.passing[around]:
-                    around = parents[around]
-                code.call_loops[place] = around
-        return code
 
 
 def _without_kinds(types: tuple[int, ...]) -> tuple[int, ...]:

@@ -39,9 +39,11 @@ def pause_body(helpers: FrameHelpers, *, thunks: bool) -> bytes:
 
 
 def may_pause(stack: StackCode, *, thunks: bool) -> bytes:
-    """Return the code that tells, with an i32, whether that function would begin a suspension, or trap."""
-    is_zero = c.I32_EQZ if stack.pointer == I32 else c.I64_EQZ
-    code = _place(stack, thunks=thunks) + is_zero + c.I32_EQZ
+    """Return the code that tells, with an i32 that is not 0, whether that function would begin a suspension, or trap."""
+    code = _place(stack, thunks=thunks)
+    if stack.pointer == I32 and stack.foreign == NO_FLAG:
+        return code
+    code += (c.I32_EQZ if stack.pointer == I32 else c.I64_EQZ) + c.I32_EQZ
     if stack.foreign != NO_FLAG:
         code += c.GLOBAL_GET + encode_unsigned(stack.foreign) + c.I32_EQZ + _I32_AND
     return code
