@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from caesura.analysis.body import find_pausing_loops
 from caesura.analysis.resumed import resumed_bytes
 from caesura.wasm.indices import InstructionIndex
 from tests.analysis.sample import function_of
@@ -56,3 +57,13 @@ def test_a_loop_that_is_handed_over_to_does_not_count_from_its_head() -> None:
     """Only what comes behind the call in it does."""
     sample = function_of("loop nop nop call $wait nop end")
     assert resumed_bytes(sample.module.data, sample.body(), {InstructionIndex(0)}) == size_of("call $wait nop end end")
+
+
+def test_from_before_a_loop_that_has_a_pause_point() -> None:
+    """Unless it is handed over to: that is what the resume body does at once."""
+    sample = function_of("nop loop i32.const 0 if call $wait end nop end nop")
+    body = sample.body()
+    find_pausing_loops(body, sample.index("wait"))
+    data = sample.module.data
+    assert resumed_bytes(data, body, set()) == size_of("loop i32.const 0 if call $wait end nop end nop end")
+    assert resumed_bytes(data, body, {InstructionIndex(1)}) == size_of("loop")

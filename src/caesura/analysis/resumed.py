@@ -52,10 +52,13 @@ class _Walk:
         flows = _FLOW_TABLE.of(body)
         sites = body.sites
         next_site = 0
+        pauses = set(body.pausing_loops.values())  # where no frame lands, but before the loop
         total = 0
         for index in range(len(codes)):
             if next_site < len(sites) and sites[next_site] == index:
                 next_site += 1
+                self._live = self._live or index not in pauses
+            if index in body.pausing_loops:
                 self._live = True
             if self._live:
                 total += positions[index + 1] - positions[index]

@@ -39,7 +39,7 @@ def pause_body(helpers: FrameHelpers, *, thunks: bool) -> bytes:
 
 
 def may_pause(stack: StackCode, *, thunks: bool) -> bytes:
-    """Return the code that tells, with an i32 that is not 0, whether that function would begin a suspension, or trap."""
+    """Return the code whose i32 is not 0 if that function would begin a suspension, or trap."""
     code = _place(stack, thunks=thunks)
     if stack.pointer == I32 and stack.foreign == NO_FLAG:
         return code

@@ -52,11 +52,11 @@ from caesura.wasm.module import Module
 
 # Where options ask for balance: how much all second bodies may cost, in thousandths of what a module takes without any,
 # and in modules with at most so many candidates, which have next to no bytes for groups (see `plan.grouping`); how much
-# more in modules with pause points, whose loops all have a call site, so that second bodies repeat more.
+# less in modules with pause points, which take more without second bodies, while these hardly grow.
 _SHARE: Final = 225
 _SHARE_IN_SMALL_MODULES: Final = 207
 _SMALL_MODULE: Final = 100
-_MORE_WITH_PAUSES: Final = 8
+_LESS_WITH_PAUSES: Final = 40
 # How much of that interpreters may take, in percent (SQLite without its own takes four times as long in Node 20); and
 # the product of call sites and locals that makes an interpreter.
 _INTERPRETERS_SHARE: Final = 95
@@ -121,7 +121,7 @@ def select_two_bodies(
     selection = _Selection(module, graph, roles, options.optimize, decoder)
     selection.share = _SHARE if len(candidates) > _SMALL_MODULE else _SHARE_IN_SMALL_MODULES
     if options.preempt != NO_PREEMPT:
-        selection.share += _MORE_WITH_PAUSES
+        selection.share -= _LESS_WITH_PAUSES
     if unlisted is not None and options.only_list:
         without_list = [function for function in functions if unlisted.instrumented[function]]
         selection.unlisted_cost = selection.cost_of_single_bodies(without_list, unlisted)
