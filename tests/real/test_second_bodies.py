@@ -15,6 +15,7 @@ import pytest
 import caesura
 from caesura.analysis.calls import read_calls
 from caesura.instrument.abi.naming import FunctionNames
+from caesura.options import NO_PREEMPT, PREEMPT_FLAG, PREEMPT_FUEL
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.module import Module
@@ -50,16 +51,20 @@ def largest_function(module: Module) -> int:
     return module.imported_functions + sizes.index(max(sizes))
 
 
+@pytest.mark.parametrize("preempt", [NO_PREEMPT, PREEMPT_FLAG, PREEMPT_FUEL])
 @pytest.mark.parametrize("is_list", [False, True], ids=["worst", "list"])
 @pytest.mark.parametrize("name", INTERPRETERS)
-def test_an_interpreter_has_its_second_body(name: str, is_list: bool) -> None:
+def test_an_interpreter_has_its_second_body(name: str, is_list: bool, preempt: str) -> None:
     file, export, imports = INTERPRETERS[name]
     source = npm_file(file).read_bytes()
     module = Module(source)
     interpreter = largest_function(module)
     if export:
         assert export in [item.name for item in module.exports if item.index == interpreter]
-    output = transform(with_names(source), caesura.Options(imports=imports if is_list else ()))
+    options = caesura.Options(
+        imports=imports if is_list else (), preempt=preempt, in_secondary_memory=preempt != NO_PREEMPT
+    )
+    output = transform(with_names(source), options)
     assert f"{PREFIX}{interpreter}" in FunctionNames(Module(output)).names
 
 
