@@ -8,6 +8,7 @@
  * The functions are those from the import to the export by which the host has entered the guest last, also across JavaScript,
  * since Emscripten's glue calls functions of the guest for it (`invoke_*`) and is passed when the guest is suspended. An
  * export that can be suspended is a function of its own, which caesura has added; one that the list leaves out is itself.
+ * An instrumented function that is exported as it is (`dynCall_*`) is what `invoke_*` call: that is no entry.
  */
 
 import { labelled } from "./record_labels.js";
@@ -43,7 +44,7 @@ export function lookForMissing(instance, module, exports) {
     const name = frame.getFunctionName();
     const isAdded = index >= listed.length * 8 || !!name?.startsWith(OWN);
     if (!isAdded && (isLeftOut(index) || (above && !beforeThat))) missing.add(name || `#${index}`);
-    if (entered.has(index) && stack[at + 1]?.getThis() != instance) break;
+    if (entered.has(index) && (isAdded || isLeftOut(index)) && stack[at + 1]?.getThis() != instance) break;
     [above, beforeThat] = [isAdded, above];
   }
   noteMissing([...missing], labelled(module));

@@ -114,7 +114,10 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "ccalls": {"imports": ("env.ask",)},
     "lists": {"imports": ("env.ask",), "remove_list": ("forgotten",)},
     "example": {"imports": ("env.fetch_length",)},
-    "refused": {"imports": ("env.*",), "only_list": ("inner", "fine", "direct", "invoked", "nested")},
+    "refused": {
+        "imports": ("env.*",),
+        "only_list": ("inner", "fine", "direct", "invoked", "nested", "dispatch", "handing"),
+    },
     "recorded": {"imports": ("env.ask", "env.other")},
     "listed": {"only_list": ("read", "run", "other")},
     "guarded": {"only_list": ("wait", "run", "good", "choose", "down", "within", "boom")},

@@ -86,3 +86,33 @@ def test_passes_behind_get_no_functions_that_return_several_values(folder: Folde
     done = folder.run("in.wasm", "--asyncify", "--dce", "--enable-multivalue", "-o", "out.wasm")
     assert done.code == 0, done.err
     assert not returns_several_values((folder.path / "out.wasm").read_bytes())
+
+
+# `left` is what a list leaves out.
+LOOKED_AT = """
+  (module
+    (import "env" "sleep" (func $sleep (param i32)))
+    (memory (export "memory") 1)
+    (func $left (param i32) (call $sleep (local.get 0)))
+    (func $run (export "run") (param i32) (call $left (local.get 0)) (call $sleep (local.get 0))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], True),
+        (["--all-features"], True),
+        (["--mvp-features"], False),
+        (["--mvp-features", "--enable-mutable-globals"], True),
+        (["--all-features", "--disable-mutable-globals"], False),
+    ],
+)
+def test_globals_for_hosts_are_exported_unless_the_feature_is_off(
+    folder: Folder, words: list[str], expected: bool
+) -> None:
+    (folder.path / "in.wasm").write_bytes(wat2wasm(LOOKED_AT))
+    module = Module(folder.module("--asyncify", "--pass-arg=asyncify-onlylist@run", "-g", *words, real=""))
+    names = [export.name for export in module.exports]
+    assert ("asyncify_unsuspendable" in names) == expected
+    assert {"memory", "run", "asyncify_start_unwind", "asyncify_get_state"} <= set(names)

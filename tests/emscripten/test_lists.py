@@ -87,3 +87,16 @@ def test_a_remove_list_that_is_wrong_ends_in_a_trap(level: str) -> None:
     result = build("lists.c", "-sASYNCIFY", level, "-sASYNCIFY_REMOVE=dispatch").run()
     assert result.code != 0
     assert "RuntimeError: unreachable" in result.errors
+
+
+@pytest.mark.parametrize("level", ["-O1", "-O3", "-Os"])
+def test_what_is_missing_below_an_invoke_is_refused_before_anything_unwinds(level: str) -> None:
+    """`-O3` and `-Os` run tools over the instrumented module that refuse mutable globals among the exports."""
+    flags = ("-sASYNCIFY", level, "-fexceptions", "--profiling-funcs")
+    listed = "nap,catches,main,__main_argc_argv,__original_main,_start,dynCall_ii"
+    complete = build("invoked.cpp", *flags, f"-sASYNCIFY_ONLY={listed},between").run()
+    assert (complete.code, complete.output) == (0, "slept\nvalue 18\n"), complete.errors
+    refused = build("invoked.cpp", *flags, f"-sASYNCIFY_ONLY={listed}").run()
+    assert refused.code != 0 and refused.output == ""
+    assert "RuntimeError: unreachable" in refused.errors
+    assert "handleSleep" in refused.errors, "in the call that begins to unwind"

@@ -90,8 +90,9 @@ const WAYS = {
   },
   /** Under foreign glue; what is refused can go on, and what is not works. */
   async is_refused() {
-    const guest = startForeign({ invoke: (index, value) => guest.exports.table.get(index)(value), enter: (value) => guest.exports.direct(value) });
-    for (const name of ["direct", "direct", "invoked", "nested", "alone", "fine"]) console.log(name, await guest.call(name)(1).catch(String));
+    const invoke = (index, value) => (index < 0 ? guest.exports.dynCall_ii(1, value) : guest.exports.table.get(index)(value));
+    const guest = startForeign({ invoke, enter: (value) => guest.exports.direct(value) });
+    for (const name of ["direct", "direct", "invoked", "nested", "alone", "handing", "fine"]) console.log(name, await guest.call(name)(1).catch(String));
   },
   async suspends_nothing() {
     await startForeign().other(1);

@@ -5,6 +5,10 @@ such functions unless they are told of the feature, and tool chains tell each to
 the output keeps to what is on: by the last option of the command line that says so, or else by the section in which
 compilers note what they used. Binaryen itself takes such results to pieces, more with each tool that reads and writes
 the module; so where one is known to come, there are none.
+
+Globals at which hosts look, such as the one that says that a guest cannot be suspended now, are mutable and exported,
+which is a feature, too. All engines have it, and wasm-opt where a line says nothing, so they are left out only where
+one says that it is off: then nobody sees a suspension coming that is refused, and the module traps.
 """
 
 from __future__ import annotations
@@ -32,9 +36,18 @@ def is_on(feature: str, line: CommandLine, data: bytes) -> bool:
     for item in reversed(line.arguments):
         if item.name == f"--enable-{feature}" or item.name == _ALL_ON:
             return True
-        if item.name == f"--disable-{feature}" or item.name == _ALL_OFF:
+        if _says_off(item.name, feature):
             return False
     return feature.encode() in _noted(data)
+
+
+def is_off(feature: str, line: CommandLine) -> bool:
+    """Tell whether the command line says that a feature is off."""
+    return any(_says_off(item.name, feature) for item in line.arguments) and not is_on(feature, line, b"")
+
+
+def _says_off(name: str, feature: str) -> bool:
+    return name in (f"--disable-{feature}", _ALL_OFF)
 
 
 def _noted(data: bytes) -> set[bytes]:

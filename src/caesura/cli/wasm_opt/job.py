@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import caesura
-from caesura.abi import ASYNCIFY_MODULE
+from caesura.abi import ASYNCIFY_MODULE, FOREIGN_HANDLER, UNSUSPENDABLE
 from caesura.cli.collector import paused_collector
 from caesura.cli.files import STANDARD_STREAM, about, read_file
 from caesura.cli.messages import one_line, say
@@ -48,13 +48,21 @@ def run(line: CommandLine, folder: Path) -> None:
     with paused_collector():
         result = _instrument(line, module, options)
     _tell(module, options, result)
-    after = Mapped(result.module, _carried(line, before.source_map, module, result.module))
+    instrumented = _as_features_allow(line, result.module, options)
+    after = Mapped(instrumented, _carried(line, before.source_map, module, instrumented))
     second_run(job, steps.second, after, options)
 
 
 def _has_multivalue(job: Job, steps: Steps) -> bool:
     given = b"" if job.is_text else job.given
     return features.is_on(features.MULTIVALUE, job.line, given) and not steps.second.needed
+
+
+def _as_features_allow(line: CommandLine, instrumented: bytes, options: Options) -> bytes:
+    """Return the module without globals for hosts to look at, if mutable ones may not be exported."""
+    if options.export_globals or not features.is_off(features.MUTABLE_GLOBALS, line):
+        return instrumented
+    return sections.drop_exports(instrumented, (UNSUSPENDABLE, FOREIGN_HANDLER))
 
 
 def _input(job: Job) -> Mapped:

@@ -1,17 +1,20 @@
 """Custom sections as wasm-opt treats them: what its strip passes drop, and what it drops without `-g`.
 
-The code of a module is not looked at; sections that stay are copied byte for byte.
+Exports that it would refuse are dropped, too. The code of a module is not looked at; sections that stay are copied byte
+for byte.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 from caesura.errors import MalformedModule
 from caesura.instrument.abi.outdated import is_debug_information
-from caesura.wasm.leb128 import encode_unsigned, read_u32
+from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, read_u32
+from caesura.wasm.module import Module
 from caesura.wasm.names import LABEL_NAMES, LOCAL_NAMES, MODULE_NAME
-from caesura.wasm.sections import CUSTOM, encode_custom, read_sections
+from caesura.wasm.sections import CUSTOM, EXPORT, SectionEdits, encode_custom, read_sections, write_sections
 
 NAMES: Final = "name"
 SOURCE_MAP_URL: Final = "sourceMappingURL"
@@ -49,6 +52,19 @@ def drop_debug_information(data: bytes) -> bytes:
 def drop_source_map_url(data: bytes) -> bytes:
     """Return the module without the URL of a source map."""
     return _drop(data, (SOURCE_MAP_URL,))
+
+
+def drop_exports(data: bytes, names: Container[str]) -> bytes:
+    """Return the module without the exports with these names."""
+    module = Module(data)
+    kept = [export for export in module.exports if export.name not in names]
+    if len(kept) == len(module.exports):
+        return data
+    edits = SectionEdits()
+    edits.replace[EXPORT] = encode_vector(
+        [encode_name(export.name) + bytes([export.kind]) + encode_unsigned(export.index) for export in kept]
+    )
+    return write_sections(data, module.sections, edits)
 
 
 def drop_names(data: bytes, *, keep_module_name: bool) -> bytes:
