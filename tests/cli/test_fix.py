@@ -149,6 +149,17 @@ def test_functions_without_names(folder: Path) -> None:
         assert sorted(listed(folder)) == sorted(["run", "by_table", *caesura.body_entries(module, [1, 3])])
 
 
+def test_a_name_that_no_line_can_have(folder: Path) -> None:
+    """A pattern for it would stand for every function."""
+    module = bytes(wasmtime.wat2wasm(TEXT.replace("$deep", '$"\\n"')))
+    (folder / "app.wasm").write_bytes(module)
+    done = fix(folder, command=[sys.executable, "app.py"])
+    assert done.code == 0, done.err
+    (entry,) = [name for name in listed(folder) if name.startswith("#") and "@" in name]
+    assert (entry,) == caesura.body_entries(module, [int(entry[1 : entry.index("@")])])
+    assert not [name for name in listed(folder) if "*" in name]
+
+
 def test_sections(folder: Path) -> None:
     (folder / "list.txt").write_text("run\n\n[app.wasm]\ndeep\n\n[other.wasm]\nsomething\n")
     assert fix(folder, command=[sys.executable, "app.py"]).code == 0

@@ -187,6 +187,35 @@ a2
     assert again.out.decode() == merged
 
 
+def test_merging_into_a_list_keeps_what_people_wrote(tmp_path: Path) -> None:
+    """Its entries are replaced, as where a command is recorded, whether or not it is among what is merged."""
+    out, recording, more = tmp_path / "list.txt", tmp_path / "recording", tmp_path / "more"
+    out.write_text("# Ours.\n\n# why f is here\nf\n# why gone is here\ngone\n\n[a.wasm]\nx\n\ny\n[b.wasm]\nz\n")
+    recording.write_bytes(line(f=seen(1, "env.a", "f")))
+    more.write_text("[a.wasm]\n\ny\n\nnew\n")
+    done = caesura_command("record", "--merge", recording, more, "-o", out)
+    assert (
+        done.err
+        == "caesura: 1 function in the list; 1 that the list had were not merged now, and are not in it any more\n"
+    )
+    merged = "# Ours.\n\n# why f is here\n# once, from env.a: env.a <- f\nf\n\n[a.wasm]\nx\n\ny\nnew\n\n[b.wasm]\nz\n"
+    assert out.read_text() == merged
+    assert (
+        caesura_command("record", "--merge", out, recording, more, "-o", out).err == "caesura: 1 function in the list\n"
+    )
+    assert out.read_text() == merged
+
+
+@pytest.mark.parametrize("content", [assemble(GUEST), line(f=seen(1, "env.a", "f"))], ids=["module", "recording"])
+def test_what_is_no_list_is_not_merged_into(tmp_path: Path, content: bytes) -> None:
+    recording, out = tmp_path / "recording", tmp_path / "out"
+    recording.write_bytes(line(f=seen(1, "env.a", "f")))
+    out.write_bytes(content)
+    done = caesura_command("record", "--merge", recording, "-o", out)
+    assert done.code == 1 and "and no list: name another" in done.err
+    assert out.read_bytes() == content
+
+
 def test_a_list_that_is_recorded_again_keeps_what_people_wrote(tmp_path: Path, program: Path) -> None:
     out = tmp_path / "list.txt"
     out.write_text("# Ours.\n\n# why twice is here\ntwice\n# why gone is here\ngone\n\n[b.wasm]\nx\n")

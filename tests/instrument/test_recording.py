@@ -370,3 +370,11 @@ def test_a_trap_in_the_middle_of_unwinding_keeps_what_was_noted() -> None:
     guest.stacks = StackArea(4096, 16384, 1)
     guest.call("run", 2)
     assert noted(binary, guest.store, guest.exports)["one"].called == "env.ask"
+
+
+def test_a_name_that_no_list_can_have_is_noted_by_the_body() -> None:
+    """As a pattern it would be every function."""
+    original = assemble(GUEST.replace("$deep", '$"\\n"').replace("$several", "$a*b"))
+    entries = entries_of(caesura.instrument(original, caesura.Options(record=True)).module)
+    assert "a*b" in entries and "\n" not in entries
+    assert caesura.body_entries(original, [4])[0] in entries

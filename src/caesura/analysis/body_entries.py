@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from caesura.analysis.body_hash import body_hash
+from caesura.analysis.list_text import can_be_named
 from caesura.errors import MalformedModule, UsageError
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
@@ -55,7 +56,8 @@ def list_entry(module: Module, function: FunctionIndex) -> str:
     """Return the entry by which lists name one of a module's functions: its name in the name section, or, where it has
     none, what `body_entry` returns. Raises UsageError as that does.
     """
-    return function_names(module).get(function, "") or body_entry(module, function)
+    name = function_names(module).get(function, "")
+    return name if can_be_named(name) else body_entry(module, function)
 
 
 def function_names(module: Module) -> dict[int, str]:

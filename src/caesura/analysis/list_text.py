@@ -45,6 +45,11 @@ def entry_line(name: str) -> str:
     return line + "*" if _SECTION.fullmatch(line) else line
 
 
+def can_be_named(name: str) -> bool:
+    """Tell whether a line of a list file can mean the function of this name, and not every function there is."""
+    return name == "*" or entry_line(name).strip("*") != ""
+
+
 class Sections:
     """Which sections of list files hold.
 

@@ -93,7 +93,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _merge(arguments: argparse.Namespace) -> int:
-    merged, recording = RecordedList(), Recording()
+    merged = _list_before(arguments.output) if is_ordinary(arguments.output) else RecordedList()
+    dropped = merged.forget_entries()
+    recording = Recording()
     for path in arguments.merge:
         data = read_file(path)
         if is_recording(data):
@@ -106,7 +108,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     if not merged.entries():
         raise UsageError(f"nothing is recorded in these files: {_why_nothing(recording)}")
     write_output(arguments.output, [merged.text().encode()])
-    _say(arguments, f"{counted(len(merged.entries()), 'function')} in the list")
+    _say(arguments, f"{counted(len(merged.entries()), 'function')} in the list{_gone(dropped, merged, 'merged')}")
     return 0
 
 
@@ -128,15 +130,18 @@ def _record(command: Sequence[str], arguments: argparse.Namespace) -> int:
     if not recording.functions:
         say_error(f"nothing is recorded, and no list written: {_why_nothing(recording)}")
         return code or BAD_INPUT
-    dropped = before.entries()
-    before.forget_entries()
+    dropped = before.forget_entries()
     before.add_recording(recording)
     write_output(arguments.output, [before.text().encode()])
-    kept = frozenset(before.entries())
-    gone = sum(entry not in kept for entry in dropped)
-    more = f"; {gone} that the list had were not recorded now, and are not in it any more" if gone else ""
-    _say(arguments, f"{counted(len(kept), 'function')} recorded, in {arguments.output}{more}")
+    recorded = counted(len(before.entries()), "function")
+    _say(arguments, f"{recorded} recorded, in {arguments.output}{_gone(dropped, before, 'recorded')}")
     return code
+
+
+def _gone(dropped: Sequence[str], kept: RecordedList, done: str) -> str:
+    """Return what is to be said of entries that a list had before, and has no more."""
+    gone = len(frozenset(dropped) - frozenset(kept.entries()))
+    return f"; {gone} that the list had were not {done} now, and are not in it any more" if gone else ""
 
 
 def _list_before(path: str) -> RecordedList:

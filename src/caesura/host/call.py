@@ -362,9 +362,7 @@ class Call(CallState):
         guard = instance.guard
         guarded = 0 if guard is None or not store.depth else guard.get()
         if guard is not None and guarded:
-            guard.put_back(
-                0
-            )  # exports that pass calls of the guest on (dynCall_*), and functions out of tables, do not
+            guard.put_back(0)  # which exports do, but for those that only call out of a table
         if store.interruptions is not None and self.is_interrupted():
             arm(store.context)
         thread = native.thread

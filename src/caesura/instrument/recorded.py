@@ -1,8 +1,9 @@
 """The section `asyncify.record`: what the numbers stand for by which a module notes functions (see `abi.recording`).
 
 It has what stands in lists, so that whoever reads the module need know neither its names nor its bodies: a function's
-name in the name section, or, where it has none, its index in the given file and the hash of its body there. Names of
-exports do not count: engines do not show them in traces, from which others record.
+name in the name section, or, where it has none (or one that a list cannot have, such as a line end), its index in the
+given file and the hash of its body there. Names of exports do not count: engines do not show them in traces, from
+which others record.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 from typing import Any, Final
 
 from caesura.analysis.body_entries import body_entry, function_names
+from caesura.analysis.list_text import can_be_named
 from caesura.instrument.abi.recording import RecordingCode
 from caesura.instrument.given import Given
 
@@ -27,5 +29,5 @@ def record_section(given: Given, recording: RecordingCode) -> bytes:
     for function in recording.functions:
         index = given.renumbered.original_function(function)
         name = names.get(index, "")
-        entries.append(name or body_entry(original, index))
+        entries.append(name if can_be_named(name) else body_entry(original, index))
     return json.dumps(entries, separators=(",", ":")).encode()

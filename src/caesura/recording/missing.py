@@ -16,6 +16,7 @@ from typing import Final
 
 from caesura.analysis.body_entries import find_bodies
 from caesura.analysis.demangling import DemangledNames
+from caesura.analysis.list_text import can_be_named
 from caesura.analysis.lists import PatternList
 from caesura.instrument.api import body_entries
 from caesura.recording.refusals import StackFrame
@@ -94,7 +95,7 @@ class MissingFunctions:
         return not function.instrumented and not self._list.match(function.name, function.index)
 
     def _entry(self, function: FunctionReport) -> str:
-        if not _has_no_name(function):
+        if not _has_no_name(function) and can_be_named(function.name):
             return function.name
         (entry,) = body_entries(self._module, [function.index])
         return entry

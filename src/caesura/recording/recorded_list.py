@@ -105,10 +105,14 @@ class RecordedList:
         """Return how often functions were on the stack, by the entries of which a comment tells that."""
         return {entry: block.seen.times for entry, block in self._blocks.items() if block.seen is not None}
 
-    def forget_entries(self) -> None:
-        """Drop the entries before all sections. What people have written above one comes back if the entry does."""
+    def forget_entries(self) -> list[str]:
+        """Drop the entries before all sections, and return them. What people have written above one comes back if the
+        entry does.
+        """
+        dropped = self.entries()
         self._kept = {entry: block.comments for entry, block in self._blocks.items()}
         self._blocks = {}
+        return dropped
 
     def add_recording(self, recording: Recording) -> None:
         """Add what was recorded."""
@@ -127,7 +131,7 @@ class RecordedList:
         for name, lines in other._sections.items():
             own_lines = self._sections.setdefault(name, [])
             known = {line.strip() for line in own_lines if line.strip()}
-            own_lines += [line for line in lines if not known or line.strip() not in known]
+            own_lines += [line for line in lines if not known or (line.strip() and line.strip() not in known)]
 
     def text(self) -> str:
         """Return the file's text."""
