@@ -8,7 +8,8 @@
  * The functions are those from the import to the export by which the host has entered the guest last, also across JavaScript,
  * since Emscripten's glue calls functions of the guest for it (`invoke_*`) and is passed when the guest is suspended. An
  * export that can be suspended is a function of its own, which caesura has added; one that the list leaves out is itself.
- * An instrumented function that is exported as it is (`dynCall_*`) is what `invoke_*` call: that is no entry.
+ * Exports that only call out of a table for it (`dynCall_*`) are no entries, although the guest takes them for some: what is
+ * missing below is noted, although it does not say so.
  */
 
 import { labelled } from "./record_labels.js";
@@ -17,6 +18,7 @@ import { readStack } from "./trace.js";
 
 const LISTED_SECTION = "asyncify.functions";
 const OWN = "asyncify_";
+const PASSES_ON = "dynCall_";
 
 /**
  * Look what is missing, if anything is.
@@ -25,11 +27,15 @@ const OWN = "asyncify_";
  * @param {any} exports
  */
 export function lookForMissing(instance, module, exports) {
-  if (!exports.asyncify_unsuspendable.value) return;
+  const functions = Object.entries(exports).filter(([, value]) => typeof value == "function");
+  const indices = (/** @type {boolean} */ passesOn) => new Set(functions.filter(([name]) => name.startsWith(PASSES_ON) == passesOn).map(([, f]) => +f.name));
+  const passing = indices(true);
+  let isMarked = exports.asyncify_unsuspendable.value != 0;
+  if (!isMarked && !passing.size) return;
   const stack = readStack(lookForMissing);
   if (typeof stack[0] == "string") return warn("recording: what is missing in a list cannot be read, since somebody has frozen `Error`");
   const listed = new Uint8Array(WebAssembly.Module.customSections(module, LISTED_SECTION)[0]);
-  const entered = new Set(Object.values(exports).filter((value) => typeof value == "function").map((f) => +f.name));
+  const entered = indices(false);
   const isLeftOut = (/** @type {number} */ index) => index < listed.length * 8 && !((listed[index >> 3] >> (index & 7)) & 1);
   /** @type {Set<string>} */
   const missing = new Set();
@@ -43,9 +49,10 @@ export function lookForMissing(instance, module, exports) {
     const index = frame.getFunction();
     const name = frame.getFunctionName();
     const isAdded = index >= listed.length * 8 || !!name?.startsWith(OWN);
-    if (!isAdded && (isLeftOut(index) || (above && !beforeThat))) missing.add(name || `#${index}`);
-    if (entered.has(index) && (isAdded || isLeftOut(index)) && stack[at + 1]?.getThis() != instance) break;
+    if (isMarked && !isAdded && (isLeftOut(index) || (above && !beforeThat))) missing.add(name || `#${index}`);
+    isMarked ||= passing.has(index);
+    if (entered.has(index) && stack[at + 1]?.getThis() != instance) break;
     [above, beforeThat] = [isAdded, above];
   }
-  noteMissing([...missing], labelled(module));
+  if (missing.size) noteMissing([...missing], labelled(module));
 }

@@ -346,53 +346,6 @@ def test_a_function_out_of_the_table_is_part_of_the_call_that_it_is_in() -> None
         nested_guest(enter).call("outer", 5)
 
 
-# `passing` is how Emscripten exports a way to call out of the table, under the name that each case gives; the import
-# `invoke` calls it, and is of its type, as there, or of another.
-PASSING = """
-  (module
-    (import "env" "ask" (func $ask (param i32) (result i32)))
-    (import "env" "invoke" (func $invoke {invoked} (result i32)))
-    (memory (export "memory") 1)
-    (type $unary (func (param i32) (result i32)))
-    (table 1 funcref) (elem (i32.const 0) $inner)
-    (func $passing (export "{name}") (param i32 i32) (result i32)
-      (call_indirect (type $unary) (local.get 1) (local.get 0)))
-    (func $inner (param $n i32) (result i32) (i32.add (call $ask (local.get $n)) (i32.const 1)))
-    (func $middle (param $n i32) (result i32) (i32.add (call $invoke {arguments}) (i32.const 1)))
-    (func $left (param $n i32) (result i32) (i32.add (call $middle (local.get $n)) (i32.const 1)))
-    (func (export "outer") (param $n i32) (result i32) (i32.add (call $left (local.get $n)) (i32.const 1))))
-"""
-LIKE_INVOKE = ("(param i32 i32)", "(i32.const 0) (local.get $n)")
-OTHERWISE = ("(param i32)", "(local.get $n)")
-
-
-@pytest.mark.parametrize(
-    ("name", "invoked", "counts"),
-    [
-        ("dynCall_ii", LIKE_INVOKE, True),
-        ("dynCall_ii", OTHERWISE, True),
-        ("x", LIKE_INVOKE, True),
-        ("x", OTHERWISE, False),
-    ],
-)
-def test_an_export_that_passes_calls_on_is_part_of_the_call_that_it_is_in(
-    name: str, invoked: tuple[str, str], counts: bool
-) -> None:
-    """Else what is left out below `invoke_*` would be found when frames have been written already."""
-    text = PASSING.format(name=name, invoked=invoked[0], arguments=invoked[1])
-    only_list = ("inner", "passing", "middle", "outer")
-    module = caesura.instrument(assemble(text), caesura.Options(only_list=only_list)).module
-    assert_valid(module)
-    functions: dict[tuple[str, str], HostFunction] = {
-        ("env", "ask"): ask,
-        ("env", "invoke"): lambda *arguments: guest.function(name)(guest.store, 0, arguments[-1]),
-    }
-    guest = PlainGuest(module, functions, suspend_at=lambda call: call.name == "ask")
-    with pytest.raises(wasmtime.Trap, match=REFUSED) as trap:
-        guest.call("outer", 5)
-    assert ("!inner\n" in str(trap.value)) == counts, "where it is refused"
-
-
 CATCHING = """
   (module
     (import "env" "ask" (func $ask (param i32) (result i32)))

@@ -361,8 +361,6 @@ class Call(CallState):
         store = self._store
         guard = instance.guard
         guarded = 0 if guard is None or not store.depth else guard.get()
-        if guard is not None and guarded:
-            guard.put_back(0)  # which exports do, but for those that only call out of a table
         if store.interruptions is not None and self.is_interrupted():
             arm(store.context)
         thread = native.thread
@@ -384,8 +382,6 @@ class Call(CallState):
         finally:
             store.depth -= 1
             thread.call = outer
-            if guard is not None and guarded:
-                guard.put_back(guarded)
             if stacks.current != self.outer_stack:
                 stacks.after_entry(self)
             if not self.unwinding:

@@ -13,7 +13,6 @@ from caesura.abi import (
     UNSUSPENDABLE,
     State,
 )
-from caesura.analysis.dispatchers import dispatching_exports
 from caesura.analysis.entries import may_be_referenced
 from caesura.analysis.pause_points import NO_PAUSE
 from caesura.errors import UnsupportedModule
@@ -236,16 +235,17 @@ def _guard_exports(
 ) -> None:
     """Export what can be suspended by functions of the guard, with which what is on the stack is counted anew.
 
-    What is left out needs none: whatever the global was before, nothing can suspend while it is on the stack. What only
-    passes calls of the guest on must have none: what is below its caller counts, as where a host calls out of a table.
+    What is left out needs none: whatever the global was before, nothing can suspend while it is on the stack. What
+    only calls out of a table for the guest (Emscripten's `dynCall_*`, which its `invoke_*` call) has one, too, although
+    it is passed when the guest is suspended: an exception of JavaScript that has left the guest may have left the
+    global at 1, and then nothing else would make it 0 for the callbacks that Emscripten calls so.
     """
     if guard is None or facts.guarded is None or guard.does_nothing(CLEARING):
         return
     exported = references.copy()
-    dispatching = frozenset(export.index for export in dispatching_exports(module))
     for export in module.exports:
         is_own = export.kind == FUNCTION_KIND and export.index >= module.imported_functions
-        if is_own and export.index not in dispatching and facts.guarded.suspends[export.index]:
+        if is_own and facts.guarded.suspends[export.index]:
             exported[export.index] = guard.function(FunctionIndex(export.index), CLEARING)
     redirect_exports(module, exported, edits)
 
