@@ -291,3 +291,16 @@ def test_files_that_record_nothing(covered: Path) -> None:
     bad.write_text(bad.read_text() + "hello\n")
     done = caesura_command("explain", covered / "app.wasm", "--recorded", bad)
     assert "line 3 of the recording" in done.error_line()
+
+
+def test_a_function_by_what_its_mangled_name_stands_for(tmp_path: Path) -> None:
+    module = tmp_path / "app.wat"
+    module.write_text(
+        """(module (import "env" "sleep" (func $sleep))
+          (func $_ZN2io6Reader4readEi (call $sleep) (call $sleep))
+          (func $_ZN1AC1Ev (call $_ZN2io6Reader4readEi)) (func $_ZN1AC2Ev (call $_ZN2io6Reader4readEi)))"""
+    )
+    done = caesura_command("explain", module, "io::Reader::read(int)")
+    assert done.code == 0 and done.out.startswith(b"_ZN2io6Reader4readEi (1): instrumented"), done.err
+    several = caesura_command("explain", module, "A::A()")
+    assert several.code == 1 and "2 functions are called 'A::A()': give an index (2, 3)" in several.err

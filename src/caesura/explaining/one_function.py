@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from caesura.analysis.demangling import DemangledNames
 from caesura.errors import UsageError
 from caesura.explaining.dominators import NOTHING
 from caesura.explaining.explanation import Explanation, Freed
 from caesura.explaining.reason_graph import CLOSED_TABLE, INDIRECT, ROOT, Cause
+from caesura.report import FunctionReport
 
 # The kind of a step, or of a change, that is about a function; others have the kinds of causes.
 FUNCTION: Final = "function"
@@ -25,10 +27,12 @@ _SHOWN: Final = 5
 def find_function(explanation: Explanation, wanted: str) -> int:
     """Return the function that is called by a name, or has an index in the file; raises UsageError for none or several.
 
-    A name comes before an index, so that a function that is called by a number can be found.
+    A name comes before an index, so that a function that is called by a number can be found, and both before what a
+    mangled name stands for.
     """
     named = [report for report in explanation.reports if report.name == wanted]
     named = named or [report for report in explanation.reports if str(report.index) == wanted]
+    named = named or _demangled(explanation, wanted)
     if len(named) == 1:
         return named[0].index - _shift(explanation)
     if named:
@@ -36,6 +40,13 @@ def find_function(explanation: Explanation, wanted: str) -> int:
         more = ", ..." if len(named) > _SHOWN else ""
         raise UsageError(f"{len(named):,} functions are called {wanted!r}: give an index ({', '.join(indices)}{more})")
     raise UsageError(f"no function of the module is called {wanted!r}{_hint(explanation, wanted)}")
+
+
+def _demangled(explanation: Explanation, wanted: str) -> list[FunctionReport]:
+    """Return the functions that lists can call so, since it is what their names stand for."""
+    pairs = DemangledNames([report.name for report in explanation.reports]).pairs()
+    names = {name for form, name in pairs if form == wanted}
+    return [report for report in explanation.reports if report.name in names]
 
 
 def describe_function(explanation: Explanation, function: int) -> Json:
