@@ -132,7 +132,7 @@ export function makeGuest(description, options) {
     }
     const guests = runs.concat(guest);
     // Who is entered from another one, or by a function out of a table, may not have told.
-    const isMarked = !call.guest || runs.length > 1 || shares ? stack.some(isLeftOut) : guards.some(isSet);
+    const isMarked = guards.some(isSet) || ((!call.guest || runs.length > 1 || shares) && stack.some(isLeftOut));
     if (isMarked) {
       if (!stack.length) findObstacle(call, site, instances > 1, [], stack);
       const message = findMissing(site.name, stack);
