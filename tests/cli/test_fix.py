@@ -160,6 +160,14 @@ def test_a_name_that_no_line_can_have(folder: Path) -> None:
     assert not [name for name in listed(folder) if "*" in name]
 
 
+@pytest.mark.parametrize("out", ["list.txt", "./app.wasm"])
+def test_nothing_that_it_reads_is_written_over(folder: Path, out: str) -> None:
+    before = (folder / out).read_bytes()
+    done = caesura_command("fix", "--list", "list.txt", "app.wasm", "-o", out, "--", "true", folder=folder)
+    assert done.code == 2 and "which each round reads: name another file" in done.err
+    assert (folder / out).read_bytes() == before
+
+
 def test_sections(folder: Path) -> None:
     (folder / "list.txt").write_text("run\n\n[app.wasm]\ndeep\n\n[other.wasm]\nsomething\n")
     assert fix(folder, command=[sys.executable, "app.py"]).code == 0

@@ -8,6 +8,7 @@ keep a pipe open. The list is written after each round, so that an interrupted r
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 from typing import Final
@@ -142,6 +143,9 @@ def _run(arguments: argparse.Namespace) -> int:
         check_output_name(path)
         if not is_ordinary(path):
             raise WrongUsage(f"'{path}' is no file: the list and OUT are written again and again")
+    for path, what in ((arguments.list, "the list"), (arguments.input, "MODULE")):
+        if os.path.realpath(path) == os.path.realpath(arguments.output):
+            raise WrongUsage(f"OUT is {what}, '{path}', which each round reads: name another file")
     arguments.only_list = [f"@{arguments.list}"]
     options = read_options(arguments)
     if not options.only_list:
