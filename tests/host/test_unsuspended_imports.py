@@ -12,6 +12,7 @@ import pytest
 import caesura
 from caesura.analysis.instrumented import state_global
 from caesura.analysis.suspending_imports import suspending_imports
+from caesura.host.drivable import make_drivable
 from caesura.wasm.module import Module
 from tests.host.support import run
 from tests.support.engine import assemble
@@ -31,6 +32,7 @@ SLEEPER = """(module
     (i32.add (call $poll (i32.const 0) (i32.const 4096) (i32.const 1) (i32.const 8192)) (local.get 0)))
   (func (export "through") (param i32) (result i32)
     (i32.add (i32.mul (call $ask (local.get 0)) (call $both (local.get 0))) (call $yield)))
+  (func (export "left_out") (result i32) (i32.add (call $both (i32.const 1)) (i32.const 1)))
   (func (export "read") (result i32)
     (i32.add (call $read (i32.const 0) (i32.const 12288) (i32.const 1) (i32.const 12296)) (i32.const 7))))
 """
@@ -54,10 +56,19 @@ def ours_with_thunks(level: str, imports: str, _: Path) -> bytes:
     return caesura.instrument(assemble(SLEEPER), options).module
 
 
+def ours_by_a_list(level: str, imports: str, _: Path) -> bytes:
+    """Calls of imports go through functions of the guard here, behind which nothing looks at the state."""
+    options = caesura.Options(
+        optimize=level, imports=tuple(imports.split(",")), only_list=("sleep", "ask", "both", "through")
+    )
+    return caesura.instrument(assemble(SLEEPER), options).module
+
+
 MAKERS = [
     *[(binaryen, level) for level in ("-O0", "-O2")],
     *[(ours, level) for level in ("size", "balanced", "speed")],
     *[(ours_with_thunks, level) for level in ("size", "balanced")],
+    (ours_by_a_list, "balanced"),
 ]
 
 
@@ -92,7 +103,7 @@ def test_the_guest_sleeps_where_it_cannot_be_suspended(make, level: str, tmp_pat
     run(main())
 
 
-@pytest.mark.parametrize(("make", "level"), MAKERS[:-2])
+@pytest.mark.parametrize(("make", "level"), MAKERS[:-3])
 @pytest.mark.parametrize("suspending", [("env.wait",), ("wasi_snapshot_preview1.poll_oneoff",), ("a.b",)])
 def test_what_was_said_shows_in_the_code(make, level: str, suspending: tuple[str, ...], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     module = Module(make(level, ",".join(suspending), tmp_path))
@@ -101,6 +112,15 @@ def test_what_was_said_shows_in_the_code(make, level: str, suspending: tuple[str
     names = [f"{item.module}.{item.name}" for item in module.imports]
     expected = [name in suspending for name in names]
     assert suspending_imports(module, state) == expected
+
+
+@pytest.mark.parametrize("suspending", ["env.wait", "wasi_snapshot_preview1.poll_oneoff"])
+def test_a_guarded_module_tells_it(suspending: str, tmp_path: Path) -> None:
+    module = Module(ours_by_a_list("balanced", suspending, tmp_path))
+    imports = [f"{item.module}.{item.name}" for item in module.imports]
+    drivable = make_drivable(module, (), caesura.Options(), accept_instrumented=True)
+    assert drivable.guarded
+    assert {imports[function] for function in drivable.unsuspended} == set(imports) - {suspending}
 
 
 def test_a_long_chain_of_wrappers_is_followed() -> None:

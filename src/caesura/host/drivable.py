@@ -147,12 +147,15 @@ def _instrumented_elsewhere(module: Module) -> Drivable:
 
 
 def _unsuspended(module: Module, abi: str) -> list[int]:
-    """Return the imported functions in which a module cannot be suspended: whoever instrumented it said so."""
-    if abi == PLAIN:
+    """Return the imported functions in which a module cannot be suspended: whoever instrumented it said so.
+
+    A module that does not tell shows it by what stands behind calls. With a guard, that are calls of other functions.
+    """
+    bitmap = _bitmap(module)
+    if abi == PLAIN and not bitmap:
         state = state_global(module)
         suspending = suspending_imports(module, state) if state is not None else [True] * module.imported_functions
         return [function for function, suspends in enumerate(suspending) if not suspends]
-    bitmap = _bitmap(module)
     known = range(min(module.imported_functions, 8 * len(bitmap)))
     return [function for function in known if not bitmap[function >> 3] >> (function & 7) & 1]
 
