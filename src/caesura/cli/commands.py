@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from caesura.errors import UsageError
 from caesura.recording.environment import recording_environment
@@ -38,6 +38,15 @@ class Outcome:
     output: str
 
 
+def start_command(command: Sequence[str], environment: dict[str, str], **settings: Any) -> subprocess.Popen[bytes]:
+    """Start a command; raises UsageError where that cannot be. `settings` are those of `subprocess.Popen`."""
+    try:
+        return subprocess.Popen(command, env=environment, **settings)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"cannot run '{command[0]}': {reason}") from error
+
+
 def run_observed(command: Sequence[str], timeout: float | None) -> Outcome:
     """Run a command to its end, without standard input; it is killed, with its children, when its time is over."""
     with tempfile.TemporaryDirectory(prefix="caesura-") as folder:
@@ -63,18 +72,14 @@ def run_observed(command: Sequence[str], timeout: float | None) -> Outcome:
 
 def _run(command: Sequence[str], environment: dict[str, str], output: int, timeout: float | None) -> int | None:
     """Return a command's exit code, negative for a signal, or None if it did not end in time."""
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"cannot run '{command[0]}': {reason}") from error
+    process = start_command(
+        command,
+        environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     try:
         return process.wait(timeout)
     except subprocess.TimeoutExpired:

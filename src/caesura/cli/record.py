@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from caesura.cli.commands import start_command
 from caesura.cli.exits import BAD_INPUT, WrongUsage
 from caesura.cli.files import (
     STANDARD_STREAM,
@@ -167,11 +168,7 @@ def _check_folder(path: str) -> None:
 
 def _run_command(command: Sequence[str], environment: dict[str, str]) -> int:
     """Run a command to its end; return its exit code, as shells have it."""
-    try:
-        process = subprocess.Popen(command, env=environment)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"cannot run '{command[0]}': {reason}") from error
+    process = start_command(command, environment)
     with _signals_for(process):
         code = process.wait()
     return code if code >= 0 else _SIGNALLED - code
