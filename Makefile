@@ -43,13 +43,14 @@ test-all: setup-all
 
 setup-all: $(PACKAGE) $(NPM) programs
 
-# What needs more than npm and PyPI have: Emscripten, Chromium, zsh and fish, which are installed where root may, and
+# What needs more than npm and PyPI have: Emscripten, Chromium, Rust, zsh and fish, installed where root may, and
 # Composer, which is only unpacked. One after the other: apt-get runs alone.
 programs:
 	@sh tests/emscripten/setup.sh
 	@sh js/test/setup.sh
 	@sh tests/cli/setup.sh
 	@sh tests/real/php/setup.sh
+	@sh tests/guests/rust/setup.sh
 
 # The suite is in no registry: CONTRIBUTING.md says how to get it. ONLY=NAME runs one script, NODE=1 runs them in Node.
 spec: $(PACKAGE) $(NPM)
