@@ -144,16 +144,20 @@ def test_what_would_cross_is_refused_and_all_else_suspends(call: str, lists: str
 class ThunkGuest:
     """A guest with thunks that is suspended at each call of the import, or never."""
 
-    def __init__(self, module: bytes, *, suspends: bool) -> None:
+    def __init__(self, module: bytes, *, suspends: bool, enter: Callable[[int], int] = ask) -> None:
         self.suspends = suspends
         self.log: list[int] = []
         self.store = wasmtime.Store(engine())
         compiled = wasmtime.Module(self.store.engine, module)
-        i32 = wasmtime.ValType.i32()
-        imported = [
-            wasmtime.Func(self.store, wasmtime.FuncType([i32], [i32]), self._ask),
-            wasmtime.Func(self.store, wasmtime.FuncType([i32], []), lambda _: None),
-        ]
+        functions: dict[str | None, Callable[[int], int | None]] = {
+            "ask": self._ask,
+            "enter": enter,
+            "note": lambda _: None,
+        }
+        imported: list[wasmtime.Func] = []
+        for item in compiled.imports:
+            assert isinstance(item.type, wasmtime.FuncType)
+            imported.append(wasmtime.Func(self.store, item.type, functions[item.name]))
         self.exports = wasmtime.Instance(self.store, compiled, imported).exports(self.store)
         memory = self.exports["asyncify_memory"]
         assert isinstance(memory, wasmtime.Memory)
@@ -328,6 +332,57 @@ def test_what_a_host_catches_inside_an_import_changes_nothing(export: str, way: 
     guest = nested_guest(enter)
     assert guest.call(export, 5) == 5 + 1 + (1 if export == "outer" else 0) + 105
     assert guest.suspensions == 1
+
+
+@pytest.mark.parametrize("thunks", [False, True])
+def test_what_a_host_catches_inside_an_import_in_a_table_changes_nothing(thunks: bool) -> None:
+    """Such an import is called through the table, not by name, and need not be one that suspends."""
+    text = """
+      (module
+        (import "env" "ask" (func $ask (param i32) (result i32)))
+        (import "env" "enter" (func $enter (param i32) (result i32)))
+        (import "env" "note" (func $note (param i32)))
+        (memory (export "memory") 1)
+        (global $place (export "place") (mut i32) (i32.const 0))
+        (type $unary (func (param i32) (result i32)))
+        (table 2 funcref) (elem (i32.const 0) $enter)
+        (func $inner (param $n i32) (result i32) (i32.add (call $ask (local.get $n)) (i32.const 1)))
+        (func (export "fails") (param $n i32) (drop (call $left (local.get $n))))
+        (func $left (param $n i32) (result i32) (i32.add (call $stop (local.get $n)) (i32.const 1)))
+        (func $stop (param $n i32) (result i32)
+          (if (i32.eqz (local.get $n)) (then (drop (call $inner (local.get $n)))))
+          (unreachable))
+        (func (export "run") (param $n i32) (result i32)
+          (i32.add (call_indirect (type $unary) (local.get $n) (global.get $place)) (call $inner (local.get $n)))))
+    """
+    options = caesura.Options(
+        only_list=("inner", "fails", "stop", "run"), imports=("env.ask",), thunks=thunks, in_secondary_memory=thunks
+    )
+    module = caesura.instrument(assemble(text), options).module
+    assert_valid(module)
+    entered: list[int] = []
+
+    def enter(number: int) -> int:
+        exports = guest.exports
+        function = exports["fails"]
+        assert isinstance(function, wasmtime.Func)
+        with pytest.raises(wasmtime.Trap):
+            function(guest.store, 1)
+        entered.append(number)
+        return number
+
+    functions: dict[tuple[str, str], HostFunction] = {
+        ("env", "ask"): ask,
+        ("env", "enter"): enter,
+        ("env", "note"): lambda _: None,
+    }
+    guest: PlainGuest | ThunkGuest
+    if thunks:
+        guest = ThunkGuest(module, suspends=True, enter=enter)
+    else:
+        guest = PlainGuest(module, functions, suspend_at=lambda call: call.name == "ask")
+    assert guest.call("run", 5) == 5 + 105 + 1
+    assert entered == [5]
 
 
 def test_a_function_out_of_the_table_is_part_of_the_call_that_it_is_in() -> None:

@@ -39,11 +39,14 @@ def entered_from_outside(
     return entered
 
 
-def may_be_referenced(module: Module) -> list[bool]:
-    """Tell for each function whether a reference of it may exist, within the module or with its host."""
+def may_be_referenced(module: Module, *, by_exports: bool = True) -> list[bool]:
+    """Tell for each function whether a reference of it may exist, within the module or with its host.
+
+    Exports do not count unless `by_exports`.
+    """
     referenced = [False] * len(module.function_types)
     for export in module.exports:
-        if export.kind == FUNCTION_KIND:
+        if by_exports and export.kind == FUNCTION_KIND:
             referenced[export.index] = True
     expressions = [(item.init_start, item.init_end) for item in module.globals]
     expressions += [(table.init_start, table.init_end) for table in module.tables]

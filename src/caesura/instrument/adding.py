@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.abi import (
+    BUILTIN_MODULES,
     ENTRY_PREFIX,
     FOREIGN_HANDLER,
     RECORD_CHANGED,
@@ -18,7 +19,15 @@ from caesura.analysis.pause_points import NO_PAUSE
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.abi.globals import Globals
-from caesura.instrument.abi.guard import CLEARING, NEW_HANDLERS, NO_HANDLERS, OLD_HANDLERS, Guard
+from caesura.instrument.abi.guard import (
+    CLEARING,
+    ENTERING,
+    KEEPING,
+    NEW_HANDLERS,
+    NO_HANDLERS,
+    OLD_HANDLERS,
+    Guard,
+)
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.host_sections import starts_late, write_host_sections
 from caesura.instrument.abi.index_spaces import AddedFunctions, AddedTypes, GlobalPool
@@ -138,10 +147,12 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         if imported < module.imported_functions:
             references[imported] = framing
     if not options.thunks:
+        exported = references.copy()
+        _keep_references(module, guard, references)
         _note_references(module, recording, references, stack, added)
         if references:
             redirect_references(module, references, added.edits)
-        _guard_exports(module, facts, guard, references, added.edits)
+        _guard_exports(module, facts, guard, exported, added.edits)
         return Abi(
             memory=memory,
             pool=pool,
@@ -161,11 +172,13 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         if facts.roles.suspension.may_suspend(function):
             import_thunks[function] = thunks.import_thunk(function, f"{item.module}.{item.name}")
     references = {**import_thunks, **references}
-    _note_references(module, recording, references, stack, added)
-    redirect_references(module, references, added.edits)
+    exported = references.copy()
     if guard is not None:
         guard.import_thunks = import_thunks
-    _guard_exports(module, facts, guard, references, added.edits)
+        _keep_references(module, guard, references)
+    _note_references(module, recording, references, stack, added)
+    redirect_references(module, references, added.edits)
+    _guard_exports(module, facts, guard, exported, added.edits)
     return Abi(
         memory=memory,
         pool=pool,
@@ -188,6 +201,20 @@ def _recording(given: Given, facts: Facts, options: Options, added: Added, pool:
     end = len(module.function_types) - given.added_functions()
     follows_calls = not shares_globals(options)
     return RecordingCode(added.functions, pool, suspending, end, follows_calls=follows_calls)
+
+
+def _keep_references(module: Module, guard: Guard | None, references: dict[int, int]) -> None:
+    """Let references of imports be of functions of the guard, as calls by name are of these.
+
+    Not those that have others in their place, which call the import by name.
+    """
+    if guard is None or guard.does_nothing(KEEPING):
+        return
+    referenced = may_be_referenced(module, by_exports=False)
+    for item in module.function_imports():
+        is_builtin = item.module.startswith(BUILTIN_MODULES)
+        if referenced[item.index] and item.index not in references and not is_builtin:
+            references[item.index] = guard.function(FunctionIndex(item.index), KEEPING)
 
 
 def _note_references(
@@ -235,10 +262,7 @@ def _guard_exports(
 ) -> None:
     """Export what can be suspended by functions of the guard, with which what is on the stack is counted anew.
 
-    What is left out needs none: whatever the global was before, nothing can suspend while it is on the stack. What
-    only calls out of a table for the guest (Emscripten's `dynCall_*`, which its `invoke_*` call) has one, too, although
-    it is passed when the guest is suspended: an exception of JavaScript that has left the guest may have left the
-    global at 1, and then nothing else would make it 0 for the callbacks that Emscripten calls so.
+    What is left out needs none: whatever the global was before, nothing can suspend while it is on the stack.
     """
     if guard is None or facts.guarded is None or guard.does_nothing(CLEARING):
         return
@@ -246,7 +270,7 @@ def _guard_exports(
     for export in module.exports:
         is_own = export.kind == FUNCTION_KIND and export.index >= module.imported_functions
         if is_own and facts.guarded.suspends[export.index]:
-            exported[export.index] = guard.function(FunctionIndex(export.index), CLEARING)
+            exported[export.index] = guard.function(FunctionIndex(export.index), ENTERING)
     redirect_exports(module, exported, edits)
 
 

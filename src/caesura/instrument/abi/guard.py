@@ -17,6 +17,12 @@ There are three kinds of such functions, which all put back what was there befor
 * a *keeping* one only puts it back: imports are called so, since a host may catch there what a marking function has let
   pass (Emscripten's `invoke_*` catch exceptions of C++).
 
+Emscripten's `invoke_*` call functions out of the table, which belong to the call that they are in. Where they do so
+through exports (`dynCall_*`), these must not begin anew. But an exception that has left the guest may have left the
+global at 1, and then nothing else makes it 0 for what is called next, such as a callback through `dynCall_*`. So while
+an `invoke_*` runs the global has a value of its own, if it is not 0, and exports make it 1 from this one, else 0. All
+that can throw in there makes it 1 first, so no exception leaves that value behind.
+
 Exceptions that the module itself can catch are let through by a handler that puts the global back, of the form that the
 module uses; a module without any handlers gets none.
 """
@@ -42,13 +48,25 @@ from caesura.wasm.types import EXNREF, I32, encode_value_type, make_reference
 CLEARING: Final = 0
 MARKING: Final = 1
 KEEPING: Final = 2
+ENTERING: Final = 3  # as CLEARING, but for what is called from inside `invoke_*`
+
+# What the global is while one of Emscripten's `invoke_*` runs, where it is not 0.
+_INVOKING: Final = 3
 
 # In which form the module catches exceptions.
 NO_HANDLERS: Final = 0
 OLD_HANDLERS: Final = 1
 NEW_HANDLERS: Final = 2
 
-_NAMES: Final = {CLEARING: "asyncify_guarded_entry", MARKING: "asyncify_guard", KEEPING: "asyncify_guarded_import"}
+_NAMES: Final = {
+    CLEARING: "asyncify_guarded_entry",
+    MARKING: "asyncify_guard",
+    KEEPING: "asyncify_guarded_import",
+    ENTERING: "asyncify_guarded_entry",
+}
+
+_INVOKES_MODULE: Final = "env"
+_INVOKES_PREFIX: Final = "invoke_"
 
 _CATCH_ALL_REF: Final = b"\x01\x03\x00"
 
@@ -65,6 +83,11 @@ class Guard:
         self._handlers = handlers
         self._global = encode_unsigned(stack.unsuspendable) if stack.unsuspendable != NO_FLAG else b""
         self.import_thunks: dict[int, int] = {}
+        self._invokes: Final = {
+            item.index
+            for item in module.function_imports()
+            if item.module == _INVOKES_MODULE and item.name.startswith(_INVOKES_PREFIX)
+        }
         # By what they do, and what is called.
         self._of_functions: dict[tuple[int, int], int] = {}
         self._of_calls: dict[tuple[int, int, int, int], int] = {}
@@ -77,13 +100,17 @@ class Guard:
         """Return the function through which another one is called."""
         if self.does_nothing(kind):
             return called
+        if kind == ENTERING and not self._invokes:
+            kind = CLEARING
         key = (kind, called)
         if key not in self._of_functions:
             module = self._module
             definition = module.function_type(called)
             target = called if kind == KEEPING else self.import_thunks.get(called, called)
             call = c.CALL + encode_unsigned(target)
-            code = self.around(kind, call, len(definition.params), definition.results, len(definition.params))
+            value = _INVOKING if target in self._invokes else 1
+            count = len(definition.params)
+            code = self.around(kind, call, count, definition.results, count, marking_with=value)
             type_index = module.function_types[called]
             self._of_functions[key] = self._stack.functions.add_of_type(_NAMES[kind], type_index, [I32], code)
         return self._of_functions[key]
@@ -92,7 +119,7 @@ class Guard:
         """Return the functions through which others are called anew, and those, in ascending order."""
         pairs: list[tuple[int, FunctionIndex]] = []
         for (kind, called), function in self._of_functions.items():
-            if kind == CLEARING:
+            if kind in (CLEARING, ENTERING):
                 pairs.append((function, FunctionIndex(called)))
         pairs.sort()
         return pairs
@@ -138,16 +165,19 @@ class Guard:
         code += self.around(kind, call, len(params), definition.results, len(params))
         return self._stack.functions.add(_NAMES[kind], params, definition.results, [I32], code)
 
-    def around(self, kind: int, call: bytes, params: int, results: tuple[int, ...], saved: int) -> bytes:
-        """Return the code that makes a call with the function's parameters; a local of type i32 keeps the global."""
+    def around(
+        self, kind: int, call: bytes, params: int, results: tuple[int, ...], saved: int, *, marking_with: int = 1
+    ) -> bytes:
+        """Return the code that makes a call with the function's parameters; a local of type i32 keeps the global.
+
+        `marking_with` is what the global is meanwhile, where it is not 0.
+        """
         inner = _arguments(params) + call
         check = self._check() if kind == MARKING else b""
         if not self._global:
             return inner + check
         local = encode_unsigned(saved)
-        begin = c.GLOBAL_GET + self._global + c.LOCAL_SET + local
-        if kind != KEEPING:
-            begin += c.CONST_I32 + encode_signed(kind) + c.GLOBAL_SET + self._global
+        begin = self._begin(kind, local, marking_with)
         restore = c.LOCAL_GET + local + c.GLOBAL_SET + self._global
         if self._handlers == OLD_HANDLERS:
             inner = bytes([op.TRY]) + self._block_type(results) + inner
@@ -157,6 +187,20 @@ class Guard:
             inner += _CATCH_ALL_REF + _arguments(params) + call + c.END
             return begin + inner + restore + check + c.RETURN + c.END + restore + bytes([op.THROW_REF])
         return begin + inner + restore + check
+
+    def _begin(self, kind: int, local: bytes, marking_with: int) -> bytes:
+        """Return the code that saves the global and sets it."""
+        save = c.GLOBAL_GET + self._global + c.LOCAL_SET + local
+        if kind == ENTERING:
+            value = c.LOCAL_GET + local + c.CONST_I32 + encode_signed(_INVOKING) + c.I32_EQ
+        elif kind != KEEPING:
+            value = c.CONST_I32 + encode_signed(marking_with if kind == MARKING else 0)
+        elif not self._invokes:
+            return save
+        else:
+            value = c.CONST_I32 + encode_signed(marking_with) + c.CONST_I32 + b"\0" + c.LOCAL_GET + local
+            value += bytes([op.SELECT])
+        return save + value + c.GLOBAL_SET + self._global
 
     def prologue(self, function: FunctionIndex, saved: int) -> bytes:
         """Return what a function that is left out does first if it makes tail calls; a local of type i32 is its own.
