@@ -231,7 +231,8 @@ class Options(Record):
     keep_padding: bool = _option(
         FLAG,
         "keep the numbers that a linker padded so that it can patch them as they are, and with them all offsets "
-        "in functions that are not instrumented (default: write numbers in code in their shortest form)",
+        "in functions that are not instrumented, as far as lists leave their calls as long as they are (default: "
+        "write numbers in code in their shortest form)",
     )
     plain_lists: bool = _option(
         FLAG,

@@ -9,6 +9,7 @@ import pytest
 from caesura import Options, UsageError
 from caesura.analysis.list_text import read_list
 from caesura.analysis.lists import PatternList, resolve_lists
+from tests.cli.running import MODULE, caesura_command
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,48 @@ def test_files_in_other_encodings(data: bytes, place: str, tmp_path: Path) -> No
     file.write_bytes(data)
     with pytest.raises(UsageError, match=f"^cannot read the list file '{file}': {place}"):
         read_list(f"@{file}")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (MODULE, "it is a WebAssembly module; expected a text with"),
+        (b"\0asm\x0d\0\1\0", "it is a WebAssembly module; expected a text with"),  # a component
+        (b"\x7fELF\2\1\1\0\0\0\0more", "it is no text, since it has zero bytes"),
+        (b"\0caesura\1\0\0\0more", "it is no text, since it has zero bytes"),
+    ],
+)
+def test_files_that_are_no_text(data: bytes, why: str, tmp_path: Path) -> None:
+    """A module looks like UTF-16: without a look at it, it would be a list of odd names."""
+    file = tmp_path / "list"
+    file.write_bytes(data)
+    with pytest.raises(UsageError, match=f"^cannot read the list file '{file}': {why}"):
+        read_list(f"@{file}")
+
+
+def test_a_module_in_the_place_of_a_text(tmp_path: Path) -> None:
+    """Wherever the command line takes a text."""
+    module = tmp_path / "app.wasm"
+    module.write_bytes(MODULE)
+    output = tmp_path / "output"
+    instrument: list[str | Path] = ["instrument", module, "-o", output]
+    commands: list[list[str | Path]] = [
+        *(
+            [*instrument, option, f"@{module}"]
+            for option in ("--only-list", "--remove-list", "--add-list", "--imports")
+        ),
+        [*instrument, "--profile", module],
+        [*instrument, "--emscripten-js", module],
+        ["explain", module, "--recorded", module],
+        ["record", "--merge", module, "-o", output],
+        ["fix", "--list", module, module, "-o", output, "--", "true"],
+        ["list", module, f"@{module}"],
+    ]
+    for command in commands:
+        done = caesura_command(*command)
+        assert done.code != 0, command
+        assert "WebAssembly module" in done.err, (command, done.err)
+        assert not output.exists()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])

@@ -45,8 +45,11 @@ def body(call: int, width: int) -> bytes:
     )
 
 
-def module(width: int) -> bytes:
-    """Return a module with a function that cannot suspend and one that can, and a hint for an `if` in each."""
+def module(width: int, segment: bytes = b"\3\0\1\0") -> bytes:
+    """Return a module with a function that cannot suspend and one that can, and a hint for an `if` in each.
+
+    The element segment only declares the import, which the first function refers to.
+    """
     bodies = [body(QUIET, width), body(ASK, width)]
     hints = [
         leb(function) + vector([leb(code.index(b"\x04\x40")) + b"\x01\x01"])
@@ -61,7 +64,7 @@ def module(width: int) -> bytes:
         + section(5, b"\x01\0\x01")
         + section(6, b"\x01\x7f\x01\x41\0\x0b")
         + section(7, vector([name("run") + b"\0" + leb(ASKING), name("quiet") + b"\0" + leb(QUIET)]))
-        + section(9, b"\x01\x03\0\x01\0")
+        + section(9, vector([segment]))
         + custom(HINTS, vector(hints))
         + section(10, vector([leb(len(code), width) + code for code in bodies]))
     )
@@ -98,7 +101,8 @@ def hints_of(output: bytes) -> bytes:
 
 
 def test_hints_point_to_their_instructions() -> None:
-    output = caesura.instrument(module(5), caesura.Options(ignore_indirect=True)).module
+    options = caesura.Options(ignore_indirect=True, no_guard=True)
+    output = caesura.instrument(module(5), options).module
     read = Module(output)
     assert part(output, HINTS).payload == hints_of(output)
     code = output[read.body_starts[0] : read.body_ends[0]]
@@ -106,11 +110,38 @@ def test_hints_point_to_their_instructions() -> None:
 
 
 def test_padding_is_kept_where_that_is_asked_for() -> None:
-    options = caesura.Options(ignore_indirect=True, keep_padding=True)
+    options = caesura.Options(ignore_indirect=True, keep_padding=True, no_guard=True)
     output = caesura.instrument(module(5), options).module
     assert leb(len(body(QUIET, 5)), 5) + body(QUIET, 5) in output
     assert part(output, HINTS).payload == hints_of(output)
-    assert len(output) > len(caesura.instrument(module(5), caesura.Options(ignore_indirect=True)).module)
+    shorter = caesura.Options(ignore_indirect=True, no_guard=True)
+    assert len(output) > len(caesura.instrument(module(5), shorter).module)
+
+
+@pytest.mark.parametrize(
+    "lists", [{"only_list": ("run",)}, {"remove_list": ("quiet",)}], ids=["only-list", "remove-list"]
+)
+def test_where_padding_is_kept_calls_of_what_a_list_leaves_out_stay_as_long(lists: dict[str, tuple[str, ...]]) -> None:
+    """They are calls of other functions, by name; those through a table become shorter, so something stands behind.
+
+    References of imports are of others, too.
+    """
+    before = body(QUIET, 5)
+    binary = module(5, b"\0\x41\0\x0b\1\0")  # the import is in the table
+    output = caesura.instrument(binary, caesura.Options(keep_padding=True, **lists)).module  # type: ignore[arg-type]
+    assert_valid(output)
+    read = Module(output)
+    now = output[read.body_starts[0] : read.body_ends[0]]
+    through_table = before.index(b"\x11" + leb(0, 5))
+    assert now[:through_table] == before[:through_table]
+    assert (now[through_table], now[through_table + 6 : through_table + 11]) == (0x10, b"\x01" * 5)
+    assert len(now) == len(before)
+    reference = before.index(b"\xd2" + leb(ASK, 5))
+    assert now[through_table + 11 : reference + 1] == before[through_table + 11 : reference + 1]
+    assert now[reference + 6 :] == before[reference + 6 :]
+    assert part(output, HINTS).payload == hints_of(output)
+    short = caesura.instrument(binary, caesura.Options(**lists)).module  # type: ignore[arg-type]
+    assert len(short) < len(output)
 
 
 def test_a_source_map_follows() -> None:

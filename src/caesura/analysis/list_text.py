@@ -22,6 +22,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from caesura.errors import UsageError
+from caesura.wasm.sections import MAGIC
 
 _OPENING: Final = "(<[{"
 _CLOSING: Final = ")>]}"
@@ -149,13 +150,19 @@ def is_comment(line: str) -> bool:
 def read_list_file(path: str, *, any_bytes: bool = False) -> str:
     """Return the text of a file in UTF-8 or UTF-16, with or without a byte order mark.
 
-    Raises UsageError where it is in another encoding, whose names could match nothing.
+    Raises UsageError where it is no text, or in another encoding, whose names could match nothing. What is no text may
+    look like UTF-16, as modules do, whose first byte is zero.
     """
     if not path:
         raise UsageError("cannot read a list file: its name is empty (expected a name behind the @)")
     try:
         with open(path, "rb") as file:
             data = file.read()
+        if data.startswith(MAGIC):
+            raise UsageError(
+                f"cannot read the list file '{path}': it is a WebAssembly module; expected a text with the name of a "
+                "function on each line"
+            )
         text = data.decode(_encoding_of(data), "surrogateescape" if any_bytes else "strict")
     except UnicodeDecodeError as error:
         # A byte order mark of UTF-8 does not count in the error.
@@ -168,6 +175,11 @@ def read_list_file(path: str, *, any_bytes: bool = False) -> str:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot read the list file '{path}': {reason}") from error
+    if not any_bytes and "\0" in text.strip(_BLANKS):
+        raise UsageError(
+            f"cannot read the list file '{path}': it is no text, since it has zero bytes; expected a text in UTF-8 or "
+            "UTF-16"
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -31,6 +31,7 @@ from caesura.instrument.abi.memory import check_memory_name
 from caesura.report import Instrumented
 from caesura.wasm.component import is_component
 from caesura.wasm.module import Module
+from caesura.wasm.sections import MAGIC
 
 _DESCRIPTION: Final = """\
 Rewrite a WebAssembly module so that its whole call stack can be suspended and resumed. Of a component, the core
@@ -120,7 +121,10 @@ def named_module(module: bytes, arguments: argparse.Namespace) -> bytes:
     """Return a module with the names that Emscripten's JavaScript has for it, if that is given."""
     if arguments.emscripten_js is None:
         return module
-    script = read_file(arguments.emscripten_js).decode(errors="replace")
+    data = read_file(arguments.emscripten_js)
+    if data.startswith(MAGIC):
+        raise UsageError(f"'{arguments.emscripten_js}' is a WebAssembly module; expected Emscripten's JavaScript")
+    script = data.decode(errors="replace")
     with about(arguments.emscripten_js, UsageError), about(arguments.input, ModuleError):
         named = caesura.name_emscripten(module, script)
     if arguments.quiet:

@@ -38,6 +38,7 @@ from caesura.report import NO_STACK_POINTER, FunctionReport, Instrumented
 from caesura.wasm import sections as sec
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
+from caesura.wasm.moved import MovedTwice
 from caesura.wasm.renumber import redirect_in_code
 from caesura.wasm.shortest import has_padding
 
@@ -120,11 +121,7 @@ def _run(
     )
     rewriter = FunctionRewriter(given, facts, options, added, abi, planner)
     rewritten = rewriter.run(moves, progress, shortens=shortens)
-    bodies = _redirect_references(module, rewritten.bodies, facts.graph, abi.references)
-    if abi.references:
-        for own in facts.graph.referring:
-            rewritten.branches.forget(module.function_of(own))
-            rewritten.moved.pop(own, None)
+    bodies = _redirect_references(module, rewritten, facts.graph, abi.references)
 
     exports = add_exports(given, facts, options, added, abi, rewritten.helpers)
     if rewritten.layouts is not None:
@@ -183,15 +180,27 @@ def _with_state(data: bytes, output: bytes, given: Given, facts: Facts, options:
 
 
 def _redirect_references(
-    module: Module, bodies: list[bytes], graph: CallGraph, references: dict[int, int]
+    module: Module, rewritten: Rewritten, graph: CallGraph, references: dict[int, int]
 ) -> list[bytes]:
-    """Return bodies in which references that code makes of imports are references to what stands for them."""
+    """Return bodies in which references that code makes of imports are references to what stands for them.
+
+    What is noted of places in them follows.
+    """
     if not references:
-        return bodies
-    redirected = bodies.copy()
+        return rewritten.bodies
+    redirected = rewritten.bodies.copy()
     for own in graph.referring:
-        body = bodies[own] or module.data[module.body_starts[own] : module.body_ends[own]]
-        redirected[own] = redirect_in_code(body, references)
+        body = redirected[own] or module.data[module.body_starts[own] : module.body_ends[own]]
+        result = redirect_in_code(body, references)
+        if not result.is_changed:
+            continue
+        redirected[own] = result.code
+        if own in rewritten.moved:
+            rewritten.moved[own] = MovedTwice(rewritten.moved[own], result)
+        elif rewritten.bodies[own]:
+            rewritten.branches.move(module.function_of(own), result)
+        else:
+            rewritten.moved[own] = result
     return redirected
 
 

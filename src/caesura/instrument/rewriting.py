@@ -79,7 +79,9 @@ class FunctionRewriter:
         self._branches = KeptBranches(set(facts.catches.functions), are_wanted=has_hints)
         self._guarded_calls: GuardedCalls | None = None
         if abi.guard is not None and facts.guarded is not None:
-            self._guarded_calls = GuardedCalls(given.module, facts.graph, facts.guarded, abi.guard)
+            self._guarded_calls = GuardedCalls(
+                given.module, facts.graph, facts.guarded, abi.guard, keeps_padding=options.keep_padding
+            )
         self._moved: dict[int, Moved] = {}
         self._asserter = Asserter(
             given.module,

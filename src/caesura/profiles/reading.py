@@ -11,6 +11,7 @@ import os
 from typing import Final
 
 from caesura.errors import UsageError
+from caesura.wasm.sections import MAGIC
 
 # Larger files are none that a person recorded for this: Python takes ten times as much memory to read them.
 _LARGEST: Final = 1 << 29
@@ -45,6 +46,8 @@ def _times(path: str) -> dict[str, float]:
     try:
         if len(data) > _LARGEST:
             raise UsageError(f"it has more than {_LARGEST} bytes: record a shorter run, or at a longer interval")
+        if data.startswith(MAGIC):
+            raise UsageError("it is a WebAssembly module; expected what `node --cpu-prof` or `perf script` writes")
         text = data.decode(errors="replace")
         if text.lstrip().startswith(("{", "[")):
             times = v8_times(text)

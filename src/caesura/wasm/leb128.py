@@ -12,6 +12,8 @@ from typing import Final
 
 from caesura.errors import MalformedModule
 
+MOST_BYTES_OF_U32: Final = 5
+
 _TRUNCATED: Final = "unexpected end of data inside a LEB128 number"
 
 
@@ -104,6 +106,15 @@ def encode_unsigned(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def encode_padded(value: int, width: int) -> bytes:
+    """Return a number in as many bytes as are given, where they are enough: so code does not move."""
+    encoded = bytearray(encode_unsigned(value))
+    while len(encoded) < width:
+        encoded[-1] |= 0x80
+        encoded.append(0)
+    return bytes(encoded)
 
 
 def encode_signed(value: int) -> bytes:

@@ -16,8 +16,9 @@ from caesura.wasm import sections as sec
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, TABLE_KIND, Import, Limits
 from caesura.wasm.immediates import read_instruction, skip_locals
 from caesura.wasm.instructions import IMMEDIATE_FUNC, IMMEDIATE_GLOBAL, IMMEDIATES
-from caesura.wasm.leb128 import encode_name, encode_unsigned, encode_vector, read_u32
+from caesura.wasm.leb128 import encode_name, encode_padded, encode_unsigned, encode_vector, read_u32
 from caesura.wasm.module import Module
+from caesura.wasm.moved import Redirected
 from caesura.wasm.names import renumber_names
 from caesura.wasm.sections import SectionEdits, write_sections
 from caesura.wasm.segments import (
@@ -67,10 +68,11 @@ def redirect_exports(module: Module, redirected: dict[int, int], edits: SectionE
     _Renumbering(module, functions, list(range(len(module.globals)))).write_exports(edits)
 
 
-def redirect_in_code(body: bytes, redirected: dict[int, int]) -> bytes:
+def redirect_in_code(body: bytes, redirected: dict[int, int]) -> Redirected:
     """Return a function body (locals and code) in which references to some functions are references to others."""
+    result = Redirected()
     out: list[bytes] = []
-    copied = 0
+    copied = added = 0
     position = skip_locals(body, 0)
     while position < len(body):
         code, start, position = read_instruction(body, position)
@@ -78,11 +80,17 @@ def redirect_in_code(body: bytes, redirected: dict[int, int]) -> bytes:
             continue
         function = read_u32(body, start)[0]
         if function in redirected:
-            out.append(body[copied:start])
-            out.append(_padded(redirected[function], position - start))
+            number = encode_padded(redirected[function], position - start)
+            out += [body[copied:start], number]
             copied = position
+            if len(number) > position - start:
+                added += len(number) - (position - start)
+                result.ends.append(position)
+                result.added.append(added)
+    result.is_changed = len(out) > 0
     out.append(body[copied:])
-    return b"".join(out)
+    result.code = b"".join(out)
+    return result
 
 
 def _function_numbers(module: Module, removed: list[int]) -> list[int]:
@@ -191,7 +199,7 @@ class _Renumbering:
             else:
                 continue
             out.append(data[copied:start])
-            out.append(_padded(index, position - start))
+            out.append(encode_padded(index, position - start))
             copied = position
         if position != end:
             raise MalformedModule(f"the code should end at byte offset {end}", min(position, end))
@@ -273,15 +281,6 @@ def _new_index(numbers: list[int], index: int, kind: str, offset: int) -> int:
     if index >= len(numbers):
         raise MalformedModule(f"{kind} index {index} is out of range; the module has {len(numbers)}", offset)
     return numbers[index]
-
-
-def _padded(index: int, width: int) -> bytes:
-    """Return an index in as many bytes as it took before, where they are enough, so that code does not move."""
-    encoded = bytearray(encode_unsigned(index))
-    while len(encoded) < width:
-        encoded[-1] |= 0x80
-        encoded.append(0)
-    return bytes(encoded)
 
 
 def encode_limits(limits: Limits) -> bytes:

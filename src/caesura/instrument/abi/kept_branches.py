@@ -41,7 +41,3 @@ class KeptBranches:
         """Say where the branches of a function are after its new body has changed again."""
         for offset, branch in self.by_function.get(function, {}).items():
             self.by_function[function][offset] = KeptBranch(moved.place(branch.place), is_opposite=branch.is_opposite)
-
-    def forget(self, function: FunctionIndex) -> None:
-        """Drop what is known of a function."""
-        self.by_function.pop(function, None)

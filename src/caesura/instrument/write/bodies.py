@@ -98,7 +98,7 @@ class BodyWriter:
         if self._shortens:
             body = shorten_body(body).code
         if output.references and function in self._referring:
-            body = redirect_in_code(body, output.references)
+            body = redirect_in_code(body, output.references).code
         if output.guarded_calls is not None:
             body = output.guarded_calls.redirect(function, body).code
         self._check_size(function, body)

@@ -2,19 +2,18 @@
 
 That is the last thing that is done to a body, be it one of the original's that stays or one that was written anew:
 other steps know nothing of it. The instruction stays as it is but for the index of what is called; a call through a
-table or a reference becomes one by name, the operands being the same.
+table or a reference becomes one by name, the operands being the same. Where padding is kept a call is as long as it
+was, if that can be: with a padded index, and instructions behind it that do nothing.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import Final
 
 from caesura.abi import BUILTIN_MODULES
 from caesura.analysis.calls import ANY_INDEX, NO_TABLE, CallGraph, constant_index
 from caesura.analysis.guarded import ENDING, INSTRUMENTED, LEFT_OUT, OTHER, Guarded
 from caesura.instrument.abi.guard import CLEARING, KEEPING, MARKING, Guard
-from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import (
     FORM_LEB,
@@ -27,9 +26,9 @@ from caesura.wasm.immediates import (
     skip_locals,
 )
 from caesura.wasm.indices import FunctionIndex
-from caesura.wasm.leb128 import encode_unsigned, read_u32
+from caesura.wasm.leb128 import MOST_BYTES_OF_U32, encode_padded, encode_unsigned, read_u32
 from caesura.wasm.module import Module
-from caesura.wasm.moved import Moved
+from caesura.wasm.moved import Redirected
 from caesura.wasm.types import I32, encode_value_type
 
 # A call of a function by name that stays.
@@ -37,29 +36,15 @@ _STAYS: Final = -1
 _UNKNOWN: Final = -2
 
 
-class Redirected(Moved):
-    """A body whose calls are those of the guard: `code`, whether it `is_changed`, and what became of places in it.
-
-    `ends` are the places behind calls whose length has changed, ascending, `added` how many bytes that added up to
-    there.
+class GuardedCalls:
+    """Does this for the functions of a module, whose own ones are guarded as `guarded` says; `keeps_padding` says that
+    code is to stay where it is.
     """
 
-    def __init__(self) -> None:
-        self.code = b""
-        self.is_changed = False
-        self.ends: list[int] = []
-        self.added: list[int] = []
-
-    def place(self, offset: int) -> int:
-        """Return where a place in the body is now."""
-        found = bisect_right(self.ends, offset)
-        return offset + self.added[found - 1] if found else offset
-
-
-class GuardedCalls:
-    """Does this for the functions of a module, whose own ones are guarded as `guarded` says."""
-
-    def __init__(self, module: Module, graph: CallGraph, guarded: Guarded, guard: Guard) -> None:
+    def __init__(
+        self, module: Module, graph: CallGraph, guarded: Guarded, guard: Guard, *, keeps_padding: bool
+    ) -> None:
+        self._keeps_padding = keeps_padding
         self._module = module
         self._graph = graph
         self._guarded = guarded
@@ -84,7 +69,7 @@ class GuardedCalls:
         """Return a body of a function (locals and code, without size field) anew."""
         start = skip_locals(body, 0)
         marks_entry = function in self._guarded.tail_calling and self._leaves_for_good(function, body, start)
-        walk = _Walk(body, start)
+        walk = _Walk(body, start, keeps_padding=self._keeps_padding)
         if marks_entry:
             self._add_prologue(function, walk)
         kind = self._guarded.kinds[function]
@@ -108,7 +93,7 @@ class GuardedCalls:
                         if other == _UNKNOWN:
                             other = self._target(kind, FunctionIndex(called))
                         if other != _STAYS and (code == op.CALL or not marks_entry or called < len(self._builtin)):
-                            walk.put(opcode, data[opcode : opcode + 1] + encode_unsigned(other), position)
+                            walk.put_call(opcode, code, other, position)
                 elif code == op.CALL_REF or code == op.RETURN_CALL_REF:
                     type_index, position = read_u32(data, position)
                     if code == op.CALL_REF or not marks_entry:
@@ -157,7 +142,7 @@ class GuardedCalls:
                 other = self._guard.indirect(call[0], call[1], MARKING)
         else:
             return
-        walk.put(opcode, (c.RETURN_CALL if is_tail_call else c.CALL) + encode_unsigned(other), behind)
+        walk.put_call(opcode, op.RETURN_CALL if is_tail_call else op.CALL, other, behind)
 
     def _target(self, kind: int, called: FunctionIndex) -> int:
         """Return what functions of a kind call instead of a function, or _STAYS."""
@@ -225,7 +210,8 @@ class GuardedCalls:
 class _Walk:
     """A body that is copied with other code in some places."""
 
-    def __init__(self, data: bytes, start: int) -> None:
+    def __init__(self, data: bytes, start: int, *, keeps_padding: bool) -> None:
+        self._keeps_padding = keeps_padding
         self.data: Final = data
         self.start: Final = start
         self._out: list[bytes] = []
@@ -242,6 +228,14 @@ class _Walk:
             self._added += added
             self._result.ends.append(end)
             self._result.added.append(self._added)
+
+    def put_call(self, start: int, code: int, called: int, end: int) -> None:
+        """Put a call of a function by name in the place of another call."""
+        if not self._keeps_padding:
+            self.put(start, bytes([code]) + encode_unsigned(called), end)
+            return
+        call = bytes([code]) + encode_padded(called, min(end - start - 1, MOST_BYTES_OF_U32))
+        self.put(start, call + bytes([op.NOP]) * (end - start - len(call)), end)
 
     def finish(self) -> Redirected:
         """Return the body."""
