@@ -2,13 +2,13 @@
 
     python -m benchmarks.preempt [--turns N] [--javascript NODE]
 
-QuickJS and PHP run programs in Node, where guests count (`preempt=fuel`: Node 20 has no second memory for a request),
-next to plain worst-case instrumentation. C programs run in Wasmtime, with a request and with counting, next to its
-own epochs and fuel on the originals, in the same process and in turn; processor time of the thread, the least of all
-turns. The programs in `KEPT_ASIDE` are those that nothing was tuned for.
+QuickJS, SQLite and PHP run programs in Node, where guests count (`preempt=fuel`: Node 20 has no second memory for a
+request), next to plain worst-case instrumentation. C programs run in Wasmtime, with a request and with counting, next
+to its own epochs and fuel on the originals, in the same process and in turn; processor time of the thread, the least of
+all turns. The programs in `KEPT_ASIDE` are those that nothing was tuned for.
 
 What else may suspend is nothing in C programs: the import that they call in their innermost places stands for a host's
-function that waits, which other benchmarks measure. QuickJS and PHP are instrumented for their worst case.
+function that waits, which other benchmarks measure. The others are instrumented for their worst case.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main() -> int:
     """Measure, and print tables in Markdown."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--turns", type=int, default=15, help="how often each program runs in Wasmtime (15)")
-    parser.add_argument("--javascript", default="node", help="the Node that runs QuickJS and PHP (node)")
+    parser.add_argument("--javascript", default="node", help="the Node that runs QuickJS, SQLite and PHP (node)")
     arguments = parser.parse_args()
     print("Code added, of what plain worst-case instrumentation adds:\n")
     for source in (QUICKJS, SQLITE, PHP):
@@ -95,7 +95,7 @@ def main() -> int:
     _print_ratios({name: _in_wasmtime(module, arguments.turns) for name, module in modules.items()})
     print("\nPrograms that were kept aside, in Wasmtime:\n")
     _print_ratios({name: _in_wasmtime(_kept_aside(name), arguments.turns) for name in KEPT_ASIDE})
-    for source in (QUICKJS, PHP):
+    for source in (QUICKJS, SQLITE, PHP):
         print(f"\n{source.name} in {arguments.javascript}:\n")
         _print_ratios(_in_node(source, arguments.javascript))
     return 0
