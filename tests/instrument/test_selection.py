@@ -170,3 +170,28 @@ def test_a_list_with_a_name_that_no_function_has() -> None:
     )
     with pytest.raises(caesura.UsageError, match="non-existing function name: 'smal'"):
         caesura.instrument(binary, caesura.Options(two_bodies="smal", strict=True))
+
+
+@pytest.mark.parametrize("optimize", ["balanced", "speed"])
+def test_all_of_an_only_list_that_names_little_of_the_module(optimize: str) -> None:
+    others = callers(400, "$small")
+    listed = {"only_list": ("small", "helper"), "optimize": optimize}
+    assert second_bodies(SMALL + HELPER + others, **listed) == {"small", "helper"}
+    assert second_bodies(SMALL + HELPER + others, **listed, two_bodies="never") == set()
+    assert second_bodies(SMALL + HELPER + others, **{**listed, "optimize": "size"}) == set()
+
+
+def test_of_an_only_list_the_cheapest_are_chosen_as_long_as_instrumenting_takes_little_of_the_code() -> None:
+    """At 1.2% of the code it ends, counting what the list takes without second bodies, and those chosen otherwise."""
+    listed = tuple(f"listed{n}" for n in range(12))
+    functions = "".join(
+        f"(func $listed{n} (call $sleep) {'(i32.store (i32.const 0) (i32.const 1))' * (n + 1)})" for n in range(12)
+    )
+    added = [
+        len(second_bodies(functions + f"(func (param i32) {PADDING * n})", only_list=listed)) for n in (1, 500, 2_000)
+    ]
+    assert added[0] == 0
+    assert 0 < added[1] < 12
+    assert added[2] == 12
+    few = second_bodies(functions + f"(func (param i32) {PADDING * 500})", only_list=listed)
+    assert few == set(listed[: len(few)])
