@@ -15,6 +15,7 @@ REPOSITORY: Final = Path(__file__).resolve().parents[1]
 SOURCES: Final = REPOSITORY / "js" / "src"
 # In the order of their imports.
 PARTS: Final = (
+    "printable",
     "trace",
     "record_lines",
     "record_labels",

@@ -9,6 +9,7 @@
  */
 
 import { abandon, raise } from "./errors.js";
+import { printable } from "./printable.js";
 import { guestFrames } from "./trace.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
@@ -79,6 +80,18 @@ export let current;
 /** The guest whose import runs. @type {Guest | undefined} */
 let calling;
 
+/** The globals of all instances that say whether a function is on the stack that a list leaves out. @type {Set<WeakRef<{ value: number }>>} */
+export const marks = new Set();
+
+/** Let nothing be on the stack that a list leaves out, in whatever instance: nothing of any is. What has failed has left it. */
+function clearAllMarks() {
+  for (const mark of marks) {
+    const guard = mark.deref();
+    if (guard) guard.value = 0;
+    else marks.delete(mark);
+  }
+}
+
 /** Whether the engine may have to convert a value by calling its methods. @param {any} value */
 export const isObject = (value) => Object(value) === value;
 
@@ -89,7 +102,7 @@ export const isObject = (value) => Object(value) === value;
  */
 export function checkResult({ name, blank }, result) {
   if (!Array.isArray(blank) || typeof result?.[Symbol.iterator] == "function") return result;
-  throw new TypeError(`${name}: the guest takes several results, and this one is not iterable`);
+  throw new TypeError(`${printable(name)}: the guest takes several results, and this one is not iterable`);
 }
 
 /**
@@ -143,7 +156,8 @@ export function step(call) {
   current = host;
   try {
     const pointer = call.guest?.enter(call, !outer);
-    if (!call.guest) call.unmark = calling?.clearMarks();
+    // Whose a function out of a table is nobody knows.
+    if (!call.guest) outer ? (call.unmark = calling?.clearMarks()) : clearAllMarks();
     let result;
     current = call;
     const { slicing } = call.guest ?? {};

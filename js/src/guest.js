@@ -25,11 +25,12 @@ import {
   STATUS_SUSPEND,
 } from "./abi.js";
 import { makeArea } from "./area.js";
-import { checkResult, isObject, REWINDING, RUNNING, UNWINDING } from "./call.js";
+import { checkResult, isObject, marks, REWINDING, RUNNING, UNWINDING } from "./call.js";
 import { isStranger } from "./description.js";
 import { findMissing, isLeftOut } from "./missing.js";
 import { abandon, fail, isExported, SuspendError } from "./errors.js";
 import { findObstacle, known, lost } from "./obstacles.js";
+import { printable } from "./printable.js";
 import { noRoom, take } from "./room.js";
 import { makeStacks } from "./stacks.js";
 
@@ -75,7 +76,7 @@ const CLOSED = "the instance is closed";
 const isSet = ({ value }) => value;
 
 /** Say why an import cannot suspend. @param {Site} site @param {string} why */
-const refuse = ({ name }, why) => fail(`${name} cannot suspend: ${why}`);
+const refuse = ({ name }, why) => fail(`${printable(name)} cannot suspend: ${why}`);
 
 /**
  * @param {Description} description Of the module, or of the first one that has these globals.
@@ -135,7 +136,7 @@ export function makeGuest(description, options) {
     const isMarked = guards.some(isSet) || ((!call.guest || runs.length > 1 || shares) && stack.some(isLeftOut));
     if (isMarked) {
       if (!stack.length) findObstacle(call, site, instances > 1, [], stack);
-      const message = findMissing(site.name, stack);
+      const message = findMissing(printable(site.name), stack);
       if (message) fail(message);
       clearMarks(); // they were left by what has failed, and the import has caught it
     }
@@ -241,7 +242,10 @@ export function makeGuest(description, options) {
       known.set(instance, { guest, description, unlisted });
       const { asyncify_foreign_handler: handler, asyncify_unsuspendable: guard } = /** @type {Exports} */ (instance.exports);
       handlers.push(handler ?? {});
-      if (guard) guards.push(guard);
+      if (guard) {
+        guards.push(guard);
+        marks.add(new WeakRef(guard));
+      }
       shares ||= description.shares;
       wary ||= (shares && description.facts & FACT_BY_LISTS) || (checkStack && (foreign || description.facts & FACT_CALLS_REFERENCES));
     },
@@ -267,7 +271,7 @@ export function makeGuest(description, options) {
       if (!call.state) {
         if (alone && calls.size) {
           const why = singleStack ? "singleStack" : "it compares its C stack pointer with constants; singleStack: false allows it";
-          fail(`export ${call.name}: another call has not ended (${why})`);
+          fail(`export ${printable(call.name)}: another call has not ended (${why})`);
         }
         calls.add(call);
       }

@@ -9,6 +9,7 @@ import { EngineInstance, engineInstantiate, enginePromising, EngineSuspending, i
 import { makeGuest } from "./guest.js";
 import { describe, isStranger } from "./description.js";
 import { checkOptions } from "./options.js";
+import { printable } from "./printable.js";
 import { exported, promising, Suspending } from "./promising.js";
 
 /** @typedef {import("./guest.js").Guest} Guest */
@@ -35,8 +36,8 @@ function skipBuiltins({ results }, originals, module) {
 function find(imports, module, name) {
   const names = imports?.[module];
   if (isObject(names)) return names[name];
-  const missing = names == undefined ? `there is no module '${module}' among the imports` : `the module '${module}' is no object`;
-  throw new TypeError(`import '${module}.${name}': ${missing}`);
+  const missing = names == undefined ? `there is no module '${printable(module)}' among the imports` : `the module '${printable(module)}' is no object`;
+  throw new TypeError(`import '${printable(`${module}.${name}`)}': ${missing}`);
 }
 
 /** Turn lists of values into imports: the engine asks for each in turn, so that a name can stand for several. @param {any} lists */

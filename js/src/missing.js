@@ -6,6 +6,7 @@
 
 import { FACT_BY_LISTS, OWN_PREFIX } from "./abi.js";
 import { isStranger } from "./description.js";
+import { printable } from "./printable.js";
 import { tell } from "./recording.js";
 
 /** @typedef {import("./description.js").Description} Description */
@@ -17,6 +18,9 @@ const LINES = 100;
 // Characters of a name there, and of one that is named in full: a module may have names of megabytes.
 const SHOWN = 1000;
 const LONGEST = 10_000;
+
+/** JSON in which only printable characters stand, as terminals act upon others. @param {string} json */
+const inAscii = (json) => json.replace(/[^ -~]/g, (one) => "\\u" + one.charCodeAt(0).toString(16).padStart(4, "0"));
 
 /** Whether a list leaves a function out. @param {OnStack} one */
 export const isLeftOut = ([index, module]) => module.facts & FACT_BY_LISTS && isStranger(module, index);
@@ -73,7 +77,7 @@ export function findMissing(waiting, stack) {
     // An instrumented one may make a call that is none of its call sites: what is called so is called by an added function.
     const isMissing = isLeftOut(one) || (isAdded(stack[at - 1]) && at > 1 && !isAdded(stack[at - 2]));
     if (isMissing) missing.add(entry);
-    const line = `  ${isMissing ? "*" : " "} ${JSON.stringify(entry).slice(1, -1).slice(0, SHOWN)}`;
+    const line = `  ${isMissing ? "*" : " "} ${printable(entry.slice(0, SHOWN))}`;
     const last = lines[lines.length - 1];
     if (last[0] == line) last[1]++;
     else lines.push([line, 1]);
@@ -86,7 +90,7 @@ export function findMissing(waiting, stack) {
   if (!count) return;
   tell("missing", entries);
   const [functions, them] = count == 1 ? ["1 function on the stack is", "it"] : [`${count} functions on the stack are`, "them"];
-  return `${waiting} has to wait, but ${functions} not instrumented, since the list leaves ${them} out. Missing in the list: ${JSON.stringify(entries)}
+  return `${waiting} has to wait, but ${functions} not instrumented, since the list leaves ${them} out. Missing in the list: ${inAscii(JSON.stringify(entries))}
 The stack, innermost first; * marks what is missing:
 ${shown.join("\n")}
 Add ${them} to the only-list, or take what of ${them} is on the remove-list off it, and instrument the module again; \`caesura fix\` does both.`;

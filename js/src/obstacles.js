@@ -5,6 +5,7 @@
 
 import { isEntry } from "./call.js";
 import { EngineInstance, SuspendError } from "./errors.js";
+import { printable } from "./printable.js";
 import { guestFrames, moduleOf } from "./trace.js";
 
 /** @typedef {import("./call.js").Call} Call */
@@ -13,7 +14,7 @@ import { guestFrames, moduleOf } from "./trace.js";
 /** @typedef {import("./description.js").Description} Description */
 
 /** What a frame of the engine's stack looks like to a reader. @param {any} frame */
-const where = (frame) => String(frame).trim();
+const where = (frame) => printable(String(frame).trim());
 
 /**
  * What is known of an instance that the package made; `unlisted` are functions of other guests, with their indices there,
@@ -59,5 +60,5 @@ export function findObstacle(call, { stub, module, guest }, several, runs, stack
 /** The error for a call that reached an import which it should not, or left no frames. @param {Call} call */
 export function lost(call) {
   const inner = guestFrames().frames[0]?.[1];
-  return new SuspendError(`export ${call.name}: not instrumented: ${inner ? where(inner) : "a function or the import"}`);
+  return new SuspendError(`export ${printable(call.name)}: not instrumented: ${inner ? where(inner) : "a function or the import"}`);
 }

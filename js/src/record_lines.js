@@ -10,6 +10,8 @@
  * Nothing here may break the program that is recorded: a file that cannot be written is said once, on standard error.
  */
 
+import { printable } from "./printable.js";
+
 /**
  * A function of a module, as it was seen waiting in one import.
  * @typedef {object} Seen
@@ -46,6 +48,7 @@ const said = new Set();
 
 /** Say what is wrong, once. @param {string} message */
 export function warn(message) {
+  message = printable(message);
   if (said.has(message)) return;
   said.add(message);
   try {

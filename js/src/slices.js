@@ -12,6 +12,7 @@ import { engineInstantiate, SuspendError } from "./errors.js";
 import { prepare, startOf } from "./instantiate.js";
 import { known } from "./obstacles.js";
 import { checkOptions } from "./options.js";
+import { printable } from "./printable.js";
 import { exported, promisingWith } from "./promising.js";
 import { HELD, isPaused, makeSlicing, MOST_FUEL } from "./slicing.js";
 
@@ -221,7 +222,7 @@ export class BudgetExhausted extends Error {
   /** @param {Call} call */
   constructor(call) {
     const fuel = call.sliced?.allowance?.fuel;
-    super(`the call of ${call.name} has used up its budget, ${fuel} units of fuel, and is suspended: let it go on with .call.resume({ fuel }), or give it up with .call.drop()`);
+    super(`the call of ${printable(call.name)} has used up its budget, ${fuel} units of fuel, and is suspended: let it go on with .call.resume({ fuel }), or give it up with .call.drop()`);
     this.call = new PausedCall(call);
   }
 }

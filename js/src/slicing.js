@@ -18,6 +18,7 @@
 import { PAUSE_NOT_NOW, PAUSE_REFUSED, STATUS_RESUME } from "./abi.js";
 import { current, REWINDING, RUNNING, settle, UNWINDING } from "./call.js";
 import { fail, raise, SuspendError } from "./errors.js";
+import { printable } from "./printable.js";
 import { obey } from "./promising.js";
 import { forget, isFull, spend, wait } from "./turns.js";
 
@@ -336,7 +337,7 @@ export function makeSlicing(guest, exhaustedError) {
       else if (call.state || first.promise != HELD) gate.push(goOn);
       else {
         call.reject(
-          new SuspendError(`export ${call.name}: a call of ${first.name} is paused in the middle of the guest's code: resume or drop it`),
+          new SuspendError(`export ${printable(call.name)}: a call of ${printable(first.name)} is paused in the middle of the guest's code: resume or drop it`),
         );
         call.ended?.();
       }
@@ -368,7 +369,7 @@ export function makeSlicing(guest, exhaustedError) {
       innermost = top = entry;
       // Who cannot be suspended is refused before anything runs.
       const why = !resumes && (deadline < Infinity || sliced.allowance) && guest.findShortage(call);
-      if (why) fail(`export ${call.name} cannot be paused: ${why}`);
+      if (why) fail(`export ${printable(call.name)} cannot be paused: ${why}`);
       tell(entry, now, LEAST_PORTION);
       if (!resumes) return;
       if (call.thunk) area.give(call, STATUS_RESUME, call.size);
@@ -459,7 +460,7 @@ export function makeSlicing(guest, exhaustedError) {
 function tooLong(site, entry, cause) {
   const { call } = entry;
   const bound = call.bounds?.slice ? `its slice of ${call.bounds.slice} ms` : "its budget";
-  const message = `export ${call.name}: what ${site.name} has called in the guest went on beyond ${bound}, and cannot be suspended below a function of JavaScript: call it by promising`;
+  const message = `export ${printable(call.name)}: what ${printable(site.name)} has called in the guest went on beyond ${bound}, and cannot be suspended below a function of JavaScript: call it by promising`;
   // @ts-ignore: the second parameter is newer than TypeScript's libraries.
   return new WebAssembly.RuntimeError(message, { cause });
 }

@@ -34,6 +34,7 @@
 
 import { STACK_HIGH, STACK_LOW } from "./abi.js";
 import { UNWINDING } from "./call.js";
+import { printable } from "./printable.js";
 
 /** @typedef {import("./call.js").Call} Call */
 /** @typedef {"emscripten_stack_get_current" | "stackSave" | "_emscripten_stack_restore" | "stackRestore"} Accessors */
@@ -267,7 +268,7 @@ export function makeStacks(exports, take, wanted, told, memory) {
   };
 
   /** The error for a call that has something where others have. @param {Call} call */
-  const clash = ({ name }) => new RangeError(`export ${name}: others use its C stack: take arguments from malloc`);
+  const clash = ({ name }) => new RangeError(`export ${printable(name)}: others use its C stack: take arguments from malloc`);
 
   /**
    * See that a call has not run over the end of its stack. (Above it, it may: guests switch stacks themselves, too.)

@@ -6,6 +6,10 @@ guest's, `ResourceError` the machine's, `SnapshotError` that of the bytes of a s
 `InternalError` ours. Each carries its whole message; `ModuleError` adds where:
 function and byte offset. A class per cause was rejected: nobody catches "bad LEB128 in the element section" differently
 from "unknown opcode".
+
+Names of imports, exports and functions are whatever the module's author wrote, and messages end in logs and terminals,
+which act upon some characters. So what cannot be printed is escaped in all messages, but for line ends, since some have
+several lines; those who put a name into a message escape these, too (`printable`).
 """
 
 from __future__ import annotations
@@ -16,8 +20,23 @@ from typing import Final
 NO_OFFSET: Final = -1
 
 
+def printable(text: str) -> str:
+    """Return a text, such as a name that a module has given, with escapes for what cannot be printed as it is."""
+    if text.isprintable():
+        return text
+    return "".join([one if one.isprintable() else ascii(one)[1:-1] for one in text])
+
+
+def printable_lines(text: str) -> str:
+    """Return a text that may have several lines with escapes for what cannot be printed as it is."""
+    return text if text.isprintable() else "\n".join([printable(line) for line in text.split("\n")])
+
+
 class CaesuraError(Exception):
     """Base class of every error that caesura raises on purpose."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable_lines(message))
 
 
 class ModuleError(CaesuraError):

@@ -252,6 +252,44 @@ def test_what_counts_is_one_entry_of_the_guest(abi: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("abi", ["load", "plain"])
+def test_what_an_invoke_calls_is_a_call_of_its_own_here(abi: str) -> None:
+    """Emscripten's JavaScript is passed by a suspension there; a host function in Python is not."""
+    text = """(module
+      (import "env" "wait" (func $wait (param i32) (result i32)))
+      (import "env" "invoke_i" (func $invoke (param i32) (result i32)))
+      (memory (export "memory") 1)
+      (func $inner (export "inner") (param i32) (result i32) (i32.add (call $wait (local.get 0)) (i32.const 1)))
+      (func $catches (param i32) (result i32) (i32.add (call $invoke (local.get 0)) (i32.const 10)))
+      (func $around (export "around") (param i32) (result i32)
+        (i32.add (call $catches (local.get 0)) (i32.const 100))))"""
+
+    async def main() -> None:
+        async def invoke(guest: caesura.Guest, value: int) -> int:
+            generator = guest.generate("inner", value)
+            assert next(generator) == 2 * value
+            with pytest.raises(StopIteration) as end:
+                generator.send(3 * value)
+            assert isinstance(end.value.value, int)
+            if waits:
+                await asyncio.sleep(0)
+            return end.value.value
+
+        waits = False
+        imports = {"env": {"wait": caesura.yielding(lambda value: 2 * value), "invoke_i": invoke}}
+        chosen = caesura.Options(only_list=("inner", "catches"))
+        if abi == "load":
+            guest = await caesura.load(assemble(text), imports, options=chosen, cache=False)
+        else:
+            module = caesura.instrument(assemble(text), chosen).module
+            guest = await caesura.load(module, imports, stack_space=(1024, 65536), cache=False)
+        assert await guest.call("around", 4) == 123
+        waits = True
+        assert await missing(guest.call("around", 4)) == ["around"]
+
+    run(main())
+
+
 @pytest.mark.parametrize("failing", ["trap", "exception", "refusal"])
 def test_a_nested_call_that_fails_leaves_nothing_behind(failing: str) -> None:
     async def main() -> None:

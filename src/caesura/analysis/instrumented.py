@@ -24,7 +24,7 @@ from caesura.abi import (
     Fact,
     State,
 )
-from caesura.errors import UnsupportedModule
+from caesura.errors import UnsupportedModule, printable
 from caesura.options import NO_PREEMPT, PREEMPT_FLAG, PREEMPT_FUEL
 from caesura.wasm import types as t
 from caesura.wasm.decode import read_immediates, read_locals, read_opcode
@@ -67,7 +67,7 @@ def refuse_instrumented(module: Module) -> None:
     taken = [item.name for item in module.exports if item.name in _TYPES or item.name == GET_STATE]
     if not found and not taken:
         return
-    shortened = [f"{name} as {proper}" for proper, name in found.items() if name != proper]
+    shortened = [f"{printable(name)} as {proper}" for proper, name in found.items() if name != proper]
     how = f"it exports {', '.join(shortened)}" if shortened else f"it exports {taken[0]}"
     raise UnsupportedModule(
         f"the module is instrumented already: {how}. Give the module as it was before that "

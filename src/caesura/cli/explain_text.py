@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from caesura.cli.inspect_text import printable
 from caesura.cli.summary import counted
+from caesura.errors import printable
 
 Json = Mapping[str, Any]
 

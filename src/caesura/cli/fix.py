@@ -20,14 +20,14 @@ from caesura.cli.commands import Outcome, run_observed
 from caesura.cli.exits import BAD_INPUT, WrongUsage
 from caesura.cli.files import about, check_output_name, is_ordinary, read_module, write_output
 from caesura.cli.instrument import add_emscripten_js, named_module
-from caesura.cli.messages import one_line, printable, say, say_error, say_lines, say_warning
+from caesura.cli.messages import one_line, say, say_error, say_lines, say_warning
 from caesura.cli.options import add_options, module_file_name, read_options
 from caesura.cli.progress import ProgressBar
 from caesura.cli.run_values import seconds
 from caesura.cli.streams import say_result
 from caesura.cli.subcommand import SubCommand
 from caesura.cli.summary import counted
-from caesura.errors import UsageError
+from caesura.errors import UsageError, printable
 from caesura.options import Options
 from caesura.recording.list_file import add_entries
 from caesura.recording.missing import MissingEntries, MissingFunctions

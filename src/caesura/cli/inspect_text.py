@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from caesura.cli.summary import counted
+from caesura.errors import printable
 
 Json = Mapping[str, Any]
 
@@ -23,16 +24,6 @@ def changes_text(told: Json) -> str:
     """Return what differs between two states as text."""
     lines = [printable(line) for line in _changes(told)]
     return "\n".join(lines) if lines else "no difference"
-
-
-def printable(line: str) -> str:
-    """Return a line in which characters that a terminal would act upon, or cannot show, are escaped.
-
-    Names and paths are those of whoever made the state.
-    """
-    if line.isprintable():
-        return line
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
 
 
 def _state(told: Json) -> Iterator[str]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from caesura.cli.streams import STANDARD_ERROR, forget
+from caesura.errors import printable
 
 # Seconds that last words wait for a reader that is behind.
 _PATIENCE: Final = 0.5
@@ -58,10 +59,3 @@ def say_stopped(message: str, program: str = "caesura") -> None:
 def one_line(text: str) -> str:
     """Return a text in one line, with escapes for what is not printable."""
     return printable(" ".join(text.split()))
-
-
-def printable(line: str) -> str:
-    """Return a line with escapes for what is not printable."""
-    if line.isprintable():
-        return line
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in line)

@@ -75,9 +75,9 @@ class Call(CallState):
         self._arguments: list[Any] | None = None
         if export.params.has_references:  # they would not stay good until the guest is entered
             instance.objects.collect()
-            self._arguments = export.params.convert(arguments, "argument", export.name)
+            self._arguments = export.params.convert(arguments, "argument", export.shown)
         else:
-            export.params.write(self._buffer, 0, arguments, instance.objects, "argument", export.name)
+            export.params.write(self._buffer, 0, arguments, instance.objects, "argument", export.shown)
 
     def run(self) -> Any:
         """Run the call to its end; it must not suspend."""
@@ -175,7 +175,7 @@ class Call(CallState):
         instance.moving = None
         if self.unwinding:
             self.unwinding = False
-            raise UsageError(f"the guest calls {function.name} while it is being suspended: {_NOT_INSTRUMENTED}")
+            raise UsageError(f"the guest calls {function.shown} while it is being suspended: {_NOT_INSTRUMENTED}")
         if instance.blocks and self._cannot_suspend_in(function):
             self._block(function, values)
             return
@@ -267,7 +267,7 @@ class Call(CallState):
         instance = self.instance
         result = run_to_its_end(
             function.call(instance.guest, function.arguments(instance.objects, values)),
-            lambda: instance.tell_of_blocking(self, function.name),
+            lambda: instance.tell_of_blocking(self, function.shown),
         )
         function.write_result(instance.objects, values, result)
 
@@ -277,29 +277,29 @@ class Call(CallState):
         if function.kind == EXTERNAL_FUNCTION:
             if self.mode == NOWAIT:
                 raise UsageError(
-                    f"host function {function.name} has no body, but {self.export.name} was called with "
+                    f"host function {function.shown} has no body, but {self.export.shown} was called with "
                     f"`{self.mode}`, which hands nothing out: use `guest.start` or `await guest.call`"
                 )
         elif coroutine is None:
             if self.mode not in (GENERATE, AGENERATE, START):
                 raise UsageError(
-                    f"host function {function.name} yields, but {self.export.name} was called with "
+                    f"host function {function.shown} yields, but {self.export.shown} was called with "
                     f"`{self.mode}`: use `guest.generate`, `guest.agenerate` or `guest.start`"
                 )
         elif self.mode not in (AWAIT, AGENERATE):
             raise UsageError(
-                f"host function {function.name} has to wait, but {self.export.name} was called with "
+                f"host function {function.shown} has to wait, but {self.export.shown} was called with "
                 f"`{self.mode}`: use `await guest.call`, or `guest.agenerate`"
             )
         if instance.guard is not None and instance.guard.is_set():
             raise UsageError(
-                f"host function {instance.find_missing(self, function.name).describe()} Or let the thread wait: "
+                f"host function {instance.find_missing(self, function.shown).describe()} Or let the thread wait: "
                 f"load(..., when_unsuspendable='{BLOCK}')."
             )
         if not self.export.may_suspend or instance.unwinder is None:
             raise UsageError(
-                f"host function {function.name} has to wait, but the guest is not instrumented for that: "
-                f"{self.export.name} cannot be suspended"
+                f"host function {function.shown} has to wait, but the guest is not instrumented for that: "
+                f"{self.export.shown} cannot be suspended"
             )
         instance.stacks.check_suspension(self)
         return instance.unwinder
@@ -313,7 +313,7 @@ class Call(CallState):
         instance.moving = None
         if function is not arriving:
             raise UsageError(
-                f"the guest was suspended in {arriving.name} but called {function.name} when it was resumed: "
+                f"the guest was suspended in {arriving.shown} but called {function.shown} when it was resumed: "
                 f"{_NOT_INSTRUMENTED}"
             )
         if self.failure is not None:
@@ -360,7 +360,7 @@ class Call(CallState):
             stacks.before_entry(self)
         store = self._store
         guard = instance.guard
-        guarded = 0 if guard is None or not store.depth else guard.get()
+        guarded = 0 if guard is None or not store.depth else guard.begin()
         if store.interruptions is not None and self.is_interrupted():
             arm(store.context)
         thread = native.thread
@@ -389,11 +389,11 @@ class Call(CallState):
             if store.depth and store.interruptions is not None:
                 arm(store.context)  # the outer call may be meant where this one was not
         trap = store.trap.value
+        if guard is not None and (guarded or error or trap):
+            guard.put_back(guarded)
         try:
             if error or trap:
                 store.trap.value = None
-                if guard is not None:
-                    guard.put_back(guarded)
                 self._forget_suspension()
                 instance.fail(self, error, trap)
             if instance.unwinder is None or not self.export.may_suspend:
@@ -456,7 +456,7 @@ class Call(CallState):
         """Write arguments with references among them, which are good until the guest runs next."""
         self._arguments = None
         export = self.export
-        export.params.write_converted(self._buffer, 0, arguments, self.instance.objects, "argument", export.name)
+        export.params.write_converted(self._buffer, 0, arguments, self.instance.objects, "argument", export.shown)
 
     def _is_suspended(self, unwinder: Unwinder) -> bool:
         """Tell whether the guest returned because it was suspended."""
@@ -470,7 +470,7 @@ class Call(CallState):
                 kind = ASYNCIFY_OVERFLOW if isinstance(failure, Overflowed) else ASYNCIFY_CORRUPTED
                 raise GuestTrap(kind, ()) from None
             raise UsageError(
-                f"{self.export.name} was to be suspended or resumed, but not all functions on its stack "
+                f"{self.export.shown} was to be suspended or resumed, but not all functions on its stack "
                 f"took part: {_NOT_INSTRUMENTED}"
             ) from None
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import wasmtime
 
 from caesura.abi import ASYNCIFY_MODULE
-from caesura.errors import InternalError, UnsupportedModule, UsageError
+from caesura.errors import InternalError, UnsupportedModule, UsageError, printable
 from caesura.host.description import Description, ImportShape
 from caesura.host.engines import EngineSettings, new_engine
 from caesura.host.settings import ProgramSettings
@@ -61,6 +61,7 @@ class Provided(NamedTuple):
 
 
 def _listed(names: list[str]) -> str:
+    names = [printable(name) for name in names]
     more = len(names) - _MOST_NAMES
     return ", ".join(names) if more <= 0 else f"{', '.join(names[:_MOST_NAMES])}, and {more} more"
 

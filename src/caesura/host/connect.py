@@ -123,8 +123,8 @@ def _make_item(item: ImportShape, given: Any, store: wasmtime.Store) -> AsExtern
         return wasmtime.Table(store, given, None)
     if item.kind != GLOBAL_KIND or item.type not in _NUMBERS:
         kind = t.type_name(item.type) if item.kind == GLOBAL_KIND else KIND_NAMES[item.kind]
-        raise UsageError(f"import {item.module}.{item.name} is a {kind}, which cannot be given from Python")
-    number = checked_value(item.type, given, f"the global given for import {item.module}.{item.name}")
+        raise UsageError(f"import {item.shown} is a {kind}, which cannot be given from Python")
+    number = checked_value(item.type, given, f"the global given for import {item.shown}")
     kind_of_value, make_value = _NUMBERS[item.type]
     return wasmtime.Global(store, wasmtime.GlobalType(kind_of_value(), item.mutable), make_value(number))
 
@@ -133,7 +133,7 @@ def _make_memory(item: ImportShape, given: Any, store: wasmtime.Store) -> AsExte
     """Return a new memory, or the one that another guest has, if threads may share it."""
     if isinstance(given, GuestMemory):
         if not isinstance(given.item, wasmtime.SharedMemory):
-            raise UsageError(f"import {item.module}.{item.name} was given a guest's memory, which is not a shared one")
+            raise UsageError(f"import {item.shown} was given a guest's memory, which is not a shared one")
         return SharedMemory.of(given.item)
     if not isinstance(given, wasmtime.MemoryType):
         expected = "a wasmtime.MemoryType, of which a new memory is made, or another guest's memory, if that is shared"
@@ -142,6 +142,4 @@ def _make_memory(item: ImportShape, given: Any, store: wasmtime.Store) -> AsExte
 
 
 def _wrong(item: ImportShape, given: object, expected: str) -> UsageError:
-    return UsageError(
-        f"import {item.module}.{item.name} is a {KIND_NAMES[item.kind]} and was given {given!r}: expected {expected}"
-    )
+    return UsageError(f"import {item.shown} is a {KIND_NAMES[item.kind]} and was given {given!r}: expected {expected}")

@@ -27,6 +27,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from caesura.abi import ENTRY_PREFIX, FRAMES_OFFSET, OWN_PREFIX, PREEMPT_FRAMES_OFFSET, START_FUNCTION
+from caesura.errors import printable
 from caesura.options import NO_PREEMPT
 from caesura.records import Record
 
@@ -119,6 +120,11 @@ class ImportShape:
     shape: FunctionShape | None = None
     type: int = 0
     mutable: bool = False
+
+    @property
+    def shown(self) -> str:
+        """Its names in messages."""
+        return printable(f"{self.module}.{self.name}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura import errors
+from caesura.errors import printable
 
 # Kinds of traps that are not WebAssembly's own.
 ASYNCIFY_OVERFLOW: Final = "asyncify stack overflow"
@@ -84,10 +85,3 @@ def note_backtrace(error: BaseException, backtrace: tuple[str, ...]) -> None:
 def backtrace_note(backtrace: tuple[str, ...]) -> str:
     """Return the note that tells where the guest was, innermost function first."""
     return _NOTE + "\n".join(f"  {printable(name)}" for name in backtrace)
-
-
-def printable(name: str) -> str:
-    """Return a name that a module has given, with escapes for what logs and terminals would not show as it is."""
-    if name.isprintable():
-        return name
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in name)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import wasmtime
 
-from caesura.errors import UsageError
+from caesura.errors import UsageError, printable
 from caesura.host.description import FunctionShape
 from caesura.host.values import SLOT, values_of
 from caesura.wasm import types as t
@@ -23,13 +23,15 @@ class Export:
         self, name: str, shape: FunctionShape, function: wasmtime.Func, *, may_suspend: bool, is_import: bool
     ) -> None:
         self.name = name
+        self.shown = printable(name)  # in messages
         self.is_import = is_import
         self.may_suspend = may_suspend
         self.params = values_of(shape.params)
         self.results = values_of(shape.results)
         unsupported = self.params.unsupported or self.results.unsupported
         if unsupported:
-            raise UsageError(f"export {name} has a value of type {t.type_name(unsupported)}, which Python cannot pass")
+            kind = t.type_name(unsupported)
+            raise UsageError(f"export {self.shown} has a value of type {kind}, which Python cannot pass")
         self.slots = max(self.params.count, self.results.count)
         self.new_buffer: Callable[[], ctypes.Array[ctypes.c_char]] = ctypes.c_char * (SLOT * max(self.slots, 1))
         self._function = function  # keeps the structure at the address alive

@@ -31,7 +31,7 @@ def import_shapes(module: Module) -> tuple[tuple[ImportShape, ...], list[int]]:
             found[name] = _shape(module, item, place)
         elif not _is_same(module, item, known):
             raise UnsupportedModule(
-                f"the module imports {item.module}.{item.name} as a {_described(known)} and as a "
+                f"the module imports {known.shown} as a {_described(known)} and as a "
                 f"{_described(_shape(module, item, place))}; a host has one thing for a name"
             )
         if item.kind == FUNCTION_KIND:

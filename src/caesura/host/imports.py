@@ -20,7 +20,7 @@ import struct
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from caesura.errors import UsageError
+from caesura.errors import UsageError, printable
 from caesura.host.callables import is_coroutine_function, mistake_in, takes_guest
 from caesura.host.description import FunctionShape
 from caesura.host.references import References
@@ -89,10 +89,11 @@ def kind_of(function: Callable[..., Any]) -> int:
 class HostFunction:
     """One imported function of a guest and what implements it. `name` is "module.name"."""
 
-    __slots__ = ("_pack_one", "function", "kind", "name", "params", "results", "slots", "takes_guest")
+    __slots__ = ("_pack_one", "function", "kind", "name", "params", "results", "shown", "slots", "takes_guest")
 
     def __init__(self, name: str, shape: FunctionShape, function: Callable[..., Any]) -> None:
         self.name = name
+        self.shown = printable(name)  # in messages
         self.kind = kind_of(function)
         self.function = function.function if isinstance(function, Yielding) else function
         self.params = values_of(shape.params)
@@ -102,7 +103,8 @@ class HostFunction:
         unsupported = self.params.unsupported or self.results.unsupported
         if unsupported:
             raise UsageError(
-                f"import {name} has a value of type {t.type_name(unsupported)}, which Python functions cannot pass"
+                f"import {self.shown} has a value of type {t.type_name(unsupported)}, which Python functions cannot "
+                "pass"
             )
         self.takes_guest = False
         if self.kind != EXTERNAL_FUNCTION:
@@ -111,8 +113,8 @@ class HostFunction:
             if mistake is not None:
                 guest = ", after the guest" if self.takes_guest else ""
                 raise UsageError(
-                    f"host function {name}{mistake[0]} does not fit: the guest calls it with {self.params}{guest} "
-                    f"({mistake[1]})"
+                    f"host function {self.shown}{mistake[0]} does not fit: the guest calls it with {self.params}"
+                    f"{guest} ({mistake[1]})"
                 )
 
     def run(self, guest: object, objects: References, values: int) -> Suspension | None:
@@ -140,7 +142,7 @@ class HostFunction:
             if inspect.iscoroutine(result):
                 result.close()
             raise UsageError(
-                f"host function {self.name} returned something to await but is no coroutine function: make it "
+                f"host function {self.shown} returned something to await but is no coroutine function: make it "
                 "`async def`, so that the guest can be suspended in it"
             )
         self.write_result(objects, values, result)
@@ -163,7 +165,7 @@ class HostFunction:
             if self.results.has_references:
                 objects.collect()
             buffer = self.slots.from_address(values)
-            self.results.write(buffer, 0, results, objects, "result", f"host function {self.name}")
+            self.results.write(buffer, 0, results, objects, "result", f"host function {self.shown}")
 
     def checked_answer(self, objects: References, answer: Any) -> Any:
         """Return what somebody else says that the function returns, in the form in which it will be written.
@@ -174,7 +176,7 @@ class HostFunction:
         results = self.results
         if not results.count:
             return None
-        owner = f"host function {self.name}"
+        owner = f"host function {self.shown}"
         values = results.convert(results_from(answer, results.count), "result", owner)
         for place, kind in enumerate(results.types):
             if kind == t.FUNCREF:
@@ -191,7 +193,7 @@ class HostFunction:
                 pass  # an unsigned number, or a mistake
         if not self.results.count:
             return b""
-        return self.results.pack(results_from(result, self.results.count), "result", f"host function {self.name}")
+        return self.results.pack(results_from(result, self.results.count), "result", f"host function {self.shown}")
 
     def _clear_results(self, values: int) -> None:
         """Let references that nobody is to look at be null: the arguments lie there, and a number is no reference."""

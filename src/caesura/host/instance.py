@@ -20,7 +20,7 @@ from wasmtime._exportable import AsExtern
 
 from caesura.abi import ENTRY_PREFIX, GET_STATE, UNSUSPENDABLE, State
 from caesura.argument_kinds import check_kind
-from caesura.errors import UsageError
+from caesura.errors import UsageError, printable
 from caesura.host import native
 from caesura.host.abi_functions import AbiFunction
 from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
@@ -148,8 +148,8 @@ class Instance:
             check_kind("the name of an export", name, str)
             shape = self.description.functions.get(name)
             if shape is None:
-                known = _listed(sorted(self.description.public_functions))
-                raise UsageError(f"the guest exports no function '{name}' (exported: {known})")
+                known = printable(_listed(sorted(self.description.public_functions)))
+                raise UsageError(f"the guest exports no function '{printable(name)}' (exported: {known})")
             has_thunk = name in self.description.entries
             found = Export(
                 name,

@@ -264,7 +264,7 @@ def check_budget(call: Call) -> None:
 
 def _raise_exhausted(call: Call) -> NoReturn:
     exhausted = call.allowance.exhausted() if call.allowance is not None else None
-    raise BudgetExhausted(call.export.name, str(exhausted), _handed(call))
+    raise BudgetExhausted(call.export.shown, str(exhausted), _handed(call))
 
 
 def end_unless_held(call: Call) -> None:
@@ -310,7 +310,7 @@ def _check_body(call: Call) -> None:
     function = call.pending
     if function is not None and function.kind in (EXTERNAL_FUNCTION, YIELDING_FUNCTION):
         kind = "has no body" if function.kind == EXTERNAL_FUNCTION else "yields"
-        raise UsageError(f"{function.name} {kind}: give what it returns to the guest with `resume`")
+        raise UsageError(f"{function.shown} {kind}: give what it returns to the guest with `resume`")
 
 
 class _Driven:

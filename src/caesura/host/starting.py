@@ -58,7 +58,7 @@ class _Start:
         if coroutine is not None:
             give_up(coroutine, waited_for)
         raise UsageError(
-            f"host function {function.name} has to wait, but a module's start function cannot be suspended"
+            f"host function {function.shown} has to wait, but a module's start function cannot be suspended"
         )
 
 

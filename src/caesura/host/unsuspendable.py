@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from caesura.abi import OWN_PREFIX
-from caesura.errors import UsageError
+from caesura.errors import UsageError, printable
 from caesura.host.description import Description
-from caesura.host.errors import printable
 from caesura.host.warning import warn
 from caesura.recording.lines import append_line, recording_path
 

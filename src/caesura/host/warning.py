@@ -10,6 +10,8 @@ from __future__ import annotations
 import warnings
 from typing import Final
 
+from caesura.errors import printable_lines
+
 _PLACE: Final = "caesura"
 
 # Where Python notes what it has shown, as each module has it.
@@ -18,4 +20,4 @@ _shown: Final[dict[str | tuple[str, type[Warning], int], int]] = {}
 
 def warn(message: str, category: type[Warning]) -> None:
     """Warn, as Python's filters want it: by default once."""
-    warnings.warn_explicit(message, category, _PLACE, 1, _PLACE, _shown)
+    warnings.warn_explicit(printable_lines(message), category, _PLACE, 1, _PLACE, _shown)

@@ -2,6 +2,22 @@
 // Rendered from js/src by docs/render_record.py.
 
 /**
+ * Names of imports, exports and functions are whatever a module's author wrote, and messages end in logs and terminals, which
+ * act upon some characters. So what cannot be printed is escaped in messages, as the asyncio host does it.
+ */
+
+// Control characters, what has no glyph of its own or is not assigned, and separators but for the blank.
+const UNPRINTABLE = /[^\P{C}]|[\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
+
+/** Return a text, such as a name that a module has given, with escapes for what cannot be printed as it is. @param {string} text */
+const printable = (text) =>
+  text.replace(UNPRINTABLE, (one) => {
+    const code = /** @type {number} */ (one.codePointAt(0));
+    const [prefix, digits] = code < 256 ? ["\\x", 2] : code < 65536 ? ["\\u", 4] : ["\\U", 8];
+    return prefix + code.toString(16).padStart(digits, "0");
+  });
+
+/**
  * Which functions are on the engine's stack, innermost first.
  *
  * V8 hands out its frames as objects, which tell exactly which instance a function of WebAssembly belongs to, and does so
@@ -87,6 +103,7 @@ function guestFrames(above) {
  * Nothing here may break the program that is recorded: a file that cannot be written is said once, on standard error.
  */
 
+
 /**
  * A function of a module, as it was seen waiting in one import.
  * @typedef {object} Seen
@@ -123,6 +140,7 @@ const said = new Set();
 
 /** Say what is wrong, once. @param {string} message */
 function warn(message) {
+  message = printable(message);
   if (said.has(message)) return;
   said.add(message);
   try {

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from caesura.abi import ENTRY_PREFIX, FRAMES_SECTION, OWN_PREFIX, START_FUNCTION, STATE_PREFIX, STATE_SECTION
-from caesura.errors import SnapshotError
+from caesura.errors import SnapshotError, printable
 from caesura.snapshots.answering import Answering
 from caesura.snapshots.fitting import check_references
 from caesura.snapshots.pages import Run
@@ -177,8 +177,9 @@ class InitialState:
                 stays = stays or item
             elif stays is not None:
                 raise SnapshotError(
-                    f"the module imports the mutable global {item.module}.{item.name} before {stays.module}."
-                    f"{stays.name}, which stays an import: it cannot become one of the module's own"
+                    f"the module imports the mutable global {printable(f'{item.module}.{item.name}')} before "
+                    f"{printable(f'{stays.module}.{stays.name}')}, which stays an import: it cannot become one of the "
+                    "module's own"
                 )
 
     def _becomes_own(self, item: Import) -> bool:

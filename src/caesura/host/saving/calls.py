@@ -39,7 +39,7 @@ def _record(
     assert isinstance(call, Call), "calls are"
     assert function is not None, "it is suspended"
     assert unwinder is not None, "it is suspended"
-    what = f"an argument of {function.name}"
+    what = f"an argument of {function.shown}"
     return CallRecord(
         export=call.export.name,
         function=function.name,

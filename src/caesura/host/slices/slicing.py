@@ -383,7 +383,7 @@ class Slicing:
     def _refuse(self) -> NoReturn:
         other = next(iter(self.paused))
         raise UsageError(
-            f"a call of {other.export.name} is paused in the middle of the guest's code, so nothing else of it can "
+            f"a call of {other.export.shown} is paused in the middle of the guest's code, so nothing else of it can "
             "run now: `await guest.call` waits for one that a task awaits; resume or drop one that nobody awaits"
         )
 

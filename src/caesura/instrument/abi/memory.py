@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.abi import ASYNCIFY_MEMORY
-from caesura.errors import UnsupportedModule, UsageError
+from caesura.errors import UnsupportedModule, UsageError, printable
 from caesura.options import DEFAULT_SECONDARY_MAXIMUM, Options
 from caesura.wasm import sections as sec
 from caesura.wasm.definitions import MEMORY_KIND
@@ -81,7 +81,7 @@ def _exported_memory(module: Module, name: str) -> int:
 
 
 def _exported_names(module: Module) -> list[str]:
-    return [f"'{export.name}'" for export in module.exports if export.kind == MEMORY_KIND]
+    return [f"'{printable(export.name)}'" for export in module.exports if export.kind == MEMORY_KIND]
 
 
 def check_memory_name(module: Module, name: str) -> None:
@@ -91,7 +91,7 @@ def check_memory_name(module: Module, name: str) -> None:
     for another module has mistaken the name or the module.
     """
     exported = _exported_names(module)
-    if f"'{name}'" in exported or len(module.memories) > 1:
+    if f"'{printable(name)}'" in exported or len(module.memories) > 1:
         return
     if not module.memories:
         what = "the module has no memory, and gets one for the stacks"

@@ -6,6 +6,7 @@ or `module.name` for an import, or else its index, so that modules without names
 
 from __future__ import annotations
 
+from caesura.errors import printable
 from caesura.wasm.definitions import FUNCTION_KIND
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
@@ -49,4 +50,4 @@ class FunctionNames:
     def describe(self, function: FunctionIndex, index: FunctionIndex) -> str:
         """Return how to speak of a function in a message: its index in the file, and its name where it has one."""
         name = self.names[function]
-        return f"function {index}" if name == str(function) else f"function {index} ({name})"
+        return f"function {index}" if name == str(function) else f"function {index} ({printable(name)})"

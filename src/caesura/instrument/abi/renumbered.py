@@ -20,7 +20,7 @@ from caesura.abi import (
     RUNTIME_IMPORTS,
     STATE_GLOBAL,
 )
-from caesura.errors import NO_OFFSET, UnsupportedModule
+from caesura.errors import NO_OFFSET, UnsupportedModule, printable
 from caesura.instrument.abi.memory import pointer_type
 from caesura.options import Options
 from caesura.wasm.definitions import Import
@@ -85,7 +85,7 @@ def renumber(module: Module, options: Options, original: Module | None = None) -
 def _check_import(module: Module, item: Import, pointer: int) -> None:
     if item.name not in RUNTIME_IMPORTS:
         known = ", ".join(RUNTIME_IMPORTS)
-        raise UnsupportedModule(f"unknown import {ASYNCIFY_MODULE}.{item.name}; expected one of {known}")
+        raise UnsupportedModule(f"unknown import {ASYNCIFY_MODULE}.{printable(item.name)}; expected one of {known}")
     definition = module.function_type(FunctionIndex(item.index))
     params = (pointer,) if item.name in (IMPORTED_START_UNWIND, IMPORTED_START_REWIND) else ()
     results = (I32,) if item.name == IMPORTED_GET_STATE else ()
