@@ -32,6 +32,7 @@ from caesura.abi import (
     UNSUSPENDABLE,
     Fact,
 )
+from caesura.analysis.index_checks import check_indices
 from caesura.analysis.instrumented import asyncify_exports, facts_of, state_global, takes_pointer
 from caesura.analysis.shadow_stack import ShadowStack, find_shadow_stack, shadow_stack_at
 from caesura.analysis.stack_limits import find_stack_limits
@@ -116,10 +117,12 @@ def make_drivable(
                 "the module is instrumented already, and with accept_instrumented=False only modules that are not are "
                 "taken: give it as it was before that"
             )
+        check_indices(module)
         drivable = _instrumented_elsewhere(translate_to_exnref(module).module)
     elif import_list or preempt != NO_PREEMPT:
         drivable = _instrumented_here(module, import_list, options, preempt)
     else:
+        check_indices(module)
         translated = translate_to_exnref(module).module
         drivable = Drivable(NONE, translated, find_shadow_stack(translated))
     drivable = _with_state(drivable, module.data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.analysis.body_entries import BodyEntries, find_bodies
+from caesura.analysis.index_checks import check_indices
 from caesura.analysis.instrumented import refuse_instrumented
 from caesura.analysis.lists import listed_entries
 from caesura.analysis.pause_points import NO_PAUSE
@@ -70,11 +71,15 @@ class Given:
 
 
 def read_given(data: bytes, options: Options) -> Given:
-    """Read a module; raises UnsupportedModule for one that cannot be instrumented, or that is instrumented."""
+    """Read a module; raises UnsupportedModule for one that cannot be instrumented, or that is instrumented.
+
+    Raises MalformedModule for one that refers to what it does not have.
+    """
     original = Module(data)
     if original.custom_section("linking") is not None:
         raise UnsupportedModule("this is a relocatable object file; link it first, then instrument the result")
     refuse_instrumented(original)
+    check_indices(original)
     translated = translate_to_exnref(original) if options.translate_to_exnref else unchanged(original)
     bodies = BodyEntries() if options.plain_lists else find_bodies(original, listed_entries(options))
     return _prepare(unchanged(translated.module), translated, bodies, options)

@@ -8,6 +8,7 @@ imports it imports still.
 from __future__ import annotations
 
 from caesura.abi import STATE_SECTION
+from caesura.analysis.index_checks import check_indices
 from caesura.errors import SnapshotError, UnsupportedModule
 from caesura.snapshots.initial import InitialState
 from caesura.snapshots.initial_memory import complete
@@ -30,6 +31,7 @@ def to_wasm(state: State, instrumented: bytes) -> bytes:
     for bytes that are no module.
     """
     module = Module(instrumented)
+    check_indices(module)  # what is added would come where an index out of range points
     section = module.custom_section(STATE_SECTION)
     if section is None:
         raise SnapshotError("the module does not tell what its state is: it is not the instrumented one")
