@@ -6,6 +6,7 @@ functions that are called by name, through tables and through references, in loo
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Final
 
@@ -137,3 +138,38 @@ def test_random_programs_count_for_what_they_run(seed: int) -> None:
         functions += f"(func $f{number} (type $t) (local $i i32) {body})"
     ran, counted = ran_and_counted(module_of(functions, looped("(call $f0)", 10)))
     assert ran <= MOST_RATIO * counted + AT_FIRST
+
+
+@pytest.mark.parametrize(
+    ("grow", "units"), [("memory.grow", 16_384), ("table.grow $t (ref.null func)", 256)], ids=["memory", "table"]
+)
+@pytest.mark.parametrize("amount", ["(i32.const 1)", "(i32.const 0)", "(local.get $one)"])
+def test_growing_counts_by_however_little(grow: str, units: int, amount: str) -> None:
+    """Engines take long for it: V8 grows a memory in a seventh of a millisecond."""
+    text = f"""(module (memory 0 5000) (table $t 0 funcref)
+      (func (export "run") (param $times i32) (local $one i32)
+        (local.set $one (i32.const 1))
+        (loop (drop ({grow} {amount})) (br_if 0 (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))))"""
+    options = caesura.Options(preempt="fuel", thunks=True, in_secondary_memory=True)
+    host = PausingHost(caesura.instrument(assemble(text), options).module)
+    counted = []
+    for times in (1, 101):
+        host.set_fuel(PLENTY)
+        host.call("run", times)
+        counted.append(PLENTY - host.left())
+    grown = counted[1] - counted[0]
+    assert 100 * units <= grown < 101 * (units + 32)
+
+
+@pytest.mark.parametrize(("times", "pauses"), [(2000, 17), (1, 0)])
+def test_no_code_grows_a_memory_often_without_a_look(times: int, pauses: int) -> None:
+    """A function without loops has looks in between where it does it often; one that does it once has none."""
+    text = f'(module (memory 0 5000) (func (export "run") {"(drop (memory.grow (i32.const 1)))" * times}))'
+    options = caesura.Options(preempt="fuel", thunks=True, in_secondary_memory=True)
+    result = caesura.instrument(assemble(text), options)
+    assert result.instrumented == (pauses > 0)
+    if pauses:
+        host = PausingHost(result.module)
+        host.set_fuel(-1)
+        host.call("run", portions=itertools.repeat(-1))
+        assert host.pauses == pauses

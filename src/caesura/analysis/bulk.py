@@ -4,6 +4,9 @@ They are the ones whose time is not bounded by the code: one can take as long as
 elements is always the topmost operand. What they do is counted in units: 32 bytes of a memory, or an element of a table
 or an array. Behind one that may have done MOST_UNITS stands a look whether to pause. So there is one of these
 at most between two looks, and others cost no more than that.
+
+To let a memory grow takes an engine long, by however little: V8 0.15 ms. So it counts as if it did much, but is not
+followed by a look, which would be a call site in every `malloc`; on the way to the next look it is as long as many.
 """
 
 from __future__ import annotations
@@ -38,13 +41,23 @@ _OF_TABLES_AND_ARRAYS: Final = (
 # Bytes of a memory for a unit, as a power of two: what takes as long as a few instructions.
 BYTES_FOR_A_UNIT: Final = 5
 
+# Units for growing by however little. What V8 takes for a memory is four times that at the speed of simple loops; with
+# more, a program that takes its memory page by page would use a budget up by that alone.
+_UNITS_TO_GROW: Final = {op.MEMORY_GROW: 16_384, op.TABLE_GROW: 256}
+
+# How long a way is on which a memory grows: so it does so a hundred times at most between two looks, and a function that
+# does it once needs no pause point at its entry.
+_WAY_TO_GROW: Final = 8_192
+
 # From so many units on, 64 KiB of a memory, a look stands behind it.
 MOST_UNITS: Final = 2048
 
 
 def is_bulk(code: int) -> bool:
     """Tell whether an instruction is one of them."""
-    return code >= op.ARRAY_NEW and (code in _OF_MEMORIES or code in _OF_TABLES_AND_ARRAYS)
+    if code < op.ARRAY_NEW:
+        return code == op.MEMORY_GROW
+    return code in _OF_MEMORIES or code in _OF_TABLES_AND_ARRAYS
 
 
 def is_of_memory(code: int) -> bool:
@@ -54,13 +67,14 @@ def is_of_memory(code: int) -> bool:
 
 class Bulk:
     """Such an instruction: where it is and what follows it, and for how many units it counts, at most MOST_UNITS;
-    `is_constant` where the code says how many.
+    `is_constant` where the code says how many, or the operand does not matter; `least` are units besides.
     """
 
-    def __init__(self, start: int, behind: int, units: int, *, is_constant: bool) -> None:
+    def __init__(self, start: int, behind: int, units: int, least: int, *, is_constant: bool) -> None:
         self.start: Final = ByteOffset(start)
         self.behind: Final = ByteOffset(behind)
         self.units: Final = units
+        self.least: Final = least
         self.is_constant: Final = is_constant
 
     def may_be_long(self) -> bool:
@@ -79,14 +93,27 @@ def find_bulk(module: Module, own: OwnFunction) -> list[Bulk]:
         start = position
         code, _, position = read_instruction(data, position)
         if is_bulk(code):
-            is_constant = data[before] == op.I32_CONST or data[before] == op.I64_CONST
-            found.append(Bulk(start, position, bulk_units(data, code, before), is_constant=is_constant))
+            is_constant = code == op.MEMORY_GROW or data[before] == op.I32_CONST or data[before] == op.I64_CONST
+            least = _UNITS_TO_GROW.get(code, 0)
+            found.append(Bulk(start, position, _operand(data, code, before), least, is_constant=is_constant))
         before = start
     return found
 
 
-def bulk_units(data: bytes, code: int, before: int) -> int:
-    """Return for how many units one counts, at most MOST_UNITS; `before` is where the instruction before it is."""
+def length_of_bulk(data: bytes, code: int, before: int) -> int:
+    """Return how long one makes a way, in instructions; `before` is where the instruction before it is.
+
+    What only fills and copies is followed by a look where it is more than MOST_UNITS.
+    """
+    if code == op.MEMORY_GROW:
+        return _WAY_TO_GROW
+    return min(_operand(data, code, before) + _UNITS_TO_GROW.get(code, 0), MOST_UNITS)
+
+
+def _operand(data: bytes, code: int, before: int) -> int:
+    """Return for how many units one counts as its operand says, at most MOST_UNITS."""
+    if code == op.MEMORY_GROW:
+        return 0
     if data[before] == op.I32_CONST:
         count = read_s32(data, before + 1)[0] & 0xFFFF_FFFF
     elif data[before] == op.I64_CONST:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.bulk import bulk_units, is_bulk
+from caesura.analysis.bulk import is_bulk, length_of_bulk
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates
@@ -110,7 +110,7 @@ class _Walk:
                 if table.EFFECTS[code] == table.CALL:
                     self._lengths[region] += self._costs.of(code, read_u32(data, immediates)[0])
                 elif self._costs.has_bulk and is_bulk(code):
-                    self._lengths[region] += bulk_units(data, code, before)
+                    self._lengths[region] += length_of_bulk(data, code, before)
                 if self._lengths[region] > self.longest[region]:
                     self.longest[region] = self._lengths[region]
             flow = flows[code]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.bulk import bulk_units, is_bulk
+from caesura.analysis.bulk import is_bulk, length_of_bulk
 from caesura.analysis.cycles import all_components
 from caesura.analysis.path_lengths import CallCosts, read_branch
 from caesura.wasm import instructions as table
@@ -165,7 +165,7 @@ class _Walk:
             callee = read_u32(self._data, immediates)[0]
             length = max(length + self._costs.of(code, callee), self._returns.of(code, callee))
         elif is_bulk(code):
-            length += bulk_units(self._data, code, before)
+            length += length_of_bulk(self._data, code, before)
         self._length = length
         if length > self._peak:
             self._peak = length

@@ -49,7 +49,8 @@ class CountedBulk:
     def before(self, bulk: Bulk) -> bytes:
         """Return what stands before an instruction."""
         if bulk.is_constant and not bulk.may_be_long():
-            return self.count(bulk.units) if bulk.units else b""
+            units = bulk.units + bulk.least
+            return self.count(units) if units else b""
         counts = self._fuel != NO_FUEL
         if not counts and bulk.is_constant:
             return b""
@@ -62,7 +63,8 @@ class CountedBulk:
         if value_type == I64:
             count += _I32_WRAP_I64  # no memory or table has more, and sums stay below what a counter can hold
         fuel = encode_unsigned(self._fuel)
-        return c.LOCAL_TEE + local + c.GLOBAL_GET + fuel + count + _I64_EXTEND_I32_U + _I64_SUB + c.GLOBAL_SET + fuel
+        code = c.LOCAL_TEE + local + c.GLOBAL_GET + fuel + count + _I64_EXTEND_I32_U + _I64_SUB + c.GLOBAL_SET + fuel
+        return code + self.count(bulk.least) if bulk.least else code
 
     def behind(self, bulk: Bulk) -> bytes:
         """Return what stands behind an instruction."""

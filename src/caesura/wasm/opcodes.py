@@ -43,6 +43,7 @@ GLOBAL_GET: Final = 0x23
 GLOBAL_SET: Final = 0x24
 TABLE_GET: Final = 0x25
 TABLE_SET: Final = 0x26
+MEMORY_GROW: Final = 0x40
 I32_CONST: Final = 0x41
 I64_CONST: Final = 0x42
 I32_EQZ: Final = 0x45
