@@ -7,6 +7,8 @@ guard's function, with memory, globals and log as they were, without a byte on t
 stack that the module itself calls uninstrumented are just those; and another run of the instance goes as one of the
 original does that trapped there.
 
+Half of the modules make calls through the host, in functions that are passed when the guest is suspended (`hops`).
+
 Stacks are Node's, which has all frames, and the offsets of calls. Functions that have left by a tail call are on the
 stack of the guarded module, where they look after what they have called, and not on the original's; so in modules with
 tail calls more may be refused, but not less.
@@ -27,6 +29,7 @@ from caesura.report import Instrumented
 from caesura.wasm.module import Module
 from tests.oracle.cases import Case, make_case
 from tests.oracle.generator import Features, Option
+from tests.oracle.hops import with_hops
 from tests.oracle.minimise import Parts, draw_parts
 from tests.oracle.node_engine import NodeEngine, as_text
 from tests.oracle.outcome import NEVER, Outcome, Schedule, initial_ledger, outcome
@@ -88,7 +91,7 @@ def draw_lists(source: random.Random, module: bytes) -> tuple[dict[str, Option],
     mask = (1 << len(IMPORTS)) - 1
     if source.randrange(3) == 0:
         mask = source.getrandbits(len(IMPORTS)) | 1
-        lists["imports"] = tuple(f"env.{one.name}" for i, one in enumerate(IMPORTS) if mask >> i & 1)
+        lists["imports"] = ("env.invoke_*", *(f"env.{one.name}" for i, one in enumerate(IMPORTS) if mask >> i & 1))
     if source.randrange(4) == 0:
         lists["two_bodies"] = "all"
     return lists, mask
@@ -102,6 +105,8 @@ def draw_case(source: random.Random, features: Features) -> Case:
 def with_lists(parts: Parts, source: random.Random, features: Features) -> Case:
     """Return the case that decisions make, with random lists."""
     case = make_case(*parts, features)
+    if source.randrange(2):
+        case = case._replace(module=with_hops(case.module, source))
     lists, mask = draw_lists(source, case.module)
     return case._replace(options=lists, suspending_mask=mask)
 
