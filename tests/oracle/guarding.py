@@ -7,7 +7,7 @@ guard's function, with memory, globals and log as they were, without a byte on t
 stack that the module itself calls uninstrumented are just those; and another run of the instance goes as one of the
 original does that trapped there.
 
-Half of the modules make calls through the host, in functions that are passed when the guest is suspended (`hops`).
+Two of three modules make calls through the host, in functions that are passed when the guest is suspended (`hops`).
 
 Stacks are Node's, which has all frames, and the offsets of calls. Functions that have left by a tail call are on the
 stack of the guarded module, where they look after what they have called, and not on the original's; so in modules with
@@ -79,11 +79,12 @@ def draw_lists(source: random.Random, module: bytes) -> tuple[dict[str, Option],
     functions = FunctionNames(read).names[read.imported_functions :]
     some = tuple(name for name in functions if source.random() < source.choice((0.2, 0.5, 0.8)))
     lists: dict[str, Option] = {}
-    kind = source.randrange(5)
+    kind = source.choice((0, 0, 1, 2, 2, 3, 4))
     if kind < 2:
         lists["only_list"] = some or (functions[0],)
     elif kind == 2:
-        lists["remove_list"] = some or (functions[-1],)
+        few = tuple(source.sample(functions, min(len(functions), 1 + source.randrange(2))))
+        lists["remove_list"] = (some if source.randrange(2) else few) or (functions[-1],)
     else:
         lists["ignore_indirect"] = True
         if kind == 4 and some:
@@ -105,7 +106,7 @@ def draw_case(source: random.Random, features: Features) -> Case:
 def with_lists(parts: Parts, source: random.Random, features: Features) -> Case:
     """Return the case that decisions make, with random lists."""
     case = make_case(*parts, features)
-    if source.randrange(2):
+    if source.randrange(3):
         case = case._replace(module=with_hops(case.module, source))
     lists, mask = draw_lists(source, case.module)
     return case._replace(options=lists, suspending_mask=mask)
@@ -254,6 +255,8 @@ def _entry(stack: list[Frame], before: int) -> list[Frame]:
             groups[-1].append(frame)
         else:
             groups.append([frame])
+    if len(groups) <= before:
+        raise Divergence("it is refused late: no import is on the stack")
     return groups[before]
 
 

@@ -29,7 +29,7 @@ from tests.oracle.world import ALL_TYPES, EXTERNREF, FUNCREF
 TYPES: Final = (*ALL_TYPES, EXTERNREF, FUNCREF)
 """Of which there is a value that a global can begin with."""
 
-MOST: Final = 3
+MOST: Final = 10
 _END: Final = b"\x0b"
 
 
@@ -69,7 +69,7 @@ def _redirected(body: bytes, hops: dict[int, int], source: random.Random) -> byt
     while position < len(body):
         opcode = position
         code, immediates, position = read_instruction(body, opcode)
-        if code == op.CALL and read_u32(body, immediates)[0] in hops and source.random() < 0.8:
+        if code == op.CALL and read_u32(body, immediates)[0] in hops and source.random() < 0.9:
             out += body[copied:opcode] + b"\x10" + encode_unsigned(hops[read_u32(body, immediates)[0]])
             copied = position
     return out + body[copied:]
@@ -99,7 +99,7 @@ def _with_functions(module: Module, chosen: list[int], source: random.Random) ->
     free = len(module.globals)
     called: list[bytes] = []
     for place, function in enumerate(chosen):
-        way = source.choice(("dynCall", "table")) + source.choice(("", "_catching"))
+        way = source.choice(("dynCall", "dynCall", "table")) + source.choice(("", "_catching"))
         edits.append(sec.IMPORT, encode_name("env") + encode_name(f"invoke_{way}_{place}") + b"\0" + nothing)
         definition = module.function_type(FunctionIndex(function))
         values = (*definition.params, *definition.results)
