@@ -45,8 +45,8 @@ BYTES_FOR_A_UNIT: Final = 5
 # more, a program that takes its memory page by page would use a budget up by that alone.
 _UNITS_TO_GROW: Final = {op.MEMORY_GROW: 16_384, op.TABLE_GROW: 256}
 
-# How long a way is on which a memory grows: so it does so a hundred times at most between two looks, and a function that
-# does it once needs no pause point at its entry.
+# How long a way is on which a memory grows: so it does so a hundred times at most between two looks, and a function
+# that does it once needs no pause point at its entry.
 _WAY_TO_GROW: Final = 8_192
 
 # From so many units on, 64 KiB of a memory, a look stands behind it.
