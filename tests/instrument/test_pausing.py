@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -410,3 +411,23 @@ def test_what_spins_is_always_stopped_soon(kind: str, preempt: str) -> None:
     host.call("run", portions=itertools.repeat(0) if preempt == "fuel" else None)
     assert host.pauses == host.pauses_left
     assert before - host.store.get_fuel() < host.pauses * SOON
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+@pytest.mark.parametrize("width", [32, 64])
+def test_code_that_waits_for_other_threads_is_refused(preempt: str, width: int) -> None:
+    """Nothing pauses it. In a memory that is not shared it traps, which is soon enough."""
+    wait = f"(drop (memory.atomic.wait{width} $m (i32.const 0) (i{width}.const 0) (i64.const -1)))"
+    for shared, other in (("1 1 shared", "1"), ("1", "1 1 shared")):
+        text = f'(module (memory $m {shared}) (memory {other}) (func) (func (export "run") (loop {wait} (br 0))))'
+        module = assemble(text)
+        asked = caesura.Options(preempt=preempt, thunks=True, in_secondary_memory=True)
+        if "shared" not in shared:
+            assert caesura.instrument(module, asked).instrumented == 1
+            continue
+        with pytest.raises(
+            caesura.UnsupportedModule, match=rf"in function 1 at .*: memory.atomic.wait{width}"
+        ) as refused:
+            caesura.instrument(module, asked)
+        assert refused.value.offset == module.index(bytes([0xFE, 1 if width == 32 else 2]))
+        assert caesura.instrument(module, replace(asked, preempt="none")).instrumented == 0

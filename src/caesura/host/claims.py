@@ -31,8 +31,9 @@ from caesura.abi import (
     Fact,
 )
 from caesura.analysis.instrumented import asyncify_exports, preempt_of
+from caesura.analysis.waits import refuse_waits
 from caesura.errors import MalformedModule, UnsupportedModule
-from caesura.options import PREEMPT_FLAG, PREEMPT_FUEL
+from caesura.options import NO_PREEMPT, PREEMPT_FLAG, PREEMPT_FUEL
 from caesura.wasm import types as t
 from caesura.wasm.definitions import FUNCTION_KIND, GLOBAL_KIND, MEMORY_KIND, Limits
 from caesura.wasm.indices import FunctionIndex
@@ -138,6 +139,8 @@ def _check_pause_points(module: Module, memory: Limits | None) -> None:
             f"the module says that it looks at a request to pause, and exports no {ASYNCIFY_MEMORY} of its own for "
             "that: it is not instrumented as it says"
         )
+    if preempt != NO_PREEMPT:
+        refuse_waits(module)
 
 
 def _signature(module: Module, function: FunctionIndex) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -13,6 +13,7 @@ from caesura.analysis.index_checks import check_indices
 from caesura.analysis.instrumented import refuse_instrumented
 from caesura.analysis.lists import listed_entries
 from caesura.analysis.pause_points import NO_PAUSE
+from caesura.analysis.waits import refuse_waits
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.naming import FunctionNames
 from caesura.instrument.abi.renumbered import Renumbered, renumber
@@ -21,7 +22,7 @@ from caesura.instrument.copied_module import CopiedModule, unchanged
 from caesura.instrument.exceptions.translate import translate_to_exnref
 from caesura.instrument.pausing import add_pause_points
 from caesura.instrument.valueless import give_results_values
-from caesura.options import Options
+from caesura.options import NO_PREEMPT, Options
 from caesura.wasm.indices import FunctionIndex, OwnFunction
 from caesura.wasm.module import Module
 
@@ -80,6 +81,8 @@ def read_given(data: bytes, options: Options) -> Given:
         raise UnsupportedModule("this is a relocatable object file; link it first, then instrument the result")
     refuse_instrumented(original)
     check_indices(original)
+    if options.preempt != NO_PREEMPT:
+        refuse_waits(original)
     translated = translate_to_exnref(original) if options.translate_to_exnref else unchanged(original)
     bodies = BodyEntries() if options.plain_lists else find_bodies(original, listed_entries(options))
     return _prepare(unchanged(translated.module), translated, bodies, options)
