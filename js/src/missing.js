@@ -4,7 +4,7 @@
  * names of the module's own name section, or by the index, as engines have no hash of a body.
  */
 
-import { FACT_BY_LISTS, OWN_PREFIX } from "./abi.js";
+import { FACT_BY_LISTS, GUARD_FUNCTION, OWN_PREFIX, RESUME_PREFIX } from "./abi.js";
 import { isStranger } from "./description.js";
 import { printable } from "./printable.js";
 import { tell } from "./recording.js";
@@ -62,20 +62,28 @@ export function findMissing(waiting, stack) {
   /** @type {Map<Description, string[]>} */
   const known = new Map();
   for (const [, module] of stack) if (!known.has(module)) known.set(module, namesOf(module));
-  const entryOf = (/** @type {OnStack} */ [index, module]) => {
-    const name = known.get(module)?.[index];
-    return name && name.length <= LONGEST ? name : `#${index}`;
+  const nameOf = (/** @type {OnStack} */ [index, module]) => known.get(module)?.[index] || "";
+  const entryOf = (/** @type {OnStack} */ one) => {
+    const name = nameOf(one);
+    return name && name.length <= LONGEST ? name : `#${one[0]}`;
   };
-  /** Whether it stands between two functions. @param {OnStack | undefined} one */
-  const isAdded = (one) => one && (entryOf(one).startsWith(OWN_PREFIX) || one[0] >= one[1].listed.length * 8);
+  /** Whether it is none of the guest's. There may be bits for some of these in the last byte. @param {OnStack} one */
+  const isAdded = (one) => {
+    const bits = one[1].listed.length * 8;
+    return one[0] >= bits || (one[0] > bits - 8 && nameOf(one).startsWith(OWN_PREFIX));
+  };
+  /** Without second bodies, which stand for the function below, that has called them. */
+  stack = stack.filter((one) => !isAdded(one) || !nameOf(one).startsWith(RESUME_PREFIX));
+  /** Whether a call goes through the guard; without names nothing tells who else it could be. @param {number} at Of what is called. */
+  const isMarked = (at) => at > 0 && isAdded(stack[at]) && (nameOf(stack[at]) || (isAdded(stack[at - 1]) ? "" : GUARD_FUNCTION)) == GUARD_FUNCTION;
   const missing = new Set();
   /** @type {[line: string, times: number][]} */
   const lines = [[`    ${waiting}`, 1]];
   stack.forEach((one, at) => {
     if (isAdded(one)) return;
     const entry = entryOf(one);
-    // An instrumented one may make a call that is none of its call sites: what is called so is called by an added function.
-    const isMissing = isLeftOut(one) || (isAdded(stack[at - 1]) && at > 1 && !isAdded(stack[at - 2]));
+    // An instrumented one may make a call that is none of its call sites: what is called so is called by the guard.
+    const isMissing = isLeftOut(one) || isMarked(at - 1);
     if (isMissing) missing.add(entry);
     const line = `  ${isMissing ? "*" : " "} ${printable(entry.slice(0, SHOWN))}`;
     const last = lines[lines.length - 1];

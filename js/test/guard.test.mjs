@@ -163,6 +163,16 @@ for (const build of ["plain", "thunks"]) {
   });
 }
 
+for (const build of ["plain", "thunks"]) {
+  it(`a function in its second body is no missing one: ${build}`, async () => {
+    const [resumed, turned] = ["resumed", "turned"].map((name) => start(new WebAssembly.Module(bytes(name, build))));
+    assert.deepEqual(await refused(promising(resumed.walk)(0)), ["left"]);
+    const { message } = await promising(resumed.outer)(0).catch((error) => error);
+    assert.match(message, /\["left"\]\n.*\n {4}env.ask\n {2}\* left\n {4}middle\n {4}walk\n {4}outer\nAdd/);
+    assert.deepEqual(await refused(promising(turned.turn)(0)), ["turn"], "what it cannot be resumed in is missing all the same");
+  });
+}
+
 it("is the same in Chromium", { skip: missing }, async () => {
   const { page, close } = await openPage("what a list leaves out");
   try {

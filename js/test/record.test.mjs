@@ -241,6 +241,12 @@ it("what a list lacks is noted where glue of others is refused, with all functio
   assert.ok(lines.every(({ module }) => /^[0-9a-f]{8}$/.test(module)));
 });
 
+it("a function in its second body is not noted for one that a list lacks", () => {
+  const noted = ["resumed", "turned"].map((name) => run("is_refused_when_resumed", { hook: "Python", wasm: path(`build/js/${name}.plain.wasm`) }));
+  assert.deepEqual(noted.map(({ stdout }) => stdout), ["outer RuntimeError: unreachable\n", "turn RuntimeError: unreachable\n"]);
+  assert.deepEqual(noted.map(({ lines }) => lines.flatMap(({ missing }) => missing ?? [])), [["left"], ["turn"]]);
+});
+
 it("a program is warned of its own exit listeners only", () => {
   const done = run("has_many_exit_listeners", { hook: "Python" });
   assert.deepEqual([done.stdout, done.stderr], ["", ""]);

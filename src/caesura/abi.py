@@ -56,6 +56,11 @@ TAIL_CALLED_FUNCTION: Final = "asyncify_suspended_in_foreign_tail_call"
 FOREIGN_FUNCTION: Final = "asyncify_suspended_in_foreign_handler"
 NOT_INSTRUMENTED_FUNCTION: Final = "asyncify_not_instrumented"
 
+# Functions that stand on stacks, by their names in the name section: what calls go through that leave what lists leave
+# out, and second bodies, behind which the function's own name follows.
+GUARD_FUNCTION: Final = "asyncify_guard"
+RESUME_PREFIX: Final = "asyncify_resume:"
+
 # Pause points, with the option `preempt`: an exported global that counts, and one of the plain ABI that says where the
 # data structure is for a suspension that the guest begins itself; the function that is called at pause points to begin
 # or end it, and the one that traps where a host has forbidden it, by their names in the name section. In place of an

@@ -74,7 +74,8 @@ def built(text: str, options: caesura.Options, abi: str) -> bytes:
     """Return a module that `load` is to instrument, or that was instrumented with such options."""
     if abi == "load":
         return assemble(text)
-    fields = {name: getattr(options, name) for name in ("only_list", "remove_list", "ignore_indirect", "add_list")}
+    lists = ("only_list", "remove_list", "ignore_indirect", "add_list", "two_bodies")
+    fields = {name: getattr(options, name) for name in lists}
     own = abi == "plain in its own memory"
     chosen = caesura.Options(
         **fields, imports=("env.wait",), thunks=abi == "thunks", in_secondary_memory=own, secondary_memory_size=16
@@ -540,3 +541,68 @@ def test_names_of_any_kind() -> None:
         assert len(str(refusal.value)) < 3000 and "\x1b" not in str(refusal.value)
 
     run(main())
+
+
+# The loop is what a second body takes over; what it calls then may be left out, by name or as a call through a table.
+RESUMED: Final = """(module (import "env" "wait" (func $wait (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (type $step (func (param i32) (result i32)))
+  (table 2 2 funcref) (elem (i32.const 0) $inner $around)
+  (func $inner (param i32) (result i32) (i32.add (call $wait (local.get 0)) (i32.const 1)))
+  (func $left_out (param i32) (result i32) (i32.add (call $wait (local.get 0)) (i32.const 1)))
+  (func $middle (param i32) (result i32) (i32.add (call $left_out (local.get 0)) (i32.const 1)))
+  (func $around (param i32) (result i32) (i32.add (call $inner (local.get 0)) (i32.const 1)))
+  (func $walk (export "walk") (param $n i32) (result i32)
+    (loop (local.set $n (call $wait (local.get $n))) (br_if 0 (i32.lt_s (local.get $n) (i32.const 3))))
+    (i32.add (call $middle (local.get $n)) (i32.const 1)))
+  (func $outer (export "outer") (param i32) (result i32) (i32.add (call $walk (local.get 0)) (i32.const 1)))
+  (func $turn (export "turn") (param $n i32) (result i32)
+    (loop (local.set $n (call $wait (local.get $n))) (br_if 0 (i32.lt_s (local.get $n) (i32.const 3))))
+    (i32.add (call_indirect (type $step) (local.get $n) (i32.const 1)) (i32.const 1))))"""
+
+
+async def one_more(value: int) -> int:
+    await asyncio.sleep(0)
+    return value + 1
+
+
+def shown_stack(error: BaseException) -> list[str]:
+    """Return the lines of the stack in an error, without what has to wait."""
+    return [line[2:] for line in str(error).splitlines() if line.startswith(("    ", "  *"))][1:]
+
+
+@pytest.mark.parametrize("two_bodies", ["none", "all"])
+@pytest.mark.parametrize("abi", ABIS)
+def test_a_function_in_its_second_body_is_no_missing_one(abi: str, two_bodies: str) -> None:
+    async def main() -> None:
+        listed = caesura.Options(only_list=("inner", "middle", "walk", "outer"), two_bodies=two_bodies)
+        for name, stack in (("walk", ["  walk"]), ("outer", ["  walk", "  outer"])):
+            guest = await load(RESUMED, listed, abi, one_more)
+            with pytest.raises(caesura.UsageError) as refusal:
+                await guest.call(name, 0)
+            assert missing_in(refusal.value) == ["left_out"]
+            assert shown_stack(refusal.value) == ["* left_out", "  middle", *stack]
+        # What the second body itself cannot be resumed in is missing all the same.
+        indirect = caesura.Options(ignore_indirect=True, two_bodies=two_bodies)
+        guest = await load(RESUMED, indirect, abi, one_more)
+        with pytest.raises(caesura.UsageError) as refusal:
+            await guest.call("turn", 0)
+        assert missing_in(refusal.value) == ["turn"]
+        assert shown_stack(refusal.value) == ["  inner", "  around", "* turn"]
+
+    run(main())
+
+
+def test_a_function_in_its_second_body_is_recorded_by_its_own_name(monkeypatch: Any, tmp_path: Any) -> None:
+    recording = tmp_path / "recording"
+    monkeypatch.setenv("CAESURA_RECORD", str(recording))
+
+    async def main() -> None:
+        listed = caesura.Options(only_list=("inner", "middle", "walk", "outer"), two_bodies="all")
+        async with await load(RESUMED, listed, "load", one_more) as guest:
+            assert await missing(guest.call("outer", 0)) == ["left_out"]
+
+    run(main())
+    lines = [json.loads(line) for line in recording.read_text().splitlines()]
+    assert {name for line in lines for name in line.get("functions", {})} == {"walk", "outer"}
+    assert [line["missing"] for line in lines if "missing" in line] == [["left_out"]]

@@ -94,6 +94,10 @@ const WAYS = {
     const guest = startForeign({ invoke, enter: (value) => guest.exports.direct(value) });
     for (const name of ["direct", "direct", "invoked", "nested", "alone", "handing", "fine"]) console.log(name, await guest.call(name)(1).catch(String));
   },
+  async is_refused_when_resumed() {
+    const { exports, call } = startForeign();
+    for (const name of ["outer", "turn"]) if (exports[name]) console.log(name, await call(name)(1).catch(String));
+  },
   async suspends_nothing() {
     await startForeign().other(1);
   },

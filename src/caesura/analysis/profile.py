@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from caesura.analysis.resumed import RESUME_PREFIX
+from caesura.abi import RESUME_PREFIX
 from caesura.wasm.indices import FunctionIndex
 
 # How many functions that the module does not have are told.

@@ -16,9 +16,6 @@ from caesura.wasm import opcodes as op
 from caesura.wasm.indices import InstructionIndex, LabelDepth
 from caesura.wasm.leb128 import read_u32
 
-# How second bodies are called: this, and the name of the function.
-RESUME_PREFIX: Final = "asyncify_resume:"
-
 _FLOW_TABLE: Final = CodeTable(table.FLOWS)
 
 

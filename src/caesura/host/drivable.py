@@ -25,6 +25,7 @@ from caesura.abi import (
     ASYNCIFY_MODULE,
     ENTRY_PREFIX,
     FUNCTIONS_SECTION,
+    OWN_PREFIX,
     SET_DATA_POINTER,
     STACK_POINTER,
     START_FUNCTION,
@@ -194,6 +195,8 @@ def _with_guard(drivable: Drivable, options: Options) -> Drivable:
         module = Module(write_sections(module.data, module.sections, edits))
     bitmap = _bitmap(module)
     own = range(module.imported_functions, min(8 * len(bitmap), _first_added(module)))
+    if not drivable.original_functions:
+        own = _without_added(own, 8 * len(bitmap), names)
     uninstrumented = tuple(function for function in own if not bitmap[function >> 3] >> (function & 7) & 1)
     lists = ""
     if drivable.original_functions:  # this host has instrumented it
@@ -214,6 +217,14 @@ def _first_added(module: Module) -> int:
     functions = {item.name: item.index for item in module.exports if item.kind == FUNCTION_KIND}
     added = [functions[name] for name in asyncify_exports(module).values()]
     return min([*added, *(index for name, index in functions.items() if name.startswith(ENTRY_PREFIX))])
+
+
+def _without_added(own: range, bits: int, names: dict[int, str]) -> range:
+    """Return the functions of the original: a bitmap's last byte has bits behind these, for some that were added."""
+    stop = own.stop
+    while stop > max(own.start, bits - 7) and names.get(stop - 1, "").startswith(OWN_PREFIX):
+        stop -= 1
+    return range(own.start, stop)
 
 
 def _bitmap(module: Module) -> bytes:

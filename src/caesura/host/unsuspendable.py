@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from caesura.abi import OWN_PREFIX
 from caesura.errors import UsageError, printable
 from caesura.host.description import Description
 from caesura.host.warning import warn
@@ -95,11 +94,7 @@ class Unsuspendable:
         lines = [f"    {self._waiting}"]
         times = 1
         names, original = self._description.names, self._description.original_functions
-        stack = [
-            function
-            for function in self._stack
-            if function < original and not names.get(function, "").startswith(OWN_PREFIX)
-        ]
+        stack = [function for function in self._stack if function < original]
         for place, function in enumerate(stack):
             name = printable((names.get(function) or f"#{function}")[:_LONGEST_SHOWN])
             if stack[place + 1 : place + 2] == [function]:

@@ -17,9 +17,13 @@ from typing import Final
 
 import wasmtime
 
+from caesura.abi import GUARD_FUNCTION, RESUME_PREFIX
 from caesura.errors import InternalError
 from caesura.host import native
 from caesura.host.description import Description
+
+# In place of a function where nothing was called.
+_NOTHING: Final = -1
 
 _COUNTED: Final = re.compile(r"<wasm function (\d+)>")
 
@@ -61,15 +65,23 @@ def missing_among(functions: list[int], description: Description) -> list[int]:
     """Return which functions on a stack keep the guest from being suspended, each once, innermost first.
 
     Those are the ones that are not instrumented, and those that are, but make a call that is none of their call sites:
-    between them and what they have called stands a function that was added.
+    between them and what they have called stands a function of the guard. Other functions that were added stand there
+    as well, which say nothing; a second body stands for the function that it is of, which has called it. Where somebody
+    has taken the names away nothing tells them apart, and all count as the guard's.
     """
     uninstrumented = frozenset(description.uninstrumented)
     original = description.original_functions
+    names = description.names
     missing: dict[int, None] = {}
-    called, called_by_that = -1, -1
+    called, called_by_that = _NOTHING, _NOTHING
     for function in functions:
-        makes_a_call_left_out = function < original <= called and 0 <= called_by_that < original
-        if function in uninstrumented or makes_a_call_left_out:
+        if function >= original and names.get(function, "").startswith(RESUME_PREFIX):
+            continue
+        is_left_out = function in uninstrumented
+        if not is_left_out and function < original <= called and called_by_that != _NOTHING:
+            name = names.get(called, "")
+            is_left_out = name == GUARD_FUNCTION if name else called_by_that < original
+        if is_left_out:
             missing[function] = None
         called, called_by_that = function, called
     return list(missing)

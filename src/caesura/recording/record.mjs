@@ -573,7 +573,11 @@ function stackOf(number, entries, exports) {
 
 const LISTED_SECTION = "asyncify.functions";
 const OWN = "asyncify_";
+const GUARD = "asyncify_guard";
+const RESUMES = "asyncify_resume:";
 const PASSES_ON = "dynCall_";
+
+const [NOTHING, ORIGINAL, ADDED] = [0, 1, 2];
 
 /**
  * Look what is missing, if anything is.
@@ -591,23 +595,28 @@ function lookForMissing(instance, module, exports) {
   if (typeof stack[0] == "string") return warn("recording: what is missing in a list cannot be read, since somebody has frozen `Error`");
   const listed = new Uint8Array(WebAssembly.Module.customSections(module, LISTED_SECTION)[0]);
   const entered = indices(false);
-  const isLeftOut = (/** @type {number} */ index) => index < listed.length * 8 && !((listed[index >> 3] >> (index & 7)) & 1);
+  const bits = listed.length * 8;
+  const isLeftOut = (/** @type {number} */ index) => index < bits && !((listed[index >> 3] >> (index & 7)) & 1);
   /** @type {Set<string>} */
   const missing = new Set();
-  /** Whether the last two functions are added ones: those between others mark calls that cannot be resumed. */
-  let [above, beforeThat] = [true, true];
+  /** What was called last, and whether by the guard, which calls what an instrumented function cannot be resumed in. */
+  let [called, isGuarded] = [NOTHING, false];
   for (const [at, frame] of stack.entries()) {
     if (frame.getThis() != instance) {
-      [above, beforeThat] = [true, true];
+      [called, isGuarded] = [NOTHING, false];
       continue;
     }
     const index = frame.getFunction();
     const name = frame.getFunctionName();
-    const isAdded = index >= listed.length * 8 || !!name?.startsWith(OWN);
-    if (isMarked && !isAdded && (isLeftOut(index) || (above && !beforeThat))) missing.add(name || `#${index}`);
+    const isAdded = index >= bits || (index > bits - 8 && !!name?.startsWith(OWN));
+    // A second body stands for the function below, which has called it.
+    if (isAdded && name?.startsWith(RESUMES)) continue;
+    if (isMarked && !isAdded && (isLeftOut(index) || isGuarded)) missing.add(name || `#${index}`);
     isMarked ||= passing.has(index);
     if (entered.has(index) && stack[at + 1]?.getThis() != instance) break;
-    [above, beforeThat] = [isAdded, above];
+    // Without names nothing tells who else it could be.
+    isGuarded = isAdded && (name ? name == GUARD && called != NOTHING : called == ORIGINAL);
+    called = isAdded ? ADDED : ORIGINAL;
   }
   if (missing.size) noteMissing([...missing], labelled(module));
 }

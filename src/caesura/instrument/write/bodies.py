@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from caesura.abi import RESUME_PREFIX
 from caesura.analysis.body import Body
 from caesura.analysis.interpreters import innermost_loops
 from caesura.analysis.limits import check_body
-from caesura.analysis.resumed import RESUME_PREFIX
 from caesura.instrument.abi.naming import FunctionNames
 from caesura.instrument.frames.added_locals import AddedLocals
 from caesura.instrument.frames.moving import FrameCode, Moves

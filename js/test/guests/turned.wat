@@ -1,0 +1,15 @@
+;; A function with two bodies, of which the second makes a call through a table that is no call site.
+(module
+  (import "env" "ask" (func $ask (param i32) (result i32)))
+  (memory (export "memory") 16)
+  (type $step (func (param i32) (result i32)))
+  (table 1 1 funcref)
+  (elem (i32.const 0) $inner)
+  (global $heap (mut i32) (i32.const 65536))
+  (func (export "malloc") (param i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (local.get 0))))
+  (func $inner (param i32) (result i32) (i32.add (call $ask (local.get 0)) (i32.const 1)))
+  (func $turn (export "turn") (param $n i32) (result i32)
+    (loop (local.set $n (i32.add (call $ask (local.get $n)) (i32.const 1))) (br_if 0 (i32.lt_s (local.get $n) (i32.const 3))))
+    (i32.add (call_indirect (type $step) (local.get $n) (i32.const 0)) (i32.const 1))))
