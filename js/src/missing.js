@@ -61,35 +61,34 @@ function namesOf({ module }) {
 export function findMissing(waiting, stack) {
   /** @type {Map<Description, string[]>} */
   const known = new Map();
-  for (const [, module] of stack) if (!known.has(module)) known.set(module, namesOf(module));
-  const nameOf = (/** @type {OnStack} */ [index, module]) => known.get(module)?.[index] || "";
-  const entryOf = (/** @type {OnStack} */ one) => {
-    const name = nameOf(one);
-    return name && name.length <= LONGEST ? name : `#${one[0]}`;
-  };
-  /** Whether it is none of the guest's. There may be bits for some of these in the last byte. @param {OnStack} one */
-  const isAdded = (one) => {
-    const bits = one[1].listed.length * 8;
-    return one[0] >= bits || (one[0] > bits - 8 && nameOf(one).startsWith(OWN_PREFIX));
-  };
-  /** Without second bodies, which stand for the function below, that has called them. */
-  stack = stack.filter((one) => !isAdded(one) || !nameOf(one).startsWith(RESUME_PREFIX));
-  /** Whether a call goes through the guard; without names nothing tells who else it could be. @param {number} at Of what is called. */
-  const isMarked = (at) => at > 0 && isAdded(stack[at]) && (nameOf(stack[at]) || (isAdded(stack[at - 1]) ? "" : GUARD_FUNCTION)) == GUARD_FUNCTION;
   const missing = new Set();
   /** @type {[line: string, times: number][]} */
   const lines = [[`    ${waiting}`, 1]];
-  stack.forEach((one, at) => {
-    if (isAdded(one)) return;
-    const entry = entryOf(one);
-    // An instrumented one may make a call that is none of its call sites: what is called so is called by the guard.
-    const isMissing = isLeftOut(one) || isMarked(at - 1);
-    if (isMissing) missing.add(entry);
-    const line = `  ${isMissing ? "*" : " "} ${printable(entry.slice(0, SHOWN))}`;
-    const last = lines[lines.length - 1];
-    if (last[0] == line) last[1]++;
-    else lines.push([line, 1]);
-  });
+  /** What was called last (2: what was added, 1: another, 0: nothing), and whether by the guard, so that it cannot be resumed there. */
+  let [called, isGuarded] = [0, false];
+  for (const one of stack) {
+    const [index, module] = one;
+    const names = known.get(module) ?? namesOf(module);
+    known.set(module, names);
+    const name = names[index] || "";
+    const bits = module.listed.length * 8;
+    // There may be bits for some that were added in the last byte.
+    const isAdded = index >= bits || (index > bits - 8 && name.startsWith(OWN_PREFIX));
+    // A second body stands for the function below, which has called it.
+    if (isAdded && name.startsWith(RESUME_PREFIX)) continue;
+    if (!isAdded) {
+      const entry = name && name.length <= LONGEST ? name : `#${index}`;
+      const isMissing = isLeftOut(one) || isGuarded;
+      if (isMissing) missing.add(entry);
+      const line = `  ${isMissing ? "*" : " "} ${printable(entry.slice(0, SHOWN))}`;
+      const last = lines[lines.length - 1];
+      if (last[0] == line) last[1]++;
+      else lines.push([line, 1]);
+    }
+    // Without names nothing tells who else it could be.
+    isGuarded = isAdded && called > 0 && (name ? name == GUARD_FUNCTION : called < 2);
+    called = isAdded ? 2 : 1;
+  }
   const shown = lines.map(([line, times]) => (times > 1 ? `${line} (${times} times)` : line));
   const more = shown.length - LINES;
   if (more > 0) shown.splice(LINES / 2, more, `    ... ${more} more ...`);
@@ -101,5 +100,5 @@ export function findMissing(waiting, stack) {
   return `${waiting} has to wait, but ${functions} not instrumented, since the list leaves ${them} out. Missing in the list: ${inAscii(JSON.stringify(entries))}
 The stack, innermost first; * marks what is missing:
 ${shown.join("\n")}
-Add ${them} to the only-list, or take what of ${them} is on the remove-list off it, and instrument the module again; \`caesura fix\` does both.`;
+Add ${them} to the only-list (\`caesura fix\` does), or take what of ${them} is on the remove-list off it, and instrument the module again.`;
 }

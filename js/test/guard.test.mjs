@@ -84,7 +84,7 @@ for (const { way, module } of waysToRun("guarded")) {
           "    wait",
           "  * forgotten",
           "    down (31 times)",
-          "Add it to the only-list, or take what of it is on the remove-list off it, and instrument the module again; `caesura fix` does both.",
+          "Add it to the only-list (`caesura fix` does), or take what of it is on the remove-list off it, and instrument the module again.",
         ].join("\n"),
       );
     });
