@@ -7,8 +7,9 @@
  * portions, the guest counts the same, so that a budget ends at the same place everywhere.
  *
  * Below a function of JavaScript nothing can be suspended. While an import runs the guest is masked: what is called in it
- * goes on until its time and TOLERANCE are over, as far as the count tells, and traps then. What is inside, in this guest or
- * others, runs no longer than what is outside may.
+ * goes on until what was left of its slice and TOLERANCE are over, and traps then. Only the count tells of time there: what
+ * imports take is not the guest's, nor is what passes while the process is stopped. What is inside, in this guest or others,
+ * runs no longer than what is outside may.
  *
  * A guest does not notice slices. While a call of it is paused, in the middle of its code, no other code of it runs: its
  * calls begin, and go on, when the paused one has ended or waits; and exports that somebody calls himself trap at their first
@@ -71,6 +72,8 @@ import { forget, isFull, spend, wait } from "./turns.js";
  * @property {number} deadline
  * @property {number} most How many milliseconds a portion is for.
  * @property {number} masks How many imports of it are on the stack.
+ * @property {number} left Milliseconds that what these call has left, as far as the count tells.
+ * @property {number} tolerance Those of TOLERANCE that nothing has used yet.
  */
 
 /** What a paused call waits in. @type {any} */
@@ -108,6 +111,9 @@ let innermost;
 /** The budget that is used up, of those that a call has. @param {Allowance | undefined} allowance @returns {Allowance | undefined} */
 const exhausted = (allowance) => allowance && (allowance.left < 0n ? allowance : exhausted(allowance.outer));
 
+/** Milliseconds that the imports leave to it on which an entry stands. @param {Entry} entry @returns {number} */
+const leftBelow = ({ outer }) => (outer ? Math.min(outer.masks ? outer.left : Infinity, leftBelow(outer)) : Infinity);
+
 /** Units that a call may still use. @param {Allowance | undefined} allowance @returns {bigint} */
 const leastOf = (allowance) => {
   let least = MOST_FUEL;
@@ -141,6 +147,9 @@ export function makeSlicing(guest, exhaustedError) {
   /** @type {Share} */
   const share = { exports, weight: 1, priority: 0, ran: 0, virtualTime: 0 };
 
+  /** Units a millisecond where only the count tells of time: a portion that is used up ends what runs. */
+  const maskedSpeed = () => Math.max(speed, FAST);
+
   /** @param {bigint} count */
   const grant = (count) => {
     if (counter) counter.value = granted = count;
@@ -161,6 +170,9 @@ export function makeSlicing(guest, exhaustedError) {
     granted = counter.value;
     used += count;
     if (!top) return;
+    /** @type {Entry | undefined} */
+    let entry = top;
+    for (const took = Number(count) / maskedSpeed(); entry; entry = entry.outer) if (entry.masks) entry.left -= took;
     for (let allowance = top.call.sliced?.allowance; allowance; allowance = allowance.outer) {
       allowance.left -= count;
       allowance.used += count;
@@ -184,7 +196,7 @@ export function makeSlicing(guest, exhaustedError) {
     }
     const milliseconds = deadline - now;
     const portion = masks
-      ? (milliseconds + TOLERANCE) * Math.max(speed, FAST)
+      ? entry.left * maskedSpeed()
       : milliseconds > 0
         ? Math.max(Math.min(milliseconds, most) * speed, LEAST_PORTION)
         : least;
@@ -365,7 +377,7 @@ export function makeSlicing(guest, exhaustedError) {
       sliced.deadline = undefined;
       const resumes = call.site == PAUSE && call.state;
       /** @type {Entry} */
-      const entry = { slicing: made, call, outer, below: top, began: now, since: now, resumed: now, deadline, most: Math.min(span, deadline - now) / PORTIONS, masks: 0 };
+      const entry = { slicing: made, call, outer, below: top, began: now, since: now, resumed: now, deadline, most: Math.min(span, deadline - now) / PORTIONS, masks: 0, left: 0, tolerance: TOLERANCE };
       innermost = top = entry;
       // Who cannot be suspended is refused before anything runs.
       const why = !resumes && (deadline < Infinity || sliced.allowance) && guest.findShortage(call);
@@ -410,13 +422,14 @@ export function makeSlicing(guest, exhaustedError) {
       if (entry.deadline == Infinity && !entry.call.sliced?.allowance) return;
       const masked = clock();
       charge(masked);
-      entry.masks++;
+      if (!entry.masks++) entry.left = Math.min(Math.max(entry.deadline - masked, 0) + entry.tolerance, leftBelow(entry));
       tell(entry, masked, 0);
       return (/** @type {Site | undefined} */ site = undefined, /** @type {any} */ error = undefined) => {
         if (site) return counter.value < 0n && error instanceof WebAssembly.RuntimeError ? tooLong(site, entry, error) : error;
         const now = clock();
         charge(now);
-        if (--entry.masks || !entry.call.state) tell(entry, now, -1);
+        if (!--entry.masks) entry.tolerance = Math.min(entry.tolerance, entry.left);
+        if (entry.masks || !entry.call.state) tell(entry, now, -1);
       };
     },
 

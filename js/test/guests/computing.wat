@@ -38,6 +38,7 @@
     (return_call_indirect (type $unary) (i32.sub (local.get 0) (i32.const 1)) (i32.const 0)))
   (func (export "is_even") (param i32) (result i32) (call_indirect (type $unary) (local.get 0) (i32.const 0)))
   (func (export "call_again") (param i32) (result i32) (i32.add (call $again (local.get 0)) (i32.const 1)))
+  (func (export "again_twice") (param i32 i32) (result i32) (i32.add (call $again (local.get 0)) (call $again (local.get 1))))
   (func (export "again_and_count") (param i32) (param i64) (result i64)
     (i64.add (i64.extend_i32_s (call $again (local.get 0))) (call $count (local.get 1))))
   (func (export "later_and_count") (param i32) (param i64) (result i64)

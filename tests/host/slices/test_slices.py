@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Generator
@@ -249,6 +251,42 @@ def test_what_cannot_be_suspended_is_stopped(preempt: str) -> None:
         assert await guest.call("depth", 10, MUCH) == MUCH + 10  # as if nothing had been
 
     run(main())
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="no thread sees another's clock here")
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_what_cannot_be_suspended_is_not_stopped_because_the_process_was(preempt: str) -> None:
+    """A frozen container, a laptop that slept, a machine that is busy: the guest has used no processor time."""
+    code = f"""
+import asyncio, os, subprocess, time
+from tests.host.slices.guests import SLICE, load
+async def main():
+    host = {{}}
+    def again(value):
+        count = int(host["guest"].call_nowait("count", 500_000))
+        assert int(host["guest"].call_nowait("call_later", value)) == 1
+        return count
+    host["guest"] = guest = await load(again=again, later=lambda value: 0, preempt={preempt!r}, time_slice=SLICE)
+    assert guest.call_nowait("call_again", 1) == 500_001
+    stopping = subprocess.Popen(
+        ["sh", "-c", f"while kill -STOP {{os.getpid()}}; do sleep 0.1; kill -CONT {{os.getpid()}}; sleep 0.03; done"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    stalls = 0
+    try:
+        while stalls < 10:
+            before = time.monotonic()
+            assert await guest.call("call_again", 1) == 500_001
+            assert guest.call_nowait("call_again", 1) == 500_001
+            stalls += time.monotonic() - before > 0.08
+    finally:
+        stopping.kill()
+    print("never stopped")
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "never stopped\n", done.stderr
 
 
 def test_what_is_nested_has_no_time_of_its_own() -> None:

@@ -2,7 +2,9 @@
 
 Each entry of guest code has a deadline. What can be suspended pauses there: a call that is awaited, or in steps. What
 cannot, because a Python function that is no coroutine stands below it (`call_nowait`), is *masked*: it goes on until
-its time and `TOLERANCE` are over, and traps then; what host functions take meanwhile does not count. Entries nest, when
+its time and `TOLERANCE` are over, and traps then. That is processor time of its thread, and what host functions take
+meanwhile does not count: who is stopped for good must not be a guest that could do nothing, since the process was
+stopped, or the machine busy. A slice is time that passes, since others wait for its end. Entries nest, when
 host functions call guests, this one or others: what is inside runs no longer than what is outside may, and only the
 outermost that is masked has a time of its own.
 
@@ -25,7 +27,7 @@ import asyncio
 import ctypes
 from collections.abc import Generator
 from math import inf
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any, Final, NoReturn
 
 from caesura.errors import UsageError
@@ -67,16 +69,18 @@ _NOT_NOW: Final = 0
 class Entry:
     """One entry of guest code that is on the thread's stack.
 
-    `outer` is the entry around it, of whichever guest. `deadline` is when it is to end, `resumed` since when it has
-    run. While a host function runs that a masked entry has called, the clock `is_stopped`, and `left` is what it has of
-    the `given` seconds. `granted` is the fuel that the guest got last, until it is settled; `portion` is what it has
-    for its time.
+    `outer` is the entry around it, of whichever guest. `deadline` is when it is to end, by `monotonic`, or by
+    `thread_time` if it is masked; `resumed` since when it has run; `entered` what `thread_time` showed then, where the
+    clock of the one around it is stopped. While a host function runs that a masked entry has called, the clock
+    `is_stopped`, and `left` is what it has of the `given` seconds. `granted` is the fuel that the guest got last, until
+    it is settled; `portion` is what it has for its time.
     """
 
     __slots__ = (
         "allowance",
         "began",
         "deadline",
+        "entered",
         "given",
         "granted",
         "is_masked",
@@ -96,6 +100,7 @@ class Entry:
         self.is_masked = False
         self.is_stopped = False
         self.deadline = self.given = self.left = inf
+        self.entered = 0.0
         self.granted: int | None = None
         self.portion = 0.0
 
@@ -152,13 +157,18 @@ class Slicing:
         if allowance is not None:
             allowance.enter()
         given = entry.given = self._seconds(entry, now)
-        entry.deadline = now + given
+        if outer is not None and outer.is_stopped:
+            entry.entered = thread_time()
+        if entry.is_masked and given < inf:
+            entry.deadline = (entry.entered or thread.latest_processor_time(now)) + given
+        else:
+            entry.deadline = now + given
         if self._fuel is not None and given < inf:
             speed = max(self._speed, _MASKED_SPEED) if entry.is_masked else self._speed
             entry.portion = max(given * speed, _LEAST_PORTION)
         thread.innermost = entry
         self._innermost = entry
-        self._tell(entry, now)
+        self._tell(entry, now, given)
         return entry
 
     def end(self, entry: Entry) -> None:
@@ -183,9 +193,9 @@ class Slicing:
         self._innermost = _below(entry)
         outer.resumed = now
         if outer.is_stopped:
-            outer.left -= entry.given - (entry.deadline - now)
+            outer.left -= _processor_time(entry)
         else:
-            outer.slicing._tell(outer, now)
+            outer.slicing._tell(outer, now, _rest(outer, now))
 
     def stop_clock(self) -> Entry | None:
         """A host function begins that a masked entry has called: what it takes is not the guest's. Return the entry."""
@@ -193,16 +203,15 @@ class Slicing:
         if entry is None or not entry.is_masked or entry.deadline == inf:
             return None
         self.thread.alarm.clear()
-        entry.left = entry.deadline - monotonic()
+        entry.left = entry.deadline - thread_time()
         entry.is_stopped = True
         return entry
 
     def start_clock(self, entry: Entry) -> None:
         """The host function has ended: the guest has what was left."""
-        now = monotonic()
         entry.is_stopped = False
-        entry.deadline = now + entry.left
-        self._tell(entry, now)
+        entry.deadline = thread_time() + entry.left
+        self._tell(entry, monotonic(), entry.left)
 
     def look_at_clock(self) -> None:
         """A host function has ended whose time counts: if that is over, a guest that counts fuel pauses next."""
@@ -225,10 +234,10 @@ class Slicing:
         outer = entry.outer
         if outer is None or (entry.is_masked and not outer.is_masked):
             return seconds
-        return min(seconds, outer.left if outer.is_stopped else outer.deadline - now)
+        return min(seconds, _rest(outer, now))
 
-    def _tell(self, entry: Entry, now: float) -> None:
-        """Tell the guest what holds for an entry whose code is about to run."""
+    def _tell(self, entry: Entry, now: float, rest: float) -> None:
+        """Tell the guest what holds for an entry whose code is about to run, for `rest` seconds."""
         area = self._area
         is_masked = entry.is_masked
         if not is_masked:
@@ -237,7 +246,10 @@ class Slicing:
         if request is not None:
             pause = self._pause
             pause.value = _NOT_NOW if is_masked else self._base
-            self.thread.alarm.set(now, entry.deadline, request, pause if is_masked else None, self.time_slice)
+            if is_masked:
+                self.thread.alarm.set(now, now + rest, request, pause, self.time_slice, entry.deadline)
+            else:
+                self.thread.alarm.set(now, entry.deadline, request, None, self.time_slice)
             return
         area.write_pause(area.refused if is_masked else area.base)
         self._settle(entry)
@@ -245,7 +257,7 @@ class Slicing:
         if is_masked:
             allowed = min(MOST_FUEL, allowed + FUEL_TOLERANCE)
         if entry.deadline < inf:
-            allowed = min(allowed, int(entry.portion)) if now < entry.deadline else _USED_UP
+            allowed = min(allowed, int(entry.portion)) if rest > 0 else _USED_UP
         assert self._fuel is not None, "there is one or the other"
         self._fuel.set(allowed & _BITS)
         entry.granted = allowed
@@ -397,6 +409,24 @@ _USED_UP: Final = -1
 def _signed(bits: int) -> int:
     """Return the number that 64 bits stand for."""
     return bits - (1 << 64) if bits >> 63 else bits
+
+
+def _rest(entry: Entry, now: float) -> float:
+    """Return for how many seconds an entry may run now."""
+    if entry.is_stopped:
+        return entry.left
+    if entry.is_masked and entry.deadline < inf:
+        return entry.deadline - thread_time()
+    return entry.deadline - now
+
+
+def _processor_time(entry: Entry) -> float:
+    """Return the seconds of the processor that an entry has used below one whose clock is stopped; none that is masked
+    counts what its own host functions have taken.
+    """
+    if entry.is_masked:
+        return entry.given - (entry.deadline - thread_time())
+    return thread_time() - entry.entered
 
 
 def _below(entry: Entry) -> Entry | None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from math import inf
+from time import thread_time
+from typing import TYPE_CHECKING, Final
 
 from caesura.host.slices.watchdog import Alarm, begin_anew, new_alarm
 
 if TYPE_CHECKING:
     from caesura.host.slices.slicing import Entry
+
+
+# For so many seconds the thread's clock is not read again where a little is no matter: that is a call of the system.
+_RECENT: Final = 0.001
 
 
 class ThreadState:
@@ -19,13 +25,26 @@ class ThreadState:
     `is_full` whether that is enough, so that whoever comes waits for a turn.
     """
 
-    __slots__ = ("alarm", "innermost", "is_full", "spent")
+    __slots__ = ("_processor_time", "_read_at", "alarm", "innermost", "is_full", "spent")
 
     def __init__(self, alarm: Alarm) -> None:
         self.alarm = alarm
         self.innermost: Entry | None = None
         self.spent = 0.0
         self.is_full = False
+        self.forget_clock()
+
+    def forget_clock(self) -> None:
+        """What was read of the thread's clock holds no more."""
+        self._processor_time = 0.0
+        self._read_at = -inf
+
+    def latest_processor_time(self, now: float) -> float:
+        """Return what `thread_time` shows `now`, as `monotonic` has it, or up to a millisecond more."""
+        if now - self._read_at > _RECENT:
+            self._read_at = now
+            self._processor_time = thread_time()
+        return self._processor_time + (now - self._read_at)
 
 
 class _Thread(threading.local):
@@ -45,6 +64,8 @@ def thread_state() -> ThreadState:
 
 def _begin_anew() -> None:
     state = _thread.state
+    if state is not None:
+        state.forget_clock()
     begin_anew(None if state is None else state.alarm)
 
 

@@ -4,7 +4,14 @@ A guest with pause points looks at a byte of its asyncify memory again and again
 runs, its thread has an `Alarm` set: when to write there, and where. The watchdog sleeps until the next alarm. It wakes
 once or twice a slice while something runs, and not at all otherwise: to set an alarm is to store a tuple, unless the
 watchdog sleeps for good, which it does when no alarm has been set for a while. So a call pays for a clock, and not for
-waking a thread. That the byte is read while another thread writes it is sound because it is one byte, and read again.
+waking a thread.
+
+Where a guest cannot be suspended, what ends is processor time of its thread, and what is set is when that is over at
+the earliest. The watchdog looks at that thread's clock then, and comes back as often as it takes. So a process that was
+stopped, or a machine that has no processor for it, costs the guest nothing. Where the system does not tell the clock of
+another thread (macOS and Windows), the time that has passed has to do.
+
+That the byte is read while another thread writes it is sound because it is one byte, and read again.
 
 What could go wrong, and why it does not:
 
@@ -29,7 +36,9 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import sys
 import threading
+import time
 import weakref
 from math import inf
 from time import monotonic
@@ -44,23 +53,43 @@ _EARLY: Final = 0.5
 
 Word = ctypes.c_uint32 | ctypes.c_uint64
 
-# When, as `monotonic` has it; the byte to set; what to fill with ones before that, if anything.
-_Set = tuple[float, ctypes.c_ubyte, Word | None]
+# Seconds after which the watchdog looks again at a clock of a thread at the earliest.
+_COME_BACK: Final = 0.001
+
+# When, as `monotonic` has it; the byte to set; what to fill with ones before that, if anything; and what the clock of
+# the thread has to show before that, if it is that clock that counts.
+_Set = tuple[float, ctypes.c_ubyte, Word | None, float]
 
 
 class Alarm:
     """When the guest that runs in a thread is to be asked to pause; made by `new_alarm`, one for each thread."""
 
-    __slots__ = ("__weakref__", "_set")
+    __slots__ = ("__weakref__", "_clock", "_postponed", "_set")
 
     def __init__(self) -> None:
         self._set: _Set | None = None
+        # The watchdog's own: for what was set it has found the thread's clock behind, and looks again at that time.
+        self._postponed: tuple[_Set, float] | None = None
+        self.read_clock()
 
-    def set(self, now: float, when: float, request: ctypes.c_ubyte, refused: Word | None, period: float) -> None:
+    def read_clock(self) -> None:
+        """The running thread is the one whose alarm this is."""
+        self._clock = _clock_of_thread()
+
+    def set(
+        self,
+        now: float,
+        when: float,
+        request: ctypes.c_ubyte,
+        refused: Word | None,
+        period: float,
+        processor_time: float = -inf,
+    ) -> None:
         """Have the request set at a time, and before that all bits of `refused`; nothing is set now.
 
         The request is cleared, unless it is time `now`. `period` is how long the watchdog may sleep at most, in
-        seconds, so that it notices in time.
+        seconds, so that it notices in time. Nothing is set before the thread has used so much `processor_time`, as
+        `thread_time` has it.
         """
         watchdog = _watchdog
         if when <= now:
@@ -69,7 +98,7 @@ class Alarm:
         request.value = 0
         if when == inf:
             return
-        self._set = when, request, refused
+        self._set = when, request, refused, processor_time
         if watchdog.is_idle or period < watchdog.period:
             with watchdog.lock:
                 watchdog.wake(period)
@@ -88,13 +117,34 @@ class Alarm:
         """Write if it is time, and return when it will be; the lock is held."""
         found = self._set
         if found is None:
+            self._postponed = None
             return inf
-        when, request, refused = found
+        when, request, refused, processor_time = found
+        if self._postponed is not None and self._postponed[0] is found:
+            when = self._postponed[1]
         if when > now:
+            return when
+        missing = self._missing(processor_time)
+        if missing > 0:
+            when = now + max(missing, _COME_BACK)
+            self._postponed = found, when
             return when
         _write(request, refused)
         self._set = None
         return inf
+
+    def _missing(self, processor_time: float) -> float:
+        """Return how many seconds the thread's clock lacks, as far as it can be seen."""
+        if self._clock is None or processor_time == -inf:
+            return 0.0
+        return processor_time - time.clock_gettime(self._clock)
+
+
+def _clock_of_thread() -> int | None:
+    """Return the clock of the running thread's processor time, which other threads can read; None if there is none."""
+    if sys.platform == "win32" or sys.platform == "darwin":
+        return None
+    return time.pthread_getcpuclockid(threading.get_ident())
 
 
 def _write(request: ctypes.c_ubyte, refused: Word | None) -> None:
@@ -148,6 +198,8 @@ class _Watchdog:
         self._thread = None
         self.is_idle = True
         self._alarms = weakref.WeakSet(() if own is None else (own,))
+        if own is not None:
+            own.read_clock()
         if own is not None and own.ring(-inf) < inf:
             self.wake(self.period)
 
