@@ -63,7 +63,13 @@ function chosen() {
     return;
   }
   const list = waiting.get(share);
-  if (!list) throw new TypeError("it has chosen a guest that does not wait for a turn");
+  if (!list) {
+    if (share instanceof Promise) {
+      share.catch(() => {}); // it is told what is wrong already
+      throw new TypeError("it has chosen a promise, and has to choose at once");
+    }
+    throw new TypeError("it has chosen what is no guest that waits for a turn");
+  }
   if (list[1]) policy.add(share);
   else waiting.delete(share);
   return list.shift();
@@ -84,7 +90,18 @@ function failAll(cause) {
 }
 
 // @ts-ignore: the second parameter is newer than TypeScript's libraries.
-const failure = (/** @type {unknown} */ cause) => new TypeError(`the policy has failed, so no turn comes: ${cause}`, { cause });
+const failure = (/** @type {unknown} */ cause) => new TypeError(`the policy has failed, so no turn comes: ${told(cause)}`, { cause });
+
+/** What somebody has thrown, as text: anything can be thrown, and not all of it can be text. @param {unknown} thrown */
+function told(thrown) {
+  try {
+    return String(thrown);
+  } catch {
+    return typeof thrown;
+  }
+}
+
+const AsyncFunction = (async () => {}).constructor;
 
 /** Call a function when it is a guest's turn. @param {Share} share @param {GoOn} goOn */
 export function wait(share, goOn) {
@@ -126,8 +143,10 @@ export function spend(milliseconds, slice) {
  * @param {Policy} chosen An object with the methods of `FairShares`, which is the policy where nobody says.
  */
 export function usePolicy(chosen) {
+  if (typeof chosen == "function") throw new TypeError("the policy is a class or a function: give an object with its methods, such as new FairShares()");
   for (const name of /** @type {const} */ (["add", "remove", "choose"])) {
     if (typeof chosen?.[name] != "function") throw new TypeError(`the policy has no method ${name}`);
+    if (chosen[name] instanceof AsyncFunction) throw new TypeError(`the policy's method ${name} is an async function, and has to answer at once`);
   }
   if (waiting.size) throw new TypeError("guests wait for a turn by another policy: choose one before guests compute");
   policy = chosen;

@@ -151,6 +151,42 @@ for (const build of builds) {
       assert.equal(await promising(exports.count, { slice: 1 })(MUCH), MUCH);
     });
 
+    it("what imports take is not the time of what they call in the guest", async () => {
+      const busy = () => {
+        for (const until = performance.now() + 80; performance.now() < until; );
+      };
+      for (const isBusy of [1, 2, 4, 7]) {
+        const exports = await make({
+          again(value) {
+            if (isBusy & value) busy();
+            if (value == 1) return value;
+            assert.equal(exports.count(100n), 100n);
+            return value == 2 ? exports.call_again(4) : Number(exports.count(BigInt(value)));
+          },
+        });
+        assert.equal(await promising(exports.again_twice, { slice: 1 })(1, 2), 6);
+        assert.equal(await promising(exports.again_twice, { slice: 1 })(2, 1), 6);
+      }
+    });
+
+    it("what imports call in a row has no more than the 50 ms together", async () => {
+      let stopped = 0;
+      const exports = await make({
+        again(value) {
+          try {
+            exports.count(BigInt(value));
+          } catch {
+            stopped++;
+          }
+          return value;
+        },
+      });
+      await promising(exports.again_twice, { slice: 0.1 })(1, 1);
+      assert.equal(stopped, 0);
+      await promising(exports.again_twice, { slice: 0.1 })(0x7fffffff, 1000);
+      assert.equal(stopped, 2);
+    });
+
     it("an import that stops what it has called goes on, and so does its call", async () => {
       let attempts = 0;
       const exports = await make({
@@ -389,6 +425,8 @@ describe("the policy", () => {
 
   it("can be replaced, but not while guests wait for a turn by it, and by none that is incomplete", async () => {
     assert.throws(() => usePolicy({ add() {}, remove() {} }), /^TypeError: the policy has no method choose/);
+    assert.throws(() => usePolicy(FairShares), /^TypeError: the policy is a class/);
+    assert.throws(() => usePolicy({ add() {}, remove() {}, async choose() {} }), /^TypeError: the policy's method choose is an async function/);
     const { exports } = await instantiate(modules.fuel_plain, { env: { again() {}, later() {} } });
     const end = new AbortController();
     const spinning = promising(exports.spin, { slice: 1, signal: end.signal })();
@@ -408,9 +446,10 @@ describe("a policy that fails", () => {
   class Failing extends FairShares {
     turns = 0;
     waiting = 0;
-    constructor(fault) {
+    constructor(fault, thrown = new Error("the policy is wrong")) {
       super();
       this.fault = fault;
+      this.thrown = thrown;
     }
     fails(fault) {
       if (this.fault != fault || this.turns < 5 || !this.waiting) return false;
@@ -418,7 +457,7 @@ describe("a policy that fails", () => {
       return true;
     }
     add(share) {
-      if (this.fails("add")) throw new Error("the policy is wrong");
+      if (this.fails("add")) throw this.thrown;
       super.add(share);
       this.waiting++;
     }
@@ -427,7 +466,8 @@ describe("a policy that fails", () => {
       this.waiting--;
     }
     choose() {
-      if (this.fails("choose")) throw new Error("the policy is wrong");
+      if (this.fails("choose")) throw this.thrown;
+      if (this.fails("promise")) return Promise.reject(new Error("nobody waits for it"));
       if (this.fails("nobody")) return undefined;
       if (this.fails("another")) return { exports: {}, weight: 1 };
       const share = super.choose();
@@ -436,15 +476,19 @@ describe("a policy that fails", () => {
     }
   }
 
-  for (const [fault, message] of [
+  for (const [fault, message, thrown] of [
+    ["promise", /^TypeError: the policy has failed.*it has chosen a promise/],
+    ["choose", /^TypeError: the policy has failed.*Symbol\(wrong\)/, Symbol("wrong")],
+    ["choose", /^TypeError: the policy has failed.*object/, Object.create(null)],
+    ["add", /^TypeError: the policy has failed.*null/, null],
     ["choose", /^TypeError: the policy has failed, so no turn comes: Error: the policy is wrong/],
     ["nobody", /^TypeError: the policy has failed.*it has chosen nobody, though guests wait/],
-    ["another", /^TypeError: the policy has failed.*a guest that does not wait/],
+    ["another", /^TypeError: the policy has failed.*what is no guest that waits/],
     ["add", /^TypeError: the policy has failed.*the policy is wrong/],
   ]) {
-    it(`is told to who waits for a turn, and those who come later have theirs: ${fault}`, async () => {
+    it(`is told to who waits for a turn, and those who come later have theirs: ${fault}, ${message}`, async () => {
       await sleep(1);
-      usePolicy(new Failing(fault));
+      usePolicy(new Failing(fault, thrown));
       const end = new AbortController();
       const guests = [];
       for (let number = 0; number < 3; number++) {

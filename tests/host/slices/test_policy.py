@@ -6,6 +6,7 @@ import asyncio
 import socket
 import weakref
 from collections import Counter
+from typing import cast
 
 import pytest
 
@@ -119,14 +120,25 @@ def test_a_policy_of_ones_own() -> None:
         caesura.use_policy(caesura.FairShares())
     with pytest.raises(caesura.UsageError, match="has no method `add`"):
         caesura.use_policy(5)  # type: ignore[arg-type]
+    with pytest.raises(caesura.UsageError, match="the policy is the class Stubborn: give an object of it"):
+        caesura.use_policy(Stubborn)  # type: ignore[arg-type]
+
+    class Awaited(Stubborn):
+        async def choose(self) -> caesura.Share | None:  # type: ignore[override]
+            return super().choose()
+
+    with pytest.raises(caesura.UsageError, match=r"the method `choose` of the policy .* is a coroutine function"):
+        caesura.use_policy(Awaited())  # type: ignore[arg-type]
 
 
 class Failing(Stubborn):
     """Works for ten turns, and then once does what a policy must not do."""
 
-    def __init__(self, fault: str) -> None:
+    def __init__(self, fault: str, error: BaseException | None = None, chosen: object = None) -> None:
         super().__init__()
         self.fault = fault
+        self.error = error or StopIteration("the policy is wrong")
+        self.other = chosen or caesura.Share("another", 1.0, 0)
 
     def add(self, share: caesura.Share) -> None:
         """A guest waits."""
@@ -139,7 +151,7 @@ class Failing(Stubborn):
         if self._fails_now("nobody"):
             return None
         if self._fails_now("another"):
-            return caesura.Share("another", 1.0, 0)
+            return cast("caesura.Share", self.other)
         return super().choose()
 
     def _fails_now(self, fault: str) -> bool:
@@ -150,7 +162,7 @@ class Failing(Stubborn):
 
     def _fail(self, fault: str) -> None:
         if self._fails_now(fault):
-            raise StopIteration("the policy is wrong")
+            raise self.error
 
 
 @pytest.mark.parametrize(
@@ -164,9 +176,51 @@ class Failing(Stubborn):
 )
 def test_who_waits_for_a_policy_that_fails_is_told(fault: str, message: str) -> None:
     """Nobody waits for ever: the calls that wait raise, and those that come later have their turns again."""
+    all_are_told(Failing(fault), message)
+
+
+class Unspeakable(Exception):
+    """Cannot be written."""
+
+    def __repr__(self) -> str:
+        raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("fault", ["choose", "add"])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (asyncio.CancelledError(), "has failed.*CancelledError"),
+        (GeneratorExit(), "has failed.*GeneratorExit"),
+        (Unspeakable(), "has failed.*a Unspeakable"),
+    ],
+)
+def test_whatever_a_policy_raises(fault: str, error: BaseException, message: str) -> None:
+    all_are_told(Failing(fault, error), message)
+
+
+@pytest.mark.parametrize("chosen", [5, [5], "a share", Unspeakable()])
+def test_whatever_a_policy_chooses(chosen: object) -> None:
+    all_are_told(Failing("another", chosen=chosen), "it has chosen .*: `choose` returns the share of a guest, or None")
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_a_policy_that_ends_the_process(kind: type[BaseException]) -> None:
+    async def main() -> None:
+        caesura.use_policy(Failing("choose", kind()))
+        guests = [await load() for _ in range(3)]
+        await asyncio.gather(*(guest.call("spin") for guest in guests))
+
+    with pytest.raises(kind):
+        asyncio.run(main())
+
+
+def all_are_told(policy: Failing, message: str) -> None:
+    """Let three guests compute while a policy fails once: the calls that wait raise, and later ones have turns."""
+    fault = policy.fault
 
     async def main() -> None:
-        caesura.use_policy(Failing(fault))
+        caesura.use_policy(policy)
         guests = [await load() for _ in range(3)]
         tasks = [asyncio.create_task(guest.call("spin")) for guest in guests]
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

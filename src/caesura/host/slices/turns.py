@@ -12,7 +12,7 @@ caller's task only if that drives the call.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import inspect
 import weakref
 from collections import deque
 from typing import Final
@@ -20,6 +20,9 @@ from typing import Final
 from caesura.errors import UsageError
 from caesura.host.slices.policy import FairShares, Policy, Share
 from caesura.host.slices.thread import ThreadState, thread_state
+
+# These end the process, or the loop, and nothing of it may hide them.
+_ENDS_THE_PROCESS: Final = (KeyboardInterrupt, SystemExit)
 
 
 class Turns:
@@ -40,7 +43,9 @@ class Turns:
         if waiting is None:
             try:
                 self.policy.add(share)
-            except Exception as error:
+            except _ENDS_THE_PROCESS:
+                raise
+            except BaseException as error:  # CancelledError, say, would look like that of the task
                 raise self._failure(error) from error
             self._waiting[share] = deque((future,))
             share.ran = 0.0
@@ -59,7 +64,9 @@ class Turns:
             del self._waiting[share]
             try:
                 self.policy.remove(share)
-            except Exception as error:  # who does not wait any more has been cancelled, which this must not hide
+            except _ENDS_THE_PROCESS:
+                raise
+            except BaseException as error:  # who does not wait any more has been cancelled, which this must not hide
                 self._here().call_exception_handler({"message": str(self._failure(error)), "exception": error})
 
     def change_policy(self, policy: Policy) -> None:
@@ -90,7 +97,7 @@ class Turns:
         state.is_full = False
         try:
             future = self._chosen()
-        except Exception as error:  # of a policy that somebody has written: who waits for it must not wait for ever
+        except BaseException as error:  # of a policy that somebody has written: who waits for it must not wait for ever
             self._fail(error)
             return
         if future is None:
@@ -108,6 +115,8 @@ class Turns:
             if self._waiting:
                 raise UsageError("it has chosen nobody, though guests wait for a turn")
             return None
+        if not isinstance(share, Share):
+            raise UsageError(f"it has chosen {_shown(share)}: `choose` returns the share of a guest, or None")
         waiting = self._waiting.get(share)
         if waiting is None:
             raise UsageError("it has chosen a guest that does not wait for a turn")
@@ -118,20 +127,36 @@ class Turns:
             del self._waiting[share]
         return future
 
-    def _fail(self, error: Exception) -> None:
-        """Tell all calls that wait for a turn that the policy does not say whose it is."""
+    def _fail(self, error: BaseException) -> None:
+        """Tell all calls that wait for a turn that the policy does not say whose it is; raise what ends the process."""
         waiting, self._waiting = self._waiting, {}
+        raised = [error]
         for share, futures in waiting.items():
-            with contextlib.suppress(Exception):  # the policy has failed already
+            try:
                 self.policy.remove(share)
+            except BaseException as another:  # the policy has failed already
+                raised.append(another)
             for future in futures:
                 if not future.done():
                     failure = self._failure(error)
                     failure.__cause__ = error
                     future.set_exception(failure)
+        for one in raised:
+            if isinstance(one, _ENDS_THE_PROCESS):
+                raise one
 
-    def _failure(self, error: Exception) -> UsageError:
-        return UsageError(f"the policy {self.policy!r:.100} has failed, so no turn comes: {error!r}")
+    def _failure(self, error: BaseException) -> UsageError:
+        return UsageError(f"the policy {_shown(self.policy)} has failed, so no turn comes: {_shown(error)}")
+
+
+def _shown(value: object) -> str:
+    """Return how an error writes a value of somebody's class, who may have written its `__repr__`, too."""
+    try:
+        return f"{value!r:.200}"
+    except _ENDS_THE_PROCESS:
+        raise
+    except BaseException:
+        return f"a {type(value).__name__}"
 
 
 _turns: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turns]] = weakref.WeakKeyDictionary()
@@ -160,12 +185,19 @@ def use_policy(policy: Policy) -> None:
     """Let a policy say whose turn it is in the running event loop, of the guests that compute in time slices.
 
     It has the methods of `caesura.FairShares`, which is the policy where nobody says; docs/slices.md tells what they
-    do. Raises UsageError outside of an event loop, for an object without these methods, and while guests wait for a
-    turn.
+    do. Raises UsageError outside of an event loop, for an object without these methods, a class, methods that have to
+    be awaited, and while guests wait for a turn.
     """
+    if isinstance(policy, type):
+        raise UsageError(f"the policy is the class {policy.__name__}: give an object of it, {policy.__name__}(...)")
     for name in ("add", "remove", "choose"):
-        if not callable(getattr(policy, name, None)):
-            raise UsageError(f"the policy {policy!r:.100} has no method `{name}`")
+        method = getattr(policy, name, None)
+        if not callable(method):
+            raise UsageError(f"the policy {_shown(policy)} has no method `{name}`")
+        if inspect.iscoroutinefunction(method):
+            raise UsageError(
+                f"the method `{name}` of the policy {_shown(policy)} is a coroutine function: it has to answer at once"
+            )
     try:
         turns = turns_of(asyncio.get_running_loop())
     except RuntimeError:
