@@ -32,22 +32,39 @@ _WORDS: Final[Mapping[type, str]] = {
     PathLike: "a path",
     bytes: "bytes",
 }
+# An integer of more bits is no size and no number of anything, and is no float. Long ones Python does not even write.
+_MOST_BITS: Final = 1000
+
 # They are `bytes` to whoever reads an error.
 _LIKE_BYTES: Final = frozenset([bytearray, memoryview])
 
 
 def check_kind(name: str, value: object, *kinds: type) -> None:
-    """Raise UsageError for a value that is of none of some kinds; True and False are no integers."""
+    """Raise UsageError for a value that is of none of some kinds; True and False are no integers, and huge ones are
+    no numbers.
+    """
     if not _is_one_of(value, kinds):
         said = [kind for kind in kinds if kind not in _LIKE_BYTES and not (kind is int and float in kinds)]
         words = [_WORDS.get(kind, f"a caesura.{kind.__name__}") for kind in said]
-        raise UsageError(f"{name} is {reprlib.repr(value)}: expected {' or '.join(words)}")
+        raise UsageError(f"{name} is {shown(value)}: expected {' or '.join(words)}")
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise UsageError(f"{name} is {shown(value)}: expected one of {_MOST_BITS} at most")
+
+
+def shown(value: object) -> str:
+    """Return how an error writes a value, cut off."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # it has such integers in it
+        return f"a {type(value).__name__}"
 
 
 def check_hook(name: str, value: object) -> None:
     """Raise UsageError for what is to be called, and is neither a function nor None."""
     if value is not None and not callable(value):
-        raise UsageError(f"{name} is {reprlib.repr(value)}: expected a function or None")
+        raise UsageError(f"{name} is {shown(value)}: expected a function or None")
 
 
 def check_fields(checked: Any) -> None:
@@ -55,7 +72,8 @@ def check_fields(checked: Any) -> None:
     owner: type = type(checked)
     for name, kinds in _kinds_of_fields(owner):
         value = getattr(checked, name)
-        if type(value) not in kinds:  # nearly always it is, and that takes half of the time
+        # Nearly always it is, and that takes half of the time.
+        if type(value) not in kinds or (type(value) is int and value.bit_length() > _MOST_BITS):
             check_kind(name, value, *kinds)
 
 

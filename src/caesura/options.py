@@ -20,6 +20,7 @@ from collections.abc import ItemsView, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from caesura.argument_kinds import shown
 from caesura.errors import UsageError
 from caesura.records import Record
 
@@ -309,10 +310,10 @@ def _plain(value: object) -> object:
 def _check_secondary_memory(options: Options) -> None:
     size, maximum = options.secondary_memory_size, options.secondary_memory_maximum
     if not 1 <= size <= _MAXIMUM_PAGES:
-        raise UsageError(f"the size of the secondary memory is {size} pages: expected 1 to {_MAXIMUM_PAGES}")
+        raise UsageError(f"the size of the secondary memory is {shown(size)} pages: expected 1 to {_MAXIMUM_PAGES}")
     if maximum and not size <= maximum <= _MAXIMUM_PAGES:
         raise UsageError(
-            f"the maximum of the secondary memory is {maximum} page{'' if maximum == 1 else 's'}: "
+            f"the maximum of the secondary memory is {shown(maximum)} page{'' if maximum == 1 else 's'}: "
             f"expected {size} (its size) to {_MAXIMUM_PAGES}"
         )
 

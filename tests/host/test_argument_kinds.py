@@ -43,6 +43,54 @@ FOR_PROGRAMS: Final[dict[str, list[Any]]] = {
 }
 
 
+# No number that a parameter takes is so large, not even as a float; the second is one that Python does not write out.
+HUGE: Final = (10**400, -(10**5000))
+NUMBERS: Final = (
+    "memory_limit",
+    "table_limit",
+    "memories",
+    "tables",
+    "instances",
+    "suspended_calls",
+    "recursion_limit",
+    "shadow_stack_size",
+    "stack_space",
+    "time_slice",
+    "weight",
+    "priority",
+    "memory_reservation",
+    "native_stack_size",
+    "single_stack",
+    "preempt",
+)
+
+
+@pytest.mark.parametrize("value", HUGE, ids=["large", "negative"])
+def test_huge_integers(value: int) -> None:
+    async def main() -> None:
+        for name in NUMBERS:
+            with pytest.raises(caesura.UsageError, match=name):
+                await caesura.load(**{"source": WAITER, "imports": IMPORTS, name: value})  # type: ignore[arg-type]
+        for name in ("cpu", "fuel"):
+            with pytest.raises(caesura.UsageError, match=f"{name} is an integer of [0-9]+ bits: expected one of 1000"):
+                caesura.Budget(**{name: value})
+        with pytest.raises(caesura.UsageError, match="stack_space is"):
+            await caesura.load(WAITER, IMPORTS, stack_space=(value, value + 100))
+        with pytest.raises(caesura.UsageError, match="count is an integer"):
+            caesura.limit_guests(value)
+        with pytest.raises(caesura.UsageError, match="secondary memory is"):
+            caesura.Options(secondary_memory_size=value)
+        with pytest.raises(caesura.UsageError, match="secondary memory is"):
+            caesura.Options(secondary_memory_maximum=value)
+        guest = await caesura.load(WAITER, IMPORTS)
+        with pytest.raises(caesura.UsageError, match="budget is"):
+            await guest.call("calls", 1, budget=value)  # type: ignore[arg-type]
+        with pytest.raises(caesura.UsageError, match="the name of an export"):
+            await guest.call(value)  # type: ignore[arg-type]
+
+    run(main())
+
+
 def is_named(name: str, error: caesura.UsageError) -> bool:
     """Tell whether an error says which parameter is wrong."""
     return name in str(error) and "expect" in str(error)

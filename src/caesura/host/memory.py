@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, overload
 
-from caesura.argument_kinds import check_kind
+from caesura.argument_kinds import check_kind, shown
 from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.uncopied import Uncopied
@@ -124,7 +124,9 @@ class GuestMemory(Uncopied):
             check_kind("size", size, int)
         end = int(self._find_size(self._context, self._address))
         if address < 0 or size < 0 or address + size > end:
-            raise UsageError(f"{size} bytes at address {address} of the guest's memory: it has {end} bytes")
+            raise UsageError(
+                f"{shown(size)} bytes at address {shown(address)} of the guest's memory: it has {end} bytes"
+            )
         return (self._find_base(self._context, self._address) or 0) + address
 
 

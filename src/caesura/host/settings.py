@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
-from caesura.argument_kinds import check_fields
+from caesura.argument_kinds import check_fields, shown
 from caesura.errors import UsageError
 from caesura.host.description import CHOSEN_OPTIONS
 from caesura.host.native_stack import NATIVE_STACK_SIZE
@@ -47,6 +47,8 @@ LEAST_TIME_SLICE: Final = 0.0005
 MOST_TIME_SLICE: Final = 3600.0
 LEAST_WEIGHT: Final = 0.001
 MOST_WEIGHT: Final = 1e6
+
+_ADDRESS_BITS: Final = 64
 
 # The largest number that Wasmtime's limits take.
 _MOST: Final = (1 << 63) - 1
@@ -174,7 +176,7 @@ class GuestSettings(_Settings):
             )
         space = self.stack_space
         if not (space is None or (space > 0 if isinstance(space, int) else _is_range(space))):
-            raise UsageError(f"stack_space is {space!r}: expected (start, end), a number of bytes, or None")
+            raise UsageError(f"stack_space is {shown(space)}: expected (start, end), a number of bytes, or None")
         if self.recursion_limit < 0:
             raise UsageError(f"recursion_limit is {self.recursion_limit}: expected a number of calls, 0 or more")
 
@@ -218,4 +220,8 @@ def _number_of(given: int | None, limit_of_each: int | None) -> int | None:
 
 
 def _is_range(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(type(item) is int for item in value)
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(type(item) is int and item.bit_length() <= _ADDRESS_BITS for item in value)
+    )
