@@ -127,6 +127,10 @@ def test_wasi_that_there_is_not(preempt: Any) -> None:
             '"random_get" (func (param i64 i32) (result i32))',
             '"random_get" (func (param i32 i32))',
             '"sched_yield" (func (param i32))',
+            '"sched_yield" (func)',
+            '"path_rename" (func (param i64 i32 i32 i32 i32 i32) (result i32))',
+            '"poll_oneoff" (func (param f32 i32 i32 i32) (result i32))',
+            '"fd_close" (func (param i32) (result i64))',
         ):
             text = f'(module (import "wasi_snapshot_preview1" {wanted}) (memory (export "memory") 1))'
             with pytest.raises(caesura.UsageError, match=re.escape(wanted.split('"')[1])):

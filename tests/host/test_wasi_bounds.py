@@ -123,6 +123,24 @@ def test_what_points_nowhere_is_a_trap_before_anything_is_done(name: str, argume
     run(main())
 
 
+def test_random_numbers_are_bounded() -> None:
+    async def main() -> None:
+        guest = await load(513, caesura.Wasi(stdin=b""))
+        assert guest.call_nowait("random", 1000, 16 * MIB) == 0
+        assert len(set(guest.memory.read(1000, 1000))) > 150 and guest.memory.read(0, 1000) == bytes(1000)
+        behind = 1000 + 16 * MIB
+        assert any(guest.memory.read(behind - 16, 16)) and guest.memory.read(behind, 16) == bytes(16)
+        assert guest.call_nowait("random", 0, 0) == 0
+        assert guest.call_nowait("random", 0, 16 * MIB + 1) == 28  # invalid
+        assert guest.memory.read(0, 1000) == bytes(1000)
+        for address, size in ((0, -1), (-1, 2), (513 << 16, 1)):
+            with pytest.raises(caesura.GuestTrap) as caught:
+                guest.call_nowait("random", address, size)
+            assert caught.value.kind == "memory out of bounds"
+
+    run(main())
+
+
 def test_many_subscriptions_are_answered_in_steps() -> None:
     async def main() -> None:
         count = 100_000

@@ -15,6 +15,7 @@ from caesura.host.description import ImportShape
 from caesura.host.imports import PLAIN_FUNCTION, HostFunction, kind_of
 from caesura.host.memory import GuestMemory
 from caesura.host.native import SharedMemory
+from caesura.host.preview_1 import FUNCTIONS, PREVIEW_1
 from caesura.host.values import checked_value
 from caesura.wasm import types as t
 from caesura.wasm.external_kinds import FUNCTION_KIND, GLOBAL_KIND, KIND_NAMES, MEMORY_KIND, TABLE_KIND
@@ -28,6 +29,8 @@ _NUMBERS: Final[dict[int, tuple[Callable[[], wasmtime.ValType], Callable[[Any], 
     t.F32: (wasmtime.ValType.f32, wasmtime.Val.f32),
     t.F64: (wasmtime.ValType.f64, wasmtime.Val.f64),
 }
+
+_NUMBERS_BY_NAME: Final = {t.type_name(kind): kind for kind in _NUMBERS}
 
 
 class Connections:
@@ -52,6 +55,12 @@ class Connections:
                 for name, item in items.items():
                     check_kind(f"a name in imports['{module}']", name, str)
                     self._given[module, name] = item
+        self._own = {
+            (module, name)
+            for module, items in defaults.items()
+            for name in items
+            if name not in imports.get(module, {})
+        }
         self._blocking = {
             (module, name): item
             for module, items in blocking.items()
@@ -97,6 +106,8 @@ class Connections:
                 given = self._blocking.get(place, given)
             if not callable(given):
                 raise _wrong(item, given, "a callable")
+            if place in self._own:
+                _check_type(item)
             functions.append(HostFunction(intern(f"{item.module}.{item.name}"), item.shape, given))
         return functions
 
@@ -112,6 +123,22 @@ class Connections:
                 given = self._given.get((item.module, item.name))
                 items.append((item.module, item.name, _make_item(item, given, store)))
         return items
+
+
+def _check_type(item: ImportShape) -> None:
+    """Refuse a function of WASI's that a module imports with another type, as Wasmtime does with its own."""
+    params, shape = FUNCTIONS.get(item.name), item.shape
+    if params is None or shape is None or item.module != PREVIEW_1:
+        return
+    if shape.params != tuple(_NUMBERS_BY_NAME[kind] for kind in params) or shape.results != (t.I32,):
+        raise UsageError(
+            f"import {item.module}.{item.name} is a function {_type_name(shape.params, shape.results)}: "
+            f"WASI's has the type ({', '.join(params)}) -> (i32)"
+        )
+
+
+def _type_name(params: tuple[int, ...], results: tuple[int, ...]) -> str:
+    return " -> ".join(f"({', '.join(map(t.type_name, types))})" for types in (params, results))
 
 
 def _make_item(item: ImportShape, given: Any, store: wasmtime.Store) -> AsExtern:

@@ -17,7 +17,7 @@ from caesura.host.memory import GuestMemory
 
 # What one call reads or writes at most, in buffers (Linux's IOV_MAX) and in bytes.
 _MOST_BUFFERS: Final = 1024
-_MOST_BYTES: Final = 16 << 20
+MOST_BYTES: Final = 16 << 20
 
 # An address and a size.
 Buffer = tuple[int, int]
@@ -61,7 +61,7 @@ class WasiMemory:
         """Return the (address, size) pairs of a list of buffers: as many as one call serves, all in the memory."""
         count = min(count & _POINTER_BITS, _MOST_BUFFERS)
         found: list[Buffer] = []
-        rest = _MOST_BYTES
+        rest = MOST_BYTES
         pairs: Iterator[Any] = _BUFFER.iter_unpack(self.read(address, count * _BUFFER.size))
         for start, size in pairs:
             self.check(start, size)

@@ -8,6 +8,7 @@ Wasmtime's, which are faster and better tested than ours would be, but for these
   outlives the interpreter and then aborts the process. Where that function is a coroutine function, writing waits too;
 * `path_open`, `fd_close`, `fd_renumber` and `path_rename`, to know what the guest has open (`descriptors`);
 * `clock_time_get` in guests that were saved before, where the monotonic clock goes on from where it was;
+* `random_get`, since Wasmtime's makes up to 64 MiB at once, which takes 0.2 s, in the middle of a time slice;
 * `proc_exit`: Wasmtime's refuses codes above 125.
 
 A module that was instrumented elsewhere may have been told that it is never suspended in WASI's functions (Ruby's is).
@@ -36,12 +37,12 @@ from caesura.host.instance import Instance
 from caesura.host.preview_1 import FUNCTIONS, GROUPS, GROUPS_AGAIN, PREVIEW_1
 from caesura.host.state import CallState
 from caesura.host.uncopied import Uncopied
-from caesura.host.wasi.buffers import Buffer, WasiMemory, total_size
+from caesura.host.wasi.buffers import MOST_BYTES, Buffer, WasiMemory, total_size
 from caesura.host.wasi.descriptors import STREAMS, Descriptors, path_is_noted
 from caesura.host.wasi.files import WasiFiles
 from caesura.host.wasi.forwarding import Forwarder
 from caesura.host.wasi.given import Folder, checked_arguments, checked_environment, checked_folders
-from caesura.host.wasi.polling import SUCCESS, Poll
+from caesura.host.wasi.polling import INVALID, SUCCESS, Poll
 from caesura.host.wasi.reopening import OnMissing, reopen
 from caesura.host.wasi.stdin import Source, input_from, standard_input
 from caesura.host.wasi.waits import Waits
@@ -143,6 +144,7 @@ class Wasi(Uncopied):
             "path_rename": self._path_rename,
             "fd_close": self._fd_close,
             "fd_renumber": self._fd_renumber,
+            "random_get": self._random_get,
             "proc_exit": _proc_exit,
         }
         if self._outputs:
@@ -152,7 +154,7 @@ class Wasi(Uncopied):
     def functions_unsaved(self) -> dict[str, Callable[..., Any]]:
         """Return the functions that are not Wasmtime's for a guest that nobody saves, and that never waits."""
         functions = {**self.functions(), **self.blocking()}
-        del functions["path_open"], functions["path_rename"]
+        del functions["path_open"], functions["path_rename"], functions["random_get"]
         return functions
 
     def functions_again(self, waiting: Iterable[str]) -> dict[str, Callable[..., Any]]:
@@ -354,6 +356,15 @@ class Wasi(Uncopied):
             if descriptor in self._outputs:
                 self._outputs[replaced] = self._outputs.pop(descriptor)
         return error
+
+    def _random_get(self, address: int, size: int) -> int:
+        size &= _CODE_BITS
+        memory = self._pointed()
+        memory.check(address, size)
+        if size > MOST_BYTES:
+            return INVALID
+        memory.write(address, os.urandom(size))
+        return SUCCESS
 
     async def _poll_oneoff(self, subscriptions: int, events: int, count: int, result: int) -> int:
         key = subscriptions, events, count, result
