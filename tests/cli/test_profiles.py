@@ -172,7 +172,9 @@ def test_what_loses_most_comes_before_what_takes_most() -> None:
 
 def test_functions_by_index_and_second_bodies_of_a_profiled_one() -> None:
     guest = module(3)
-    result = caesura.instrument(guest, Options(profile={"4": 5, "asyncify_resume:f1": 1}, optimize="speed"))
+    result = caesura.instrument(
+        guest, Options(profile={"4": 5, "asyncify_resume:f1": 1, "asyncify_uninstrumented:f1": 1}, optimize="speed")
+    )
     assert b"asyncify_resume:last" in result.module and b"asyncify_resume:f1" in result.module
     assert b"asyncify_resume:f0" not in result.module and result.warnings == ()
 

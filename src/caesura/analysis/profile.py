@@ -1,7 +1,7 @@
 """Which functions of a module a profile is about.
 
 Functions go by their names, and those without any by their index: V8 does not know the names that things are exported
-under. What a module of caesura's spends in a second body counts for the function that it belongs to.
+under. What a module of caesura's spends in a second body, or a copy, counts for the function that it belongs to.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from caesura.abi import RESUME_PREFIX
+from caesura.analysis.guarded import COPY_PREFIX
 from caesura.wasm.indices import FunctionIndex
 
 # How many functions that the module does not have are told.
@@ -32,7 +33,7 @@ class ProfiledFunctions:
         self._missing_share = 0.0
         for name, time in times:
             share = time / total if total > 0 else 0.0
-            name = name.removeprefix(RESUME_PREFIX)
+            name = name.removeprefix(RESUME_PREFIX).removeprefix(COPY_PREFIX)
             functions = by_name.get(name, [])
             if not functions and name.isdecimal() and imported <= int(name) - shift < len(names):
                 functions = [FunctionIndex(int(name) - shift)]

@@ -82,6 +82,8 @@ class FunctionRewriter:
             self._guarded_calls = GuardedCalls(
                 given.module, facts.graph, facts.guarded, abi.guard, keeps_padding=options.keep_padding
             )
+            if not self._is_for_size and not options.asserts:
+                self._guarded_calls.add_copies(added.functions, given.names.names)
         self._moved: dict[int, Moved] = {}
         self._asserter = Asserter(
             given.module,
@@ -144,6 +146,8 @@ class FunctionRewriter:
         if progress is not None:
             progress("instrumenting", count, count)
         self._refusals.check()
+        if self._guarded_calls is not None:
+            self._guarded_calls.write_copies(self._added.functions, shortens=shortens)
         payload: bytes | None = None
         if layouts is not None:
             if self._abi.guard is not None:

@@ -70,6 +70,10 @@ class AddedFunctions:
         body = encode_vector([]) + code + b"\x0b"
         self.bodies[index - self._next] = encode_unsigned(len(body)) + body
 
+    def replace_body(self, index: int, body: bytes) -> None:
+        """Give an added function another body: locals, code and final `end`."""
+        self.bodies[index - self._next] = encode_unsigned(len(body)) + body
+
     def add_body(self, name: str, type_index: int, body: bytes) -> int:
         """Add a function with a whole body: locals, code and final `end`."""
         index = self._next

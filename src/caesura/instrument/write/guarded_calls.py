@@ -2,7 +2,8 @@
 
 That is the last thing that is done to a body, be it one of the original's that stays or one that was written anew:
 other steps know nothing of it. The instruction stays as it is but for the index of what is called; a call through a
-table or a reference becomes one by name, the operands being the same. Where padding is kept a call is as long as it
+table or a reference becomes one by name, the operands being the same. Some functions are called by a copy of theirs
+(see `plan.copies`), which is redirected in the same way. Where padding is kept a call is as long as it
 was, if that can be: with a padded index, and instructions behind it that do nothing.
 """
 
@@ -12,8 +13,10 @@ from typing import Final
 
 from caesura.abi import BUILTIN_MODULES
 from caesura.analysis.calls import ANY_INDEX, NO_TABLE, CallGraph, constant_index
-from caesura.analysis.guarded import ENDING, INSTRUMENTED, LEFT_OUT, OTHER, Guarded
+from caesura.analysis.guarded import COPY_PREFIX, ENDING, INSTRUMENTED, LEFT_OUT, OTHER, Guarded
 from caesura.instrument.abi.guard import CLEARING, KEEPING, MARKING, Guard
+from caesura.instrument.abi.index_spaces import AddedFunctions
+from caesura.instrument.plan.copies import select_copies
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import (
     FORM_LEB,
@@ -29,6 +32,7 @@ from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.leb128 import MOST_BYTES_OF_U32, encode_padded, encode_unsigned, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.moved import Redirected
+from caesura.wasm.shortest import shorten_body
 from caesura.wasm.types import I32, encode_value_type
 
 # A call of a function by name that stays.
@@ -53,6 +57,26 @@ class GuardedCalls:
         # What is called instead of each function, by the kind of the caller.
         self._instead: list[list[int]] = [[_UNKNOWN] * self._functions for _ in range(ENDING + 1)]
         self._builtin = [item.module.startswith(BUILTIN_MODULES) for item in module.function_imports()]
+        # By function.
+        self._copies: dict[FunctionIndex, int] = {}
+
+    def add_copies(self, functions: AddedFunctions, names: list[str]) -> None:
+        """Let code that is left out call copies of functions, which are written later."""
+        if self._guard.does_nothing(CLEARING):
+            return
+        for function in select_copies(self._module, self._graph, self._guarded):
+            type_index = self._module.function_types[function]
+            self._copies[function] = functions.add_body(COPY_PREFIX + names[function], type_index, b"")
+            self._instead[LEFT_OUT][function] = self._copies[function]
+
+    def write_copies(self, functions: AddedFunctions, *, shortens: bool) -> None:
+        """Write these functions."""
+        for function, copy in self._copies.items():
+            own = self._module.own_of(function)
+            body = self._module.data[self._module.body_starts[own] : self._module.body_ends[own]]
+            if shortens:
+                body = shorten_body(body).code
+            functions.replace_body(copy, self._redirect(function, body, LEFT_OUT).code)
 
     def may_concern(self, function: FunctionIndex) -> bool:
         """Tell whether anything in a function may have to be redirected."""
@@ -67,12 +91,15 @@ class GuardedCalls:
 
     def redirect(self, function: FunctionIndex, body: bytes) -> Redirected:
         """Return a body of a function (locals and code, without size field) anew."""
+        return self._redirect(function, body, self._guarded.kinds[function])
+
+    def _redirect(self, function: FunctionIndex, body: bytes, kind: int) -> Redirected:
+        """Return it as that of a function of a kind."""
         start = skip_locals(body, 0)
         marks_entry = function in self._guarded.tail_calling and self._leaves_for_good(function, body, start)
         walk = _Walk(body, start, keeps_padding=self._keeps_padding)
         if marks_entry:
             self._add_prologue(function, walk)
-        kind = self._guarded.kinds[function]
         instead = self._instead[kind]
         data = body
         position = start
@@ -97,7 +124,7 @@ class GuardedCalls:
                 elif code == op.CALL_REF or code == op.RETURN_CALL_REF:
                     type_index, position = read_u32(data, position)
                     if code == op.CALL_REF or not marks_entry:
-                        self._redirect_call(walk, function, opcode, position, (NO_TABLE, type_index, ANY_INDEX))
+                        self._redirect_call(walk, function, kind, opcode, position, (NO_TABLE, type_index, ANY_INDEX))
                 elif data[position] < 0x80:
                     position += 1
                 else:
@@ -112,18 +139,17 @@ class GuardedCalls:
                 if code == op.CALL_INDIRECT or not marks_entry:
                     is_constant = before >= 0 and data[before] == op.I32_CONST
                     index = constant_index(data, before) if is_constant else ANY_INDEX
-                    self._redirect_call(walk, function, opcode, position, (table, type_index, index))
+                    self._redirect_call(walk, function, kind, opcode, position, (table, type_index, index))
             else:
                 position = skip_immediates(data, position, form)
             before = opcode
         return walk.finish()
 
     def _redirect_call(
-        self, walk: _Walk, function: FunctionIndex, opcode: int, behind: int, call: tuple[int, int, int]
+        self, walk: _Walk, function: FunctionIndex, kind: int, opcode: int, behind: int, call: tuple[int, int, int]
     ) -> None:
         """Redirect a call through a table or a reference, if it has to be."""
         guarded = self._guarded
-        kind = guarded.kinds[function]
         is_tail_call = walk.data[opcode] in (op.RETURN_CALL_INDIRECT, op.RETURN_CALL_REF)
         if kind == ENDING:
             if not guarded.leaves(call) or self._guard.does_nothing(CLEARING):
