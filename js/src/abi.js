@@ -51,6 +51,7 @@ export const LEFT_OUT_FUNCTION = "asyncify_suspended_where_left_out";
 export const TAIL_CALLED_FUNCTION = "asyncify_suspended_in_foreign_tail_call";
 export const FOREIGN_FUNCTION = "asyncify_suspended_in_foreign_handler";
 export const NOT_INSTRUMENTED_FUNCTION = "asyncify_not_instrumented";
+export const GUARDED_ENTRY_FUNCTION = "asyncify_guarded_entry";
 export const GUARD_FUNCTION = "asyncify_guard";
 export const RESUME_PREFIX = "asyncify_resume:";
 export const FUEL = "asyncify_fuel";

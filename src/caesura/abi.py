@@ -55,6 +55,7 @@ LEFT_OUT_FUNCTION: Final = "asyncify_suspended_where_left_out"
 TAIL_CALLED_FUNCTION: Final = "asyncify_suspended_in_foreign_tail_call"
 FOREIGN_FUNCTION: Final = "asyncify_suspended_in_foreign_handler"
 NOT_INSTRUMENTED_FUNCTION: Final = "asyncify_not_instrumented"
+GUARDED_ENTRY_FUNCTION: Final = "asyncify_guarded_entry"  # below which what is on the stack counts for itself
 
 # Functions that stand on stacks, by their names in the name section: what calls go through that leave what lists leave
 # out, and second bodies, behind which the function's own name follows.

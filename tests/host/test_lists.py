@@ -438,7 +438,9 @@ def test_what_is_missing_is_noted_in_a_recording(tmp_path: Any, monkeypatch: pyt
     assert [line["missing"] for line in lines if "missing" in line] == [["left_out", "middle"]]
 
 
-def test_a_guest_with_a_scheduler_of_its_own_traps() -> None:
+@pytest.mark.parametrize("has_names", [True, False])
+def test_a_guest_with_a_scheduler_of_its_own_tells_what_is_missing(has_names: bool) -> None:
+    """Of what the scheduler has called; it is asked by nobody, so it traps, and the trap has the stack."""
     text = """(module
       (import "asyncify" "start_unwind" (func $start (param i32))) (import "asyncify" "stop_unwind" (func $stop))
       (memory (export "memory") 1)
@@ -446,14 +448,27 @@ def test_a_guest_with_a_scheduler_of_its_own_traps() -> None:
         (call $start (i32.const 16)))
       (func $left_out (call $pause) (i32.store (i32.const 0) (i32.const 1)))
       (func $work (call $left_out) (i32.store (i32.const 4) (i32.const 1)))
-      (func (export "run") (call $work) (call $stop)))"""
+      (func $schedule (call $work) (call $stop))
+      (func $above (call $schedule) (i32.store (i32.const 8) (i32.const 1)))
+      (func (export "run") (call $above)))"""
+    if not has_names:
+        for number, name in enumerate(("start", "stop", "pause", "left_out", "work", "schedule", "above")):
+            text = text.replace(f"(func ${name}", "(func").replace(f"call ${name}", f"call {number}")
+    entry = caesura.body_entries(assemble(text), [4])[0]
 
     async def main() -> None:
-        guest = await caesura.load(assemble(text), options=caesura.Options(only_list=("work",)), cache=False)
-        with pytest.raises(caesura.GuestTrap, match="below functions that are not instrumented, since a list") as trap:
-            guest.call_nowait("run")
-        assert trap.value.backtrace[2:] == ("left_out", "work", "run")
-        assert guest.memory.read(0, 8) == bytes(8)
+        options = caesura.Options(only_list=("work" if has_names else entry,))
+        guest = await caesura.load(assemble(text), options=options, cache=False)
+        if has_names:
+            with pytest.raises(caesura.UsageError, match="the guest has to wait, but 1 function on the stack") as error:
+                guest.call_nowait("run")
+            assert missing_in(error.value) == ["left_out"]
+            assert "  * left_out\n    work\nAdd it" in str(error.value)
+            assert "left_out\n  work\n  schedule\n  above\n  run" in "".join(error.value.__notes__)
+        else:  # nobody knows what a list would call them
+            with pytest.raises(caesura.GuestTrap, match="below functions that are not instrumented, since a list"):
+                guest.call_nowait("run")
+        assert guest.memory.read(0, 12) == bytes(12)
 
     run(main())
 

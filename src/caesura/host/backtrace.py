@@ -12,6 +12,7 @@ import wasmtime
 
 from caesura.abi import (
     ENTERED_FUNCTION,
+    GUARDED_ENTRY_FUNCTION,
     NOT_INSTRUMENTED_FUNCTION,
     OVERFLOW_FUNCTION,
     OWN_PREFIX,
@@ -19,7 +20,7 @@ from caesura.abi import (
     TAIL_CALLED_FUNCTION,
 )
 from caesura.host import native
-from caesura.host.description import Description
+from caesura.host.description import NONE, Description
 from caesura.host.errors import ASYNCIFY_OVERFLOW, MEMORY_OUT_OF_BOUNDS, PAUSE_REFUSED, STACK_OVERFLOW
 
 _MOST_FRAMES: Final = 20
@@ -57,12 +58,12 @@ def kind_of_trap(trap: wasmtime.Trap, description: Description, *, unwinding: bo
     code = trap.trap_code
     frames = trap.frames
     innermost = _name(frames[0], description) if frames else ""
+    if innermost == NOT_INSTRUMENTED_FUNCTION:
+        return "the guest was to be suspended below functions that are not instrumented, since a list leaves them out"
     if innermost == OVERFLOW_FUNCTION or (unwinding and code == wasmtime.TrapCode.UNREACHABLE):
         return ASYNCIFY_OVERFLOW
     if innermost == ENTERED_FUNCTION:
         return "a function that is not instrumented went on while the guest was being suspended"
-    if innermost == NOT_INSTRUMENTED_FUNCTION:
-        return "the guest was to be suspended below functions that are not instrumented, since a list leaves them out"
     if innermost == PAUSE_REFUSED_FUNCTION:
         return PAUSE_REFUSED
     if innermost == TAIL_CALLED_FUNCTION:
@@ -71,6 +72,28 @@ def kind_of_trap(trap: wasmtime.Trap, description: Description, *, unwinding: bo
         cause = cause_of(trap)
         return _KINDS["UNCAUGHT_EXCEPTION"] if cause == _THROWN else cause
     return _KINDS.get(code.name, code.name.lower().replace("_", " "))
+
+
+def refused_below(failure: object, description: Description) -> tuple[list[int], bool] | None:
+    """Return the functions on the stack where a guest has refused to be suspended, since a list leaves out some of
+    them, innermost first, and whether there are more, which Wasmtime does not keep; None if it failed otherwise.
+
+    They end where what is on the stack counts anew: at the guest's own scheduler, or where the host has entered it.
+    Also None where a guest with a scheduler has functions without names on its stack: their indices are no more those
+    that lists could have.
+    """
+    frames = failure.frames if description.guarded and isinstance(failure, wasmtime.Trap) else []
+    if not frames or _name(frames[0], description) != NOT_INSTRUMENTED_FUNCTION:
+        return None
+    functions: list[int] = []
+    for frame in frames[1:]:
+        if _name(frame, description) == GUARDED_ENTRY_FUNCTION:
+            return functions, False
+        function = frame.func_index
+        if description.abi == NONE and function < description.original_functions and function not in description.names:
+            return None
+        functions.append(function)
+    return functions, len(frames) >= _MOST_FRAMES
 
 
 def cause_of(error: wasmtime.WasmtimeError | wasmtime.Trap) -> str:

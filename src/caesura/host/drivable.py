@@ -111,7 +111,14 @@ def make_drivable(
     if any(item.module == ASYNCIFY_MODULE for item in module.imports):
         with_runtime = Module(_with_readable_state(module.data, options).module)
         everywhere = frozenset(range(with_runtime.imported_functions))
-        drivable = Drivable(NONE, with_runtime, find_shadow_stack(with_runtime), unsuspended=everywhere)
+        removed = len(module.function_imports()) - with_runtime.imported_functions
+        drivable = Drivable(
+            NONE,
+            with_runtime,
+            find_shadow_stack(with_runtime),
+            unsuspended=everywhere,
+            original_functions=len(module.function_types) - removed,
+        )
     elif asyncify_exports(module):
         if not accept_instrumented:
             raise UnsupportedModule(
@@ -133,7 +140,7 @@ def make_drivable(
     held_start = held_start or _exported_start(drivable)
     saved = drivable.module.data
     drivable = replace(drivable, module=held, held_start=held_start, thunks_switch=switches, saved=saved)
-    return _with_guard(drivable, options) if drivable.abi != NONE else drivable
+    return _with_guard(drivable, options) if drivable.abi != NONE or drivable.original_functions else drivable
 
 
 def _instrumented_elsewhere(module: Module) -> Drivable:
@@ -194,7 +201,8 @@ def _with_guard(drivable: Drivable, options: Options) -> Drivable:
         edits.custom[_NAME_SECTION] = None
         module = Module(write_sections(module.data, module.sections, edits))
     bitmap = _bitmap(module)
-    own = range(module.imported_functions, min(8 * len(bitmap), _first_added(module)))
+    end = drivable.original_functions or _first_added(module)
+    own = range(module.imported_functions, min(8 * len(bitmap), end))
     if not drivable.original_functions:
         own = _without_added(own, 8 * len(bitmap), names)
     uninstrumented = tuple(function for function in own if not bitmap[function >> 3] >> (function & 7) & 1)

@@ -23,7 +23,7 @@ from caesura.argument_kinds import check_kind
 from caesura.errors import UsageError, printable
 from caesura.host import native
 from caesura.host.abi_functions import AbiFunction
-from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
+from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap, refused_below
 from caesura.host.description import NONE, THUNKS
 from caesura.host.errors import STACK_OVERFLOW, GuestTrap, note_backtrace
 from caesura.host.exports import Export
@@ -282,10 +282,14 @@ class Instance:
         entered = description.entries[name] if name in description.entries else description.functions[name].index
         stack = functions if self.store.depth == 1 else of_one_entry(functions, entered, description)
         found = Unsuspendable(waiting, stack, missing_among(stack, description), description, self.entries_of)
+        self._note(found)
+        return found
+
+    def _note(self, found: Unsuspendable) -> None:
+        """Note what is missing in a recording, once."""
         if tuple(found.entries) not in self._noted:
             self._noted.add(tuple(found.entries))
             found.note()
-        return found
 
     def fail(self, call: CallState, error: int | None, trap: int | None) -> NoReturn:
         """Make the instance usable again after a failed entry and raise what happened."""
@@ -307,9 +311,22 @@ class Instance:
                 raise raised
             finally:
                 del raised  # or the exception would refer to itself, and to the guest, until the garbage collector runs
+        refused = refused_below(failure, self.description)
+        if refused is not None:
+            refusal = self._refusal(refused[0], is_cut_off=refused[1])
+            note_backtrace(refusal, names)
+            raise refusal
         if isinstance(failure, wasmtime.Trap):
             raise GuestTrap(kind_of_trap(failure, self.description, unwinding=unwinding), names)
         raise GuestTrap(cause_of(failure), names)  # one of Wasmtime's WASI functions refuses its arguments
+
+    def _refusal(self, stack: list[int], *, is_cut_off: bool) -> UsageError:
+        """Return the error for a guest that has refused to be suspended by itself, below functions on a stack."""
+        description = self.description
+        missing = missing_among(stack, description)
+        found = Unsuspendable("the guest", stack, missing, description, self.entries_of, is_cut_off=is_cut_off)
+        self._note(found)
+        return UsageError(found.describe())
 
     def repair(self, call: CallState) -> None:
         """Make the state normal and put the shadow stack pointer back, after a call that did not return.

@@ -44,12 +44,21 @@ _WHAT_TO_DO: Final = {
 
 class Unsuspendable:
     """What stands in the way of a suspension: `waiting` is the host function that has to wait, `stack` the functions
-    of the present entry, innermost first, and `missing` those of them that a suspension cannot pass.
+    of the present entry, innermost first, and `missing` those of them that a suspension cannot pass. `is_cut_off` says
+    that there may be more of both.
     """
 
     def __init__(
-        self, waiting: str, stack: list[int], missing: list[int], description: Description, entries_of: EntriesOf
+        self,
+        waiting: str,
+        stack: list[int],
+        missing: list[int],
+        description: Description,
+        entries_of: EntriesOf,
+        *,
+        is_cut_off: bool = False,
     ) -> None:
+        self._is_cut_off = is_cut_off
         self._waiting = waiting
         self._stack = stack
         self._missing = missing
@@ -103,7 +112,7 @@ class Unsuspendable:
             often = f" ({times} times)" if times > 1 else ""
             lines.append(f"  {'*' if function in missing else ' '} {name}{often}")
             times = 1
-        return lines
+        return [*lines, "    ..."] if self._is_cut_off else lines
 
 
 def _shortened(lines: list[str]) -> list[str]:

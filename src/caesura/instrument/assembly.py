@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.abi import NOT_INSTRUMENTED_FUNCTION
+from caesura.abi import GUARDED_ENTRY_FUNCTION, NOT_INSTRUMENTED_FUNCTION
 from caesura.analysis.limits import check_entries
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.globals import NO_FLAG
@@ -124,11 +124,11 @@ def _new_names(given: Given, options: Options, added: Added, exported: set[int],
     if options.asserts:
         exported = set()
     elif len(given.renumbered.original.data) < _NAMELESS and has_scheduler(stubs):
-        names = _name_of_refusal(added)
+        names = _names_of_guard(added, with_entries=True)
         names.nameless.update([function for _, function in stubs])
         return names
     elif not given.names.has_section:
-        return _name_of_refusal(added)
+        return _names_of_guard(added, with_entries=bool(stubs))
     else:
         for subsection in (GLOBAL_NAMES, MEMORY_NAMES, TABLE_NAMES):
             if subsection not in given.names.named:
@@ -140,11 +140,15 @@ def _new_names(given: Given, options: Options, added: Added, exported: set[int],
     return names
 
 
-def _name_of_refusal(added: Added) -> NewNames:
-    """Return the name of the function in which a guard traps, if there is one: people have to see why, in any case."""
+def _names_of_guard(added: Added, *, with_entries: bool) -> NewNames:
+    """Return the name of the function in which a guard traps, if there is one: people have to see why, in any case.
+
+    `with_entries` adds those from which on the stack counts anew: where a guest's own scheduler calls them, nothing
+    else tells who is missing.
+    """
     names = NewNames()
     for index, name in added.functions.names:
-        if name == NOT_INSTRUMENTED_FUNCTION:
+        if name == NOT_INSTRUMENTED_FUNCTION or (with_entries and name == GUARDED_ENTRY_FUNCTION):
             names.add(FUNCTION_NAMES, index, name)
     return names
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.abi import State
+from caesura.abi import GUARDED_ENTRY_FUNCTION, State
 from caesura.analysis.calls import NO_TABLE
 from caesura.errors import MalformedModule
 from caesura.instrument.abi.globals import NO_FLAG
@@ -59,10 +59,10 @@ OLD_HANDLERS: Final = 1
 NEW_HANDLERS: Final = 2
 
 _NAMES: Final = {
-    CLEARING: "asyncify_guarded_entry",
+    CLEARING: GUARDED_ENTRY_FUNCTION,
     MARKING: "asyncify_guard",
     KEEPING: "asyncify_guarded_import",
-    ENTERING: "asyncify_guarded_entry",
+    ENTERING: GUARDED_ENTRY_FUNCTION,
 }
 
 _INVOKES_MODULE: Final = "env"
