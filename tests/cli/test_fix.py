@@ -251,3 +251,56 @@ def test_a_list_that_is_not_there_or_empty(folder: Path) -> None:
     (folder / "list.txt").unlink()
     assert "No such file or directory" in fix(folder, command=["true"]).error_line()
     assert not (folder / "out.wasm").exists()
+
+
+@pytest.mark.parametrize(
+    "print_it",
+    [
+        "while True: sys.stdout.buffer.write(b'garbage\\n' * 10_000)",
+        "while True: sys.stdout.buffer.write(b'1: no end ' * 10_000)",
+        "while True: n += 1; print(f'Missing in the list: [\"{n}\"]', file=sys.stdout)",
+        "sys.stdout.close(); time.sleep(100)",
+    ],
+)
+def test_a_command_that_prints_for_ever_is_stopped(folder: Path, print_it: str) -> None:
+    code = f"import os, sys, time\nn = 0\nos.close(2)\n{print_it}"
+    limited = "import resource, runpy, sys\nresource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
+    limited += "sys.argv[0] = 'caesura'\nrunpy.run_module('caesura', run_name='__main__', alter_sys=True)"
+    words = [
+        "fix",
+        "--list",
+        "list.txt",
+        "app.wasm",
+        "-o",
+        "out.wasm",
+        "--timeout",
+        "2",
+        "--",
+        sys.executable,
+        "-c",
+        code,
+    ]
+    done = subprocess.run([sys.executable, "-c", limited, *words], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "the command did not end within 2 seconds" in last or "which is no function of app.wasm" in last
+
+
+def test_what_a_process_that_is_left_behind_prints_is_not_waited_for(folder: Path) -> None:
+    command = ["sh", "-c", "setsid yes & sleep 0.2; echo 'Missing in the list: [\"deep\"]'"]
+    done = fix(folder, command=command)
+    assert done.code == 0, done.err
+    assert "deep" in listed(folder)
+
+
+UNITS: Final = ("x", "1", "@", "1: ", "at (", "at x@", ":1", "Missing in the list: [", '\\"', "!", "wasm-function[1")
+
+
+@pytest.mark.parametrize("begin", ["", "asyncify_not_instrumented@x:wasm-function[1]:0x1\\n"])
+def test_long_lines_are_read_to_their_ends(folder: Path, begin: str) -> None:
+    """In seconds: what looks for something from each place of a line on would take hours."""
+    lines = [begin + unit * (2_000_000 // len(unit)) for unit in UNITS]
+    (folder / "long").write_text("\n".join([*lines, 'Missing in the list: ["deep"]\n']))
+    done = fix(folder, "--timeout", "100", command=["sh", "-c", "cat long; grep -q deep list.txt"])
+    assert done.code == 0, done.err
+    assert "deep" in listed(folder)

@@ -1,8 +1,7 @@
 """`caesura fix`: instrument by a list, run a command, add to the list what was missing, until nothing is.
 
 What is missing is what hosts note in the file that CAESURA_RECORD names, and what the command prints: errors of our
-hosts, stacks of traps. The command's output goes to a file, not through a pipe: a process that it leaves behind would
-keep a pipe open. The list is written after each round, so that an interrupted run has not been in vain.
+hosts, stacks of traps. The list is written after each round, so that an interrupted run has not been in vain.
 """
 
 from __future__ import annotations
@@ -46,7 +45,6 @@ exit codes: 0 when COMMAND passes, 1 if it still fails when nothing new is missi
 """
 
 _SHOWN: Final = 10
-_LAST_LINES: Final = 20
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +96,8 @@ class _Fixing:
     def difference(self) -> str:
         """Return what has changed in the list."""
         path = self._arguments.list
-        lines = unified_diff(self._before.splitlines(), self._text.splitlines(), path, path, n=1, lineterm="")
+        before, now = [text.removesuffix("\n").split("\n") for text in (self._before, self._text)]
+        lines = unified_diff(before, now, path, path, n=1, lineterm="")
         return "\n".join(lines)
 
     def _round(self, options: Options) -> _Round:
@@ -157,7 +156,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if last.outcome.passed:
         say(f"caesura: {_result(fixing)}")
         return 0
-    for line in last.outcome.output.splitlines()[-_LAST_LINES:]:
+    for line in last.outcome.last_lines:
         say_lines(f"  {printable(line.expandtabs())}")
     say_error(_failure(arguments, fixing, last))
     return BAD_INPUT

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from caesura.analysis.body_entries import find_bodies
+from caesura.analysis.body_entries import body_entry, find_bodies
 from caesura.analysis.demangling import DemangledNames
 from caesura.analysis.list_text import can_be_named
 from caesura.analysis.lists import PatternList
-from caesura.instrument.api import body_entries
 from caesura.recording.refusals import StackFrame
 from caesura.report import FunctionReport, Instrumented
+from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 
 _INDEX: Final = re.compile(r"#(\d{1,10})(@[0-9a-f]{16})?")
@@ -44,14 +44,14 @@ class MissingFunctions:
     """
 
     def __init__(self, module: bytes, only_list: Sequence[str], result: Instrumented) -> None:
-        self._module = module
+        self._module = Module(module)
         names = [function.name for function in result.functions]
-        bodies = find_bodies(Module(module), only_list).functions
+        bodies = find_bodies(self._module, only_list).functions
         self._list = PatternList(only_list, names, DemangledNames(names), bodies)
         self._functions = {function.index: function for function in result.functions}
         self._by_name = {function.name: function for function in result.functions}
         # Imports of the guest's own runtime are functions of the instrumented module: indices are lower there.
-        self._removed = Module(module).imported_functions - Module(result.module).imported_functions
+        self._removed = self._module.imported_functions - Module(result.module).imported_functions
 
     def entries(self, told: Iterable[str], stacks: Iterable[Sequence[StackFrame]]) -> MissingEntries:
         """Return entries for what hosts have told is missing, and for what is on the stacks of traps."""
@@ -80,7 +80,7 @@ class MissingFunctions:
         function = self._functions.get(int(index[1]))
         if function is None or index[2] is None:
             return function
-        return function if body_entries(self._module, [function.index]) == (entry,) else None
+        return function if body_entry(self._module, FunctionIndex(function.index)) == entry else None
 
     def _on_stack(self, frame: StackFrame) -> FunctionReport | None:
         """Return the function of a frame; None for what was added, and for functions of other modules."""
@@ -97,8 +97,7 @@ class MissingFunctions:
     def _entry(self, function: FunctionReport) -> str:
         if not _has_no_name(function) and can_be_named(function.name):
             return function.name
-        (entry,) = body_entries(self._module, [function.index])
-        return entry
+        return body_entry(self._module, FunctionIndex(function.index))
 
 
 def _has_no_name(function: FunctionReport) -> bool:
