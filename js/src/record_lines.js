@@ -85,6 +85,14 @@ function write(content) {
   else kept.push(line);
 }
 
+/**
+ * The entry of a list for a function: its name, or its index where it has none, or one that would mean every function, as a
+ * list has `*` for what no line can hold, or that looks like an index.
+ * @param {string | null | undefined} name
+ * @param {number} index
+ */
+export const entryFor = (name, index) => (!name || /^([\s\0\x1c-\x1f\x85*]*|#\d+)$/.test(name) ? `#${index}` : name);
+
 /** Whether a stack is a better example than another: shorter, or as short and earlier by its text. @param {string[]} one @param {string[]} other */
 function isBetter(one, other) {
   if (one.length != other.length) return one.length < other.length;

@@ -13,7 +13,7 @@
  */
 
 import { labelled } from "./record_labels.js";
-import { noteMissing, warn } from "./record_lines.js";
+import { entryFor, noteMissing, warn } from "./record_lines.js";
 import { readStack } from "./trace.js";
 
 const LISTED_SECTION = "asyncify.functions";
@@ -56,7 +56,7 @@ export function lookForMissing(instance, module, exports) {
     const isAdded = index >= bits || (index > bits - 8 && !!name?.startsWith(OWN));
     // A second body stands for the function below, which has called it.
     if (isAdded && name?.startsWith(RESUMES)) continue;
-    if (isMarked && !isAdded && (isLeftOut(index) || isGuarded)) missing.add(name || `#${index}`);
+    if (isMarked && !isAdded && (isLeftOut(index) || isGuarded)) missing.add(entryFor(name, index));
     isMarked ||= passing.has(index);
     if (entered.has(index) && stack[at + 1]?.getThis() != instance) break;
     // Without names nothing tells who else it could be.

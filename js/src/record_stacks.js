@@ -10,7 +10,7 @@
  * which needs nothing: a call is recorded whoever has begun it.
  */
 
-import { flushNews, seenOf, warn } from "./record_lines.js";
+import { entryFor, flushNews, seenOf, warn } from "./record_lines.js";
 import { EngineError, readStack } from "./trace.js";
 
 /** @typedef {import("./record_lines.js").Seen} Seen */
@@ -87,7 +87,7 @@ function learn(stack, site) {
   const path = [site];
   const places = stack.map(placeOf);
   for (const [label, index, name] of places) {
-    const entry = name || `#${index}`;
+    const entry = entryFor(name, index);
     const step = label == places[0][0] ? entry : `${entry} (${label})`;
     const before = path.indexOf(step, 1);
     if (before < 0) path.push(step);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -104,6 +105,10 @@ def test_second_bodies(tmp_path: Path) -> None:
     assert b"asyncify_resume:inner" in out and b"asyncify_resume:outer" not in out
 
 
+# Blanks of all kinds, and what ends a line for `str.splitlines`.
+MARKS: Final = [chr(one) for one in range(0x3001) if chr(one).isspace() or len(f"a{chr(one)}b".splitlines()) > 1]
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -122,9 +127,15 @@ def test_second_bodies(tmp_path: Path) -> None:
         "a\ud800",
         "f(int*)",
         "[a]b",
+        *[f"a{mark}b" for mark in MARKS],
+        *[f"{mark}a" for mark in MARKS],
+        *[f"[a]{mark}" for mark in MARKS],
+        *[f"#{mark}a" for mark in MARKS],
     ],
 )
 def test_lines_that_are_written(name: str, tmp_path: Path) -> None:
-    (entry,) = read(f"# What a file begins with.\n{entry_line(name)}\n", tmp_path)
+    text = f"# What a file begins with.\n{entry_line(name)}\n"
+    assert len(text.splitlines()) == 2, "whoever reads it"
+    (entry,) = read(text, tmp_path)
     assert PatternList([entry], [name]).match(name)
     assert not PatternList([entry], ["x"]).match("x") or not name

@@ -237,8 +237,9 @@ def test_names_that_no_list_could_hold(tmp_path: Path) -> None:
         "a <- b",
         "foo(int, char)",
         "x:",
-        "\ud800",
         "ä",
+        "a\u2028b",
+        "\x85a",
     ]
     recording = tmp_path / "recording"
     recording.write_bytes(line(**{name: seen(2, "env.x", "<-", name) for name in names}))
@@ -254,12 +255,24 @@ def test_names_that_no_list_could_hold(tmp_path: Path) -> None:
         "a <- b",
         "foo(int, char)",
         "x:",
-        "*",
         "ä",
+        "a*b",
+        "*a",
     }
     again = caesura_command("record", "--merge", out)
     assert again.out.decode() == text
     assert 'env.x <- "<-" <- "foo(int, char)"' in text
+
+
+@pytest.mark.parametrize("name", ["", "*", "**", " ", "\n", "\ud800", "\u2028 *"])
+def test_names_that_would_mean_all_functions(tmp_path: Path, name: str) -> None:
+    recording = tmp_path / "recording"
+    recording.write_bytes(line(**{name: seen(2, "env.x", name), "f": seen(1, "env.x", "f")}))
+    done = caesura_command("record", "--merge", recording)
+    assert done.code == 0
+    assert done.out.decode().splitlines()[-1:] == ["f"]
+    assert not [one for one in done.out.decode().splitlines() if "*" in one and not one.startswith("# ")]
+    assert f"the name {name!a}, which stands for all functions in a list: it is left out" in done.err
 
 
 def test_pieces_of_lines_are_left_out_and_said(tmp_path: Path) -> None:

@@ -28,8 +28,10 @@ _OPENING: Final = "(<[{"
 _CLOSING: Final = ")>]}"
 _BLANKS: Final = " \t\r\n\v\f\0"
 _SECTION: Final = re.compile(r"\[([^\[\]]+)\]")
-# What cannot stand in a line of a text in UTF-8.
-_UNWRITABLE: Final = re.compile(r"[\r\n\0\ud800-\udfff]")  # mypyc refuses the characters themselves
+# What cannot stand in a line of a text in UTF-8, or ends one for some who read it.
+_UNWRITABLE: Final = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029\0\ud800-\udfff]")  # mypyc refuses the last ones
+# What stands for a function without a name where nobody has its body.
+_INDEX: Final = re.compile(r"#\d{1,10}")
 
 
 def entry_line(name: str) -> str:
@@ -39,16 +41,21 @@ def entry_line(name: str) -> str:
     beginning of a section, several lines, or a name without the blanks around it.
     """
     line = _UNWRITABLE.sub("*", name)
-    if line.strip(_BLANKS) != line or not line:
-        line = "*" + line.strip(_BLANKS) + "*"
+    if line.strip() != line or not line:
+        line = "*" + line.strip() + "*"
     if is_comment(line):
         return "#*" + line[1:]
     return line + "*" if _SECTION.fullmatch(line) else line
 
 
-def can_be_named(name: str) -> bool:
+def can_be_written(name: str) -> bool:
     """Tell whether a line of a list file can mean the function of this name, and not every function there is."""
-    return name == "*" or entry_line(name).strip("*") != ""
+    return entry_line(name).replace("*", "").strip() != ""
+
+
+def can_be_named(name: str) -> bool:
+    """Tell the same where functions that have no name may go by an index: one may have a name that looks so."""
+    return can_be_written(name) and _INDEX.fullmatch(name) is None
 
 
 class Sections:

@@ -74,7 +74,7 @@ def _lines(data: bytes, entries: tuple[str, ...]) -> list[str]:
     lines: list[str] = []
     for function, entry in zip(functions, caesura.body_entries(data, functions), strict=True):
         if names[function] != str(function):
-            lines.append("# " + names[function].replace("\n", " ").replace("\r", " "))
+            lines.append("# " + " ".join(names[function].splitlines()))
         lines.append(entry)
     return lines
 

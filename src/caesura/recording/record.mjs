@@ -177,6 +177,14 @@ function write(content) {
   else kept.push(line);
 }
 
+/**
+ * The entry of a list for a function: its name, or its index where it has none, or one that would mean every function, as a
+ * list has `*` for what no line can hold, or that looks like an index.
+ * @param {string | null | undefined} name
+ * @param {number} index
+ */
+const entryFor = (name, index) => (!name || /^([\s\0\x1c-\x1f\x85*]*|#\d+)$/.test(name) ? `#${index}` : name);
+
 /** Whether a stack is a better example than another: shorter, or as short and earlier by its text. @param {string[]} one @param {string[]} other */
 function isBetter(one, other) {
   if (one.length != other.length) return one.length < other.length;
@@ -410,7 +418,7 @@ function learn(stack, site) {
   const path = [site];
   const places = stack.map(placeOf);
   for (const [label, index, name] of places) {
-    const entry = name || `#${index}`;
+    const entry = entryFor(name, index);
     const step = label == places[0][0] ? entry : `${entry} (${label})`;
     const before = path.indexOf(step, 1);
     if (before < 0) path.push(step);
@@ -611,7 +619,7 @@ function lookForMissing(instance, module, exports) {
     const isAdded = index >= bits || (index > bits - 8 && !!name?.startsWith(OWN));
     // A second body stands for the function below, which has called it.
     if (isAdded && name?.startsWith(RESUMES)) continue;
-    if (isMarked && !isAdded && (isLeftOut(index) || isGuarded)) missing.add(name || `#${index}`);
+    if (isMarked && !isAdded && (isLeftOut(index) || isGuarded)) missing.add(entryFor(name, index));
     isMarked ||= passing.has(index);
     if (entered.has(index) && stack[at + 1]?.getThis() != instance) break;
     // Without names nothing tells who else it could be.

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from caesura.analysis.list_text import can_be_written
 from caesura.errors import UsageError
 from caesura.recording.lines import VERSION, VERSION_KEY
 
@@ -116,14 +117,28 @@ def _add(fields: dict[str, Any], where: str, recording: Recording) -> None:
         recording.guests += 1
     module = fields.get("module")
     for entry, told in functions.items():
+        if not _is_writable(entry, where, recording):
+            continue
         if isinstance(module, str):
             recording.seen(entry).modules.add(module)
         _add_function(recording.seen(entry), told, f"{where}, of the function {entry!r:.100},")
     for entry in missing:
+        recording.missing[entry] = None
+        if not _is_writable(entry, where, recording):
+            continue
         seen = recording.seen(entry)
         if isinstance(module, str):
             seen.modules.add(module)
-        recording.missing[entry] = None
+
+
+def _is_writable(entry: str, where: str, recording: Recording) -> bool:
+    """Tell whether a list can have an entry; that it cannot, as it would match every function, is a warning."""
+    if can_be_written(entry):
+        return True
+    recording.warnings.append(
+        f"{where} has a function with the name {entry!r:.100}, which stands for all functions in a list: it is left out"
+    )
+    return False
 
 
 def _add_function(seen: Seen, told: Any, where: str) -> None:

@@ -193,8 +193,8 @@ def seen_of(comment: str) -> Seen | None:
     if found is None:
         return None
     often, number, imports, stack = found.groups()
-    times = 0 if often == _NEVER else 1 if number is None else int(number.replace(",", ""))
     try:
+        times = 0 if often == _NEVER else 1 if number is None else int(number.replace(",", ""))
         return Seen(times, set(_names(imports)), tuple(_names(stack)))
     except ValueError:
         return None
