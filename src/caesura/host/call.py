@@ -22,7 +22,7 @@ from caesura.host.instance import Instance
 from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
 from caesura.host.settings import BLOCK
-from caesura.host.slices.budget import Allowance, Budget
+from caesura.host.slices.budget import EXHAUSTED, Allowance, Budget
 from caesura.host.slices.slicing import Slicing
 from caesura.host.state import CallState
 from caesura.host.switching import StackSwitch
@@ -204,16 +204,22 @@ class Call(CallState):
                 slicing.look_at_clock()
 
     def renew_budget(self, budget: Budget | None) -> None:
-        """Take another budget, from now on; None keeps what is left, or none if that is nothing."""
+        """Take another budget, from now on; None keeps what is left, or none where a pause says that it is used up."""
         slicing, allowance = self.instance.slicing, self.allowance
         if budget is not None:
             self.instance.check_budget(budget)
         if allowance is not None and self.has_own_budget:
-            if budget is not None or allowance.exhausted() is allowance:
+            # Where the call waits for something else, it goes on with what it has taken too much.
+            if budget is not None or (self.is_paused and allowance.exhausted() is allowance):
                 allowance.renew(budget)
         elif budget is not None and slicing is not None:
             self._budget = budget
             self.allowance = Allowance(budget, slicing, allowance)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the call goes on by itself, since no host function has to be called anew."""
+        return self.pending is PAUSE or self.waited_for is EXHAUSTED
 
     @property
     def has_own_budget(self) -> bool:

@@ -73,7 +73,7 @@ class PendingCall(Uncopied):
         if call.mode in (START, GENERATE):  # a task drives it from now on: it may wait, too
             call.mode = AGENERATE
         _take(call)
-        return (yield from _until_ended(call, None if _is_paused(call) else call_anew(call)))
+        return (yield from _until_ended(call, None if call.is_paused else call_anew(call)))
 
     def backtrace(self) -> list[Frame]:
         """Return the functions on the call's stack, innermost first, with what they hold.
@@ -97,7 +97,7 @@ class PendingCall(Uncopied):
         self._check_held()
         function = self._call.pending
         assert function is not None, "it is held"
-        if not _is_paused(self._call):
+        if not self._call.is_paused:
             answer = function.checked_answer(self._call.instance.objects, answer)
         self._call.renew_budget(budget)
         return self._go_on(answer, None)
@@ -321,11 +321,6 @@ class _Driven:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return (yield from _until_ended(self._call, None))
-
-
-def _is_paused(call: Call) -> bool:
-    """Tell whether a call goes on by itself: no host function has to be called anew."""
-    return call.pending is PAUSE or call.waited_for is EXHAUSTED
 
 
 def _until_ended(call: Call, before: Generator[Any, Any, None] | None) -> Generator[Any, Any, Any]:
