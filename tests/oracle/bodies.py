@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.oracle.counted_loops import counted_loop
 from tests.oracle.encoder import signed, unsigned, value_type
 from tests.oracle.instructions import (
     BLOCK,
@@ -126,6 +127,9 @@ class BodyGenerator(Wrappers):
     def loop(self, params: Types, results: Types, depth: int) -> None:
         """A loop that counts down at its back edges, or at its head."""
         decisions = self.decisions
+        if self.plan.counting and not params and not results and decisions.below(3) == 2:
+            counted_loop(self)
+            return
         counter = self.add_local(I32, assignable=False)
         self.code.append(0x41)
         self.code += signed(1 + decisions.below(4))

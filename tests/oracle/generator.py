@@ -116,6 +116,7 @@ def generate(data: bytes, features: Features) -> Guest:
     plan.throwing = plan.exceptions or plan.legacy_exceptions
     plan.references = features.references
     plan.first_function_type = len(STRUCTURE_TYPES) if plan.references else 0
+    plan.counting = features.pauses
     plan.wide_arithmetic = features.wide_arithmetic
     plan.tail_calls = features.tail_calls and decisions.below(3) > 0
     plan.operators = _ALL_OPERATORS if features.canonical_nans else _EXACT_OPERATORS

@@ -82,6 +82,8 @@ class ModulePlan:
         """For each tag, a function that throws it, whose result has a type without values; none without such types."""
         self.referable: list[int] = []
         """The functions that references are made of."""
+        self.counting = False
+        """Whether there are loops that count to a bound."""
         self.wide_arithmetic = False
         self.tail_calls = False
         self.tags: list[Types] = []

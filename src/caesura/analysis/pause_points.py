@@ -15,7 +15,8 @@ behind thousands of calls in a row, say, or behind a recursion, when its activat
 that calls the guest in a loop of its own counts that itself.
 
 A loop each of whose iterations passes the head of an inner one, or calls a function that always passes a pause point,
-needs no look of its own (`passed_loops`, `passed_calls`); calls in it then count as those of the code around.
+needs no look of its own (`passed_loops`, `passed_calls`); calls in it then count as those of the code around. A short
+loop that counts its iterations looks once in many (`counted_loops`).
 
 The *weight* of a pause point stands for the instructions up to the next ones: those on the longest way through the
 loop's body, without inner loops, or through the function, without its loops (`path_lengths`). A call of a function
@@ -31,6 +32,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from caesura.analysis.counted_loops import CountedLoop, find_counted
 from caesura.analysis.cycles import break_cycles, callees_first
 from caesura.analysis.entries import may_be_referenced
 from caesura.analysis.host_calls import called_by_host
@@ -58,6 +60,11 @@ MOST_OF_A_CALL: Final = 64
 # Instructions that a function may run, with all that it calls, before it must count.
 _MOST_UNCOUNTED: Final = MOST_RATIO * MOST_OF_A_CALL
 
+# Instructions that a loop which counts its iterations may run before it looks again, and those of an iteration. With so
+# many, the look and what stands around it take a hundredth of the time; long iterations take so long themselves.
+MOST_IN_A_CHUNK: Final = 16_384
+_MOST_OF_AN_ITERATION: Final = 24
+
 # What a function costs that is not the module's own.
 _IMPORT_COST: Final = 1
 
@@ -69,7 +76,8 @@ class PausePoints:
     without a look whether to pause; `loops` has for each function with loops the position behind each loop's block
     type, ascending, and its weight; `breaks` has the positions of those between instructions, ascending, which count
     nothing; `passing` has those of these positions where it need not be looked
-    whether to pause, since each iteration passes another pause point.
+    whether to pause, since each iteration passes another pause point; `chunked` has the loops of which many iterations
+    may run between two looks, MOST_IN_A_CHUNK instructions of them.
     """
 
     def __init__(self) -> None:
@@ -78,6 +86,7 @@ class PausePoints:
         self.loops: dict[OwnFunction, list[tuple[ByteOffset, int]]] = {}
         self.breaks: dict[OwnFunction, list[ByteOffset]] = {}
         self.passing: set[ByteOffset] = set()
+        self.chunked: dict[ByteOffset, CountedLoop] = {}
 
     def count(self) -> int:
         """Return how many there are."""
@@ -85,14 +94,15 @@ class PausePoints:
         return len(self.entries) + inside - len(self.passing)
 
 
-def find_pause_points(module: Module) -> PausePoints:
-    """Return where a module's pause points stand; its code must be valid."""
-    return _Finder(module).find()
+def find_pause_points(module: Module, *, chunks: bool = True) -> PausePoints:
+    """Return where a module's pause points stand; its code must be valid. Without `chunks` no loop runs in chunks."""
+    return _Finder(module, chunks=chunks).find()
 
 
 class _Finder:
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, *, chunks: bool) -> None:
         self._module = module
+        self._chunks = chunks
         self._imported = module.imported_functions
         # Types that may stand for one another are one: by the number and kinds of parameters and results.
         self._shapes: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
@@ -133,8 +143,20 @@ class _Finder:
                     if self._passing[own][loop]:
                         points.passing.add(code.loop_starts[loop])
                 points.loops[own] = list(zip(code.loop_starts, weights[1:], strict=True))
-        points.breaks = find_breaks(module, self._all_calls(has_entry), self._costs, self._looking())
+                if self._chunks:
+                    self._find_chunked(own, weights, points.chunked)
+        points.breaks = find_breaks(module, self._all_calls(has_entry), self._costs, self._looking(points.chunked))
         return points
+
+    def _find_chunked(self, own: OwnFunction, weights: list[int], chunked: dict[ByteOffset, CountedLoop]) -> None:
+        """Add the loops of a function that run in chunks; those with loops or calls in them do not count so."""
+        code = self._codes[own]
+        for loop in range(len(code.loop_starts)):
+            if weights[1 + loop] > _MOST_OF_AN_ITERATION or loop in code.parents or loop in code.call_loops:
+                continue
+            counted = find_counted(self._module.data, code.loop_starts[loop], code.loop_ends[loop])
+            if counted is not None:
+                chunked[counted.start] = counted
 
     def _with_host(self) -> list[list[int]]:
         """Return the graph of calls outside of loops with one more node, the host, which calls what it can."""
@@ -160,14 +182,14 @@ class _Finder:
         successors.append(self._host_calls)
         return Calls(successors, self._types_by_node(), simple)
 
-    def _looking(self) -> set[ByteOffset]:
-        """Return the positions behind the block types of the loops that look."""
-        looking: set[ByteOffset] = set()
+    def _looking(self, chunked: dict[ByteOffset, CountedLoop]) -> dict[ByteOffset, int]:
+        """Return the positions behind the block types of the loops that look, and what may run before they do again."""
+        looking: dict[ByteOffset, int] = {}
         for own in range(len(self._codes)):
             starts = self._codes[own].loop_starts
             for loop in range(len(starts)):
                 if not self._passing[own][loop]:
-                    looking.add(starts[loop])
+                    looking[starts[loop]] = MOST_IN_A_CHUNK if starts[loop] in chunked else 0
         return looking
 
     def _find_entries(self) -> list[bool]:

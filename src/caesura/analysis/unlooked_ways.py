@@ -2,12 +2,13 @@
 
 One walk over the code keeps the length of the longest way from the last look, or the function's beginning, to the
 current place; labels keep the longest that branches to them, catch clauses the longest in their try. At the head of a
-loop that looks it is 0 again. Behind a call it is at least what a way through the callee has been since its own last
-look: on the way down every recursion looks, but not on its way back, when thousands of activations can follow each
-other, each with what its function does behind the call. So a call that comes back to the function itself, and one of
-the host, which may call exports, count for nearly as much as is allowed; what is left is MOST_ON_A_WAY_BACK.
-Where the way becomes longer than is allowed, a look stands behind the instruction, and it begins anew. Functions are
-looked at callees first, those that call each other in any order.
+loop that looks it is 0 again, or as long as a chunk of iterations that the loop runs between two looks. Behind a call
+it is at least what a way through the callee has been since its own last look: on the way down every recursion looks,
+but not on its way back, when thousands of activations can follow each other, each with what its function does behind
+the call. So a call that comes back to the function itself, and one of the host, which may call exports, count for
+nearly as much as is allowed; what is left is MOST_ON_A_WAY_BACK. Where the way becomes longer than is allowed, a look
+stands behind the instruction, and it begins anew. Functions are looked at callees first, those that call each other in
+any order.
 """
 
 from __future__ import annotations
@@ -65,11 +66,11 @@ class Calls:
 
 
 def find_breaks(
-    module: Module, calls: Calls, costs: CallCosts, looking: set[ByteOffset]
+    module: Module, calls: Calls, costs: CallCosts, looking: dict[ByteOffset, int]
 ) -> dict[OwnFunction, list[ByteOffset]]:
     """Return places behind instructions where looks must stand besides, by function, for functions with any.
 
-    `looking` are the positions behind the block types of all loops that look.
+    `looking` has the positions behind the block types of all loops that look, and what may run before they do again.
     """
     returns = ReturnWays(len(module.function_types))
     breaks: dict[OwnFunction, list[ByteOffset]] = {}
@@ -109,7 +110,7 @@ def _set_return(module: Module, calls: Calls, returns: ReturnWays, node: int, le
 
 
 class _Walk:
-    def __init__(self, data: bytes, costs: CallCosts, returns: ReturnWays, looking: set[ByteOffset]) -> None:
+    def __init__(self, data: bytes, costs: CallCosts, returns: ReturnWays, looking: dict[ByteOffset, int]) -> None:
         self._data = data
         self._costs = costs
         self._returns = returns
@@ -145,7 +146,7 @@ class _Walk:
             elif flow <= table.FLOW_TRY:
                 self._open(code, flow, immediates)
                 if flow == table.FLOW_LOOP and self._length != _DEAD and position in self._looking:
-                    self._length = 0
+                    self._length = self._looking[ByteOffset(position)]
             elif flow == table.FLOW_ELSE:
                 self._join_label()
                 self._length = self._starts[-1]

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.analysis.bulk import BYTES_FOR_A_UNIT, MOST_UNITS, Bulk, count_type, is_of_memory
+from caesura.instrument.added_scratch import AddedScratch
 from caesura.wasm import encoded as c
 from caesura.wasm.immediates import read_instruction
 from caesura.wasm.leb128 import encode_unsigned
@@ -34,15 +35,13 @@ NO_FUEL: Final = -1
 
 
 class CountedBulk:
-    """Writes this for a function that has locals up to `first`; `added` are the types of those that are added.
-
-    `fuel` is the counter's global, if there is one, and `look` the code that looks.
+    """Writes this for a function, which gets further locals; `fuel` is the counter's global, if there is one, and
+    `look` the code that looks.
     """
 
-    def __init__(self, module: Module, first: int, fuel: int, look: bytes) -> None:
-        self.added: list[int] = []
+    def __init__(self, module: Module, scratch: AddedScratch, fuel: int, look: bytes) -> None:
         self._module = module
-        self._first = first
+        self._scratch = scratch
         self._fuel = fuel
         self._look = look
 
@@ -88,6 +87,4 @@ class CountedBulk:
         """Return an instruction's code, the type of its operand, and the local for that."""
         instruction, immediates, _ = read_instruction(self._module.data, bulk.start)
         value_type = count_type(self._module, instruction, immediates)
-        if value_type not in self.added:
-            self.added.append(value_type)
-        return instruction, value_type, encode_unsigned(self._first + self.added.index(value_type))
+        return instruction, value_type, encode_unsigned(self._scratch.local(value_type))

@@ -14,7 +14,8 @@ stack meanwhile is instrumented. What is counted is counted behind the call, so 
 nothing is looked at, only counted, the last line stands alone. The counter is a global of the module's own, and with
 that part of its state.
 
-What an instruction fills or copies is counted and looked at besides (`counted_bulk`).
+What an instruction fills or copies is counted and looked at besides (`counted_bulk`), and loops that count their
+iterations run in chunks, with a pause point before each (`chunked_loops`), but with `optimize=size`.
 
 Only functions with such code change; offsets in messages are led back as for other modules that are copied.
 """
@@ -30,6 +31,8 @@ from caesura.analysis.limits import check_body, check_locals
 from caesura.analysis.pause_points import NO_PAUSE, PausePoints, find_pause_points
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.index_spaces import AddedTypes
+from caesura.instrument.added_scratch import AddedScratch
+from caesura.instrument.chunked_loops import ChunkedLoops, Edit
 from caesura.instrument.copied_code import CopiedCode
 from caesura.instrument.copied_module import CopiedModule, NewBody, unchanged, write_copied
 from caesura.instrument.counted_bulk import NO_FUEL, CountedBulk
@@ -66,7 +69,7 @@ def add_pause_points(module: Module, options: Options) -> tuple[CopiedModule, Fu
             "one that it asked for (leave preempt out)"
         )
     read_calls(module)  # what is malformed is refused before anything is made of it
-    points = find_pause_points(module)
+    points = find_pause_points(module, chunks=options.optimize != "size")
     return _Pausing(module, options).write(points)
 
 
@@ -91,51 +94,54 @@ class _Pausing:
         for own in module.own_functions():
             declared, code_start = read_locals(module.data, module.body_starts[own])
             params = len(module.function_type(module.function_of(own)).params)
-            bulk = CountedBulk(module, params + len(declared), self._fuel if self._counts else NO_FUEL, self._look)
-            edits = self._edits(own, points, bulk, code_start)
+            scratch = AddedScratch(params + len(declared))
+            edits = self._edits(own, points, scratch, code_start)
             if edits:
-                bodies[own] = self._body(own, edits, bulk.added, params + len(declared))
+                bodies[own] = self._body(own, edits, scratch)
         copied = write_copied(module, bodies, SectionEdits(), [])
         return CopiedModule(module, self._with_additions(copied.module), copied.places), self._pause
 
-    def _edits(
-        self, own: OwnFunction, points: PausePoints, bulk: CountedBulk, code_start: int
-    ) -> list[tuple[int, bytes]]:
+    def _edits(self, own: OwnFunction, points: PausePoints, scratch: AddedScratch, code_start: int) -> list[Edit]:
         """Return what is written into a function, and where, in the order of places."""
-        edits: list[tuple[int, bytes]] = []
+        fuel = self._fuel if self._counts else NO_FUEL
+        bulk = CountedBulk(self._module, scratch, fuel, self._look)
+        chunks = ChunkedLoops(self._module.data, scratch, fuel)
+        edits: list[Edit] = []
         if own in points.entries:
-            edits.append((code_start, self._look + bulk.count(points.entries[own])))
+            edits.append(_inserted(code_start, self._look + bulk.count(points.entries[own])))
         elif self._counts and own in points.counted:
-            edits.append((code_start, bulk.count(points.counted[own])))
+            edits.append(_inserted(code_start, bulk.count(points.counted[own])))
         for behind, weight in points.loops.get(own, []):
             look = b"" if behind in points.passing else self._look
-            if look or self._counts:
-                edits.append((behind, look + bulk.count(weight)))
-        edits += [(position, self._look) for position in points.breaks.get(own, [])]
+            if behind in points.chunked:
+                edits += chunks.edits(points.chunked[behind], look, weight)
+            elif look or self._counts:
+                edits.append(_inserted(behind, look + bulk.count(weight)))
+        edits += [_inserted(position, self._look) for position in points.breaks.get(own, [])]
         for instruction in find_bulk(self._module, own):
-            edits.append((instruction.start, bulk.before(instruction)))
-            edits.append((instruction.behind, bulk.behind(instruction)))
+            edits.append(_inserted(instruction.start, bulk.before(instruction)))
+            edits.append(_inserted(instruction.behind, bulk.behind(instruction)))
         edits = [edit for edit in edits if edit[1]]
         edits.sort(key=_place)
         return edits
 
-    def _body(self, own: OwnFunction, edits: list[tuple[int, bytes]], added: list[int], first: int) -> NewBody:
-        """Return a function with these edits, and locals of these types behind the first ones."""
+    def _body(self, own: OwnFunction, edits: list[Edit], scratch: AddedScratch) -> NewBody:
+        """Return a function with these edits, and the locals that they take."""
         module = self._module
         data = module.data
         start = module.body_starts[own]
         end = module.body_ends[own]
         code_start = skip_locals(data, start)
         copy = CopiedCode(data, start, code_start)
-        for position, code in edits:
-            copy.replace(position, code, position)
+        for position, code, behind in edits:
+            copy.replace(position, code, behind)
         runs, declarations = read_u32(data, start)
-        head = encode_unsigned(runs + len(added)) + data[declarations:code_start]
-        for value_type in added:
+        head = encode_unsigned(runs + len(scratch.types)) + data[declarations:code_start]
+        for value_type in scratch.types:
             head += b"\x01" + encode_value_type(value_type)
         code = copy.finish(end, head)
         try:
-            check_locals(first + len(added), start)
+            check_locals(scratch.first + len(scratch.types), start)
             check_body(len(code), end - start, start)
         except UnsupportedModule as error:
             function = f"function {module.function_of(own)}"
@@ -166,5 +172,9 @@ class _Pausing:
         return Module(write_sections(module.data, module.sections, edits))
 
 
-def _place(edit: tuple[int, bytes]) -> int:
+def _inserted(position: int, code: bytes) -> Edit:
+    return position, code, position
+
+
+def _place(edit: Edit) -> int:
     return edit[0]
