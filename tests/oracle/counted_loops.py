@@ -34,6 +34,16 @@ _BEFORE: Final = ((b"\x48", b"\x4a"), (b"\x49", b"\x4b"))
 _NOT_BEYOND: Final = ((b"\x4c", b"\x4e"), (b"\x4d", b"\x4f"))
 
 
+class Change:
+    """How a local changes: by a constant, or by what another local holds; `stepper` is negative without."""
+
+    def __init__(self, counter: int, step: int, stepper: int, *, rises: bool) -> None:
+        self.counter = counter
+        self.step = step
+        self.stepper = stepper
+        self.rises = rises
+
+
 def counted_loop(body: Pieces) -> None:
     """Write one, without parameters and results; its locals are new."""
     decisions = body.decisions
@@ -51,19 +61,24 @@ def counted_loop(body: Pieces) -> None:
     if holder >= 0:
         _constant(body, bound)
         body.op(LOCAL_SET, holder)
+    stepper = body.add_local(I32, assignable=False) if kind > 1 and decisions.below(3) == 2 else -1
+    if stepper >= 0:
+        _constant(body, step)
+        body.op(LOCAL_SET, stepper)
+    change = Change(counter, step, stepper, rises=rises)
     body.code += bytes((LOOP, 0x40))
     is_tee = decisions.below(2) == 1
     is_first = not is_tee and decisions.below(2) == 1
     if is_first:
-        _step(body, counter, step, rises=rises, instruction=LOCAL_SET)
+        _step(body, change, LOCAL_SET)
     _work(body, counter, total)
     if not is_tee and not is_first:
-        _step(body, counter, step, rises=rises, instruction=LOCAL_SET)
+        _step(body, change, LOCAL_SET)
     is_left = not kind or decisions.below(2) == 0
     if not is_left:
         _bound(body, bound, holder)
     if is_tee:
-        _step(body, counter, step, rises=rises, instruction=_LOCAL_TEE)
+        _step(body, change, _LOCAL_TEE)
     else:
         body.op(LOCAL_GET, counter)
     if is_left and kind:
@@ -91,21 +106,22 @@ def _work(body: Pieces, counter: int, total: int) -> None:
         body.code.append(END)
 
 
-def _step(body: Pieces, counter: int, step: int, *, rises: bool, instruction: int) -> None:
-    """Change the counter, by adding or subtracting, the constant on either side of it where it is added."""
-    adds = body.decisions.below(2) == 0
-    amount = step if adds == rises else -step
+def _step(body: Pieces, change: Change, instruction: int) -> None:
+    """Change the counter, by adding or subtracting, the step on either side of it where it is added."""
+    adds = change.rises if change.stepper >= 0 else body.decisions.below(2) == 0
+    amount = change.step if adds == change.rises else -change.step
     if adds and body.decisions.below(3) == 2:
-        _constant(body, amount)
-        body.op(LOCAL_GET, counter)
+        _bound(body, amount, change.stepper)
+        body.op(LOCAL_GET, change.counter)
     else:
-        body.op(LOCAL_GET, counter)
-        _constant(body, amount)
+        body.op(LOCAL_GET, change.counter)
+        _bound(body, amount, change.stepper)
     body.code += _ADD if adds else _SUB
-    body.op(instruction, counter)
+    body.op(instruction, change.counter)
 
 
 def _bound(body: Pieces, bound: int, holder: int) -> None:
+    """Write a bound, or a step: a local that holds it, if there is one."""
     if holder >= 0:
         body.op(LOCAL_GET, holder)
     else:

@@ -2,17 +2,18 @@
 
 Such a loop has no type, ends with its only branch to its own head, and holds no loop, no call, no handler, nothing that
 leaves it otherwise but a trap, and nothing that fills or copies. It changes one local, *i*, once in each iteration, by
-a constant, and goes on while *i* compares with a bound that it does not change: a constant, a local, or zero:
+a constant or by a local that it does not set, and goes on while *i* compares with a bound that it does not change: a
+constant, a local, or zero:
 
     loop  ...  local.get $i  i32.const step  i32.add  local.tee $i  $x  i32.ne  br_if 0  end
 
 What stands at the outermost level of such a loop is passed in every iteration, since nothing in it branches over that.
 
 **How many iterations are sure** (`ChunkedLoops` writes what is said here.) Let *i* be the local when an iteration
-begins, x the bound, q the step's amount, from 1 to 2^31, and d how far the bound is ahead: x - i where i rises,
-i - x where it falls, modulo 2^32, so from 0 to 2^32 - 1. With m + 1 iterations none is too many if the comparison holds
-after each of the first m; whether it holds after the last is asked by the comparison itself. After k iterations *i* has
-come kq further. m = 0 is right always. Otherwise:
+begins, x the bound, q the step's amount, which is added or taken away, from 1 to 2^32 - 1, and d how far the bound is
+ahead: x - i where i rises, i - x where it falls, modulo 2^32, so from 0 to 2^32 - 1. With m + 1 iterations none is too
+many if the comparison holds after each of the first m; whether it holds after the last is asked by the comparison
+itself. After k iterations *i* has come kq further. m = 0 is right always. Otherwise:
 
 * *ne*: m = (d - 1) / q rounded down, modulo 2^32. For k from 1 to m, kq is at least 1 and at most d - 1, so *i* has not
   come to the bound. If d is 0, d - 1 is 2^32 - 1, and kq lies between 1 and that: *i* has not come round to where it
@@ -23,12 +24,13 @@ come kq further. m = 0 is right always. Otherwise:
 
 So nothing is assumed of overflow: if *i* wraps, it does so in an iteration after which the comparison is asked. The
 inner loop asks instead whether *i* has become i + (m + 1)q, modulo 2^32. It has not earlier, since what is missing
-after k of these iterations is jq with j = m + 1 - k from 1 to m, between 1 and 2^32 - 1. A smaller m does as well.
+after k of these iterations is jq with j = m + 1 - k from 1 to m, between 1 and 2^32 - 1. A smaller m does as well. If
+q is a local, and 0, then *i* has become that after one iteration, so m has to be 0.
 
-Not looked for: steps that are locals, which take a division at each beginning of such a loop; 64-bit counters;
-comparisons that rise away from their bound; loops that other branches leave, which count less than was counted at their
-beginning. A loop that counts its iterations in a further local, which would do for all loops, is as slow in Wasmtime
-as one that looks whether to pause.
+Not looked for: 64-bit counters; comparisons that rise away from their bound, and *ne* where the step is a local, since
+that could go the other way in another sense, with m = 0 always; loops that other branches leave, which count less than
+was counted at their beginning. A loop that counts its iterations in a further local, which would do for all loops, is
+as slow in Wasmtime as one that looks whether to pause.
 """
 
 from __future__ import annotations
@@ -43,6 +45,9 @@ from caesura.wasm.immediates import read_instruction
 from caesura.wasm.indices import ByteOffset
 from caesura.wasm.instructions import CODE_BY_NAME
 from caesura.wasm.leb128 import read_s32, read_u32
+
+# In place of a local: the step is a constant.
+NO_LOCAL: Final = -1
 
 # What a loop goes on for: while the local has not come to the bound, has not passed it, or both are excluded.
 NOT_EQUAL: Final = 0
@@ -82,21 +87,32 @@ for _sign in "su":
 _NOT_INSIDE: Final = (table.FLOW_LOOP, table.FLOW_TRY, table.FLOW_CATCH, table.FLOW_DELEGATE, table.FLOW_RETURN)
 
 
+class _Change:
+    """A change of a local: whether something is added, and how much: a constant, or what another local has."""
+
+    def __init__(self, amount: int, local: int, *, rises: bool) -> None:
+        self.amount: Final = amount
+        self.local: Final = local
+        self.rises: Final = rises
+
+
 class CountedLoop:
-    """One of them: the local, how much it changes by, and what it is compared with.
+    """One of them: the local, how much it changes by, and what it is compared with. `step_local` is the local that is
+    the step, or NO_LOCAL where that is `step`.
 
     `start` is behind the loop's block type, `branch` its last branch, and `behind` what follows that. The bound's code
     goes from `bound` to `bound_end`, the comparison's from `comparison` to `branch`; both are empty where the bound is
     zero and nothing compares. `compare` is the comparison's code with the local as its left operand.
     """
 
-    def __init__(self, start: int, branch: int, behind: int, local: int, step: int) -> None:
+    def __init__(self, start: int, branch: int, behind: int, local: int, change: _Change) -> None:
         self.start: Final = ByteOffset(start)
         self.branch: Final = ByteOffset(branch)
         self.behind: Final = ByteOffset(behind)
         self.local: Final = local
-        self.rises: Final = step > 0
-        self.step: Final = abs(step)
+        self.rises: Final = change.rises
+        self.step: Final = change.amount
+        self.step_local: Final = change.local
         self.compare = CODE_BY_NAME["i32.ne"]
         self.bound = self.bound_end = self.comparison = branch
 
@@ -160,6 +176,12 @@ class _Body:
 
     def counted(self, start: int) -> CountedLoop | None:
         """Return what its last branch depends on, if that is a local that counts."""
+        loop = self._compared(start)
+        if loop is None or loop.compare not in (_RISING if loop.rises else _FALLING):
+            return None
+        return None if loop.step_local != NO_LOCAL and loop.goes_on() == NOT_EQUAL else loop
+
+    def _compared(self, start: int) -> CountedLoop | None:
         last = len(self._codes) - 2
         compare = self._codes[last - 1] if last > 0 else op.NOP
         if compare not in _EXCHANGED:
@@ -171,9 +193,7 @@ class _Body:
             loop = self._loop(start, last - 2)
             bound = last - 3 if last > 1 and self._codes[last - 2] == op.LOCAL_GET else last - 3 - _STEP
             compare = _EXCHANGED[compare]
-            if not self._is_bound(bound):
-                return None
-        if loop is None or compare not in (_RISING if loop.rises else _FALLING):
+        if loop is None or not self._is_bound(bound):
             return None
         loop.compare = compare
         loop.bound, loop.bound_end = self._starts[bound], self._starts[bound + 1]
@@ -188,9 +208,11 @@ class _Body:
         place = value
         if self._codes[value] == op.LOCAL_GET:
             place = self._last_set(local, value)
-        step = self._step(local, place)
+        change = self._change(local, place)
+        if change is None:
+            return None
         last = len(self._codes) - 2
-        return CountedLoop(start, self._starts[last], self._starts[last + 1], local, step) if step else None
+        return CountedLoop(start, self._starts[last], self._starts[last + 1], local, change)
 
     def _last_set(self, local: int, before: int) -> int:
         """Return the last instruction before another one that sets a local; -1 if there is none."""
@@ -201,20 +223,24 @@ class _Body:
             place -= 1
         return -1
 
-    def _step(self, local: int, place: int) -> int:
-        """Return by how much an instruction changes a local, if it is the only one and always run; 0 otherwise."""
+    def _change(self, local: int, place: int) -> _Change | None:
+        """Return how an instruction changes a local, if it is the only one, and always run."""
         if place < _STEP or self._sets[local] != 1 or self._depths[place] != 0:
-            return 0
+            return None
         code = self._codes[place - 1]
         one, other = place - 3, place - 2
-        if code == _I32_ADD and self._codes[one] == op.I32_CONST:
+        if code == _I32_ADD and not self._reads(one, local):
             one, other = other, one
-        if code not in (_I32_ADD, _I32_SUB) or self._codes[other] != op.I32_CONST:
-            return 0
-        if self._codes[one] != op.LOCAL_GET or self._local(one) != local:
-            return 0
+        if code not in (_I32_ADD, _I32_SUB) or not self._reads(one, local) or not self._is_bound(other):
+            return None
+        adds = code == _I32_ADD
+        if self._codes[other] == op.LOCAL_GET:
+            return _Change(0, self._local(other), rises=adds)
         amount = read_s32(self._data, self._immediates[other])[0]
-        return amount if code == _I32_ADD else -amount
+        return _Change(abs(amount), NO_LOCAL, rises=adds == (amount > 0)) if amount else None
+
+    def _reads(self, place: int, local: int) -> bool:
+        return self._codes[place] == op.LOCAL_GET and self._local(place) == local
 
     def _is_bound(self, place: int) -> bool:
         """Tell whether an instruction is a constant, or reads a local that the loop does not set."""

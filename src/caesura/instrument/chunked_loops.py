@@ -16,7 +16,8 @@
 leaves the inner loop but a trap. So the guest counts what it would without this, and $n does not live at the look. With
 *lt* and its like m is multiplied with the comparison, which is 0 where it does not hold. The bits that are left of m
 make the first chunk shorter instead of the last, in fewer bytes than a minimum takes; and where the step is a power of
-two they are those of m times the step, without division.
+two they are those of m times the step, without division. Where the step is a local it is divided by 1 instead of 0, and
+m multiplied with whether it is not 0.
 
 A loop that goes on to zero by a power of two needs no limit. Instead of the whole local its inner loop looks at the
 bits that the mask has: they become zero after as many iterations as they can count at most, if the local does, too.
@@ -28,7 +29,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.counted_loops import NOT_BEYOND, NOT_EQUAL, CountedLoop
+from caesura.analysis.counted_loops import NO_LOCAL, NOT_BEYOND, NOT_EQUAL, CountedLoop
 from caesura.analysis.pause_points import MOST_IN_A_CHUNK
 from caesura.instrument.added_scratch import AddedScratch
 from caesura.instrument.counted_bulk import NO_FUEL
@@ -40,6 +41,7 @@ from caesura.wasm.types import I32
 _I32_DIV_U: Final = b"\x6e"
 _I32_MUL: Final = b"\x6c"
 _I32_AND: Final = b"\x71"
+_I32_OR: Final = b"\x72"
 _I32_SHR_U: Final = b"\x76"
 _I64_EXTEND_I32_U: Final = b"\xad"
 _I64_SUB: Final = b"\x7d"
@@ -61,7 +63,7 @@ class ChunkedLoops:
 
     def edits(self, loop: CountedLoop, look: bytes, weight: int) -> list[Edit]:
         """Return what changes in a loop that looks so, and counts so much for each iteration."""
-        if loop.bound == loop.bound_end and _is_power(loop.step):
+        if loop.bound == loop.bound_end and _is_power(loop):
             return self._without_limit(loop, look, weight)
         local = c.LOCAL_GET + encode_unsigned(loop.local)
         bound = self._bound(loop)
@@ -69,8 +71,8 @@ class ChunkedLoops:
         further = self._steps(loop, weight)
         if self._fuel != NO_FUEL:
             further += c.LOCAL_TEE + limit + self._count(c.LOCAL_GET + limit, loop, weight)
-        if not _is_power(loop.step):
-            further += c.constant(I32, loop.step) + _I32_MUL
+        if not _is_power(loop):
+            further += _step(loop) + _I32_MUL
         code = further + local + c.I32_ADD if loop.rises else local + further + c.I32_SUB
         edits: list[Edit] = [(loop.start, look + code + c.LOCAL_SET + limit + c.LOOP_EMPTY, loop.start)]
         if not bound:
@@ -102,12 +104,16 @@ class ChunkedLoops:
         """Return the code for the iterations of a chunk, m + 1, times the step if that is a power of two."""
         code = self._distance(loop)
         one = loop.step
-        if not _is_power(loop.step):
-            code += c.constant(I32, loop.step) + _I32_DIV_U
+        is_local = loop.step_local != NO_LOCAL
+        if not _is_power(loop):
+            step = _step(loop)
+            code += step + (step + c.I32_EQZ + _I32_OR) * is_local + _I32_DIV_U
             one = 1
         code += c.unsigned_constant(I32, _mask(loop, weight)) + _I32_AND
         if loop.goes_on() != NOT_EQUAL:
             code += c.LOCAL_GET + encode_unsigned(loop.local) + self._bound(loop) + bytes([loop.compare]) + _I32_MUL
+        if is_local:
+            code += _step(loop) + c.I32_EQZ + c.I32_EQZ + _I32_MUL
         return code + c.unsigned_constant(I32, one) + c.I32_ADD
 
     def _distance(self, loop: CountedLoop) -> bytes:
@@ -132,15 +138,22 @@ class ChunkedLoops:
         if self._fuel == NO_FUEL:
             return b""
         fuel = encode_unsigned(self._fuel)
-        shift = loop.step.bit_length() - 1 if _is_power(loop.step) else 0
+        shift = loop.step.bit_length() - 1 if _is_power(loop) else 0
         units = steps + (c.constant(I32, shift) + _I32_SHR_U if shift else b"")
         units += c.constant(I32, weight) + _I32_MUL + _I64_EXTEND_I32_U
         return c.GLOBAL_GET + fuel + units + _I64_SUB + c.GLOBAL_SET + fuel
 
 
-def _is_power(step: int) -> bool:
-    """Tell whether a step is a power of two."""
-    return step & (step - 1) == 0
+def _is_power(loop: CountedLoop) -> bool:
+    """Tell whether the step is a constant and a power of two."""
+    return loop.step_local == NO_LOCAL and loop.step & (loop.step - 1) == 0
+
+
+def _step(loop: CountedLoop) -> bytes:
+    """Return the code for a step that is a local or no power of two."""
+    if loop.step_local == NO_LOCAL:
+        return c.constant(I32, loop.step)
+    return c.LOCAL_GET + encode_unsigned(loop.step_local)
 
 
 def _mask(loop: CountedLoop, weight: int) -> int:
@@ -148,7 +161,7 @@ def _mask(loop: CountedLoop, weight: int) -> int:
     has 32 bits.
     """
     bits = (MOST_IN_A_CHUNK // weight).bit_length() - 1
-    if not _is_power(loop.step):
+    if not _is_power(loop):
         return (1 << bits) - 1
     shift = loop.step.bit_length() - 1
     return (1 << min(bits + shift, _HIGHEST_BIT)) - (1 << shift)
