@@ -255,6 +255,7 @@ OTHERS: Final = {
     "by itself": "(loop $l (br_if $l (local.tee $i (i32.add (local.get $i) (local.get $i)))))",
     "by another local": "(loop $l (br_if $l (local.tee $i (i32.add (local.get $y) (i32.const 1)))))",
     "with code behind": f"(loop $l (br_if $l {_NEXT}) (nop))",
+    "dead": f"(unreachable) (loop $l (br_if $l {_NEXT}))",
     "long": f"(loop $l {f'(local.set $y {_X})' * 12} (br_if $l {_NEXT}))",
     "with a value": f"(drop (loop $l (result i32) (br_if $l {_NEXT}) {_X}))",
 }

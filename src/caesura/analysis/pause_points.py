@@ -149,10 +149,12 @@ class _Finder:
         return points
 
     def _find_chunked(self, own: OwnFunction, weights: list[int], chunked: dict[ByteOffset, CountedLoop]) -> None:
-        """Add the loops of a function that run in chunks; those with loops or calls in them do not count so."""
+        """Add the loops of a function that run in chunks; those with loops or calls in them do not count so, and dead
+        code weighs nothing.
+        """
         code = self._codes[own]
         for loop in range(len(code.loop_starts)):
-            if weights[1 + loop] > _MOST_OF_AN_ITERATION or loop in code.parents or loop in code.call_loops:
+            if not 0 < weights[1 + loop] <= _MOST_OF_AN_ITERATION or loop in code.parents or loop in code.call_loops:
                 continue
             counted = find_counted(self._module.data, code.loop_starts[loop], code.loop_ends[loop])
             if counted is not None:
