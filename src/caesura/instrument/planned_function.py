@@ -19,7 +19,7 @@ from caesura.analysis.liveness import Liveness, live_locals
 from caesura.instrument.abi.index_spaces import GlobalPool
 from caesura.instrument.frames.frame import Frame, number_bias
 from caesura.instrument.frames.late_locals import NOTHING_LATE, LateCode, code_of, late_at_landings
-from caesura.instrument.frames.two_bodies import Handoff, hand_over, normal_layout, passed_values
+from caesura.instrument.frames.two_bodies import Handoff, hand_over, normal_layout, passed_values, runs_to_end
 from caesura.instrument.plan.grouping import GroupRule, group_sites
 from caesura.instrument.plan.late_checks import checked_late
 from caesura.instrument.plan.plan import Plan
@@ -157,7 +157,7 @@ class FunctionPlanner:
         sites = plan.sites
         if not sites.calls or (loops and not plan.constructs.below):  # the loops cannot be reached
             return None
-        layout = self._layout(body, plan, [], may_leave=True)
+        layout = self._layout(body, plan, [], may_leave=not runs_to_end(body, plan, results))
         liveness = live_locals(module.data, body, sites.landings, sites.leads, sites.ignored_reads, loops)
         if passed_values(plan, liveness) > _MAXIMUM_PASSED:
             return None

@@ -53,7 +53,8 @@ class Handoff(NamedTuple):
 
     `loops` are the hand-off loops in code order; `carriers` the globals through which locals pass, by local, and
     `results` those for the function's results. `layout` says where in the normal body frames land, `arms` what sets
-    locals on the way there, by region. `pads` is where the call sites of both bodies unwind to.
+    locals on the way there, by region. `pads` is where the call sites of both bodies unwind to. With `runs_to_end`
+    nothing passes: the resume body runs to the function's end, and returns its results as the function does.
     """
 
     layout: Layout
@@ -62,6 +63,7 @@ class Handoff(NamedTuple):
     carriers: dict[LocalIndex, int]
     results: list[int]
     pads: Pads
+    runs_to_end: bool
 
 
 def hand_over(
@@ -77,9 +79,10 @@ def hand_over(
     starts = sorted(plan.constructs.below)
     passed = [_passed(plan, liveness, frame, start) for start in starts]
     everything = sorted(set().union(*passed))
+    to_end = runs_to_end(body, plan, result_types)
     globals_ = pool.indices([defaultable(frame.type_of(body, local)) for local in everything])
     carriers = dict(zip(everything, globals_, strict=True))
-    results = pool.indices([defaultable(value_type) for value_type in result_types])
+    results = pool.indices([] if to_end else [defaultable(value_type) for value_type in result_types])
     late = late_handed_over(body, normal, liveness, plan, starts)
     skipped: set[LocalIndex] = set() if late is None else set(late.locals) - late.early
     loops = [
@@ -93,7 +96,16 @@ def hand_over(
     ]
     arms = {} if late is None else arms_of(late, carriers)
     pads = group_by_live(liveness.each_landing, plan.saved.moved_locals) if liveness.each_landing else ONE_PAD
-    return Handoff(normal, arms, loops, carriers, results, pads)
+    return Handoff(normal, arms, loops, carriers, results, pads, to_end)
+
+
+def runs_to_end(body: Body, plan: Plan, result_types: tuple[int, ...]) -> bool:
+    """Tell whether the resume body of a function returns its results itself, and nothing passes through globals.
+
+    It does where there is no hand-off loop, but for several results, and for tail calls, which leave another frame.
+    """
+    has_tail_calls = len(body.tail_calls) > 0 or len(body.quiet_tail_calls) > 0
+    return not plan.constructs.below and len(result_types) <= 1 and not has_tail_calls
 
 
 def _passed(plan: Plan, liveness: Liveness, frame: Frame, loop: InstructionIndex) -> set[LocalIndex]:

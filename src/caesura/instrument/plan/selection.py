@@ -44,6 +44,7 @@ from caesura.analysis.body import Body
 from caesura.analysis.body_entries import BodyEntries
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.decoder import Decoder
+from caesura.analysis.guessed_runs import by_guessed_runs
 from caesura.analysis.interpreters import MANY_TARGETS, LoopFacts, handoff_loops, loop_facts
 from caesura.analysis.lists import two_bodies_list
 from caesura.analysis.resumed import resumed_bytes
@@ -75,8 +76,6 @@ _HOT: Final = 0.003
 _LEAST_LOST: Final = 0.04
 _MERGES_THAT_DOUBLE: Final = 22_600
 _MOST_LOST: Final = 30.0
-# What part of a module's code an interpreter holds, in percent, if the module is about it.
-_MAIN_SHARE: Final = 3
 
 # The product of call sites and locals from which on any function gets two bodies where options ask for speed.
 _MANY_MERGES: Final = 4_000
@@ -93,9 +92,11 @@ _SMALL_DISPATCH: Final = 200
 _CALLED_OFTEN: Final = 0
 _DISPATCHING: Final = 1
 _SWITCHING: Final = 2
-_HELPING: Final = 3
-_CALLED: Final = 4
-_NOT_BUSY: Final = 5
+_NOT_BUSY: Final = 3
+# How many bytes the code of a function has at most for each byte that its second body costs, and how many bytes of code
+# are looked at for each byte that those of functions that run often may cost.
+_CODE_FOR_A_BYTE: Final = 4
+_LOOKED_AT: Final = 8
 
 
 def select_two_bodies(
@@ -186,12 +187,11 @@ class _Selection:
         self._interpreters: list[_Interpreter] = []
         self._busy: list[_Busy] = []
         self._for_speed: list[FunctionIndex] = []
-        # From how many places interpreters call a function, by interpreter.
-        self._calls: dict[FunctionIndex, dict[FunctionIndex, int]] = {}
 
     def choose(self, candidates: list[FunctionIndex]) -> set[FunctionIndex]:
+        by_runs = self._optimize == "balanced" and len(candidates) > _SMALL_MODULE
         for function in candidates:
-            self._look_at(function)
+            self._look_at(function, only_interpreters=by_runs)
         if self._optimize == "speed":
             chosen = {interpreter.function for interpreter in self._interpreters}
             chosen.update([busy.function for busy in self._busy])
@@ -208,7 +208,9 @@ class _Selection:
         interpreters = [(interpreter.cost, interpreter.function) for interpreter in self._interpreters]
         chosen, left = _within(interpreters, budget * _INTERPRETERS_SHARE // 100)
         budget -= budget * _INTERPRETERS_SHARE // 100 - left
-        self._add_helpers()
+        if by_runs:
+            self._add_often_run(candidates, chosen, budget)
+            return chosen
         self._busy.sort()
         others = [(busy.cost, busy.function) for busy in self._busy if busy.function not in chosen]
         chosen.update(_within(others, budget)[0])
@@ -265,32 +267,30 @@ class _Selection:
                     edges += 1
         return 27 * edges + 11 * size // 100
 
-    def _add_helpers(self) -> None:
-        """Count what interpreters call as busy, be there room for these or not: first what merges most for its bytes
-        and is called most.
-        """
-        places: dict[FunctionIndex, int] = {}
-        for interpreter in self._calls:
-            if 100 * self._size(interpreter) < _MAIN_SHARE * self._code:
+    def _add_often_run(self, candidates: list[FunctionIndex], chosen: set[FunctionIndex], budget: int) -> None:
+        """Add functions to the chosen ones, which are interpreters: those that run most for their size."""
+        left = budget
+        looked_at = 0
+        for function in by_guessed_runs(self._module, self._graph, candidates, self._frameless, chosen):
+            size = self._size(function)
+            if function in chosen or size > _CODE_FOR_A_BYTE * left:
                 continue
-            for callee, count in self._calls[interpreter].items():
-                helper = callee
-                while helper in self._frameless:
-                    helper = self._frameless[helper]
-                if self._suspension.instrumented[helper]:
-                    places[helper] = places.get(helper, 0) + count
-        for helper, count in places.items():
-            body = self._decode(helper)
-            if body is not None and body.sites:
-                cost = _estimated_cost(self._module.data, body)
-                merges = len(body.sites) * body.local_count
-                self._busy.append(_Busy(_HELPING, -1_000 * count * merges // cost, cost, helper))
+            looked_at += size
+            if looked_at > _LOOKED_AT * budget:
+                return
+            body = self._decode(function)
+            if body is None or not body.sites or body.local_count == 0:
+                continue
+            cost = _estimated_cost(self._module.data, body)
+            if cost <= left:
+                left -= cost
+                chosen.add(function)
 
     def _size(self, function: FunctionIndex) -> int:
         own = self._module.own_of(function)
         return self._module.body_ends[own] - self._module.body_starts[own]
 
-    def _look_at(self, function: FunctionIndex) -> None:
+    def _look_at(self, function: FunctionIndex, *, only_interpreters: bool) -> None:
         """Put a function in the lists that it belongs to."""
         own = self._module.own_of(function)
         size = self._size(function)
@@ -299,7 +299,7 @@ class _Selection:
         calls_through_tables = self._graph.indirect[own] or own in self._graph.table_callees
         may_dispatch = calls_through_tables and size <= _SMALL_DISPATCH and not self._roles.entered[function]
         has_callers = callers >= _MANY_CALLERS and size <= _MODERATE
-        if not (has_switch or may_dispatch or has_callers or self._optimize == "speed"):
+        if not has_switch and (only_interpreters or not (may_dispatch or has_callers or self._optimize == "speed")):
             return
         body = self._decode(function)
         if body is None or not body.sites:
@@ -308,16 +308,11 @@ class _Selection:
         merges = len(body.sites) * body.local_count
         if facts.sites_around_switch and merges >= _INTERPRETERS_MERGES:
             self._interpreters.append(_Interpreter(-merges, _estimated_cost(self._module.data, body), function))
-            self._calls[function] = _calls(body)
             return
         kind = self._kind(size, callers, facts, may_dispatch=may_dispatch)
         if kind != _NOT_BUSY:
             cost = _estimated_cost(self._module.data, body)
-            rank = cost
-            if kind == _SWITCHING:
-                rank = -merges
-            elif kind == _CALLED:
-                rank = 1_000 * cost // callers
+            rank = -merges if kind == _SWITCHING else cost
             self._busy.append(_Busy(kind, rank, cost, function))
         if merges >= _MANY_MERGES or (facts.sites_in_loops and size <= _MODERATE):
             self._for_speed.append(function)
@@ -332,7 +327,7 @@ class _Selection:
             return _DISPATCHING
         if facts.sites_around_switch:
             return _SWITCHING
-        return _CALLED if callers >= _MANY_CALLERS and self._optimize == "balanced" else _NOT_BUSY
+        return _NOT_BUSY
 
     def _decode(self, function: FunctionIndex) -> Body | None:
         """Return a function's decoded body, or None for one that is refused, with its place, when it is rewritten."""
@@ -353,22 +348,16 @@ def _lost_with_one_body(merges: int) -> float:
     return min(_LEAST_LOST + math.pow(merges / _MERGES_THAT_DOUBLE, 4.5), _MOST_LOST)
 
 
-def _calls(body: Body) -> dict[FunctionIndex, int]:
-    """Return from how many call sites a function calls others by name."""
-    calls: dict[FunctionIndex, int] = {}
-    for site in body.sites:
-        if body.codes[site] == op.CALL:
-            callee = FunctionIndex(body.immediates[site])
-            calls[callee] = calls.get(callee, 0) + 1
-    return calls
-
-
 def _estimated_cost(data: bytes, body: Body) -> int:
     """Return about how many bytes two bodies take more than one.
 
-    Fitted to SQLite's and QuickJS's functions: to 6% for half of them, to 2% for all together.
+    Fitted to SQLite's and QuickJS's functions: to 6% for half of them, to 2% for all together. Where nothing is handed
+    over it is less, to 5%.
     """
-    resumed = resumed_bytes(data, body, handoff_loops(data, body))
+    loops = handoff_loops(data, body)
+    resumed = resumed_bytes(data, body, loops)
+    if not loops:
+        return 28 + 9 * len(body.sites) + resumed + 4 * body.local_count
     return 48 + 19 * len(body.sites) // 2 + resumed + 6 * body.local_count
 
 

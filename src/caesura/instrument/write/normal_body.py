@@ -6,12 +6,12 @@ from caesura.instrument.frames.late_locals import take_from
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.frames.two_bodies import Handoff
 from caesura.instrument.planned_function import PlannedFunction
-from caesura.instrument.write.dispatch import Dispatcher, br_table
+from caesura.instrument.write.dispatch import NEVER, Dispatcher, br_table
 from caesura.instrument.write.head_labels import HeadLabels
 from caesura.instrument.write.labels import Labels
 from caesura.instrument.write.new_body import NewBody
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
+from caesura.instrument.write.unwinding import Unwinding, form_of_two_bodies
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import InstructionIndex
@@ -36,7 +36,7 @@ class NormalBody(NewBody):
             planned,
             frame_code,
             Dispatcher(output, planned, frame_code, heads, handoff.arms),
-            Unwinding(output, planned, frame_code, handoff.pads, labels, WITH_NUMBERS),
+            Unwinding(output, planned, frame_code, handoff.pads, labels, form_of_two_bodies(planned, handoff)),
             not_unrolled,
         )
         self._handoff = handoff
@@ -51,17 +51,22 @@ class NormalBody(NewBody):
     def write(self, resume: int, *, is_entered: bool) -> bytes:
         """Return the encoded body; `resume` is the function index of the resume body."""
         labels = self._labels
-        leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
+        leave = NEVER
+        if is_entered or not self._handoff.runs_to_end:
+            leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
         self._unwinding.open()
         self._open_pauses()
         has_else = self._dispatcher.open_arm(self._layout.regions[0], self._runtime.stack.state_get)
-        if is_entered or not self._runtime.guards:
+        if is_entered or (leave != NEVER and not self._runtime.guards):
             self._out.append(self._runtime.is_unwinding())
             labels.branch(c.BR_IF, leave)
         else:
             self._out.append(self._runtime.refuse_entry())
         self._out.append(self._recognise)
-        self._resume(resume, leave, labels.innermost())
+        if self._handoff.runs_to_end:
+            self._out.append(c.CALL + encode_unsigned(resume) + c.RETURN)
+        else:
+            self._resume(resume, leave, labels.innermost())
         self._dispatcher.close_arm(has_else=has_else)
         return self._code_and_tail(leave)
 

@@ -1,6 +1,7 @@
 """The resume body of a function with two (see `frames.two_bodies`): it goes on from a call site, up to a hand-off loop.
 
-It returns whether the function finished, whether it is unwinding again, or which loop it hands over at.
+It returns whether the function finished, whether it is unwinding again, or which loop it hands over at. Where there is
+no such loop it returns what the function does, and the normal body hands that on, as it hands on zeros.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from typing import Final
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.frames.two_bodies import Handoff
 from caesura.instrument.planned_function import PlannedFunction
-from caesura.instrument.write.dispatch import Dispatcher
+from caesura.instrument.write.dispatch import NEVER, Dispatcher
 from caesura.instrument.write.head_labels import HeadLabels
 from caesura.instrument.write.labels import AT_HEAD, Labels
 from caesura.instrument.write.new_body import NewBody
 from caesura.instrument.write.output import Output
-from caesura.instrument.write.unwinding import WITH_NUMBERS, Unwinding
+from caesura.instrument.write.unwinding import Unwinding, form_of_two_bodies
 from caesura.wasm import encoded as c
 from caesura.wasm import opcodes as op
 from caesura.wasm.indices import InstructionIndex
@@ -54,7 +55,7 @@ class ResumeBody(NewBody):
             planned,
             frame_code,
             Dispatcher(output, planned, frame_code, heads, {}),
-            Unwinding(output, planned, frame_code, handoff.pads, labels, WITH_NUMBERS),
+            Unwinding(output, planned, frame_code, handoff.pads, labels, form_of_two_bodies(planned, handoff)),
             not_unrolled,
         )
         self._handoff = handoff
@@ -71,18 +72,24 @@ class ResumeBody(NewBody):
         return 0
 
     def write(self) -> bytes:
-        """Return the encoded body of a function without parameters that returns an i32.
+        """Return the encoded body of a function without parameters that returns an i32, or what the original returns.
 
         The original's parameters are plain locals here.
         """
-        handoff = self._handoff
-        labels = self._labels
-        for place in range(len(handoff.loops) - 1, -1, -1):
-            self._exits[handoff.loops[place].start] = labels.begin(c.BLOCK_EMPTY)
-        leave = self._leave = labels.begin(c.BLOCK_EMPTY)
-        finish = labels.begin(c.BLOCK + self._heads.block_type(self._results))
-        self._open_constructs.leave_by(finish)
+        return self._write_to_end() if self._handoff.runs_to_end else self._write_handing_over()
+
+    def _write_to_end(self) -> bytes:
         self._unwinding.open()
+        self._pop_and_go_on(NEVER)
+        self._out.append(c.RETURN if self._plan.ends_live and self._live else c.UNREACHABLE)
+        self._labels.leave()
+        self._unwinding.close()
+        self._out.append(self._unwinding.zeros() + c.END)
+        return self._encoded(self._params)
+
+    def _pop_and_go_on(self, leave: int) -> None:
+        """Write the code that pops the frame, and the original's from the landing points on."""
+        labels = self._labels
         self._dispatcher.open_function()
         head = labels.begin(c.BLOCK_EMPTY)
         self._dispatcher.pop_and_land(leave, head)
@@ -91,6 +98,17 @@ class ResumeBody(NewBody):
         if not self._live:
             self._out.append(c.UNREACHABLE)
         self._copy_code()
+
+    def _write_handing_over(self) -> bytes:
+        handoff = self._handoff
+        labels = self._labels
+        for place in range(len(handoff.loops) - 1, -1, -1):
+            self._exits[handoff.loops[place].start] = labels.begin(c.BLOCK_EMPTY)
+        leave = self._leave = labels.begin(c.BLOCK_EMPTY)
+        finish = labels.begin(c.BLOCK + self._heads.block_type(self._results))
+        self._open_constructs.leave_by(finish)
+        self._unwinding.open()
+        self._pop_and_go_on(leave)
         if self._plan.ends_live and self._live:
             labels.branch(c.BR, finish)
         else:
@@ -130,6 +148,9 @@ class ResumeBody(NewBody):
         self._return()
 
     def _return(self) -> None:
+        if self._handoff.runs_to_end:
+            super()._return()
+            return
         self._labels.branch(c.BR, self._open_constructs.height_of_body())
 
     def _open_hoisted(self, index: InstructionIndex) -> None:
