@@ -41,8 +41,9 @@ class PlannedFunction:
     """A function of which all is known that its new bodies are written from.
 
     `checked_late` are the calls that are checked behind the next instruction (see `plan.late_checks`); `handoff` is
-    there for a function with two bodies, and `live_at_sites` the locals that are live at each landing point of such a
-    one, as bits, unless all count as live. `merges` counts the locals that are live at landing points, at each anew.
+    there for a function with two bodies, of which `runs_to_end` tells whether the second returns the results itself,
+    and `live_at_sites` the locals that are live at each landing point of such a one, as bits, unless all count as live.
+    `merges` counts the locals that are live at landing points, at each anew.
     Nobody changes it; it is not frozen since that makes compiled code take three times as long to make one, for each
     function.
     """
@@ -55,6 +56,7 @@ class PlannedFunction:
     handoff: Handoff | None
     live_at_sites: list[int]
     merges: int
+    runs_to_end: bool = False
 
     def calls_itself(self) -> bool:
         """Tell whether the function contains a call of itself, so that the stack may hold many of its frames."""
@@ -157,7 +159,8 @@ class FunctionPlanner:
         sites = plan.sites
         if not sites.calls or (loops and not plan.constructs.below):  # the loops cannot be reached
             return None
-        layout = self._layout(body, plan, [], may_leave=not runs_to_end(body, plan, results))
+        to_end = runs_to_end(body, plan, results)
+        layout = self._layout(body, plan, [], may_leave=not to_end)
         liveness = live_locals(module.data, body, sites.landings, sites.leads, sites.ignored_reads, loops)
         if passed_values(plan, liveness) > _MAXIMUM_PASSED:
             return None
@@ -176,6 +179,7 @@ class FunctionPlanner:
             handoff=handoff,
             live_at_sites=liveness.each_landing,
             merges=_merges(liveness, len(sites.calls)),
+            runs_to_end=to_end,
         )
 
     def _layout(self, body: Body, plan: Plan, groups: list[Group], *, may_leave: bool) -> Layout:

@@ -9,6 +9,7 @@ of 1.05, and native frames of 44 KB instead of half a KB. So an interpreter-like
 * a *resume body*, a new function: it pops the frame, lands at the call site, and runs straight on. Where it comes to
   the head of a hand-off loop it puts the locals that live there into globals and returns; the normal body reads them
   back at once and goes on from that loop. It may suspend again before, with the same site numbers and frame layout.
+  Where there is no such loop it runs to the function's end and returns what that returns, as a call in its place would.
 
 Small loops without call sites get an empty loop at their head, in both bodies. Else V8 unrolls them, and behind an
 unrolled loop it merges every local anew: all the saved ones, twenty times in SQLite's interpreter, which made its
@@ -53,8 +54,7 @@ class Handoff(NamedTuple):
 
     `loops` are the hand-off loops in code order; `carriers` the globals through which locals pass, by local, and
     `results` those for the function's results. `layout` says where in the normal body frames land, `arms` what sets
-    locals on the way there, by region. `pads` is where the call sites of both bodies unwind to. With `runs_to_end`
-    nothing passes: the resume body runs to the function's end, and returns its results as the function does.
+    locals on the way there, by region. `pads` is where the call sites of both bodies unwind to.
     """
 
     layout: Layout
@@ -63,7 +63,6 @@ class Handoff(NamedTuple):
     carriers: dict[LocalIndex, int]
     results: list[int]
     pads: Pads
-    runs_to_end: bool
 
 
 def hand_over(
@@ -79,10 +78,10 @@ def hand_over(
     starts = sorted(plan.constructs.below)
     passed = [_passed(plan, liveness, frame, start) for start in starts]
     everything = sorted(set().union(*passed))
-    to_end = runs_to_end(body, plan, result_types)
     globals_ = pool.indices([defaultable(frame.type_of(body, local)) for local in everything])
     carriers = dict(zip(everything, globals_, strict=True))
-    results = pool.indices([] if to_end else [defaultable(value_type) for value_type in result_types])
+    carried = () if runs_to_end(body, plan, result_types) else result_types
+    results = pool.indices([defaultable(value_type) for value_type in carried])
     late = late_handed_over(body, normal, liveness, plan, starts)
     skipped: set[LocalIndex] = set() if late is None else set(late.locals) - late.early
     loops = [
@@ -96,7 +95,7 @@ def hand_over(
     ]
     arms = {} if late is None else arms_of(late, carriers)
     pads = group_by_live(liveness.each_landing, plan.saved.moved_locals) if liveness.each_landing else ONE_PAD
-    return Handoff(normal, arms, loops, carriers, results, pads, to_end)
+    return Handoff(normal, arms, loops, carriers, results, pads)
 
 
 def runs_to_end(body: Body, plan: Plan, result_types: tuple[int, ...]) -> bool:

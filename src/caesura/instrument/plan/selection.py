@@ -5,12 +5,12 @@ What a second body saves are the merges of locals at landing points; it costs ab
 switch in a loop with call sites, and many merges. There V8, in Node 20, often takes to a simpler way of allocating
 registers, which makes the whole function several times slower. *Busy functions*, with fewer bytes at stake: small ones
 that many functions call, larger ones that very many call and that have call sites in loops; small loops that call
-through a table (what is left of an interpreter whose instructions are functions); switches in loops with fewer merges;
-what an interpreter calls, if it is what the module is about, even one that there is no room for, such as SQLite's
-parser; and what many functions call. Where options ask for balance, interpreters come in the order of their merges,
-call sites times locals, and busy functions in that of their kind and rank, as long as there are bytes left of a share
-of those that instrumenting takes anyway. Where they ask for speed all are chosen but for the last two kinds, and every
-function with many merges, or with call sites in loops unless it is large.
+through a table (what is left of an interpreter whose instructions are functions); switches in loops with fewer merges.
+Where options ask for balance, interpreters come in the order of their merges, call sites times locals, and others as
+long as there are bytes left of a share of those that instrumenting takes anyway: in small modules busy functions, in
+the order of their kind and rank, in others those that run most for their size, as `analysis.guessed_runs` has it. Where
+they ask for speed interpreters and busy functions are chosen, and every function with many merges, or with call sites
+in loops unless it is large.
 
 With an only-list the share is of what instrumenting would take without it. Of what it takes with a list it is little,
 while an interpreter costs as much as ever: SQLite by a recorded list took 2.4 times as long in Node 20. And what is on
@@ -29,10 +29,14 @@ reference or through the host, and a resumed function with two bodies lies on th
 lost a sixth of the depth of recursion by that, and gained a twentieth of the time of scripts that loop and call
 nothing, and on the average of scripts none.
 
+For the same reason what is called by reference, or calls so, has one body in large modules without a large interpreter:
+with two for PHP's calls from its library, recursion through these could not wait as deep.
+
 Measured with the running times of SQLite, QuickJS and PHP and rejected: the merges or the bytes alone, with and without
-loop depths and the numbers of callers, also along the call graph. What they chose for the same bytes saved less than a
-third as much. Going by the number of call sites alone took SQLite's parser before its interpreter. Shares of the code,
-instead of the bytes that it takes to instrument it, allowed PHP more than SQLite, whose functions call more.
+loop depths and the numbers of callers. What they chose for the same bytes saved less than a third as much. So did what
+interpreters call themselves, by merges for their bytes, and what many functions call. Going by the number of call sites
+alone took SQLite's parser before its interpreter. Shares of the code, instead of the bytes that it takes to instrument
+it, allowed PHP more than SQLite, whose functions call more.
 """
 
 from __future__ import annotations
@@ -52,7 +56,6 @@ from caesura.analysis.suspension import Suspension
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.plan.roles import Roles
 from caesura.options import NO_PREEMPT, Options
-from caesura.wasm import opcodes as op
 from caesura.wasm.indices import FunctionIndex
 from caesura.wasm.module import Module
 
@@ -93,6 +96,8 @@ _CALLED_OFTEN: Final = 0
 _DISPATCHING: Final = 1
 _SWITCHING: Final = 2
 _NOT_BUSY: Final = 3
+# What part of a module's code an interpreter holds, in percent, if the module is about it.
+_MAIN_SHARE: Final = 3
 # How many bytes the code of a function has at most for each byte that its second body costs, and how many bytes of code
 # are looked at for each byte that those of functions that run often may cost.
 _CODE_FOR_A_BYTE: Final = 4
@@ -197,24 +202,27 @@ class _Selection:
             chosen.update([busy.function for busy in self._busy])
             chosen.update(self._for_speed)
         else:
-            chosen = self._choose_within(self._budget(candidates))
+            chosen, left = self._choose_interpreters(self._budget(candidates))
+            if by_runs:
+                self._add_often_run(candidates, chosen, left)
+            else:
+                self._add_busy(chosen, left)
         if self.is_listed:
             self._add_listed(candidates, chosen)
         return chosen
 
-    def _choose_within(self, budget: int) -> set[FunctionIndex]:
-        """Return interpreters and busy functions, as many as fit."""
+    def _choose_interpreters(self, budget: int) -> tuple[set[FunctionIndex], int]:
+        """Return interpreters, as many as fit into their share of a budget, and the rest of it."""
+        share = budget * _INTERPRETERS_SHARE // 100
         self._interpreters.sort()
-        interpreters = [(interpreter.cost, interpreter.function) for interpreter in self._interpreters]
-        chosen, left = _within(interpreters, budget * _INTERPRETERS_SHARE // 100)
-        budget -= budget * _INTERPRETERS_SHARE // 100 - left
-        if by_runs:
-            self._add_often_run(candidates, chosen, budget)
-            return chosen
+        chosen, left = _within([(interpreter.cost, interpreter.function) for interpreter in self._interpreters], share)
+        return chosen, budget - share + left
+
+    def _add_busy(self, chosen: set[FunctionIndex], budget: int) -> None:
+        """Add busy functions to the chosen ones, as many as fit."""
         self._busy.sort()
         others = [(busy.cost, busy.function) for busy in self._busy if busy.function not in chosen]
         chosen.update(_within(others, budget)[0])
-        return chosen
 
     def _add_listed(self, candidates: list[FunctionIndex], chosen: set[FunctionIndex]) -> None:
         """Add what else an only-list names, as long as instrumenting takes little of the code."""
@@ -271,9 +279,12 @@ class _Selection:
         """Add functions to the chosen ones, which are interpreters: those that run most for their size."""
         left = budget
         looked_at = 0
+        has_main = any(100 * self._size(function) >= _MAIN_SHARE * self._code for function in chosen)
         for function in by_guessed_runs(self._module, self._graph, candidates, self._frameless, chosen):
             size = self._size(function)
             if function in chosen or size > _CODE_FOR_A_BYTE * left:
+                continue
+            if not has_main and self._may_recur(function):
                 continue
             looked_at += size
             if looked_at > _LOOKED_AT * budget:
@@ -285,6 +296,11 @@ class _Selection:
             if cost <= left:
                 left -= cost
                 chosen.add(function)
+
+    def _may_recur(self, function: FunctionIndex) -> bool:
+        """Tell whether a function is called by reference, or calls so, as recursion of interpreted programs does."""
+        own = self._module.own_of(function)
+        return self._roles.entered[function] or self._graph.indirect[own] or own in self._graph.table_callees
 
     def _size(self, function: FunctionIndex) -> int:
         own = self._module.own_of(function)

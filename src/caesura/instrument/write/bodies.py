@@ -103,7 +103,7 @@ class BodyWriter:
             body = output.guarded_calls.redirect(function, body).code
         self._check_size(function, body)
         name = RESUME_PREFIX + self._names.names[function]
-        results = output.module.function_type(function).results if handoff.runs_to_end else (I32,)
+        results = output.module.function_type(function).results if planned.runs_to_end else (I32,)
         index = output.functions.add_body(name, output.functions.types.index_of((), results), body)
         normal = NormalBody(output, planned, handoff, frame_code, not_unrolled)
         return normal.write(index, is_entered=self._entered[function])

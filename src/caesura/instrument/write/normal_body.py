@@ -36,10 +36,11 @@ class NormalBody(NewBody):
             planned,
             frame_code,
             Dispatcher(output, planned, frame_code, heads, handoff.arms),
-            Unwinding(output, planned, frame_code, handoff.pads, labels, form_of_two_bodies(planned, handoff)),
+            Unwinding(output, planned, frame_code, handoff.pads, labels, form_of_two_bodies(planned)),
             not_unrolled,
         )
         self._handoff = handoff
+        self._runs_to_end = planned.runs_to_end
         self._runtime = output.helpers.runtime
         self._recognise = output.tail_dispatch.recognise(planned.function)
         body = planned.body
@@ -52,7 +53,7 @@ class NormalBody(NewBody):
         """Return the encoded body; `resume` is the function index of the resume body."""
         labels = self._labels
         leave = NEVER
-        if is_entered or not self._handoff.runs_to_end:
+        if is_entered or not self._runs_to_end:
             leave = labels.begin(c.BLOCK_EMPTY) if self._results else 0
         self._unwinding.open()
         self._open_pauses()
@@ -63,7 +64,7 @@ class NormalBody(NewBody):
         else:
             self._out.append(self._runtime.refuse_entry())
         self._out.append(self._recognise)
-        if self._handoff.runs_to_end:
+        if self._runs_to_end:
             self._out.append(c.CALL + encode_unsigned(resume) + c.RETURN)
         else:
             self._resume(resume, leave, labels.innermost())

@@ -55,10 +55,11 @@ class ResumeBody(NewBody):
             planned,
             frame_code,
             Dispatcher(output, planned, frame_code, heads, {}),
-            Unwinding(output, planned, frame_code, handoff.pads, labels, form_of_two_bodies(planned, handoff)),
+            Unwinding(output, planned, frame_code, handoff.pads, labels, form_of_two_bodies(planned)),
             not_unrolled,
         )
         self._handoff = handoff
+        self._runs_to_end = planned.runs_to_end
         self._params = output.module.function_type(planned.function).params
         # The label behind which it says that the guest unwinds again.
         self._leave = 0
@@ -76,7 +77,7 @@ class ResumeBody(NewBody):
 
         The original's parameters are plain locals here.
         """
-        return self._write_to_end() if self._handoff.runs_to_end else self._write_handing_over()
+        return self._write_to_end() if self._runs_to_end else self._write_handing_over()
 
     def _write_to_end(self) -> bytes:
         self._unwinding.open()
@@ -148,7 +149,7 @@ class ResumeBody(NewBody):
         self._return()
 
     def _return(self) -> None:
-        if self._handoff.runs_to_end:
+        if self._runs_to_end:
             super()._return()
             return
         self._labels.branch(c.BR, self._open_constructs.height_of_body())

@@ -14,7 +14,6 @@ from typing import Final
 
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.frames.pads import Pads
-from caesura.instrument.frames.two_bodies import Handoff
 from caesura.instrument.planned_function import PlannedFunction
 from caesura.instrument.write.labels import Labels
 from caesura.instrument.write.output import Output
@@ -29,9 +28,9 @@ ONE_SITE: Final = 1
 IN_PLACE: Final = 2
 
 
-def form_of_two_bodies(planned: PlannedFunction, handoff: Handoff) -> int:
+def form_of_two_bodies(planned: PlannedFunction) -> int:
     """Return what checks do in the two bodies of a function."""
-    return ONE_SITE if handoff.runs_to_end and len(planned.plan.sites.calls) == 1 else WITH_NUMBERS
+    return ONE_SITE if planned.runs_to_end and len(planned.plan.sites.calls) == 1 else WITH_NUMBERS
 
 
 class Unwinding:
