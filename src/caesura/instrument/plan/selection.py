@@ -29,8 +29,8 @@ reference or through the host, and a resumed function with two bodies lies on th
 lost a sixth of the depth of recursion by that, and gained a twentieth of the time of scripts that loop and call
 nothing, and on the average of scripts none.
 
-For the same reason what is called by reference, or calls so, has one body in large modules without a large interpreter:
-with two for PHP's calls from its library, recursion through these could not wait as deep.
+For the same reason what is called by reference, or calls so and is not small, has one body in large modules without a
+large interpreter: with two for PHP's calls from its library, recursion through these could not wait as deep.
 
 Measured with the running times of SQLite, QuickJS and PHP and rejected: the merges or the bytes alone, with and without
 loop depths and the numbers of callers. What they chose for the same bytes saved less than a third as much. So did what
@@ -298,9 +298,13 @@ class _Selection:
                 chosen.add(function)
 
     def _may_recur(self, function: FunctionIndex) -> bool:
-        """Tell whether a function is called by reference, or calls so, as recursion of interpreted programs does."""
+        """Tell whether a function is called by reference, or calls so and is not small, as what recurs in programs is
+        that others interpret.
+        """
         own = self._module.own_of(function)
-        return self._roles.entered[function] or self._graph.indirect[own] or own in self._graph.table_callees
+        calls_through_tables = self._graph.indirect[own] or own in self._graph.table_callees
+        is_small = self._size(function) <= _SMALL_DISPATCH
+        return self._roles.entered[function] or (calls_through_tables and not is_small)
 
     def _size(self, function: FunctionIndex) -> int:
         own = self._module.own_of(function)
