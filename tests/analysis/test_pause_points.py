@@ -8,6 +8,7 @@ import pytest
 
 from caesura.analysis.cycles import break_cycles, callees_first, components
 from caesura.analysis.pause_points import find_pause_points
+from caesura.analysis.spared_breakers import spare_breakers
 from caesura.wasm.indices import OwnFunction
 from caesura.wasm.module import Module
 from tests.support.engine import assemble
@@ -38,6 +39,42 @@ def test_what_is_taken_breaks_all_cycles(seed: int) -> None:
     place = {node: order.index(node) for node in order}
     for node in order:
         assert all(removed[successor] or place[successor] < place[node] for successor in graph[node])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_spared_leaves_all_cycles_broken(seed: int) -> None:
+    source = random.Random(seed)
+    count = source.choice((3, 20, 200))
+    graph = [[source.randrange(count) for _ in range(source.randrange(4))] for _ in range(count)]
+    everywhere = list(range(count))
+    kept = {node for node in everywhere if source.random() < 0.2}
+    taken = [node in kept or source.random() < 0.8 for node in everywhere]
+    for component in components(graph, everywhere, taken):
+        for node in component:
+            taken[node] = True
+    spare_breakers(graph, taken, [node for node in everywhere if node not in kept])
+    assert all(taken[node] for node in kept)
+    assert components(graph, everywhere, taken) == []
+    # None is left that could have been spared, too.
+    for node in everywhere:
+        if taken[node] and node not in kept:
+            taken[node] = False
+            assert components(graph, everywhere, taken) != []
+            taken[node] = True
+
+
+def test_functions_that_are_called_everywhere_have_none_where_others_break_the_same_cycles() -> None:
+    # As those that free values: what they call when nothing is left of one leads to all that calls them, and is on
+    # further cycles of its own.
+    callers = "".join(f"(func $c{number} (call $release))" for number in range(30))
+    calls = "".join(f"(call $c{number})" for number in range(30))
+    entries, _ = points_of(f"""(module
+      (func $release (call $one) (call $other))
+      (func $one (call $destroy)) (func $other (call $destroy))
+      (func $destroy (call $destroy) (call $finalize))
+      (func $finalize {calls})
+      {callers})""")
+    assert list(entries) == [3]
 
 
 def test_nothing_is_taken_where_there_are_no_cycles() -> None:

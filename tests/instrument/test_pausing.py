@@ -261,6 +261,25 @@ def test_the_look_at_a_request_is_one_that_engines_must_make() -> None:
     assert "i32.atomic.load" in print_module(caesura.instrument(module, options).module)
 
 
+def test_the_look_at_what_is_left_to_count_is_one_branch() -> None:
+    # V8 would jump over the arm of an `if` in each iteration.
+    module = assemble('(module (func (export "run") (loop $l (br $l))))')
+    text = print_module(caesura.instrument(module, caesura.Options(preempt="fuel")).module)
+    words = text[text.index("loop") :].split()
+    words = words[: words.index("end")]
+    assert "br_if" in words
+    assert "if" not in words
+
+
+def test_with_thunks_nothing_is_read_before_a_pause_that_nobody_knows_of() -> None:
+    module = assemble("""(module (memory (export "memory") 0)
+      (func (export "run") (param i32) (loop $l (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))""")
+    thunked = caesura.instrument(module, caesura.Options(preempt="fuel", thunks=True)).module
+    store = wasmtime.Store(engine())
+    exports: Any = wasmtime.Instance(store, wasmtime.Module(engine(), thunked), []).exports(store)
+    exports["run"](store, 3)
+
+
 def test_a_guest_with_a_scheduler_is_refused() -> None:
     module = assemble('(module (import "asyncify" "start_unwind" (func (param i32))) (memory 1))')
     with pytest.raises(UnsupportedModule, match="scheduler of its own"):

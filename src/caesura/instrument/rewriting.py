@@ -243,6 +243,7 @@ class FunctionRewriter:
             is_for_size=self._is_for_size,
             pause=self._given.pause,
             may_pause=may_pause(helpers.stack, thunks=self._options.thunks),
+            looks_at_once=not self._options.thunks,
             recording=self._abi.recording,
         )
         referring = {module.function_of(own) for own in self._facts.graph.referring}

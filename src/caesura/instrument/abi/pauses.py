@@ -26,10 +26,13 @@ from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.stack_code import StackCode
 from caesura.wasm import encoded as c
 from caesura.wasm.leb128 import encode_signed, encode_unsigned
-from caesura.wasm.types import I32, encode_value_type
+from caesura.wasm.types import I32, I64, encode_value_type
 
 _EQ: Final = {True: b"\x46", False: b"\x51"}
 _I32_AND: Final = b"\x71"
+_I64_SHR_S: Final = b"\x87"
+_I32_WRAP_I64: Final = b"\xa7"
+_SIGN_BIT: Final = 63
 _ADDRESS: Final = b"\0"
 
 
@@ -47,6 +50,14 @@ def may_pause(stack: StackCode, *, thunks: bool) -> bytes:
     if stack.foreign != NO_FLAG:
         code += c.GLOBAL_GET + encode_unsigned(stack.foreign) + c.I32_EQZ + _I32_AND
     return code
+
+
+def may_pause_now(left: bytes, may_pause: bytes) -> bytes:
+    """Return the code whose i32 is not 0 if so much is `left` to count that it is below zero, and `may_pause` is not 0.
+
+    That is one condition without a branch, of bits: all are set where what is left is below zero.
+    """
+    return left + c.constant(I64, _SIGN_BIT) + _I64_SHR_S + _I32_WRAP_I64 + may_pause + _I32_AND
 
 
 def _place(stack: StackCode, *, thunks: bool) -> bytes:

@@ -11,6 +11,7 @@ from typing import Final
 
 from caesura.analysis.actions import ACTIONS, LOCAL_GET, LOCAL_TEE
 from caesura.instrument.abi.kept_branches import KeptBranch
+from caesura.instrument.abi.pauses import may_pause_now
 from caesura.instrument.frames.moving import FrameCode
 from caesura.instrument.plan.plan import Moment
 from caesura.instrument.planned_function import PlannedFunction
@@ -43,6 +44,10 @@ from caesura.wasm.immediates import skip_block_type
 from caesura.wasm.indices import InstructionIndex, LabelDepth, SiteNumber
 from caesura.wasm.leb128 import encode_unsigned
 from caesura.wasm.pieces import join_pieces
+
+# The instructions of a look at what is left to count (see `pausing`): the global is read, compared with 0, and this.
+_LOOK_AT_COUNT: Final = 3
+_LAST_OF_LOOK: Final = 0x53  # i64.lt_s
 
 # What control can come to by another way than from the instruction before.
 _ENDS_AN_ARM: Final = (control_kinds.ELSE, control_kinds.END, control_kinds.CLAUSE, control_kinds.DELEGATE)
@@ -85,7 +90,8 @@ class NewBody:
         self._marks = mark_instructions(planned, heads.layout, self._own_parameters())
         self._operands = CrossingCode(output.module.data, planned, frame_code, self._marks, labels.out)
         self._open_constructs = OpenConstructs(output.module.data, labels)
-        # Blocks that are not written, since they end where a landing point does, which branches to them go to.
+        # Blocks that are not written, since they end where a landing point does, which branches to them go to, or since
+        # nothing of them is left.
         self._ending_at_landings: set[InstructionIndex] = set()
         # The call site that is written next.
         self._next_site = 0
@@ -103,7 +109,10 @@ class NewBody:
         # The calls of pause points that are written behind the code, where control branches to (see `_check`).
         self._pause_call = c.CALL + encode_unsigned(output.pause)
         self._may_pause = output.may_pause
+        self._looks_at_once = output.looks_at_once
         self._branching: set[InstructionIndex] = set()
+        # Those for which a branch in the place of their `if` is all.
+        self._left: set[InstructionIndex] = set()
         # Blocks opened at region heads that turned out to have nothing that branches to them.
         self.untargeted: set[InstructionIndex] = set()
 
@@ -252,6 +261,8 @@ class NewBody:
         can stand behind the code: the pause point only looks whether it is going to pause, and branches there.
         """
         if self._branching and call in self._branching:
+            if call in self._left:
+                return
             self._unwinding.leave_by_pause(self._site_of(call), self._may_pause)
         else:
             self._unwinding.check(self._site_of(call), call)
@@ -377,6 +388,8 @@ class NewBody:
         if self._heads.is_opened_at_head(index):
             self._open_hoisted(index)
             return
+        if self._branching and self._looks_at_once and self._leave_by_look(index):
+            return
         self._flush(body.positions[index])
         landing = self._landing_behind(index)
         if landing != AT_HEAD:
@@ -399,6 +412,26 @@ class NewBody:
             self._operands.take_in_parameters(index)
         if region is not None:
             self._enter_region(index, region)
+
+    def _leave_by_look(self, index: InstructionIndex) -> bool:
+        """Write one branch for a look at what is left to count, with its `if` and call, if that call is made elsewhere.
+
+        Return whether it is. V8 would jump over the arm of the `if` each time. With thunks what the host says is in
+        memory, which the guest must not read before it pauses: who runs it may know nothing of pauses.
+        """
+        body = self._body
+        call = InstructionIndex(index + 1)
+        if call not in self._branching or body.byte_codes[index - 1] != _LAST_OF_LOOK:
+            return False
+        look = index - _LOOK_AT_COUNT
+        self._flush(body.positions[look])
+        left = self._data[self._copied : body.positions[look + 1]]
+        self._unwinding.leave_by_pause(self._site_of(call), may_pause_now(left, self._may_pause))
+        self._left.add(call)
+        self._ending_at_landings.add(index)
+        self._open_constructs.open(index, AT_HEAD, AT_HEAD)
+        self._copied = body.positions[index + 1]
+        return True
 
     def _landing_behind(self, index: InstructionIndex) -> int:
         """Return the label of the landing point just behind a block that can do with this label, AT_HEAD else."""

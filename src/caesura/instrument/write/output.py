@@ -25,7 +25,8 @@ class Output:
     `foreign_handlers` makes calls in handlers of foreign exceptions. `branches` are those that hints can follow.
     `guarded_calls` are written anew in finished bodies, if anything is guarded. `is_for_size` says that only bytes
     count. `pause` is the function that pause points call, or NO_PAUSE, and `may_pause` the code that tells there
-    whether the guest will be suspended. `recording` notes which functions are on the stack, if that is wanted.
+    whether the guest will be suspended; with `looks_at_once` that can run at any time, and is a look with what is left
+    to count. `recording` notes which functions are on the stack, if that is wanted.
     """
 
     module: Module
@@ -42,4 +43,5 @@ class Output:
     is_for_size: bool
     pause: FunctionIndex
     may_pause: bytes
+    looks_at_once: bool
     recording: RecordingCode | None

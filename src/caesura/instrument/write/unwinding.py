@@ -89,7 +89,7 @@ class Unwinding:
             labels.branch(c.BR, self._pad_labels[pad])
 
     def leave_by_pause(self, site: SiteNumber, may_pause: bytes) -> None:
-        """Write what stands at a pause point in the place of its call: a branch to where that is."""
+        """Write a branch to where the call of a pause point is, on a condition: what stands in the place of that."""
         if self._form == WITH_NUMBERS:
             self._out.append(self._number_of(site))
         self._out.append(may_pause)
