@@ -93,6 +93,7 @@ TESTS: Final = {
         "host/slices/test_hostile.py::test_one_instruction_runs_to_its_end",
         "instrument/test_pausing.py::test_no_two_long_instructions_without_a_look",
     ),
+    "`memory_limit` [bounds both]": ("host/test_limits.py::test_a_limit_bounds_the_objects_of_the_garbage_collector",),
     "It can have itself called": ("host/slices/test_hostile.py::test_thousands_of_pending_calls",),
     "`caesura.limit_guests`": ("host/test_limits.py::test_guests_of_a_process_have_a_limit",),
     "It can take all memory": ("host/test_security.py::test_without_a_limit_a_memory_grows_to_four_gibibytes",),

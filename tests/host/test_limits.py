@@ -17,6 +17,7 @@ import pytest
 import wasmtime
 
 import caesura
+from caesura.host.engines import WHOLE_MEMORY, default_reservation
 from caesura.host.settings import GuestSettings, ProgramSettings
 from tests.host.support import ABIS, WAITER, Gates, instrumented, load_calls, load_waiter, run, settle
 
@@ -139,6 +140,40 @@ def test_a_wasi_program_is_one_instance() -> None:
           (memory (export "memory") 1) (func (export "f") (result i32) (call $close (i32.const 9))))"""
         guest = await caesura.load(text, wasi=caesura.Wasi(stdin=b""), instances=1)
         assert guest.call_nowait("f") == 8  # EBADF
+
+    run(main())
+
+
+@pytest.mark.skipif(default_reservation() < WHOLE_MEMORY, reason="the address space of this process is limited")
+def test_a_memory_that_grows_page_by_page_moves_once() -> None:
+    """Each move copies all that there is."""
+
+    async def main() -> None:
+        text = b'(module (memory (export "memory") 1) (func (export "grow") (result i32) (memory.grow (i32.const 16))))'
+        guest = await caesura.load(text, memory_reservation=1 << 20, memory_limit=512 << 20)
+        places = {guest.memory._locate(0, 0)}
+        while guest.call_nowait("grow") >= 0:
+            places.add(guest.memory._locate(0, 0))
+        assert len(guest.memory) > 511 << 20 and len(places) == 2
+
+    run(main())
+
+
+def test_a_limit_bounds_the_objects_of_the_garbage_collector() -> None:
+    async def main() -> None:
+        text = b"""(module (type $list (struct (field (ref null $list))))
+          (global $last (mut (ref null $list)) (ref.null $list))
+          (global $made (mut i32) (i32.const 0))
+          (func (export "make") (loop (global.set $last (struct.new $list (global.get $last)))
+            (global.set $made (i32.add (global.get $made) (i32.const 1))) (br 0)))
+          (func (export "made") (result i32) (global.get $made))
+          (func (export "forget") (global.set $last (ref.null $list)) (global.set $made (i32.const 0))))"""
+        guest = await caesura.load(text, memory_limit=8 << 20)
+        for _ in range(3):
+            with pytest.raises(caesura.GuestTrap, match="GC heap out of memory"):
+                guest.call_nowait("make")
+            assert (1 << 17) < guest.call_nowait("made") <= (8 << 20) // 16
+            guest.call_nowait("forget")
 
     run(main())
 

@@ -26,9 +26,11 @@ from caesura.host.native_stack import NATIVE_STACK_SIZE
 # With this much address space a 32-bit memory never moves, and code need not check bounds.
 WHOLE_MEMORY: Final = 1 << 32
 
-# What a memory reserves where address space is limited, and by how much more when it has to move, which copies it.
+# What a memory reserves where address space is limited. And how much more it has when it had to move, which copies it:
+# with little, a guest that grows page by page would spend its time on that. It is little where there is no more.
 SMALL_RESERVATION: Final = 16 << 20
-_GROWTH: Final = 64 << 20
+_GROWTH: Final = 1 << 30
+_SMALL_GROWTH: Final = 64 << 20
 _SMALL_GUARD: Final = 1 << 16
 
 
@@ -52,12 +54,16 @@ class EngineSettings:
 
 def default_reservation() -> int:
     """Return how much address space a memory reserves where nobody says: little if the process may not have much."""
+    return SMALL_RESERVATION if _address_space_is_limited() else WHOLE_MEMORY
+
+
+def _address_space_is_limited() -> bool:
     if sys.platform == "win32":
-        return WHOLE_MEMORY
+        return False
     import resource
 
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return WHOLE_MEMORY if limit == resource.RLIM_INFINITY else SMALL_RESERVATION
+    return limit != resource.RLIM_INFINITY
 
 
 @once
@@ -87,5 +93,5 @@ def new_engine(settings: EngineSettings, *, parallel: bool) -> wasmtime.Engine:
     config.max_wasm_stack = settings.native_stack_size
     if settings.memories_move:
         config.memory_guard_size = _SMALL_GUARD
-        config.memory_reservation_for_growth = _GROWTH
+        config.memory_reservation_for_growth = _SMALL_GROWTH if _address_space_is_limited() else _GROWTH
     return wasmtime.Engine(config)
