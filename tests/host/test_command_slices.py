@@ -22,6 +22,13 @@ COUNTER = """(module (import "wasi_snapshot_preview1" "fd_write" (func $write (p
     (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"""
 
 
+# Waits for a thousand seconds.
+SLEEPER = """(module (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1) (data (i32.const 16) "\\01")
+  (func (export "_start") (i64.store (i32.const 24) (i64.const 1000000000000))
+    (drop (call $poll (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 200)))))"""
+
+
 def caesura_command(folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Run a command; return its exit code, what it prints, and its errors."""
     command = [sys.executable, "-m", "caesura", *arguments]
@@ -48,6 +55,31 @@ def test_a_program_that_has_used_its_fuel_up_is_saved_and_goes_on(program: Path)
     told = caesura_command(program, "inspect", "state")[1]
     assert "_start, in pause()" in told
     assert caesura_command(program, "resume", "state")[:2] == (0, "done\n")
+
+
+def test_what_a_saved_program_has_no_pause_points_for(program: Path) -> None:
+    """The errors speak of the command's options, and not of the library's."""
+    caesura_command(program, "run", "--cpu", "0.01", "--save", "state", "counter.wat")
+    code, _, errors = caesura_command(program, "resume", "--fuel", "100", "state")
+    assert code == 1 and "state: the program does not count, since it was run without --fuel" in errors
+    (program / "sleeper.wat").write_text(SLEEPER)
+    caesura_command(program, "run", "--timeout", "1", "--save", "slept", "--save-every", "0.05", "sleeper.wat")
+    for option, value in (("--cpu", "1"), ("--time-slice", "0.01")):
+        code, _, errors = caesura_command(program, "resume", option, value, "slept")
+        assert code == 1 and "cannot be paused while it computes, since it was run without --time-slice" in errors
+    assert "does not count" in caesura_command(program, "resume", "--fuel", "1", "slept")[2]
+
+
+def test_memories_that_are_shared(program: Path) -> None:
+    (program / "shared.wat").write_text('(module (memory 1 1 shared) (func (export "_start")))')
+    for options, named in (
+        (("--time-slice", "0.01"), "--time-slice"),
+        (("--cpu", "1", "--time-slice", "0.01"), "--time-slice and --cpu"),
+        (("--stack-size", "64K"), "--stack-size"),
+    ):
+        code, _, errors = caesura_command(program, "run", *options, "shared.wat")
+        assert code == 1 and f"could not be stopped: run it without {named}\n" in errors
+    assert caesura_command(program, "run", "--timeout", "100", "shared.wat") == (0, "", "")
 
 
 def test_processor_time(program: Path) -> None:

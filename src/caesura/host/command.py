@@ -162,6 +162,11 @@ async def _run_suspending(
     async with asyncio.timeout(stopper.remaining()):
         connections = connect(spectest(), wasi)
         program = await obtain_program(source, connections, settings, wasi=True)
+        if program.description.shared:
+            raise UsageError(
+                "the program has a memory that is shared between threads, and what waits for another thread could not "
+                f"be stopped: run it without {_options_that_suspend(slices)}"
+            )
         interruptions = Interruptions()
         stopper.watch(interruptions)  # before anything of the guest runs: its start function may never end
         with _as_other_programs_end():
@@ -202,6 +207,7 @@ async def _resume(
     on_missing: OnMissing | None,
     slices: Slices,
 ) -> Any:
+    _check_slices(slices, snapshot.state.module.options.get("preempt", NO_PREEMPT))
     async with asyncio.timeout(stopper.remaining()):
         world = World(connect(spectest(), wasi, state=snapshot.state), wasi, slices.settings())
         guest = await restore_guest(
@@ -218,6 +224,28 @@ async def _resume(
                 if autosave is None:
                     return await calls[0]
                 return await _watched(_finish(calls[0]), guest, wasi, autosave)
+
+
+def _check_slices(slices: Slices, preempt: str) -> None:
+    """Refuse what a saved program has no pause points for, which it got, or not, when it was run first."""
+    if slices.preempt == PREEMPT_FUEL != preempt:
+        raise UsageError(
+            "the program does not count, since it was run without --fuel: bound its processor time by --cpu, or run it "
+            "with --fuel from the beginning"
+        )
+    if slices != NO_SLICES and preempt == NO_PREEMPT:
+        raise UsageError(
+            "the program cannot be paused while it computes, since it was run without --time-slice, --cpu and --fuel: "
+            "run it with one of these from the beginning"
+        )
+
+
+def _options_that_suspend(slices: Slices) -> str:
+    """Return the options for which a program is instrumented though it is not saved."""
+    budget = slices.budget or Budget(cpu=1)
+    given = {"--time-slice": slices.time_slice, "--cpu": slices.budget and budget.cpu, "--fuel": budget.fuel}
+    names = [name for name, value in given.items() if value is not None]
+    return " and ".join(names) or "--stack-size"
 
 
 async def _finish(call: PendingCall) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from caesura.argument_kinds import shown
 from caesura.errors import CaesuraError, UsageError
 from caesura.host.awaiting import await_coroutine, call_anew
 from caesura.host.call import AGENERATE, GENERATE, START, Call, current_task
@@ -92,12 +93,19 @@ class PendingCall(Uncopied):
         call. `budget` is what the call may take from now on; without, what is left of its budget, or, where that is
         used up, as much as it likes.
 
-        Raises UsageError, at once, for an answer that does not fit the type of the host function's results.
+        Raises UsageError, at once, for an answer that does not fit the type of the host function's results, and for one
+        to a call that was paused in the middle of its code, which has asked nothing.
         """
         self._check_held()
         function = self._call.pending
         assert function is not None, "it is held"
-        if not self._call.is_paused:
+        if self._call.is_paused:
+            if answer is not None:
+                raise UsageError(
+                    f"the call of {self.export} is paused and has asked nothing, so it takes no answer, and was given "
+                    f"{shown(answer)}: a budget is given as `resume(budget=...)`"
+                )
+        else:
             answer = function.checked_answer(self._call.instance.objects, answer)
         self._call.renew_budget(budget)
         return self._go_on(answer, None)

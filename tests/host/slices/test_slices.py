@@ -494,6 +494,10 @@ def test_schedulers_of_ones_own() -> None:
             step = step.resume()
             steps += 1
         assert step == MUCH
+    step = guest.start("spin")
+    with pytest.raises(caesura.UsageError, match=r"it takes no answer, and was given 7: .* `resume\(budget=...\)`"):
+        step.resume(7)
+    step.drop()
     generator = guest.generate("until", 4, AGES)
     assert next(generator).function == "pause"
     with pytest.raises(caesura.UsageError, match="not yours to resume"):
