@@ -42,7 +42,7 @@ export const OPTIONS = {
 };
 
 /** A signal may come from elsewhere, such as another window: it is known by what it can do. @param {any} value @param {string} name */
-const isSignal = (value, name) =>
+export const isSignal = (value, name) =>
   value === null || (typeof value?.aborted == "boolean" && value.addEventListener) || wrong(name, "not an AbortSignal");
 
 /**

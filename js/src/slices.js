@@ -11,7 +11,7 @@ import { FACT_ADDED_MEMORY } from "./abi.js";
 import { engineInstantiate, SuspendError } from "./errors.js";
 import { prepare, startOf } from "./instantiate.js";
 import { known } from "./obstacles.js";
-import { checkOptions } from "./options.js";
+import { checkOptions, isSignal, OPTIONS } from "./options.js";
 import { printable } from "./printable.js";
 import { exported, promisingWith } from "./promising.js";
 import { HELD, isPaused, makeSlicing, MOST_FUEL } from "./slicing.js";
@@ -58,6 +58,7 @@ const isPriority = (value, name) => {
 };
 export const LIMITS = { slice: isPositive, fuel: isFuel };
 const SHARES = { slice: isPositive, weight: isPositive, priority: isPriority };
+const BOUNDS_AND_SIGNAL = { ...LIMITS, ...SHARES, signal: isSignal };
 
 /** @param {any} limits @returns {Bounds} */
 const boundsOf = ({ fuel, ...others }) => ({ ...others, fuel: fuel === undefined ? undefined : BigInt(fuel) });
@@ -85,9 +86,9 @@ export const attach = (guest) => (guest.slicing ??= makeSlicing(guest, (call) =>
  */
 export function promising(f, options) {
   if (typeof options != "object" || !options) return promisingWith(f, options);
+  checkOptions(options, BOUNDS_AND_SIGNAL);
   const { slice, fuel, weight, priority, ...others } = options;
   const limits = { slice, fuel, weight, priority };
-  checkOptions(limits, { ...LIMITS, ...SHARES });
   if (Object.values(limits).every((value) => value === undefined)) return promisingWith(f, others);
   const { guest } = exported.get(f) ?? {};
   slicingOf(guest);
@@ -117,15 +118,16 @@ export function promising(f, options) {
  * @param {SlicedInstanceOptions} [options]
  * @returns {Promise<any>}
  */
-export async function instantiate(source, imports, { slice, weight, priority, ...options } = {}) {
-  checkOptions({ slice, weight, priority }, SHARES);
+export async function instantiate(source, imports, options = {}) {
+  checkOptions(options, { ...OPTIONS, ...SHARES });
+  const { slice, weight, priority, ...others } = options;
   // @ts-ignore: the second parameter is newer than TypeScript's libraries.
-  const module = source instanceof WebAssembly.Module ? source : await WebAssembly.compile(source, options);
-  const [adapted, link] = prepare(module, imports, options);
+  const module = source instanceof WebAssembly.Module ? source : await WebAssembly.compile(source, others);
+  const [adapted, link] = prepare(module, imports, others);
   const instance = link(await engineInstantiate(module, adapted));
   const start = startOf(instance);
   if (start) {
-    if (slice !== undefined) makeRoom(instance, options);
+    if (slice !== undefined) makeRoom(instance, others);
     await promising(start, { slice, weight, priority })();
   }
   return source == module ? instance : { module, instance };

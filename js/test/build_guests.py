@@ -41,7 +41,7 @@ ONLY: Final = {
     "lies": ("bare",),
     "lies_too": ("bare",),
     "recorded": ("bare", "plain", "thunks", "record_plain", "record_thunks"),
-    "example": ("bare", "thunks", "saved_thunks"),
+    "example": ("bare", "thunks", "saved_thunks", "fuel_thunks"),
     "memory64": ("plain", "thunks", "saved", "saved_thunks"),
     "running": ("fuel_thunks",),
     "uneven": ("fuel_thunks",),

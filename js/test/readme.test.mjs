@@ -26,6 +26,7 @@ function run(examples) {
   writeFileSync(`${folder}/app.instrumented.wasm`, bytes("example", "thunks"));
   writeFileSync(`${folder}/app.saved.wasm`, bytes("example", "saved_thunks"));
   writeFileSync(`${folder}/app.sliced.wasm`, bytes("running", "fuel_thunks"));
+  writeFileSync(`${folder}/app.waiting.wasm`, bytes("example", "fuel_thunks"));
   writeFileSync(`${folder}/app.listed.wasm`, bytes("listed", "thunks"));
   writeFileSync(`${folder}/fetch.mjs`, FETCH_FILES);
   return examples.map((code, number) => {
@@ -44,6 +45,11 @@ it("the example of time slices runs", () => {
     printed,
     /^(the event loop has its turn\n)+the call of run has used up its budget, 1000000 units of fuel, and is suspended: .*\ntrue\n$/,
   );
+});
+
+it("the example of a guest that computes and waits runs", () => {
+  const [example] = examplesOf("docs/javascript.md").filter((code) => code.includes("app.waiting.wasm"));
+  assert.deepEqual(run([example]), ["5\n"]);
 });
 
 it("the example of a list that misses a function prints what stands there", () => {

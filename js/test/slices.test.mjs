@@ -293,15 +293,19 @@ for (const build of builds) {
           return result.then(Number);
         },
       });
-      const whole = await promising(exports.later_and_count, { fuel: 1n << 40n })(100_000, 1000n);
-      assert.equal(whole, 101_000n);
-      const used = usage(instances.get(exports)).fuel;
+      const later = promising(exports.later_and_count, { fuel: 1n << 40n });
+      await later(1, 1n); // its frames have room from now on
+      const before = usage(instances.get(exports)).fuel;
+      assert.equal(await later(100_000, 1000n), 101_000n);
+      const used = usage(instances.get(exports)).fuel - before;
+      inner.length = 0;
+      inner.push(Promise.resolve(100_000n));
       const { call } = await exhaustion(promising(exports.later_and_count, { fuel: used / 2n })(100_000, 1000n));
       assert.equal(call.export, "later_and_count");
       const other = await exhaustion(call.resume({ fuel: used / 4n }));
       assert.equal(await other.call.resume(), 101_000n);
       assert.deepEqual(await Promise.all(inner), [100_000n, 100_000n]);
-      assert.equal(usage(instances.get(exports)).fuel, 2n * used);
+      assert.equal(usage(instances.get(exports)).fuel - before, 2n * used);
       const { call: third } = await exhaustion(promising(exports.later_and_count, { fuel: used / 2n })(100_000, 1000n));
       third.drop();
       await assert.rejects(inner[2], /the call of later_and_count was dropped/);
@@ -525,6 +529,13 @@ describe("what cannot be bounded is refused", () => {
       [{ slice: 1, signal: 5 }, TypeError],
     ]) {
       assert.throws(() => promising(exports.count, options), kind, JSON.stringify(options, (_, value) => String(value)));
+    }
+    assert.throws(() => promising(exports.count, { sliced: 1 }), /^TypeError: option sliced: there is none of this name, but slice, fuel, weight, priority, signal$/);
+    await assert.rejects(instantiateSliced(modules.fuel_plain, {}, { fuel: 1 }), /^TypeError: option fuel: there is none of this name, but .*region.* slice, weight, priority$/);
+    for (const resume of [(call) => call.resume({ sliced: 1 }), (call) => call.resume(7)]) {
+      const { call } = await exhaustion(promising(exports.spin, { fuel: 1000 })());
+      await assert.rejects(resume(call), /^TypeError: option sliced: there is none of this name, but slice, fuel$|^TypeError: options: not an object: 7/);
+      call.drop();
     }
     assert.throws(() => base(exports.count, { slice: 1 }), /^TypeError: option slice/);
   });
