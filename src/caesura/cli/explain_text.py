@@ -309,7 +309,10 @@ def _changes(told: Json, rows: int) -> Iterator[str]:
             yield f"  {change['change']}: {change_text(change['frees'], itself=True)}"
         if rows and len(told["changes"]) > rows:
             yield f"  ... {len(told['changes']) - rows:,} more, which free fewer"
-    if not any(change["kind"] != "function" for change in told["changes"]):
+    if causes and all(name.endswith(" on the only-list") for name in causes) and not told["changes"]:
+        yield "several entries of the only-list name it:"
+        yield from (f"  {name}" for name in causes[: rows or None])
+    elif not any(change["kind"] != "function" for change in told["changes"]):
         yield f"no single cause makes it suspend, but {counted(len(causes), 'cause')}:"
         yield from (f"  {name}" for name in causes[: rows or None])
         if rows and len(causes) > rows:

@@ -63,6 +63,11 @@ class Explanation:
         """Return what would be spared if a node of the graph were not there."""
         return Freed(self._functions[node], self._bytes[node])
 
+    def freed_by_removing(self, function: int) -> Freed:
+        """Return what would be spared if a function were on the remove-list; nothing if it cannot be."""
+        graph = self.graph
+        return self.freed(graph.suspends(function)) if graph.can_be_removed(function) else Freed(0, 0)
+
     def is_given(self, function: int) -> bool:
         """Tell whether a function is one of the module's own, as it was given."""
         return self.first <= function < self.first + len(self.reports)

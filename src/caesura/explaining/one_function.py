@@ -80,7 +80,7 @@ def function_facts(explanation: Explanation, function: int) -> Json:
         "saved": report.saved,
         "merges": report.merges,
         "frameless": report.frameless,
-        "frees": freed_facts(explanation.freed(explanation.graph.suspends(function))),
+        "frees": freed_facts(explanation.freed_by_removing(function)),
     }
 
 
@@ -225,6 +225,8 @@ def _changes(explanation: Explanation, function: int) -> list[Json]:
         change = None
         if other is None:
             change = graph.cause_of(node).change
+        elif other >= explanation.first and not graph.can_be_removed(other):
+            pass  # that would be an error
         elif other >= explanation.first and node == graph.suspends(other):
             change = f"with {function_name(explanation, other)} on the remove-list"
         elif other >= explanation.first and not _is_dominated_by(explanation, function, graph.suspends(other)):

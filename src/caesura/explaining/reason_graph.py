@@ -9,7 +9,8 @@ were not there. Each function has four nodes, since lists come in between:
     stands    it is instrumented
 
 A function on the remove-list is reached and does not suspend, and calls through tables that reach it do all the same,
-as they do in Binaryen. With an only-list a function stands because an entry names it and for no other reason. Causes
+as they do in Binaryen. One on the add-list stands where a suspension would come to it, or where it has calls that are
+call sites by such lists. With an only-list a function stands because an entry names it and for no other reason. Causes
 are nodes behind the root: imports, calls through what others can change (by table and type), entries of lists, the
 guest's own runtime. Calls through closed tables are nodes in the middle: of the functions that they can reach one must
 suspend.
@@ -133,7 +134,11 @@ class ReasonGraph:
                 self.successors[self.reached(function)].append(self.stands(function))
                 continue
             self.successors[self.reached(function)].append(self.suspends(function))
-            if function >= first and not lists.has_only and not self._suspension.topmost[function]:
+            if lists.add[function]:
+                # The list says that it suspends, not that it has call sites.
+                if not self._suspension.topmost[function]:
+                    self.successors[self.reached(function)].append(self.stands(function))
+            elif function >= first and not lists.has_only and not self._suspension.topmost[function]:
                 self.successors[self.suspends(function)].append(self.stands(function))
         for own, callees in enumerate(self._facts.graph.callees):
             caller = first + own
@@ -287,12 +292,28 @@ class ReasonGraph:
     def _add_listed(self, function: int, *, spreads: bool) -> None:
         lists = self._facts.lists
         spread_to = self.successors[self.listed(function)]
-        if not self._suspension.topmost[function]:
+        is_kept = lists.only[function] or self._has_sites_by_lists(function)
+        if is_kept and not self._suspension.topmost[function]:
             spread_to.append(self.stands(function))
         if lists.add[function] and spreads and self._is_spread_to(function):
-            spread_to.append(self.reached(function))
+            spread_to.append(self.suspends(function))
+            spread_to += self._reached_by.get(function, [])
         elif lists.add[function]:
             spread_to += self._reached_by.get(function, [])
+
+    def _has_sites_by_lists(self, function: int) -> bool:
+        """Tell whether a function on the add-list has call sites since the list says so: calls through a table or a
+        reference, whatever they reach, and calls of others on the list, if these do not make it suspend anyway.
+        """
+        graph, lists = self._facts.graph, self._facts.lists
+        own = self.module.own_of(FunctionIndex(function))
+        if own in graph.open_calls or own in graph.table_callees or graph.indirect[own]:
+            return True
+        return not lists.propagate_add and any(lists.add[callee] for callee in graph.callees[own])
+
+    def can_be_removed(self, function: int) -> bool:
+        """Tell whether a function can be on the remove-list: not if the add-list names it, or there is an only-list."""
+        return not (self._facts.lists.has_only or self._facts.lists.add[function])
 
     def _type_text(self, type_index: int) -> str:
         if not 0 <= type_index < len(self.module.types):

@@ -362,7 +362,8 @@ function changesOf(one) {
       list.prepend(make("li", make("bdi", change), others(freed, bytes)));
       return list;
     }
-    list.prepend(make("li", stepButton(above), " on the remove-list", others(data.freesFunctions[above], data.freesBytes[above])));
+    // One that another list names cannot be on the remove-list, and frees nothing.
+    if (data.freesFunctions[above]) list.prepend(make("li", stepButton(above), " on the remove-list", others(data.freesFunctions[above], data.freesBytes[above])));
     above = data.above[above];
   }
   if (above === null) list.append(make("li", "no import, type of call or entry of a list alone: there are several causes"));
