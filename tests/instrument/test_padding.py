@@ -181,7 +181,7 @@ def test_messages_have_the_offsets_of_the_file() -> None:
         + section(5, b"\x01\0\x01")
         + section(10, vector([leb(len(code)) + code]))
     )
-    with pytest.raises(caesura.MalformedModule, match="call of function 7") as refused:
+    with pytest.raises(caesura.MalformedModule, match="function index 7 is out of range") as refused:
         caesura.instrument(binary)
     assert refused.value.offset == binary.index(call)
 
