@@ -22,7 +22,7 @@ async def same(value: int) -> int:
 
 def missing_in(error: BaseException) -> list[str]:
     """Return the functions that an error says are missing in a list: a line of it has them as JSON."""
-    found = re.search(r"Missing in the list: (\[.*\])$", str(error), re.MULTILINE)
+    found = re.search(r"(?:Missing in the list|Not instrumented): (\[.*\])$", str(error), re.MULTILINE)
     assert found is not None, str(error)
     entries: list[str] = json.loads(found[1])
     return entries
@@ -621,3 +621,21 @@ def test_a_function_in_its_second_body_is_recorded_by_its_own_name(monkeypatch: 
     lines = [json.loads(line) for line in recording.read_text().splitlines()]
     assert {name for line in lines for name in line.get("functions", {})} == {"walk", "outer"}
     assert [line["missing"] for line in lines if "missing" in line] == [["left_out"]]
+
+
+def test_a_remove_list_is_not_said_to_lack_what_is_not_on_it() -> None:
+    async def main() -> None:
+        guest = await load(DEEP, caesura.Options(remove_list=("left_out",)))
+        with pytest.raises(caesura.UsageError) as refusal:
+            await guest.call("run", 0)
+        lines = str(refusal.value).splitlines()
+        assert lines[0].endswith(
+            "but 3 functions on the stack are not instrumented, since the remove-list takes them out, or all in which "
+            'they could suspend. Not instrumented: ["left_out","middle","run"]'
+        )
+        assert lines[1] == "The stack, innermost first; * marks what is not instrumented:"
+        assert lines[-1].startswith(
+            "Take what of them is on the remove-list off it and instrument the module again. Or"
+        )
+
+    run(main())

@@ -17,6 +17,7 @@ from caesura.errors import UsageError, printable
 from caesura.host.description import Description
 from caesura.host.warning import warn
 from caesura.recording.lines import append_line, recording_path
+from caesura.recording.refusals import MISSING
 
 # Returns the entries of functions by their bodies, by index, as far as they can be known.
 EntriesOf = Callable[[Sequence[int]], dict[int, str]]
@@ -30,15 +31,23 @@ _LONGEST_NAME: Final = 10_000
 
 _WHY: Final = {
     "only-list": "the only-list leaves {them} out",
-    "remove-list": "the remove-list takes {them} out",
-    "ignore_indirect": "ignore_indirect leaves {them} out",
+    "remove-list": "the remove-list takes {them} out, or all in which {they} could suspend",
+    "ignore_indirect": "ignore_indirect leaves calls through tables and references out",
     "": "the list leaves {them} out",
 }
+# What stands before the names: only an only-list can lack them, and only it is completed by `caesura fix`.
+_HEADS: Final = {
+    "only-list": MISSING,
+    "remove-list": "Not instrumented: ",
+    "ignore_indirect": "Not instrumented: ",
+    "": MISSING,
+}
 _WHAT_TO_DO: Final = {
-    "only-list": "Add {them} to the only-list",
-    "remove-list": "Take what of {them} is on the remove-list off it",
-    "ignore_indirect": "Put {them} on the add-list, or leave ignore_indirect out",
-    "": "Add {them} to the only-list, or take what of {them} is on the remove-list off it,",
+    "only-list": "Add {them} to the only-list and instrument the module again; `caesura fix` does both.",
+    "remove-list": "Take what of {them} is on the remove-list off it and instrument the module again.",
+    "ignore_indirect": "Put {them} on the add-list, or leave ignore_indirect out, and instrument the module again.",
+    "": "Add {them} to the only-list (`caesura fix` does), or take what of {them} is on the remove-list off it, and "
+    "instrument the module again.",
 }
 
 
@@ -82,18 +91,20 @@ class Unsuspendable:
         """Return why the guest cannot be suspended: what is missing, the stack, and what to do."""
         count = len(self.entries)
         lists = self._description.lists
-        stack = ["The stack, innermost first; * marks what is missing:", *_shortened(self._lines())]
+        marked = "missing" if _HEADS[lists] == MISSING else "not instrumented"
+        stack = [f"The stack, innermost first; * marks what is {marked}:", *_shortened(self._lines())]
         if not self.entries:
             why = "what the lists leave out has left the stack by a tail call, or they take the import itself out"
             head = f"{self._waiting} has to wait, but the guest cannot be suspended here: {why}."
             return "\n".join([head, *stack, "Change the lists and instrument the module again."])
         them = "it" if count == 1 else "them"
+        why = _WHY[lists].format(them=them, they="it" if count == 1 else "they")
         functions = "1 function on the stack is" if count == 1 else f"{count} functions on the stack are"
         lines = [
-            f"{self._waiting} has to wait, but {functions} not instrumented, since {_WHY[lists].format(them=them)}. "
-            f"Missing in the list: {json.dumps(self.entries, separators=(',', ':'))}",
+            f"{self._waiting} has to wait, but {functions} not instrumented, since {why}. "
+            f"{_HEADS[lists]}{json.dumps(self.entries, separators=(',', ':'))}",
             *stack,
-            f"{_WHAT_TO_DO[lists].format(them=them)} and instrument the module again; `caesura fix` does both.",
+            _WHAT_TO_DO[lists].format(them=them),
         ]
         return "\n".join(lines)
 
