@@ -422,13 +422,16 @@ export function makeSlicing(guest, exhaustedError) {
       if (entry.deadline == Infinity && !entry.call.sliced?.allowance) return;
       const masked = clock();
       charge(masked);
-      if (!entry.masks++) entry.left = Math.min(Math.max(entry.deadline - masked, 0) + entry.tolerance, leftBelow(entry));
+      const rest = Math.max(entry.deadline - masked, 0);
+      if (!entry.masks++) entry.left = Math.min(rest + entry.tolerance, leftBelow(entry));
+      const { left } = entry;
       tell(entry, masked, 0);
       return (/** @type {Site | undefined} */ site = undefined, /** @type {any} */ error = undefined) => {
         if (site) return counter.value < 0n && error instanceof WebAssembly.RuntimeError ? tooLong(site, entry, error) : error;
         const now = clock();
         charge(now);
-        if (!--entry.masks) entry.tolerance = Math.min(entry.tolerance, entry.left);
+        // The count may tell of more time than has passed.
+        if (!--entry.masks && left < Infinity) entry.tolerance -= Math.max(Math.min(left - entry.left, now - masked) - rest, 0);
         if (entry.masks || !entry.call.state) tell(entry, now, -1);
       };
     },
