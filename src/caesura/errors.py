@@ -27,6 +27,11 @@ def printable(text: str) -> str:
     return "".join([one if one.isprintable() else ascii(one)[1:-1] for one in text])
 
 
+def among_words(name: str) -> str:
+    """Return a name as it can stand among words: in quotes if it is empty, or has blanks at its ends."""
+    return name if name and name == name.strip() else f'"{name}"'
+
+
 def printable_lines(text: str) -> str:
     """Return a text that may have several lines with escapes for what cannot be printed as it is."""
     return text if text.isprintable() else "\n".join([printable(line) for line in text.split("\n")])

@@ -120,6 +120,29 @@ def test_without_names_and_of_huge_names(tmp_path: Path) -> None:
     assert caesura_command("explain", tmp_path / "app.wasm", huge).code == 0
 
 
+def test_empty_names_and_names_with_outer_blanks_are_in_quotes(tmp_path: Path) -> None:
+    text = '(module (import "env" "sleep" (func $sleep)) (func $" a " call $sleep) (func $f (export "f") call $" a "))'
+    data = assemble(text)
+    for name in (" a ", ""):
+        # A name of no letters: the same section, in which its length is another.
+        names = data.replace(b"\x03 a ", b"\x00") if not name else data
+        (tmp_path / "app.wasm").write_bytes(_resized(names, len(data) - len(names)))
+        lines = caesura_command("explain", tmp_path / "app.wasm", "f", *SLEEP).out.decode().splitlines()
+        assert lines[0] == f'f (2): instrumented: "{name}" -> sleep, an import that may suspend'
+        assert f'  └─ "{name}"' in lines
+        assert any(line.startswith(f'  with "{name}" on the remove-list: ') for line in lines)
+
+
+def _resized(data: bytes, less: int) -> bytes:
+    """Return a module whose name section, which is the last, has become shorter, with its sizes corrected."""
+    begin = data.rindex(b"\x04name")
+    functions = data.index(b"\x01", begin + 5)
+    corrected = bytearray(data)
+    corrected[begin - 1] -= less
+    corrected[functions + 1] -= less
+    return bytes(corrected)
+
+
 def test_a_long_chain_of_calls(tmp_path: Path) -> None:
     count = 5_000
     calls = "".join(f"(func (call {number}))" for number in range(1, count))

@@ -168,6 +168,13 @@ def test_nothing_that_it_reads_is_written_over(folder: Path, out: str) -> None:
     assert (folder / out).read_bytes() == before
 
 
+def test_another_name_of_the_module_is_not_written_over(folder: Path) -> None:
+    (folder / "link.wasm").hardlink_to(folder / "app.wasm")
+    done = caesura_command("fix", "--list", "list.txt", "app.wasm", "-o", "link.wasm", "--", "true", folder=folder)
+    assert done.code == 2 and "OUT is MODULE, 'app.wasm', which each round reads: name another file" in done.err
+    assert (folder / "app.wasm").read_bytes() == MODULE
+
+
 def test_sections(folder: Path) -> None:
     (folder / "list.txt").write_text("run\n\n[app.wasm]\ndeep\n\n[other.wasm]\nsomething\n")
     assert fix(folder, command=[sys.executable, "app.py"]).code == 0

@@ -72,6 +72,13 @@ def test_forms(tmp_path: Path) -> None:
     assert read(tmp_path, FOLDED) == {"io::hot(int, char)": 0.75, "cold": 0.25}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_byte_order_marks(tmp_path: Path, encoding: str) -> None:
+    for text in (json.dumps(v8(("a", 30), ("js", 900))), FOLDED):
+        (tmp_path / "profile").write_text(text, encoding=encoding)
+        assert caesura.read_profile(tmp_path / "profile") == read(tmp_path, text)
+
+
 def test_several_profiles_count_for_the_same(tmp_path: Path) -> None:
     times = read(tmp_path, v8(("a", 1_000_000)), v8(("a", 1), ("b", 3)))
     assert list(times.items()) == [("a", 0.625), ("b", 0.375)]
@@ -80,7 +87,7 @@ def test_several_profiles_count_for_the_same(tmp_path: Path) -> None:
 HOSTILE: list[tuple[object, str]] = [
     ("", "no function of WebAssembly took any time"),
     ("{", "it is no valid JSON"),
-    ("[" * 100_000, "it is no valid JSON"),
+    ("[" * 100_000, "it is no CPU profile of V8: it has lists or objects in each other, too many to read"),
     ([], "it is no CPU profile of V8: 'samples' is None, expected a list"),
     ({"samples": [], "timeDeltas": []}, "'nodes' is None, expected a list"),
     ({**v8(("a", 1)), "nodes": {}}, "'nodes' is {}, expected a list"),

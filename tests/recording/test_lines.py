@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +46,20 @@ def test_lines_of_processes_that_write_at_once_are_whole(tmp_path: Path) -> None
 def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot append to the recording '.*none.recording'"):
         append_line(str(tmp_path / "none" / "recording"), missing=["f"])
+
+
+_GOING_ELSEWHERE = """
+import os, sys
+from caesura.recording.lines import append_line, recording_path
+
+os.chdir(sys.argv[1])
+append_line(recording_path() or "", missing=["f"])
+"""
+
+
+def test_a_relative_name_is_from_where_the_process_began(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    environment = {**os.environ, "CAESURA_RECORD": "recording"}
+    command = [sys.executable, "-c", _GOING_ELSEWHERE, "elsewhere"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "recording").exists() and not (tmp_path / "elsewhere" / "recording").exists()

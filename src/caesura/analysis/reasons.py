@@ -19,6 +19,7 @@ from caesura.analysis.suspension import (
     Lists,
     Suspension,
 )
+from caesura.errors import among_words
 from caesura.wasm.indices import FunctionIndex
 
 # Functions in a reason; what lies between them and where the suspension starts is left out.
@@ -68,9 +69,9 @@ class Reasons:
         steps: list[str] = []
         for place in range(1, len(path)):
             table = suspension.through_table.get(path[place - 1])
-            steps.append(self._names[path[place]] + (f" (in table {table})" if table is not None else ""))
+            steps.append(among_words(self._names[path[place]]) + (f" (in table {table})" if table is not None else ""))
         if path[-1] != root:
-            steps += ["...", self._names[root]]
+            steps += ["...", among_words(self._names[root])]
         return f"{' -> '.join(steps)}, {self._cause(root, 'which', '')}"
 
     def _cause(self, function: FunctionIndex, subject: str, named: str) -> str:
@@ -100,9 +101,9 @@ class Reasons:
         out: list[str] = []
         for callee in self._graph.callees[own]:
             if lists.remove[callee]:
-                out.append(f"{self._names[callee]} is on the remove-list")
+                out.append(f"{among_words(self._names[callee])} is on the remove-list")
             elif callee < self._first and not lists.imports[callee]:
-                out.append(f"{self._names[callee]} is {self._imports}")
+                out.append(f"{among_words(self._names[callee])} is {self._imports}")
         if len(out) > _MOST_CALLEES:
             more = len(out) - _MOST_CALLEES
             out = [*out[:_MOST_CALLEES], f"and {more:,} more like this"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from caesura.cli.summary import counted
-from caesura.errors import printable
+from caesura.errors import among_words, printable
 
 Json = Mapping[str, Any]
 
@@ -214,7 +214,8 @@ def _kind(node: Json) -> str:
 def named(one: Json) -> str:
     """Return the name of a function with its index, or what else a node is called."""
     index = one.get("index")
-    return one["name"] if index is None or one["name"] == str(index) else f"{one['name']} ({index})"
+    name = among_words(one["name"])
+    return name if index is None or name == str(index) else f"{name} ({index})"
 
 
 def _table(head: list[str], cells: list[list[str]], rows: int) -> Iterator[str]:
@@ -262,12 +263,12 @@ def _function(told: Json, rows: int) -> Iterator[str]:
 def _path(told: Json, steps: Sequence[Json]) -> Iterator[str]:
     shown = steps if len(steps) <= _LONGEST_PATH else [*steps[: _LONGEST_PATH - 1], steps[-1]]
     corner, blank = _branches()[1], _branches()[3]
-    yield f"  {told['name']}"
+    yield f"  {among_words(told['name'])}"
     for depth, step in enumerate(shown):
         if depth == _LONGEST_PATH - 1 and len(steps) > _LONGEST_PATH:
             yield f"  {blank * depth}... {counted(len(steps) - len(shown), 'step')} ..."
         targets = f": {_known(step['targets'])}" if "targets" in step else ""
-        yield f"  {blank * min(depth, _LONGEST_PATH // 2)}{corner}{_kind(step)}{step['name']}{targets}"
+        yield f"  {blank * min(depth, _LONGEST_PATH // 2)}{corner}{_kind(step)}{among_words(step['name'])}{targets}"
 
 
 def _targets(call: Json) -> str:
@@ -280,7 +281,7 @@ def _targets(call: Json) -> str:
 def _known(targets: Sequence[Json]) -> str:
     suspending = [target for target in targets if target["may_suspend"]]
     known = f"{counted(len(targets), 'known target')}, {len(suspending):,} may suspend"
-    names = [target["name"] for target in suspending]
+    names = [among_words(target["name"]) for target in suspending]
     return f"{known}: {_some(names)}" if names else known
 
 
@@ -296,7 +297,7 @@ def _callers(callers: Json, rows: int) -> Iterator[str]:
     for name in callers["through_tables"][: rows or None]:
         yield f"  {name} can reach it"
     for caller in direct[: rows or None]:
-        yield f"  {caller['name']}{'' if caller['instrumented'] else ' (not instrumented)'}"
+        yield f"  {among_words(caller['name'])}{'' if caller['instrumented'] else ' (not instrumented)'}"
     if rows and len(direct) > rows:
         yield f"  ... {len(direct) - rows:,} more"
 

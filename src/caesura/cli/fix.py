@@ -143,7 +143,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if not is_ordinary(path):
             raise WrongUsage(f"'{path}' is no file: the list and OUT are written again and again")
     for path, what in ((arguments.list, "the list"), (arguments.input, "MODULE")):
-        if os.path.realpath(path) == os.path.realpath(arguments.output):
+        if _are_same(path, arguments.output):
             raise WrongUsage(f"OUT is {what}, '{path}', which each round reads: name another file")
     arguments.only_list = [f"@{arguments.list}"]
     options = read_options(arguments)
@@ -160,6 +160,13 @@ def _run(arguments: argparse.Namespace) -> int:
         say_lines(f"  {printable(line.expandtabs())}")
     say_error(_failure(arguments, fixing, last))
     return BAD_INPUT
+
+
+def _are_same(path: str, other: str) -> bool:
+    """Tell whether two names are of one file, which may have several names."""
+    if os.path.realpath(path) == os.path.realpath(other):
+        return True
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def _result(fixing: _Fixing) -> str:

@@ -114,8 +114,10 @@ def _merge(arguments: argparse.Namespace) -> int:
 
 
 def _record(command: Sequence[str], arguments: argparse.Namespace) -> int:
-    if not is_ordinary(arguments.output):
+    if arguments.output == STANDARD_STREAM:
         raise WrongUsage("name a file for the list with -o: standard output is the command's")
+    if not is_ordinary(arguments.output):
+        raise WrongUsage(f"'{arguments.output}' is no file: name one for the list with -o")
     _check_folder(arguments.output)
     before = _list_before(arguments.output)
     with tempfile.TemporaryDirectory(prefix="caesura-") as folder:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from caesura.analysis.demangling import DemangledNames
-from caesura.errors import UsageError
+from caesura.errors import UsageError, among_words
 from caesura.explaining.dominators import NOTHING
 from caesura.explaining.explanation import Explanation, Freed
 from caesura.explaining.reason_graph import CLOSED_TABLE, INDIRECT, ROOT, Cause
@@ -228,9 +228,9 @@ def _changes(explanation: Explanation, function: int) -> list[Json]:
         elif other >= explanation.first and not graph.can_be_removed(other):
             pass  # that would be an error
         elif other >= explanation.first and node == graph.suspends(other):
-            change = f"with {function_name(explanation, other)} on the remove-list"
+            change = f"with {among_words(function_name(explanation, other))} on the remove-list"
         elif other >= explanation.first and not _is_dominated_by(explanation, function, graph.suspends(other)):
-            change = f"if {function_name(explanation, other)} could not suspend"
+            change = f"if {among_words(function_name(explanation, other))} could not suspend"
         if change is not None:
             kind = FUNCTION if other is not None else graph.cause_of(node).kind
             found.append({"change": change, "kind": kind, "frees": freed_facts(explanation.freed(node))})

@@ -7,6 +7,7 @@ told by its first characters, since their names end in anything.
 
 from __future__ import annotations
 
+import codecs
 import os
 from typing import Final
 
@@ -33,6 +34,11 @@ def read_profile(*paths: str | os.PathLike[str]) -> dict[str, float]:
     return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
 
 
+def _encoding_of(data: bytes) -> str:
+    """Return the encoding of a profile, which a byte order mark tells: editors and shells put one there."""
+    return "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+
+
 def _times(path: str) -> dict[str, float]:
     from caesura.profiles.perf import folded_times, is_folded, perf_times
     from caesura.profiles.v8 import v8_times
@@ -48,7 +54,7 @@ def _times(path: str) -> dict[str, float]:
             raise UsageError(f"it has more than {_LARGEST} bytes: record a shorter run, or at a longer interval")
         if data.startswith(MAGIC):
             raise UsageError("it is a WebAssembly module; expected what `node --cpu-prof` or `perf script` writes")
-        text = data.decode(errors="replace")
+        text = data.decode(_encoding_of(data), errors="replace")
         if text.lstrip().startswith(("{", "[")):
             times = v8_times(text)
         else:

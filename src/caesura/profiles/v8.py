@@ -25,7 +25,11 @@ def v8_times(text: str) -> dict[str, float]:
     """Return the microseconds that each WebAssembly function ran itself; raises UsageError with what is wrong."""
     try:
         profile = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise UsageError(
+            "it is no CPU profile of V8: it has lists or objects in each other, too many to read"
+        ) from error
+    except ValueError as error:
         raise UsageError(f"it is no valid JSON: {error}") from error
     samples, deltas, nodes = (_list(profile, name) for name in ("samples", "timeDeltas", "nodes"))
     if len(samples) != len(deltas):

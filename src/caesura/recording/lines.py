@@ -37,9 +37,22 @@ _FLAGS: Final = (
 _MODE: Final = 0o666  # less the user's mask
 
 
+def _folder() -> str:
+    """Return where the process is, if it is anywhere."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+# Where it was in the beginning, from which relative names of recordings are taken: it may go elsewhere.
+_BEGINNING: Final = _folder()
+
+
 def recording_path() -> str | None:
     """Return the file that is to be appended to; None where nobody asks for a recording."""
-    return os.environ.get(RECORD_VARIABLE) or None
+    path = os.environ.get(RECORD_VARIABLE)
+    return os.path.join(_BEGINNING, path) if path else None
 
 
 def append_line(
