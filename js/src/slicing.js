@@ -463,6 +463,13 @@ export function makeSlicing(guest, exhaustedError) {
   charge(0);
   used = 0n;
   rest(0);
+  // What the guest's malloc counts for the place of the frames is no call's of the guest's own.
+  const { settle: findPlace } = area;
+  area.settle = () => {
+    const why = made.quietly(findPlace);
+    if (!why) area.settle = findPlace;
+    return why;
+  };
   const { close } = guest;
   guest.close = () => {
     close();
