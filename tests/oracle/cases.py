@@ -101,8 +101,11 @@ class Case(NamedTuple):
         return path
 
 
-def _kind(choice: int, throwing: bool) -> int:
+def _kind(choice: int, throwing: bool, pauses: bool) -> int:
     kind = _KINDS[choice]
+    # What moves in the table cannot be suspended by imports, but paused: then the rewind would call another function.
+    if pauses and kind == ROTATE_TABLE:
+        return NOTHING
     # Where nothing catches, an exception ends the entry, and little is tested.
     return NOTHING if kind in (THROW_SMALL, THROW_LARGE) and not throwing and choice & 7 else kind
 
@@ -110,11 +113,12 @@ def _kind(choice: int, throwing: bool) -> int:
 def make_case(program: bytes, behaviours: bytes, suspensions: bytes, features: Features) -> Case:
     """Build a case from three strings of decisions: the program, what imports do, and the suspensions."""
     guest = generate(program, features)
+    kinds = [_kind(b & 63, guest.throwing, features.pauses) for b in behaviours[:BEHAVIOURS_MAXIMUM]]
+    phases = [_PHASES[b >> 6] for b in behaviours[:BEHAVIOURS_MAXIMUM]]
     return Case(
         module=guest.module,
         options=guest.options,
-        behaviours=bytes(_kind(b & 63, guest.throwing) | _PHASES[b >> 6] for b in behaviours[:BEHAVIOURS_MAXIMUM])
-        or b"\0",
+        behaviours=bytes(kind | phase for kind, phase in zip(kinds, phases, strict=True)) or b"\0",
         suspensions=bytes(b & (3 | POKE) for b in suspensions[:SUSPENSIONS_MAXIMUM]) or b"\0",
         suspending_mask=guest.suspending_mask,
         memory64=guest.memory64,

@@ -14,7 +14,16 @@ from typing import Final
 
 from caesura.errors import MalformedModule
 from caesura.wasm import instructions as table
-from caesura.wasm.immediates import FORM_MEMARG, FORM_NONE, FORMS, read_prefixed, skip_immediates, skip_locals
+from caesura.wasm.immediates import (
+    FORM_MEMARG,
+    FORM_NONE,
+    FORM_UNKNOWN,
+    FORMS,
+    read_prefixed,
+    skip_immediates,
+    skip_locals,
+    unknown_opcode,
+)
 from caesura.wasm.leb128 import read_s33, read_u32
 from caesura.wasm.module import Module
 from caesura.wasm.segments import ACTIVE, read_data_segments, read_element_segments
@@ -154,6 +163,8 @@ class _Checks:
             form = forms[code]
             action = actions[code]
             if action == _SKIPPED:
+                if form == FORM_UNKNOWN:
+                    raise unknown_opcode(code, opcode)
                 if form != FORM_NONE:
                     position = skip_immediates(data, position, form)
             elif action == _OF_MEMORY:
