@@ -101,7 +101,7 @@ class Case(NamedTuple):
         return path
 
 
-def _kind(choice: int, throwing: bool, pauses: bool) -> int:
+def _kind(choice: int, *, throwing: bool, pauses: bool) -> int:
     kind = _KINDS[choice]
     # What moves in the table cannot be suspended by imports, but paused: then the rewind would call another function.
     if pauses and kind == ROTATE_TABLE:
@@ -113,7 +113,7 @@ def _kind(choice: int, throwing: bool, pauses: bool) -> int:
 def make_case(program: bytes, behaviours: bytes, suspensions: bytes, features: Features) -> Case:
     """Build a case from three strings of decisions: the program, what imports do, and the suspensions."""
     guest = generate(program, features)
-    kinds = [_kind(b & 63, guest.throwing, features.pauses) for b in behaviours[:BEHAVIOURS_MAXIMUM]]
+    kinds = [_kind(b & 63, throwing=guest.throwing, pauses=features.pauses) for b in behaviours[:BEHAVIOURS_MAXIMUM]]
     phases = [_PHASES[b >> 6] for b in behaviours[:BEHAVIOURS_MAXIMUM]]
     return Case(
         module=guest.module,
