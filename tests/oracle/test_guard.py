@@ -44,5 +44,7 @@ def test_a_suspension_works_or_is_refused(pytestconfig: pytest.Config, engine: N
         except Exception as error:
             error.add_note(f"seed {seed}, number {number}, options {case.options}")
             raise
-    assert counts.worked > examples // 4
-    assert counts.refused > examples // 4
+    # Of a few modules many can be of one kind.
+    least = examples // 4 if examples >= 100 else 0
+    assert counts.worked > least
+    assert counts.refused > least
