@@ -63,7 +63,7 @@ CODE = {
     },
     "data segment": {"data.drop": b"\xfc\x09\0"},
     "element segment": {"elem.drop": b"\xfc\x0d\0"},
-    "tag": {"throw": b"\x08\0"},
+    "tag": {"throw": b"\x08\0", "a catch clause": b"\x1f\x40\x02\x02\0\0\0\0\x0b"},
 }
 CASES = [(what, title) for what, titles in CODE.items() for title in titles]
 

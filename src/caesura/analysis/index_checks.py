@@ -14,9 +14,11 @@ from typing import Final
 
 from caesura.errors import MalformedModule
 from caesura.wasm import instructions as table
+from caesura.wasm.decode import MEMORY_FLAG, NO_TAG, read_immediates
 from caesura.wasm.immediates import (
     FORM_MEMARG,
     FORM_NONE,
+    FORM_TRY_TABLE,
     FORM_UNKNOWN,
     FORMS,
     read_prefixed,
@@ -86,7 +88,6 @@ def _actions() -> list[int]:
 
 
 _ACTIONS: Final[list[int]] = _actions()
-_HAS_MEMORY_INDEX: Final = 0x40
 _NON_NULL_REFERENCE: Final = 0x64
 _NULL_REFERENCE: Final = 0x63
 
@@ -168,9 +169,9 @@ class _Checks:
                 if form != FORM_NONE:
                     position = skip_immediates(data, position, form)
             elif action == _OF_MEMORY:
-                if not has_memory or data[position] >= _HAS_MEMORY_INDEX:
-                    self._check_memory(position, opcode)
-                if form == FORM_MEMARG and data[position] < _HAS_MEMORY_INDEX and data[position + 1] < 0x80:
+                if not has_memory or data[position] >= MEMORY_FLAG:
+                    self._check_memory(code, position, opcode)
+                if form == FORM_MEMARG and data[position] < MEMORY_FLAG and data[position + 1] < 0x80:
                     position += 2
                 else:
                     position = skip_immediates(data, position, form)
@@ -181,8 +182,10 @@ class _Checks:
                     self._check_type(position, opcode)
                 elif data[position] == _NULL_REFERENCE or data[position] == _NON_NULL_REFERENCE:
                     self._check_type(position + 1, opcode)
-                elif data[position] < _HAS_MEMORY_INDEX or data[position] >= 0x80:
+                else:
                     self._check_type(position, opcode)
+                if form == FORM_TRY_TABLE:
+                    self._check_tags(code, position, opcode)
                 position = skip_immediates(data, position, form)
 
     def _check_indexed(self, code: int, position: int, opcode: int) -> None:
@@ -192,10 +195,16 @@ class _Checks:
         if second != _NO_SPACE:
             self._check(second, read_u32(self._data, position)[0], opcode)
 
-    def _check_memory(self, position: int, opcode: int) -> None:
+    def _check_memory(self, code: int, position: int, opcode: int) -> None:
         """Check the memory of an instruction that loads or stores."""
-        flags, position = read_u32(self._data, position)
-        self._check(_MEMORIES, read_u32(self._data, position)[0] if flags & _HAS_MEMORY_INDEX else 0, opcode)
+        self._check(_MEMORIES, read_immediates(self._data, position, code)[0][1], opcode)
+
+    def _check_tags(self, code: int, position: int, opcode: int) -> None:
+        """Check the tags of the catch clauses of a `try_table`."""
+        numbers = read_immediates(self._data, position, code)[0]
+        for place in range(2, len(numbers), 3):
+            if numbers[place] != NO_TAG:
+                self._check(_TAGS, numbers[place], opcode)
 
     def _check_type(self, position: int, opcode: int) -> None:
         """Check a heap type or a block type: a signed number, which is no index where it is negative."""

@@ -7,16 +7,11 @@ is lost. In a memory that is not shared it traps, and is left alone.
 
 from __future__ import annotations
 
-from typing import Final
-
 from caesura.errors import UnsupportedModule
 from caesura.wasm import opcodes as op
+from caesura.wasm.decode import read_immediates
 from caesura.wasm.immediates import instruction_name, read_instruction, skip_locals
-from caesura.wasm.leb128 import read_u32
 from caesura.wasm.module import Module
-
-# That a memory argument has the index of a memory.
-_HAS_MEMORY_INDEX: Final = 0x40
 
 
 def refuse_waits(module: Module) -> None:
@@ -31,8 +26,7 @@ def refuse_waits(module: Module) -> None:
             code, immediates, position = read_instruction(data, start)
             if code != op.MEMORY_ATOMIC_WAIT32 and code != op.MEMORY_ATOMIC_WAIT64:
                 continue
-            flags, after = read_u32(data, immediates)
-            if module.memories[read_u32(data, after)[0] if flags & _HAS_MEMORY_INDEX else 0].shared:
+            if module.memories[read_immediates(data, immediates, code)[0][1]].shared:
                 raise UnsupportedModule(
                     f"{instruction_name(code)} stops the thread until another one notifies it, and nothing can pause "
                     "the guest there: modules that have it cannot have pause points (leave preempt out)",
