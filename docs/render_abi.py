@@ -114,6 +114,10 @@ TABLES: Final[dict[str, Table]] = {
             (f"`{abi.STATE_SECTION}`", "with `snapshots`: what the state consists of, see [below](#the-state)"),
             (f"`{abi.FRAMES_SECTION}`", "with `frame_layouts`: what frames hold, see [below](#frame-layouts)"),
             (f"`{abi.RECORD_SECTION}`", "with `record`: which functions are noted, see [below](#recording)"),
+            (
+                f"`{abi.GUARD_SECTION}`",
+                "where lists leave out functions: what those on a stack are, see [above](#guard)",
+            ),
         ),
     ),
     "state exports": Table(

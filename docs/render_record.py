@@ -15,6 +15,9 @@ REPOSITORY: Final = Path(__file__).resolve().parents[1]
 SOURCES: Final = REPOSITORY / "js" / "src"
 # In the order of their imports.
 PARTS: Final = (
+    "abi",
+    "sections",
+    "added",
     "printable",
     "trace",
     "record_lines",

@@ -16,6 +16,8 @@ import {
   STATE_GLOBAL,
   UNVERSIONED_SECTION,
 } from "./abi.js";
+import { readAdded } from "./added.js";
+import { bytesOf, readNumbers } from "./sections.js";
 
 const SECTIONS = [CONTRACT_SECTION, UNVERSIONED_SECTION, FUNCTIONS_SECTION, RESULTS_SECTION, EXPORTED_IMPORTS_SECTION];
 
@@ -32,6 +34,7 @@ export let instrumentedAny = false;
  * @property {number} facts
  * @property {boolean} shares Whether other modules have its state: each tells of its own functions only.
  * @property {number[]} exportedImports The function indices of imports that are exported by thunks, by the export's number.
+ * @property {ReturnType<typeof readAdded>} added Of a module that is guarded: what functions that were added are.
  * @property {number} [stackLow] The lowest address of the guest's own shadow stack.
  */
 
@@ -47,7 +50,7 @@ export function describe(module) {
   const instrumented = has(START_UNWIND);
   instrumentedAny ||= instrumented;
   const thunks = has(SET_DATA_POINTER);
-  const [contract, unversioned, listed, kinds, again] = SECTIONS.map((name) => new Uint8Array(WebAssembly.Module.customSections(module, name)[0]));
+  const [contract, unversioned, listed, kinds, again] = SECTIONS.map((name) => bytesOf(module, name));
   const [version = thunks || unversioned.length ? 0 : CONTRACT_VERSION, facts, stackLow] = readNumbers(contract);
   if (version < CONTRACT_VERSION || version > NEWEST_VERSION) {
     throw new WebAssembly.LinkError(`contract version ${version}, this host knows ${CONTRACT_VERSION} to ${NEWEST_VERSION}: instrument the module anew`);
@@ -69,24 +72,10 @@ export function describe(module) {
     facts: facts ?? (reached ? FACT_CALLS_REFERENCES : 0),
     shares: outside.some(({ name }) => name == STATE_GLOBAL),
     exportedImports,
+    added: readAdded(module),
     stackLow,
   };
 }
 
 /** Whether a function is not instrumented. @param {Description} description @param {number} index */
 export const isStranger = ({ listed }, index) => !(((listed[index >> 3] ?? 255) >> (index & 7)) & 1);
-
-/** Read numbers in LEB128. @param {Iterable<number>} bytes */
-function readNumbers(bytes) {
-  const numbers = [];
-  let [number, scale] = [0, 1];
-  for (const byte of bytes) {
-    number += (byte & 127) * scale;
-    scale *= 128;
-    if (byte < 128) {
-      numbers.push(number);
-      [number, scale] = [0, 1];
-    }
-  }
-  return numbers;
-}

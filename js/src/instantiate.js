@@ -36,8 +36,7 @@ function skipBuiltins({ results }, originals, module) {
 function find(imports, module, name) {
   const names = imports?.[module];
   if (isObject(names)) return names[name];
-  const missing = names == undefined ? `there is no module '${printable(module)}' among the imports` : `the module '${printable(module)}' is no object`;
-  throw new TypeError(`import '${printable(`${module}.${name}`)}': ${missing}`);
+  throw new TypeError(`import '${printable(`${module}.${name}`)}': there is no object '${printable(module)}' among the imports`);
 }
 
 /** Turn lists of values into imports: the engine asks for each in turn, so that a name can stand for several. @param {any} lists */

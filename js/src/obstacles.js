@@ -51,7 +51,7 @@ export function findObstacle(call, { stub, module, guest }, several, runs, stack
       if (found.guest != inner) runs.push(found.guest);
       if (found.unlisted.some(([other, at]) => other == inner && at == called)) return `not on the import list: ${where(above)}`;
       [called, above] = [index, frame];
-      stack.push([index, found.description]);
+      stack.push([index, found.description, frame]);
     } else if (instance || !several) return `across another instance: ${where(frame)}`;
   }
   return "";

@@ -8,6 +8,7 @@
  * nothing is called, and `look` is called whenever the event loop goes round.
  */
 
+import { RECORD_SECTION } from "./abi.js";
 import { seenOf, warn } from "./record_lines.js";
 
 /**
@@ -19,7 +20,6 @@ import { seenOf, warn } from "./record_lines.js";
  * @property {{ seen: import("./record_lines.js").Seen, count: number }[]} taken What was taken of each, and how often it was seen by then.
  */
 
-const RECORD_SECTION = "asyncify.record";
 const HALF = 0xffff_ffffn;
 
 /** @type {Build[]} */

@@ -50,7 +50,7 @@ export function take(instance, module, hasNative) {
 function meet(instance, module, hasNative) {
   const label = () => labelled(module);
   met = true;
-  introduce(instance, label);
+  introduce(instance, module, label);
   const { exports } = /** @type {any} */ (instance);
   const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer, asyncify_unsuspendable } = exports;
   /** @type {Record<string, any>} */

@@ -12,17 +12,14 @@
  * missing below is noted, although it does not say so.
  */
 
+import { ADDED_GUARD, ADDED_SECOND_BODY, FUNCTIONS_SECTION } from "./abi.js";
+import { readAdded } from "./added.js";
 import { labelled } from "./record_labels.js";
 import { entryFor, noteMissing, warn } from "./record_lines.js";
+import { bytesOf } from "./sections.js";
 import { readStack } from "./trace.js";
 
-const LISTED_SECTION = "asyncify.functions";
-const OWN = "asyncify_";
-const GUARD = "asyncify_guard";
-const RESUMES = "asyncify_resume:";
 const PASSES_ON = "dynCall_";
-
-const [NOTHING, ORIGINAL, ADDED] = [0, 1, 2];
 
 /**
  * Look what is missing, if anything is.
@@ -38,30 +35,30 @@ export function lookForMissing(instance, module, exports) {
   if (!isMarked && !passing.size) return;
   const stack = readStack(lookForMissing);
   if (typeof stack[0] == "string") return warn("recording: what is missing in a list cannot be read, since somebody has frozen `Error`");
-  const listed = new Uint8Array(WebAssembly.Module.customSections(module, LISTED_SECTION)[0]);
+  const listed = bytesOf(module, FUNCTIONS_SECTION);
   const entered = indices(false);
-  const bits = listed.length * 8;
-  const isLeftOut = (/** @type {number} */ index) => index < bits && !((listed[index >> 3] >> (index & 7)) & 1);
+  // An older caesura does not tell what functions are that it has added: all count as the guard's.
+  const { removed = 0, end, kinds } = readAdded(module);
+  const isOwn = (/** @type {number} */ index) => index < (end ?? listed.length * 8);
+  const isLeftOut = (/** @type {number} */ index) => !((listed[index >> 3] >> (index & 7)) & 1);
   /** @type {Set<string>} */
   const missing = new Set();
-  /** What was called last, and whether by the guard, which calls what an instrumented function cannot be resumed in. */
-  let [called, isGuarded] = [NOTHING, false];
+  /** Whether anything was called, and whether by the guard, which calls what an instrumented function cannot be resumed in. */
+  let [called, isGuarded] = [false, false];
   for (const [at, frame] of stack.entries()) {
     if (frame.getThis() != instance) {
-      [called, isGuarded] = [NOTHING, false];
+      [called, isGuarded] = [false, false];
       continue;
     }
     const index = frame.getFunction();
-    const name = frame.getFunctionName();
-    const isAdded = index >= bits || (index > bits - 8 && !!name?.startsWith(OWN));
+    const [kind] = kinds.get(index) ?? [isOwn(index) || end ? undefined : ADDED_GUARD];
     // A second body stands for the function below, which has called it.
-    if (isAdded && name?.startsWith(RESUMES)) continue;
-    if (isMarked && !isAdded && (isLeftOut(index) || isGuarded)) missing.add(entryFor(name, index));
+    if (kind == ADDED_SECOND_BODY) continue;
+    if (isMarked && isOwn(index) && (isLeftOut(index) || isGuarded)) missing.add(entryFor(frame.getFunctionName(), index + removed));
     isMarked ||= passing.has(index);
     if (entered.has(index) && stack[at + 1]?.getThis() != instance) break;
-    // Without names nothing tells who else it could be.
-    isGuarded = isAdded && (name ? name == GUARD && called != NOTHING : called == ORIGINAL);
-    called = isAdded ? ADDED : ORIGINAL;
+    isGuarded = called && kind == ADDED_GUARD;
+    called = true;
   }
   if (missing.size) noteMissing([...missing], labelled(module));
 }

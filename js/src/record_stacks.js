@@ -10,6 +10,8 @@
  * which needs nothing: a call is recorded whoever has begun it.
  */
 
+import { ADDED_COPY, COPY_PREFIX } from "./abi.js";
+import { readAdded } from "./added.js";
 import { entryFor, flushNews, seenOf, warn } from "./record_lines.js";
 import { EngineError, readStack } from "./trace.js";
 
@@ -19,8 +21,6 @@ import { EngineError, readStack } from "./trace.js";
 /** A frame of V8's text. Names can hold anything. */
 const TEXT = /^(?:([^]*) \()?([^\s(]*):?wasm-function\[(\d+)\]:0x[0-9a-f]+\)?$/;
 
-
-
 // Beyond so many frames in stacks that are known, these are forgotten: a program may never have the same stack twice.
 const MOST_FRAMES = 1_000_000;
 
@@ -28,7 +28,7 @@ const MOST_FRAMES = 1_000_000;
 
 /** What a stack adds to: each function and how often it is on it. @typedef {[seen: Seen, times: number][]} Known */
 
-/** What instances are called in keys, and their modules' labels. @type {WeakMap<object, { key: string, label: () => string }>} */
+/** What instances are called in keys, their modules' labels, and what was added to these. @type {WeakMap<object, { key: string, label: () => string, added: ReturnType<typeof readAdded> }>} */
 const instances = new WeakMap();
 let made = 0;
 
@@ -39,10 +39,11 @@ let frames = 0;
 /**
  * Know an instance when it is on the stack.
  * @param {WebAssembly.Instance} instance
+ * @param {WebAssembly.Module} module
  * @param {() => string} label Gives what its module is called in lines.
  */
-export function introduce(instance, label) {
-  instances.set(instance, { key: `${++made}:`, label });
+export function introduce(instance, module, label) {
+  instances.set(instance, { key: `${++made}:`, label, added: readAdded(module) });
 }
 
 /** Return the innermost functions of WebAssembly, up to JavaScript. @param {Function} above What they called. */
@@ -62,14 +63,20 @@ function keyOf(frame) {
 /** What a module is called by V8, without what it says of all modules. @param {string} address */
 const shorten = (address) => address.replace(/^wasm:\/\/wasm\//, "").replace(/:$/, "");
 
-/** @param {Frame} frame @returns {Place} */
+/** Where a frame is: nowhere, if it is of what was added to a module. @param {Frame} frame @returns {Place | []} */
 function placeOf(frame) {
   if (typeof frame == "string") {
     const [, name, address, index] = /** @type {RegExpExecArray} */ (TEXT.exec(frame));
     return [shorten(address), +index, name ?? null];
   }
-  const label = instances.get(frame.getThis())?.label() ?? shorten(frame.getScriptNameOrSourceURL());
-  return [label, frame.getFunction(), frame.getFunctionName()];
+  const { label, added } = instances.get(frame.getThis()) ?? {};
+  const module = label?.() ?? shorten(frame.getScriptNameOrSourceURL());
+  const { removed = 0, end = Infinity, kinds } = added ?? {};
+  const index = frame.getFunction();
+  const name = frame.getFunctionName();
+  if (index < end) return [module, index + removed, name];
+  const [kind, original = 0] = kinds?.get(index) ?? [];
+  return kind == ADDED_COPY ? [module, original + removed, name?.replace(COPY_PREFIX, "")] : [];
 }
 
 /**
@@ -85,7 +92,7 @@ function learn(stack, site) {
   // functions are many, however deep a recursion is, and each a caller of the one before.
   /** @type {string[]} */
   const path = [site];
-  const places = stack.map(placeOf);
+  const places = /** @type {Place[]} */ (stack.map(placeOf).filter(([label]) => label !== undefined));
   for (const [label, index, name] of places) {
     const entry = entryFor(name, index);
     const step = label == places[0][0] ? entry : `${entry} (${label})`;

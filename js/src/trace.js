@@ -29,20 +29,48 @@ function exchange(name, setting) {
 }
 
 /**
+ * Call a function while the engine keeps the whole stack of each error.
+ * @template Result
+ * @param {() => Result} f
+ */
+export function withWholeStacks(f) {
+  const limit = exchange("stackTraceLimit", LIMIT);
+  try {
+    return f();
+  } finally {
+    exchange("stackTraceLimit", limit);
+  }
+}
+
+/**
  * @param {Function} [above] Leaves out this function and what it has called, where the engine can.
  * @returns {Frame[]}
  */
 export function readStack(above) {
   const prepare = exchange("prepareStackTrace", PREPARE);
-  const limit = exchange("stackTraceLimit", LIMIT);
-  /** @type {{ stack?: any }} */
-  let holder = {};
-  if (captureStackTrace) captureStackTrace(holder, above);
-  else holder = new EngineError();
-  const { stack } = holder;
+  const stack = withWholeStacks(() => {
+    /** @type {{ stack?: any }} */
+    let holder = {};
+    if (captureStackTrace) captureStackTrace(holder, above);
+    else holder = new EngineError();
+    return holder.stack;
+  });
   exchange("prepareStackTrace", prepare);
-  exchange("stackTraceLimit", limit);
   return Array.isArray(stack) ? stack : String(stack).split("\n");
+}
+
+/**
+ * The name that a function of WebAssembly has in its module's name section, if it has one. In text, Firefox has something in its
+ * place.
+ * @param {any} frame
+ * @returns {string | undefined}
+ */
+export const functionName = (frame) => (frame.getFunctionName ? frame.getFunctionName() : /^\s*(?:at )?(?!wasm-function)([^]*?)(?: \(|@)/.exec(frame)?.[1]);
+
+/** The index of a function of WebAssembly in text; undefined for others. @param {any} frame */
+export function indexOf(frame) {
+  const found = /wasm-function\[(\d+)/.exec(frame);
+  return found ? +found[1] : undefined;
 }
 
 /** What a frame says of its module: a hash or an address. @param {any} frame */
@@ -64,10 +92,10 @@ export function guestFrames(above) {
     if (typeof index != "number") {
       // A frame of V8 says by a number, or undefined, whether it is one of WebAssembly.
       if (exact) return { frames, below: frame };
-      index = /wasm-function\[(\d+)/.exec(frame)?.[1];
-      if (!index && frames.length) break;
+      index = indexOf(frame);
+      if (index === undefined && frames.length) break;
     }
-    if (index !== undefined) frames.push([+index, frame]);
+    if (index !== undefined) frames.push([index, frame]);
   }
   return { frames };
 }

@@ -18,6 +18,9 @@ from typing import Final
 import wasmtime
 
 import caesura
+from caesura.instrument.abi.naming import FunctionNames
+from caesura.wasm.module import Module
+from caesura.wasm.sections import SectionEdits, write_sections
 
 HERE: Final = Path(__file__).resolve().parent
 REPOSITORY: Final = HERE.parents[1]
@@ -33,8 +36,10 @@ ONLY: Final = {
     "lists": ("plain", "thunks"),
     "listed": ("thunks",),
     "guarded": ("plain", "thunks", "secondary", "saved_thunks"),
-    "resumed": ("plain", "thunks"),
-    "turned": ("plain", "thunks"),
+    "resumed": ("plain", "thunks", "nameless_plain", "nameless_thunks"),
+    "turned": ("plain", "thunks", "nameless_plain", "nameless_thunks"),
+    "copied": ("plain", "thunks", "nameless_plain", "nameless_thunks"),
+    "scheduled": ("plain", "nameless_plain"),
     "recursive": ("plain", "thunks"),
     "hostile_names": ("plain", "thunks"),
     "refused": ("plain",),
@@ -127,6 +132,8 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "hostile_names": {"remove_list": ("left*",)},
     "resumed": {"only_list": ("middle", "walk", "outer"), "two_bodies": ("walk", "outer")},
     "turned": {"two_bodies": ("turn",)},
+    "copied": {"only_list": ("inner", "down", "run", "good")},
+    "scheduled": {"only_list": ("pause", "work", "deep")},
     "recursive": {"imports": ("env.ask",), "remove_list": ("f*", "down")},
     "calls": {"imports": ("env.ask",)},
     "limits": {"imports": ("env.ask",)},
@@ -141,10 +148,34 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 }
 
 
+# What a function has in the place of a comment that says so.
+MUCH_CODE: Final = "(i32.store (local.get 0) (i32.const 123456))" * 6_000
+
+
+def _without_names(module: bytes) -> bytes:
+    edits = SectionEdits()
+    edits.custom["name"] = None
+    return write_sections(module, Module(module).sections, edits)
+
+
 def build(source: Path, name: str, kind: str, target: Path) -> None:
     """Build a guest of this name in one way."""
-    bare = bytes(wasmtime.wat2wasm(source.read_text())) if source.suffix == ".wat" else source.read_bytes()
+    text = source.read_text().replace("(;much code;)", MUCH_CODE) if source.suffix == ".wat" else ""
+    bare = bytes(wasmtime.wat2wasm(text)) if text else source.read_bytes()
     lists = LISTS.get(name, {})
+    if kind.startswith("nameless"):
+        nameless = _without_names(bare)
+        names, others = FunctionNames(Module(bare)).names, FunctionNames(Module(nameless)).names
+        indices = {key: [names.index(entry) for entry in entries] for key, entries in lists.items()}
+        # Exported functions go by that.
+        lists = {
+            key: tuple(
+                caesura.body_entries(nameless, [index])[0] if others[index].isdigit() else others[index]
+                for index in chosen
+            )
+            for key, chosen in indices.items()
+        }
+        bare = nameless
     if kind == "bare":
         target.write_bytes(bare)
     elif kind == "binaryen":

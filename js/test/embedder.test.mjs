@@ -245,7 +245,7 @@ for (const { way, module } of ours("lists")) {
         for (let count = 0; count < before; count++) assert.equal(await promising(exports.good)(1), 2);
         await assert.rejects(promising(exports.run)(1), {
           name: "SuspendError",
-          message: /^env.ask has to wait, but 2 functions .*, since the list leaves them out. Missing in the list: \["forgotten",".*"\]\n/,
+          message: /^env.ask has to wait, but the remove-list leaves out functions on the stack. Not instrumented: \["forgotten",".*"\]\n/,
         });
         assert.equal(noted(), 0);
         assert.equal(await promising(exports.good)(1), 2);

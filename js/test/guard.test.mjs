@@ -9,6 +9,7 @@ import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import * as ponyfill from "../src/index.js";
+import { explaining } from "../src/refusals.js";
 import { missing, openPage } from "./support/chromium.mjs";
 import { bytes, repository, sleep, waysToRun } from "./support/guests.mjs";
 
@@ -17,7 +18,7 @@ const { Instance, promising, Suspending } = ponyfill;
 /** The functions that an error says are missing. */
 const missingIn = ({ name, message }) => {
   assert.equal(name, "SuspendError", message);
-  return JSON.parse(/Missing in the list: (.*)$/m.exec(message)[1]);
+  return JSON.parse(/(?:Missing in the list|Not instrumented): (.*)$/m.exec(message)[1]);
 };
 
 /** What is missing where a call is refused. @param {Promise<any>} call */
@@ -78,13 +79,13 @@ for (const { way, module } of waysToRun("guarded")) {
       assert.equal(
         message,
         [
-          "env.ask has to wait, but 1 function on the stack is not instrumented, since the list leaves it out. " + 'Missing in the list: ["forgotten"]',
-          "The stack, innermost first; * marks what is missing:",
+          'env.ask has to wait, but the only-list leaves out functions on the stack. Missing in the list: ["forgotten"]',
+          "The stack, innermost first; * marks these:",
           "    env.ask",
           "    wait",
           "  * forgotten",
           "    down (31 times)",
-          "Add it to the only-list (`caesura fix` does), or take what of it is on the remove-list off it, and instrument the module again.",
+          "Add them to it (`caesura fix` does) and instrument the module again.",
         ].join("\n"),
       );
     });
@@ -171,6 +172,80 @@ for (const build of ["plain", "thunks"]) {
     assert.match(message, /\["left"\]\n.*\n {4}env.ask\n {2}\* left\n {4}middle\n {4}walk\n {4}outer\nAdd/);
     assert.deepEqual(await refused(promising(turned.turn)(0)), ["turn"], "what it cannot be resumed in is missing all the same");
   });
+
+  it(`nor is it without names: ${build}`, async () => {
+    const [resumed, turned] = ["resumed", "turned"].map((name) => start(new WebAssembly.Module(bytes(name, `nameless_${build}`))));
+    const message = (call) => call.then(() => assert.fail(), (error) => error.message);
+    assert.match(await message(promising(resumed.walk)(0)), /: \["#2"\]\n.*\n {4}env.ask\n {2}\* #2\n {4}#3\n {4}#4\nAdd/);
+    assert.match(await message(promising(resumed.outer)(0)), /: \["#2"\]\n.*\n {4}env.ask\n {2}\* #2\n {4}#3\n {4}#4\n {4}#5\nAdd/);
+    assert.match(await message(promising(turned.turn)(0)), /Not instrumented: \["#3"\]\n.*\n {4}env.ask\n {4}#2\n {2}\* #3\nPut/);
+  });
+
+  it(`a copy of a function is shown as that, and is not missing: ${build}`, async () => {
+    for (const [kind, [inner, down, left, run]] of [[build, ["inner", "down", "left", "run"]], [`nameless_${build}`, ["#2", "#3", "#4", "#5"]]]) {
+      const exports = start(new WebAssembly.Module(bytes("copied", kind)));
+      assert.deepEqual(await refused(promising(exports.run)(3)), [left]);
+      const { message } = await promising(exports.run)(3).catch((error) => error);
+      assert.ok(message.includes(`:\n    env.ask\n    ${inner}\n    ${down} (4 times)\n  * ${left}\n    ${run}\nAdd`), message);
+      assert.equal(await promising(exports.good)(3), 10);
+    }
+  });
+
+  it(`what is to be done depends on the kind of list: ${build}`, async () => {
+    const [removed, turned] = ["lists", "turned"].map((name) => new WebAssembly.Module(bytes(name, build)));
+    const env = { ask: new Suspending((number) => sleep(0, number)), other() {}, note() {} };
+    const messages = [];
+    for (const call of [promising(new Instance(removed, { env }).exports.run)(1), promising(new Instance(turned, { env }).exports.turn)(0)]) {
+      messages.push((await call.catch((error) => error)).message.split("\n"));
+    }
+    assert.match(messages[0][0], /, but the remove-list leaves out functions on the stack. Not instrumented: \["forgotten",/);
+    assert.equal(messages[0].at(-1), "Take what of them is on it off and instrument the module again.");
+    assert.match(messages[1][0], /, but ignore_indirect leaves out functions on the stack. Not instrumented: \["turn"\]/);
+    assert.equal(messages[1].at(-1), "Put them on the add-list, or leave it out and instrument the module again.");
+  });
+}
+
+for (const [build, names] of [["plain", ["pause", "left", "work", "deep"]], ["nameless_plain", ["#5", "#6", "#7", "#8"]]]) {
+  describe(`a guest with a scheduler of its own: ${build}`, () => {
+    const [pause, left, work, deep] = names;
+    const module = new WebAssembly.Module(bytes("scheduled", build));
+    const instance = (log = []) => new Instance(module, { env: { log: (number) => log.push(number) } });
+
+    it("tells what is missing, whole, where it is called so", () => {
+      const log = [];
+      const { run } = instance(log).exports;
+      const limit = Error.stackTraceLimit;
+      assert.throws(() => explaining(run, module)(1, 300), (error) => {
+        assert.deepEqual(missingIn(error), [left]);
+        assert.ok(error.message.startsWith("the guest has to wait, but the only-list leaves out functions on the stack."), error.message);
+        assert.ok(error.message.includes(`:\n    the guest\n    ${pause}\n  * ${left}\n    ${work}\n    ${deep} (301 times)\nAdd them`), error.message);
+        return error.cause instanceof WebAssembly.RuntimeError;
+      });
+      assert.equal(Error.stackTraceLimit, limit);
+      assert.deepEqual(log, [1], "nothing has changed");
+      assert.throws(() => run(1, 0), WebAssembly.RuntimeError);
+    });
+
+    it("runs as ever where nothing is missing", () => {
+      const log = [];
+      explaining(instance(log).exports.run, module)(0, 0);
+      assert.deepEqual(log, [1, 5, 3, 4, 6]);
+    });
+
+    it("tells it through promising, too", async () => {
+      const call = explaining(promising(instance().exports.run), module);
+      assert.deepEqual(await refused(call(1, 2)), [left]);
+    });
+
+    it("throws all else as it is", async () => {
+      const failing = new Instance(module, { env: { log: () => { throw new RangeError("no"); } } });
+      assert.throws(() => explaining(failing.exports.run, module)(1, 0), RangeError);
+      await assert.rejects(explaining(promising(failing.exports.run), module)(1, 0), RangeError);
+      assert.throws(() => explaining(() => WebAssembly.Module.exports(1), module)(), TypeError);
+      assert.throws(() => explaining(5, module), { name: "TypeError", message: /^explaining: / });
+      assert.throws(() => explaining(failing.exports.run, failing), { name: "TypeError", message: /^explaining: / });
+    });
+  });
 }
 
 it("is the same in Chromium", { skip: missing }, async () => {
@@ -189,7 +264,7 @@ it("is the same in Chromium", { skip: missing }, async () => {
         },
         [...bytes("guarded", build)],
       );
-      assert.match(messages[0], /^SuspendError: env.ask has to wait, but 2 functions .*\["forgotten","also"\]\n[^]*\n {2}\* forgotten\n {2}\* also\n {4}run\n/);
+      assert.match(messages[0], /^SuspendError: env.ask has to wait, but the only-list .*\["forgotten","also"\]\n[^]*\n {2}\* forgotten\n {2}\* also\n {4}run\n/);
       assert.match(messages[1], /\n {2}\* forgotten\n {4}down \(301 times\)\n/);
       assert.deepEqual(results, [12, 0]);
     }

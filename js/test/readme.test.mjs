@@ -28,6 +28,7 @@ function run(examples) {
   writeFileSync(`${folder}/app.sliced.wasm`, bytes("running", "fuel_thunks"));
   writeFileSync(`${folder}/app.waiting.wasm`, bytes("example", "fuel_thunks"));
   writeFileSync(`${folder}/app.listed.wasm`, bytes("listed", "thunks"));
+  writeFileSync(`${folder}/app.scheduled.wasm`, bytes("scheduled", "plain"));
   writeFileSync(`${folder}/fetch.mjs`, FETCH_FILES);
   return examples.map((code, number) => {
     writeFileSync(`${folder}/${number}.mjs`, code);
@@ -52,9 +53,9 @@ it("the example of a guest that computes and waits runs", () => {
   assert.deepEqual(run([example]), ["5\n"]);
 });
 
-it("the example of a list that misses a function prints what stands there", () => {
+it("the examples of lists that miss a function print what stands there", () => {
   const page = "docs/javascript.md";
-  const [example] = examplesOf(page).filter((code) => code.includes("app.listed.wasm"));
-  const [, shown] = /```text\n(SuspendError: .*?)```/s.exec(readFileSync(new URL(page, repository), "utf8"));
-  assert.deepEqual(run([example]), [shown]);
+  const examples = ["app.listed.wasm", "app.scheduled.wasm"].map((name) => examplesOf(page).find((code) => code.includes(name)));
+  const shown = [...readFileSync(new URL(page, repository), "utf8").matchAll(/```text\n(SuspendError: .*?)```/gs)];
+  assert.deepEqual(run(examples), shown.map(([, text]) => text));
 });

@@ -247,6 +247,18 @@ it("a function in its second body is not noted for one that a list lacks", () =>
   assert.deepEqual(noted.map(({ lines }) => lines.flatMap(({ missing }) => missing ?? [])), [["left"], ["turn"]]);
 });
 
+it("what is noted of a module without names are indices of the original, of the same functions", () => {
+  const noted = ["resumed", "turned", "copied"].map((name) => run("is_refused_when_resumed", { hook: "Python", wasm: path(`build/js/${name}.nameless_plain.wasm`) }));
+  assert.deepEqual(noted.map(({ lines }) => lines.flatMap(({ missing }) => missing ?? [])), [["#2"], ["#3"], ["#4"]]);
+});
+
+it("copies and what else was added to a module are noted as what they are of, by the engine's own JSPI", { skip: !hasNative && "no JSPI" }, () => {
+  const { lines } = run("runs_a_copy", { hook: "Python", wasm: path("build/js/copied.plain.wasm") });
+  assert.deepEqual(lines.flatMap(({ functions }) => Object.keys(functions ?? {})).sort(), ["down", "inner", "left", "run"]);
+  const [{ functions }] = lines.filter(({ functions }) => functions?.run);
+  assert.deepEqual(functions.run.stack, ["env.ask", "inner", "down", "left", "run"]);
+});
+
 it("a program is warned of its own exit listeners only", () => {
   const done = run("has_many_exit_listeners", { hook: "Python" });
   assert.deepEqual([done.stdout, done.stderr], ["", ""]);

@@ -58,9 +58,10 @@ NOT_INSTRUMENTED_FUNCTION: Final = "asyncify_not_instrumented"
 GUARDED_ENTRY_FUNCTION: Final = "asyncify_guarded_entry"  # below which what is on the stack counts for itself
 
 # Functions that stand on stacks, by their names in the name section: what calls go through that leave what lists leave
-# out, and second bodies, behind which the function's own name follows.
+# out, and second bodies and copies that are not instrumented, behind which the function's own name follows.
 GUARD_FUNCTION: Final = "asyncify_guard"
 RESUME_PREFIX: Final = "asyncify_resume:"
+COPY_PREFIX: Final = "asyncify_uninstrumented:"
 
 # Pause points, with the option `preempt`: an exported global that counts, and one of the plain ABI that says where the
 # data structure is for a suspension that the guest begins itself; the function that is called at pause points to begin
@@ -185,6 +186,7 @@ EXPORTED_IMPORTS_SECTION: Final = "asyncify.exported_imports"
 STATE_SECTION: Final = "asyncify.state"
 FRAMES_SECTION: Final = "asyncify.frames"
 RECORD_SECTION: Final = "asyncify.record"
+GUARD_SECTION: Final = "asyncify.guard"
 
 # The versions of the section of the state, of which a module has the lowest that describes it: the second has
 # references that are reached by functions. And how long the two digests in it are that follow.
@@ -205,6 +207,18 @@ CALLS_REFERENCE: Final = 2
 SOURCE_UNKNOWN: Final = 0
 SOURCE_CONSTANT: Final = 1
 SOURCE_VALUE: Final = 2
+
+# In the section of the guard: which kind of list was given, and what a function that was added is on a stack, in the
+# lowest `ADDED_BITS` bits: one of the guard's, behind which nothing can be suspended; one below which what is on the
+# stack counts for itself; the second body of another function; a copy of one that is not instrumented.
+ONLY_LIST: Final = 1
+REMOVE_LIST: Final = 2
+INDIRECT_IGNORED: Final = 3
+ADDED_GUARD: Final = 0
+ADDED_ENTRY: Final = 1
+ADDED_SECOND_BODY: Final = 2
+ADDED_COPY: Final = 3
+ADDED_BITS: Final = 2
 
 # In the section of results: a result's kind, the most results that are told, and the flag of an import that an engine
 # may provide itself, because its module's name begins so.

@@ -13,6 +13,7 @@ import pytest
 import caesura
 from tests.host.support import ABIS, Gates, load_waiter, run
 from tests.support.engine import assemble
+from tests.support.names import without_names
 
 
 async def same(value: int) -> int:
@@ -70,17 +71,18 @@ UNNAMED: Final = re.sub(r"\((func) \$\w+", r"(\1", DEEP).replace("$wait", "0").r
 UNNAMED_DEEP: Final = UNNAMED.replace("$left_out", "2").replace("$middle", "3")
 
 
-def built(text: str, options: caesura.Options, abi: str) -> bytes:
+def built(text: str, options: caesura.Options, abi: str, *, has_names: bool = True) -> bytes:
     """Return a module that `load` is to instrument, or that was instrumented with such options."""
+    module = assemble(text) if has_names else without_names(assemble(text))
     if abi == "load":
-        return assemble(text)
+        return module
     lists = ("only_list", "remove_list", "ignore_indirect", "add_list", "two_bodies")
     fields = {name: getattr(options, name) for name in lists}
     own = abi == "plain in its own memory"
     chosen = caesura.Options(
         **fields, imports=("env.wait",), thunks=abi == "thunks", in_secondary_memory=own, secondary_memory_size=16
     )
-    return caesura.instrument(assemble(text), chosen).module
+    return caesura.instrument(module, chosen).module
 
 
 async def load(text: str, options: caesura.Options, abi: str = "load", wait: Any = same, **more: Any) -> caesura.Guest:
@@ -90,7 +92,8 @@ async def load(text: str, options: caesura.Options, abi: str = "load", wait: Any
     elif abi in ("thunks", "plain"):
         more["stack_space"] = (1024, 65536)
     imports = {"env": {"wait": wait, **more.pop("functions", {})}}
-    return await caesura.load(built(text, options, abi), imports, cache=False, **more)
+    module = built(text, options, abi, has_names=more.pop("has_names", True))
+    return await caesura.load(module, imports, cache=False, **more)
 
 
 @pytest.mark.parametrize("depth", [3, 17, 18, 19, 20, 100, 3000])
@@ -100,10 +103,9 @@ def test_all_that_is_left_out_is_named_from_any_depth(depth: int, abi: str) -> N
         guest = await load(DEEP, caesura.Options(only_list=("deep", "run")), abi)
         with pytest.raises(caesura.UsageError) as refusal:
             await guest.call("run", depth)
-        list_name = "only-list" if abi == "load" else "list"
         assert str(refusal.value).splitlines()[:6] == [
             "host function env.wait has to wait, but 2 functions on the stack are not instrumented, since the "
-            f'{list_name} leaves them out. Missing in the list: ["left_out","middle"]',
+            'only-list leaves them out. Missing in the list: ["left_out","middle"]',
             "The stack, innermost first; * marks what is missing:",
             "    env.wait",
             f"    deep ({depth + 1} times)",
@@ -438,36 +440,44 @@ def test_what_is_missing_is_noted_in_a_recording(tmp_path: Any, monkeypatch: pyt
     assert [line["missing"] for line in lines if "missing" in line] == [["left_out", "middle"]]
 
 
+SCHEDULER: Final = """(module
+  (import "asyncify" "start_unwind" (func $start (param i32))) (import "asyncify" "stop_unwind" (func $stop))
+  (import "asyncify" "start_rewind" (func (param i32)))
+  (memory (export "memory") 1)
+  (func $pause (i32.store (i32.const 16) (i32.const 32)) (i32.store (i32.const 20) (i32.const 4096))
+    (call $start (i32.const 16)))
+  (func $left_out (call $pause) (i32.store (i32.const 0) (i32.const 1)))
+  (func $work (call $left_out) (i32.store (i32.const 4) (i32.const 1)))
+  (func $schedule (call $work) (call $stop))
+  (func $above (call $schedule) (i32.store (i32.const 8) (i32.const 1)))
+  (func (export "run") (call $above)))"""
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
 @pytest.mark.parametrize("has_names", [True, False])
-def test_a_guest_with_a_scheduler_of_its_own_tells_what_is_missing(has_names: bool) -> None:
+def test_a_guest_with_a_scheduler_of_its_own_tells_what_is_missing(has_names: bool, elsewhere: bool) -> None:
     """Of what the scheduler has called; it is asked by nobody, so it traps, and the trap has the stack."""
-    text = """(module
-      (import "asyncify" "start_unwind" (func $start (param i32))) (import "asyncify" "stop_unwind" (func $stop))
-      (memory (export "memory") 1)
-      (func $pause (i32.store (i32.const 16) (i32.const 32)) (i32.store (i32.const 20) (i32.const 4096))
-        (call $start (i32.const 16)))
-      (func $left_out (call $pause) (i32.store (i32.const 0) (i32.const 1)))
-      (func $work (call $left_out) (i32.store (i32.const 4) (i32.const 1)))
-      (func $schedule (call $work) (call $stop))
-      (func $above (call $schedule) (i32.store (i32.const 8) (i32.const 1)))
-      (func (export "run") (call $above)))"""
-    if not has_names:
-        for number, name in enumerate(("start", "stop", "pause", "left_out", "work", "schedule", "above")):
-            text = text.replace(f"(func ${name}", "(func").replace(f"call ${name}", f"call {number}")
-    entry = caesura.body_entries(assemble(text), [4])[0]
+    module = assemble(SCHEDULER) if has_names else without_names(assemble(SCHEDULER))
+    pausing, left_out, working, *_ = caesura.body_entries(module, range(3, 8))
+    if has_names:
+        pausing, left_out, working = "pause", "left_out", "work"
+    options = caesura.Options(only_list=(pausing, working))
+    if elsewhere:
+        module = caesura.instrument(module, options).module
+        left_out = "left_out" if has_names else "#4"
 
     async def main() -> None:
-        options = caesura.Options(only_list=("work" if has_names else entry,))
-        guest = await caesura.load(assemble(text), options=options, cache=False)
-        if has_names:
-            with pytest.raises(caesura.UsageError, match="the guest has to wait, but 1 function on the stack") as error:
-                guest.call_nowait("run")
-            assert missing_in(error.value) == ["left_out"]
-            assert "  * left_out\n    work\nAdd it" in str(error.value)
-            assert "left_out\n  work\n  schedule\n  above\n  run" in "".join(error.value.__notes__)
-        else:  # nobody knows what a list would call them
-            with pytest.raises(caesura.GuestTrap, match="below functions that are not instrumented, since a list"):
-                guest.call_nowait("run")
+        guest = await caesura.load(module, options=options, cache=False)
+        with pytest.raises(caesura.UsageError, match="the guest has to wait, but 1 function on the stack") as error:
+            guest.call_nowait("run")
+        assert missing_in(error.value) == [left_out]
+        shown = ["  pause", "* left_out", "  work"] if has_names else ["  #3", "* #4", "  #5"]
+        assert shown_stack(error.value) == shown
+        assert str(error.value).endswith("`caesura fix` does both.")
+        frames = (
+            "left_out\n  work\n  schedule\n  above\n" if has_names else "4\n  function 5\n  function 6\n  function 7\n"
+        )
+        assert frames in "".join(error.value.__notes__)
         assert guest.memory.read(0, 12) == bytes(12)
 
     run(main())
@@ -576,6 +586,19 @@ RESUMED: Final = """(module (import "env" "wait" (func $wait (param i32) (result
     (i32.add (call_indirect (type $step) (local.get $n) (i32.const 1)) (i32.const 1))))"""
 
 
+# Functions that are left out call copies of small ones, where a list names little of a module.
+COPIED: Final = f"""(module (import "env" "wait" (func $wait (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (func $inner (param i32) (result i32) (i32.add (call $wait (local.get 0)) (i32.const 1)))
+  (func $outer (param i32) (result i32)
+    (if (result i32) (local.get 0)
+      (then (i32.add (call $outer (i32.sub (local.get 0) (i32.const 1))) (i32.const 1)))
+      (else (i32.add (call $inner (local.get 0)) (i32.const 1)))))
+  (func $left (param i32) (result i32) (i32.add (call $outer (local.get 0)) (i32.const 1)))
+  (func $run (export "run") (param i32) (result i32) (i32.add (call $left (local.get 0)) (i32.const 1)))
+  (func (param i32) {"(i32.store (local.get 0) (i32.const 123456))" * 6_000}))"""
+
+
 async def one_more(value: int) -> int:
     await asyncio.sleep(0)
     return value + 1
@@ -584,6 +607,63 @@ async def one_more(value: int) -> int:
 def shown_stack(error: BaseException) -> list[str]:
     """Return the lines of the stack in an error, without what has to wait."""
     return [line[2:] for line in str(error).splitlines() if line.startswith(("    ", "  *"))][1:]
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_second_bodies_need_no_names(abi: str) -> None:
+    """What is missing, and the stack, go by the indices of the original's functions, whatever has been added."""
+
+    async def main() -> None:
+        listed = caesura.Options(only_list=("1", "3", "walk", "outer"), two_bodies="all")
+        entry = caesura.body_entries(without_names(assemble(RESUMED)), [2])[0] if abi == "load" else "#2"
+        for name, stack in (("walk", ["  #5"]), ("outer", ["  #5", "  #6"])):
+            guest = await load(RESUMED, listed, abi, one_more, has_names=False)
+            with pytest.raises(caesura.UsageError) as refusal:
+                await guest.call(name, 0)
+            assert missing_in(refusal.value) == [entry]
+            assert shown_stack(refusal.value) == ["* #2", "  #3", *stack]
+        guest = await load(
+            RESUMED, caesura.Options(ignore_indirect=True, two_bodies="all"), abi, one_more, has_names=False
+        )
+        with pytest.raises(caesura.UsageError) as refusal:
+            await guest.call("turn", 0)
+        assert shown_stack(refusal.value) == ["  #1", "  #4", "* #7"]
+        assert "Put it on the add-list" in str(refusal.value)
+
+    run(main())
+
+
+@pytest.mark.parametrize("has_names", [True, False])
+@pytest.mark.parametrize("abi", ABIS)
+def test_a_copy_is_shown_as_what_it_is_of(abi: str, has_names: bool) -> None:
+    """It is called by what the list leaves out, and is itself not missing. The module is large enough for it."""
+    listed = caesura.Options(only_list=("run", "outer", "inner") if has_names else ("run", "2", "1"))
+
+    async def main() -> None:
+        guest = await load(COPIED, listed, abi, has_names=has_names)
+        with pytest.raises(caesura.UsageError) as refusal:
+            await guest.call("run", 2)
+        outer, inner, left, top = ("outer", "inner", "left", "run") if has_names else ("#2", "#1", "#3", "#4")
+        assert shown_stack(refusal.value) == [f"  {inner}", f"  {outer} (3 times)", f"* {left}", f"  {top}"]
+        assert len(missing_in(refusal.value)) == 1
+        assert "uninstrumented" not in "".join(refusal.value.__notes__) if abi == "load" else True
+
+    run(main())
+
+
+def test_a_section_that_tells_of_what_there_is_not_is_refused() -> None:
+    module = caesura.instrument(
+        assemble(DEEP), caesura.Options(imports=("env.wait",), only_list=("deep", "run"))
+    ).module
+    place = module.index(b"asyncify.guard") + len(b"asyncify.guard")
+
+    async def main() -> None:
+        for wrong in (b"\x04", b"\x00", b"\x01\x00\x7f", b"\x01\x00\x05\xff"):
+            changed = module[:place] + wrong + module[place + len(wrong) :]
+            with pytest.raises(caesura.UnsupportedModule, match=r"asyncify\.guard of the module"):
+                await caesura.load(changed, {"env": {"wait": same}}, cache=False)
+
+    run(main())
 
 
 @pytest.mark.parametrize("two_bodies", ["none", "all"])

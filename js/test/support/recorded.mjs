@@ -96,7 +96,11 @@ const WAYS = {
   },
   async is_refused_when_resumed() {
     const { exports, call } = startForeign();
-    for (const name of ["outer", "turn"]) if (exports[name]) console.log(name, await call(name)(1).catch(String));
+    for (const name of ["outer", "turn", "run"]) if (exports[name]) console.log(name, await call(name)(1).catch(String));
+  },
+  async runs_a_copy() {
+    const exports = new WebAssembly.Instance(module, { env: { ask: new WebAssembly.Suspending(later) } }).exports;
+    console.log(await WebAssembly.promising(exports.run)(2));
   },
   async suspends_nothing() {
     await startForeign().other(1);

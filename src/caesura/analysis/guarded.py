@@ -32,9 +32,6 @@ INSTRUMENTED: Final = 1
 LEFT_OUT: Final = 2
 ENDING: Final = 3
 
-# How copies of instrumented functions are called, which what is left out calls: this, and the name of the function.
-COPY_PREFIX: Final = "asyncify_uninstrumented:"
-
 # A call through a table: the table (or NO_TABLE), the type, and the index, as in `CallGraph.table_calls`.
 TableCall = tuple[int, int, int]
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from caesura.abi import RESUME_PREFIX
-from caesura.analysis.guarded import COPY_PREFIX
+from caesura.abi import COPY_PREFIX, RESUME_PREFIX
 from caesura.wasm.indices import FunctionIndex
 
 # How many functions that the module does not have are told.

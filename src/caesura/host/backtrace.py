@@ -11,8 +11,8 @@ from typing import Final
 import wasmtime
 
 from caesura.abi import (
+    ADDED_ENTRY,
     ENTERED_FUNCTION,
-    GUARDED_ENTRY_FUNCTION,
     NOT_INSTRUMENTED_FUNCTION,
     OVERFLOW_FUNCTION,
     OWN_PREFIX,
@@ -20,7 +20,7 @@ from caesura.abi import (
     TAIL_CALLED_FUNCTION,
 )
 from caesura.host import native
-from caesura.host.description import NONE, Description
+from caesura.host.description import Description
 from caesura.host.errors import ASYNCIFY_OVERFLOW, MEMORY_OUT_OF_BOUNDS, PAUSE_REFUSED, STACK_OVERFLOW
 
 _MOST_FRAMES: Final = 20
@@ -79,19 +79,15 @@ def refused_below(failure: object, description: Description) -> tuple[list[int],
     them, innermost first, and whether there are more, which Wasmtime does not keep; None if it failed otherwise.
 
     They end where what is on the stack counts anew: at the guest's own scheduler, or where the host has entered it.
-    Also None where a guest with a scheduler has functions without names on its stack: their indices are no more those
-    that lists could have.
     """
     frames = failure.frames if description.guarded and isinstance(failure, wasmtime.Trap) else []
     if not frames or _name(frames[0], description) != NOT_INSTRUMENTED_FUNCTION:
         return None
     functions: list[int] = []
     for frame in frames[1:]:
-        if _name(frame, description) == GUARDED_ENTRY_FUNCTION:
-            return functions, False
         function = frame.func_index
-        if description.abi == NONE and function < description.original_functions and function not in description.names:
-            return None
+        if description.functions_told.kind(function) == ADDED_ENTRY:
+            return functions, False
         functions.append(function)
     return functions, len(frames) >= _MOST_FRAMES
 
@@ -106,12 +102,28 @@ def cause_of(error: wasmtime.WasmtimeError | wasmtime.Trap) -> str:
 def describe_frames(failure: wasmtime.Trap | wasmtime.WasmtimeError, description: Description) -> tuple[str, ...]:
     """Return the names of the guest's functions on the stack of a failure, innermost first; "..." if cut off."""
     frames = native.frames_of(failure)
-    names = [name for name in (_name(frame, description) for frame in frames) if not name.startswith(OWN_PREFIX)]
+    names: list[str] = []
+    for frame in frames:
+        name = _shown(frame, description)
+        if not name.startswith(OWN_PREFIX):
+            names.append(name)
     if len(frames) >= _MOST_FRAMES:
         names.append("...")
     return tuple(names)
 
 
+def _shown(frame: wasmtime.Frame, description: Description) -> str:
+    """Return what a frame is shown as: one that was added begins with OWN_PREFIX, but for copies of others."""
+    told = description.functions_told
+    if not told.is_told:
+        return _name(frame, description)
+    function = told.shown(frame.func_index)
+    return OWN_PREFIX if function is None else _shortened(description.function_name(function))
+
+
 def _name(frame: wasmtime.Frame, description: Description) -> str:
-    name = frame.func_name or description.function_name(frame.func_index)
+    return _shortened(frame.func_name or description.function_name(frame.func_index))
+
+
+def _shortened(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."

@@ -58,7 +58,7 @@ def describe(drivable: Drivable) -> Description:
         held_start=drivable.held_start,
         guarded=drivable.guarded,
         unguarded=drivable.unguarded,
-        lists=drivable.lists,
+        guard_section=drivable.guard_section,
         original_functions=drivable.original_functions,
         uninstrumented=drivable.uninstrumented,
         names=drivable.names,

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from caesura.abi import ENTRY_PREFIX, FRAMES_OFFSET, OWN_PREFIX, PREEMPT_FRAMES_OFFSET, START_FUNCTION
 from caesura.errors import printable
+from caesura.host.guard_section import GuardSection, read_guard_section
 from caesura.options import NO_PREEMPT
 from caesura.records import Record
 
@@ -47,6 +48,9 @@ _QUICK: Final = 3_000_000
 # What there can be many of, and how many are written in a line: reading one takes a fraction of a millisecond.
 _MANY: Final = ("functions", "entries", "names")
 _PIECE: Final = 500
+
+# What is kept as the module has it.
+_SECTIONS: Final = ("guard_section", "state_section")
 
 
 @dataclass(frozen=True)
@@ -186,8 +190,8 @@ class Description(Record):
     Where lists may have left out functions that can be on the stack at a suspension, a `guarded` module tells by a
     global when one is: `uninstrumented` has the functions that a suspension cannot pass, `original_functions` is how
     many there were before anything was added, and `names` has the names of all, which the module itself has no more.
-    An `unguarded` one does not tell, although there were lists.
-    `lists` is which kind of list it was, where this host knows: "only-list", "remove-list" or "ignore_indirect".
+    `guard_section` tells more of functions (see `functions_told`). An `unguarded` one does not tell, although there
+    were lists.
 
     `state_section` tells what the module's state consists of (see `state`), `added_tables` how many of its tables hold
     none, `why_unsaved` why it cannot be saved ("": it can).
@@ -212,7 +216,7 @@ class Description(Record):
     held_start: str
     guarded: bool
     unguarded: bool
-    lists: str
+    guard_section: bytes
     original_functions: int
     uninstrumented: tuple[int, ...]
     names: dict[int, str]
@@ -244,6 +248,13 @@ class Description(Record):
 
         return read_section(self.state_section)
 
+    @cached_property
+    def functions_told(self) -> GuardSection:
+        """Which functions are the original's, and what others mean on a stack, where the module is guarded."""
+        if not self.guard_section:
+            return GuardSection(self.original_functions)
+        return read_guard_section(self.guard_section)
+
     @property
     def frames_offset(self) -> int:
         """How far behind the control block's beginning frames begin."""
@@ -260,7 +271,8 @@ class Description(Record):
             return self.names[index]
         if index in self.entries.values():
             return ENTRY_PREFIX  # entry thunks have no names but those of their exports
-        return next(iter(function_table(self.functions).names_of(index)), f"function {index}")
+        exported = function_table(self.functions).names_of(index)
+        return exported[0] if exported else f"function {self.functions_told.original(index)}"
 
     def to_json(self) -> bytes:
         """Return the description as text for the cache: a line, and further ones for what there can be many of."""
@@ -270,7 +282,8 @@ class Description(Record):
         whole["stack"] = asdict(self.stack)
         whole["instantiation"] = self.instantiation._asdict()
         whole["types"] = table.types
-        whole["state_section"] = b64encode(self.state_section).decode()
+        for name in _SECTIONS:
+            whole[name] = b64encode(whole[name]).decode()
         lines = [json.dumps(whole)]
         for name, many in (("functions", table.places()), ("entries", self.entries), ("names", self.names)):
             items = iter(many.items())
@@ -298,7 +311,8 @@ class Description(Record):
         whole["instantiation"] = Instantiation(**whole["instantiation"])
         for name in ("uninstrumented", "unsuspended"):
             whole[name] = tuple(whole[name])
-        whole["state_section"] = b64decode(whole["state_section"])
+        for name in _SECTIONS:
+            whole[name] = b64decode(whole[name])
         return Description(**whole)
 
 

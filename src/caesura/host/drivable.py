@@ -25,7 +25,7 @@ from caesura.abi import (
     ASYNCIFY_MODULE,
     ENTRY_PREFIX,
     FUNCTIONS_SECTION,
-    OWN_PREFIX,
+    GUARD_SECTION,
     SET_DATA_POINTER,
     STACK_POINTER,
     START_FUNCTION,
@@ -42,6 +42,7 @@ from caesura.errors import UnsupportedModule
 from caesura.host.claims import check_claims, check_contract
 from caesura.host.description import CHOSEN_OPTIONS, NONE, PLAIN, THUNKS
 from caesura.host.exported import export_name, exported_index, guest_memory
+from caesura.host.guard_section import read_guard_section
 from caesura.host.instantiation import instantiation_of
 from caesura.host.state_claims import check_state
 from caesura.instrument.api import instrument
@@ -83,7 +84,7 @@ class Drivable:
     held_start: str = ""
     guarded: bool = False
     unguarded: bool = False
-    lists: str = ""
+    guard_section: bytes = b""
     original_functions: int = 0
     uninstrumented: tuple[int, ...] = ()
     names: dict[int, str] = field(default_factory=dict)
@@ -140,7 +141,7 @@ def make_drivable(
     held_start = held_start or _exported_start(drivable)
     saved = drivable.module.data
     drivable = replace(drivable, module=held, held_start=held_start, thunks_switch=switches, saved=saved)
-    return _with_guard(drivable, options) if drivable.abi != NONE or drivable.original_functions else drivable
+    return _with_guard(drivable) if drivable.abi != NONE or drivable.original_functions else drivable
 
 
 def _instrumented_elsewhere(module: Module) -> Drivable:
@@ -185,7 +186,7 @@ def _instrumented_here(module: Module, import_list: tuple[str, ...], options: Op
     return Drivable(THUNKS, made, stack, original_functions=len(module.function_types))
 
 
-def _with_guard(drivable: Drivable, options: Options) -> Drivable:
+def _with_guard(drivable: Drivable) -> Drivable:
     """Return a module that tells when it cannot be suspended, since lists left functions out, without its names.
 
     Wasmtime then goes by the numbers of functions, which is what finding out takes what stands on a stack.
@@ -201,21 +202,21 @@ def _with_guard(drivable: Drivable, options: Options) -> Drivable:
         edits.custom[_NAME_SECTION] = None
         module = Module(write_sections(module.data, module.sections, edits))
     bitmap = _bitmap(module)
+    told = module.custom_section(GUARD_SECTION)
+    guard_section = b"" if told is None else module.data[told.payload : told.end]
     end = drivable.original_functions or _first_added(module)
+    if guard_section:
+        functions_told = read_guard_section(guard_section)
+        functions_told.check(len(module.function_types))
+        end = functions_told.end
     own = range(module.imported_functions, min(8 * len(bitmap), end))
-    if not drivable.original_functions:
-        own = _without_added(own, 8 * len(bitmap), names)
-    uninstrumented = tuple(function for function in own if not bitmap[function >> 3] >> (function & 7) & 1)
-    lists = ""
-    if drivable.original_functions:  # this host has instrumented it
-        lists = "only-list" if options.only_list else "remove-list" if options.remove_list else "ignore_indirect"
     return replace(
         drivable,
         module=module,
         guarded=True,
-        lists=lists,
-        original_functions=drivable.original_functions or own.stop,
-        uninstrumented=uninstrumented,
+        guard_section=guard_section,
+        original_functions=end,
+        uninstrumented=tuple(function for function in own if not bitmap[function >> 3] >> (function & 7) & 1),
         names=names,
     )
 
@@ -225,14 +226,6 @@ def _first_added(module: Module) -> int:
     functions = {item.name: item.index for item in module.exports if item.kind == FUNCTION_KIND}
     added = [functions[name] for name in asyncify_exports(module).values()]
     return min([*added, *(index for name, index in functions.items() if name.startswith(ENTRY_PREFIX))])
-
-
-def _without_added(own: range, bits: int, names: dict[int, str]) -> range:
-    """Return the functions of the original: a bitmap's last byte has bits behind these, for some that were added."""
-    stop = own.stop
-    while stop > max(own.start, bits - 7) and names.get(stop - 1, "").startswith(OWN_PREFIX):
-        stop -= 1
-    return range(own.start, stop)
 
 
 def _bitmap(module: Module) -> bytes:

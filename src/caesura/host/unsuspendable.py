@@ -72,9 +72,12 @@ class Unsuspendable:
         self._stack = stack
         self._missing = missing
         self._description = description
+        self._told = description.functions_told
         names = {function: description.names.get(function, "") for function in missing}
         unnamed = [function for function, name in names.items() if not 0 < len(name) <= _LONGEST_NAME]
-        found = {function: f"#{function}" for function in unnamed} | (entries_of(unnamed) if unnamed else {})
+        # As the original has it: that is what lists are made of.
+        known = entries_of([self._told.original(function) for function in unnamed]) if unnamed else {}
+        found = {function: known.get(self._told.original(function), self._index(function)) for function in unnamed}
         self.entries = [found.get(function, name) for function, name in names.items()]
 
     def note(self) -> None:
@@ -90,7 +93,7 @@ class Unsuspendable:
     def describe(self) -> str:
         """Return why the guest cannot be suspended: what is missing, the stack, and what to do."""
         count = len(self.entries)
-        lists = self._description.lists
+        lists = self._told.lists
         marked = "missing" if _HEADS[lists] == MISSING else "not instrumented"
         stack = [f"The stack, innermost first; * marks what is {marked}:", *_shortened(self._lines())]
         if not self.entries:
@@ -108,15 +111,19 @@ class Unsuspendable:
         ]
         return "\n".join(lines)
 
+    def _index(self, function: int) -> str:
+        """Return what a function without a name goes by."""
+        return f"#{self._told.original(function)}"
+
     def _lines(self) -> list[str]:
         """Return a line for each function on the stack; what follows itself, as in a recursion, has one."""
         missing = frozenset(self._missing)
         lines = [f"    {self._waiting}"]
         times = 1
-        names, original = self._description.names, self._description.original_functions
-        stack = [function for function in self._stack if function < original]
+        names = self._description.names
+        stack = [shown for shown in map(self._told.shown, self._stack) if shown is not None]
         for place, function in enumerate(stack):
-            name = printable((names.get(function) or f"#{function}")[:_LONGEST_SHOWN])
+            name = printable((names.get(function) or self._index(function))[:_LONGEST_SHOWN])
             if stack[place + 1 : place + 2] == [function]:
                 times += 1
                 continue

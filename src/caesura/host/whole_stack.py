@@ -17,10 +17,11 @@ from typing import Final
 
 import wasmtime
 
-from caesura.abi import GUARD_FUNCTION, RESUME_PREFIX
+from caesura.abi import ADDED_GUARD, ADDED_SECOND_BODY
 from caesura.errors import InternalError
 from caesura.host import native
 from caesura.host.description import Description
+from caesura.host.guard_section import ORIGINAL, UNKNOWN
 
 # In place of a function where nothing was called.
 _NOTHING: Final = -1
@@ -66,21 +67,21 @@ def missing_among(functions: list[int], description: Description) -> list[int]:
 
     Those are the ones that are not instrumented, and those that are, but make a call that is none of their call sites:
     between them and what they have called stands a function of the guard. Other functions that were added stand there
-    as well, which say nothing; a second body stands for the function that it is of, which has called it. Where somebody
-    has taken the names away nothing tells them apart, and all count as the guard's.
+    as well, which say nothing; a second body stands for the function that it is of, which has called it. Where a module
+    does not tell them apart all count as the guard's.
     """
     uninstrumented = frozenset(description.uninstrumented)
-    original = description.original_functions
-    names = description.names
+    told = description.functions_told
     missing: dict[int, None] = {}
     called, called_by_that = _NOTHING, _NOTHING
     for function in functions:
-        if function >= original and names.get(function, "").startswith(RESUME_PREFIX):
+        kind = told.kind(function)
+        if kind == ADDED_SECOND_BODY:
             continue
         is_left_out = function in uninstrumented
-        if not is_left_out and function < original <= called and called_by_that != _NOTHING:
-            name = names.get(called, "")
-            is_left_out = name == GUARD_FUNCTION if name else called_by_that < original
+        if not is_left_out and kind == ORIGINAL and called_by_that != _NOTHING:
+            between = told.kind(called)
+            is_left_out = between == ADDED_GUARD or (between == UNKNOWN and told.kind(called_by_that) == ORIGINAL)
         if is_left_out:
             missing[function] = None
         called, called_by_that = function, called

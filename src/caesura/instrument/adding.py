@@ -283,7 +283,8 @@ def add_exports(
     """
     module = given.module
     exports = helpers.runtime.exports() + helpers.runtime.keep(helpers.references)
-    if options.thunks or options.snapshots or not given.renumbered.runtime_functions:
+    is_looked_at = options.thunks or options.snapshots or abi.guard is not None
+    if is_looked_at or not given.renumbered.runtime_functions:
         adds_memory = not module.memories and not options.in_secondary_memory
         write_host_sections(
             module,

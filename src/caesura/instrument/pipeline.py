@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from caesura.abi import FRAMES_SECTION, RECORD_SECTION
+from caesura.abi import FRAMES_SECTION, GUARD_SECTION, RECORD_SECTION
 from caesura.analysis.calls import CallGraph
 from caesura.analysis.reasons import Reasons
 from caesura.errors import MalformedModule
@@ -26,6 +26,7 @@ from caesura.instrument.facts import Facts, find_facts
 from caesura.instrument.frames.pieces import AUTOMATIC, PIECES, default_moves
 from caesura.instrument.framing import add_framing
 from caesura.instrument.given import Given, read_given, retype
+from caesura.instrument.guard_section import guard_section
 from caesura.instrument.plan.grouping import GroupRule, default_rule
 from caesura.instrument.planned_function import FunctionPlanner
 from caesura.instrument.recorded import record_section
@@ -128,6 +129,8 @@ def _run(
         added.edits.custom[FRAMES_SECTION] = rewritten.layouts
     if abi.recording is not None:
         added.edits.custom[RECORD_SECTION] = record_section(given, abi.recording)
+    if abi.guard is not None:
+        added.edits.custom[GUARD_SECTION] = guard_section(given, options, abi.guard)
     bodies = _connect_stubs(module, bodies, abi.helpers.runtime)
     idle = is_idle(options, facts)
     output = assemble(

@@ -2,20 +2,232 @@
 // Rendered from js/src by docs/render_record.py.
 
 /**
+ * The contract with instrumented modules: names and numbers of docs/abi.md.
+ *
+ * Rendered from src/caesura/abi.py by docs/render_abi.py.
+ */
+
+/**
+ * What instrumented modules export.
+ * @typedef {object} Exports
+ * @property {any} asyncify_start_unwind
+ * @property {any} asyncify_stop_unwind
+ * @property {any} asyncify_start_rewind
+ * @property {any} asyncify_stop_rewind
+ * @property {any} asyncify_get_state
+ * @property {any} asyncify_drop_references
+ * @property {any} asyncify_data_pointer
+ * @property {any} asyncify_set_data_pointer
+ * @property {any} asyncify_stack_pointer
+ * @property {any} asyncify_stack_low
+ * @property {any} asyncify_stack_high
+ * @property {any} asyncify_memory
+ * @property {any} asyncify_start_function
+ * @property {any} asyncify_foreign_handler
+ * @property {any} asyncify_unsuspendable
+ * @property {any} asyncify_fuel
+ * @property {any} asyncify_pause_data
+ * @property {any} asyncify_recorded
+ * @property {any} asyncify_record_changed
+ */
+
+const OWN_PREFIX = "asyncify_";
+const START_UNWIND = "asyncify_start_unwind";
+const STOP_UNWIND = "asyncify_stop_unwind";
+const START_REWIND = "asyncify_start_rewind";
+const STOP_REWIND = "asyncify_stop_rewind";
+const GET_STATE = "asyncify_get_state";
+const DROP_REFERENCES = "asyncify_drop_references";
+const RESULTS_PREFIX = "asyncify_results:";
+const ASYNCIFY_MODULE = "asyncify";
+const IMPORTED_START_UNWIND = "start_unwind";
+const IMPORTED_STOP_UNWIND = "stop_unwind";
+const IMPORTED_START_REWIND = "start_rewind";
+const IMPORTED_STOP_REWIND = "stop_rewind";
+const IMPORTED_GET_STATE = "get_state";
+const GLOBALS_MODULE = "env";
+const STATE_GLOBAL = "__asyncify_state";
+const DATA_GLOBAL = "__asyncify_data";
+const OVERFLOW_FUNCTION = "asyncify_stack_overflow";
+const ENTERED_FUNCTION = "asyncify_entered_while_unwinding";
+const LEFT_OUT_FUNCTION = "asyncify_suspended_where_left_out";
+const TAIL_CALLED_FUNCTION = "asyncify_suspended_in_foreign_tail_call";
+const FOREIGN_FUNCTION = "asyncify_suspended_in_foreign_handler";
+const NOT_INSTRUMENTED_FUNCTION = "asyncify_not_instrumented";
+const GUARDED_ENTRY_FUNCTION = "asyncify_guarded_entry";
+const GUARD_FUNCTION = "asyncify_guard";
+const RESUME_PREFIX = "asyncify_resume:";
+const COPY_PREFIX = "asyncify_uninstrumented:";
+const FUEL = "asyncify_fuel";
+const PAUSE_DATA = "asyncify_pause_data";
+const PAUSE_FUNCTION = "asyncify_pause";
+const PAUSE_REFUSED_FUNCTION = "asyncify_pause_refused";
+const PAUSE_NOT_NOW = 0;
+const PAUSE_REFUSED = -1;
+const FOREIGN_HANDLER = "asyncify_foreign_handler";
+const UNSUSPENDABLE = "asyncify_unsuspendable";
+const RECORDED = "asyncify_recorded";
+const RECORD_CHANGED = "asyncify_record_changed";
+const ENTRY_PREFIX = "asyncify_entry:";
+const DATA_POINTER = "asyncify_data_pointer";
+const SET_DATA_POINTER = "asyncify_set_data_pointer";
+const STACK_POINTER = "asyncify_stack_pointer";
+const STACK_LOW = "asyncify_stack_low";
+const STACK_HIGH = "asyncify_stack_high";
+const ASYNCIFY_MEMORY = "asyncify_memory";
+const START_FUNCTION = "asyncify_start_function";
+const STATE_PREFIX = "asyncify_state:";
+const STATE_MEMORIES = "asyncify_state:memory:";
+const STATE_GLOBALS = "asyncify_state:global:";
+const STATE_TABLES = "asyncify_state:table:";
+const STATE_GET = "asyncify_state:get:";
+const STATE_GET_HIGH = "asyncify_state:get_high:";
+const STATE_SET = "asyncify_state:set:";
+const STATE_PROBE_DATA = "asyncify_state:probe_data:";
+const STATE_DROP_DATA = "asyncify_state:drop_data:";
+const STATE_PROBE_ELEMENTS = "asyncify_state:probe_elements:";
+const STATE_DROP_ELEMENTS = "asyncify_state:drop_elements:";
+const STATE_FUNCTIONS = "asyncify_state:functions";
+const STATE_LIST_FUNCTIONS = "asyncify_state:list_functions";
+const STATE_SIZE = "asyncify_state:size:";
+const STATE_FIND = "asyncify_state:find:";
+const STATE_CLEAR = "asyncify_state:clear:";
+const STATE_FETCH = "asyncify_state:fetch:";
+const STATE_STORE = "asyncify_state:store:";
+const HELD_GLOBAL = "global:";
+const HELD_TABLE = "table:";
+const STATE_EXCEPTION = "asyncify_state:exception:";
+const STATE_MAKE_EXCEPTION = "asyncify_state:make_exception:";
+const LINKER_STACK_POINTER = "__stack_pointer";
+const CONTROL_BLOCK = 16;
+const CURRENT_OFFSET = 0;
+const STATUS_OFFSET = 16;
+const STACK_POINTER_OFFSET = 24;
+const RESULTS_OFFSET = 32;
+const RESULT_SIZE = 16;
+const MOST_RESULTS = 16;
+const FRAMES_OFFSET = 288;
+const PAUSE_OFFSET = 288;
+const REQUEST_OFFSET = 296;
+const REQUEST_BYTE_OFFSET = 299;
+const PREEMPT_FRAMES_OFFSET = 304;
+const CONTRACT_VERSION = 1;
+const SECOND_VERSION = 2;
+const THIRD_VERSION = 3;
+const NEWEST_VERSION = 3;
+const CONTRACT_SECTION = "asyncify.contract";
+const UNVERSIONED_SECTION = "asyncify.facts";
+const FUNCTIONS_SECTION = "asyncify.functions";
+const RESULTS_SECTION = "asyncify.results";
+const EXPORTED_IMPORTS_SECTION = "asyncify.exported_imports";
+const STATE_SECTION = "asyncify.state";
+const FRAMES_SECTION = "asyncify.frames";
+const RECORD_SECTION = "asyncify.record";
+const GUARD_SECTION = "asyncify.guard";
+const STATE_VERSION = 1;
+const SECOND_STATE_VERSION = 2;
+const STATE_DIGEST = 32;
+const FRAMES_VERSION = 1;
+const HAS_FRAME = 1;
+const HAS_IDENTITY = 2;
+const HAS_DEAD_VALUES = 4;
+const LEAVES = 8;
+const CALLS_FUNCTION = 0;
+const CALLS_TABLE = 1;
+const CALLS_REFERENCE = 2;
+const SOURCE_UNKNOWN = 0;
+const SOURCE_CONSTANT = 1;
+const SOURCE_VALUE = 2;
+const ONLY_LIST = 1;
+const REMOVE_LIST = 2;
+const INDIRECT_IGNORED = 3;
+const ADDED_GUARD = 0;
+const ADDED_ENTRY = 1;
+const ADDED_SECOND_BODY = 2;
+const ADDED_COPY = 3;
+const ADDED_BITS = 2;
+const NUMBER_RESULT = 0;
+const REFERENCE_RESULT = 1;
+const MOST_RESULTS_TOLD = 127;
+const BUILTIN_RESULTS = 128;
+const BUILTIN_MODULES = "wasm:";
+const STATE_NORMAL = 0;
+const STATE_UNWINDING = 1;
+const STATE_REWINDING = 2;
+const STATE_OVERFLOWED = 3;
+const STATUS_RUN = 0;
+const STATUS_SUSPEND = 1;
+const STATUS_RESUME = 2;
+const STATUS_RESUME_CALL = 3;
+const STATUS_PAUSED = 4;
+const STATUS_LOST = 5;
+const FACT_BY_LISTS = 1;
+const FACT_CALLS_REFERENCES = 2;
+const FACT_ADDED_MEMORY = 4;
+const FACT_UNCLEAR_STACK = 8;
+const FACT_FIXED_STACK = 16;
+const FACT_HIDDEN_STACK = 32;
+const FACT_LINKED = 64;
+const FACT_PAUSES_BY_REQUEST = 128;
+const FACT_PAUSES_BY_FUEL = 256;
+
+/** Custom sections, most of which consist of unsigned numbers in LEB128. */
+
+/** The bytes of a module's first custom section of a name, if it has one. @param {WebAssembly.Module} module @param {string} name */
+const bytesOf = (module, name) => new Uint8Array(WebAssembly.Module.customSections(module, name)[0]);
+
+/** Read them. @param {Iterable<number>} bytes */
+function readNumbers(bytes) {
+  const numbers = [];
+  let [number, scale] = [0, 1];
+  for (const byte of bytes) {
+    number += (byte & 127) * scale;
+    scale *= 128;
+    if (byte < 128) {
+      numbers.push(number);
+      [number, scale] = [0, 1];
+    }
+  }
+  return numbers;
+}
+
+/** What functions that were added to a guarded module are on its stack, as its section tells (docs/abi.md). */
+
+
+/**
+ * Return which kind of list was given, how many imports were removed, the first function that was added, and, by index, what
+ * the others are and of which function. Where a module does not tell, that is undefined.
+ * @param {WebAssembly.Module} module
+ */
+function readAdded(module) {
+  const [lists, removed, end, ...rest] = readNumbers(bytesOf(module, GUARD_SECTION));
+  /** @type {Map<number, [kind: number, original: number]>} */
+  const kinds = new Map();
+  const originals = [0, 0, 0, 0];
+  let index = end;
+  for (let at = 0; at < rest.length; ) {
+    const kind = rest[at] & ((1 << ADDED_BITS) - 1);
+    index += rest[at++] >> ADDED_BITS;
+    if (kind > ADDED_ENTRY) originals[kind] += rest[at++];
+    kinds.set(index, [kind, originals[kind]]);
+  }
+  return { lists, removed, end, kinds };
+}
+
+/**
  * Names of imports, exports and functions are whatever a module's author wrote, and messages end in logs and terminals, which
- * act upon some characters. So what cannot be printed is escaped in messages, as the asyncio host does it.
+ * act upon some characters. So what cannot be printed is escaped in messages: the same as in the asyncio host's.
  */
 
 // Control characters, what has no glyph of its own or is not assigned, and separators but for the blank.
 const UNPRINTABLE = /[^\P{C}]|[\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
 
-/** Return a text, such as a name that a module has given, with escapes for what cannot be printed as it is. @param {string} text */
-const printable = (text) =>
-  text.replace(UNPRINTABLE, (one) => {
-    const code = /** @type {number} */ (one.codePointAt(0));
-    const [prefix, digits] = code < 256 ? ["\\x", 2] : code < 65536 ? ["\\u", 4] : ["\\U", 8];
-    return prefix + code.toString(16).padStart(digits, "0");
-  });
+/**
+ * Return a text, such as a name that a module has given, with escapes for what cannot be printed as it is. They are those of
+ * JSON, so that what was JSON still is.
+ * @param {string} text
+ */
+const printable = (text) => text.replace(UNPRINTABLE, (one) => one.replace(/[^]/g, (unit) => "\\u" + unit.charCodeAt(0).toString(16).padStart(4, "0")));
 
 /**
  * Which functions are on the engine's stack, innermost first.
@@ -48,20 +260,48 @@ function exchange(name, setting) {
 }
 
 /**
+ * Call a function while the engine keeps the whole stack of each error.
+ * @template Result
+ * @param {() => Result} f
+ */
+function withWholeStacks(f) {
+  const limit = exchange("stackTraceLimit", LIMIT);
+  try {
+    return f();
+  } finally {
+    exchange("stackTraceLimit", limit);
+  }
+}
+
+/**
  * @param {Function} [above] Leaves out this function and what it has called, where the engine can.
  * @returns {Frame[]}
  */
 function readStack(above) {
   const prepare = exchange("prepareStackTrace", PREPARE);
-  const limit = exchange("stackTraceLimit", LIMIT);
-  /** @type {{ stack?: any }} */
-  let holder = {};
-  if (captureStackTrace) captureStackTrace(holder, above);
-  else holder = new EngineError();
-  const { stack } = holder;
+  const stack = withWholeStacks(() => {
+    /** @type {{ stack?: any }} */
+    let holder = {};
+    if (captureStackTrace) captureStackTrace(holder, above);
+    else holder = new EngineError();
+    return holder.stack;
+  });
   exchange("prepareStackTrace", prepare);
-  exchange("stackTraceLimit", limit);
   return Array.isArray(stack) ? stack : String(stack).split("\n");
+}
+
+/**
+ * The name that a function of WebAssembly has in its module's name section, if it has one. In text, Firefox has something in its
+ * place.
+ * @param {any} frame
+ * @returns {string | undefined}
+ */
+const functionName = (frame) => (frame.getFunctionName ? frame.getFunctionName() : /^\s*(?:at )?(?!wasm-function)([^]*?)(?: \(|@)/.exec(frame)?.[1]);
+
+/** The index of a function of WebAssembly in text; undefined for others. @param {any} frame */
+function indexOf(frame) {
+  const found = /wasm-function\[(\d+)/.exec(frame);
+  return found ? +found[1] : undefined;
 }
 
 /** What a frame says of its module: a hash or an address. @param {any} frame */
@@ -83,10 +323,10 @@ function guestFrames(above) {
     if (typeof index != "number") {
       // A frame of V8 says by a number, or undefined, whether it is one of WebAssembly.
       if (exact) return { frames, below: frame };
-      index = /wasm-function\[(\d+)/.exec(frame)?.[1];
-      if (!index && frames.length) break;
+      index = indexOf(frame);
+      if (index === undefined && frames.length) break;
     }
-    if (index !== undefined) frames.push([+index, frame]);
+    if (index !== undefined) frames.push([index, frame]);
   }
   return { frames };
 }
@@ -350,8 +590,6 @@ function labelled(module) {
 /** A frame of V8's text. Names can hold anything. */
 const TEXT = /^(?:([^]*) \()?([^\s(]*):?wasm-function\[(\d+)\]:0x[0-9a-f]+\)?$/;
 
-
-
 // Beyond so many frames in stacks that are known, these are forgotten: a program may never have the same stack twice.
 const MOST_FRAMES = 1_000_000;
 
@@ -359,7 +597,7 @@ const MOST_FRAMES = 1_000_000;
 
 /** What a stack adds to: each function and how often it is on it. @typedef {[seen: Seen, times: number][]} Known */
 
-/** What instances are called in keys, and their modules' labels. @type {WeakMap<object, { key: string, label: () => string }>} */
+/** What instances are called in keys, their modules' labels, and what was added to these. @type {WeakMap<object, { key: string, label: () => string, added: ReturnType<typeof readAdded> }>} */
 const instances = new WeakMap();
 let made = 0;
 
@@ -370,10 +608,11 @@ let frames = 0;
 /**
  * Know an instance when it is on the stack.
  * @param {WebAssembly.Instance} instance
+ * @param {WebAssembly.Module} module
  * @param {() => string} label Gives what its module is called in lines.
  */
-function introduce(instance, label) {
-  instances.set(instance, { key: `${++made}:`, label });
+function introduce(instance, module, label) {
+  instances.set(instance, { key: `${++made}:`, label, added: readAdded(module) });
 }
 
 /** Return the innermost functions of WebAssembly, up to JavaScript. @param {Function} above What they called. */
@@ -393,14 +632,20 @@ function keyOf(frame) {
 /** What a module is called by V8, without what it says of all modules. @param {string} address */
 const shorten = (address) => address.replace(/^wasm:\/\/wasm\//, "").replace(/:$/, "");
 
-/** @param {Frame} frame @returns {Place} */
+/** Where a frame is: nowhere, if it is of what was added to a module. @param {Frame} frame @returns {Place | []} */
 function placeOf(frame) {
   if (typeof frame == "string") {
     const [, name, address, index] = /** @type {RegExpExecArray} */ (TEXT.exec(frame));
     return [shorten(address), +index, name ?? null];
   }
-  const label = instances.get(frame.getThis())?.label() ?? shorten(frame.getScriptNameOrSourceURL());
-  return [label, frame.getFunction(), frame.getFunctionName()];
+  const { label, added } = instances.get(frame.getThis()) ?? {};
+  const module = label?.() ?? shorten(frame.getScriptNameOrSourceURL());
+  const { removed = 0, end = Infinity, kinds } = added ?? {};
+  const index = frame.getFunction();
+  const name = frame.getFunctionName();
+  if (index < end) return [module, index + removed, name];
+  const [kind, original = 0] = kinds?.get(index) ?? [];
+  return kind == ADDED_COPY ? [module, original + removed, name?.replace(COPY_PREFIX, "")] : [];
 }
 
 /**
@@ -416,7 +661,7 @@ function learn(stack, site) {
   // functions are many, however deep a recursion is, and each a caller of the one before.
   /** @type {string[]} */
   const path = [site];
-  const places = stack.map(placeOf);
+  const places = /** @type {Place[]} */ (stack.map(placeOf).filter(([label]) => label !== undefined));
   for (const [label, index, name] of places) {
     const entry = entryFor(name, index);
     const step = label == places[0][0] ? entry : `${entry} (${label})`;
@@ -495,7 +740,6 @@ function noting(f, site) {
  * @property {{ seen: import("./record_lines.js").Seen, count: number }[]} taken What was taken of each, and how often it was seen by then.
  */
 
-const RECORD_SECTION = "asyncify.record";
 const HALF = 0xffff_ffffn;
 
 /** @type {Build[]} */
@@ -579,13 +823,7 @@ function stackOf(number, entries, exports) {
  */
 
 
-const LISTED_SECTION = "asyncify.functions";
-const OWN = "asyncify_";
-const GUARD = "asyncify_guard";
-const RESUMES = "asyncify_resume:";
 const PASSES_ON = "dynCall_";
-
-const [NOTHING, ORIGINAL, ADDED] = [0, 1, 2];
 
 /**
  * Look what is missing, if anything is.
@@ -601,30 +839,30 @@ function lookForMissing(instance, module, exports) {
   if (!isMarked && !passing.size) return;
   const stack = readStack(lookForMissing);
   if (typeof stack[0] == "string") return warn("recording: what is missing in a list cannot be read, since somebody has frozen `Error`");
-  const listed = new Uint8Array(WebAssembly.Module.customSections(module, LISTED_SECTION)[0]);
+  const listed = bytesOf(module, FUNCTIONS_SECTION);
   const entered = indices(false);
-  const bits = listed.length * 8;
-  const isLeftOut = (/** @type {number} */ index) => index < bits && !((listed[index >> 3] >> (index & 7)) & 1);
+  // An older caesura does not tell what functions are that it has added: all count as the guard's.
+  const { removed = 0, end, kinds } = readAdded(module);
+  const isOwn = (/** @type {number} */ index) => index < (end ?? listed.length * 8);
+  const isLeftOut = (/** @type {number} */ index) => !((listed[index >> 3] >> (index & 7)) & 1);
   /** @type {Set<string>} */
   const missing = new Set();
-  /** What was called last, and whether by the guard, which calls what an instrumented function cannot be resumed in. */
-  let [called, isGuarded] = [NOTHING, false];
+  /** Whether anything was called, and whether by the guard, which calls what an instrumented function cannot be resumed in. */
+  let [called, isGuarded] = [false, false];
   for (const [at, frame] of stack.entries()) {
     if (frame.getThis() != instance) {
-      [called, isGuarded] = [NOTHING, false];
+      [called, isGuarded] = [false, false];
       continue;
     }
     const index = frame.getFunction();
-    const name = frame.getFunctionName();
-    const isAdded = index >= bits || (index > bits - 8 && !!name?.startsWith(OWN));
+    const [kind] = kinds.get(index) ?? [isOwn(index) || end ? undefined : ADDED_GUARD];
     // A second body stands for the function below, which has called it.
-    if (isAdded && name?.startsWith(RESUMES)) continue;
-    if (isMarked && !isAdded && (isLeftOut(index) || isGuarded)) missing.add(entryFor(name, index));
+    if (kind == ADDED_SECOND_BODY) continue;
+    if (isMarked && isOwn(index) && (isLeftOut(index) || isGuarded)) missing.add(entryFor(frame.getFunctionName(), index + removed));
     isMarked ||= passing.has(index);
     if (entered.has(index) && stack[at + 1]?.getThis() != instance) break;
-    // Without names nothing tells who else it could be.
-    isGuarded = isAdded && (name ? name == GUARD && called != NOTHING : called == ORIGINAL);
-    called = isAdded ? ADDED : ORIGINAL;
+    isGuarded = called && kind == ADDED_GUARD;
+    called = true;
   }
   if (missing.size) noteMissing([...missing], labelled(module));
 }
@@ -743,7 +981,7 @@ function take(instance, module, hasNative) {
 function meet(instance, module, hasNative) {
   const label = () => labelled(module);
   met = true;
-  introduce(instance, label);
+  introduce(instance, module, label);
   const { exports } = /** @type {any} */ (instance);
   const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer, asyncify_unsuspendable } = exports;
   /** @type {Record<string, any>} */

@@ -31,7 +31,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.abi import GUARDED_ENTRY_FUNCTION, State
+from caesura.abi import (
+    ADDED_COPY,
+    ADDED_ENTRY,
+    ADDED_GUARD,
+    ADDED_SECOND_BODY,
+    GUARD_FUNCTION,
+    GUARDED_ENTRY_FUNCTION,
+    State,
+)
 from caesura.analysis.calls import NO_TABLE
 from caesura.errors import MalformedModule
 from caesura.instrument.abi.globals import NO_FLAG
@@ -60,7 +68,7 @@ NEW_HANDLERS: Final = 2
 
 _NAMES: Final = {
     CLEARING: GUARDED_ENTRY_FUNCTION,
-    MARKING: "asyncify_guard",
+    MARKING: GUARD_FUNCTION,
     KEEPING: "asyncify_guarded_import",
     ENTERING: GUARDED_ENTRY_FUNCTION,
 }
@@ -83,6 +91,9 @@ class Guard:
         self._handlers = handlers
         self._global = encode_unsigned(stack.unsuspendable) if stack.unsuspendable != NO_FLAG else b""
         self.import_thunks: dict[int, int] = {}
+        # Functions that were added, and the one that each has the code of: both are added in the order of the latter.
+        self.second_bodies: dict[int, FunctionIndex] = {}
+        self.copies: dict[int, FunctionIndex] = {}
         self._invokes: Final = {
             item.index
             for item in module.function_imports()
@@ -123,6 +134,23 @@ class Guard:
                 pairs.append((function, FunctionIndex(called)))
         pairs.sort()
         return pairs
+
+    def added(self) -> list[tuple[int, int, int]]:
+        """Return the functions that were added and mean something on a stack, ascending: which, what (`ADDED_GUARD` and
+        so on), and of which function it is, or 0.
+        """
+        found = [(function, ADDED_ENTRY, 0) for function, _ in self.entered()]
+        for (kind, _), function in self._of_functions.items():
+            if kind == MARKING:
+                found.append((function, ADDED_GUARD, 0))
+        for (kind, _, _, _), function in self._of_calls.items():
+            found.append((function, ADDED_GUARD if kind == MARKING else ADDED_ENTRY, 0))
+        for function, original in self.second_bodies.items():
+            found.append((function, ADDED_SECOND_BODY, int(original)))
+        for function, original in self.copies.items():
+            found.append((function, ADDED_COPY, int(original)))
+        found.sort()
+        return found
 
     def indirect(self, table: int, type_index: int, kind: int) -> int:
         """Return the function through which a call through a table is made, or, with NO_TABLE, through a reference.

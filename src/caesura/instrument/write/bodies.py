@@ -105,5 +105,7 @@ class BodyWriter:
         name = RESUME_PREFIX + self._names.names[function]
         results = output.module.function_type(function).results if planned.runs_to_end else (I32,)
         index = output.functions.add_body(name, output.functions.types.index_of((), results), body)
+        if output.guarded_calls is not None:
+            output.guarded_calls.add_second_body(function, index)
         normal = NormalBody(output, planned, handoff, frame_code, not_unrolled)
         return normal.write(index, is_entered=self._entered[function])

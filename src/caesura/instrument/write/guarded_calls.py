@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.abi import BUILTIN_MODULES
+from caesura.abi import BUILTIN_MODULES, COPY_PREFIX
 from caesura.analysis.calls import ANY_INDEX, NO_TABLE, CallGraph, constant_index
-from caesura.analysis.guarded import COPY_PREFIX, ENDING, INSTRUMENTED, LEFT_OUT, OTHER, Guarded
+from caesura.analysis.guarded import ENDING, INSTRUMENTED, LEFT_OUT, OTHER, Guarded
 from caesura.instrument.abi.guard import CLEARING, KEEPING, MARKING, Guard
 from caesura.instrument.abi.index_spaces import AddedFunctions
 from caesura.instrument.plan.copies import select_copies
@@ -66,8 +66,14 @@ class GuardedCalls:
             return
         for function in select_copies(self._module, self._graph, self._guarded):
             type_index = self._module.function_types[function]
-            self._copies[function] = functions.add_body(COPY_PREFIX + names[function], type_index, b"")
-            self._instead[LEFT_OUT][function] = self._copies[function]
+            copy = functions.add_body(COPY_PREFIX + names[function], type_index, b"")
+            self._copies[function] = copy
+            self._guard.copies[copy] = function
+            self._instead[LEFT_OUT][function] = copy
+
+    def add_second_body(self, function: FunctionIndex, body: int) -> None:
+        """Note that a function was added that is the second body of another one."""
+        self._guard.second_bodies[body] = function
 
     def write_copies(self, functions: AddedFunctions, *, shortens: bool) -> None:
         """Write these functions."""

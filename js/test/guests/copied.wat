@@ -1,0 +1,17 @@
+;; A function that a list leaves out calls copies of what is on the list. There are some since the list names little of the code.
+(module
+  (import "env" "ask" (func $ask (param i32) (result i32)))
+  (memory (export "memory") 16)
+  (global $heap (mut i32) (i32.const 65536))
+  (func (export "malloc") (param i32) (result i32)
+    (global.get $heap)
+    (global.set $heap (i32.add (global.get $heap) (local.get 0))))
+  (func $inner (param i32) (result i32) (i32.add (call $ask (local.get 0)) (i32.const 1)))
+  (func $down (param i32) (result i32)
+    (if (result i32) (local.get 0)
+      (then (i32.add (call $down (i32.sub (local.get 0) (i32.const 1))) (i32.const 1)))
+      (else (call $inner (i32.const 5)))))
+  (func $left (param i32) (result i32) (i32.add (call $down (local.get 0)) (i32.const 1)))
+  (func $run (export "run") (param i32) (result i32) (i32.add (call $left (local.get 0)) (i32.const 1)))
+  (func $good (export "good") (param i32) (result i32) (i32.add (call $down (local.get 0)) (i32.const 1)))
+  (func $large (param i32) (;much code;)))
