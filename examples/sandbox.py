@@ -91,13 +91,13 @@ class Session:
         """Go on with a session that has asked, in a new guest, with a new budget."""
         async with await self._restored(question.saved) as guest:
             (call,) = guest.pending
-            return await self._go_on(guest, call.resume(_give(guest, call, answer), budget=budget))
+            return await self._go_on(guest, call.aresume(_give(guest, call, answer), budget=budget))
 
     async def go_on(self, stopped: Stopped, budget: caesura.Budget) -> End:
         """Go on with a session that had used its budget up, with another."""
         async with await self._restored(stopped.saved) as guest:
             (call,) = guest.pending
-            return await self._go_on(guest, call.resume(budget=budget))
+            return await self._go_on(guest, call.aresume(budget=budget))
 
     async def _restored(self, saved: bytes) -> caesura.Guest:
         wasi = caesura.Wasi(stdin=b"", stdout=self._print, stderr=self._print)
@@ -116,7 +116,7 @@ class Session:
                     name, arguments = _asked(guest, call)
                     if name == ASK_HUMAN:
                         return Question(" ".join(map(str, arguments)), bytes(guest.snapshot()))
-                    step = call.resume(_give(guest, call, await self._use(name, arguments)))
+                    step = call.aresume(_give(guest, call, await self._use(name, arguments)))
         except caesura.BudgetExhausted as pause:
             innermost = pause.call.backtrace()[0]
             return Stopped(innermost.function, bytes(guest.snapshot()))

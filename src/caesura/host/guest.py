@@ -112,7 +112,7 @@ class Guest(Uncopied):
         """Call an export; while a host coroutine waits the guest is suspended, and other tasks run.
 
         Returns None, the result, or a tuple of results; where a host function has no body (`EXTERNAL`), a PendingCall,
-        and `await` of its `resume` goes on. With a `budget`, a call that has used it up is suspended, and
+        and `await` of its `aresume` goes on. With a `budget`, a call that has used it up is suspended, and
         BudgetExhausted says so. Raises what a host function raises, GuestTrap, GuestExit, and UsageError for what does
         not fit: names, arguments, results of host functions, the thread.
         """
@@ -147,7 +147,7 @@ class Guest(Uncopied):
 
         What is sent and thrown into it goes where `generate` says. What the export returns is dropped, since
         asynchronous generators have no return value. Raises what `call` does. A call that has used its `budget` up
-        ends the generator with BudgetExhausted: `await` of its `resume` goes on, to the next yield or the end.
+        ends the generator with BudgetExhausted: `await` of its `aresume` goes on, to the next yield or the end.
         """
         instance = self._instance
         instance.check()
@@ -180,7 +180,7 @@ class Guest(Uncopied):
             return end.code
         if isinstance(step, PendingCall):
             raise UsageError(
-                f"the program waits in {step.function}, which has no body: answer with the `resume` of the call in "
+                f"the program waits in {step.function}, which has no body: answer with the `aresume` of the call in "
                 "guest.pending, or use guest.start('_start')"
             )
         return 0

@@ -2,8 +2,13 @@
 
 A call that is suspended in a host function without a body (`EXTERNAL`) is handed to whoever drives it, as a
 `PendingCall`, and is then in nobody's hands: `Call.is_held`. It stays suspended for as long as the guest lives, until
-somebody resumes or drops it. So it is with the calls of a guest that was restored. How a call was begun says how it is
-resumed: synchronously what `guest.start` has begun, else by awaiting.
+somebody resumes or drops it. So it is with the calls of a guest that was restored.
+
+How a call was begun says how `resume` goes on with it: at once what `guest.start` has begun, which may be outside of
+any event loop, else by awaiting. Who restores a guest may not know how its calls were begun, and who awaits what has
+run already has lost its result. So `aresume` is awaited, whatever the call, and nothing has run before that. Refusing
+`resume` in a restored guest was rejected, since steps without an event loop go on in restored guests, too; and so was
+looking whether the caller awaits, which only the caller's code tells.
 """
 
 from __future__ import annotations
@@ -30,11 +35,12 @@ class PendingCall(Uncopied):
     `export` is the export's name, `function` the host function's, as "module.name", and `arguments` are what the guest
     has called that with; `value` is what it has returned if it is a yielding one, else None.
 
-    `resume` and `throw` let the call go on, once; `await call` calls the host function anew first, where a guest was
-    restored. Each returns what the export returns or, if the guest is suspended in a function without a body again, the
-    next PendingCall; it raises what `guest.call` does. A call that a task of this process awaits, or that is a
-    generator, can only be looked at: resuming it is a UsageError. So is an answer that does not fit what the host
-    function returns; then nothing has changed, and the call waits for another answer.
+    `resume` and `throw` let the call go on, once: at once what `guest.start` began, other calls when that is awaited.
+    `aresume` and `athrow` are awaited, however the call was begun; `await call` calls the host function anew first,
+    where a guest was restored. Each returns what the export returns or, if the guest is suspended in a function without
+    a body again, the next PendingCall; it raises what `guest.call` does. A call that a task of this process awaits, or
+    that is a generator, can only be looked at: resuming it is a UsageError. So is an answer that does not fit what the
+    host function returns; then nothing has changed, and the call waits for another answer.
     """
 
     _what = "a suspended call of a caesura guest"
@@ -71,8 +77,7 @@ class PendingCall(Uncopied):
         self._check_held()
         _check_body(call)
         call.renew_budget(None)
-        if call.mode in (START, GENERATE):  # a task drives it from now on: it may wait, too
-            call.mode = AGENERATE
+        _await_from_now_on(call)
         _take(call)
         return (yield from _until_ended(call, None if call.is_paused else call_anew(call)))
 
@@ -90,25 +95,24 @@ class PendingCall(Uncopied):
 
     def resume(self, answer: Any = None, *, budget: Budget | None = None) -> Any:
         """Let the guest go on, with what its host function returns to it. To be awaited, unless `guest.start` began the
-        call. `budget` is what the call may take from now on; without, what is left of its budget, or, where that is
-        used up, as much as it likes.
+        call: then this goes on at once, and returns what `guest.start` does. Where it is not known how the call began,
+        in a guest that was restored, say, `aresume` is for all. `budget` is what the call may take from now on;
+        without, what is left of its budget, or, where that is used up, as much as it likes.
 
         Raises UsageError, at once, for an answer that does not fit the type of the host function's results, and for one
         to a call that was paused in the middle of its code, which has asked nothing.
         """
-        self._check_held()
-        function = self._call.pending
-        assert function is not None, "it is held"
-        if self._call.is_paused:
-            if answer is not None:
-                raise UsageError(
-                    f"the call of {self.export} is paused and has asked nothing, so it takes no answer, and was given "
-                    f"{shown(answer)}: a budget is given as `resume(budget=...)`"
-                )
-        else:
-            answer = function.checked_answer(self._call.instance.objects, answer)
-        self._call.renew_budget(budget)
+        answer = self._prepared(answer, budget)
+        if self._call.mode != START:
+            return self._go_on_awaited(answer, None)
         return self._go_on(answer, None)
+
+    async def aresume(self, answer: Any = None, *, budget: Budget | None = None) -> Any:
+        """Let the guest go on, as `resume`, but awaited, however the call was begun; nothing happens before that.
+
+        The call is the task's from then on, and may wait in coroutine functions: what `guest.start` has begun, too.
+        """
+        return await self._go_on_awaited(self._prepared(answer, budget), None)
 
     def take_budget(self, budget: Budget) -> None:
         """Bound what the call may take from now on, before it goes on by `await`."""
@@ -117,10 +121,15 @@ class PendingCall(Uncopied):
 
     def throw(self, error: BaseException) -> Any:
         """Let the guest go on, as if its host function had raised an exception; as `resume`."""
-        self._check_held()
-        if not isinstance(error, BaseException):
-            raise UsageError(f"what is to be raised is {error!r:.100}: expected an exception")
+        self._check_error(error)
+        if self._call.mode != START:
+            return self._go_on_awaited(None, error)
         return self._go_on(None, error)
+
+    async def athrow(self, error: BaseException) -> Any:
+        """Let the guest go on, as if its host function had raised an exception; as `aresume`."""
+        self._check_error(error)
+        return await self._go_on_awaited(None, error)
 
     def drop(self) -> None:
         """Give the call up: it will not be resumed, and what it holds is free."""
@@ -128,10 +137,28 @@ class PendingCall(Uncopied):
         _take(self._call)
         self._call.instance.end(self._call)
 
+    def _prepared(self, answer: Any, budget: Budget | None) -> Any:
+        """Return the answer with which the call can go on, with another budget; raises what `resume` does."""
+        self._check_held()
+        function = self._call.pending
+        assert function is not None, "it is held"
+        if not self._call.is_paused:
+            answer = function.checked_answer(self._call.instance.objects, answer)
+        elif answer is not None:
+            raise UsageError(
+                f"the call of {self.export} is paused and has asked nothing, so it takes no answer, and was given "
+                f"{shown(answer)}: a budget is given as `resume(budget=...)`"
+            )
+        self._call.renew_budget(budget)
+        return answer
+
+    def _check_error(self, error: BaseException) -> None:
+        self._check_held()
+        if not isinstance(error, BaseException):
+            raise UsageError(f"what is to be raised is {error!r:.100}: expected an exception")
+
     def _go_on(self, answer: Any, failure: BaseException | None) -> Any:
         call = self._call
-        if call.mode != START:
-            return self._go_on_awaited(answer, failure)
         _take(call)
         call.answer, call.failure = answer, failure
         return step(call, lambda: _resume(call))
@@ -139,6 +166,7 @@ class PendingCall(Uncopied):
     async def _go_on_awaited(self, answer: Any, failure: BaseException | None) -> Any:
         self._check_held()  # others may have been faster
         call = self._call
+        _await_from_now_on(call)
         _take(call)
         call.answer, call.failure = answer, failure
         return await _Driven(call)
@@ -296,6 +324,12 @@ def _handed(call: Call) -> PendingCall:
     return PendingCall(call)
 
 
+def _await_from_now_on(call: Call) -> None:
+    """Let a task drive a call that was begun in steps: it may wait, too."""
+    if call.mode in (START, GENERATE):
+        call.mode = AGENERATE
+
+
 def _take(call: Call) -> None:
     """Take a call that is nobody's into one's hands."""
     call.is_held = False
@@ -318,7 +352,7 @@ def _check_body(call: Call) -> None:
     function = call.pending
     if function is not None and function.kind in (EXTERNAL_FUNCTION, YIELDING_FUNCTION):
         kind = "has no body" if function.kind == EXTERNAL_FUNCTION else "yields"
-        raise UsageError(f"{function.shown} {kind}: give what it returns to the guest with `resume`")
+        raise UsageError(f"{function.shown} {kind}: give what it returns to the guest with `aresume`")
 
 
 class _Driven:
