@@ -152,3 +152,56 @@ def test_an_instrumented_module_is_refused(folder: Path) -> None:
     done = caesura_command("diff", "done.wasm", "new.wasm", folder=folder)
     assert done.code == 1
     assert "instrumented already" in done.error_line()
+
+
+# A module whose names Emscripten has shortened, and the next build, in which the same things have other letters.
+SHORTENED = """(module
+  (import "a" "%s" (func $now (result f64))) (import "a" "%s" (func $ask (param i32) (result i32)))
+  (memory (export "m") 1)
+  (func $start (export "s"))
+  (func $twice (export "%s") (param i32) (result i32) (call $ask (call $ask (local.get 0)))) %s)"""
+GLUE = """var wasmImports={%s:_ask,%s:_emscripten_date_now}; var wasmExports; function initRuntime(){wasmExports["s"]()}
+var _twice=Module["_twice"]=a0=>(_twice=Module["_twice"]=wasmExports["%s"])(a0);"""
+
+
+@pytest.fixture
+def builds(tmp_path: Path) -> Path:
+    """Two builds with the JavaScript of each; the later one has a function more."""
+    more = '(func $more (export "b") (param i32) (result i32) (call $twice (local.get 0)))'
+    for name, letters, added in (("old", ("a", "b", "t"), ""), ("new", ("b", "a", "u"), more)):
+        now, ask, twice = letters
+        (tmp_path / f"{name}.wasm").write_bytes(assemble(SHORTENED % (now, ask, twice, added)))
+        (tmp_path / f"{name}.js").write_text(GLUE % (ask, now, twice))
+    return tmp_path
+
+
+ASK = ("--imports", "env.ask")
+
+
+def test_builds_whose_names_are_short_are_compared_by_the_names_of_each(builds: Path) -> None:
+    scripts = ("--emscripten-js", "old.js", "--emscripten-js", "new.js")
+    told = difference(builds, "old.wasm", "new.wasm", *scripts, *ASK)
+    assert [one["name"] for one in told["gained"]["functions"]] == ["more"]
+    assert told["stale"] == [] and told["causes"] == {"gained": [], "lost": []}
+    kept = caesura_command("explain", "old.wasm", "--emscripten-js", "old.js", *ASK, "--json", "--quiet", folder=builds)
+    (builds / "kept.json").write_bytes(kept.out)
+    told = difference(builds, "kept.json", "new.wasm", "--emscripten-js", "new.js", *ASK)
+    assert [one["name"] for one in told["gained"]["functions"]] == ["more"]
+    told = difference(builds, "old.wasm", "old.wasm", "--emscripten-js", "old.js", *ASK)
+    assert told["gained"]["functions"] == told["lost"]["functions"] == told["stale"] == []
+
+
+def test_scripts_that_are_for_nothing(builds: Path) -> None:
+    (builds / "kept.json").write_bytes(caesura_command("explain", builds / "old.wasm", "--json", "--quiet").out)
+    script = ("--emscripten-js", "old.js")
+    for files, given in (
+        (("kept.json", "kept.json"), script),
+        (("kept.json", "new.wasm"), script * 2),
+        (("old.wasm", "new.wasm"), script * 3),
+    ):
+        done = caesura_command("diff", *files, *given, folder=builds)
+        assert done.code == 2 and "--emscripten-js" in done.error_line()
+    done = caesura_command("diff", "old.wasm", "new.wasm", "--emscripten-js", "old.wasm", folder=builds)
+    assert (
+        done.code == 1 and done.error_line() == "'old.wasm' is a WebAssembly module; expected Emscripten's JavaScript"
+    )

@@ -14,6 +14,7 @@ from caesura.cli.exits import GREW, WrongUsage
 from caesura.cli.explain import add_core_module, chosen_module, explained
 from caesura.cli.explain_text import ROWS
 from caesura.cli.files import about, read_file
+from caesura.cli.instrument import add_emscripten_js, module_named_by
 from caesura.cli.messages import say_error
 from caesura.cli.options import add_options, read_options
 from caesura.cli.streams import say_result
@@ -28,6 +29,7 @@ are, or what `caesura explain --json` printed of one, which has its own."""
 _EXAMPLES: Final = f"""\
 examples:
   caesura diff old.wasm new.wasm --imports env.sleep --fail-on-growth 2%
+  caesura diff old/app.wasm new/app.wasm --emscripten-js old/app.js --emscripten-js new/app.js
   caesura explain app.wasm --only-list @functions.txt --json > kept.json
   caesura diff kept.json app.wasm --only-list @functions.txt
       what has changed since, in the module or in the list
@@ -50,6 +52,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"end with {GREW} if the instrumented module grew by more: a share (2%%), or a number of bytes",
     )
     add_core_module(parser)
+    add_emscripten_js(parser, is_repeated=True)
     parser.add_argument(
         "--rows", type=int, default=ROWS, metavar="N", help=f"rows of each list (default: {ROWS}; 0: all)"
     )
@@ -71,7 +74,10 @@ def _run(arguments: argparse.Namespace) -> int:
     files = [(path, read_file(path)) for path in (arguments.old, arguments.new)]
     if all(is_document(data) for _, data in files) and _are_given(options):
         raise WrongUsage("options of the transformation are for modules, and both OLD and NEW are explanations")
-    before, now = (_document(path, data, options, arguments) for path, data in files)
+    scripts = _scripts(arguments.emscripten_js, [is_document(data) for _, data in files])
+    before, now = (
+        _document(path, data, script, options, arguments) for (path, data), script in zip(files, scripts, strict=True)
+    )
     told = describe_difference(before, now)
     say_result(json.dumps(told, indent=1) if arguments.json else difference_text(told, arguments.rows))
     old, new = told["before"]["bytes_after"], told["now"]["bytes_after"]
@@ -108,7 +114,21 @@ def _are_given(options: Options) -> bool:
     return any(getattr(options, item.name) != getattr(defaults, item.name) for item in fields(Options))
 
 
-def _document(path: str, data: bytes, options: Options, arguments: argparse.Namespace) -> Json:
+def _scripts(given: list[str], are_documents: list[bool]) -> list[str | None]:
+    """Return the file of Emscripten's JavaScript for each side, if there is one: one file is for all that are modules.
+
+    Raises WrongUsage for those that would be for an explanation, which has its names.
+    """
+    if len(given) > len(are_documents):
+        raise WrongUsage("--emscripten-js: expected one file, or that of OLD and that of NEW")
+    if (given and all(are_documents)) or (len(given) > 1 and any(are_documents)):
+        raise WrongUsage("--emscripten-js is for modules, and explanations have their names: give it for modules only")
+    if len(given) > 1:
+        return [*given]
+    return [given[0] if given and not is_document else None for is_document in are_documents]
+
+
+def _document(path: str, data: bytes, script: str | None, options: Options, arguments: argparse.Namespace) -> Json:
     """Return the explanation of a module, or the one that a file holds."""
     from caesura.explaining.document import describe_module
     from caesura.explaining.reading import is_document, read_document
@@ -117,7 +137,11 @@ def _document(path: str, data: bytes, options: Options, arguments: argparse.Name
     with about(path), paused_collector():
         if is_document(data):
             return read_document(data)
-        module = chosen_module(assemble(data) if is_text(data) else data, arguments)
+        module = assemble(data) if is_text(data) else data
+    if script is not None:
+        module = module_named_by(script, module, path, arguments)
+    with about(path), paused_collector():
+        module = chosen_module(module, arguments)
         return describe_module(explained(module, options, is_quiet=arguments.quiet), module, options)
 
 

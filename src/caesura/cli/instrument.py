@@ -63,14 +63,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
 
 
-def add_emscripten_js(parser: argparse.ArgumentParser) -> None:
-    """Add the option that gives a module's imports and exports their names."""
-    parser.add_argument(
-        "--emscripten-js",
-        metavar="FILE",
-        help="the JavaScript that Emscripten wrote next to the module: its names of imports and exports take the place "
-        "of the module's letters, in lists and in the result",
+def add_emscripten_js(parser: argparse.ArgumentParser, *, is_repeated: bool = False) -> None:
+    """Add the option that gives a module's imports and exports their names; with `is_repeated`, one for each module."""
+    help_text = (
+        "the JavaScript that Emscripten wrote next to the module: its names of imports and exports take the place "
+        "of the module's letters, in lists and in the result"
     )
+    if is_repeated:
+        help_text += "; given twice it is that of OLD, then that of NEW"
+        parser.add_argument("--emscripten-js", metavar="FILE", action="append", default=[], help=help_text)
+    else:
+        parser.add_argument("--emscripten-js", metavar="FILE", help=help_text)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -121,12 +124,16 @@ def named_module(module: bytes, arguments: argparse.Namespace) -> bytes:
     """Return a module with the names that Emscripten's JavaScript has for it, if that is given."""
     if arguments.emscripten_js is None:
         return module
-    data = read_file(arguments.emscripten_js)
+    return module_named_by(arguments.emscripten_js, module, arguments.input, arguments)
+
+
+def module_named_by(script: str, module: bytes, source: str, arguments: argparse.Namespace) -> bytes:
+    """Return a module, from the file `source`, with the names that a file of Emscripten's JavaScript has for it."""
+    data = read_file(script)
     if data.startswith(MAGIC):
-        raise UsageError(f"'{arguments.emscripten_js}' is a WebAssembly module; expected Emscripten's JavaScript")
-    script = data.decode(errors="replace")
-    with about(arguments.emscripten_js, UsageError), about(arguments.input, ModuleError):
-        named = caesura.name_emscripten(module, script)
+        raise UsageError(f"'{script}' is a WebAssembly module; expected Emscripten's JavaScript")
+    with about(script, UsageError), about(source, ModuleError):
+        named = caesura.name_emscripten(module, data.decode(errors="replace"))
     if arguments.quiet:
         return named.module
     if arguments.verbose:
