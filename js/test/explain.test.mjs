@@ -38,6 +38,15 @@ const SMALL = `(module (import "env" "sleep" (func $sleep (param i32)))
   (func $lib_math_subtract (param i32 i32) (result i32) local.get 0 local.get 1 i32.sub)
   (func $lib_waits (call $app_inner (i32.const 1))))`;
 
+const CALLS = `(module (import "env" "sleep" (func $sleep)) (import "env" "log" (func $log))
+  (type $plain (func)) (table 3 3 funcref) (elem (i32.const 0) $waits $calls_it $never)
+  (func $dispatch (param i32) (call_indirect (type $plain) (local.get 0)))
+  (func $waits (call $sleep))
+  (func $calls_it (call $waits))
+  (func $never (call $log))
+  (func $run (export "run") (call $dispatch (i32.const 0)))
+  (func $other (call $dispatch (i32.const 1)) (call $dispatch (i32.const 2))))`;
+
 const many = () => {
   const functions = [...Array(24_000).keys()].map((number) => {
     const callee = number ? `$part${(number * 7) % 50}_word${Math.floor(number / 2)}` : "$sleep";
@@ -105,6 +114,47 @@ describe("the page of caesura explain in Chromium", { skip: missing }, () => {
     await page.locator("#chosen ol button", { hasText: "app_inner" }).click();
     assert.equal(await page.locator("#chosen .name").textContent(), "app_inner (1)");
     assert.equal(await page.evaluate(() => document.activeElement?.id), "chosen-heading");
+    await page.close();
+  });
+
+  it("says who calls a function, and what its calls through tables can reach", async () => {
+    const page = await open(write("calls", CALLS, "dispatch", "--imports", "env.sleep"));
+    const chosen = page.locator("#chosen");
+    const opened = async (label) => {
+      const details = chosen.locator("details", { has: page.locator("summary", { hasText: label }) }).first();
+      await details.locator("summary").press("Enter");
+      return details.locator("li").allTextContents();
+    };
+    const [path] = await page.locator("#chosen ol").allTextContents();
+    assert.match(path, /^dispatch \(2\)/);
+    assert.match(await chosen.textContent(), /calls through table 0 of type .*\(2 of these may suspend\)/);
+    assert.deepEqual(await opened("Can reach: 3 functions"), ["waits (3), may suspend", "calls_it (4), may suspend", "never (5)"]);
+    assert.deepEqual(await opened("By name: 2 functions"), ["run (6)", "other (7)"]);
+    assert.ok(await chosen.locator("h3", { hasText: "Callers" }).isVisible());
+    await chosen.locator("li button", { hasText: "never" }).click();
+    assert.equal(await page.locator("#chosen .name").textContent(), "never (5)");
+    assert.match(await chosen.textContent(), /Not instrumented: .*Callers.*By name: none.*Made by: 1 function/);
+    assert.deepEqual(await opened("Made by: 1 function"), ["dispatch (2)"]);
+    await chosen.locator("li button", { hasText: "dispatch" }).press("Enter");
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "chosen-heading");
+    const told = JSON.parse(execFileSync(findPython(), ["-m", "caesura", "explain", "-", "dispatch", "--imports", "env.sleep", "--json", "--quiet"], { input: CALLS, encoding: "utf8" }));
+    assert.deepEqual(told.callers.direct.map(({ name }) => name), ["run", "other"], "as the command says");
+    assert.deepEqual(told.indirect_calls[0].targets.map(({ name, may_suspend }) => [name, may_suspend]), [["waits", true], ["calls_it", true], ["never", false]]);
+    assert.deepEqual(page.problems, []);
+    await page.close();
+  });
+
+  it("shows many callers a part at a time", async () => {
+    const callers = [...Array(450).keys()].map((number) => `(func $caller${number} (call $called))`).join("\n");
+    const page = await open(write("callers", `(module (import "env" "sleep" (func $sleep)) (func $called (call $sleep)) ${callers})`, "called"));
+    await page.locator("#chosen summary", { hasText: "By name: 450 functions" }).click();
+    const shown = () => page.locator("#chosen details li").count();
+    assert.equal(await shown(), 200);
+    const more = page.locator("#chosen details button", { hasText: "Show more" });
+    await more.click();
+    await more.click();
+    assert.equal(await shown(), 450);
+    assert.equal(await more.isVisible(), false);
     await page.close();
   });
 

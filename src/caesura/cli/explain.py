@@ -134,7 +134,8 @@ def _tell(explanation: Explanation, data: bytes, options: Options, arguments: ar
             coverage = find_coverage(explanation, data, options, _recorded(data, arguments))
         document = describe_module(explanation, data, options, coverage)
     if arguments.html is not None:
-        _write_page(document, None if function is None else explanation.report(function).index, arguments)
+        chosen = None if function is None else explanation.report(function).index
+        _write_page(explanation, document, chosen, arguments)
         if not arguments.json:
             return
     if function is not None:
@@ -170,11 +171,12 @@ def _recorded(data: bytes, arguments: argparse.Namespace) -> dict[str, int]:
     return found
 
 
-def _write_page(document: Json, chosen: int | None, arguments: argparse.Namespace) -> None:
+def _write_page(explanation: Explanation, document: Json, chosen: int | None, arguments: argparse.Namespace) -> None:
+    from caesura.explaining.call_columns import call_columns
     from caesura.explaining.html import report_page
 
     title = "standard input" if arguments.input == STANDARD_STREAM else os.path.basename(arguments.input)
-    write_output(arguments.html, [report_page(document, title, chosen).encode()])
+    write_output(arguments.html, [report_page(document, call_columns(explanation), title, chosen).encode()])
 
 
 COMMAND: Final = SubCommand(

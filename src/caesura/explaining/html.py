@@ -1,9 +1,9 @@
 """An explanation as one page that people look at: `caesura explain --html`.
 
 The page is made of the files in `page`, which linters read as what they are, and of the document that `--json` prints,
-in columns and without what the page does not show. It loads nothing and runs no script but its own: its policy names
-that one by its hash. Names are those of whoever made the module. They stand in the page as data only, in which nothing
-can end the element around it, and the script writes them as text.
+in columns and without what the page does not show, with who calls what besides. It loads nothing and runs no script but
+its own: its policy names that one by its hash. Names are those of whoever made the module. They stand in the page as
+data only, in which nothing can end the element around it, and the script writes them as text.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ _NOBODY: Final = None
 _ESCAPES: Final = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
-def report_page(document: Json, title: str, chosen: int | None = None) -> str:
-    """Return a page about a module; `chosen` is the index of the function that is shown first."""
+def report_page(document: Json, calls: Json, title: str, chosen: int | None = None) -> str:
+    """Return a page about a module; `calls` says who calls what (`call_columns`), `chosen` is the index of the function
+    that is shown first.
+    """
     style = _file("report.css")
     script = _file("report.js")
     policy = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
@@ -32,7 +34,7 @@ def report_page(document: Json, title: str, chosen: int | None = None) -> str:
         "policy": policy,
         "style": style,
         "script": script,
-        "data": embedded({**page_data(document), "title": title, "chosen": chosen}),
+        "data": embedded({**page_data(document), **calls, "title": title, "chosen": chosen}),
     }
     page = _file("report.html")
     for name, text in parts.items():

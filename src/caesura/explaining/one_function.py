@@ -12,7 +12,7 @@ from caesura.analysis.demangling import DemangledNames
 from caesura.errors import UsageError, among_words
 from caesura.explaining.dominators import NOTHING
 from caesura.explaining.explanation import Explanation, Freed
-from caesura.explaining.reason_graph import CLOSED_TABLE, INDIRECT, ROOT, Cause
+from caesura.explaining.reason_graph import CLOSED_TABLE, INDIRECT, ROOT, Cause, ReasonGraph
 from caesura.report import FunctionReport
 
 # The kind of a step, or of a change, that is about a function; others have the kinds of causes.
@@ -182,15 +182,21 @@ def _indirect_call(explanation: Explanation, node: int) -> Json:
     }
 
 
-def _callers(explanation: Explanation, function: int) -> Json:
-    """Return what calls a function, and how many functions it can be on the stack below."""
-    graph = explanation.graph
-    direct: list[int] = []
-    through: list[str] = []
+def direct_callers(graph: ReasonGraph, function: int) -> list[int]:
+    """Return the functions that call one by name."""
+    found: list[int] = []
     for successor in graph.successors[graph.suspends(function)]:
         other = graph.function_of(successor)
         if other is not None and successor == graph.reached(other):
-            direct.append(other)
+            found.append(other)
+    return found
+
+
+def _callers(explanation: Explanation, function: int) -> Json:
+    """Return what calls a function, and how many functions it can be on the stack below."""
+    graph = explanation.graph
+    direct = direct_callers(graph, function)
+    through: list[str] = []
     for successor in graph.successors[graph.reached(function)]:
         if graph.function_of(successor) is None:
             through.append(graph.cause_of(successor).name)

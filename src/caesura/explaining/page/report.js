@@ -32,6 +32,11 @@
  * @property {{ by_list: boolean, listed_and_recorded: number, never_recorded: number, not_listed: number, unmatched: string[] } | null} coverage
  * @property {boolean[]} listed
  * @property {(number | null)[]} recorded
+ * @property {number[][]} callers Of each function those that call it by name, each by how far it is behind the one before.
+ * @property {number[][]} targets Of each cause that is calls, what these can reach, in the same way.
+ * @property {number[][]} makers And who makes them.
+ * @property {string[]} others Names behind the last function: of imports, and of functions that were added.
+ * @property {number[]} unlike Functions that are instrumented and may not suspend, or the other way round.
  */
 
 /** @typedef {{ x: number, y: number, width: number, height: number }} Rectangle */
@@ -313,7 +318,7 @@ function choose(one, moves) {
   } else {
     parts.push(make("p", "Not instrumented: ", make("bdi", data.reasons[data.why[one]]), "."));
   }
-  shown.replaceChildren(...parts);
+  shown.replaceChildren(...parts, ...callsOf(one), ...callersOf(one));
   if (moves) element("chosen-heading", HTMLElement).focus();
 }
 
@@ -368,6 +373,69 @@ function changesOf(one) {
   }
   if (above === null) list.append(make("li", "no import, type of call or entry of a list alone: there are several causes"));
   return list;
+}
+
+// Calls.
+
+/** Return places that are told by how far each is behind the one before. @param {number[]} differences */
+function placesOf(differences) {
+  let place = 0;
+  return differences.map((difference) => (place += difference));
+}
+
+/** The functions that the calls of each cause can reach, and who makes them. */
+const targets = data.targets.map((places) => new Set(placesOf(places)));
+const makers = data.makers.map((places) => new Set(placesOf(places)));
+const unlike = new Set(data.unlike);
+
+/** @param {number} one */
+const maySuspend = (one) => one < count && isInstrumented(one) !== unlike.has(one);
+
+/** A function that can be chosen, or the name of an import or of what was added. @param {number} place */
+const calledButton = (place) => (place < count ? stepButton(place) : make("bdi", visible(data.others[place - count])));
+
+/**
+ * Functions that are shown when somebody wants to see them, as many as are wanted.
+ * @param {string} label @param {number[]} functions @param {(one: number) => string} note
+ */
+function foldedList(label, functions, note) {
+  if (!functions.length) return make("p", `${label}: none`);
+  const list = make("ul");
+  let shown = 0;
+  const more = makeButton("Show more", () => {
+    const next = functions.slice(shown, shown + ROWS);
+    shown += next.length;
+    list.append(...next.map((one) => make("li", calledButton(one), note(one))));
+    more.hidden = shown === functions.length;
+  });
+  const details = make("details", make("summary", `${label}: ${counted(functions.length, "function")}`), list, more);
+  details.addEventListener("toggle", () => shown || more.click(), { once: true });
+  return details;
+}
+
+/** The calls through tables and references in a function, with what they can reach. @param {number} one */
+function callsOf(one) {
+  const calls = [...data.causes.keys()].filter((place) => makers[place].has(one));
+  if (!calls.length) return [];
+  const parts = calls.map((place) => {
+    const reached = [...targets[place]];
+    const suspending = reached.filter(maySuspend).length;
+    const name = make("p", make("bdi", data.causes[place][1]), reached.length ? ` (${numbers.format(suspending)} of these may suspend)` : "");
+    return make("div", name, foldedList("Can reach", reached, (target) => (maySuspend(target) ? ", may suspend" : "")));
+  });
+  return [make("h3", "Calls through tables and references"), ...parts];
+}
+
+/** Who calls a function. @param {number} one */
+function callersOf(one) {
+  const direct = placesOf(data.callers[one]);
+  const through = [...data.causes.keys()].filter((place) => targets[place].has(one));
+  const byName = foldedList("By name", direct, (caller) => (caller < count && !isInstrumented(caller) ? ", not instrumented" : ""));
+  const parts = through.map((place) => {
+    const label = make("p", make("bdi", data.causes[place][1]));
+    return make("div", label, foldedList("Made by", [...makers[place]], () => ""));
+  });
+  return [make("h3", "Callers"), byName, ...parts];
 }
 
 // The map.
