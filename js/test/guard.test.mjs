@@ -31,15 +31,15 @@ function start(module, call = () => 0) {
   return exports;
 }
 
-/** A module without its names. */
-function withoutNames(code) {
+/** A module without its custom section of a name. */
+function withoutSection(code, name) {
   const parts = [code.subarray(0, 8)];
   for (let at = 8; at < code.length; ) {
     let [end, size, shift] = [at + 1, 0, 0];
     do size |= (code[end] & 127) << (7 * shift++);
     while (code[end++] > 127);
     const length = code[end];
-    const isNames = code[at] == 0 && code.subarray(end + 1, end + 1 + length).toString() == "name";
+    const isNames = code[at] == 0 && code.subarray(end + 1, end + 1 + length).toString() == name;
     end += size;
     if (!isNames) parts.push(code.subarray(at, end));
     at = end;
@@ -157,10 +157,20 @@ for (const { way, module } of waysToRun("guarded")) {
 
 for (const build of ["plain", "thunks"]) {
   it(`functions without names go by their index: ${build}`, async () => {
-    const exports = start(new WebAssembly.Module(withoutNames(bytes("guarded", build))));
+    const exports = start(new WebAssembly.Module(withoutSection(bytes("guarded", build), "name")));
     assert.deepEqual(await refused(promising(exports.run)(1)), ["#4", "#5"]);
     const { message } = await promising(exports.down)(5).catch((error) => error);
     assert.match(message, /\n {4}env.ask\n {4}#3\n {2}\* #4\n {4}#10 \(6 times\)\n/);
+  });
+}
+
+for (const build of ["plain", "thunks"]) {
+  it(`a module that does not tell what was added is refused all the same: ${build}`, async () => {
+    const older = (name) => start(new WebAssembly.Module(withoutSection(bytes(name, build), "asyncify.guard")));
+    const missing = await refused(promising(older("guarded").run)(1));
+    for (const name of ["forgotten", "also"]) assert.ok(missing.includes(name));
+    assert.ok((await refused(promising(older("resumed").outer)(0))).includes("left"));
+    assert.ok((await refused(promising(older("turned").turn)(0))).includes("turn"));
   });
 }
 

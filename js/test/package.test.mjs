@@ -40,7 +40,7 @@ for (const packer of compilers.filter((compiler) => !compiler.includes("old"))) 
 
     it("has its modules, their types, the licence, and nothing else", () => {
       const files = packed.files.map((file) => file.path);
-      for (const name of ["index", "auto", "record", "slices", "snapshot"]) assert.ok(files.includes(`src/${name}.js`) && files.includes(`types/${name}.d.ts`));
+      for (const name of ["index", "auto", "record", "refusals", "slices", "snapshot"]) assert.ok(files.includes(`src/${name}.js`) && files.includes(`types/${name}.d.ts`));
       const others = files.filter((name) => !/^(src\/\w+\.js|types\/\w+\.d\.ts)$/.test(name));
       assert.deepEqual(others.sort(), ["LICENSE", "README.md", "package.json"]);
     });

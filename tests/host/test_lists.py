@@ -13,7 +13,7 @@ import pytest
 import caesura
 from tests.host.support import ABIS, Gates, load_waiter, run
 from tests.support.engine import assemble
-from tests.support.names import without_names
+from tests.support.names import without_names, without_section
 
 
 async def same(value: int) -> int:
@@ -647,6 +647,25 @@ def test_a_copy_is_shown_as_what_it_is_of(abi: str, has_names: bool) -> None:
         assert shown_stack(refusal.value) == [f"  {inner}", f"  {outer} (3 times)", f"* {left}", f"  {top}"]
         assert len(missing_in(refusal.value)) == 1
         assert "uninstrumented" not in "".join(refusal.value.__notes__) if abi == "load" else True
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ABIS[1:])
+def test_a_module_that_does_not_tell_what_was_added_is_refused_all_the_same(abi: str) -> None:
+    """As an older caesura made them: nothing that is missing goes unnamed, and it is not known which list it was."""
+
+    async def main() -> None:
+        for text, name, options, least in (
+            (DEEP, "run", caesura.Options(only_list=("deep", "run")), {"left_out", "middle"}),
+            (RESUMED, "turn", caesura.Options(ignore_indirect=True, two_bodies="all"), {"turn"}),
+        ):
+            module = without_section(built(text, options, abi), "asyncify.guard")
+            space = {} if "own" in abi else {"stack_space": (1024, 65536)}
+            guest = await caesura.load(module, {"env": {"wait": one_more}}, cache=False, **space)
+            with pytest.raises(caesura.UsageError, match="since the list leaves") as refusal:
+                await guest.call(name, 0)
+            assert least <= set(missing_in(refusal.value))
 
     run(main())
 

@@ -4,7 +4,8 @@ A generated module is instrumented by random lists, true or not. The uninstrumen
 trap where they would suspend, which functions are on the stack there, and what memory, globals and log are. If none of
 these is left out, the instrumented module is suspended and goes on as if it had not been. If any is, it traps in the
 guard's function, with memory, globals and log as they were, without a byte on the asyncify stack; the functions on its
-stack that the module itself calls uninstrumented are just those; and another run of the instance goes as one of the
+stack that the module itself calls uninstrumented are just those; a host that knows no names finds them, and those whose
+calls are taken out, and shows the same stack as the original's; and another run of the instance goes as one of the
 original does that trapped there.
 
 Two of three modules make calls through the host, in functions that are passed when the guest is suspended (`hops`).
@@ -20,10 +21,14 @@ import base64
 import random
 import re
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from types import SimpleNamespace
+from typing import Any, Final, NamedTuple, cast
 
-from caesura.abi import FUNCTIONS_SECTION, NOT_INSTRUMENTED_FUNCTION
+from caesura.abi import FUNCTIONS_SECTION, GUARD_SECTION, NOT_INSTRUMENTED_FUNCTION
 from caesura.analysis.calls import read_calls
+from caesura.host.description import Description
+from caesura.host.guard_section import GuardSection, read_guard_section
+from caesura.host.whole_stack import missing_among
 from caesura.instrument.abi.naming import FunctionNames
 from caesura.report import Instrumented
 from caesura.wasm.module import Module
@@ -165,6 +170,10 @@ class _Guarded:
         bitmap = b"" if section is None else module.data[section.payload : section.end]
         self.told = {i for i in range(self.functions) if i >> 3 >= len(bitmap) or bitmap[i >> 3] >> (i & 7) & 1}
         self.left_out = suspending - self.listed - self.told
+        told = module.custom_section(GUARD_SECTION)
+        self.functions_told = GuardSection(self.functions)
+        if told is not None:
+            self.functions_told = read_guard_section(module.data[told.payload : told.end])
 
     def run(self, engine: NodeEngine, schedules: list[Schedule], *, instrumented: bool) -> list[Result]:
         """Run the module, or what lists made of it."""
@@ -208,9 +217,11 @@ class _Guarded:
             return
         if not (missing or self._takes_left_out_calls(stack) or tail_calls):
             raise Divergence(f"{schedule.suspensions.hex()}: refused, and nothing is left out")
-        named = {frame.function for frame in _entry(result.stack, 3) if frame.function < self.functions} - self.told
+        functions = [frame.function for frame in _entry(result.stack, 3)]
+        named = {function for function in functions if function < self.functions} - self.told
         if named != missing and not (tail_calls and missing < named and named <= self.left_out):
             raise Divergence(f"{schedule.suspensions.hex()}: {sorted(named)} are named, {sorted(missing)} are missing")
+        self._judge_host(stack, functions, schedule, tail_calls=tail_calls)
         judge(_without_trap(probe.outcome), _without_trap(result.outcome), schedule)
         if result.outcome.unwinds == 1 and any(result.asyncify_stack):
             raise Divergence(f"{schedule.suspensions.hex()}: something was written to the asyncify stack")
@@ -218,15 +229,32 @@ class _Guarded:
         judge(probe.after, result.after, schedule)
         counts.refused += 1
 
+    def _judge_host(self, stack: list[Frame], functions: list[int], schedule: Schedule, *, tail_calls: bool) -> None:
+        """Compare what a host makes of the stack of the guarded module, without any names, with the original's."""
+        known = SimpleNamespace(uninstrumented=tuple(self.left_out), functions_told=self.functions_told)
+        named = set(missing_among(functions, cast(Description, known)))
+        missing = {frame.function for frame in stack} & self.left_out | self._in_left_out_calls(stack)
+        if named != missing and not (tail_calls and missing < named):
+            raise Divergence(f"{schedule.suspensions.hex()}: the host names {sorted(named)}, not {sorted(missing)}")
+        shown = [self.functions_told.shown(function) for function in functions]
+        if not tail_calls and [one for one in shown if one is not None] != [frame.function for frame in stack]:
+            raise Divergence(f"{schedule.suspensions.hex()}: the host shows {shown}")
+
     def _takes_left_out_calls(self, stack: list[Frame]) -> bool:
         """Whether a function that is instrumented is in a call that `ignore_indirect` takes out."""
+        return len(self._in_left_out_calls(stack)) > 0
+
+    def _in_left_out_calls(self, stack: list[Frame]) -> set[int]:
+        """Return the functions that are."""
         if "ignore_indirect" not in self.case.options:
-            return False
-        return any(
-            self.case.module[frame.offset] in CALLS_THROUGH
+            return set()
+        return {
+            frame.function
             for frame in stack
-            if frame.function in self.listed and frame.function not in self.with_all_sites
-        )
+            if frame.function in self.listed
+            and frame.function not in self.with_all_sites
+            and self.case.module[frame.offset] in CALLS_THROUGH
+        }
 
 
 def _result(answer: dict[str, Any]) -> Result:

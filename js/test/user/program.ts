@@ -15,6 +15,7 @@ import {
 } from "caesura";
 import * as auto from "caesura/auto";
 import { BudgetExhausted, FairShares, type PausedCall, type Policy, promising as sliced, type Usage, usage, usePolicy } from "caesura/slices";
+import { explaining } from "caesura/refusals";
 import { type PendingCall, pending, restore, snapshot, SnapshotError } from "caesura/snapshot";
 
 const code = readFileSync(process.argv[2]);
@@ -24,6 +25,7 @@ const options: Options = { stackSize: 4096, allocate: (_bytes: number) => 1024 }
 
 // The standard's ways to an instance, with options that it does not have.
 const { module, instance } = await instantiate(code, imports, options);
+const explained: (depth: number, value: number) => Promise<number> = explaining(promising<[number, number], number>(instance.exports.down), module);
 const second: WebAssembly.Instance = await instantiate(module, imports);
 const third = new Instance(module, { env }, { region: [1024, 8192] });
 const response = new Response(code, { headers: { "content-type": "application/wasm" } });

@@ -80,8 +80,7 @@ def missing_among(functions: list[int], description: Description) -> list[int]:
             continue
         is_left_out = function in uninstrumented
         if not is_left_out and kind == ORIGINAL and called_by_that != _NOTHING:
-            between = told.kind(called)
-            is_left_out = between == ADDED_GUARD or (between == UNKNOWN and told.kind(called_by_that) == ORIGINAL)
+            is_left_out = told.kind(called) in (ADDED_GUARD, UNKNOWN)
         if is_left_out:
             missing[function] = None
         called, called_by_that = function, called
