@@ -661,7 +661,7 @@ def test_a_module_that_does_not_tell_what_was_added_is_refused_all_the_same(abi:
             (RESUMED, "turn", caesura.Options(ignore_indirect=True, two_bodies="all"), {"turn"}),
         ):
             module = without_section(built(text, options, abi), "asyncify.guard")
-            space = {} if "own" in abi else {"stack_space": (1024, 65536)}
+            space: dict[str, Any] = {} if "own" in abi else {"stack_space": (1024, 65536)}
             guest = await caesura.load(module, {"env": {"wait": one_more}}, cache=False, **space)
             with pytest.raises(caesura.UsageError, match="since the list leaves") as refusal:
                 await guest.call(name, 0)
