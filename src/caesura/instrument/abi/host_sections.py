@@ -6,7 +6,8 @@ which functions may suspend, and where functions of others may be called through
 the stack before it lets a call unwind. Modules with thunks always tell, and those whose state can be saved; others of
 the plain ABI, which serve as drop-ins, only where lists were given, where frames hold references, or where calls that
 overlap would go wrong unnoticed, since hosts have no way to the shadow stack; and nothing if the module has a runtime
-of its own, which looks at none of this, or no instrumented function, in which a suspension could go wrong.
+of its own, which looks at none of this, and no guard, or no instrumented function, in which a suspension could go
+wrong.
 
 Whatever tells anything also tells the version of the contract, in the first of the sections. Modules without any follow
 Binaryen's ABI, which has no versions.
