@@ -123,6 +123,7 @@ describe("the page of caesura explain in Chromium", { skip: missing }, () => {
     const opened = async (label) => {
       const details = chosen.locator("details", { has: page.locator("summary", { hasText: label }) }).first();
       await details.locator("summary").press("Enter");
+      await details.locator("li").first().waitFor();
       return details.locator("li").allTextContents();
     };
     const [path] = await page.locator("#chosen ol").allTextContents();
@@ -149,6 +150,7 @@ describe("the page of caesura explain in Chromium", { skip: missing }, () => {
     const page = await open(write("callers", `(module (import "env" "sleep" (func $sleep)) (func $called (call $sleep)) ${callers})`, "called"));
     await page.locator("#chosen summary", { hasText: "By name: 450 functions" }).click();
     const shown = () => page.locator("#chosen details li").count();
+    await page.locator("#chosen details li").first().waitFor();
     assert.equal(await shown(), 200);
     const more = page.locator("#chosen details button", { hasText: "Show more" });
     await more.click();
