@@ -32,8 +32,10 @@ export function recorded() {
 
 // The program's package and the one that it was started with may both have this file.
 if (!(RECORDER in globalThis)) {
-  // Else V8 shows a function that it has inlined at an indirect call below whichever is called there instead.
-  /** @type {any} */ (globalThis).process?.getBuiltinModule?.("node:v8").setFlagsFromString("--no-wasm-inlining");
+  // Else V8 shows a function that it has inlined at an indirect call below whichever is called there instead. Nothing is small
+  // enough, then. To turn inlining off (`--no-wasm-inlining`) was rejected: V8 then compiles `call_ref` in a way that few use,
+  // and crashes there once instances have been collected.
+  /** @type {any} */ (globalThis).process?.getBuiltinModule?.("node:v8").setFlagsFromString("--wasm-inlining-max-size=0");
   enter(globalThis);
   withRealms(enter);
   atExit(end);

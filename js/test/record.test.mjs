@@ -126,6 +126,12 @@ describe("recordings by the engine's own JSPI", { skip: !hasNative && "the engin
     assert.deepEqual(Object.entries(merge(lines)).map(([name, [count]]) => [name, count]), [["asks", 30], ["through", 30], ["#5", 30]]);
   });
 
+  it("leave programs alone that call through references, and make instances that are collected", () => {
+    const { status, signal, lines } = run("collects_instances", { hook: "Python", wasm: path("build/js/speculated.bare.wasm"), options: ["--expose-gc"] });
+    assert.deepEqual([status, signal], [0, null]);
+    assert.deepEqual(Object.entries(merge(lines)).map(([name, [count]]) => [name, count]), [["asks", 30], ["through", 30], ["#5", 30]]);
+  });
+
   it("are left out with one warning where the file cannot be written", () => {
     const file = join(folder, "missing", "recording");
     const { stderr, stdout, status } = run("waits", { hook: "Python", environment: { CAESURA_RECORD: file } });

@@ -143,6 +143,14 @@ const WAYS = {
       await WebAssembly.promising(exports.run)(round);
     }
   },
+  async collects_instances() {
+    for (let count = 0; count < 50; count++) {
+      const { exports } = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(file)), { env: { ask: () => 0 } });
+      exports.warm(10);
+      gc();
+    }
+    await WAYS.calls_what_was_inlined();
+  },
   async runs_in_other_realms() {
     const code = "(async () => { " + WAITS + "})()";
     const given = () => ({ bytes: readFileSync(file), setTimeout, console });
