@@ -30,6 +30,7 @@ from caesura.abi import (
     UNVERSIONED_SECTION,
     Fact,
 )
+from caesura.analysis.catch_clauses import MOST_CLAUSES_INSTRUMENTED, refuse_clauses
 from caesura.analysis.instrumented import asyncify_exports, preempt_of
 from caesura.analysis.waits import refuse_waits
 from caesura.errors import MalformedModule, UnsupportedModule
@@ -141,6 +142,7 @@ def _check_pause_points(module: Module, memory: Limits | None) -> None:
         )
     if preempt != NO_PREEMPT:
         refuse_waits(module)
+        refuse_clauses(module, MOST_CLAUSES_INSTRUMENTED)
 
 
 def _signature(module: Module, function: FunctionIndex) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.analysis.body_entries import BodyEntries, find_bodies
+from caesura.analysis.catch_clauses import MOST_CLAUSES, refuse_clauses
 from caesura.analysis.index_checks import check_indices
 from caesura.analysis.instrumented import refuse_instrumented
 from caesura.analysis.lists import listed_entries
@@ -83,6 +84,7 @@ def read_given(data: bytes, options: Options) -> Given:
     check_indices(original)
     if options.preempt != NO_PREEMPT:
         refuse_waits(original)
+        refuse_clauses(original, MOST_CLAUSES)
     translated = translate_to_exnref(original) if options.translate_to_exnref else unchanged(original)
     bodies = BodyEntries() if options.plain_lists else find_bodies(original, listed_entries(options))
     return _prepare(unchanged(translated.module), translated, bodies, options)
