@@ -439,7 +439,7 @@ class Call(CallState):
         if self.pending is not PAUSE:
             slicing.has_stopped(self)
             return
-        slicing.has_paused(self)
+        slicing.has_paused(self, self.allowance)
         self.answer = None
         if self.mode == AGENERATE or (self.mode == AWAIT and self.task is None):
             self.task = current_task()

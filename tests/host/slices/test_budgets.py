@@ -69,6 +69,34 @@ def test_processor_time() -> None:
     run(main())
 
 
+# Each iteration counts for more than any portion of fuel, and takes moments.
+GROWING = b"""(module (table 1 1 externref)
+  (func (export "run") (loop (drop (table.grow (ref.null extern) (i32.const -1))) (br 0))))"""
+
+
+@pytest.mark.parametrize("in_steps", [False, True])
+def test_who_pauses_after_every_moment_pays_for_his_pauses(in_steps: bool) -> None:
+    async def main() -> None:
+        guest = await caesura.load(GROWING, preempt="fuel", time_slice=SLICE)
+
+        def go_on() -> None:
+            step = guest.start("run", budget=caesura.Budget(cpu=0.01))
+            while True:
+                step = step.resume()
+
+        if in_steps:
+            with pytest.raises(caesura.BudgetExhausted) as pause:
+                go_on()
+            pause.value.call.drop()
+        else:
+            await exhausted(guest.call("run", budget=caesura.Budget(cpu=0.01)))
+        slices = guest.usage.slices
+        assert 1 < slices <= 0.01 / 15e-6
+        assert guest.usage.time >= slices * 15e-6
+
+    run(main())
+
+
 WAITING = b"""(module
   (import "env" "wait" (func $wait))
   (func (export "run") (loop (call $wait) (br 0))))"""

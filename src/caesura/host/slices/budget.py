@@ -1,6 +1,7 @@
 """What a call may take: seconds of the processor, or fuel. When it is used up, the call is suspended, not destroyed.
 
-Processor time is that of the thread while the guest has it, with what host functions do for it without waiting. Fuel is
+Processor time is that of the thread while the guest has it, with what host functions do for it without waiting, and
+with what the host does to pause and resume it. Fuel is
 what the guest's own code counts (docs/abi.md), so that it does not depend on the machine. Calls of the same guest from
 host functions are charged to the call that called these: the budget in force is a context variable, which tasks inherit
 that a host function starts.
@@ -89,6 +90,12 @@ class Allowance:
         self.fuel -= fuel
         if self.outer is not None:
             self.outer.charge(fuel)
+
+    def charge_cpu(self, seconds: float) -> None:
+        """Take processor time that the host has used for the guest."""
+        self.cpu -= seconds
+        if self.outer is not None:
+            self.outer.charge_cpu(seconds)
 
     @property
     def least_cpu(self) -> float:
