@@ -9,7 +9,7 @@
  */
 
 import { RECORD_SECTION } from "./abi.js";
-import { seenOf, warn } from "./record_lines.js";
+import { leaveOut, seenOf } from "./record_lines.js";
 
 /**
  * An instance of a recording build. It may go away, with what it has counted.
@@ -50,7 +50,7 @@ export function takeCounts(all) {
       if (exports && (all || exports.asyncify_record_changed.value)) takeFrom(build, exports);
       return exports;
     } catch (error) {
-      warn(`recording: ${build.label()} cannot be read: ${error}`);
+      leaveOut(`${build.label()} cannot be read: ${error}`);
     }
   });
 }

@@ -6,7 +6,7 @@
 import { around, replaceExports } from "./record_around.js";
 import { addBuild, isBuild, takeCounts } from "./record_builds.js";
 import { labelled } from "./record_labels.js";
-import { flush, flushNews, noteNothing, toFile, warn } from "./record_lines.js";
+import { flush, flushNews, leaveOut, noteNothing, toFile } from "./record_lines.js";
 import { lookForMissing } from "./record_refusals.js";
 import { introduce } from "./record_stacks.js";
 
@@ -41,7 +41,7 @@ export function take(instance, module, hasNative) {
   try {
     meet(instance, module, hasNative);
   } catch (error) {
-    warn(`recording: ${labelled(module)} cannot be read: ${error}`);
+    leaveOut(`${labelled(module)} cannot be read: ${error}`);
   }
   return instance;
 }

@@ -59,6 +59,15 @@ export function warn(message) {
   }
 }
 
+/** Why the first suspension that is not recorded is not. @type {string | undefined} */
+let unrecorded;
+
+/** Say, once, why what a guest has done is not recorded. @param {string} reason */
+export function leaveOut(reason) {
+  unrecorded ??= reason;
+  warn(`recording: ${reason}`);
+}
+
 /** @param {string} line */
 function append(line) {
   if (unwritable) return;
@@ -159,9 +168,12 @@ export function noteMissing(missing, module) {
   write({ module, missing });
 }
 
-/** Note that nothing was seen, if that is so, and why. @param {string | undefined} reason Nothing where nobody suspended. */
+/**
+ * Note that nothing was recorded, if that is so, and why.
+ * @param {string | undefined} reason Why nothing can be seen of an instance, if there is one; what was seen and left out comes first.
+ */
 export function noteNothing(reason) {
-  if (!written) write({ unrecorded: reason });
+  if (!written) write({ unrecorded: unrecorded ?? reason });
 }
 
 /** Return the lines that were not written to a file, once. */

@@ -15,7 +15,7 @@
 import { ADDED_GUARD, ADDED_SECOND_BODY, FUNCTIONS_SECTION } from "./abi.js";
 import { readAdded } from "./added.js";
 import { labelled } from "./record_labels.js";
-import { entryFor, noteMissing, warn } from "./record_lines.js";
+import { entryFor, leaveOut, noteMissing } from "./record_lines.js";
 import { bytesOf } from "./sections.js";
 import { readStack } from "./trace.js";
 
@@ -34,7 +34,7 @@ export function lookForMissing(instance, module, exports) {
   let isMarked = exports.asyncify_unsuspendable.value != 0;
   if (!isMarked && !passing.size) return;
   const stack = readStack(lookForMissing);
-  if (typeof stack[0] == "string") return warn("recording: what is missing in a list cannot be read, since somebody has frozen `Error`");
+  if (typeof stack[0] == "string") return leaveOut("what is missing in a list cannot be read, since somebody has frozen `Error`");
   const listed = bytesOf(module, FUNCTIONS_SECTION);
   const entered = indices(false);
   // An older caesura does not tell what functions are that it has added: all count as the guard's.

@@ -12,7 +12,7 @@
 
 import { ADDED_COPY, COPY_PREFIX } from "./abi.js";
 import { readAdded } from "./added.js";
-import { entryFor, flushNews, seenOf, warn } from "./record_lines.js";
+import { entryFor, flushNews, leaveOut, seenOf, warn } from "./record_lines.js";
 import { EngineError, readStack } from "./trace.js";
 
 /** @typedef {import("./record_lines.js").Seen} Seen */
@@ -46,10 +46,16 @@ export function introduce(instance, module, label) {
   instances.set(instance, { key: `${++made}:`, label, added: readAdded(module) });
 }
 
-/** Return the innermost functions of WebAssembly, up to JavaScript. @param {Function} above What they called. */
+/**
+ * Return the innermost functions of WebAssembly, up to JavaScript; nothing where the engine's stacks cannot be read.
+ * @param {Function} above What they called.
+ */
 function readGuest(above) {
   let stack = readStack(above);
-  if (typeof stack[0] == "string") stack = stack.join("\n").split(/\n {4}at /).slice(1);
+  if (typeof stack[0] == "string") {
+    stack = stack.join("\n").split(/\n {4}at /).slice(1);
+    if (!stack.length) return;
+  }
   const end = stack.findIndex((frame) => (typeof frame == "string" ? !TEXT.test(frame) : typeof frame.getFunction() != "number"));
   return end < 0 ? stack : stack.slice(0, end);
 }
@@ -112,7 +118,7 @@ function learn(stack, site) {
  */
 function note(site, above) {
   const stack = readGuest(above);
-  if (!stack.length) return warn("recording: no stack can be read here: only V8's can, while nobody has frozen `Error`");
+  if (!stack) return leaveOut("no stack can be read here: only V8's can, and none where `Error.stackTraceLimit` is 0 and cannot be set");
   const { length } = stack;
   if (typeof stack[0] == "string" && length >= EngineError.stackTraceLimit) warn("recording: stacks are cut off, since `Error.stackTraceLimit` cannot be set");
   const key = `${site}\n${stack.map(keyOf).join()}`;
@@ -125,6 +131,12 @@ function note(site, above) {
       frames = length;
     }
     stacks.set(key, known);
+  }
+  if (!known.length) {
+    leaveOut(
+      `no function was on the stack when ${site} suspended a call: what called it had left by a tail call, which only a build ` +
+        "with `caesura instrument --record` notes, or was JavaScript",
+    );
   }
   for (const [seen, times] of known) seen.count += times;
   flushNews();
@@ -145,7 +157,7 @@ export function noting(f, site) {
     try {
       note(site, noted);
     } catch (error) {
-      warn(`recording: a stack cannot be read: ${error}`);
+      leaveOut(`a stack cannot be read: ${error}`);
     }
     return result;
   };

@@ -126,6 +126,26 @@ describe("recordings by the engine's own JSPI", { skip: !hasNative && "the engin
     assert.deepEqual(Object.entries(merge(lines)).map(([name, [count]]) => [name, count]), [["asks", 30], ["through", 30], ["#5", 30]]);
   });
 
+  const NO_STACK = /^no function was on the stack when env.ask suspended a call: what called it had left by a tail call, .* or was JavaScript$/;
+
+  it("say so where no function is on the stack, as the only one has left by a tail call, or there was none", () => {
+    const { lines, stderr, stdout } = run("waits_without_a_stack", { hook: "Python" });
+    assert.equal(stdout, "1\n1\n");
+    assert.equal(lines.length, 1);
+    assert.match(lines[0].unrecorded, NO_STACK);
+    assert.equal(stderr, `caesura: recording: ${lines[0].unrecorded}\n`);
+    const others = run("leaves_and_stays", { hook: "Python" });
+    assert.deepEqual([Object.keys(merge(others.lines)), others.stderr], [["both"], stderr]);
+    assert.ok(others.lines.every(({ unrecorded }) => unrecorded === undefined));
+  });
+
+  it("say so where no stack can be read", () => {
+    const { lines, stderr, stdout } = run("limits_stacks", { hook: "Python", options: ["--stack-trace-limit=0"] });
+    assert.equal(stdout, "3 8 9 6\n");
+    assert.deepEqual(lines.map(({ unrecorded }) => `caesura: recording: ${unrecorded}\n`), [stderr]);
+    assert.match(stderr, /no stack can be read here: .* `Error.stackTraceLimit` is 0 and cannot be set\n$/);
+  });
+
   it("leave programs alone that call through references, and make instances that are collected", () => {
     const { status, signal, lines } = run("collects_instances", { hook: "Python", wasm: path("build/js/speculated.bare.wasm"), options: ["--expose-gc"] });
     assert.deepEqual([status, signal], [0, null]);
@@ -225,7 +245,7 @@ for (const [guest, problem] of [["lies", "RuntimeError: unreachable"], ["lies_to
     const { stdout, stderr, status, lines } = run("lies", { hook: "Python", wasm: path(`build/js/${guest}.bare.wasm`) });
     assert.deepEqual([status, stdout], [0, "7\n"]);
     assert.match(stderr, new RegExp(`^caesura: recording: [0-9a-f]{8} cannot be read: ${problem}\n$`));
-    assert.deepEqual(lines, [{ caesura_record: 1 }]);
+    assert.deepEqual(lines.map(({ unrecorded }) => `caesura: recording: ${unrecorded}\n`), [stderr]);
   });
 }
 

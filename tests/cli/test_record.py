@@ -285,6 +285,17 @@ def test_pieces_of_lines_are_left_out_and_said(tmp_path: Path) -> None:
     assert done.out.decode().endswith("\ng\n# once, from env.a: env.a <- h\nh\n")
 
 
+@pytest.mark.parametrize("content", [line(**{"*": seen(1, "env.a", "*")}), line(f=seen(1, "env.a", "f"))[:30]])
+def test_what_is_left_out_is_not_said_to_be_nothing(tmp_path: Path, content: bytes) -> None:
+    """That all which was noted is left out does not mean that nothing was suspended."""
+    recording = tmp_path / "recording"
+    recording.write_bytes(content)
+    done = caesura_command("record", "--merge", recording, "-o", tmp_path / "list.txt")
+    assert done.code == 1
+    assert done.err.endswith("nothing is recorded in these files: what was noted had to be left out\n")
+    assert "none of the" not in done.err
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [

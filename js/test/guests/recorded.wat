@@ -25,4 +25,8 @@
     (i32.add (call $ask (local.get 0)) (call $other (local.get 0))))
   ;; What nobody calls.
   (func $unused (export "unused") (param i32) (result i32)
-    (i32.add (call $ask (local.get 0)) (i32.const 1))))
+    (i32.add (call $ask (local.get 0)) (i32.const 1)))
+  ;; No function is on the stack where these wait.
+  (func $leaves (export "leaves") (param i32) (result i32)
+    (return_call $ask (local.get 0)))
+  (export "handed" (func $ask)))

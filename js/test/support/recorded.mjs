@@ -136,6 +136,17 @@ const WAYS = {
       }
     }
   },
+  async waits_without_a_stack(names = ["leaves", "handed"]) {
+    const { exports } = new WebAssembly.Instance(module, { env: { ask: new WebAssembly.Suspending(later), other() {} } });
+    for (const name of names) console.log(await WebAssembly.promising(exports[name])(1));
+  },
+  async leaves_and_stays() {
+    await WAYS.waits_without_a_stack(["leaves", "both"]);
+  },
+  async limits_stacks() {
+    Object.freeze(Error);
+    await WAYS.waits();
+  },
   async calls_what_was_inlined() {
     const { exports } = new WebAssembly.Instance(module, { env: { ask: new WebAssembly.Suspending(later) } });
     for (let round = 0; round < 30; round++) {

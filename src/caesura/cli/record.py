@@ -221,6 +221,8 @@ def _complete(recording: Recording, arguments: argparse.Namespace) -> None:
 def _why_nothing(recording: Recording) -> str:
     if recording.unrecorded:
         return "; ".join(recording.unrecorded)
+    if recording.warnings:
+        return "what was noted had to be left out"
     if recording.guests:
         return f"none of the {counted(recording.guests, 'guest')} that ran was suspended"
     return (

@@ -391,6 +391,15 @@ function warn(message) {
   }
 }
 
+/** Why the first suspension that is not recorded is not. @type {string | undefined} */
+let unrecorded;
+
+/** Say, once, why what a guest has done is not recorded. @param {string} reason */
+function leaveOut(reason) {
+  unrecorded ??= reason;
+  warn(`recording: ${reason}`);
+}
+
 /** @param {string} line */
 function append(line) {
   if (unwritable) return;
@@ -491,9 +500,12 @@ function noteMissing(missing, module) {
   write({ module, missing });
 }
 
-/** Note that nothing was seen, if that is so, and why. @param {string | undefined} reason Nothing where nobody suspended. */
+/**
+ * Note that nothing was recorded, if that is so, and why.
+ * @param {string | undefined} reason Why nothing can be seen of an instance, if there is one; what was seen and left out comes first.
+ */
 function noteNothing(reason) {
-  if (!written) write({ unrecorded: reason });
+  if (!written) write({ unrecorded: unrecorded ?? reason });
 }
 
 /** Return the lines that were not written to a file, once. */
@@ -615,10 +627,16 @@ function introduce(instance, module, label) {
   instances.set(instance, { key: `${++made}:`, label, added: readAdded(module) });
 }
 
-/** Return the innermost functions of WebAssembly, up to JavaScript. @param {Function} above What they called. */
+/**
+ * Return the innermost functions of WebAssembly, up to JavaScript; nothing where the engine's stacks cannot be read.
+ * @param {Function} above What they called.
+ */
 function readGuest(above) {
   let stack = readStack(above);
-  if (typeof stack[0] == "string") stack = stack.join("\n").split(/\n {4}at /).slice(1);
+  if (typeof stack[0] == "string") {
+    stack = stack.join("\n").split(/\n {4}at /).slice(1);
+    if (!stack.length) return;
+  }
   const end = stack.findIndex((frame) => (typeof frame == "string" ? !TEXT.test(frame) : typeof frame.getFunction() != "number"));
   return end < 0 ? stack : stack.slice(0, end);
 }
@@ -681,7 +699,7 @@ function learn(stack, site) {
  */
 function note(site, above) {
   const stack = readGuest(above);
-  if (!stack.length) return warn("recording: no stack can be read here: only V8's can, while nobody has frozen `Error`");
+  if (!stack) return leaveOut("no stack can be read here: only V8's can, and none where `Error.stackTraceLimit` is 0 and cannot be set");
   const { length } = stack;
   if (typeof stack[0] == "string" && length >= EngineError.stackTraceLimit) warn("recording: stacks are cut off, since `Error.stackTraceLimit` cannot be set");
   const key = `${site}\n${stack.map(keyOf).join()}`;
@@ -694,6 +712,12 @@ function note(site, above) {
       frames = length;
     }
     stacks.set(key, known);
+  }
+  if (!known.length) {
+    leaveOut(
+      `no function was on the stack when ${site} suspended a call: what called it had left by a tail call, which only a build ` +
+        "with `caesura instrument --record` notes, or was JavaScript",
+    );
   }
   for (const [seen, times] of known) seen.count += times;
   flushNews();
@@ -714,7 +738,7 @@ function noting(f, site) {
     try {
       note(site, noted);
     } catch (error) {
-      warn(`recording: a stack cannot be read: ${error}`);
+      leaveOut(`a stack cannot be read: ${error}`);
     }
     return result;
   };
@@ -770,7 +794,7 @@ function takeCounts(all) {
       if (exports && (all || exports.asyncify_record_changed.value)) takeFrom(build, exports);
       return exports;
     } catch (error) {
-      warn(`recording: ${build.label()} cannot be read: ${error}`);
+      leaveOut(`${build.label()} cannot be read: ${error}`);
     }
   });
 }
@@ -838,7 +862,7 @@ function lookForMissing(instance, module, exports) {
   let isMarked = exports.asyncify_unsuspendable.value != 0;
   if (!isMarked && !passing.size) return;
   const stack = readStack(lookForMissing);
-  if (typeof stack[0] == "string") return warn("recording: what is missing in a list cannot be read, since somebody has frozen `Error`");
+  if (typeof stack[0] == "string") return leaveOut("what is missing in a list cannot be read, since somebody has frozen `Error`");
   const listed = bytesOf(module, FUNCTIONS_SECTION);
   const entered = indices(false);
   // An older caesura does not tell what functions are that it has added: all count as the guard's.
@@ -972,7 +996,7 @@ function take(instance, module, hasNative) {
   try {
     meet(instance, module, hasNative);
   } catch (error) {
-    warn(`recording: ${labelled(module)} cannot be read: ${error}`);
+    leaveOut(`${labelled(module)} cannot be read: ${error}`);
   }
   return instance;
 }
