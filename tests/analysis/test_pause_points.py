@@ -324,3 +324,14 @@ def test_what_a_loop_without_a_pause_point_runs_before_it_passes_one_has_its_cos
     )
     assert len(loops) == 65
     assert 2 <= len(entries) <= 8
+
+
+@pytest.mark.parametrize(("fields", "entries", "breaks"), [(10_000, 2, 2), (64, 0, 0)])
+def test_structs_of_many_fields_take_long_to_make_though_one_instruction_does_it(
+    fields: int, entries: int, breaks: int
+) -> None:
+    making = "(drop (struct.new_default $s))"
+    types = f"(type $s (struct {'(field i64)' * fields}))"
+    text = f"(module {types} (func {making * 300}) (func $two {making * 2}) (func (call $two) (call $two)) {DOUBLING})"
+    assert breaks_of(text)[0] >= breaks
+    assert len([own for own in points_of(text)[0] if own in (0, 1)]) == entries

@@ -5,6 +5,9 @@ elements is always the topmost operand. What they do is counted in units: 32 byt
 or an array. Behind one that may have done MOST_UNITS stands a look whether to pause. So there is one of these
 at most between two looks, and others cost no more than that.
 
+A struct that is made of default values has as many as its type has fields, up to ten thousand, and no operands that
+would be instructions: where these are many, they count on the way to the next look, too.
+
 To let a memory grow takes an engine long, by however little: V8 0.15 ms. So it counts as if it did much, but is not
 followed by a look, which would be a call site in every `malloc`; on the way to the next look it is as long as many.
 """
@@ -15,11 +18,12 @@ from typing import Final
 
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates
+from caesura.wasm.definitions import STRUCT_TYPE
 from caesura.wasm.immediates import read_instruction, skip_locals
 from caesura.wasm.indices import ByteOffset, OwnFunction
-from caesura.wasm.leb128 import read_s32, read_s64
+from caesura.wasm.leb128 import read_s32, read_s64, read_u32
 from caesura.wasm.module import Module
-from caesura.wasm.signatures import memory_address_type, table_address_type
+from caesura.wasm.signatures import definition_of, memory_address_type, table_address_type
 from caesura.wasm.types import I32, I64
 
 _OF_MEMORIES: Final = (op.MEMORY_FILL, op.MEMORY_COPY, op.MEMORY_INIT)
@@ -48,6 +52,9 @@ _UNITS_TO_GROW: Final = {op.MEMORY_GROW: 16_384, op.TABLE_GROW: 256}
 # How long a way is on which a memory grows: so it does so a hundred times at most between two looks, and a function
 # that does it once needs no pause point at its entry.
 _WAY_TO_GROW: Final = 8_192
+
+# Fields that a struct may have whose making takes no longer than a few instructions.
+_FEW_FIELDS: Final = 64
 
 # From so many units on, 64 KiB of a memory, a look stands behind it.
 MOST_UNITS: Final = 2048
@@ -108,6 +115,12 @@ def length_of_bulk(data: bytes, code: int, before: int) -> int:
     if code == op.MEMORY_GROW:
         return _WAY_TO_GROW
     return min(_operand(data, code, before) + _UNITS_TO_GROW.get(code, 0), MOST_UNITS)
+
+
+def length_of_struct(module: Module, immediates: int) -> int:
+    """Return how long a `struct.new_default` makes a way, besides itself; its immediate is at `immediates`."""
+    fields = len(definition_of(module, read_u32(module.data, immediates)[0], STRUCT_TYPE).fields)
+    return fields if fields > _FEW_FIELDS else 0
 
 
 def _operand(data: bytes, code: int, before: int) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.bulk import is_bulk, length_of_bulk
+from caesura.analysis.bulk import is_bulk, length_of_bulk, length_of_struct
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import read_immediates
@@ -82,6 +82,7 @@ class _Walk:
     """`longest` has for each region what is longest so far, `_lengths` what it is here."""
 
     def __init__(self, module: Module, costs: CallCosts) -> None:
+        self._module = module
         self._data = module.data
         self._costs = costs
         self.longest = [0]
@@ -111,6 +112,8 @@ class _Walk:
                     self._lengths[region] += self._costs.of(code, read_u32(data, immediates)[0])
                 elif self._costs.has_bulk and is_bulk(code):
                     self._lengths[region] += length_of_bulk(data, code, before)
+                elif code == op.STRUCT_NEW_DEFAULT and self._costs.has_bulk:
+                    self._lengths[region] += length_of_struct(self._module, immediates)
                 if self._lengths[region] > self.longest[region]:
                     self.longest[region] = self._lengths[region]
             flow = flows[code]

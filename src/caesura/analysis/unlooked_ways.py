@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.analysis.bulk import is_bulk, length_of_bulk
+from caesura.analysis.bulk import is_bulk, length_of_bulk, length_of_struct
 from caesura.analysis.cycles import all_components
 from caesura.analysis.path_lengths import CallCosts, read_branch
 from caesura.wasm import instructions as table
@@ -87,7 +87,7 @@ def find_breaks(
             if calls.simple[node]:
                 at_end[node] = costs.functions[module.function_of(own)]
                 continue
-            walk = _Walk(module.data, costs, returns, looking)
+            walk = _Walk(module, costs, returns, looking)
             walk.run(skip_locals(module.data, module.body_starts[own]), module.body_ends[own])
             at_end[node] = walk.at_end
             if walk.breaks:
@@ -110,8 +110,9 @@ def _set_return(module: Module, calls: Calls, returns: ReturnWays, node: int, le
 
 
 class _Walk:
-    def __init__(self, data: bytes, costs: CallCosts, returns: ReturnWays, looking: dict[ByteOffset, int]) -> None:
-        self._data = data
+    def __init__(self, module: Module, costs: CallCosts, returns: ReturnWays, looking: dict[ByteOffset, int]) -> None:
+        self._module = module
+        self._data = module.data
         self._costs = costs
         self._returns = returns
         self._looking = looking
@@ -167,6 +168,8 @@ class _Walk:
             length = max(length + self._costs.of(code, callee), self._returns.of(code, callee))
         elif is_bulk(code):
             length += length_of_bulk(self._data, code, before)
+        elif code == op.STRUCT_NEW_DEFAULT:
+            length += length_of_struct(self._module, immediates)
         self._length = length
         if length > self._peak:
             self._peak = length
