@@ -19,6 +19,7 @@ from caesura.errors import (
 from caesura.host.errors import GuestExit, GuestTrap
 from caesura.instrument.api import body_entries, instrument
 from caesura.options import Options
+from caesura.recording.place import fix_recording_path
 
 if TYPE_CHECKING:
     from caesura.host.cache import CacheWarning
@@ -86,6 +87,9 @@ __all__ = [
     "use_policy",
     "yielding",
 ]
+
+# Not when a guest is loaded first: the process may be elsewhere by then.
+fix_recording_path()
 
 # Where the names come from that are imported when they are asked for.
 _LATE_NAMES = {

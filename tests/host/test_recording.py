@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import caesura
-from caesura.recording.lines import RECORD_VARIABLE
+from caesura.recording.place import RECORD_VARIABLE
 from tests.host.support import WAITER, Gates, run, settle
 from tests.support.engine import assemble
 from tests.support.guests import CONTRACT

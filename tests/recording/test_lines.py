@@ -49,17 +49,29 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 
 _GOING_ELSEWHERE = """
-import os, sys
-from caesura.recording.lines import append_line, recording_path
-
+import caesura, os, sys
 os.chdir(sys.argv[1])
+from caesura.recording.lines import append_line
+from caesura.recording.place import recording_path
+
 append_line(recording_path() or "", missing=["f"])
+if len(sys.argv) == 2:
+    import subprocess
+    subprocess.run([sys.executable, "-c", sys.orig_argv[2], "..", "child"], check=True)
 """
 
 
-def test_a_relative_name_is_from_where_the_process_began(tmp_path: Path) -> None:
+def test_a_relative_name_is_from_where_the_package_was_imported(tmp_path: Path) -> None:
+    """Whatever loads a guest, and where, and which processes are started there."""
     (tmp_path / "elsewhere").mkdir()
     environment = {**os.environ, "CAESURA_RECORD": "recording"}
     command = [sys.executable, "-c", _GOING_ELSEWHERE, "elsewhere"]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
-    assert (tmp_path / "recording").exists() and not (tmp_path / "elsewhere" / "recording").exists()
+    assert len((tmp_path / "recording").read_text().splitlines()) == 2
+    assert not (tmp_path / "elsewhere" / "recording").exists()
+
+
+def test_a_program_that_records_nothing_has_its_environment(tmp_path: Path) -> None:
+    code = "import caesura, os; assert 'CAESURA_RECORD' not in os.environ"
+    environment = {key: value for key, value in os.environ.items() if key != "CAESURA_RECORD"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)

@@ -182,7 +182,10 @@ const WAYS = {
     process.kill(process.pid, "SIGKILL");
   },
   async moves() {
-    process.chdir("/");
+    if (isMainThread) {
+      process.chdir("/");
+      await WAYS.has_workers_and_children();
+    }
     await WAYS.waits();
   },
   async has_workers_and_children() {

@@ -34,7 +34,7 @@ from caesura.host.wasi.pausing import PausingWasi
 from caesura.host.wasi.reopening import OnMissing
 from caesura.host.wasi.wasi import Wasi
 from caesura.options import NO_PREEMPT, PREEMPT_FLAG, PREEMPT_FUEL, Options
-from caesura.recording.lines import recording_path
+from caesura.recording.place import recording_path
 
 _START: Final = "_start"
 

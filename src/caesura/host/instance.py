@@ -44,7 +44,7 @@ from caesura.host.unsuspendable import EntriesOf, Unsuspendable
 from caesura.host.unwinder import Unwinder
 from caesura.host.warning import warn
 from caesura.host.whole_stack import functions_on_stack, missing_among, of_one_entry
-from caesura.recording.lines import recording_path
+from caesura.recording.place import recording_path
 
 if TYPE_CHECKING:
     from caesura.inspection.backtrace import Frame

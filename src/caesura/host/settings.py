@@ -18,7 +18,7 @@ from caesura.host.description import CHOSEN_OPTIONS
 from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.warning import warn
 from caesura.options import NO_PREEMPT, Options
-from caesura.recording.lines import RECORD_VARIABLE, recording_path
+from caesura.recording.place import RECORD_VARIABLE, recording_path
 
 # Options are immutable, so all who give none can share these.
 DEFAULT_OPTIONS: Final = Options()

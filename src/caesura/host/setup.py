@@ -35,7 +35,7 @@ from caesura.host.text import one_line
 from caesura.host.unwinder import PlainUnwinder, ThunkUnwinder, Unwinder
 from caesura.host.values import SLOT
 from caesura.options import NO_PREEMPT, PREEMPT_FLAG
-from caesura.recording.lines import recording_path
+from caesura.recording.place import recording_path
 from caesura.wasm import types as t
 
 _MOST_BYTES: Final = 1 << 64

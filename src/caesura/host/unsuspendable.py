@@ -16,7 +16,8 @@ from typing import Final
 from caesura.errors import UsageError, printable
 from caesura.host.description import Description
 from caesura.host.warning import warn
-from caesura.recording.lines import append_line, recording_path
+from caesura.recording.lines import append_line
+from caesura.recording.place import recording_path
 from caesura.recording.refusals import MISSING
 
 # Returns the entries of functions by their bodies, by index, as far as they can be known.

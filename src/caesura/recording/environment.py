@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from caesura.recording.lines import RECORD_VARIABLE
+from caesura.recording.place import RECORD_VARIABLE
 
 # What Node loads, and the variable by which it is told.
 HOOK: Final = Path(__file__).resolve().parent / "record.mjs"

@@ -21,8 +21,7 @@ from typing import Any, Final
 
 from caesura.errors import UsageError
 
-# The environment variable that names the file, and the key and version that tell the lines of such a file.
-RECORD_VARIABLE: Final = "CAESURA_RECORD"
+# The key and version that tell the lines of such a file.
 VERSION_KEY: Final = "caesura_record"
 VERSION: Final = 1
 
@@ -35,24 +34,6 @@ _FLAGS: Final = (
     | getattr(os, "O_NONBLOCK", 0)  # a pipe that nobody reads is an error, and no guest stands still for it
 )
 _MODE: Final = 0o666  # less the user's mask
-
-
-def _folder() -> str:
-    """Return where the process is, if it is anywhere."""
-    try:
-        return os.getcwd()
-    except OSError:
-        return ""
-
-
-# Where it was in the beginning, from which relative names of recordings are taken: it may go elsewhere.
-_BEGINNING: Final = _folder()
-
-
-def recording_path() -> str | None:
-    """Return the file that is to be appended to; None where nobody asks for a recording."""
-    path = os.environ.get(RECORD_VARIABLE)
-    return os.path.join(_BEGINNING, path) if path else None
 
 
 def append_line(

@@ -364,6 +364,8 @@ const { openSync, writeSync, closeSync } = files ?? /** @type {any} */ ({});
 
 /** The file, wherever the program will go from here. @type {string | undefined} */
 const path = files && process.env.CAESURA_RECORD && process.getBuiltinModule("node:path").resolve(process.env.CAESURA_RECORD);
+// Workers and child processes that are started elsewhere have the same.
+if (path && path != process.env.CAESURA_RECORD) process.env.CAESURA_RECORD = path;
 
 /** Whether a line could not be written to its end. */
 let torn = false;
