@@ -15,7 +15,6 @@ The kinds of values are therefore checked here, as compiled code would.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import ItemsView, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
@@ -56,6 +55,9 @@ MOST_FUEL: Final = 1 << 62
 # Up to how many pages the secondary memory grows with thunks where nobody says.
 DEFAULT_SECONDARY_MAXIMUM: Final = 1024
 
+# The most time that a profile can give a function, in whatever unit: sums of such are numbers still.
+_MOST_TIME: Final = 1e300
+
 # What a flag and a list are where they are not given.
 _DEFAULTS: Final[dict[str, Any]] = {FLAG: False, LIST: (), TIMES: ()}
 
@@ -72,7 +74,8 @@ class Options(Record):
 
     Every default is Binaryen's: all imports may suspend, and all calls through references, or through tables that
     others than the module can change. Lists are sequences of names, and are kept as tuples. Raises TypeError for a
-    value of the wrong kind, with the name of its field, and UsageError for options that exclude each other.
+    value of the wrong kind, with the name of its field, and UsageError for options that exclude each other, and for
+    what is wrong in a profile.
     """
 
     imports: Sequence[str] = _option(
@@ -387,20 +390,28 @@ def _entries(name: str, value: object) -> tuple[str, ...]:
 
 
 def _times(name: str, value: object) -> tuple[tuple[str, float], ...]:
-    """Return names and times, the longest time first; what several pairs say of a name is added up."""
+    """Return names and times, the longest time first; what several pairs say of a name is added up.
+
+    Raises TypeError for what is no collection of pairs, and UsageError for what is wrong in it. No pairs at all are
+    what a profile is that was not given, but for a list or a mapping: who gives one means to say something.
+    """
     pairs = value.items() if isinstance(value, Mapping) else value
     if isinstance(pairs, (str, bytes)) or not isinstance(pairs, (Sequence, ItemsView)):
         raise TypeError(f"the option {name} is {_kind_of(value)}: expected a mapping from names to times")
     times: dict[str, float] = {}
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise TypeError(f"the option {name} has {pair!r:.60}: expected the name of a function, and a time")
+            raise UsageError(f"{name} has {shown(pair)}: expected the name of a function, and a time")
         function, time = pair
         if isinstance(time, bool) or not isinstance(time, (int, float)):
-            raise TypeError(f"the option {name} has {_kind_of(time)} as the time of '{function}': expected a number")
-        if not 0 <= time < math.inf:
-            raise UsageError(f"profile: the time of '{function}' is {time}: expected a number from 0 on")
+            raise UsageError(f"{name}: the time of '{function}' is {_kind_of(time)}: expected a number")
+        if not 0 <= time <= _MOST_TIME:
+            raise UsageError(
+                f"{name}: the time of '{function}' is {shown(time)}: expected a number from 0 to {_MOST_TIME}"
+            )
         times[function] = times.get(function, 0) + time
+    if value != () and not any(times.values()):
+        raise UsageError(f"{name}: no function took any time in it: leave it out, or record a longer run")
     return tuple(sorted(times.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -203,12 +203,34 @@ def test_what_makes_no_sense() -> None:
         Options(profile={"a": 1}, two_bodies="all")
     with pytest.raises(UsageError, match="profile has no effect with optimize=size"):
         Options(profile={"a": 1}, optimize="size")
-    for time in (-1, float("nan"), float("inf")):
-        with pytest.raises(UsageError, match="the time of 'a' is"):
-            Options(profile={"a": time})
-    for wrong in ("a", 1, ["a"], {1: 2}, {"a": "b"}, {"a": True}):
+    for wrong in ("a", b"a", 1, None, {"a"}):
         with pytest.raises(TypeError, match="the option profile"):
             Options(profile=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [-1, float("nan"), float("inf"), 10**400, -(10**400), 1e301, True, None, "1", 1j],
+    ids=lambda time: f"{time!r:.9}",
+)
+def test_what_is_no_time(time: Any) -> None:
+    """It is refused when the options are made, whatever else the profile has."""
+    for profile in ({"a": time, "b": 1.5}, [("a", 1), ("a", time)]):
+        with pytest.raises(UsageError, match="profile: the time of 'a' is"):
+            Options(profile=profile)
+
+
+@pytest.mark.parametrize("pairs", [["a"], [("a",)], [["a", 1]], [("a", 10**5000, 1)], {1: 2}, [None]])
+def test_what_is_no_function_and_time(pairs: Any) -> None:
+    with pytest.raises(UsageError, match=r"profile has .*: expected the name of a function, and a time"):
+        Options(profile=pairs)
+
+
+@pytest.mark.parametrize("profile", [[], {}, {"a": 0}, [("a", 0.0), ("b", 0)]])
+def test_a_profile_that_says_nothing(profile: Any) -> None:
+    with pytest.raises(UsageError, match="profile: no function took any time in it"):
+        Options(profile=profile)
+    assert Options(profile=()) == Options()
 
 
 def test_a_profile_is_a_value() -> None:

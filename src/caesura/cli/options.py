@@ -73,6 +73,8 @@ def read_options(arguments: argparse.Namespace) -> Options:
                 if entries != read_list(value):  # the library takes no sections
                     value = entries
             elif item.metadata["kind"] == TIMES:
+                if not value:
+                    continue
                 value = read_profile(*value)
             elif item.metadata["kind"] == LIST:
                 entries = tuple(entry for text in value for entry in read_list(text, sections))
