@@ -132,7 +132,7 @@ def test_a_value_of_the_wrong_kind_is_refused_by_its_field(item: dataclasses.Fie
         TEXT: [1, None, ("a",)],
         NUMBER: ["1", 1.0, True, None],
         CHOICE: [1, None],
-        TIMES: [1, None, "hot", {"hot": "7"}],
+        TIMES: [1, None, "hot", {"hot"}],
     }
     values = wrong[item.metadata["kind"]]
     if item.name == "two_bodies":  # a list as well
