@@ -31,6 +31,44 @@ def read(text: str, folder: Path, *chosen: str, file_name: str = "") -> tuple[st
     return read_list(f"@{folder / 'list'}", Sections(chosen, file_name))
 
 
+class Counted(str):
+    """A text that counts how often it is compared with another."""
+
+    __slots__ = ()
+    comparisons = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counted.comparisons += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize("chosen", [(), tuple(f"other{number}" for number in range(2_000))])
+def test_many_sections_are_not_compared_with_each_other(chosen: tuple[str, ...]) -> None:
+    sections = Sections([Counted(name) for name in chosen], "app.wasm")
+    names = [f"build{number}.wasm" for number in range(2_000)]
+    Counted.comparisons = 0
+    assert not any(sections.holds(Counted(name)) for name in names)
+    assert Counted.comparisons < 3 * len(names)
+    assert list(sections.found) == names
+
+
+def test_commas_before_brackets_are_each_looked_at_once(tmp_path: Path) -> None:
+    """A comma that is an operator's name stands behind it, with blanks between them or none."""
+    line = "a" + ",(b)" * 100_000 + ",operator,(A), operator  ,(B)"
+    entries = read(line, tmp_path)
+    assert entries == ("a", *["(b)"] * 100_000, "operator,(A)", "operator  ,(B)")
+
+
+def test_few_of_many_sections_are_named_in_an_error(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("".join([f"[s{number}]\nf{number}\n" for number in range(1_000)]))
+    code, _, err = instrument(tmp_path, "--only-list", f"@{tmp_path / 'list'}", "--list-section", "none")
+    assert code == 2
+    assert "no list has a section [none]; the sections in them: [s0], [s1], " in err
+    assert err.rstrip().endswith("[s19] and 980 more")
+
+
 @pytest.mark.parametrize(
     ("chosen", "file_name", "entries"),
     [

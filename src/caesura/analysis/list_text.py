@@ -67,17 +67,18 @@ class Sections:
     """
 
     def __init__(self, chosen: Sequence[str] = (), file_name: str = "") -> None:
-        self._chosen = tuple(chosen)
+        self._chosen = dict.fromkeys(chosen)
         self._file_name = file_name
-        self.found: list[str] = []
+        self.found: dict[str, None] = {}
         self.unused: list[str] = []
 
     def holds(self, name: str) -> bool:
         """Tell whether a section holds."""
-        if name not in self.found:
-            self.found.append(name)
+        self.found[name] = None
         if self._chosen:
             return name in self._chosen
+        if "*" not in name and "?" not in name:
+            return bool(name) and name == self._file_name
         return bool(self._file_name) and fnmatchcase(self._file_name, name)
 
     def missing(self) -> list[str]:
@@ -222,4 +223,9 @@ def split_at_commas(text: str) -> list[str]:
 
 def _is_comma_operator(text: str, position: int) -> bool:
     """Tell whether a comma is the name of C++'s operator: `operator,(A, B)`."""
-    return text.startswith(("(", " ("), position + 1) and text[:position].rstrip().endswith("operator")
+    if not text.startswith(("(", " ("), position + 1):
+        return False
+    end = position
+    while end > 0 and text[end - 1].isspace():
+        end -= 1
+    return text.endswith("operator", 0, end)

@@ -110,7 +110,8 @@ class _Fixing:
         outcome = run_observed(self._arguments.command, self._timeout)
         with about(self._arguments.input):
             missing = MissingFunctions(self._module, options.only_list, result).entries(outcome.missing, outcome.stacks)
-        new = tuple(entry for entry in missing.entries if entry not in options.only_list)
+        known = frozenset(options.only_list)
+        new = tuple([entry for entry in missing.entries if entry not in known])
         self._say(f"  it {outcome.end} after {outcome.seconds:.1f} s")
         if new:
             self._say(f"  {counted(len(new), 'function')} missing:")

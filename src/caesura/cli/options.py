@@ -18,6 +18,9 @@ from caesura.profiles.reading import read_profile
 # The field that is a list, but for the words that stand for one.
 _TWO_BODIES: Final = "two_bodies"
 
+# How many sections of lists an error names.
+_SECTIONS_SHOWN: Final = 20
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add one argument for each field of `Options`."""
@@ -99,7 +102,9 @@ def module_file_name(arguments: argparse.Namespace) -> str:
 
 def _check_sections(sections: Sections, arguments: argparse.Namespace) -> None:
     """Say what is wrong with the sections of lists: one that no file has, a file of which none holds."""
-    found = ", ".join(f"[{name}]" for name in sections.found) or "none"
+    found = ", ".join([f"[{name}]" for name in list(sections.found)[:_SECTIONS_SHOWN]]) or "none"
+    if len(sections.found) > _SECTIONS_SHOWN:
+        found += f" and {len(sections.found) - _SECTIONS_SHOWN:,} more"
     for name in sections.missing():
         raise WrongUsage(f"no list has a section [{name}]; the sections in them: {found}")
     for path in sections.unused:

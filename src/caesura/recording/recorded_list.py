@@ -124,10 +124,10 @@ class RecordedList:
         self.head = self.head or other.head
         for entry, block in other._blocks.items():
             own = self._block(entry)
-            own.comments += [line for line in block.comments if line not in own.comments]
+            own.comments = _with_more(own.comments, block.comments)
             if block.seen is not None:
                 own.take(block.seen)
-        self._rest += [line for line in other._rest if line not in self._rest]
+        self._rest = _with_more(self._rest, other._rest)
         for name, lines in other._sections.items():
             own_lines = self._sections.setdefault(name, [])
             known = {line.strip() for line in own_lines if line.strip()}
@@ -198,6 +198,12 @@ def seen_of(comment: str) -> Seen | None:
         return Seen(times, set(_names(imports)), tuple(_names(stack)))
     except ValueError:
         return None
+
+
+def _with_more(lines: list[str], others: list[str]) -> list[str]:
+    """Return lines, and those of others that are not among them."""
+    known = frozenset(lines)
+    return lines + [line for line in others if line not in known]
 
 
 def _often(times: int) -> str:
