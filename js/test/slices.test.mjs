@@ -342,6 +342,33 @@ for (const build of ["fuel_plain", "fuel_thunks"]) {
   }
 }
 
+for (const build of ["fuel_plain", "fuel_thunks"]) {
+  describe(`imports that are called in a row: ${build}`, { skip: !WebAssembly.validate(bytes("in_a_row", build)) && "this engine has no tail calls" }, () => {
+    for (const name of ["calls", "through_a_table", "tail_calls", "tail_calls_through_a_table", "coroutines"]) {
+      it(`the event loop goes on behind each: ${name}`, async () => {
+        const events = [];
+        const work = () => {
+          events.push("work");
+          for (const until = performance.now() + 2; performance.now() < until; );
+        };
+        const { instance } = await instantiate(bytes("in_a_row", build), { env: { work, later: new Suspending(work) } });
+        await sleep(1);
+        let ended = false;
+        const others = () => {
+          events.push("others");
+          if (!ended) setImmediate(others);
+        };
+        setImmediate(others);
+        await promising(instance.exports[name], { slice: 1 })();
+        ended = true;
+        assert.equal(events.filter((event) => event == "work").length, 6);
+        assert.ok(!events.some((event, at) => event == "work" && events[at + 1] == "work"), events.join());
+        assert.ok(usage(instance).slices >= 5);
+      });
+    }
+  });
+}
+
 describe("guests whose addresses have 64 bits", { skip: !WebAssembly.validate(bytes("computing64", "fuel_plain")) && "this engine has no such memories" }, () => {
   for (const build of ["fuel_plain", "fuel_thunks"]) {
     it(`have slices and budgets, to where nothing can be suspended: ${build}`, async () => {

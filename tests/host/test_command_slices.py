@@ -89,6 +89,16 @@ def test_processor_time(program: Path) -> None:
     assert caesura_command(program, "run", "--cpu", "100", "counter.wat") == (0, "done\n", "")
 
 
+def test_processor_time_of_host_functions(program: Path) -> None:
+    fill = "(drop (call $random_get (i32.const 0) (i32.const 16777216)))"
+    (program / "row.wat").write_text(
+        f"""(module (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
+          (memory (export "memory") 256) (func (export "_start") {fill * 200}))"""
+    )
+    code, said, errors = caesura_command(program, "run", "--cpu", "0.01", "row.wat")
+    assert (code, said) == (124, "") and "has used up its budget, 0.01 s of processor time" in errors
+
+
 def test_a_program_that_computes_is_saved_at_the_end_of_a_slice(program: Path) -> None:
     code, said, _ = caesura_command(
         program, "run", "--time-slice", "0.001", "--save", "state", "--save-every", "0.01", "counter.wat"

@@ -3,6 +3,11 @@
 These are exports. Others too, if the host can get a reference to a function: out of a table or a global that it shares
 with the module, as a parameter of its functions, as a result, or with an exception. Then any may be called that a
 reference can be made of. What else lies in a table is called by the module only.
+
+The other way round, a call through a table or a reference can be one of a function of the host's: where the module has
+a reference to one of its imports, or gets references from the host. In a table that the module only exports, a host
+puts its own functions on its own account (docs/abi.md): counting these for calls of the host, nearly all calls through
+tables of most C programs would be such.
 """
 
 from __future__ import annotations
@@ -24,6 +29,27 @@ def called_by_host(module: Module) -> list[int]:
             called[export.index] = True
     first = module.imported_functions
     return [function - first for function in range(first, len(called)) if called[function]]
+
+
+def gets_functions(module: Module) -> bool:
+    """Tell whether the module is given references to functions of the host's that are not among its imports."""
+    places = [0] * 256
+    for item in module.imports:
+        kind = item.kind
+        index = places[kind]
+        places[kind] += 1
+        if kind == FUNCTION_KIND:
+            definition = module.types[module.function_types[index]]
+            if _has_functions(module, definition.results):
+                return True
+        elif _gives_reference(module, kind, index):
+            return True
+    for export in module.exports:
+        if export.kind == FUNCTION_KIND and export.index >= module.imported_functions:
+            definition = module.types[module.function_types[export.index]]
+            if _has_functions(module, definition.params):
+                return True
+    return False
 
 
 def _gives_references(module: Module) -> bool:

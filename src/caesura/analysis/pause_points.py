@@ -36,7 +36,7 @@ from typing import Final
 from caesura.analysis.counted_loops import CountedLoop, find_counted
 from caesura.analysis.cycles import break_cycles, callees_first
 from caesura.analysis.entries import may_be_referenced
-from caesura.analysis.host_calls import called_by_host
+from caesura.analysis.host_calls import called_by_host, gets_functions
 from caesura.analysis.looped_calls import NO_LOOP, read_looped_calls
 from caesura.analysis.passed_calls import PassedCalls
 from caesura.analysis.path_lengths import CallCosts, longest_ways
@@ -188,7 +188,10 @@ class _Finder:
             to_host = [host] if self._calls_imports[shape] else []
             successors.append(self._successors[shape] + to_host)
         successors.append(self._host_calls)
-        return Calls(successors, self._types_by_node(), simple)
+        gets_any = gets_functions(self._module)
+        from_host = [False] * own_functions
+        from_host += [gets_any or through for through in self._imports_through]
+        return Calls(successors, self._types_by_node(), simple, [*from_host, True])
 
     def _looking(self, chunked: dict[ByteOffset, CountedLoop]) -> dict[ByteOffset, int]:
         """Return the positions behind the block types of the loops that look, and what may run before they do again."""

@@ -9,12 +9,20 @@ the call. So a call that comes back to the function itself, and one of the host,
 nearly as much as is allowed; what is left is MOST_ON_A_WAY_BACK. Where the way becomes longer than is allowed, a look
 stands behind the instruction, and it begins anew. Functions are looked at callees first, those that call each other in
 any order.
+
+How long the host takes for a function of its own no count of instructions tells. So a call that comes back from there
+is as long as everything: behind each stands a look. That goes for calls of imports, but for those that engines provide
+themselves, for calls through tables and references that may be the host's functions (`host_calls`), and for calls of
+functions that have left by a tail call of such a function. What the host throws comes back in a handler: one around a
+call from which the host may be reached looks before it calls anything. Functions that call each other are looked at
+again when one of them comes back from the host by its end, and a last time as if all did.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from caesura.abi import BUILTIN_MODULES
 from caesura.analysis.bulk import is_bulk, length_of_bulk, length_of_struct
 from caesura.analysis.cycles import all_components
 from caesura.analysis.path_lengths import CallCosts, read_branch
@@ -31,18 +39,31 @@ MOST_IN_A_ROW: Final = 1_000_000
 # The same, behind a call that may come back to the function itself, to the function's end.
 MOST_ON_A_WAY_BACK: Final = 100_000
 
+# The length of a way that has come back from the host.
+_FROM_HOST: Final = MOST_IN_A_ROW + 1
+
+# Behind a function of the host's no look is needed where the code traps, or looks, after so few instructions. Most
+# calls of imports in large programs report that an assertion has failed.
+_SOON: Final = 8
+
+# How often functions that call each other are looked at, until all are taken for ones that come back from the host.
+_MOST_ROUNDS: Final = 4
+
 # The length of a way that does not lead here.
 _DEAD: Final = -1
 
 
 class ReturnWays:
     """How long a way has been without a look when a call returns: by function index, and by type index for calls
-    through tables and references.
+    through tables and references. `functions_reach_host` and `types_reach_host` tell whether a call may come to the
+    host, so that it may throw there.
     """
 
     def __init__(self, functions: int) -> None:
         self.functions: Final = [0] * functions
         self.types: Final[dict[int, int]] = {}
+        self.functions_reach_host: Final = [False] * functions
+        self.types_reach_host: Final[dict[int, bool]] = {}
 
     def of(self, code: int, immediate: int) -> int:
         """Return it for a call instruction."""
@@ -50,18 +71,28 @@ class ReturnWays:
             return self.functions[immediate]
         return self.types.get(immediate, 0)
 
+    def reach_host(self, code: int, immediate: int) -> bool:
+        """Tell it for a call instruction."""
+        if code == op.CALL or code == op.RETURN_CALL:
+            return self.functions_reach_host[immediate]
+        return self.types_reach_host.get(immediate, False)
+
 
 class Calls:
     """Who calls whom, also in loops, as a graph: own functions, types of calls through tables and references, the host.
 
     `types` has for the nodes that stand for types the type indices; `host` is the last node, and leads to what it may
-    call. `simple` tells of own functions that have neither calls nor looks.
+    call. `simple` tells of own functions that have neither calls nor looks, `from_host` of nodes whether they may be
+    functions of the host's.
     """
 
-    def __init__(self, successors: list[list[int]], types: dict[int, list[int]], simple: list[bool]) -> None:
+    def __init__(
+        self, successors: list[list[int]], types: dict[int, list[int]], simple: list[bool], from_host: list[bool]
+    ) -> None:
         self.successors: Final = successors
         self.types: Final = types
         self.simple: Final = simple
+        self.from_host: Final = from_host
         self.host: Final = len(successors) - 1
 
 
@@ -72,41 +103,104 @@ def find_breaks(
 
     `looking` has the positions behind the block types of all loops that look, and what may run before they do again.
     """
-    returns = ReturnWays(len(module.function_types))
-    breaks: dict[OwnFunction, list[ByteOffset]] = {}
-    at_end = [0] * len(calls.successors)
+    ways = _Ways(module, calls, costs, looking)
     for component in all_components(calls.successors):
-        if len(component) > 1 or component[0] in calls.successors[component[0]]:
+        ways.walk(component)
+    return ways.breaks
+
+
+class _Ways:
+    """Walks over the functions of a module; `breaks` are those found so far.
+
+    Of nodes, `_at_end` has how long a way is where they return, and `_from_host` tells whether they may return with one
+    that has come back from the host.
+    """
+
+    def __init__(self, module: Module, calls: Calls, costs: CallCosts, looking: dict[ByteOffset, int]) -> None:
+        self._module = module
+        self._calls = calls
+        self._costs = costs
+        self._looking = looking
+        self._at_end = [0] * len(calls.successors)
+        self._from_host = calls.from_host.copy()
+        self._reaches_host = [False] * len(calls.successors)
+        self._returns = ReturnWays(len(module.function_types))
+        for imported, item in enumerate(module.function_imports()):
+            if not item.module.startswith(BUILTIN_MODULES):
+                self._returns.functions[imported] = _FROM_HOST
+                self._returns.functions_reach_host[imported] = True
+        self.breaks: dict[OwnFunction, list[ByteOffset]] = {}
+
+    def walk(self, component: list[int]) -> None:
+        """Walk over functions that call each other, or over one; what else they call has been walked over."""
+        self._find_reaching(component)
+        if len(component) > 1 or component[0] in self._calls.successors[component[0]]:
             for node in component:
-                _set_return(module, calls, returns, node, MOST_IN_A_ROW - MOST_ON_A_WAY_BACK)
+                self._set_return(node, MOST_IN_A_ROW - MOST_ON_A_WAY_BACK)
+            self._walk_cycle(component)
+        else:
+            self._walk_node(component[0])
         for node in component:
-            if node >= len(calls.simple):
-                at_end[node] = max([0] + [at_end[callee] for callee in calls.successors[node]])
-                continue
+            self._set_return(node, self._at_end[node])
+
+    def _walk_cycle(self, component: list[int]) -> None:
+        """Walk over functions that call each other until it is known which come back from the host by their ends."""
+        rounds = 0
+        found = component
+        while found:
+            rounds += 1
+            found = [node for node in component if self._walk_node(node)]
+            for node in found if rounds < _MOST_ROUNDS else component:
+                self._from_host[node] = True
+                self._set_return(node, _FROM_HOST)
+
+    def _walk_node(self, node: int) -> bool:
+        """Walk over what a node stands for; tell whether it is new that it may return with a way from the host."""
+        calls = self._calls
+        from_host = False
+        if node >= len(calls.simple):
+            self._at_end[node] = max([0] + [self._at_end[callee] for callee in calls.successors[node]])
+            for callee in calls.successors[node]:
+                from_host = from_host or self._from_host[callee]
+        elif calls.simple[node]:
+            self._at_end[node] = self._costs.functions[self._module.function_of(OwnFunction(node))]
+        else:
             own = OwnFunction(node)
-            if calls.simple[node]:
-                at_end[node] = costs.functions[module.function_of(own)]
-                continue
-            walk = _Walk(module, costs, returns, looking)
-            walk.run(skip_locals(module.data, module.body_starts[own]), module.body_ends[own])
-            at_end[node] = walk.at_end
+            walk = _Walk(self._module, self._costs, self._returns, self._looking)
+            walk.run(skip_locals(self._module.data, self._module.body_starts[own]), self._module.body_ends[own])
+            self._at_end[node] = walk.at_end
+            from_host = walk.at_end > MOST_IN_A_ROW
+            self.breaks.pop(own, None)
             if walk.breaks:
-                breaks[own] = walk.breaks
+                self.breaks[own] = walk.breaks
+        is_new = from_host and not self._from_host[node]
+        self._from_host[node] = self._from_host[node] or from_host
+        return is_new
+
+    def _find_reaching(self, component: list[int]) -> None:
+        """Note of functions that call each other, or of one, whether calls of them may come to the host."""
+        reaches = False
         for node in component:
-            _set_return(module, calls, returns, node, at_end[node])
-    return breaks
+            reaches = reaches or self._calls.from_host[node]
+            for callee in self._calls.successors[node]:
+                reaches = reaches or self._reaches_host[callee]
+        for node in component:
+            self._reaches_host[node] = reaches
+            if node < len(self._calls.simple):
+                self._returns.functions_reach_host[self._module.function_of(OwnFunction(node))] = reaches
+            elif node != self._calls.host:
+                for type_index in self._calls.types[node]:
+                    self._returns.types_reach_host[type_index] = reaches
 
-
-def _set_return(module: Module, calls: Calls, returns: ReturnWays, node: int, length: int) -> None:
-    """Let calls of what a node stands for return after a way of so many instructions."""
-    if node < len(calls.simple):
-        returns.functions[module.function_of(OwnFunction(node))] = length
-    elif node != calls.host:
-        for type_index in calls.types[node]:
-            returns.types[type_index] = length
-    else:
-        for imported in range(module.imported_functions):
-            returns.functions[imported] = length
+    def _set_return(self, node: int, length: int) -> None:
+        """Let calls of what a node stands for return after a way of so many instructions."""
+        if self._from_host[node]:
+            length = _FROM_HOST
+        if node < len(self._calls.simple):
+            self._returns.functions[self._module.function_of(OwnFunction(node))] = length
+        elif node != self._calls.host:
+            for type_index in self._calls.types[node]:
+                self._returns.types[type_index] = length
 
 
 class _Walk:
@@ -138,12 +232,13 @@ class _Walk:
             start = position
             code, immediates, position = read_instruction(data, position)
             if self._length != _DEAD:
+                if self._is_late() and table.EFFECTS[code] == table.CALL:  # which may throw, too
+                    self._look(start)
                 self._pass(code, immediates, before)
             flow = flows[code]
             if flow == table.FLOW_NEXT:
-                if self._length > MOST_IN_A_ROW:
-                    self.breaks.append(ByteOffset(position))
-                    self._length = 0
+                if self._length > MOST_IN_A_ROW and not (self._is_late() and self._looks_soon(position, end)):
+                    self._look(position)
             elif flow <= table.FLOW_TRY:
                 self._open(code, flow, immediates)
                 if flow == table.FLOW_LOOP and self._length != _DEAD and position in self._looking:
@@ -166,6 +261,8 @@ class _Walk:
         if table.EFFECTS[code] == table.CALL:
             callee = read_u32(self._data, immediates)[0]
             length = max(length + self._costs.of(code, callee), self._returns.of(code, callee))
+            if self._returns.reach_host(code, callee):
+                self._peak = _FROM_HOST
         elif is_bulk(code):
             length += length_of_bulk(self._data, code, before)
         elif code == op.STRUCT_NEW_DEFAULT:
@@ -207,10 +304,32 @@ class _Walk:
             construct = len(self._codes) - 1 - label
             if self._codes[construct] != op.LOOP and self._length > self._labels[construct]:
                 self._labels[construct] = self._length
-        if flow == table.FLOW_RETURN or (flow == table.FLOW_RAISE and code != op.UNREACHABLE):
+        if flow == table.FLOW_RETURN or (flow == table.FLOW_RAISE and code != op.UNREACHABLE and not self._is_late()):
             self._leave()
         if flow >= table.FLOW_BRANCH:
             self._length = _DEAD
 
     def _leave(self) -> None:
         self.at_end = max(self.at_end, self._length)
+
+    def _looks_soon(self, position: int, end: int) -> bool:
+        """Tell whether the code comes to a trap, or to a loop that looks, with nothing in between that takes long."""
+        for _ in range(_SOON):
+            if position >= end:
+                return False
+            code, _, position = read_instruction(self._data, position)
+            if code == op.UNREACHABLE:
+                return True
+            if code == op.LOOP:
+                return position in self._looking
+            if table.FLOWS[code] != table.FLOW_NEXT or table.EFFECTS[code] == table.CALL or is_bulk(code):
+                return False
+        return False
+
+    def _look(self, position: int) -> None:
+        self.breaks.append(ByteOffset(position))
+        self._length = 0
+
+    def _is_late(self) -> bool:
+        """Tell whether the way has come back from the host: where it goes on by an exception, handlers know already."""
+        return self._length >= _FROM_HOST

@@ -200,7 +200,7 @@ class Call(CallState):
         finally:
             if stopped is not None:
                 slicing.start_clock(stopped)
-            elif slicing.counts_fuel:
+            else:
                 slicing.look_at_clock()
 
     def renew_budget(self, budget: Budget | None) -> None:

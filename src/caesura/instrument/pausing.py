@@ -32,6 +32,7 @@ from caesura.analysis.pause_points import NO_PAUSE, PausePoints, find_pause_poin
 from caesura.errors import UnsupportedModule
 from caesura.instrument.abi.index_spaces import AddedTypes
 from caesura.instrument.added_scratch import AddedScratch
+from caesura.instrument.calling_imports import put_calling_functions
 from caesura.instrument.chunked_loops import ChunkedLoops, Edit
 from caesura.instrument.copied_code import CopiedCode
 from caesura.instrument.copied_module import CopiedModule, NewBody, unchanged, write_copied
@@ -69,8 +70,10 @@ def add_pause_points(module: Module, options: Options) -> tuple[CopiedModule, Fu
             "one that it asked for (leave preempt out)"
         )
     read_calls(module)  # what is malformed is refused before anything is made of it
-    points = find_pause_points(module, chunks=options.optimize != "size")
-    return _Pausing(module, options).write(points)
+    with_functions = put_calling_functions(module)
+    points = find_pause_points(with_functions, chunks=options.optimize != "size")
+    copied, pause = _Pausing(with_functions, options).write(points)
+    return CopiedModule(module, copied.module, copied.places), pause
 
 
 class _Pausing:

@@ -2,18 +2,21 @@
 
 Each entry of guest code has a deadline. What can be suspended pauses there: a call that is awaited, or in steps. What
 cannot, because a Python function that is no coroutine stands below it (`call_nowait`), is *masked*: it goes on until
-its time and `TOLERANCE` are over, and traps then. That is processor time of its thread, and what host functions take
+its time and `TOLERANCE` are over, and traps then. That is processor time of its thread, and what a host function takes
 meanwhile does not count: who is stopped for good must not be a guest that could do nothing, since the process was
-stopped, or the machine busy. A slice is time that passes, since others wait for its end. Entries nest, when
-host functions call guests, this one or others: what is inside runs no longer than what is outside may, and only the
-outermost that is masked has a time of its own.
+stopped, or the machine busy, or a host function took long. Of several host functions all but the longest count: a
+guest that calls one after the other keeps the thread as one that computes. A slice is time that passes, since others
+wait for its end. Entries nest, when host functions call guests, this one or others: what is inside runs no longer than
+what is outside may, and only the outermost that is masked has a time of its own.
 
 With `preempt="flag"`, the deadline is an `Alarm` of the watchdog. With `preempt="fuel"` nobody can ask the guest to
 pause, so it gets its fuel in portions as large as its own speed so far says; whatever the portions, the guest counts
 the same, so a budget of fuel ends at the same place. The first portion is small, since nothing is known yet, and
 portions grow as long as they are used up early; one that took much too long says at once how slow the guest has become.
-When a host function returns the clock is looked at, since its time counts and no fuel tells of it. No portion is larger
-than a fast guest needs: one that makes itself fast, by a long way that its code never takes, cannot get hours so.
+When a host function returns the clock is looked at, since its time counts and no fuel tells of it, and behind its call
+stands a pause point; so it is with `preempt="flag"`, where the watchdog may not have had a chance yet. No portion is
+larger than a fast guest needs: one that makes itself fast, by a long way that its code never takes, cannot get hours
+so.
 
 A guest does not notice slices. While a call of it is paused, in the middle of its code, no other code of it runs: calls
 that are awaited begin, and go on, when the paused one has come to an end or waits in a host function, as they would if
@@ -89,13 +92,16 @@ class Entry:
         "entered",
         "given",
         "granted",
+        "inner",
         "is_masked",
         "is_stopped",
         "left",
+        "longest",
         "outer",
         "portion",
         "resumed",
         "slicing",
+        "stopped",
     )
 
     def __init__(self, slicing: Slicing, allowance: Allowance | None, outer: Entry | None, now: float) -> None:
@@ -106,7 +112,7 @@ class Entry:
         self.is_masked = False
         self.is_stopped = False
         self.deadline = self.given = self.left = inf
-        self.entered = 0.0
+        self.entered = self.stopped = self.inner = self.longest = 0.0
         self.granted: int | None = None
         self.portion = 0.0
 
@@ -199,7 +205,9 @@ class Slicing:
         self._innermost = _below(entry)
         outer.resumed = now
         if outer.is_stopped:
-            outer.left -= _processor_time(entry)
+            taken = _processor_time(entry)
+            outer.left -= taken
+            outer.inner += taken
         else:
             outer.slicing._tell(outer, now, _rest(outer, now))
 
@@ -209,20 +217,32 @@ class Slicing:
         if entry is None or not entry.is_masked or entry.deadline == inf:
             return None
         self.thread.alarm.clear()
-        entry.left = entry.deadline - thread_time()
+        entry.stopped = thread_time()
+        entry.left = entry.deadline - entry.stopped
+        entry.inner = 0.0
         entry.is_stopped = True
         return entry
 
     def start_clock(self, entry: Entry) -> None:
-        """The host function has ended: the guest has what was left."""
+        """The host function has ended: the guest has what was left, less what its host functions have taken but for the
+        one that took longest, since it may call one after the other.
+        """
+        now = thread_time()
+        taken = now - entry.stopped - entry.inner
+        entry.left -= min(taken, entry.longest)
+        entry.longest = max(taken, entry.longest)
         entry.is_stopped = False
-        entry.deadline = thread_time() + entry.left
+        entry.deadline = now + entry.left
         self._tell(entry, monotonic(), entry.left)
 
     def look_at_clock(self) -> None:
-        """A host function has ended whose time counts: if that is over, a guest that counts fuel pauses next."""
+        """A host function has ended whose time counts: if that is over, the guest pauses where it goes on."""
         entry, fuel = self._innermost, self._fuel
-        if fuel is None or entry is None or entry.granted is None or monotonic() < entry.deadline:
+        if entry is None or entry.deadline == inf or monotonic() < entry.deadline:
+            return
+        if self._request is not None:
+            self._request.value = 1  # the watchdog may still wait for its turn
+        if fuel is None or entry.granted is None:
             return
         rest = _signed(fuel.get())
         if rest >= 0:

@@ -1,0 +1,15 @@
+;; Calls of the host in a row, with no loop around.
+(module
+  (type $f (func))
+  (import "env" "work" (func $work (type $f)))
+  (import "env" "later" (func $later))
+  (memory (export "memory") 4)
+  (table 2 funcref)
+  (elem (i32.const 0) $work $leave)
+  (func $malloc (export "malloc") (param i32) (result i32) (i32.const 65536))
+  (func $leave (return_call $work))
+  (func (export "calls") (call $work)(call $work)(call $work)(call $work)(call $work)(call $work))
+  (func (export "through_a_table") (call_indirect (type $f) (i32.const 0))(call_indirect (type $f) (i32.const 0))(call_indirect (type $f) (i32.const 0))(call_indirect (type $f) (i32.const 0))(call_indirect (type $f) (i32.const 0))(call_indirect (type $f) (i32.const 0)))
+  (func (export "tail_calls") (call $leave)(call $leave)(call $leave)(call $leave)(call $leave)(call $leave))
+  (func (export "tail_calls_through_a_table") (call_indirect (type $f) (i32.const 1))(call_indirect (type $f) (i32.const 1))(call_indirect (type $f) (i32.const 1))(call_indirect (type $f) (i32.const 1))(call_indirect (type $f) (i32.const 1))(call_indirect (type $f) (i32.const 1)))
+  (func (export "coroutines") (call $later)(call $later)(call $later)(call $later)(call $later)(call $later)))
