@@ -3,7 +3,7 @@
   (type $f (func))
   (import "env" "work" (func $work (type $f)))
   (import "env" "later" (func $later))
-  (memory (export "memory") 4)
+  (memory (export "memory") 16)
   (table 2 funcref)
   (elem (i32.const 0) $work $leave)
   (func $malloc (export "malloc") (param i32) (result i32) (i32.const 65536))
