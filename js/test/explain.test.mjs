@@ -209,9 +209,9 @@ describe("the page of caesura explain in Chromium", { skip: missing }, () => {
     const spoken = () => page.locator("#spoken").textContent();
     const trail = () => page.locator("#trail button").allTextContents();
     await page.locator("#map").focus();
-    assert.match(await spoken(), /^app…: 2 functions, \d+ bytes before, \d+ added$/);
+    assert.match(await spoken(), /^app…: 2 functions \(2 instrumented\), \d+ bytes before, \d+ added$/);
     await page.keyboard.press("ArrowRight");
-    assert.match(await spoken(), /^lib…: 3 functions/);
+    assert.match(await spoken(), /^lib…: 3 functions \(1 instrumented\)/);
     await page.keyboard.press("ArrowLeft");
     await page.keyboard.press("Enter");
     assert.deepEqual(await trail(), ["all", "app…"]);
@@ -223,6 +223,7 @@ describe("the page of caesura explain in Chromium", { skip: missing }, () => {
     await page.locator("#map-details summary").click();
     await page.locator("#map-table button", { hasText: "lib" }).click();
     assert.deepEqual(await page.locator("#map-table tbody th").allTextContents(), ["lib_math…", "lib_waits (5)"]);
+    assert.deepEqual(await page.locator("#map-table tbody td:nth-child(3)").allTextContents(), ["0", "1"]);
     await page.locator("#trail button").first().click();
     await page.locator("input[value=added]").check();
     assert.match(await page.locator("#map").getAttribute("aria-label"), /^Map of all: 5 functions/);
@@ -248,6 +249,45 @@ describe("the page of caesura explain in Chromium", { skip: missing }, () => {
     );
     assert.deepEqual(nameless.filter((html) => !html.includes("map-table")), []);
     await page.close();
+  });
+
+  it("has no landmarks that only differ in where they are", async () => {
+    const recording = `${folder}recording-of-calls`;
+    writeFileSync(recording, `${JSON.stringify({ caesura_record: 1, functions: { waits: { count: 1 } } })}\n`);
+    const page = await open(write("landmarks", CALLS, "dispatch", "--recorded", recording));
+    const landmarks = await page.evaluate(() => {
+      for (const one of document.querySelectorAll("details")) one.open = true;
+      const nameOf = (one) => one.getAttribute("aria-label") ?? document.getElementById(one.getAttribute("aria-labelledby"))?.textContent;
+      const found = [...document.querySelectorAll("header, main, nav, section, [role=region], [role=search]")];
+      return found.map((one) => `${one.role ?? (one.tagName == "SECTION" ? "region" : one.tagName)} ${nameOf(one)}`);
+    });
+    assert.ok(landmarks.includes("region Recordings"));
+    assert.deepEqual(landmarks, [...new Set(landmarks)]);
+    await page.close();
+  });
+
+  it("shows on the map what is not instrumented, also where the guard has added something to it", async () => {
+    // What the guard adds is numbers of functions that are longer than those before.
+    const others = "(func)".repeat(130);
+    const left = `(module (import "env" "sleep" (func $sleep)) (func $left (export "run") ${"(call $sleep)".repeat(400)}) ${others})`;
+    for (const [words, property, title] of [
+      [["--remove-list", "left"], "--plain", /^left \(1\): \d+ bytes before, [1-9]\d* added, not instrumented$/],
+      [["--add-list", "left"], "--added", /^left \(1\): \d+ bytes before, [1-9][\d,]* added$/],
+    ]) {
+      const page = await open(write("left", left, ...words));
+      await page.locator("#map").focus();
+      assert.match(await page.locator("#spoken").textContent(), title);
+      const [shown, wanted] = await page.evaluate((name) => {
+        const canvas = document.getElementById("map");
+        const pixel = (context, x, y) => [...context.getImageData(x, y, 1, 1).data].join();
+        const sample = document.createElement("canvas").getContext("2d");
+        sample.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+        sample.fillRect(0, 0, 1, 1);
+        return [pixel(canvas.getContext("2d"), 9, canvas.height - 9), pixel(sample, 0, 0)];
+      }, property);
+      assert.equal(shown, wanted);
+      await page.close();
+    }
   });
 
   for (const [colorScheme, isDark] of [["light", false], ["dark", true]]) {

@@ -43,7 +43,7 @@
 
 /**
  * Functions whose names begin alike, or one function.
- * @typedef {{ label: string, functions: number[], size: number, before: number, added: number }} Group
+ * @typedef {{ label: string, functions: number[], size: number, before: number, added: number, instrumented: number }} Group
  */
 
 /** @typedef {{ label: string, numeric: boolean, value: (one: number) => string | number, choose?: (one: number) => void }} Column */
@@ -472,11 +472,12 @@ function sizeOf(one, by) {
 /** @param {string} label @param {number[]} functions @returns {Group} */
 function makeGroup(label, functions) {
   const by = measure();
-  const group = { label, functions, size: 0, before: 0, added: 0 };
+  const group = { label, functions, size: 0, before: 0, added: 0, instrumented: 0 };
   for (const one of functions) {
     group.size += sizeOf(one, by);
     group.before += data.before[one];
     group.added += added(one);
+    group.instrumented += +isInstrumented(one);
   }
   return group;
 }
@@ -592,7 +593,7 @@ function draw() {
  */
 function drawFunctions(context, colours, group, box, by) {
   const inside = { x: box.x + 1, y: box.y + 1, width: Math.max(0, box.width - 2), height: Math.max(0, box.height - 2) };
-  drawArea(context, colours, inside, group.before, group.added, group.added > 0, by);
+  drawArea(context, colours, inside, group.before, group.added, group.instrumented > 0, by);
   if (group.functions.length < 2) return;
   const members = group.functions.map((one) => ({ one, size: sizeOf(one, by) })).filter(({ size }) => size > 0);
   members.sort((first, second) => second.size - first.size);
@@ -607,7 +608,8 @@ function drawFunctions(context, colours, group, box, by) {
 }
 
 /**
- * Draw one area: code before above, added code below, as much of it as there is.
+ * Draw one area: code before above, added code below, as much of it as there is. A function that is not instrumented looks so, also
+ * where the guard has added something to it.
  * @param {CanvasRenderingContext2D} context @param {Record<string, string>} colours @param {Rectangle} box
  * @param {number} before @param {number} more @param {boolean} instrumented @param {string} by
  */
@@ -640,8 +642,10 @@ function drawLabel(context, colours, group, box) {
 
 /** @param {Group} group */
 function summaryOf(group) {
-  const many = group.functions.length > 1 ? `${counted(group.functions.length, "function")}, ` : "";
-  return `${group.label}: ${many}${counted(group.before, "byte")} before, ${numbers.format(group.added)} added`;
+  const { length } = group.functions;
+  const many = length > 1 ? `${counted(length, "function")} (${numbers.format(group.instrumented)} instrumented), ` : "";
+  const not = length === 1 && !group.instrumented ? ", not instrumented" : "";
+  return `${group.label}: ${many}${counted(group.before, "byte")} before, ${numbers.format(group.added)} added${not}`;
 }
 
 function showTrail() {
@@ -657,7 +661,7 @@ function showTrail() {
 /** @param {Group[]} groups */
 function showMapTable(groups) {
   if (!element("map-details", HTMLDetailsElement).open) return;
-  const head = make("tr", ...["Area", "Functions", "Before", "Added"].map((label) => {
+  const head = make("tr", ...["Area", "Functions", "Instrumented", "Before", "Added"].map((label) => {
     const cell = make("th", label);
     cell.scope = "col";
     return cell;
@@ -665,7 +669,7 @@ function showMapTable(groups) {
   const rows = groups.slice(0, ROWS).map((group) => {
     const title = make("th", makeButton(group.label, () => open(group)));
     title.scope = "row";
-    return make("tr", title, ...[group.functions.length, group.before, group.added].map((value) => make("td", numbers.format(value))));
+    return make("tr", title, ...[group.functions.length, group.instrumented, group.before, group.added].map((value) => make("td", numbers.format(value))));
   });
   element("map-table", HTMLTableElement).replaceChildren(make("thead", head), make("tbody", ...rows));
 }
