@@ -51,7 +51,8 @@ export function findMissing(waiting, stack) {
     // A second body stands for the function below, which has called it.
     if (kind == ADDED_SECOND_BODY) continue;
     if (isOwn || kind == ADDED_COPY) {
-      const name = functionName(frame)?.replace(COPY_PREFIX, "");
+      // A module may have functions with such names itself.
+      const name = functionName(frame)?.slice(isOwn ? 0 : COPY_PREFIX.length);
       const entry = name && name.length <= LONGEST ? name : `#${original + removed}`;
       const isMissing = isOwn && (isLeftOut(one) || isGuarded);
       if (isMissing) {

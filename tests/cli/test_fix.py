@@ -14,7 +14,9 @@ import pytest
 import wasmtime
 
 import caesura
+from caesura.analysis.list_text import read_list
 from tests.cli.running import Done, caesura_command
+from tests.support.paths import REPOSITORY
 
 # `run` reaches the import by a direct call and through a table; `other` needs a function more.
 TEXT: Final = """
@@ -158,6 +160,57 @@ def test_a_name_that_no_line_can_have(folder: Path) -> None:
     (entry,) = [name for name in listed(folder) if name.startswith("#") and "@" in name]
     assert (entry,) == caesura.body_entries(module, [int(entry[1 : entry.index("@")])])
     assert not [name for name in listed(folder) if "*" in name]
+
+
+# What functions may be called by whoever has made a module, though hosts call what they add so, or drop some of it.
+NAMES: Final = (
+    "\ufeffmarked",
+    "asyncify_guard",
+    "asyncify_guarded_entry",
+    "asyncify_guarded_import",
+    "asyncify_not_instrumented",
+    "asyncify_resume:x",
+    "asyncify_uninstrumented:y",
+    "asyncify_uninstrumented:asyncify_resume:z",
+    "run",
+    "#12",
+    " blanks ",
+    "two\nlines",
+    'Missing in the list: ["none"]',
+    "at none (wasm://wasm/1a2b:wasm-function[3]:0x45)",
+)
+PACKAGE: Final = """\
+import { readFileSync } from "node:fs";
+import { instantiate, promising, Suspending } from "%s";
+const imports = { env: { sleep: new Suspending(async (value) => value) } };
+const { instance } = await instantiate(readFileSync("out.wasm"), imports, { region: [16, 65536] });
+if ((await promising(instance.exports.run)(5)) != %d) process.exitCode = 3;
+"""
+
+
+def quoted(name: str) -> str:
+    """Return a name as an identifier of the text format."""
+    return '$"' + "".join([f"\\{byte:02x}" for byte in name.encode()]) + '"'
+
+
+@pytest.mark.parametrize("command", [[sys.executable, "app.py"], ["node", "app.mjs"], ["node", "package.mjs"]], ids=str)
+def test_names_that_look_like_something_else(folder: Path, command: list[str]) -> None:
+    """Each function calls the next one in the middle of its work."""
+    callees = [*NAMES[1:], "sleep"]
+    functions = [
+        f"(func {quoted(name)} (param i32) (result i32) (i32.add (i32.const 1) (call {quoted(callee)} (local.get 0))))"
+        for name, callee in zip(NAMES, callees, strict=True)
+    ]
+    result = 5 + len(NAMES)
+    module = f"""(module (import "env" "sleep" (func $sleep (param i32) (result i32))) (memory (export "memory") 1)
+      {" ".join(functions)} (export "run" (func {quoted(NAMES[0])})))"""
+    (folder / "app.wasm").write_bytes(wasmtime.wat2wasm(module))
+    (folder / "app.mjs").write_text(FOREIGN.replace("1116", str(result)))
+    (folder / "package.mjs").write_text(PACKAGE % ((REPOSITORY / "js" / "src" / "index.js").as_uri(), result))
+    done = fix(folder, command=command)
+    assert done.code == 0, done.err
+    options = caesura.Options(only_list=read_list(f"@{folder / 'list.txt'}"), strict=True)
+    assert caesura.instrument((folder / "app.wasm").read_bytes(), options).instrumented == len(NAMES)
 
 
 @pytest.mark.parametrize("out", ["list.txt", "./app.wasm"])

@@ -198,6 +198,13 @@ def test_functions_that_the_module_has_not() -> None:
     )
 
 
+def test_a_function_that_is_called_like_a_second_body() -> None:
+    """What the module has itself is that, and no second body of another."""
+    text = '(module (import "m" "f" (func $f)) (func $"asyncify_resume:a" (export "g") (call $f)))'
+    options = Options(profile={"asyncify_resume:a": 1}, strict=True)
+    assert caesura.instrument(bytes(wat2wasm(text)), options).warnings == ()
+
+
 def test_what_makes_no_sense() -> None:
     with pytest.raises(UsageError, match="profile excludes two_bodies"):
         Options(profile={"a": 1}, two_bodies="all")

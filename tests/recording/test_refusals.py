@@ -45,6 +45,15 @@ def test_stacks_of_v8(form: str, tmp_path: Path) -> None:
     assert read_refusals(output.splitlines() * 2).stacks == (STACK,)
 
 
+def test_a_function_that_is_called_like_the_trap() -> None:
+    """It is one of the stack, below the trap, and hides nothing of it."""
+    frame = "    at {} (wasm://wasm/1a2b:wasm-function[{}]:0x45)"
+    names = [("asyncify_not_instrumented", 9), ("inner", 2), ("asyncify_not_instrumented", 3), ("main", 4)]
+    lines = ["RuntimeError: unreachable", *[frame.format(*one) for one in names], "behind"]
+    stack = tuple([StackFrame(index, name) for name, index in names[1:]])
+    assert read_refusals(lines * 2).stacks == (stack,)
+
+
 def test_stacks_of_wasmtime() -> None:
     store = wasmtime.Store()
     module = wasmtime.Module(store.engine, MODULE)

@@ -32,7 +32,8 @@ class ProfiledFunctions:
         self._missing_share = 0.0
         for name, time in times:
             share = time / total if total > 0 else 0.0
-            name = name.removeprefix(RESUME_PREFIX).removeprefix(COPY_PREFIX)
+            if name not in by_name:  # a module may have functions with such names itself
+                name = name.removeprefix(RESUME_PREFIX).removeprefix(COPY_PREFIX)
             functions = by_name.get(name, [])
             if not functions and name.isdecimal() and imported <= int(name) - shift < len(names):
                 functions = [FunctionIndex(int(name) - shift)]

@@ -81,11 +81,10 @@ class RefusalReader:
 
     def _read_part(self, part: str) -> None:
         frame = _frame(part)
-        if frame is not None and frame.name is not None and frame.name.endswith(NOT_INSTRUMENTED_FUNCTION):
-            self._close()
-            self._open = {}
-        elif self._open is None:
-            return
+        if self._open is None:
+            # Further below, a function of that name is one of the module's own.
+            if frame is not None and frame.name is not None and frame.name.endswith(NOT_INSTRUMENTED_FUNCTION):
+                self._open = {}
         elif frame is not None:
             if frame not in self._open and self._take(_FRAME + len(frame.name or "")):
                 self._open[frame] = None
