@@ -1,15 +1,15 @@
 /** What functions that were added to a guarded module are on its stack, as its section tells (docs/abi.md). */
 
-import { ADDED_BITS, ADDED_ENTRY, GUARD_SECTION } from "./abi.js";
+import { ADDED_BITS, ADDED_ENTRY, GUARD_SECTION, ONLY_LIST } from "./abi.js";
 import { bytesOf, readNumbers } from "./sections.js";
 
 /**
  * Return which kind of list was given, how many imports were removed, the first function that was added, and, by index, what
- * the others are and of which function. Where a module does not tell, that is undefined.
+ * the others are and of which function. Where a module does not tell, it is taken for an only-list, and the first one is undefined.
  * @param {WebAssembly.Module} module
  */
 export function readAdded(module) {
-  const [lists, removed, end, ...rest] = readNumbers(bytesOf(module, GUARD_SECTION));
+  const [lists = ONLY_LIST, removed = 0, end, ...rest] = readNumbers(bytesOf(module, GUARD_SECTION));
   /** @type {Map<number, [kind: number, original: number]>} */
   const kinds = new Map();
   const originals = [0, 0, 0, 0];

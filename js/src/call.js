@@ -35,7 +35,6 @@ export const REWINDING = 2;
  * @property {Part[]} [parts] What other guests, whose functions are on the stack, have of it.
  * @property {Part} [whole] For such a part: the call.
  * @property {any} [outer] For such a part: what is to be restored.
- * @property {() => void} [unmark] Where it was entered from an import of the guest: puts back what `asyncify_unsuspendable` was there.
  * @property {number} state
  * @property {Site} [site] The import that suspended the call.
  * @property {any[]} [asked] What the guest has called it with.
@@ -83,12 +82,18 @@ let calling;
 /** The globals of all instances that say whether a function is on the stack that a list leaves out. @type {Set<WeakRef<{ value: number }>>} */
 export const marks = new Set();
 
-/** Let nothing be on the stack that a list leaves out, in whatever instance: nothing of any is. What has failed has left it. */
-function clearAllMarks() {
-  for (const mark of marks) {
-    const guard = mark.deref();
-    if (guard) guard.value = 0;
-    else marks.delete(mark);
+/**
+ * Let nothing be on the stack that a list leaves out: what has failed may have left it.
+ * @param {Guest} [guest] In this one; undefined: in whatever instance, as nothing of any is on the stack.
+ */
+function clearMarks(guest) {
+  if (guest) guest.guard.value = 0;
+  else {
+    for (const mark of marks) {
+      const guard = mark.deref();
+      if (guard) guard.value = 0;
+      else marks.delete(mark);
+    }
   }
 }
 
@@ -114,18 +119,21 @@ export function importStub(site) {
   const { f, suspends, guest } = site;
   return (site.stub = (/** @type {any[]} */ ...args) => {
     const call = current;
-    if (call?.state) return (call.guest ?? guest).land(call, site);
+    const owner = call?.guest ?? guest;
+    if (call?.state) return owner.land(call, site);
     current = HOST;
     const outer = guest.pointer;
     const before = calling;
     calling = guest;
     const masked = guest.slicing?.mask();
     guest.pointer = guest.stacks?.position();
+    const told = suspends && guest.guard.value;
     try {
       const result = f(...args);
       if (suspends && (guest.suspendAlways || typeof result?.then == "function")) {
+        guest.guard.value = told; // what f has called may have left the guest by an exception
         try {
-          return (call?.guest ?? guest).suspend(call, site, result, args);
+          return owner.suspend(call, site, result, args);
         } catch (error) {
           abandon(result);
           throw error;
@@ -156,8 +164,8 @@ export function step(call) {
   current = host;
   try {
     const pointer = call.guest?.enter(call, !outer);
-    // Whose a function out of a table is nobody knows.
-    if (!call.guest) outer ? (call.unmark = calling?.clearMarks()) : clearAllMarks();
+    // Whose a function out of a table is nobody knows. (No name: there is nothing in it, see below.)
+    if (!call.guest && call.name) clearMarks(outer && calling);
     let result;
     current = call;
     const { slicing } = call.guest ?? {};
@@ -170,8 +178,7 @@ export function step(call) {
     } finally {
       current = host;
       slicing?.end(call);
-      if (call.guest) call.guest.leave(call, pointer);
-      else call.unmark?.();
+      call.guest?.leave(call, pointer);
     }
     if (call.promise) {
       wait(call);

@@ -27,7 +27,7 @@ import {
 import { makeArea } from "./area.js";
 import { checkResult, isObject, marks, REWINDING, RUNNING, UNWINDING } from "./call.js";
 import { isStranger } from "./description.js";
-import { findMissing, isLeftOut } from "./missing.js";
+import { findMissing } from "./missing.js";
 import { abandon, fail, isExported, SuspendError } from "./errors.js";
 import { findObstacle, known, lost } from "./obstacles.js";
 import { printable } from "./printable.js";
@@ -72,9 +72,6 @@ const TO_RESUME = STATUS_RESUME_CALL;
 
 const CLOSED = "the instance is closed";
 
-/** @param {{ value: number }} global */
-const isSet = ({ value }) => value;
-
 /** Say why an import cannot suspend. @param {Site} site @param {string} why */
 const refuse = ({ name }, why) => fail(`${printable(name)} cannot suspend: ${why}`);
 
@@ -99,8 +96,6 @@ export function makeGuest(description, options) {
   let wary = false;
   /** What its instances set while they call from a handler that throws an exception of JavaScript on. @type {{ value: number }[]} */
   const handlers = [];
-  /** Which say that functions are on the stack that a list leaves out. @type {{ value: number }[]} */
-  const guards = [];
   /** Whether they do not tell of all functions of the guest. @type {unknown} */
   let shares = false;
   // What is made once there is an instance.
@@ -121,33 +116,25 @@ export function makeGuest(description, options) {
    * @param {Guest[]} runs Takes the guests on the stack, each as often as control came to it from another, if it is looked at.
    */
   const findRefusal = (call, site, runs) => {
-    /** @type {import("./missing.js").OnStack[]} */
+    /** @type {import("./missing.js").Stack} */
     const stack = [];
     if (!call.entry) return "across JavaScript";
     if (!instrumented && !call.direct) return "the module is not instrumented; the engine has no JSPI";
     if (isStranger(site.module, site.index)) return "not on the import list (--imports)";
-    if (wary || call.converts || !call.guest || site.guest != guest) {
+    if (wary || guest.guard.value || call.converts || !call.guest || site.guest != guest) {
       const obstacle = findObstacle(call, site, instances > 1, runs, stack);
       const twice = runs.find((one, at) => one.once && runs.indexOf(one) < at);
-      if (obstacle || twice) return obstacle || "an instance is on the stack twice: instrument it with --linked";
+      if (obstacle) return obstacle;
+      if (twice) return "an instance is on the stack twice: instrument it with --linked";
     }
-    const guests = runs.concat(guest);
-    // Who is entered from another one, or by a function out of a table, may not have told.
-    const isMarked = guards.some(isSet) || ((!call.guest || runs.length > 1 || shares) && stack.some(isLeftOut));
-    if (isMarked) {
-      if (!stack.length) findObstacle(call, site, instances > 1, [], stack);
-      const message = findMissing(printable(site.name), stack);
+    const guests = [guest, ...runs];
+    const isMarked = guests.some(({ guard }) => guard.value);
+    // Modules that share their state do not tell, nor does a guest that another one has called, which it has called.
+    if (isMarked || runs[1] || shares) {
+      const message = findMissing(printable(site.name), stack, isMarked);
       if (message) fail(message);
-      clearMarks(); // they were left by what has failed, and the import has caught it
     }
-    if (guests.some(({ handlers }) => handlers.some(isSet))) return "across a handler of an exception of JavaScript";
-  };
-
-  /** Let nothing be on the stack that a list leaves out. Returns what puts back what was told. */
-  const clearMarks = () => {
-    const before = guards.map(({ value }) => value);
-    for (const guard of guards) guard.value = 0;
-    return () => guards.forEach((guard, at) => (guard.value = before[at]));
+    if (guests.some(({ handlers }) => handlers.some(({ value }) => value))) return "across a handler of an exception of JavaScript";
   };
 
   /** Why there is no place for what a call has on its stacks; nothing if there is. @param {Call} call */
@@ -168,7 +155,7 @@ export function makeGuest(description, options) {
    */
   const recover = (call, error) => {
     for (const part of partsOf(call)) error = part.guest.recover(part, error);
-    clearMarks(); // it is left set by a trap
+    guest.guard.value = 0; // it is left set by a trap
     if (call.state && !call.direct) {
       if (call.state == UNWINDS) error = area.overflow(call) ?? error;
       area.give(call, TO_RUN);
@@ -219,7 +206,11 @@ export function makeGuest(description, options) {
     once: thunks && !(facts & FACT_LINKED),
     suspendAlways,
     handlers,
-    clearMarks,
+    /**
+     * Says whether something is on the stack that a list leaves out. There is none where several instances share the state.
+     * @type {{ value?: any }}
+     */
+    guard: {},
     calls,
     recover,
     finish,
@@ -243,7 +234,7 @@ export function makeGuest(description, options) {
       const { asyncify_foreign_handler: handler, asyncify_unsuspendable: guard } = /** @type {Exports} */ (instance.exports);
       handlers.push(handler ?? {});
       if (guard) {
-        guards.push(guard);
+        guest.guard = guard;
         marks.add(new WeakRef(guard));
       }
       shares ||= description.shares;
@@ -284,8 +275,8 @@ export function makeGuest(description, options) {
         stacks.start(call, idle, guest.pointer);
         if (!idle) guest.pointer = stacks.position();
       }
+      guest.guard.value = 0; // a function out of a table does not begin anew
       if (call.direct) return;
-      if (!idle) call.unmark = clearMarks();
       for (const part of partsOf(call)) {
         part.state = call.state;
         part.promise = undefined;
@@ -385,8 +376,6 @@ export function makeGuest(description, options) {
      * @param {any} outer What `enter` returned.
      */
     leave(call, outer) {
-      call.unmark?.();
-      call.unmark = undefined;
       if (call.direct) return;
       // Entry thunks have put the pointer back, if they know it.
       stacks.leave(call, outer, call.state == UNWINDS ? area.stackPointer() : 0);

@@ -12,6 +12,10 @@ import { functionName } from "./trace.js";
 
 /** @typedef {import("./description.js").Description} Description */
 /** @typedef {[index: number, module: Description, frame: import("./trace.js").Frame]} OnStack A function on the stack, and the module that it is of. */
+/**
+ * The functions on the stack, innermost first, and whether these are all.
+ * @typedef {OnStack[] & { whole?: boolean }} Stack
+ */
 
 // How many lines of a stack are shown, half of them from each end.
 const LINES = 100;
@@ -26,55 +30,55 @@ const LISTS = {
   [INDIRECT_IGNORED]: ["ignore_indirect", "Put them on the add-list, or leave it out"],
 };
 
-/** Whether a list leaves a function out. @param {OnStack} one */
-export const isLeftOut = ([index, module]) => module.facts & FACT_BY_LISTS && isStranger(module, index);
-
 /**
- * Return why a call cannot be suspended, and note what is missing in a recording, if there is one. Nothing if nothing is missing.
+ * Return why a call cannot be suspended, and note what is missing in a recording, if there is one. Nothing if nothing is in the
+ * way: what is in it stands on the stack, itself or the function of the guard that it has called.
  * @param {string} waiting The import that has to wait.
- * @param {OnStack[]} stack The functions from there to the call, innermost first.
+ * @param {Stack} stack The functions from there to the call.
+ * @param {unknown} isRefused Whether the guest tells that something is in the way.
  * @returns {string | undefined}
  */
-export function findMissing(waiting, stack) {
+export function findMissing(waiting, stack, isRefused) {
+  /** @type {Set<string>} */
   const missing = new Set();
   /** @type {[line: string, times: number][]} */
   const lines = [[`    ${waiting}`, 1]];
   let list = ONLY_LIST;
   /** Whether anything was called, and whether by the guard, so that it cannot be resumed there. */
-  let [called, isGuarded] = [false, false];
-  for (const one of stack) {
-    const [index, description, frame] = one;
+  let called, isGuarded;
+  for (const [index, description, frame] of stack) {
     // An older caesura does not tell what functions are that it has added: all count as the guard's.
-    const { lists = ONLY_LIST, removed = 0, end, kinds } = description.added;
+    const { lists, removed, end, kinds } = description.added;
+    const byLists = description.facts & FACT_BY_LISTS;
     const isOwn = index < (end ?? description.listed.length * 8);
-    const [kind, original] = kinds.get(index) ?? [isOwn || end ? undefined : ADDED_GUARD, index];
+    const [kind, original] = kinds.get(index) ?? [isOwn || end || !byLists ? undefined : ADDED_GUARD, index];
     // A second body stands for the function below, which has called it.
     if (kind == ADDED_SECOND_BODY) continue;
+    isRefused ||= kind == ADDED_GUARD && end;
     if (isOwn || kind == ADDED_COPY) {
       // A module may have functions with such names itself.
       const name = functionName(frame)?.slice(isOwn ? 0 : COPY_PREFIX.length);
       const entry = name && name.length <= LONGEST ? name : `#${original + removed}`;
-      const isMissing = isOwn && (isLeftOut(one) || isGuarded);
-      if (isMissing) {
-        missing.add(entry);
-        list = lists;
-      }
+      const isMissing = isOwn && ((byLists && isStranger(description, index)) || isGuarded);
+      if (isMissing) missing.add(entry);
+      if (isMissing || !missing.size) list = lists;
       const line = `  ${isMissing ? "*" : " "} ${printable(entry)}`;
-      const last = lines[lines.length - 1];
-      if (last[0] == line) last[1]++;
+      const last = lines.at(-1);
+      if (last?.[0] == line) last[1]++;
       else lines.push([line, 1]);
     }
     isGuarded = called && kind == ADDED_GUARD;
     called = true;
   }
-  if (!missing.size) return;
   const entries = [...missing];
-  tell("missing", entries);
+  if (entries[0]) tell("missing", entries);
+  else if (!isRefused) return;
   const more = lines.length - LINES;
   if (more > 0) lines.splice(LINES / 2, more, [`    ... ${more} more ...`, 1]);
+  if (!stack.whole) lines.push(["    ...", 1]);
   const [why, todo] = LISTS[list];
   const head = list == ONLY_LIST ? "Missing in the list" : "Not instrumented";
-  return `${waiting} has to wait, but ${why} leaves out functions on the stack. ${head}: ${printable(JSON.stringify(entries))}
+  return `${waiting} has to wait, but ${why} leaves out functions on the stack. ${entries[0] ? `${head}: ${printable(JSON.stringify(entries))}` : "The engine hides which"}
 The stack, innermost first; * marks these:
 ${lines.map(([line, times]) => (times > 1 ? `${line} (${times} times)` : line)).join("\n")}
 ${todo} and instrument the module again.`;

@@ -32,10 +32,11 @@ export const known = new WeakMap();
  * @param {Site} site
  * @param {boolean} several Whether the guest has several instances.
  * @param {Guest[]} runs Takes the guests, each as often as control came to it from another, innermost first.
- * @param {import("./missing.js").OnStack[]} stack Takes the functions of guests.
+ * @param {import("./missing.js").Stack} stack Takes the functions of guests.
  */
 export function findObstacle(call, { stub, module, guest }, several, runs, stack) {
-  const { frames, below } = guestFrames(stub);
+  const { frames, below, whole } = guestFrames(stub);
+  stack.whole = whole;
   if (below && !isEntry(below)) return `across JavaScript: ${where(below)}`;
   if (below && !frames.length) call.direct = true;
   /** The frame above, and its function. @type {any} */

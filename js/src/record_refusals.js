@@ -38,7 +38,7 @@ export function lookForMissing(instance, module, exports) {
   const listed = bytesOf(module, FUNCTIONS_SECTION);
   const entered = indices(false);
   // An older caesura does not tell what functions are that it has added: all count as the guard's.
-  const { removed = 0, end, kinds } = readAdded(module);
+  const { removed, end, kinds } = readAdded(module);
   const isOwn = (/** @type {number} */ index) => index < (end ?? listed.length * 8);
   const isLeftOut = (/** @type {number} */ index) => !((listed[index >> 3] >> (index & 7)) & 1);
   /** @type {Set<string>} */

@@ -23,16 +23,17 @@ function explain(error, description) {
   if (!(error instanceof WebAssembly.RuntimeError)) return error;
   const lines = String(error.stack).split("\n");
   const refused = lines.findIndex((line) => functionName(line)?.endsWith(NOT_INSTRUMENTED_FUNCTION));
-  /** @type {import("./missing.js").OnStack[]} */
+  if (refused < 0) return error;
+  /** @type {import("./missing.js").Stack} */
   const stack = [];
-  for (const line of refused < 0 ? [] : lines.slice(refused + 1)) {
+  for (const line of lines.slice(refused + 1)) {
     const index = indexOf(line);
     // It counts from where the guest was entered last, or its scheduler has called.
-    if (index === undefined || moduleOf(line) != moduleOf(lines[refused]) || description.added.kinds.get(index)?.[0] == ADDED_ENTRY) break;
+    stack.whole = index === undefined || moduleOf(line) != moduleOf(lines[refused]) || description.added.kinds.get(index)?.[0] == ADDED_ENTRY;
+    if (index === undefined || stack.whole) break;
     stack.push([index, description, line]);
   }
-  const message = findMissing("the guest", stack);
-  return message ? new SuspendError(message, { cause: error }) : error;
+  return new SuspendError(findMissing("the guest", stack, true), { cause: error });
 }
 
 /**

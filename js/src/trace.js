@@ -8,8 +8,8 @@
 
 /** @typedef {any} Frame A frame of V8, or a line of text. */
 
-// A program may put another in its place.
-export const EngineError = /** @type {any} */ (Error);
+// A program may put another in its place, before or after this is loaded.
+export const EngineError = /** @type {any} */ (Object.getPrototypeOf(RangeError));
 const { captureStackTrace } = EngineError;
 
 /** What is set while a stack is read. A program's own settings, which may be anything, come back behind it. */
@@ -78,22 +78,21 @@ export const moduleOf = (frame) => /([^\s(@]*)wasm-function/.exec(frame)?.[1];
 
 /**
  * Return the innermost functions of WebAssembly without a frame of JavaScript between them, and that frame, where the engine
- * tells it for certain.
+ * tells it for certain; and whether these are all.
  * @param {Function} [above] The function of JavaScript that was called by them.
- * @returns {{ frames: [index: number, frame: Frame][], below?: Frame }}
+ * @returns {{ frames: [index: number, frame: Frame][], below?: Frame, whole?: boolean }}
  */
 export function guestFrames(above) {
   const stack = readStack(above);
-  const exact = above && captureStackTrace && typeof stack[0] == "object";
+  const exact = above && typeof stack[0] == "object";
   /** @type {[number, Frame][]} */
   const frames = [];
   for (const frame of stack) {
     let index = frame.getFunction?.();
     if (typeof index != "number") {
       // A frame of V8 says by a number, or undefined, whether it is one of WebAssembly.
-      if (exact) return { frames, below: frame };
       index = indexOf(frame);
-      if (index === undefined && frames.length) break;
+      if (exact || (index === undefined && frames.length)) return { frames, below: exact && frame, whole: true };
     }
     if (index !== undefined) frames.push([index, frame]);
   }

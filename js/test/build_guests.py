@@ -107,6 +107,9 @@ PAUSES: Final = ("flag", "fuel")
 # A guest of the other tests, in the same builds.
 CATCHING: Final = REPOSITORY / "tests" / "guests" / "wat" / "catching.wat"
 
+# Another one, of what leaves by tail calls.
+LEAVING: Final = REPOSITORY / "tests" / "guests" / "wat" / "leaving.wat"
+
 # Another one, whose exceptions are saved.
 IN_FLIGHT: Final = REPOSITORY / "tests" / "guests" / "wat" / "in_flight.wat"
 SMALL_NUMBERS: Final = REPOSITORY / "tests" / "guests" / "wat" / "small_numbers.wat"
@@ -134,6 +137,10 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "resumed": {"only_list": ("middle", "walk", "outer"), "two_bodies": ("walk", "outer")},
     "turned": {"two_bodies": ("turn",)},
     "copied": {"only_list": ("inner", "down", "run", "good")},
+    "leaving": {
+        "imports": ("env.ask",),
+        "only_list": ("read", "to_*", "leaves", "from_table", "deep"),
+    },
     "scheduled": {"only_list": ("pause", "work", "deep")},
     "recursive": {"imports": ("env.ask",), "remove_list": ("f*", "down")},
     "calls": {"imports": ("env.ask",)},
@@ -222,6 +229,7 @@ def main() -> None:
         if SAVED.is_file():
             guests[SAVED] = (SAVED_NAME, ("saved_thunks", "fuel_thunks"))
         guests[CATCHING] = (CATCHING.stem, REAL_BUILDS)
+        guests[LEAVING] = (LEAVING.stem, ("plain", "thunks"))
         guests[IN_FLIGHT] = (IN_FLIGHT.stem, ("saved_secondary",))
         guests[SMALL_NUMBERS] = (SMALL_NUMBERS.stem, ("saved_secondary",))
         guests[DROPPED_OBJECTS] = (DROPPED_OBJECTS.stem, ("saved_secondary",))

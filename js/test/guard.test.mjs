@@ -155,6 +155,111 @@ for (const { way, module } of waysToRun("guarded")) {
   });
 }
 
+/** Which function is missing where each of these is called. */
+const LEAVING = {
+  by_import: "by_import",
+  by_name: "by_name",
+  by_table: "by_table",
+  by_index: "by_index",
+  by_chain: "by_import", // the other one has left for it, and can be named once this is on the list
+  to_import: "by_import",
+  to_name: "by_name",
+  to_table: "by_table",
+  to_index: "by_index",
+  to_chain: "by_import",
+  leaves: "by_import",
+  from_table: "by_import",
+};
+
+for (const { way, module } of waysToRun("leaving")) {
+  describe(`what leaves by a tail call: ${way}`, () => {
+    const start = (ask) => new Instance(module, { env: { ask, note: (number) => number + 30 } }, { region: [1024, 65536] }).exports;
+    const wait = () => start(new Suspending((number) => sleep(0, number + 1)));
+
+    it("is refused in time, and is what is named", async () => {
+      const exports = wait();
+      for (const [name, missing] of Object.entries(LEAVING)) {
+        exports.passed.value = 0;
+        assert.deepEqual(await refused(promising(exports[name])(5)), [missing], name);
+        assert.equal(exports.passed.value, name.endsWith("chain") ? 2 : 1, `${name} has run once`);
+        assert.equal(await promising(exports.deep)(2), 108);
+      }
+      assert.deepEqual(await refused(promising(exports.to_other)(0)), ["by_other"]);
+      assert.deepEqual(await refused(promising(exports.table.get(2))(0)), ["by_import"]);
+      assert.deepEqual(await refused(promising(exports.to_far)(40)), ["far"]);
+    });
+
+    it("is in nobody's way where nothing has to wait", async () => {
+      const exports = start(new Suspending((number) => number + 1));
+      assert.deepEqual(await Promise.all([exports.to_import, exports.to_name, exports.to_table].map((one) => promising(one)(5))), [1006, 1106, 1006]);
+      assert.equal(await promising(wait().to_other)(5), 1035);
+    });
+
+    it("is found in each of several instances that call each other", async () => {
+      const inner = wait();
+      const outer = start(inner.read);
+      assert.equal(await promising(outer.read)(5), 206);
+      assert.deepEqual(await refused(promising(outer.to_import)(5)), ["by_import"]);
+      assert.deepEqual(await refused(promising(outer.leaves)(5)), ["by_import"]);
+      assert.deepEqual(await refused(promising(start(inner.to_name).read)(5)), ["by_name"]);
+      assert.deepEqual(await refused(promising(start(start(inner.read).to_import).read)(5)), ["by_import"]);
+      assert.deepEqual([outer.passed.value, inner.passed.value], [2, 1]);
+      assert.equal(await promising(outer.deep)(5), 211);
+    });
+
+    it("counts no more where an import has caught what has left the guest", async () => {
+      let exports;
+      const failing = (number) => {
+        if (number == 5) throw new RangeError("no");
+        if (number == 8) assert.throws(() => exports.by_import(5), RangeError);
+        if (number == 9) assert.throws(() => exports.table.get(2)(5), RangeError);
+        return number == 10 ? promising(exports.table.get(2))(5).catch(() => 1) : sleep(0, number);
+      };
+      exports = start(new Suspending(failing));
+      for (const number of [8, 9, 10, 8]) assert.equal(await promising(exports.read)(number), number == 10 ? 101 : number + 100);
+      await assert.rejects(promising(exports.table.get(2))(5), RangeError);
+      assert.deepEqual(await refused(promising(exports.table.get(2))(6)), ["by_import"]);
+      assert.equal(await promising(exports.table.get(1))(6), 106);
+    });
+  });
+}
+
+for (const build of ["plain", "thunks"]) {
+  it(`the engine's stack may be cut off: ${build}`, () => {
+    const program = (/** @type {string} */ first) => `
+      ${first};
+      const { readFileSync } = await import("node:fs");
+      const { Instance, promising, Suspending } = await import(${JSON.stringify(new URL("../src/index.js", import.meta.url))});
+      const module = new WebAssembly.Module(readFileSync(process.argv[1]));
+      const { exports } = new Instance(module, { env: { ask: new Suspending(async (number) => number + 1), note() {} } }, { region: [1024, 65536] });
+      for (const depth of [1, 300]) await promising(exports.to_far)(depth).catch(({ message }) => console.log(message));
+      await promising(exports.to_import)(1).catch(({ message }) => console.log(message.split("\\n")[0]));
+      console.log(await promising(exports.deep)(300));`;
+    const wasm = fileURLToPath(new URL(`build/js/leaving.${build}.wasm`, repository));
+    const start = (first) => {
+      const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program(first), wasm], { encoding: "utf8" });
+      assert.equal(stderr, "");
+      return stdout;
+    };
+    const why = "env.ask has to wait, but the only-list leaves out functions on the stack.";
+    const rest = "The stack, innermost first; * marks these:\n    env.ask\n    read\n    deep (DEPTH times)";
+    const todo = "Add them to it (`caesura fix` does) and instrument the module again.\n";
+    const shown = (depth) => `${why} Missing in the list: ["far"]\n${rest.replace("DEPTH", depth + 1)}\n  * far\n    to_far\n${todo}`;
+    const leaving = `${why} Missing in the list: ["by_import"]\n406\n`;
+    const whole = shown(1) + shown(300) + leaving;
+    assert.equal(start("Error.stackTraceLimit = 1"), whole);
+    assert.equal(start("globalThis.Error = class extends Error {}"), whole);
+    const frozen = start("Object.freeze(Error)");
+    assert.ok(frozen.startsWith(`${why} Missing in the list: ["far"]\n`), frozen);
+    assert.ok(frozen.includes(`\n${why} The engine hides which\n${rest.replace(/ .DEPTH.*/, "")}`), frozen);
+    assert.match(frozen, / {4}deep \(\d+ times\)\n {4}\.\.\.\nAdd/);
+    assert.ok(frozen.endsWith(leaving), frozen);
+    const unseen = `${why} The engine hides which\n`;
+    const nothing = `${unseen}The stack, innermost first; * marks these:\n    env.ask\n    ...\n${todo}`;
+    assert.equal(start("Error.stackTraceLimit = 0; Object.freeze(Error)"), nothing + nothing + unseen + "406\n");
+  });
+}
+
 for (const build of ["plain", "thunks"]) {
   it(`functions without names go by their index: ${build}`, async () => {
     const exports = start(new WebAssembly.Module(withoutSection(bytes("guarded", build), "name")));

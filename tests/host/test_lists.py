@@ -6,6 +6,8 @@ import asyncio
 import json
 import re
 import threading
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -736,5 +738,74 @@ def test_a_remove_list_is_not_said_to_lack_what_is_not_on_it() -> None:
         assert lines[-1].startswith(
             "Take what of them is on the remove-list off it and instrument the module again. Or"
         )
+
+    run(main())
+
+
+LEAVING: Final = (Path(__file__).parents[1] / "guests" / "wat" / "leaving.wat").read_text()
+LEAVING_LISTED: Final = ("read", "to_*", "leaves", "from_table", "deep")
+BY_REFERENCE: Final = """
+  (elem declare func $ask $read)
+  (func $by_reference (export "by_reference") (param i32) (result i32)
+    (call $pass) (return_call_ref $step (local.get 0) (ref.func $ask)))
+  (func (export "to_reference") (param i32) (result i32)
+    (i32.add (call $by_reference (local.get 0)) (i32.const 1000))))"""
+
+
+async def load_leaving(module: bytes, listed: tuple[str, ...], abi: str) -> caesura.Guest:
+    imports = {"env": {"ask": same, "note": lambda value: value}}
+    lists = caesura.Options(only_list=listed)
+    if abi == "load":
+        return await caesura.load(module, imports, options=lists, cache=False)
+    own = abi == "plain in its own memory"
+    chosen = replace(lists, imports=("env.ask",), thunks=abi == "thunks", in_secondary_memory=own)
+    given: dict[str, Any] = {} if own else {"stack_space": (1024, 65536)}
+    return await caesura.load(caesura.instrument(module, chosen).module, imports, cache=False, **given)
+
+
+@pytest.mark.parametrize("abi", ABIS)
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("by_import", "by_import"),
+        ("by_name", "by_name"),
+        ("by_table", "by_table"),
+        ("by_index", "by_index"),
+        ("by_reference", "by_reference"),
+        ("by_chain", "by_import"),  # once this is on the list the other one is named
+        ("to_import", "by_import"),
+        ("to_name", "by_name"),
+        ("to_table", "by_table"),
+        ("to_index", "by_index"),
+        ("to_reference", "by_reference"),
+        ("to_chain", "by_import"),
+        ("leaves", "by_import"),
+        ("from_table", "by_import"),
+    ],
+)
+def test_what_has_left_by_a_tail_call_is_refused_and_named(name: str, left: str, abi: str) -> None:
+    module = assemble(LEAVING.rstrip().removesuffix(")") + BY_REFERENCE)
+
+    async def main() -> None:
+        guest = await load_leaving(module, LEAVING_LISTED, abi)
+        for _ in range(2):
+            assert await missing(guest.call(name, 5)) == [left]
+            assert await guest.call("deep", 2) == 107
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_a_list_is_completed_step_by_step_where_functions_leave(abi: str) -> None:
+    """What leaves for another function is named once that one is on the list."""
+
+    async def main() -> None:
+        listed: tuple[str, ...] = LEAVING_LISTED
+        for step in ("by_import", "by_chain"):
+            guest = await load_leaving(assemble(LEAVING), listed, abi)
+            assert await missing(guest.call("to_chain", 5)) == [step]
+            listed += (step,)
+        guest = await load_leaving(assemble(LEAVING), listed, abi)
+        assert await guest.call("to_chain", 5) == 1005
 
     run(main())

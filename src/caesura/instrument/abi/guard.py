@@ -126,6 +126,11 @@ class Guard:
             self._of_functions[key] = self._stack.functions.add_of_type(_NAMES[kind], type_index, [I32], code)
         return self._of_functions[key]
 
+    def kept(self, imported: FunctionIndex) -> int:
+        """Return the function through which an import is called where nothing is to be marked: its thunk is one."""
+        thunk = self.import_thunks.get(imported)
+        return self.function(imported, KEEPING) if thunk is None else thunk
+
     def entered(self) -> list[tuple[int, FunctionIndex]]:
         """Return the functions through which others are called anew, and those, in ascending order."""
         pairs: list[tuple[int, FunctionIndex]] = []

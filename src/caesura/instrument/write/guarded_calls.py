@@ -90,6 +90,8 @@ class GuardedCalls:
         kind = self._guarded.kinds[function]
         if kind != OTHER and (own in self._graph.open_calls or own in self._graph.table_callees):
             return True
+        if kind == LEFT_OUT and function in self._guarded.tail_calling:
+            return True  # what it leaves for need not be what others call
         for callee in self._graph.callees[own]:
             if self._target(kind, callee) != _STAYS:
                 return True
@@ -122,10 +124,13 @@ class GuardedCalls:
                 if code == op.CALL or code == op.RETURN_CALL:
                     called, position = read_u32(data, position)
                     if called < self._functions:
-                        other = instead[called]
-                        if other == _UNKNOWN:
-                            other = self._target(kind, FunctionIndex(called))
-                        if other != _STAYS and (code == op.CALL or not marks_entry or called < len(self._builtin)):
+                        if code == op.RETURN_CALL and marks_entry:
+                            other = self._behind_mark(FunctionIndex(called))
+                        else:
+                            other = instead[called]
+                            if other == _UNKNOWN:
+                                other = self._target(kind, FunctionIndex(called))
+                        if other != _STAYS:
                             walk.put_call(opcode, code, other, position)
                 elif code == op.CALL_REF or code == op.RETURN_CALL_REF:
                     type_index, position = read_u32(data, position)
@@ -198,6 +203,15 @@ class GuardedCalls:
             return _STAYS
         return MARKING if kind == LEFT_OUT else CLEARING if kind == ENDING else _STAYS
 
+    def _behind_mark(self, called: FunctionIndex) -> int:
+        """Return what a function that marks where it is entered leaves for instead of a function, or _STAYS.
+
+        Another mark would stand for this function, which has left, below whoever called it.
+        """
+        if called >= len(self._builtin) or self._builtin[called]:
+            return _STAYS
+        return self._guard.kept(called)
+
     def _leaves_for_good(self, function: FunctionIndex, body: bytes, position: int) -> bool:
         """Tell whether a function that is left out makes tail calls of what may suspend."""
         if self._guarded.kinds[function] != LEFT_OUT or self._guard.does_nothing(CLEARING):
@@ -213,7 +227,7 @@ class GuardedCalls:
             position = skip_immediates(body, position, FORMS[code])
             if code == op.RETURN_CALL:
                 called = read_u32(body, immediates)[0]
-                if len(self._builtin) <= called < self._functions and self._guarded.suspends[called]:
+                if called < self._functions and self._guarded.suspends[called]:
                     return True
             elif code == op.RETURN_CALL_REF:
                 return True
