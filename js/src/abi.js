@@ -48,6 +48,7 @@ export const DATA_GLOBAL = "__asyncify_data";
 export const OVERFLOW_FUNCTION = "asyncify_stack_overflow";
 export const ENTERED_FUNCTION = "asyncify_entered_while_unwinding";
 export const LEFT_OUT_FUNCTION = "asyncify_suspended_where_left_out";
+export const ASSERT_PREFIX = "asyncify_assert: suspended below ";
 export const TAIL_CALLED_FUNCTION = "asyncify_suspended_in_foreign_tail_call";
 export const FOREIGN_FUNCTION = "asyncify_suspended_in_foreign_handler";
 export const NOT_INSTRUMENTED_FUNCTION = "asyncify_not_instrumented";

@@ -809,3 +809,37 @@ def test_a_list_is_completed_step_by_step_where_functions_leave(abi: str) -> Non
         assert await guest.call("to_chain", 5) == 1005
 
     run(main())
+
+
+PASSING: Final = """(module (import "env" "wait" (func $wait (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (func $inner (param i32) (result i32) (i32.add (call $wait (local.get 0)) (i32.const 1)))
+  (func $passes (export "passes") (param i32) (result i32) (call $inner (local.get 0)))
+  (func $leaves (export "leaves") (param i32) (result i32)
+    (drop (memory.grow (i32.const 0))) (i32.add (call $inner (local.get 0)) (i32.const 10))))"""
+
+
+@pytest.mark.parametrize("asserts", [False, True])
+def test_asserts_change_nothing_where_lists_are_guarded(asserts: bool) -> None:
+    async def main() -> None:
+        lists = caesura.Options(only_list=("inner",), asserts=asserts)
+        imports = {"env": {"wait": same}}
+        guest = await caesura.load(assemble(PASSING), imports, options=lists, cache=False)
+        assert await guest.call("passes", 5) == 6
+        assert await missing(guest.call("leaves", 5)) == ["leaves"]
+        guest = await caesura.load(assemble(PASSING), imports, options=lists, cache=False, when_unsuspendable="block")
+        with pytest.warns(RuntimeWarning, match='"leaves"'):
+            assert await guest.call("leaves", 5) == 16
+
+    run(main())
+
+
+def test_a_function_that_asserts_find_is_no_overflow() -> None:
+    async def main() -> None:
+        chosen = caesura.Options(only_list=("inner",), imports=("env.wait",), asserts=True, no_guard=True)
+        module = caesura.instrument(assemble(PASSING), chosen).module
+        guest = await caesura.load(module, {"env": {"wait": same}}, stack_space=(1024, 65536), cache=False)
+        with pytest.raises(caesura.GuestTrap, match="suspended below a function that is not instrumented"):
+            await guest.call("leaves", 5)
+
+    run(main())

@@ -74,3 +74,49 @@ def test_function_without_a_name() -> None:
     with pytest.raises(wasmtime.Trap) as trap:
         PlainGuest(binary, ASK, suspend_at=always).call("run", 6)
     assert "1" in (trap.value.frames[0].func_name or "")
+
+
+LEAVING = """
+  (module
+    (import "env" "ask" (func $ask (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (global $passed (export "passed") (mut i32) (i32.const 0))
+    (func $asker (param i32) (result i32) (i32.add (call $ask (local.get 0)) (i32.const 1)))
+    (func $left (export "left") (param i32) (result i32)
+      (global.set $passed (i32.add (global.get $passed) (i32.const 1)))
+      (return_call $ask (local.get 0)))
+    (func (export "run") (param i32) (result i32) (i32.add (call $left (local.get 0)) (call $asker (i32.const 1)))))
+"""
+WRAPPING = """
+  (module
+    (import "env" "ask" (func $ask (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (func $asker (param i32) (result i32) (i32.add (call $ask (local.get 0)) (i32.const 1)))
+    (func $wrapper (export "wrapper") (param i32) (result i32) (call $asker (local.get 0))))
+"""
+
+
+@pytest.mark.parametrize("thunks", [False, True])
+@pytest.mark.parametrize("asserts", [False, True])
+def test_what_the_guard_refuses_is_refused_in_time_all_the_same(asserts: bool, thunks: bool) -> None:
+    """Be it called, or leave by a tail call: nothing has changed where the guest traps."""
+    for text, lists, names in (
+        (TEXT, {"remove_list": REMOVED}, REMOVED),
+        (LEAVING, {"only_list": ("asker", "run")}, ("left", "run")),
+    ):
+        binary = instrument(assemble(text), caesura.Options(**lists, asserts=asserts, thunks=thunks))
+        for name in names:
+            guest = PlainGuest(binary, ASK, suspend_at=always)
+            with pytest.raises(wasmtime.Trap, match="asyncify_not_instrumented"):
+                guest.call(name, 6)
+            assert guest.state() == 0
+            guest.suspend_at = never
+            assert guest.call(name, 6) == PlainGuest(assemble(text), ASK).call(name, 6)
+
+
+@pytest.mark.parametrize("asserts", [False, True])
+def test_what_passes_a_suspension_on_may_be_left_out(asserts: bool) -> None:
+    binary = instrument(assemble(WRAPPING), caesura.Options(only_list=("asker",), asserts=asserts))
+    guest = PlainGuest(binary, ASK, suspend_at=always)
+    assert guest.call("wrapper", 6) == 43
+    assert guest.suspensions == 1

@@ -12,7 +12,9 @@ import wasmtime
 
 from caesura.abi import (
     ADDED_ENTRY,
+    ASSERT_PREFIX,
     ENTERED_FUNCTION,
+    LEFT_OUT_FUNCTION,
     NOT_INSTRUMENTED_FUNCTION,
     OVERFLOW_FUNCTION,
     OWN_PREFIX,
@@ -60,6 +62,8 @@ def kind_of_trap(trap: wasmtime.Trap, description: Description, *, unwinding: bo
     innermost = _name(frames[0], description) if frames else ""
     if innermost == NOT_INSTRUMENTED_FUNCTION:
         return "the guest was to be suspended below functions that are not instrumented, since a list leaves them out"
+    if innermost == LEFT_OUT_FUNCTION or innermost.startswith(ASSERT_PREFIX):
+        return "the guest was suspended below a function that is not instrumented"
     if innermost == OVERFLOW_FUNCTION or (unwinding and code == wasmtime.TrapCode.UNREACHABLE):
         return ASYNCIFY_OVERFLOW
     if innermost == ENTERED_FUNCTION:

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from caesura.analysis.guarded import LEFT_OUT
 from caesura.analysis.limits import check_body
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.instrument.abi.foreign_handlers import ForeignHandlers
+from caesura.instrument.abi.guard import CLEARING
 from caesura.instrument.abi.helpers import FrameHelpers
 from caesura.instrument.abi.kept_branches import KeptBranches
 from caesura.instrument.abi.metadata import BRANCH_HINTS
@@ -270,6 +272,16 @@ class FunctionRewriter:
             self._moved[own] = redirected
         return redirected.code
 
+    def _is_guarded(self, function: FunctionIndex) -> bool:
+        """Tell whether the guard refuses a suspension below a function, or it passes one on as it is: then it stays as
+        the guard wants it.
+        """
+        guard, guarded = self._abi.guard, self._facts.guarded
+        if guard is None or guarded is None:
+            return False
+        refuses = guarded.kinds[function] == LEFT_OUT and not guard.does_nothing(CLEARING)
+        return refuses or function in guarded.passing
+
     def _checked(self, own: OwnFunction) -> bytes:
         """Return the body of a function that has no new one, with the checks that options ask for; empty: it stays."""
         function = self._given.module.function_of(own)
@@ -277,7 +289,7 @@ class FunctionRewriter:
         if suspension.instrumented[function] or suspension.topmost[function] or suspension.bottommost[function]:
             return b""
         if self._options.asserts:
-            return self._asserter.rewrite(function)
+            return b"" if self._is_guarded(function) else self._asserter.rewrite(function)
         # By thunks it is the code behind the import that begins to unwind, and here there is none.
         checks_left_out = self._abi.helpers.runtime.guards and not self._options.thunks and self._abi.guard is None
         if checks_left_out and self._asserter.calls_suspending_import(self._facts.graph.callees[own]):

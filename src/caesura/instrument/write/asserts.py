@@ -4,6 +4,8 @@ Such a function is on the stack at a suspension that the options ruled out; with
 frame for a call that went on running. Each function gets a helper of its own to trap in, so that the trap's backtrace
 names the culprit in every engine; one shared helper would leave that to the reader.
 
+Where the guard refuses a suspension below a function (see `abi.guard`) there is nothing to find: it stays as it is.
+
 Without assertions, those functions that call a suspending import themselves are checked all the same, behind these
 calls and with one helper. Nothing else would notice them: no frame has been pushed when they go on, so that what they
 call looks as if the host had called it from inside the import. With thunks there is nothing to check: it is the code
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.abi import LEFT_OUT_FUNCTION
+from caesura.abi import ASSERT_PREFIX, LEFT_OUT_FUNCTION
 from caesura.analysis.body import Body, decode_body
 from caesura.analysis.limits import check_locals
 from caesura.analysis.suspension import Suspension
@@ -138,7 +140,7 @@ class Asserter:
     def _named_helper(self, function: FunctionIndex) -> int:
         where = self._names.describe(function, FunctionIndex(function + self._shift))
         return self._functions.add(
-            f"asyncify_assert: suspended below {where}, which is not instrumented",
+            f"{ASSERT_PREFIX}{where}, which is not instrumented",
             (),
             (),
             [],
