@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from typing import Final, cast
 
+from caesura.analysis.bulk import is_bulk
 from caesura.analysis.calls import ANY_INDEX, constant_index
 from caesura.analysis.pause_points import NO_PAUSE
 from caesura.analysis.suspension import ALL_INDIRECT_SITES, NO_INDIRECT_SITES, NOT_SUSPENDING, Suspension
 from caesura.errors import MalformedModule
+from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.decode import EMPTY_BLOCK, MAXIMUM_LOCALS
 from caesura.wasm.immediates import (
@@ -130,9 +132,13 @@ def find_pausing_loops(body: Body, pause: FunctionIndex) -> None:
 
 
 def _loop_of_pause(body: Body, call: InstructionIndex) -> InstructionIndex:
-    """Return the loop at whose head a pause point's call stands, behind its look; negative at a function's entry."""
+    """Return the loop at whose head a pause point's call stands, behind its look; negative at a function's entry, and
+    behind an instruction that must not run again, however near it stands to the loop's head.
+    """
     index = InstructionIndex(call - 1)
     while index > call - _LONGEST_LOOK and index > 0 and body.codes[index] != op.LOOP:
+        if table.EFFECTS[body.codes[index]] == table.CALL or is_bulk(body.codes[index]):
+            return InstructionIndex(-1)
         index = InstructionIndex(index - 1)
     return index if index >= 0 and body.codes[index] == op.LOOP else InstructionIndex(-1)
 

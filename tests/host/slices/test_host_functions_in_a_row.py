@@ -37,6 +37,11 @@ ROWS = {
       (func (export "run") {"(call $one (i32.const 1))" * CALLS})""",
     "in arms": f"""(func (export "run")
       {"(if (i32.eqz (i32.load (i32.const 0))) (then (call $slow)) (else (unreachable)))" * CALLS})""",
+    "first of all in a loop that looks further inside": f"""(func $steps (param i32)
+        (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+      (func (export "run") (local i32) (local.set 0 (i32.const {CALLS}))
+        (loop (call $slow) (call $steps (i32.const 2))
+          (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))""",
     "exported again": f"""(export "slow" (func $slow)) (table 1 funcref) (elem (i32.const 0) $slow)
       (func (export "run") {"(call_indirect (type $f) (i32.const 0))" * CALLS})""",
     "a start function": f'(func $run {"(call $slow)" * CALLS}) (start $run) (func (export "run"))',
