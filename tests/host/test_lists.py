@@ -843,3 +843,30 @@ def test_a_function_that_asserts_find_is_no_overflow() -> None:
             await guest.call("leaves", 5)
 
     run(main())
+
+
+IGNORED_TAIL_CALLS: Final = """(module (import "env" "wait" (func $wait (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (type $step (func (param i32) (result i32)))
+  (table 2 funcref) (elem (i32.const 0) $leaf $wait)
+  (func $leaf (type $step) (i32.add (call $wait (local.get 0)) (i32.const 1)))
+  (func $by_table (type $step)
+    (if (i32.eqz (local.get 0)) (then (return (call $wait (i32.const 1)))))
+    (return_call_indirect (type $step) (local.get 0) (i32.const 0)))
+  (func $by_import (type $step)
+    (if (i32.eqz (local.get 0)) (then (return (call $wait (i32.const 1)))))
+    (return_call_indirect (type $step) (local.get 0) (i32.const 1)))
+  (func $to_table (export "to_table") (type $step) (i32.add (call $by_table (local.get 0)) (i32.const 100)))
+  (func $to_import (export "to_import") (type $step) (i32.add (call $by_import (local.get 0)) (i32.const 100))))"""
+
+
+@pytest.mark.parametrize("abi", ABIS)
+@pytest.mark.parametrize("way", ["table", "import"])
+def test_what_leaves_by_a_call_that_is_ignored_is_named_and_not_its_caller(way: str, abi: str) -> None:
+    async def main() -> None:
+        guest = await load(IGNORED_TAIL_CALLS, caesura.Options(ignore_indirect=True), abi)
+        for _ in range(2):
+            assert await missing(guest.call(f"to_{way}", 5)) == [f"by_{way}"]
+            assert await guest.call(f"to_{way}", 0) == 101
+
+    run(main())

@@ -82,7 +82,12 @@ class FunctionRewriter:
         self._guarded_calls: GuardedCalls | None = None
         if abi.guard is not None and facts.guarded is not None:
             self._guarded_calls = GuardedCalls(
-                given.module, facts.graph, facts.guarded, abi.guard, keeps_padding=options.keep_padding
+                given.module,
+                facts.graph,
+                facts.guarded,
+                abi.guard,
+                keeps_padding=options.keep_padding,
+                no_multivalue=options.no_multivalue,
             )
             if not self._is_for_size and not options.asserts:
                 self._guarded_calls.add_copies(added.functions, given.names.names)

@@ -172,6 +172,16 @@ class Guard:
         """
         return self._indirect(table, type_index, MARKING, op.RETURN_CALL)
 
+    def leaving(self, table: int, type_index: int, leave: bytes) -> bytes:
+        """Return the code that does the same in the function itself, given its tail call, which it makes where the
+        global is set. Else it stays on the stack until what it calls returns, so that the stack tells that it is in the
+        way. The block takes parameters.
+        """
+        params, results = self._indirect_shape(table, type_index)
+        block = encode_signed(self._stack.functions.types.index_of(params, results))
+        marking = c.CALL + encode_unsigned(self.indirect(table, type_index, MARKING))
+        return c.GLOBAL_GET + self._global + c.IF + block + leave + c.ELSE + marking + c.END + c.RETURN
+
     def _indirect(self, table: int, type_index: int, kind: int, way: int) -> int:
         key = (kind, table, type_index, way)
         if key not in self._of_calls:
@@ -179,24 +189,28 @@ class Guard:
         return self._of_calls[key]
 
     def _add_indirect(self, table: int, type_index: int, kind: int, *, is_leaving: bool) -> int:
+        params, results = self._indirect_shape(table, type_index)
+        if table == NO_TABLE:
+            rest = encode_unsigned(type_index)
+            call, leave = bytes([op.CALL_REF]) + rest, bytes([op.RETURN_CALL_REF]) + rest
+        else:
+            rest = encode_unsigned(type_index) + encode_unsigned(table)
+            call, leave = bytes([op.CALL_INDIRECT]) + rest, bytes([op.RETURN_CALL_INDIRECT]) + rest
+        code = b""
+        if is_leaving:
+            code += c.GLOBAL_GET + self._global + c.IF_EMPTY + _arguments(len(params)) + leave + c.END
+        code += self.around(kind, call, len(params), results, len(params))
+        return self._stack.functions.add(_NAMES[kind], params, results, [I32], code)
+
+    def _indirect_shape(self, table: int, type_index: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return what such a call takes, the index or the reference last, and what it gives."""
         module = self._module
         if type_index >= len(module.types):
             raise MalformedModule(f"type index {type_index} is out of range")
         definition = module.types[type_index]
-        if table == NO_TABLE:
-            last = make_reference(type_index, nullable=True)
-            rest = encode_unsigned(type_index)
-            call, leave = bytes([op.CALL_REF]) + rest, bytes([op.RETURN_CALL_REF]) + rest
-        else:
-            last = table_address_type(module, table)
-            rest = encode_unsigned(type_index) + encode_unsigned(table)
-            call, leave = bytes([op.CALL_INDIRECT]) + rest, bytes([op.RETURN_CALL_INDIRECT]) + rest
-        params = (*definition.params, last)
-        code = b""
-        if is_leaving:
-            code += c.GLOBAL_GET + self._global + c.IF_EMPTY + _arguments(len(params)) + leave + c.END
-        code += self.around(kind, call, len(params), definition.results, len(params))
-        return self._stack.functions.add(_NAMES[kind], params, definition.results, [I32], code)
+        reference = make_reference(type_index, nullable=True)
+        last = reference if table == NO_TABLE else table_address_type(module, table)
+        return (*definition.params, last), definition.results
 
     def around(
         self, kind: int, call: bytes, params: int, results: tuple[int, ...], saved: int, *, marking_with: int = 1

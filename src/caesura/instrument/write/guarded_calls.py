@@ -42,13 +42,21 @@ _UNKNOWN: Final = -2
 
 class GuardedCalls:
     """Does this for the functions of a module, whose own ones are guarded as `guarded` says; `keeps_padding` says that
-    code is to stay where it is.
+    code is to stay where it is, `no_multivalue` that blocks take no parameters.
     """
 
     def __init__(
-        self, module: Module, graph: CallGraph, guarded: Guarded, guard: Guard, *, keeps_padding: bool
+        self,
+        module: Module,
+        graph: CallGraph,
+        guarded: Guarded,
+        guard: Guard,
+        *,
+        keeps_padding: bool,
+        no_multivalue: bool,
     ) -> None:
         self._keeps_padding = keeps_padding
+        self._no_multivalue = no_multivalue
         self._module = module
         self._graph = graph
         self._guarded = guarded
@@ -172,6 +180,10 @@ class GuardedCalls:
             other = self._guard.indirect(call[0], call[1], MARKING)
         elif kind == INSTRUMENTED and guarded.leaves(call) and guarded.is_left_out_in(function, call):
             if is_tail_call and self._guard.does_nothing(CLEARING):
+                return
+            if is_tail_call and not self._no_multivalue:
+                leave = bytes(walk.data[opcode:behind])
+                walk.put(opcode, self._guard.leaving(call[0], call[1], leave), behind)
                 return
             if is_tail_call:
                 other = self._guard.indirect_leaving(call[0], call[1])
