@@ -67,7 +67,8 @@ export function findMissing(waiting, stack, isRefused) {
       if (last?.[0] == line) last[1]++;
       else lines.push([line, 1]);
     }
-    isGuarded = called && kind == ADDED_GUARD;
+    // Where modules share their state it may stand for what has left by a tail call.
+    isGuarded = called && kind == ADDED_GUARD && (lists == INDIRECT_IGNORED || !description.shares);
     called = true;
   }
   const entries = [...missing];
@@ -78,7 +79,7 @@ export function findMissing(waiting, stack, isRefused) {
   if (!stack.whole) lines.push(["    ...", 1]);
   const [why, todo] = LISTS[list];
   const head = list == ONLY_LIST ? "Missing in the list" : "Not instrumented";
-  return `${waiting} has to wait, but ${why} leaves out functions on the stack. ${entries[0] ? `${head}: ${printable(JSON.stringify(entries))}` : "The engine hides which"}
+  return `${waiting} has to wait, but ${why} leaves out functions on the stack. ${entries[0] ? `${head}: ${printable(JSON.stringify(entries))}` : "Nobody knows which"}
 The stack, innermost first; * marks these:
 ${lines.map(([line, times]) => (times > 1 ? `${line} (${times} times)` : line)).join("\n")}
 ${todo} and instrument the module again.`;

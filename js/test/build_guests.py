@@ -211,7 +211,7 @@ def build(source: Path, name: str, kind: str, target: Path) -> None:
             preempt=next((name for name in PAUSES if kind.startswith(name)), "none"),
             linked=kind == "linked",
             record=kind.startswith("record"),
-            export_globals=source.stem == "linked_main",
+            export_globals=source.stem == "linked_main" or kind.startswith("shared"),
             import_globals=source.stem in ("linked_side", "linked_handler"),
         )
         target.write_bytes(caesura.instrument(bare, chosen).module)
@@ -229,7 +229,7 @@ def main() -> None:
         if SAVED.is_file():
             guests[SAVED] = (SAVED_NAME, ("saved_thunks", "fuel_thunks"))
         guests[CATCHING] = (CATCHING.stem, REAL_BUILDS)
-        guests[LEAVING] = (LEAVING.stem, ("plain", "thunks"))
+        guests[LEAVING] = (LEAVING.stem, ("plain", "thunks", "shared_plain", "shared_thunks"))
         guests[IN_FLIGHT] = (IN_FLIGHT.stem, ("saved_secondary",))
         guests[SMALL_NUMBERS] = (SMALL_NUMBERS.stem, ("saved_secondary",))
         guests[DROPPED_OBJECTS] = (DROPPED_OBJECTS.stem, ("saved_secondary",))

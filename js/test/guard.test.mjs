@@ -224,6 +224,20 @@ for (const { way, module } of waysToRun("leaving")) {
   });
 }
 
+for (const build of ["shared_plain", "shared_thunks"]) {
+  it(`what leaves by name where modules share their state is refused, and nobody else is named: ${build}`, async () => {
+    const ask = new Suspending((number) => sleep(0, number + 1));
+    const { exports } = new Instance(new WebAssembly.Module(bytes("leaving", build)), { env: { ask, note() {} } }, { region: [1024, 65536] });
+    for (const name of ["by_import", "by_name", "to_import", "to_name", "leaves"]) {
+      exports.passed.value = 0;
+      await assert.rejects(promising(exports[name])(5), { name: "SuspendError", message: /on the stack. Nobody knows which\nThe stack/ });
+      assert.equal(exports.passed.value, 1);
+      assert.equal(await promising(exports.deep)(2), 108);
+    }
+    assert.deepEqual(await refused(promising(exports.to_far)(1)), ["far"]);
+  });
+}
+
 for (const build of ["plain", "thunks"]) {
   it(`the engine's stack may be cut off: ${build}`, () => {
     const program = (/** @type {string} */ first) => `
@@ -251,10 +265,10 @@ for (const build of ["plain", "thunks"]) {
     assert.equal(start("globalThis.Error = class extends Error {}"), whole);
     const frozen = start("Object.freeze(Error)");
     assert.ok(frozen.startsWith(`${why} Missing in the list: ["far"]\n`), frozen);
-    assert.ok(frozen.includes(`\n${why} The engine hides which\n${rest.replace(/ .DEPTH.*/, "")}`), frozen);
+    assert.ok(frozen.includes(`\n${why} Nobody knows which\n${rest.replace(/ .DEPTH.*/, "")}`), frozen);
     assert.match(frozen, / {4}deep \(\d+ times\)\n {4}\.\.\.\nAdd/);
     assert.ok(frozen.endsWith(leaving), frozen);
-    const unseen = `${why} The engine hides which\n`;
+    const unseen = `${why} Nobody knows which\n`;
     const nothing = `${unseen}The stack, innermost first; * marks these:\n    env.ask\n    ...\n${todo}`;
     assert.equal(start("Error.stackTraceLimit = 0; Object.freeze(Error)"), nothing + nothing + unseen + "406\n");
   });
