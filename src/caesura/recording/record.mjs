@@ -51,6 +51,7 @@ const DATA_GLOBAL = "__asyncify_data";
 const OVERFLOW_FUNCTION = "asyncify_stack_overflow";
 const ENTERED_FUNCTION = "asyncify_entered_while_unwinding";
 const LEFT_OUT_FUNCTION = "asyncify_suspended_where_left_out";
+const ASSERT_PREFIX = "asyncify_assert: suspended below ";
 const TAIL_CALLED_FUNCTION = "asyncify_suspended_in_foreign_tail_call";
 const FOREIGN_FUNCTION = "asyncify_suspended_in_foreign_handler";
 const NOT_INSTRUMENTED_FUNCTION = "asyncify_not_instrumented";
@@ -196,11 +197,11 @@ function readNumbers(bytes) {
 
 /**
  * Return which kind of list was given, how many imports were removed, the first function that was added, and, by index, what
- * the others are and of which function. Where a module does not tell, that is undefined.
+ * the others are and of which function. Where a module does not tell, it is taken for an only-list, and the first one is undefined.
  * @param {WebAssembly.Module} module
  */
 function readAdded(module) {
-  const [lists, removed, end, ...rest] = readNumbers(bytesOf(module, GUARD_SECTION));
+  const [lists = ONLY_LIST, removed = 0, end, ...rest] = readNumbers(bytesOf(module, GUARD_SECTION));
   /** @type {Map<number, [kind: number, original: number]>} */
   const kinds = new Map();
   const originals = [0, 0, 0, 0];
@@ -239,8 +240,8 @@ const printable = (text) => text.replace(UNPRINTABLE, (one) => one.replace(/[^]/
 
 /** @typedef {any} Frame A frame of V8, or a line of text. */
 
-// A program may put another in its place.
-const EngineError = /** @type {any} */ (Error);
+// A program may put another in its place, before or after this is loaded.
+const EngineError = /** @type {any} */ (Object.getPrototypeOf(RangeError));
 const { captureStackTrace } = EngineError;
 
 /** What is set while a stack is read. A program's own settings, which may be anything, come back behind it. */
@@ -309,22 +310,21 @@ const moduleOf = (frame) => /([^\s(@]*)wasm-function/.exec(frame)?.[1];
 
 /**
  * Return the innermost functions of WebAssembly without a frame of JavaScript between them, and that frame, where the engine
- * tells it for certain.
+ * tells it for certain; and whether these are all.
  * @param {Function} [above] The function of JavaScript that was called by them.
- * @returns {{ frames: [index: number, frame: Frame][], below?: Frame }}
+ * @returns {{ frames: [index: number, frame: Frame][], below?: Frame, whole?: boolean }}
  */
 function guestFrames(above) {
   const stack = readStack(above);
-  const exact = above && captureStackTrace && typeof stack[0] == "object";
+  const exact = above && typeof stack[0] == "object";
   /** @type {[number, Frame][]} */
   const frames = [];
   for (const frame of stack) {
     let index = frame.getFunction?.();
     if (typeof index != "number") {
       // A frame of V8 says by a number, or undefined, whether it is one of WebAssembly.
-      if (exact) return { frames, below: frame };
       index = indexOf(frame);
-      if (index === undefined && frames.length) break;
+      if (exact || (index === undefined && frames.length)) return { frames, below: exact && frame, whole: true };
     }
     if (index !== undefined) frames.push([index, frame]);
   }
@@ -868,7 +868,7 @@ function lookForMissing(instance, module, exports) {
   const listed = bytesOf(module, FUNCTIONS_SECTION);
   const entered = indices(false);
   // An older caesura does not tell what functions are that it has added: all count as the guard's.
-  const { removed = 0, end, kinds } = readAdded(module);
+  const { removed, end, kinds } = readAdded(module);
   const isOwn = (/** @type {number} */ index) => index < (end ?? listed.length * 8);
   const isLeftOut = (/** @type {number} */ index) => !((listed[index >> 3] >> (index & 7)) & 1);
   /** @type {Set<string>} */
