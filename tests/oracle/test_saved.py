@@ -32,3 +32,8 @@ def test_what_was_saved_goes_on_in_another_process(kind: str, pytestconfig: pyte
 def test_a_trap_with_assertions_while_another_call_waits() -> None:
     """In a module that was instrumented elsewhere what assertions note is saved, too; it is no part of its program."""
     assert check("generated", 6167573037133) == 8
+
+
+def test_a_guard_where_functions_that_were_added_have_two_bodies() -> None:
+    """What gives a frame to an import's tail call is no function of the original: a guard does not tell of it."""
+    assert check("generated", 292) == 16

@@ -24,6 +24,8 @@ def guard_section(given: Given, options: Options, guard: Guard) -> bytes:
     before = end
     functions = {ADDED_SECOND_BODY: 0, ADDED_COPY: 0}
     for added, kind, function in guard.added():
+        if function >= end:  # of one that was added itself, by which nobody would know it
+            continue
         out += encode_unsigned((added - before) << ADDED_BITS | kind)
         before = added
         if kind in functions:
