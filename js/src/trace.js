@@ -84,7 +84,7 @@ export const moduleOf = (frame) => /([^\s(@]*)wasm-function/.exec(frame)?.[1];
  */
 export function guestFrames(above) {
   const stack = readStack(above);
-  const exact = above && typeof stack[0] == "object";
+  const exact = above && captureStackTrace && typeof stack[0] == "object";
   /** @type {[number, Frame][]} */
   const frames = [];
   for (const frame of stack) {

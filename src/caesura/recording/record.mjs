@@ -316,7 +316,7 @@ const moduleOf = (frame) => /([^\s(@]*)wasm-function/.exec(frame)?.[1];
  */
 function guestFrames(above) {
   const stack = readStack(above);
-  const exact = above && typeof stack[0] == "object";
+  const exact = above && captureStackTrace && typeof stack[0] == "object";
   /** @type {[number, Frame][]} */
   const frames = [];
   for (const frame of stack) {
