@@ -6,8 +6,6 @@ import asyncio
 import json
 import re
 import threading
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -15,7 +13,7 @@ import pytest
 import caesura
 from tests.host.support import ABIS, Gates, load_waiter, run
 from tests.support.engine import assemble
-from tests.support.names import without_names, without_section
+from tests.support.names import without_names
 
 
 async def same(value: int) -> int:
@@ -36,6 +34,11 @@ async def missing(call: Any) -> list[str]:
     with pytest.raises(caesura.UsageError) as refusal:
         await call
     return missing_in(refusal.value)
+
+
+def shown_stack(error: BaseException) -> list[str]:
+    """Return the lines of the stack in an error, without what has to wait."""
+    return [line[2:] for line in str(error).splitlines() if line.startswith(("    ", "  *"))][1:]
 
 
 @pytest.mark.parametrize(
@@ -570,160 +573,6 @@ def test_names_of_any_kind() -> None:
     run(main())
 
 
-# The loop is what a second body takes over; what it calls then may be left out, by name or as a call through a table.
-RESUMED: Final = """(module (import "env" "wait" (func $wait (param i32) (result i32)))
-  (memory (export "memory") 1)
-  (type $step (func (param i32) (result i32)))
-  (table 2 2 funcref) (elem (i32.const 0) $inner $around)
-  (func $inner (param i32) (result i32) (i32.add (call $wait (local.get 0)) (i32.const 1)))
-  (func $left_out (param i32) (result i32) (i32.add (call $wait (local.get 0)) (i32.const 1)))
-  (func $middle (param i32) (result i32) (i32.add (call $left_out (local.get 0)) (i32.const 1)))
-  (func $around (param i32) (result i32) (i32.add (call $inner (local.get 0)) (i32.const 1)))
-  (func $walk (export "walk") (param $n i32) (result i32)
-    (loop (local.set $n (call $wait (local.get $n))) (br_if 0 (i32.lt_s (local.get $n) (i32.const 3))))
-    (i32.add (call $middle (local.get $n)) (i32.const 1)))
-  (func $outer (export "outer") (param i32) (result i32) (i32.add (call $walk (local.get 0)) (i32.const 1)))
-  (func $turn (export "turn") (param $n i32) (result i32)
-    (loop (local.set $n (call $wait (local.get $n))) (br_if 0 (i32.lt_s (local.get $n) (i32.const 3))))
-    (i32.add (call_indirect (type $step) (local.get $n) (i32.const 1)) (i32.const 1))))"""
-
-
-# Functions that are left out call copies of small ones, where a list names little of a module.
-COPIED: Final = f"""(module (import "env" "wait" (func $wait (param i32) (result i32)))
-  (memory (export "memory") 1)
-  (func $inner (param i32) (result i32) (i32.add (call $wait (local.get 0)) (i32.const 1)))
-  (func $outer (param i32) (result i32)
-    (if (result i32) (local.get 0)
-      (then (i32.add (call $outer (i32.sub (local.get 0) (i32.const 1))) (i32.const 1)))
-      (else (i32.add (call $inner (local.get 0)) (i32.const 1)))))
-  (func $left (param i32) (result i32) (i32.add (call $outer (local.get 0)) (i32.const 1)))
-  (func $run (export "run") (param i32) (result i32) (i32.add (call $left (local.get 0)) (i32.const 1)))
-  (func (param i32) {"(i32.store (local.get 0) (i32.const 123456))" * 6_000}))"""
-
-
-async def one_more(value: int) -> int:
-    await asyncio.sleep(0)
-    return value + 1
-
-
-def shown_stack(error: BaseException) -> list[str]:
-    """Return the lines of the stack in an error, without what has to wait."""
-    return [line[2:] for line in str(error).splitlines() if line.startswith(("    ", "  *"))][1:]
-
-
-@pytest.mark.parametrize("abi", ABIS)
-def test_second_bodies_need_no_names(abi: str) -> None:
-    """What is missing, and the stack, go by the indices of the original's functions, whatever has been added."""
-
-    async def main() -> None:
-        listed = caesura.Options(only_list=("1", "3", "walk", "outer"), two_bodies="all")
-        entry = caesura.body_entries(without_names(assemble(RESUMED)), [2])[0] if abi == "load" else "#2"
-        for name, stack in (("walk", ["  #5"]), ("outer", ["  #5", "  #6"])):
-            guest = await load(RESUMED, listed, abi, one_more, has_names=False)
-            with pytest.raises(caesura.UsageError) as refusal:
-                await guest.call(name, 0)
-            assert missing_in(refusal.value) == [entry]
-            assert shown_stack(refusal.value) == ["* #2", "  #3", *stack]
-        guest = await load(
-            RESUMED, caesura.Options(ignore_indirect=True, two_bodies="all"), abi, one_more, has_names=False
-        )
-        with pytest.raises(caesura.UsageError) as refusal:
-            await guest.call("turn", 0)
-        assert shown_stack(refusal.value) == ["  #1", "  #4", "* #7"]
-        assert "Put it on the add-list" in str(refusal.value)
-
-    run(main())
-
-
-@pytest.mark.parametrize("has_names", [True, False])
-@pytest.mark.parametrize("abi", ABIS)
-def test_a_copy_is_shown_as_what_it_is_of(abi: str, has_names: bool) -> None:
-    """It is called by what the list leaves out, and is itself not missing. The module is large enough for it."""
-    listed = caesura.Options(only_list=("run", "outer", "inner") if has_names else ("run", "2", "1"))
-
-    async def main() -> None:
-        guest = await load(COPIED, listed, abi, has_names=has_names)
-        with pytest.raises(caesura.UsageError) as refusal:
-            await guest.call("run", 2)
-        outer, inner, left, top = ("outer", "inner", "left", "run") if has_names else ("#2", "#1", "#3", "#4")
-        assert shown_stack(refusal.value) == [f"  {inner}", f"  {outer} (3 times)", f"* {left}", f"  {top}"]
-        assert len(missing_in(refusal.value)) == 1
-        assert "uninstrumented" not in "".join(refusal.value.__notes__) if abi == "load" else True
-
-    run(main())
-
-
-@pytest.mark.parametrize("abi", ABIS[1:])
-def test_a_module_that_does_not_tell_what_was_added_is_refused_all_the_same(abi: str) -> None:
-    """As an older caesura made them: nothing that is missing goes unnamed, and it is not known which list it was."""
-
-    async def main() -> None:
-        for text, name, options, least in (
-            (DEEP, "run", caesura.Options(only_list=("deep", "run")), {"left_out", "middle"}),
-            (RESUMED, "turn", caesura.Options(ignore_indirect=True, two_bodies="all"), {"turn"}),
-        ):
-            module = without_section(built(text, options, abi), "asyncify.guard")
-            space: dict[str, Any] = {} if "own" in abi else {"stack_space": (1024, 65536)}
-            guest = await caesura.load(module, {"env": {"wait": one_more}}, cache=False, **space)
-            with pytest.raises(caesura.UsageError, match="since the list leaves") as refusal:
-                await guest.call(name, 0)
-            assert least <= set(missing_in(refusal.value))
-
-    run(main())
-
-
-def test_a_section_that_tells_of_what_there_is_not_is_refused() -> None:
-    module = caesura.instrument(
-        assemble(DEEP), caesura.Options(imports=("env.wait",), only_list=("deep", "run"))
-    ).module
-    place = module.index(b"asyncify.guard") + len(b"asyncify.guard")
-
-    async def main() -> None:
-        for wrong in (b"\x04", b"\x00", b"\x01\x00\x7f", b"\x01\x00\x05\xff"):
-            changed = module[:place] + wrong + module[place + len(wrong) :]
-            with pytest.raises(caesura.UnsupportedModule, match=r"asyncify\.guard of the module"):
-                await caesura.load(changed, {"env": {"wait": same}}, cache=False)
-
-    run(main())
-
-
-@pytest.mark.parametrize("two_bodies", ["none", "all"])
-@pytest.mark.parametrize("abi", ABIS)
-def test_a_function_in_its_second_body_is_no_missing_one(abi: str, two_bodies: str) -> None:
-    async def main() -> None:
-        listed = caesura.Options(only_list=("inner", "middle", "walk", "outer"), two_bodies=two_bodies)
-        for name, stack in (("walk", ["  walk"]), ("outer", ["  walk", "  outer"])):
-            guest = await load(RESUMED, listed, abi, one_more)
-            with pytest.raises(caesura.UsageError) as refusal:
-                await guest.call(name, 0)
-            assert missing_in(refusal.value) == ["left_out"]
-            assert shown_stack(refusal.value) == ["* left_out", "  middle", *stack]
-        # What the second body itself cannot be resumed in is missing all the same.
-        indirect = caesura.Options(ignore_indirect=True, two_bodies=two_bodies)
-        guest = await load(RESUMED, indirect, abi, one_more)
-        with pytest.raises(caesura.UsageError) as refusal:
-            await guest.call("turn", 0)
-        assert missing_in(refusal.value) == ["turn"]
-        assert shown_stack(refusal.value) == ["  inner", "  around", "* turn"]
-
-    run(main())
-
-
-def test_a_function_in_its_second_body_is_recorded_by_its_own_name(monkeypatch: Any, tmp_path: Any) -> None:
-    recording = tmp_path / "recording"
-    monkeypatch.setenv("CAESURA_RECORD", str(recording))
-
-    async def main() -> None:
-        listed = caesura.Options(only_list=("inner", "middle", "walk", "outer"), two_bodies="all")
-        async with await load(RESUMED, listed, "load", one_more) as guest:
-            assert await missing(guest.call("outer", 0)) == ["left_out"]
-
-    run(main())
-    lines = [json.loads(line) for line in recording.read_text().splitlines()]
-    assert {name for line in lines for name in line.get("functions", {})} == {"walk", "outer"}
-    assert [line["missing"] for line in lines if "missing" in line] == [["left_out"]]
-
-
 def test_a_remove_list_is_not_said_to_lack_what_is_not_on_it() -> None:
     async def main() -> None:
         guest = await load(DEEP, caesura.Options(remove_list=("left_out",)))
@@ -738,135 +587,5 @@ def test_a_remove_list_is_not_said_to_lack_what_is_not_on_it() -> None:
         assert lines[-1].startswith(
             "Take what of them is on the remove-list off it and instrument the module again. Or"
         )
-
-    run(main())
-
-
-LEAVING: Final = (Path(__file__).parents[1] / "guests" / "wat" / "leaving.wat").read_text()
-LEAVING_LISTED: Final = ("read", "to_*", "leaves", "from_table", "deep")
-BY_REFERENCE: Final = """
-  (elem declare func $ask $read)
-  (func $by_reference (export "by_reference") (param i32) (result i32)
-    (call $pass) (return_call_ref $step (local.get 0) (ref.func $ask)))
-  (func (export "to_reference") (param i32) (result i32)
-    (i32.add (call $by_reference (local.get 0)) (i32.const 1000))))"""
-
-
-async def load_leaving(module: bytes, listed: tuple[str, ...], abi: str) -> caesura.Guest:
-    imports = {"env": {"ask": same, "note": lambda value: value}}
-    lists = caesura.Options(only_list=listed)
-    if abi == "load":
-        return await caesura.load(module, imports, options=lists, cache=False)
-    own = abi == "plain in its own memory"
-    chosen = replace(lists, imports=("env.ask",), thunks=abi == "thunks", in_secondary_memory=own)
-    given: dict[str, Any] = {} if own else {"stack_space": (1024, 65536)}
-    return await caesura.load(caesura.instrument(module, chosen).module, imports, cache=False, **given)
-
-
-@pytest.mark.parametrize("abi", ABIS)
-@pytest.mark.parametrize(
-    ("name", "left"),
-    [
-        ("by_import", "by_import"),
-        ("by_name", "by_name"),
-        ("by_table", "by_table"),
-        ("by_index", "by_index"),
-        ("by_reference", "by_reference"),
-        ("by_chain", "by_import"),  # once this is on the list the other one is named
-        ("to_import", "by_import"),
-        ("to_name", "by_name"),
-        ("to_table", "by_table"),
-        ("to_index", "by_index"),
-        ("to_reference", "by_reference"),
-        ("to_chain", "by_import"),
-        ("leaves", "by_import"),
-        ("from_table", "by_import"),
-    ],
-)
-def test_what_has_left_by_a_tail_call_is_refused_and_named(name: str, left: str, abi: str) -> None:
-    module = assemble(LEAVING.rstrip().removesuffix(")") + BY_REFERENCE)
-
-    async def main() -> None:
-        guest = await load_leaving(module, LEAVING_LISTED, abi)
-        for _ in range(2):
-            assert await missing(guest.call(name, 5)) == [left]
-            assert await guest.call("deep", 2) == 107
-
-    run(main())
-
-
-@pytest.mark.parametrize("abi", ABIS)
-def test_a_list_is_completed_step_by_step_where_functions_leave(abi: str) -> None:
-    """What leaves for another function is named once that one is on the list."""
-
-    async def main() -> None:
-        listed: tuple[str, ...] = LEAVING_LISTED
-        for step in ("by_import", "by_chain"):
-            guest = await load_leaving(assemble(LEAVING), listed, abi)
-            assert await missing(guest.call("to_chain", 5)) == [step]
-            listed += (step,)
-        guest = await load_leaving(assemble(LEAVING), listed, abi)
-        assert await guest.call("to_chain", 5) == 1005
-
-    run(main())
-
-
-PASSING: Final = """(module (import "env" "wait" (func $wait (param i32) (result i32)))
-  (memory (export "memory") 1)
-  (func $inner (param i32) (result i32) (i32.add (call $wait (local.get 0)) (i32.const 1)))
-  (func $passes (export "passes") (param i32) (result i32) (call $inner (local.get 0)))
-  (func $leaves (export "leaves") (param i32) (result i32)
-    (drop (memory.grow (i32.const 0))) (i32.add (call $inner (local.get 0)) (i32.const 10))))"""
-
-
-@pytest.mark.parametrize("asserts", [False, True])
-def test_asserts_change_nothing_where_lists_are_guarded(asserts: bool) -> None:
-    async def main() -> None:
-        lists = caesura.Options(only_list=("inner",), asserts=asserts)
-        imports = {"env": {"wait": same}}
-        guest = await caesura.load(assemble(PASSING), imports, options=lists, cache=False)
-        assert await guest.call("passes", 5) == 6
-        assert await missing(guest.call("leaves", 5)) == ["leaves"]
-        guest = await caesura.load(assemble(PASSING), imports, options=lists, cache=False, when_unsuspendable="block")
-        with pytest.warns(RuntimeWarning, match='"leaves"'):
-            assert await guest.call("leaves", 5) == 16
-
-    run(main())
-
-
-def test_a_function_that_asserts_find_is_no_overflow() -> None:
-    async def main() -> None:
-        chosen = caesura.Options(only_list=("inner",), imports=("env.wait",), asserts=True, no_guard=True)
-        module = caesura.instrument(assemble(PASSING), chosen).module
-        guest = await caesura.load(module, {"env": {"wait": same}}, stack_space=(1024, 65536), cache=False)
-        with pytest.raises(caesura.GuestTrap, match="suspended below a function that is not instrumented"):
-            await guest.call("leaves", 5)
-
-    run(main())
-
-
-IGNORED_TAIL_CALLS: Final = """(module (import "env" "wait" (func $wait (param i32) (result i32)))
-  (memory (export "memory") 1)
-  (type $step (func (param i32) (result i32)))
-  (table 2 funcref) (elem (i32.const 0) $leaf $wait)
-  (func $leaf (type $step) (i32.add (call $wait (local.get 0)) (i32.const 1)))
-  (func $by_table (type $step)
-    (if (i32.eqz (local.get 0)) (then (return (call $wait (i32.const 1)))))
-    (return_call_indirect (type $step) (local.get 0) (i32.const 0)))
-  (func $by_import (type $step)
-    (if (i32.eqz (local.get 0)) (then (return (call $wait (i32.const 1)))))
-    (return_call_indirect (type $step) (local.get 0) (i32.const 1)))
-  (func $to_table (export "to_table") (type $step) (i32.add (call $by_table (local.get 0)) (i32.const 100)))
-  (func $to_import (export "to_import") (type $step) (i32.add (call $by_import (local.get 0)) (i32.const 100))))"""
-
-
-@pytest.mark.parametrize("abi", ABIS)
-@pytest.mark.parametrize("way", ["table", "import"])
-def test_what_leaves_by_a_call_that_is_ignored_is_named_and_not_its_caller(way: str, abi: str) -> None:
-    async def main() -> None:
-        guest = await load(IGNORED_TAIL_CALLS, caesura.Options(ignore_indirect=True), abi)
-        for _ in range(2):
-            assert await missing(guest.call(f"to_{way}", 5)) == [f"by_{way}"]
-            assert await guest.call(f"to_{way}", 0) == 101
 
     run(main())
