@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,10 +101,15 @@ def test_processor_time_of_host_functions(program: Path) -> None:
 
 
 def test_a_program_that_computes_is_saved_at_the_end_of_a_slice(program: Path) -> None:
-    code, said, _ = caesura_command(
-        program, "run", "--time-slice", "0.001", "--save", "state", "--save-every", "0.01", "counter.wat"
-    )
-    assert (code, said) == (0, "done\n")
+    """It is killed before it writes: a save while it writes would be no slice's end."""
+    (program / "counter.wat").write_text(COUNTER % 3_000_000_000)
+    options = ["--time-slice", "0.001", "--save", "state", "--save-every", "0.01"]
+    command = [sys.executable, "-m", "caesura", "run", *options, "counter.wat"]
+    with subprocess.Popen(command, cwd=program, stdout=subprocess.PIPE, text=True) as running:
+        while not (program / "state").exists() and running.poll() is None:
+            time.sleep(0.001)
+        running.kill()
+        assert running.communicate() == ("", None)
     saved = caesura.Snapshot.load(program / "state")
     assert [call.function for call in saved.state.calls] == ["pause"]
     assert caesura_command(program, "resume", "--time-slice", "0.01", "state")[:2] == (0, "done\n")
