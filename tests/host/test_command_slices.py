@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +39,16 @@ def caesura_command(folder: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+def run_until_saved(folder: Path, state: str, *arguments: str) -> str:
+    """Run a program, which is killed once it has been saved; return what it has printed."""
+    command = [sys.executable, "-m", "caesura", "run", "--save", state, *arguments]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as running:
+        while not (folder / state).exists() and running.poll() is None:
+            time.sleep(0.001)
+        running.kill()
+        return running.communicate()[0]
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     (tmp_path / "counter.wat").write_text(COUNTER % 50_000_000)
@@ -64,7 +76,7 @@ def test_what_a_saved_program_has_no_pause_points_for(program: Path) -> None:
     code, _, errors = caesura_command(program, "resume", "--fuel", "100", "state")
     assert code == 1 and "state: the program does not count, since it was run without --fuel" in errors
     (program / "sleeper.wat").write_text(SLEEPER)
-    caesura_command(program, "run", "--timeout", "1", "--save", "slept", "--save-every", "0.05", "sleeper.wat")
+    run_until_saved(program, "slept", "--save-every", "0.05", "sleeper.wat")
     for option, value in (("--cpu", "1"), ("--time-slice", "0.01")):
         code, _, errors = caesura_command(program, "resume", option, value, "slept")
         assert code == 1 and "cannot be paused while it computes, since it was run without --time-slice" in errors
@@ -103,16 +115,92 @@ def test_processor_time_of_host_functions(program: Path) -> None:
 def test_a_program_that_computes_is_saved_at_the_end_of_a_slice(program: Path) -> None:
     """It is killed before it writes: a save while it writes would be no slice's end."""
     (program / "counter.wat").write_text(COUNTER % 3_000_000_000)
-    options = ["--time-slice", "0.001", "--save", "state", "--save-every", "0.01"]
-    command = [sys.executable, "-m", "caesura", "run", *options, "counter.wat"]
-    with subprocess.Popen(command, cwd=program, stdout=subprocess.PIPE, text=True) as running:
-        while not (program / "state").exists() and running.poll() is None:
-            time.sleep(0.001)
-        running.kill()
-        assert running.communicate() == ("", None)
+    assert run_until_saved(program, "state", "--time-slice", "0.001", "--save-every", "0.01", "counter.wat") == ""
     saved = caesura.Snapshot.load(program / "state")
     assert [call.function for call in saved.state.calls] == ["pause"]
     assert caesura_command(program, "resume", "--time-slice", "0.01", "state")[:2] == (0, "done\n")
+
+
+# Each of what begins it, and it itself, counts and says a letter.
+BEGINNING = """(module (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\\10\\00\\00\\00\\01\\00\\00\\00")
+  (func $count (param i32) (local i64)
+    (loop (local.set 1 (i64.add (local.get 1) (i64.const 1))) (br_if 0 (i64.lt_u (local.get 1) (i64.const 1000000))))
+    (i32.store8 (i32.const 16) (local.get 0))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (func $begin (call $count (i32.const 97))) (start $begin)
+  (func (export "_initialize") (call $count (i32.const 98)))
+  (func (export "_start") (call $count (i32.const 99)))
+  (func (export "other") (call $count (i32.const 100))))"""
+
+START = "(func $begin (loop (br 0))) (start $begin)"
+INITIALIZE = '(func (export "_initialize") (loop (br 0)))'
+
+
+@pytest.mark.parametrize("begins", [START, INITIALIZE])
+@pytest.mark.parametrize("options", [("--cpu", "0.05"), ("--fuel", "100K"), ("--cpu", "0.05", "--save", "state")])
+def test_budgets_bound_what_begins_a_program(program: Path, begins: str, options: tuple[str, ...]) -> None:
+    text = f'(module (memory (export "memory") 1) {begins} (func (export "_start")) (func (export "f")))'
+    (program / "endless.wat").write_text(text)
+    for invoked in ((), ("--invoke", "f")):
+        code, said, errors = caesura_command(program, "run", *options, *invoked, "endless.wat")
+        assert (code, said) == (124, "") and "error: the program has used up its budget" in errors
+        if "--save" in options and invoked:
+            assert "warning: the program could not be saved: its start function, or _initialize" in errors
+        elif "--save" in options:
+            assert "the program is saved in 'state'" in errors
+            code, said, errors = caesura_command(program, "resume", "--cpu", "0.05", "state")
+            assert (code, said) == (124, "") and "error: the program has used up its budget" in errors
+
+
+def test_one_budget_is_for_all_of_a_program(program: Path) -> None:
+    (program / "beginning.wat").write_text(BEGINNING)
+
+    async def fuel_of_what_begins() -> int:
+        guest = await caesura.load(BEGINNING.encode(), wasi=caesura.Wasi(stdout=lambda _: None), preempt="fuel")
+        assert guest.usage.fuel is not None
+        return guest.usage.fuel
+
+    once = asyncio.run(fuel_of_what_begins()) // 2
+    for fuel, said in ((once // 2, ""), (once * 3 // 2, "a"), (once * 5 // 2, "ab"), (once * 4, "abc")):
+        done = caesura_command(program, "run", "--fuel", str(fuel), "beginning.wat")
+        assert done[:2] == (0 if said == "abc" else 124, said)
+    done = caesura_command(program, "run", "--fuel", str(once * 5 // 2), "--invoke", "other", "beginning.wat")
+    assert done[:2] == (124, "ab")
+
+
+def test_a_program_that_was_saved_while_it_began_goes_on_with_all_of_it(program: Path) -> None:
+    (program / "beginning.wat").write_text(BEGINNING)
+    part = ("--fuel", "600K", "--save", "state")
+    done = caesura_command(program, "run", *part, "beginning.wat")
+    said = done[1]
+    while done[0] == 124:
+        done = caesura_command(program, "resume", *part, "state")
+        said += done[1]
+    assert (done[0], said) == (0, "abc")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no signals for that there")
+@pytest.mark.parametrize("invoked", [(), ("--invoke", "f")])
+def test_an_interruption_ends_a_program_that_begins(program: Path, invoked: tuple[str, ...]) -> None:
+    write = '(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))'
+    (program / "endless.wat").write_text(
+        f"""(module {write} (memory (export "memory") 1)
+          (data (i32.const 0) "\\10\\00\\00\\00\\01\\00\\00\\00x")
+          (func $begin (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) (loop (br 0)))
+          (start $begin) (func (export "_start")) (func (export "f")))"""
+    )
+    options = ["--time-slice", "0.01", "--save", "state", *invoked]
+    command = [sys.executable, "-m", "caesura", "run", *options, "endless.wat"]
+    with subprocess.Popen(command, cwd=program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        running.stdout.read(1)
+        running.send_signal(signal.SIGINT)
+        errors = running.communicate(timeout=300)[1]
+    assert running.returncode == 130 and "interrupted" in errors
+    assert (program / "state").exists() == (not invoked)
+    assert ("could not be saved: its start function" in errors) == bool(invoked)
 
 
 @pytest.mark.parametrize(
@@ -133,12 +221,7 @@ def test_what_is_no_slice_and_no_budget(program: Path, given: tuple[str, ...], c
 
 
 def test_a_state_without_pause_points_has_no_budget(program: Path) -> None:
-    (program / "waiter.wat").write_text(
-        """(module (import "wasi_snapshot_preview1" "poll_oneoff" (func (param i32 i32 i32 i32) (result i32)))
-          (memory (export "memory") 1) (data (i32.const 16) "\\01")
-          (data (i32.const 24) "\\00\\00\\00\\3b\\00\\00\\00\\00")
-          (func (export "_start") (drop (call 0 (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"""
-    )
-    assert caesura_command(program, "run", "--save", "state", "--save-every", "0.1", "waiter.wat")[0] == 0
+    (program / "sleeper.wat").write_text(SLEEPER)
+    run_until_saved(program, "state", "--save-every", "0.1", "sleeper.wat")
     code, _, errors = caesura_command(program, "resume", "--cpu", "5", "state")
     assert code == 1 and "cannot be paused" in errors

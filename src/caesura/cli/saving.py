@@ -53,7 +53,7 @@ def autosave_of(arguments: argparse.Namespace, *, embed: bool) -> Autosave | Non
         return None
     check_place(arguments.save)  # now, and not when the program is to be saved
     every = None if arguments.save_every is None else seconds(arguments.save_every, "--save-every")
-    autosave = Autosave(arguments.save, every=every, embed=embed, report=lambda reason: say_warning(_unsaved(reason)))
+    autosave = Autosave(arguments.save, every=every, embed=embed, report=say_warning)
     autosave.signals = tuple(_signal(name) for name in arguments.save_on)
     return autosave
 
@@ -104,7 +104,3 @@ def _signal(name: str) -> signal.Signals:
     if found == signal.SIGINT:
         raise WrongUsage(f"--save-on {name}: with --save, Ctrl-C saves the program and ends it")
     return found
-
-
-def _unsaved(reason: str) -> str:
-    return f"the program goes on, and could not be saved: {reason}"

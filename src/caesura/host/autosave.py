@@ -4,7 +4,8 @@ A program that computes cannot be saved; one that waits can. So a request is not
 system waits (`wasi.pausing`), or its time slice ends: then the event loop has its turn, and this has its own. If the
 program waits already, it is saved at once. A program that calls nothing any more is not saved without time slices.
 
-What cannot be saved goes on: it is told, and losing the program over it would be worse.
+What cannot be saved goes on: it is told, and losing the program over it would be worse. A program of which a state
+would not say what is to be called of it (`why_not`) has only begun: that one ends when it is to.
 """
 
 from __future__ import annotations
@@ -27,14 +28,17 @@ _AGAIN: Final = 0.001
 class Autosave:
     """When one program is saved, and where. `every` is seconds (None: only when asked for).
 
-    With `embed` its module goes along. `report` is called with why it could not be saved. `signals` are those at which
-    whoever runs the program asks for it.
+    With `embed` its module goes along. `report` is called with a sentence where it could not be saved.
+    `signals` are those at which whoever runs the program asks for it. `why_not` says why it cannot be saved now,
+    whatever its state.
     """
 
     def __init__(
         self, place: str, *, every: float | None = None, embed: bool = False, report: Callable[[str], object]
     ) -> None:
         self.place: Final = place
+        self.why_not = ""
+        self._told = ""  # which `why_not` has been told already
         self.signals: tuple[signal.Signals, ...] = ()
         self._every = math.inf if every is None else every
         self._embed = embed
@@ -79,11 +83,12 @@ class Autosave:
             if not guest.suspended:
                 await asyncio.sleep(_AGAIN)
                 continue
-            saved = self._save(guest)
+            is_last = self._ends and bool(self.why_not)
+            saved = self._save(guest, goes_on=not is_last)
             self._wanted = False
             self._has_ended = saved and self._ends
             self._next = time.monotonic() + self._every
-            if self._has_ended:
+            if self._has_ended or is_last:
                 return
             self._ends = False
             done, self._done = self._done, None
@@ -92,7 +97,7 @@ class Autosave:
 
     def save_at_end(self, guest: Guest) -> None:
         """Save the program where it has come to, as it does not go on."""
-        self._has_ended = self._save(guest)
+        self._has_ended = self._save(guest, goes_on=False)
 
     def _pause(self) -> asyncio.Future[None] | None:
         """Return what the program is to wait for at a call of the system, or None."""
@@ -115,10 +120,18 @@ class Autosave:
             pass
         self._asked.clear()
 
-    def _save(self, guest: Guest) -> bool:
+    def _save(self, guest: Guest, *, goes_on: bool) -> bool:
+        if self.why_not:
+            if not goes_on or self._told != self.why_not:
+                self._told = self.why_not
+                self._tell(self.why_not, goes_on=goes_on)
+            return False
         try:
             guest.snapshot(embed=self._embed).save(self.place)
         except CaesuraError as error:
-            self._report(str(error))
+            self._tell(str(error), goes_on=goes_on)
             return False
         return True
+
+    def _tell(self, reason: str, *, goes_on: bool) -> None:
+        self._report(f"the program {'goes on, and ' if goes_on else ''}could not be saved: {reason}")

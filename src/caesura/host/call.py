@@ -39,7 +39,10 @@ START: Final = "start"
 
 
 class Call(CallState):
-    """A call of an export. `mode` is NOWAIT, AWAIT, GENERATE, AGENERATE or START."""
+    """A call of an export. `mode` is NOWAIT, AWAIT, GENERATE, AGENERATE or START.
+
+    Of its `budget`, an Allowance is what other calls have left of one that they share with it.
+    """
 
     __slots__ = (
         "_arguments",
@@ -59,7 +62,7 @@ class Call(CallState):
         export: Export,
         arguments: tuple[Any, ...],
         mode: str,
-        budget: Budget | None = None,
+        budget: Budget | Allowance | None = None,
     ) -> None:
         CallState.__init__(self, export)
         self.instance = instance
@@ -67,7 +70,7 @@ class Call(CallState):
         self.mode = mode
         self._budget = budget
         self.allowance: Allowance | None = None  # what is left of it
-        if budget is not None:
+        if budget is not None and not isinstance(budget, Allowance):
             instance.check_budget(budget)
         self._buffer = export.new_buffer()
         self._buffer_address = ctypes.addressof(self._buffer)

@@ -22,8 +22,8 @@ from caesura.host.errors import GuestExit, GuestTrap
 from caesura.host.guest import Guest, World
 from caesura.host.interruption import Interruptions
 from caesura.host.linking import Origin, connect, obtain_program, obtain_program_now
-from caesura.host.making import make_guest, make_guest_now
-from caesura.host.pending import BudgetExhausted, PendingCall
+from caesura.host.making import make_guest_now, make_guest_that_begins
+from caesura.host.pending import BudgetExhausted
 from caesura.host.settings import GuestSettings, ProgramSettings, with_recording
 from caesura.host.slices.budget import Budget
 from caesura.host.snapshot import Snapshot, restore_guest
@@ -80,6 +80,8 @@ def run_command(
     thread. With `autosave`, and a `PausingWasi`, it is saved when that says so. `slices` say how long it computes at a
     time, so that it can be saved then, too, and what it may take in all. Raises TimeoutError when the stopper's time is
     over, KeyboardInterrupt when a signal interrupts the guest, BudgetExhausted, when it has been saved.
+
+    All of it is bounded: a start function and `_initialize`, too, which have their parts of the budget first.
     """
     if slices.preempt != NO_PREEMPT or recording_path() is not None:
         options = options or Options()
@@ -170,10 +172,10 @@ async def _run_suspending(
         interruptions = Interruptions()
         stopper.watch(interruptions)  # before anything of the guest runs: its start function may never end
         with _as_other_programs_end():
-            world = World(connections, wasi, slices.settings(), interruptions)
-            async with await make_guest(program, world, Origin(source, connections.import_list, settings)) as guest:
-                name, values = call_of(guest)
-                return await guest.call(name, *values, budget=slices.budget)
+            world = World(connections, wasi, slices.settings(), interruptions, slices.budget)
+            origin = Origin(source, connections.import_list, settings)
+            async with await make_guest_that_begins(program, world, origin) as guest:
+                return await _begin_and_call(guest, *call_of(guest), slices.budget)
 
 
 async def _run_saving(
@@ -191,10 +193,21 @@ async def _run_saving(
         program = await obtain_program(source, connections, settings, wasi=True)
         stopper.wake_and_give_up()
         with _as_other_programs_end():
-            world = World(connections, wasi, slices.settings())
-            async with await make_guest(program, world, Origin(source, connections.import_list, settings)) as guest:
+            world = World(connections, wasi, slices.settings(), budget=slices.budget)
+            origin = Origin(source, connections.import_list, settings)
+            async with await make_guest_that_begins(program, world, origin) as guest:
                 name, values = call_of(guest)
-                return await _watched(guest.call(name, *values, budget=slices.budget), guest, wasi, autosave)
+                if name != _default_export(guest):
+                    autosave.why_not = (
+                        f"its start function, or _initialize, has not ended, and the state would not say that {name} "
+                        "is to be called then"
+                    )
+
+                def has_begun() -> None:
+                    autosave.why_not = ""
+
+                running = _begin_and_call(guest, name, values, slices.budget, has_begun)
+                return await _watched(running, guest, wasi, autosave)
 
 
 async def _resume(
@@ -219,11 +232,10 @@ async def _resume(
                 calls = guest.pending
                 if len(calls) != 1:
                     raise UsageError(f"the snapshot has {len(calls)} suspended calls: a program that goes on has one")
-                if slices.budget is not None:
-                    calls[0].take_budget(slices.budget)
+                running = guest._go_on(calls[0], slices.budget, lambda: _call_after_beginning(guest, snapshot))
                 if autosave is None:
-                    return await calls[0]
-                return await _watched(_finish(calls[0]), guest, wasi, autosave)
+                    return await running
+                return await _watched(running, guest, wasi, autosave)
 
 
 def _check_slices(slices: Slices, preempt: str) -> None:
@@ -248,8 +260,14 @@ def _options_that_suspend(slices: Slices) -> str:
     return " and ".join(names) or "--stack-size"
 
 
-async def _finish(call: PendingCall) -> Any:
-    return await call
+async def _begin_and_call(
+    guest: Guest, name: str, values: Sequence[Any], budget: Budget | None, has_begun: Callable[[], object] = bool
+) -> Any:
+    """Let a guest begin, and call one of its exports, within one budget."""
+    allowance = guest._allowance(budget)
+    await guest._begin_within(allowance)
+    has_begun()
+    return await guest._call(name, tuple(values), allowance)
 
 
 async def _watched(running: Coroutine[Any, Any, Any], guest: Guest, wasi: PausingWasi, autosave: Autosave) -> Any:
@@ -288,14 +306,27 @@ def _as_other_programs_end() -> Iterator[None]:
         signal.signal(pipe_signal, before)
 
 
+def _call_after_beginning(guest: Guest, snapshot: Snapshot) -> tuple[str, list[Any]]:
+    """Return what is called of a program that was saved while it began, and with what."""
+    assert snapshot.state.wasi is not None, "it is a program"
+    name = _only_export(guest)
+    return name, [] if name == _START else _values(guest, name, snapshot.state.wasi.arguments[1:])
+
+
 def _only_export(guest: Guest) -> str:
+    name = _default_export(guest)
+    if not name:
+        known = ", ".join(guest.exports) or "none"
+        raise UsageError(f"the program has no _start: choose an exported function with --invoke (exported: {known})")
+    return name
+
+
+def _default_export(guest: Guest) -> str:
+    """Return what is called of a program of which nobody says: "" where that is not clear."""
     exports = guest.exports
     if _START in exports:
         return _START
-    if len(exports) != 1:
-        known = ", ".join(exports) or "none"
-        raise UsageError(f"the program has no _start: choose an exported function with --invoke (exported: {known})")
-    return exports[0]
+    return exports[0] if len(exports) == 1 else ""
 
 
 def _values(guest: Guest, name: str, arguments: Sequence[str]) -> list[Any]:

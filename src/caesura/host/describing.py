@@ -49,6 +49,7 @@ def describe(drivable: Drivable) -> Description:
         memory=memory,
         asyncify_memory=asyncify,
         preempt=preempt_of(module) if thunks else NO_PREEMPT,
+        pauses_without_thunks=not thunks and preempt_of(module) != NO_PREEMPT,
         wide=_is_wide(module, asyncify),
         wide_memory=_is_wide(module, memory),
         shared=max([(item.maximum or 0) << item.page_size_log2 for item in module.memories if item.shared], default=0),

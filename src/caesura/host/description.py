@@ -177,9 +177,9 @@ class Description(Record):
     exported, by their proper names. `entries` are the exports with an entry thunk, and the thunks' indices. `memory`
     is the name of the guest's own memory, `asyncify_memory` that of the memory with the asyncify stack, `wide` tells
     whether the latter has 64-bit addresses, `wide_memory` whether the former does; names are empty where there is
-    nothing. `preempt` is what the module looks at where it pauses by itself, as `Options` says. `shared` is
-    how many bytes the largest memory that threads can share may grow to (0: there is none). `stack` is the shadow
-    stack.
+    nothing. `preempt` is what the module looks at where it pauses by itself, as `Options` says;
+    `pauses_without_thunks` tells that it does by the plain ABI, which is not driven here. `shared` is how many bytes
+    the largest memory that threads can share may grow to (0: there is none). `stack` is the shadow stack.
 
     `forgets_by_rewinding` tells that frames have references which the guest cannot forget without being rewound.
 
@@ -207,6 +207,7 @@ class Description(Record):
     memory: str
     asyncify_memory: str
     preempt: str
+    pauses_without_thunks: bool
     wide: bool
     wide_memory: bool
     shared: int

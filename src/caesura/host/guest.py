@@ -16,7 +16,7 @@ loaded it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
 from types import NoneType, TracebackType
@@ -46,7 +46,7 @@ from caesura.host.saving.putting_back import SavedGuest, set_up_again
 from caesura.host.saving.references import SaveObject
 from caesura.host.settings import GuestSettings
 from caesura.host.setup import set_up
-from caesura.host.slices.budget import Budget
+from caesura.host.slices.budget import Allowance, Budget
 from caesura.host.slices.usage import Usage
 from caesura.host.state import CallState
 from caesura.host.store import GuestStore
@@ -63,12 +63,15 @@ _START: Final = "_start"
 
 
 class World(NamedTuple):
-    """What surrounds one guest: its imports, what a WASI program sees, its settings, and what can stop it."""
+    """What surrounds one guest: its imports, what a WASI program sees, its settings, what can stop it, and its budget
+    until it has begun.
+    """
 
     connections: Connections
     wasi: Wasi | None
     settings: GuestSettings
     interruptions: Interruptions | None = None
+    budget: Budget | None = None
 
 
 class Guest(Uncopied):
@@ -98,6 +101,8 @@ class Guest(Uncopied):
         """
         if saved is None:
             set_up(self._instance, exported)
+            if self._instance.slicing is not None:
+                self._instance.slicing.has_started(self._instance.started)
         else:
             set_up_again(self._instance, exported, saved)
         if wasi is None:
@@ -116,6 +121,10 @@ class Guest(Uncopied):
         BudgetExhausted says so. Raises what a host function raises, GuestTrap, GuestExit, and UsageError for what does
         not fit: names, arguments, results of host functions, the thread.
         """
+        return await self._call(name, arguments, budget)
+
+    async def _call(self, name: str, arguments: tuple[Any, ...], budget: Budget | Allowance | None) -> Any:
+        """Call an export, also within what is left of a budget that it shares with other calls."""
         instance = self._instance
         instance.check()
         return await drive_awaited(Call(instance, instance.export(name), arguments, AWAIT, budget))
@@ -168,14 +177,16 @@ class Guest(Uncopied):
     async def run(self, *, budget: Budget | None = None) -> int:
         """Run the guest's program (a WASI command) and return its exit code, 0 to 2**32 - 1.
 
-        A guest that was restored in the middle of it goes on there. A program that has used its `budget` up is
-        suspended, and BudgetExhausted says so.
+        A guest that was restored in the middle of it goes on there; so it does in the middle of its start function. A
+        program that has used its `budget` up is suspended, and BudgetExhausted says so.
         """
-        held = [call for call in self.pending if call.export == _START and call.is_held]
+        beginning = self._instance.description.beginning()
+        held = [call for call in self.pending if call.export in (_START, *beginning) and call.is_held]
         try:
-            if held and budget is not None:
-                held[0].take_budget(budget)
-            step = await (held[0] if held else self.call(_START, budget=budget))
+            if not held:
+                step = await self.call(_START, budget=budget)
+            else:
+                step = await self._go_on(held[0], budget, lambda: (_START, []))
         except GuestExit as end:
             return end.code
         if isinstance(step, PendingCall):
@@ -184,6 +195,39 @@ class Guest(Uncopied):
                 "guest.pending, or use guest.start('_start')"
             )
         return 0
+
+    async def _begin_within(self, allowance: Allowance | None, *, after: str = "") -> None:
+        """Call what begins a guest, from behind one of these exports on, within a budget."""
+        names = self._instance.description.beginning()
+        for name in names[names.index(after) + 1 if after else 0 :]:
+            await self._call(name, (), allowance)
+
+    async def _go_on(
+        self, call: PendingCall, budget: Budget | None, program: Callable[[], tuple[str, Sequence[Any]]]
+    ) -> Any:
+        """Let a call go on that was restored; if the guest was just beginning, let it begin and call its program, whose
+        name and arguments are asked for then, within the same budget.
+        """
+        if budget is not None:
+            call.take_budget(budget)
+        step = await call
+        if isinstance(step, PendingCall) or call.export not in self._instance.description.beginning():
+            return step
+        allowance = call._call.allowance
+        await self._begin_within(allowance, after=call.export)
+        name, arguments = program()
+        return await self._call(name, tuple(arguments), allowance)
+
+    def _allowance(self, budget: Budget | None) -> Allowance | None:
+        """Return what calls may take that share a budget, less what the start function has taken of it already."""
+        if budget is None:
+            return None
+        instance = self._instance
+        instance.check_budget(budget)
+        assert instance.slicing is not None, "else no budget can be kept"
+        allowance = Allowance(budget, instance.slicing, None)
+        allowance.charge_cpu(instance.started_cpu)
+        return allowance
 
     @property
     def memory(self) -> GuestMemory:

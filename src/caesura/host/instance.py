@@ -34,7 +34,7 @@ from caesura.host.memory import GuestMemory
 from caesura.host.recorder import Recorder
 from caesura.host.references import FunctionReference, References
 from caesura.host.settings import BLOCK
-from caesura.host.slices.budget import Budget
+from caesura.host.slices.budget import Budget, check_fuel
 from caesura.host.slices.slicing import Slicing
 from caesura.host.state import CallState
 from caesura.host.store import GuestStore
@@ -44,10 +44,17 @@ from caesura.host.unsuspendable import EntriesOf, Unsuspendable
 from caesura.host.unwinder import Unwinder
 from caesura.host.warning import warn
 from caesura.host.whole_stack import functions_on_stack, missing_among, of_one_entry
+from caesura.options import NO_PREEMPT, PREEMPT_FUEL
 from caesura.recording.place import recording_path
 
 if TYPE_CHECKING:
     from caesura.inspection.backtrace import Frame
+
+# What is wrong with modules of which a description says that they pause without thunks.
+NO_THUNKS: Final = (
+    "the module was instrumented with pause points of the plain ABI, and Python pauses those of entry thunks only: "
+    "instrument it with --thunks besides --preempt, or give the original"
+)
 
 # How many exports an error names.
 _MOST_NAMES: Final = 20
@@ -73,6 +80,8 @@ class Instance:
         self.abandoned: list[CallState] = []  # a deque takes as much memory as all of this
         self.moving: CallState | None = None
         self.closed = False
+        # Seconds, and those of the processor, that host functions have taken which a start function without slices is.
+        self.started = self.started_cpu = 0.0
         # What looks into a suspended call, and at the original's functions; `guest` knows how.
         self.backtrace_of: Callable[[CallState], list[Frame]] = _no_backtrace
         self.entries_of: EntriesOf = _no_entries
@@ -119,11 +128,20 @@ class Instance:
         """Raise UsageError for a budget that the guest cannot keep."""
         check_kind("budget", budget, Budget)
         if self.slicing is None:
+            if self.description.pauses_without_thunks:
+                raise UsageError(f"no budget can end the guest's calls: {NO_THUNKS}")
             raise UsageError(
                 "the guest cannot be paused, so no budget can end its calls: load it with time_slice=SECONDS, or "
                 "preempt=..."
             )
         self.slicing.check_budget(budget)
+
+    def check_first_budget(self, budget: Budget) -> None:
+        """Raise UsageError for a budget that the guest cannot keep, before anything of it runs."""
+        check_kind("budget", budget, Budget)
+        if self.description.preempt == NO_PREEMPT:
+            self.check_budget(budget)
+        check_fuel(budget, counts=self.description.preempt == PREEMPT_FUEL)
 
     def check(self) -> None:
         """Raise if the caller is in another process or thread, or the guest is closed."""

@@ -27,6 +27,7 @@ from caesura.host.settings import (
     ProgramSettings,
     with_recording,
 )
+from caesura.host.slices.budget import Budget
 from caesura.host.sources import Source
 from caesura.host.uncopied import Uncopied
 from caesura.host.wasi.wasi import Wasi
@@ -34,7 +35,7 @@ from caesura.options import NO_PREEMPT, PREEMPT_FLAG, Options
 
 # Which parameters of `load` are whose, where the two parts of its work are done one after the other.
 _PROGRAM_PARAMETERS: Final = ProgramSettings.names()
-_GUEST_PARAMETERS: Final = (*GuestSettings.names(), "interruptions")
+_GUEST_PARAMETERS: Final = (*GuestSettings.names(), "interruptions", "budget")
 
 
 async def load(
@@ -64,6 +65,7 @@ async def load(
     when_unsuspendable: str = REFUSE,
     memory_reservation: int | None = None,
     native_stack_size: int = NATIVE_STACK_SIZE,
+    budget: Budget | None = None,
 ) -> Guest:
     """Load a module and make a guest of it.
 
@@ -85,7 +87,8 @@ async def load(
 
     A guest with a `time_slice` (seconds) that computes is suspended when that is over, and goes on when it is its turn:
     docs/slices.md. `weight` and `priority` say which share of its event loop it gets. `preempt` is what it looks at for
-    that: "flag", or "fuel", which it counts, so that budgets can be given in fuel.
+    that: "flag", or "fuel", which it counts, so that budgets can be given in fuel. `budget` is what its start function
+    and its `_initialize` may take together, and needs one of these; calls have budgets of their own.
 
     `memory_limit` (bytes, for each memory), `table_limit` (elements, for each table) and `instances` are what the
     guest may take. With these limits it may have one memory of its own and one table, unless `memories` and `tables`
@@ -100,7 +103,7 @@ async def load(
 
     Raises UsageError for a file that cannot be read, imports or options that do not fit the module, ModuleError for a
     module that is malformed or uses what is not supported, and what its start function raises (GuestTrap, or a host
-    function's exception).
+    function's exception). BudgetExhausted says that it has used its `budget` up: there is no guest then.
     """
     preempt = preempt or (NO_PREEMPT if time_slice is None else PREEMPT_FLAG)
     parameters = {**locals(), "interruptible": bool(interruptible)}
@@ -109,7 +112,7 @@ async def load(
     guest_settings = GuestSettings.among(parameters)
     connections = connect(imports, wasi, external)
     program = await obtain_program(source, connections, program_settings, wasi=wasi is not None)
-    world = World(connections, wasi, guest_settings, interruptions)
+    world = World(connections, wasi, guest_settings, interruptions, budget)
     return await make_guest(program, world, Origin(source, connections.import_list, program_settings))
 
 
@@ -191,6 +194,7 @@ class Program(Uncopied):
         weight: float | int = 1.0,
         priority: int = 0,
         interruptions: Interruptions | None = None,
+        budget: Budget | None = None,
         **others: Never,
     ) -> Guest:
         """Make a guest. `imports` are its own; by default those that were given to `compile`. `interruptions` can stop
@@ -220,7 +224,7 @@ class Program(Uncopied):
         program = await link(self._compiled, Provided(connections.provided, wasi=self._wasi))
         if interruptions is not None and not program.settings.interruptible:
             raise UsageError("the module was compiled without interruptible=True")
-        return await make_guest(program, World(connections, wasi, settings, interruptions), self._origin)
+        return await make_guest(program, World(connections, wasi, settings, interruptions, budget), self._origin)
 
     @property
     def exports(self) -> tuple[str, ...]:

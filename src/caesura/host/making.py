@@ -11,12 +11,16 @@ from inspect import isawaitable
 
 import wasmtime
 
+from caesura.host import native
 from caesura.host.guest import Guest, World
 from caesura.host.linking import Origin
+from caesura.host.pending import BudgetExhausted
 from caesura.host.program import LinkedProgram
 from caesura.host.saving.filling import fill_images
 from caesura.host.saving.putting_back import SavedGuest
+from caesura.host.slices.turns import wait_for_turn
 from caesura.host.starting import instantiate, instantiate_in_thread
+from caesura.options import NO_PREEMPT
 
 # Called with a guest that was restored, before anything of it runs.
 OnRestore = Callable[[Guest], object]
@@ -43,12 +47,31 @@ async def make_guest_again(
 
 
 async def make_guest(program: LinkedProgram, world: World, origin: Origin) -> Guest:
-    """Make a guest and let it initialize itself."""
+    """Make a guest and let it initialize itself. Raises BudgetExhausted, and closes it, if that takes more than it may.
+
+    Handing out a guest that is suspended there was rejected: who loads one wants one that can be called.
+    """
+    guest = await make_guest_that_begins(program, world, origin)
+    try:
+        await guest._begin_within(guest._allowance(world.budget))
+    except BudgetExhausted as pause:
+        guest._end()
+        raise BudgetExhausted(pause.call.export, pause.exhausted, pause.call, is_loaded=False) from None
+    except BaseException:
+        guest._end()
+        raise
+    return guest
+
+
+async def make_guest_that_begins(program: LinkedProgram, world: World, origin: Origin) -> Guest:
+    """Make a guest that has to initialize itself yet (`_begin_within`); what its engine calls has run."""
     guest = Guest(program, world, origin)
     try:
+        if world.budget is not None:
+            guest._instance.check_first_budget(world.budget)
+        if program.description.preempt != NO_PREEMPT and native.thread.call is None:
+            await wait_for_turn(guest, world.settings.weight, world.settings.priority)
         guest._begin(await _instantiate(guest, world, starts=True), world.wasi)
-        for name in program.description.beginning():
-            await guest.call(name)
     except BaseException:
         guest._end()
         raise

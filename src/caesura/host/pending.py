@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from caesura.abi import START_FUNCTION
 from caesura.argument_kinds import shown
 from caesura.errors import CaesuraError, UsageError
 from caesura.host.awaiting import await_coroutine, call_anew
@@ -190,16 +191,27 @@ class PendingCall(Uncopied):
         return self._call.pending is not None and self._call.handed == self._handed
 
 
+# How errors call an export that begins a guest.
+_BEGINS = {START_FUNCTION: "its start function"}
+
+
 class BudgetExhausted(CaesuraError):
     """A call has used up its budget, and is suspended where it stands.
 
     `call` is the PendingCall: `resume(budget=...)` goes on with it, `drop()` gives it up, and meanwhile the guest can
-    be saved. `exhausted` is the budget, in words.
+    be saved. `exhausted` is the budget, in words. Where `load` raises it there is no guest, and no call goes on.
     """
 
-    def __init__(self, export: str, exhausted: str, call: PendingCall) -> None:
+    def __init__(self, export: str, exhausted: str, call: PendingCall, *, is_loaded: bool = True) -> None:
         self.call = call
         self.exhausted = exhausted
+        if not is_loaded:
+            where = _BEGINS.get(export, export)
+            super().__init__(
+                f"the guest has used up its budget, {exhausted}, before it was loaded (in {where}), and is closed: "
+                "load it with a larger budget, or without"
+            )
+            return
         super().__init__(
             f"the call of {export} has used up its budget, {exhausted}, and is suspended: let it go on with "
             "`.call.resume(budget=...)`, or give it up with `.call.drop()`"

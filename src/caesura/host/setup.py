@@ -25,7 +25,7 @@ from caesura.host.description import NONE, THUNKS
 from caesura.host.errors import GuestTrap
 from caesura.host.frames import FrameArea
 from caesura.host.imports import PLAIN_FUNCTION
-from caesura.host.instance import Instance
+from caesura.host.instance import NO_THUNKS, Instance
 from caesura.host.recorder import Recorder, note_unrecorded
 from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE
 from caesura.host.slices.slicing import Slicing
@@ -93,6 +93,8 @@ def make_slicing(instance: Instance, unwinder: Unwinder | None) -> Slicing | Non
     settings = instance.store.settings
     if preempt == NO_PREEMPT or unwinder is None:
         if settings.time_slice is not None:
+            if instance.description.pauses_without_thunks:
+                raise UsageError(f"no time slice can end: {NO_THUNKS}")
             raise UsageError(
                 "the module has no pause points, so that no time slice can end: compile it with preempt='flag'; if it "
                 "is instrumented already, give the original"

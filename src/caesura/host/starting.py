@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from math import inf
+from time import monotonic, thread_time
 from typing import Any, TypeVar
 
 import wasmtime
@@ -23,9 +25,12 @@ from caesura.host.backtrace import cause_of, describe_frames, kind_of_trap
 from caesura.host.connect import Connections
 from caesura.host.errors import GuestTrap, note_backtrace
 from caesura.host.fork_locks import inside
-from caesura.host.imports import give_up
+from caesura.host.imports import HostFunction, Suspension, give_up
 from caesura.host.instance import Instance
 from caesura.host.lanes import Lane, Waiter, outcome
+from caesura.host.slices.thread import thread_state
+from caesura.host.slices.turns import has_run
+from caesura.options import NO_PREEMPT
 
 _T = TypeVar("_T")
 
@@ -51,7 +56,10 @@ class _Start:
         instance = self._instance
         function = instance.imports[number]
         assert function is not None, "Wasmtime's own functions do not come here"
-        suspension = function.run(instance.guest, instance.objects, values)
+        if instance.description.preempt == NO_PREEMPT:
+            suspension = function.run(instance.guest, instance.objects, values)
+        else:
+            suspension = self._run_timed(function, values)
         if suspension is None:
             return
         coroutine, waited_for, _ = suspension
@@ -60,6 +68,22 @@ class _Start:
         raise UsageError(
             f"host function {function.shown} has to wait, but a module's start function cannot be suspended"
         )
+
+    def _run_timed(self, function: HostFunction, values: int) -> Suspension | None:
+        """Run a host function that the engine's start function is, or calls: its time is the guest's, and a turn's."""
+        instance, state = self._instance, thread_state()
+        outer, spent = state.innermost, state.spent
+        began, began_cpu = monotonic(), thread_time()
+        try:
+            return function.run(instance.guest, instance.objects, values)
+        finally:
+            taken = monotonic() - began
+            instance.started += taken
+            instance.started_cpu += thread_time() - began_cpu
+            if outer is None:  # else it is among what that takes
+                state.spent = spent  # what it has called of guests is among what it has taken
+                time_slice = instance.store.settings.time_slice
+                has_run(state, taken, inf if time_slice is None else time_slice)
 
 
 def instantiate(instance: Instance, connections: Connections, *, starts: bool = True) -> wasmtime.Instance:

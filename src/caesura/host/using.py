@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from caesura.errors import UsageError
 from caesura.host import native
-from caesura.host.instance import Instance
+from caesura.host.instance import NO_THUNKS, Instance
 from caesura.host.slices.usage import Usage
 
 
@@ -13,6 +13,8 @@ def usage_of(instance: Instance) -> Usage:
     instance.check()
     slicing = instance.slicing
     if slicing is None:
+        if instance.description.pauses_without_thunks:
+            raise UsageError(f"what the guest takes is not counted: {NO_THUNKS}")
         raise UsageError(
             "what a guest takes is counted if it has pause points: load it with time_slice=SECONDS, or preempt=..."
         )

@@ -49,6 +49,15 @@ class Budget:
             raise UsageError("a budget has cpu=SECONDS, or fuel=UNITS, or both")
 
 
+def check_fuel(budget: Budget, *, counts: bool) -> None:
+    """Raise UsageError for a budget of fuel of a guest that does not count any."""
+    if budget.fuel is not None and not counts:
+        raise UsageError(
+            "the guest counts no fuel: load or compile it with preempt='fuel', or give the budget in seconds of "
+            "the processor (cpu=)"
+        )
+
+
 class Allowance:
     """What is left of a call's budget. `outer` is that of the call whose host function made the call, or None."""
 

@@ -37,7 +37,7 @@ from caesura.errors import UsageError
 from caesura.host import native
 from caesura.host.frames import FrameArea
 from caesura.host.settings import GuestSettings
-from caesura.host.slices.budget import Allowance, Budget, in_force
+from caesura.host.slices.budget import Allowance, Budget, check_fuel, in_force
 from caesura.host.slices.policy import Share
 from caesura.host.slices.thread import thread_state
 from caesura.host.slices.turns import turns_of, wait_for_next_iteration
@@ -315,20 +315,24 @@ class Slicing:
 
     # Budgets
 
-    def allowance_of(self, budget: Budget | None) -> Allowance | None:
-        """Return what a call may take that begins here: its budget, within that of whoever calls it."""
+    def allowance_of(self, budget: Budget | Allowance | None) -> Allowance | None:
+        """Return what a call may take that begins here: its budget, within that of whoever calls it; or what is left of
+        one that several calls share.
+        """
+        if isinstance(budget, Allowance):
+            return budget
         outer = in_force.get()
         if outer is not None and outer.slicing is not self:
             outer = None
         return outer if budget is None else Allowance(budget, self, outer)
 
+    def has_started(self, seconds: float) -> None:
+        """Note for how long host functions have run that the start function has called, where it had no slices."""
+        self.time += seconds
+
     def check_budget(self, budget: Budget) -> None:
         """Raise UsageError for a budget that the guest cannot keep."""
-        if budget.fuel is not None and self._fuel is None:
-            raise UsageError(
-                "the guest counts no fuel: load or compile it with preempt='fuel', or give the budget in seconds of "
-                "the processor (cpu=)"
-            )
+        check_fuel(budget, counts=self.counts_fuel)
 
     # Turns
 

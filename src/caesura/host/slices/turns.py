@@ -173,6 +173,30 @@ def wait_for_next_iteration(state: ThreadState) -> None:
     turns_of(loop).schedule()
 
 
+def has_run(state: ThreadState, seconds: float, time_slice: float) -> None:
+    """Note that something of a guest has run for so long without a slice: host functions that start functions call."""
+    state.spent += seconds
+    if state.spent >= time_slice and not state.is_full:
+        wait_for_next_iteration(state)
+
+
+async def wait_for_turn(guest: object, weight: float, priority: int) -> None:
+    """Let others have their turn before a guest is made, if guests have computed as much as they may."""
+    if not thread_state().is_full:
+        return
+    try:
+        turns = turns_of(asyncio.get_running_loop())
+    except RuntimeError:  # whoever drives this coroutine, without asyncio, decides
+        return
+    share = Share(guest, weight, priority)
+    future = turns.wait(share)
+    try:
+        await future
+    except BaseException:
+        turns.forget(share, future)
+        raise
+
+
 def turns_of(loop: asyncio.AbstractEventLoop) -> Turns:
     """Return the turns of an event loop."""
     found = _turns.get(loop)
