@@ -133,7 +133,7 @@ def test_functions_of_wasi_take_time_though_they_count_for_little() -> None:
 
     async def main() -> None:
         guest = await caesura.load(text, wasi=caesura.Wasi(stdin=b""), preempt="fuel", time_slice=SLICE)
-        await exhausted(guest.call("_start", budget=caesura.Budget(cpu=0.02)))
+        await exhausted(guest.call("_start", budget=caesura.Budget(cpu=0.1)))
         assert guest.usage.slices > 1
         assert guest.usage.fuel is not None and guest.usage.fuel < 500  # the first portion is larger
 
