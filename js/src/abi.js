@@ -168,3 +168,4 @@ export const FACT_HIDDEN_STACK = 32;
 export const FACT_LINKED = 64;
 export const FACT_PAUSES_BY_REQUEST = 128;
 export const FACT_PAUSES_BY_FUEL = 256;
+export const FACT_STARTED_BY_ENGINE = 512;

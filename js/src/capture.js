@@ -6,6 +6,7 @@ import { EngineInstance, enginePromising } from "./errors.js";
 import { isZero, refuse } from "./format.js";
 import { heldSaver, holdersOf, livePlaces } from "./held_references.js";
 import { known } from "./obstacles.js";
+import { uncounted } from "./room.js";
 import { at, referenceSaver } from "./saved_references.js";
 import { withSavedStacks } from "./saved_stacks.js";
 import { bitsOf, readGlobal } from "./saved_values.js";
@@ -49,8 +50,9 @@ export const suspended = ({ calls }) => [...calls].filter(({ promise }) => promi
  * @returns {State}
  */
 export function capture(instance, options) {
-  const { slicing } = find(instance).guest;
-  return slicing && !current ? slicing.quietly(() => read(instance, options)) : read(instance, options);
+  const { slicing, exports } = find(instance).guest;
+  // What counts is as in a guest that nobody has bounded, and reading it may not end at a pause point.
+  return slicing && !current ? uncounted(exports, () => read(instance, options)) : read(instance, options);
 }
 
 /** @type {typeof capture} */

@@ -16,7 +16,7 @@ import { putStacksBack } from "./saved_stacks.js";
 import { valueOf, writeGlobal } from "./saved_values.js";
 import { CHUNK, numbersOf } from "./schema.js";
 import { attach } from "./slices.js";
-import { HELD, MOST_FUEL, PAUSE } from "./slicing.js";
+import { HELD, PAUSE, UNBOUNDED } from "./slicing.js";
 
 /** @typedef {import("./call.js").Call} Call */
 /** @typedef {import("./call.js").Site} Site */
@@ -52,7 +52,7 @@ export function putBack(instance, section, state, loadObject) {
     if (known.declared) held.putBack(known, false, [Number(bits)]);
     else writeGlobal(exports, index, type, bits, (kind, number) => references.load(kind, number));
   });
-  if (exports.asyncify_fuel) exports.asyncify_fuel.value = MOST_FUEL;
+  if (exports.asyncify_fuel) exports.asyncify_fuel.value = UNBOUNDED;
   state.tables.forEach(({ index, type, elements }, place) => {
     const known = section.tables[place];
     if (known.declared) held.putBack(known, true, numbersOf(elements));

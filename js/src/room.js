@@ -40,6 +40,24 @@ export const noRoom = (exports, { allocate }, what, bytes, option, others) =>
     : `no allocator for ${what}: it needs the export malloc, or the option allocate${others}`;
 
 /**
+ * Do something for which the guest's code is no call's, and not bounded. Where it counts, that is not counted.
+ * @template T
+ * @param {import("./guest.js").Exports} exports
+ * @param {() => T} act
+ * @returns {T}
+ */
+export function uncounted({ asyncify_fuel: counter }, act) {
+  if (!counter) return act();
+  const { value } = counter;
+  counter.value = 1n << 62n;
+  try {
+    return act();
+  } finally {
+    counter.value = value;
+  }
+}
+
+/**
  * Return where the asyncify stack is to begin and end, or why nowhere.
  * @param {import("./guest.js").Exports} exports
  * @param {any} memory
@@ -57,9 +75,11 @@ export function findRoom(exports, memory, facts, options) {
     return [0, stackSize];
   }
   let size = stackSize;
-  let start = take(exports, options, size);
-  // An allocator that does not look at the memory's end may have room for less, too.
-  const fits = start && unsigned(start) + size <= memory.buffer.byteLength;
-  if (!fits && size == DEFAULT) start = take(exports, options, (size /= 2));
+  const start = uncounted(exports, () => {
+    const first = take(exports, options, size);
+    // An allocator that does not look at the memory's end may have room for less, too.
+    const fits = first && unsigned(first) + size <= memory.buffer.byteLength;
+    return fits || size != DEFAULT ? first : take(exports, options, (size /= 2));
+  });
   return start ? [start, unsigned(start) + size] : noRoom(exports, options, "the asyncify stack", size, "stackSize", " or region");
 }

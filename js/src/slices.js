@@ -7,7 +7,8 @@
  * A file of its own, so that programs whose guests need none do not load it. docs/javascript.md says what holds.
  */
 
-import { FACT_ADDED_MEMORY } from "./abi.js";
+import { FACT_ADDED_MEMORY, FACT_STARTED_BY_ENGINE } from "./abi.js";
+import { describe } from "./description.js";
 import { engineInstantiate, SuspendError } from "./errors.js";
 import { prepare, startOf } from "./instantiate.js";
 import { known } from "./obstacles.js";
@@ -123,6 +124,9 @@ export async function instantiate(source, imports, options = {}) {
   const { slice, weight, priority, ...others } = options;
   // @ts-ignore: the second parameter is newer than TypeScript's libraries.
   const module = source instanceof WebAssembly.Module ? source : await WebAssembly.compile(source, others);
+  if (slice !== undefined && describe(module).facts & FACT_STARTED_BY_ENGINE) {
+    throw new TypeError("slice: the engine calls the module's start function itself, where nothing can be suspended: instrument with --thunks, or --snapshots");
+  }
   const [adapted, link] = prepare(module, imports, others);
   const instance = link(await engineInstantiate(module, adapted));
   const start = startOf(instance);
@@ -184,12 +188,15 @@ export class PausedCall {
    */
   async resume(limits = {}) {
     checkOptions(limits, LIMITS);
+    const ended = this.#call.sliced?.ended;
+    if (ended) throw ended.reason;
     const [call] = this.#take();
     return goOn(call, limits);
   }
 
-  /** Give the call up. */
+  /** Give the call up. One that was aborted in one's hands is gone already. */
   drop() {
+    if (this.#call.sliced?.ended) return;
     const [call, slicing] = this.#take();
     const why = new SuspendError(`the call of ${this.export} was dropped`);
     for (const [one, { drop }] of [...blockedOf(call), /** @type {const} */ ([call, slicing])]) if (one.promise) drop(one, why);

@@ -57,6 +57,7 @@ import { forget, isFull, spend, wait } from "./turns.js";
  * @property {Allowance} [allowance]
  * @property {number} [deadline] Of a slice that it goes on with at once.
  * @property {(failure?: Error) => void} [goOn] What is called when it is its turn, or when none comes.
+ * @property {{ reason: any }} [ended] What has ended it while it was paused: an abort, or a policy that has failed.
  */
 
 /**
@@ -88,6 +89,9 @@ const FUEL_TOLERANCE = 10_000_000n;
 
 /** The most fuel that a budget can have. */
 export const MOST_FUEL = 1n << 62n;
+
+/** What a guest's counter begins with. */
+export const UNBOUNDED = 2n * MOST_FUEL - 1n;
 
 // The least fuel in a portion, and how many portions a slice has.
 const LEAST_PORTION = 1000;
@@ -135,8 +139,8 @@ export function makeSlicing(guest, exhaustedError) {
   const { exports, area, calls } = guest;
   /** @type {{ value: bigint } | undefined} */
   const counter = exports.asyncify_fuel;
-  /** What the counter was set to last. */
-  let granted = 0n;
+  /** What the counter was set to last; what was counted before anybody did counts, too. */
+  let granted = counter && counter.value > MOST_FUEL ? UNBOUNDED : (counter?.value ?? 0n);
   let used = 0n;
   let speed = SLOW;
   /** Its entry that runs, or whose import does. @type {Entry | undefined} */
@@ -296,6 +300,9 @@ export function makeSlicing(guest, exhaustedError) {
     isBusy,
     release,
 
+    /** The paused call that nothing but who has it can let go on. One that is aborted ends by itself, in a moment. */
+    inHand: () => paused().find(({ promise, aborted }) => promise == HELD && !aborted),
+
     /** Count the time of an entry until now, when it ends or another one begins inside of it. @param {Entry} entry @param {number} now */
     count(entry, now) {
       time += now - entry.since;
@@ -323,6 +330,7 @@ export function makeSlicing(guest, exhaustedError) {
           return false;
         } catch (reason) {
           made.drop(call, reason);
+          /** @type {Sliced} */ (call.sliced).ended = { reason };
           return true;
         }
       }
@@ -346,7 +354,7 @@ export function makeSlicing(guest, exhaustedError) {
       const [first] = paused();
       if (!first && (!isFull || current)) return false;
       if (!first) wait(share, goOn);
-      else if (call.state || first.promise != HELD) gate.push(goOn);
+      else if (call.state || !made.inHand()) gate.push(goOn);
       else {
         call.reject(
           new SuspendError(`export ${printable(call.name)}: a call of ${printable(first.name)} is paused in the middle of the guest's code: resume or drop it`),
@@ -436,17 +444,6 @@ export function makeSlicing(guest, exhaustedError) {
       };
     },
 
-    /** Do something while the guest's counter is as in one that is not paused. @template T @param {() => T} act @returns {T} */
-    quietly(act) {
-      charge(clock());
-      grant(MOST_FUEL);
-      try {
-        return act();
-      } finally {
-        rest(clock());
-      }
-    },
-
     /** Give up a paused call. @param {Call} call @param {any} reason */
     drop(call, reason) {
       area.drop(call);
@@ -461,15 +458,7 @@ export function makeSlicing(guest, exhaustedError) {
   };
 
   charge(0);
-  used = 0n;
   rest(0);
-  // What the guest's malloc counts for the place of the frames is no call's of the guest's own.
-  const { settle: findPlace } = area;
-  area.settle = () => {
-    const why = made.quietly(findPlace);
-    if (!why) area.settle = findPlace;
-    return why;
-  };
   const { close } = guest;
   guest.close = () => {
     close();

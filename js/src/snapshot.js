@@ -10,14 +10,15 @@
 
 import { settle } from "./call.js";
 import { capture, find, recorded, suspended } from "./capture.js";
-import { engineInstantiate, raise } from "./errors.js";
+import { engineInstantiate, raise, SuspendError } from "./errors.js";
 import { decode, encode, hex, LIMIT, refuse, sha256 } from "./format.js";
 import { checkReferences } from "./held_references.js";
 import { leaveOutInitial } from "./initial.js";
 import { prepare } from "./instantiate.js";
 import { checkOptions, OPTIONS } from "./options.js";
+import { printable } from "./printable.js";
 import { putBack } from "./restoring.js";
-import { goOn, LIMITS } from "./slices.js";
+import { goOn as goOnPaused, LIMITS } from "./slices.js";
 import { HELD, isPaused } from "./slicing.js";
 import { readStateSection } from "./state_section.js";
 
@@ -190,13 +191,30 @@ export class PendingCall {
     taken.add(call);
     return new Promise((resolve, reject) => {
       Object.assign(call, { resolve, reject });
-      // Not above whatever of a guest is running now.
-      act((answer) =>
-        queueMicrotask(() => {
-          recorded.delete(call);
-          settle(call, HELD, answer);
-        }),
-      );
+      const goOn = () =>
+        // Not above whatever of a guest is running now.
+        act((answer) =>
+          queueMicrotask(() => {
+            recorded.delete(call);
+            settle(call, HELD, answer);
+          }),
+        );
+      const inHand = () => this.#guest.slicing?.inHand();
+      if (!inHand()) return goOn();
+      // Both may be told to go on in the same breath.
+      queueMicrotask(() => {
+        const first = inHand();
+        if (call.promise != HELD) return; // closed
+        if (!first) return goOn();
+        taken.delete(call);
+        const place = suspended(this.#guest).indexOf(first);
+        reject(
+          new SuspendError(
+            `the call of ${printable(this.export)} waits in ${printable(this.function)}, and another one is paused in the middle of the guest's code: ` +
+              `let that go on first, or drop it: pending[${place}], a call of ${printable(first.name)}`,
+          ),
+        );
+      });
     });
   }
 
@@ -216,7 +234,7 @@ export class PendingCall {
   /** Let a paused call go on. @param {import("./slices.js").Limits} limits */
   #goOn(limits) {
     this.#check("resume");
-    return goOn(this.#call, limits);
+    return goOnPaused(this.#call, limits);
   }
 
   /** @param {string} act */

@@ -4,8 +4,8 @@ Writes `build/js/<guest>.<build>.wasm`. The builds are `bare` (not instrumented,
 (caesura, Asyncify's own five functions), `thunks` (caesura, thunk ABI), `secondary` (the same with the asyncify stack
 in a memory of its own), `saved`, `saved_thunks` and `saved_secondary` (the same three with a state that can be saved),
 `linked` (thunks between which other instances may stand), `record_*` (which note what is on their stack), `flag_*` and
-`fuel_*` (saved, with pause points of both kinds) and `binaryen` (`wasm-opt --asyncify`, where npm's binaryen has been
-installed). What is up to date stays.
+`fuel_*` (saved, with pause points of both kinds; `unsaved_*` without the state) and `binaryen` (`wasm-opt --asyncify`,
+where npm's binaryen has been installed). What is up to date stays.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ ONLY: Final = {
     "memory64": ("plain", "thunks", "saved", "saved_thunks"),
     "running": ("fuel_thunks",),
     "uneven": ("fuel_thunks",),
-    "starting": ("fuel_plain", "fuel_thunks", "fuel_secondary"),
+    "starting": ("fuel_plain", "fuel_thunks", "fuel_secondary", "unsaved_fuel_plain"),
     "called_back": ("fuel_plain", "fuel_thunks"),
     "in_a_row": ("fuel_plain", "fuel_thunks"),
     "computing64": ("fuel_plain", "fuel_thunks"),
@@ -101,7 +101,7 @@ REAL_BUILDS: Final = ("bare", "plain", "thunks")
 SAVED: Final = NODE_MODULES / "quickjs-wasi" / "quickjs.wasm"
 SAVED_NAME: Final = "quickjs_wasi"
 
-# Kinds of pause points, which begin the names of the builds that have them.
+# Kinds of pause points, which the names of the builds that have them contain.
 PAUSES: Final = ("flag", "fuel")
 
 # A guest of the other tests, in the same builds.
@@ -208,7 +208,7 @@ def build(source: Path, name: str, kind: str, target: Path) -> None:
             thunks=not kind.endswith("plain") and kind != "saved",
             snapshots=kind.startswith(("saved", *PAUSES)),
             in_secondary_memory=kind.endswith("secondary") or kind.startswith("flag"),
-            preempt=next((name for name in PAUSES if kind.startswith(name)), "none"),
+            preempt=next((name for name in PAUSES if name in kind), "none"),
             linked=kind == "linked",
             record=kind.startswith("record"),
             export_globals=source.stem == "linked_main" or kind.startswith("shared"),

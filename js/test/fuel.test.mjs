@@ -91,6 +91,34 @@ for (const build of builds) {
       assert.deepEqual(pending(instance), []);
     });
 
+    it("where a call is paused below another one's import, that goes on when it has, and says so", async () => {
+      let instance;
+      const nested = { env: { ...imports.env, later: new Suspending((value) => promising(instance.exports.count)(BigInt(value)).then(Number)) } };
+      const module = new WebAssembly.Module(bytes("computing", build));
+      instance = await instantiate(module, nested);
+      await assert.rejects(promising(instance.exports.later_and_count, { fuel: 10_000 })(100_000, 50n), BudgetExhausted);
+      const state = await snapshot(instance);
+      const waits = /^SuspendError: the call of later_and_count waits in env.later, and another one is paused .* go on first, or drop it: pending\[1\], a call of count$/;
+      const again = async () => {
+        const restored = await restore(state, module, imports);
+        assert.deepEqual(restored.pending.map((call) => [call.export, call.function]), [["later_and_count", "env.later"], ["count", "pause"]]);
+        return restored.pending;
+      };
+      for (const act of [(call) => call.run(), (call) => call.resume(7), (call) => call.throw(new Error("no"))]) {
+        const [outer, inner] = await again();
+        await assert.rejects(act(outer), waits);
+        assert.equal(outer.isHeld, true);
+        assert.equal(await inner.resume(), 100_000n);
+        assert.equal(await outer.resume(7), 57n);
+      }
+      const [outer, inner] = await again();
+      assert.deepEqual(await Promise.all([outer.run(), inner.run()]), [100_050n, 100_000n]);
+      const [left, dropped] = await again();
+      await assert.rejects(left.run(), waits);
+      dropped.drop();
+      assert.equal(await left.run(), 100_050n);
+    });
+
     it("a call that is paused at the end of its slice is saved, too, with those that wait", async () => {
       const module = new WebAssembly.Module(bytes("computing", build));
       const instance = await instantiate(module, { env: { ...imports.env, later: new Suspending(() => new Promise(() => {})) } });

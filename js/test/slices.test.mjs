@@ -240,6 +240,26 @@ for (const build of builds) {
     });
   });
 
+  it(`what is counted without bounds counts, too, a start function's as well: ${build}`, async () => {
+    const fuels = [];
+    for (const slice of [undefined, 1]) {
+      const { instance } = await instantiateSliced(bytes("starting", build), {}, { slice });
+      fuels.push(usage(instance).fuel);
+    }
+    assert.ok(fuels[0] > 20_000_000n);
+    assert.equal(fuels[1], fuels[0]);
+    const counts = [];
+    for (const by of [promising, base, (f) => promising(f, { slice: 1 })]) {
+      const exports = await make();
+      assert.equal(await by(exports.count)(MUCH), MUCH);
+      counts.push(usage(instances.get(exports)).fuel);
+      await by(exports.count)(MUCH);
+      counts.push(usage(instances.get(exports)).fuel / 2n);
+    }
+    assert.ok(counts[0] > MUCH);
+    assert.deepEqual(new Set(counts), new Set([counts[0]]));
+  });
+
   describe(`budgets: ${build}`, () => {
     for (const [name, parameters] of Object.entries(SPINS)) {
       it(`what computes for ever is suspended, and can be dropped: ${name}`, async () => {
@@ -277,7 +297,7 @@ for (const build of builds) {
       await base(exports.count)(1000n);
       const before = usage(instances.get(exports)).fuel;
       exports.count(1000n);
-      assert.equal(usage(instances.get(exports)).fuel - before, before / 2n);
+      assert.equal(usage(instances.get(exports)).fuel - before, before / 3n);
     });
 
     it("other calls wait for a paused one, but not for one in somebody's hands", async () => {
@@ -289,6 +309,29 @@ for (const build of builds) {
       call.drop();
       assert.equal(await base(exports.count)(1n), 1n);
     });
+
+    for (const wait of [0, 10]) {
+      it(`one that is aborted in somebody's hands is gone with the signal's reason, ${wait} ms later`, async () => {
+        const aborted = async () => {
+          const exports = await make();
+          const end = new AbortController();
+          const { call } = await exhaustion(promising(exports.count, { fuel: 1000, signal: end.signal })(MUCH));
+          end.abort(new Error("enough"));
+          const other = promising(exports.count)(2n); // which nobody has to let go on
+          if (wait) await sleep(wait);
+          return { exports, call, other };
+        };
+        const resumed = await aborted();
+        await assert.rejects(resumed.call.resume({ fuel: 10 ** 10 }), /^Error: enough$/);
+        await assert.rejects(resumed.call.resume(), /^Error: enough$/);
+        assert.equal(await resumed.other, 2n);
+        const dropped = await aborted();
+        if (wait) assert.equal(dropped.call.isHeld, false);
+        dropped.call.drop();
+        assert.equal(await dropped.other, 2n);
+        assert.equal(await promising(dropped.exports.count)(3n), 3n);
+      });
+    }
 
     it("what imports call in the guest is charged to their call, which is told", async () => {
       const inner = [];
@@ -571,6 +614,15 @@ describe("what cannot be bounded is refused", () => {
       call.drop();
     }
     assert.throws(() => base(exports.count, { slice: 1 }), /^TypeError: option slice/);
+  });
+
+  it("a start function that the engine calls, before it does", async () => {
+    const module = bytes("starting", "unsaved_fuel_plain");
+    for (const source of [module, new WebAssembly.Module(module)]) {
+      await assert.rejects(instantiateSliced(source, {}, { slice: 1 }), /^TypeError: slice: the engine calls the module's start function itself.*--thunks, or --snapshots/);
+    }
+    const { instance } = await instantiateSliced(module);
+    assert.equal(instance.exports.count(), 20_000_000);
   });
 
   it("modules without pause points, and functions that belong to nobody", async () => {

@@ -311,3 +311,7 @@ class Fact(_Described):
         256,
         "there are pause points, which count in the global `asyncify_fuel` (version 3)",
     )
+    STARTED_BY_ENGINE = (
+        512,
+        "the start function may come to pause points, and the engine calls it, where nothing can be suspended",
+    )

@@ -171,6 +171,7 @@ const FACT_HIDDEN_STACK = 32;
 const FACT_LINKED = 64;
 const FACT_PAUSES_BY_REQUEST = 128;
 const FACT_PAUSES_BY_FUEL = 256;
+const FACT_STARTED_BY_ENGINE = 512;
 
 /** Custom sections, most of which consist of unsigned numbers in LEB128. */
 

@@ -65,6 +65,10 @@ def write_host_sections(
     results = _results(module, suspension)
     exported = _exported_imports(module, suspension) if options.thunks else b""
     facts = _facts(module, options, shadow_stack, adds_memory=adds_memory)
+    starts = starts_late(module, suspension, options) or (options.snapshots and module.start is not None)
+    if options.preempt != NO_PREEMPT and module.start is not None and not starts:
+        if suspension.may_suspend(module.start):
+            facts |= Fact.STARTED_BY_ENGINE
     stop_pushes = has_runs and not options.thunks
     tells_else = functions is not None or bool(results) or (facts != 0 and any(suspension.instrumented))
     pauses = options.preempt != NO_PREEMPT
@@ -73,7 +77,6 @@ def write_host_sections(
         return
     if tells_else and (any(graph.indirect) or graph.changed_tables):
         facts |= Fact.CALLS_REFERENCES
-    starts = starts_late(module, suspension, options) or (options.snapshots and module.start is not None)
     is_second = options.linked or stop_pushes or starts
     version = THIRD_VERSION if pauses else SECOND_VERSION if is_second else CONTRACT_VERSION
     contract = encode_unsigned(version) + encode_unsigned(facts)
