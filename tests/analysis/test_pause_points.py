@@ -216,6 +216,38 @@ def test_what_is_done_on_a_way_back_is_broken(functions: str, has_break: bool) -
     assert (sum(breaks_of(module)) > 0) == has_break
 
 
+@pytest.mark.parametrize(
+    ("code", "inside", "behind"),
+    [
+        # At the loop's head it is looked in any case; where control leaves the loop a look stands behind it.
+        ("(loop $l (call $host) (br_if $l (local.get 0)))", 0, 1),
+        ("(loop $l (if (local.get 0) (then (call $host)) (else (call $host))) (br_if $l (local.get 0)))", 0, 1),
+        ("(loop $l (call $host) (br_if $l (local.get 0))) unreachable", 0, 0),
+        ("(loop $l (call $host) (br $l))", 0, 0),
+        ("(loop $o (loop $l (call $host) (br_if $l (local.get 0))) (br_if $o (local.get 0)))", 0, 1),
+        ("(loop $l (call $host) (call $host) (br_if $l (local.get 0)))", 1, 1),
+        ("(loop $l (call $host) (call $f) (br_if $l (local.get 0)))", 1, 0),
+        ("(loop $l (call $host) (memory.fill (i32.const 0) (i32.const 0) (local.get 0)) (br $l))", 1, 0),
+        # There are two ways out.
+        ("(loop $l (call $host) (if (local.get 0) (then (return))) (br_if $l (local.get 0)))", 1, 0),
+        ("(loop $l (call $host) (br_if 1 (local.get 0)) (br $l))", 1, 0),
+        ("(block $out (loop $l (call $host) (br_table $l $out (local.get 0))))", 0, 1),
+        # The function's end is no further out than the call.
+        ("(call $host) (if (local.get 0) (then (nop)))", 1, 0),
+    ],
+)
+def test_a_call_of_the_host_needs_no_look_where_one_follows(code: str, inside: int, behind: int) -> None:
+    module = Module(
+        assemble(f'(module (import "env" "host" (func $host)) (memory 1) (func $f) (func (param i32) {code} nop))')
+    )
+    points = find_pause_points(module)
+    own = OwnFunction(1)
+    breaks = points.breaks.get(own, [])
+    end = module.body_ends[own] - 2  # where the last instruction, a nop, stands
+    late = [position for position in breaks if position >= end]
+    assert (len(breaks) - len(late), len(late)) == (inside, behind)
+
+
 def test_ways_through_chains_and_out_of_loops_come_together() -> None:
     chain = "".join(f"(func $c{n} (call $c{n + 1}) {WORK * 30})" for n in range(100))
     assert sum(breaks_of(f"(module {chain} (func $c100 (loop (br_if 0 (i32.const 0)))) {DOUBLING})")) >= 14

@@ -13,7 +13,8 @@ any order.
 How long the host takes for a function of its own no count of instructions tells. So a call that comes back from there
 is as long as everything: behind each stands a look. That goes for calls of imports, but for those that engines provide
 themselves, for calls through tables and references that may be the host's functions (`host_calls`), and for calls of
-functions that have left by a tail call of such a function. What the host throws comes back in a handler: one around a
+functions that have left by a tail call of such a function. None stands where the code traps or looks soon in any case
+(`soon_looked`), as it does where a loop's head follows. What the host throws comes back in a handler: one around a
 call from which the host may be reached looks before it calls anything. Functions that call each other are looked at
 again when one of them comes back from the host by its end, and a last time as if all did.
 """
@@ -26,6 +27,7 @@ from caesura.abi import BUILTIN_MODULES
 from caesura.analysis.bulk import is_bulk, length_of_bulk, length_of_struct
 from caesura.analysis.cycles import all_components
 from caesura.analysis.path_lengths import CallCosts, read_branch
+from caesura.analysis.soon_looked import SoonLooked
 from caesura.wasm import instructions as table
 from caesura.wasm import opcodes as op
 from caesura.wasm.immediates import read_instruction, skip_locals
@@ -41,10 +43,6 @@ MOST_ON_A_WAY_BACK: Final = 100_000
 
 # The length of a way that has come back from the host.
 _FROM_HOST: Final = MOST_IN_A_ROW + 1
-
-# Behind a function of the host's no look is needed where the code traps, or looks, after so few instructions. Most
-# calls of imports in large programs report that an assertion has failed.
-_SOON: Final = 8
 
 # How often functions that call each other are looked at, until all are taken for ones that come back from the host.
 _MOST_ROUNDS: Final = 4
@@ -166,8 +164,9 @@ class _Ways:
             self._at_end[node] = self._costs.functions[self._module.function_of(OwnFunction(node))]
         else:
             own = OwnFunction(node)
-            walk = _Walk(self._module, self._costs, self._returns, self._looking)
-            walk.run(skip_locals(self._module.data, self._module.body_starts[own]), self._module.body_ends[own])
+            start = skip_locals(self._module.data, self._module.body_starts[own])
+            walk = _Walk(self._module, self._costs, self._returns, self._looking, start)
+            walk.run(self._module.body_ends[own])
             self._at_end[node] = walk.at_end
             from_host = walk.at_end > MOST_IN_A_ROW
             self.breaks.pop(own, None)
@@ -204,43 +203,52 @@ class _Ways:
 
 
 class _Walk:
-    def __init__(self, module: Module, costs: CallCosts, returns: ReturnWays, looking: dict[ByteOffset, int]) -> None:
+    """A walk over a function, whose code begins at `start`."""
+
+    def __init__(
+        self, module: Module, costs: CallCosts, returns: ReturnWays, looking: dict[ByteOffset, int], start: int
+    ) -> None:
         self._module = module
         self._data = module.data
         self._costs = costs
         self._returns = returns
         self._looking = looking
+        self._start = start
         self.breaks: list[ByteOffset] = []
         self.at_end = 0
         self._length = 0
         self._peak = 0  # the longest way since the innermost try began
-        # Of each open construct, the function first: its opening code, the longest way to its label, the longest way to
-        # an `if`, the longest in the try around it, and the labels of a `try_table`.
+        # Of each open construct, the function first: its opening code, where the code inside begins, the longest way to
+        # its label, the longest way to an `if`, the longest in the try around it, and the labels of a `try_table`.
         self._codes = [op.BLOCK]
+        self._begins = [start]
         self._labels = [_DEAD]
         self._starts = [_DEAD]
         self._peaks = [0]
         self._handlers: list[list[int]] = [[]]
 
-    def run(self, position: int, end: int) -> None:
-        """Walk over the code."""
+    def run(self, end: int) -> None:
+        """Walk over the code, to its end."""
         data = self._data
         flows = table.FLOWS
+        position = self._start
         start = position
+        soon = SoonLooked(data, position, end, self._looking)
         while position < end:
             before = start
             start = position
             code, immediates, position = read_instruction(data, position)
             if self._length != _DEAD:
-                if self._is_late() and table.EFFECTS[code] == table.CALL:  # which may throw, too
+                # A call may throw, too.
+                if start in soon.stops or (self._is_late() and table.EFFECTS[code] == table.CALL):
                     self._look(start)
                 self._pass(code, immediates, before)
             flow = flows[code]
             if flow == table.FLOW_NEXT:
-                if self._length > MOST_IN_A_ROW and not (self._is_late() and self._looks_soon(position, end)):
+                if self._length > MOST_IN_A_ROW and not (self._is_late() and soon.looks(position, self._begins)):
                     self._look(position)
             elif flow <= table.FLOW_TRY:
-                self._open(code, flow, immediates)
+                self._open(code, flow, immediates, position)
                 if flow == table.FLOW_LOOP and self._length != _DEAD and position in self._looking:
                     self._length = self._looking[ByteOffset(position)]
             elif flow == table.FLOW_ELSE:
@@ -271,11 +279,12 @@ class _Walk:
         if length > self._peak:
             self._peak = length
 
-    def _open(self, code: int, flow: int, immediates: int) -> None:
+    def _open(self, code: int, flow: int, immediates: int, begin: int) -> None:
         handlers: list[int] = []
         if code == op.TRY_TABLE:
             handlers = [len(self._codes) - 1 - label for label in read_branch(self._data, code, flow, immediates)]
         self._codes.append(code)
+        self._begins.append(begin)
         self._labels.append(_DEAD)
         self._starts.append(self._length if flow == table.FLOW_IF else _DEAD)
         self._handlers.append(handlers)
@@ -288,6 +297,7 @@ class _Walk:
             if self._codes[construct] != op.LOOP and self._peak > self._labels[construct]:
                 self._labels[construct] = self._peak
         opened = self._codes.pop()
+        self._begins.pop()
         length = max(self._length, self._starts.pop())
         label = self._labels.pop()
         self._length = length if opened == op.LOOP else max(length, label)
@@ -311,20 +321,6 @@ class _Walk:
 
     def _leave(self) -> None:
         self.at_end = max(self.at_end, self._length)
-
-    def _looks_soon(self, position: int, end: int) -> bool:
-        """Tell whether the code comes to a trap, or to a loop that looks, with nothing in between that takes long."""
-        for _ in range(_SOON):
-            if position >= end:
-                return False
-            code, _, position = read_instruction(self._data, position)
-            if code == op.UNREACHABLE:
-                return True
-            if code == op.LOOP:
-                return position in self._looking
-            if table.FLOWS[code] != table.FLOW_NEXT or table.EFFECTS[code] == table.CALL or is_bulk(code):
-                return False
-        return False
 
     def _look(self, position: int) -> None:
         self.breaks.append(ByteOffset(position))

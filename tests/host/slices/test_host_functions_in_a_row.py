@@ -42,6 +42,19 @@ ROWS = {
       (func (export "run") (local i32) (local.set 0 (i32.const {CALLS}))
         (loop (call $slow) (call $steps (i32.const 2))
           (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))""",
+    "last and first of all in a loop that looks further inside": f"""(func (export "run") (local i32 i32)
+        (local.set 0 (i32.const {CALLS // 2}))
+        (loop (call $slow) (local.set 1 (i32.const 2))
+          (loop (br_if 0 (local.tee 1 (i32.sub (local.get 1) (i32.const 1)))))
+          (call $slow)
+          (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))""",
+    "in loops that are left again at once": f"""(func (export "run")
+      {"(loop (call $slow) (br_if 0 (i32.load (i32.const 0))))" * CALLS})""",
+    "in loops of functions": f"""(func $once (loop (call $slow) (br_if 0 (i32.load (i32.const 0)))))
+      (func (export "run") {"(call $once)" * CALLS})""",
+    "in loops that are left for the function's end": f"""(func $once
+        (loop (call $slow) (br_if 1 (i32.eqz (i32.load (i32.const 0)))) (br 0)))
+      (func (export "run") {"(call $once)" * CALLS})""",
     "exported again": f"""(export "slow" (func $slow)) (table 1 funcref) (elem (i32.const 0) $slow)
       (func (export "run") {"(call_indirect (type $f) (i32.const 0))" * CALLS})""",
     "a start function": f'(func $run {"(call $slow)" * CALLS}) (start $run) (func (export "run"))',
