@@ -6,13 +6,14 @@ Everything that its coroutine waits for is handed on to whoever drives the call.
 
 from __future__ import annotations
 
+import asyncio
 import types
 from collections.abc import Callable, Generator
 from typing import Any
 
 from caesura.host.call import Call
 from caesura.host.imports import COROUTINE_FUNCTION
-from caesura.host.slices.budget import EXHAUSTED
+from caesura.host.slices.budget import Exhausted
 
 
 def call_anew(call: Call) -> Generator[Any, Any, None]:
@@ -43,42 +44,61 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
 
     Everything that it waits for is handed on to whoever awaits the call, and everything that is sent or thrown back to
     it; so tasks, cancellation, timeouts and context variables work as if the guest were not there, under any loop.
-    Where it waits for a call that has used up this call's budget, this returns, with `waited_for` EXHAUSTED.
+    Where it waits for a call that has used up this call's budget, this returns, with `waited_for` Exhausted.
     """
     coroutine = call.coroutine
     assert coroutine is not None
     waited_for = call.waited_for
     stacks = call.instance.stacks
     slicing = call.instance.slicing
+    stand_in = call.stand_in
     try:
-        if waited_for is EXHAUSTED:
-            failure, call.failure, call.waited_for = call.failure, None, None
-            waited_for = _serving(call, coroutine.send if failure is None else coroutine.throw, failure)
+        if type(waited_for) is Exhausted:
+            call.waited_for = None
+            if waited_for.is_handed:
+                failure, call.failure = call.failure, None
+                if failure is None and stand_in is not None:
+                    failure = stand_in.failure()
+                waited_for = _serving(call, coroutine.send if failure is None else coroutine.throw, failure)
         while True:
-            if waited_for is EXHAUSTED and call.has_own_budget:
-                call.waited_for = EXHAUSTED
-                return
+            if type(waited_for) is Exhausted:
+                if waited_for.catcher is stand_in:
+                    call.waited_for = waited_for
+                    return
+                call.let_go()
+                waited_for.inside.append(call)
+            if stand_in is not None:
+                stand_in.begin_waiting(waited_for)
             try:
                 sent = yield waited_for
                 if slicing is not None and slicing.paused:  # the host function may call the guest
                     yield from slicing.until_free(waited_for)
+                if type(waited_for) is Exhausted:
+                    call.take()
+                failure = None if stand_in is None else stand_in.failure()
             except GeneratorExit:
                 raise
             except BaseException as error:
-                waited_for = _serving(call, coroutine.throw, error)
+                failure = error
+                if stand_in is not None and isinstance(error, asyncio.CancelledError):
+                    stand_in.must_cancel = False
+            if failure is not None:
+                waited_for = _serving(call, coroutine.throw, failure)
+                failure = None  # which refers to all that it has gone through
+            elif call.allowance is None and (
+                stacks.pointer is None or (call.stack == stacks.current and stacks.serving is None)
+            ):
+                waited_for = coroutine.send(sent)
             else:
-                if call.allowance is None and (
-                    stacks.pointer is None or (call.stack == stacks.current and stacks.serving is None)
-                ):
-                    waited_for = coroutine.send(sent)
-                else:
-                    waited_for = _serving(call, coroutine.send, sent)
+                waited_for = _serving(call, coroutine.send, sent)
     except StopIteration as end:
         call.answer = end.value
     except GeneratorExit:
         raise
     except BaseException as error:
         call.failure = error
+    if stand_in is not None:
+        stand_in.has_ended()
 
 
 def _serving(call: Call, step: Callable[[Any], Any], value: Any) -> Any:
@@ -87,7 +107,8 @@ def _serving(call: Call, step: Callable[[Any], Any], value: Any) -> Any:
     stacks = instance.stacks
     outer, stacks.serving = stacks.serving, (call, instance.store.depth)
     try:
-        return step(value) if call.allowance is None else call.allowance.within(step, value)
+        allowance = call.allowance
+        return step(value) if allowance is None else (call.stand_in or call.new_stand_in()).run(allowance, step, value)
     finally:
         stacks.serving = outer
         del value  # an exception that passes here would refer to itself, and to the guest

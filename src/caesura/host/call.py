@@ -7,7 +7,6 @@ the one order in which everything is put back, whatever fails.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 from typing import Any, Final, NoReturn
 
@@ -22,8 +21,10 @@ from caesura.host.instance import Instance
 from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
 from caesura.host.settings import BLOCK
-from caesura.host.slices.budget import EXHAUSTED, Allowance, Budget
+from caesura.host.slices.budget import Allowance, Budget, Exhausted
 from caesura.host.slices.slicing import Slicing
+from caesura.host.slices.stand_in import StandIn, current_task
+from caesura.host.slices.thread import thread_state
 from caesura.host.state import CallState
 from caesura.host.switching import StackSwitch
 from caesura.host.unwinder import Lost, Overflowed, Unwinder
@@ -54,6 +55,7 @@ class Call(CallState):
         "allowance",
         "instance",
         "mode",
+        "stand_in",
     )
 
     def __init__(
@@ -70,6 +72,7 @@ class Call(CallState):
         self.mode = mode
         self._budget = budget
         self.allowance: Allowance | None = None  # what is left of it
+        self.stand_in: StandIn | None = None  # the task that host functions of a call with an allowance see
         if budget is not None and not isinstance(budget, Allowance):
             instance.check_budget(budget)
         self._buffer = export.new_buffer()
@@ -199,12 +202,33 @@ class Call(CallState):
         try:
             if allowance is None:
                 return function.run(instance.guest, instance.objects, values)
-            return allowance.within(function.run, instance.guest, instance.objects, values)
+            if function.kind != COROUTINE_FUNCTION:
+                return allowance.within(function.run, instance.guest, instance.objects, values)
+            stand_in = self.stand_in or self.new_stand_in()
+            suspension = stand_in.run(allowance, function.run, instance.guest, instance.objects, values)
+            if suspension is None:
+                stand_in.has_ended()
+            return suspension
         finally:
             if stopped is not None:
                 slicing.start_clock(stopped)
             else:
                 slicing.look_at_clock()
+
+    def new_stand_in(self) -> StandIn:
+        """Make what stands for the task in what the coroutine functions of a call with an allowance see."""
+        self.stand_in = StandIn(thread_state())
+        return self.stand_in
+
+    def let_go(self) -> None:
+        """Note that no task drives the call any more: somebody gets it, or a call that awaits it, into his hands."""
+        self.task = None
+        if self.stand_in is not None:
+            self.stand_in.let_go()
+
+    def take(self) -> None:
+        """Note that the running task drives the call from now on, if it is driven by tasks."""
+        self.task = current_task() if self.mode != START else None
 
     def renew_budget(self, budget: Budget | None) -> None:
         """Take another budget, from now on; None keeps what is left, or none where a pause says that it is used up."""
@@ -222,7 +246,7 @@ class Call(CallState):
     @property
     def is_paused(self) -> bool:
         """Whether the call goes on by itself, since no host function has to be called anew."""
-        return self.pending is PAUSE or self.waited_for is EXHAUSTED
+        return self.pending is PAUSE or type(self.waited_for) is Exhausted
 
     @property
     def has_own_budget(self) -> bool:
@@ -496,14 +520,6 @@ class Call(CallState):
 
 class _GivenUp(Exception):
     """What ends a call of which nobody wants to know."""
-
-
-def current_task() -> asyncio.Task[Any] | None:
-    """Return the running task, if there is one of asyncio's."""
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None  # another loop than asyncio's
 
 
 _NOT_INSTRUMENTED: Final = (

@@ -47,6 +47,7 @@ from caesura.host.saving.references import SaveObject
 from caesura.host.settings import GuestSettings
 from caesura.host.setup import set_up
 from caesura.host.slices.budget import Allowance, Budget
+from caesura.host.slices.stand_in import current_task
 from caesura.host.slices.usage import Usage
 from caesura.host.state import CallState
 from caesura.host.store import GuestStore
@@ -333,7 +334,7 @@ class Guest(Uncopied):
 
     async def aclose(self) -> None:
         """Close the guest, and wait until the calls that were suspended have ended."""
-        own = asyncio.current_task()
+        own = current_task()
         tasks = {call.task for call in self._instance.suspended if call.task is not None and call.task is not own}
         self.close()
         if tasks:

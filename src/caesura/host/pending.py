@@ -20,10 +20,12 @@ from caesura.abi import START_FUNCTION
 from caesura.argument_kinds import shown
 from caesura.errors import CaesuraError, UsageError
 from caesura.host.awaiting import await_coroutine, call_anew
-from caesura.host.call import AGENERATE, GENERATE, START, Call, current_task
+from caesura.host.call import AGENERATE, GENERATE, START, Call
 from caesura.host.imports import EXTERNAL_FUNCTION, PAUSE, YIELDING_FUNCTION, HostFunction
 from caesura.host.instance import Instance
-from caesura.host.slices.budget import EXHAUSTED, Budget
+from caesura.host.slices.budget import Budget, Exhausted
+from caesura.host.slices.stand_in import catcher
+from caesura.host.slices.thread import thread_state
 from caesura.host.uncopied import Uncopied
 
 if TYPE_CHECKING:
@@ -255,7 +257,11 @@ def until_turn_of(call: Call) -> Generator[Any, Any, None]:
     """Let others have their turn before a call goes on whose host function has ended. Raises BudgetExhausted if that
     has used up the budget of the call.
     """
-    if call.waited_for is EXHAUSTED:
+    if type(call.waited_for) is Exhausted:
+        call.waited_for.is_handed = True
+        for suspended in (call, *reversed(call.waited_for.inside)):  # as they stand in `guest.pending`
+            suspended.instance.suspended.pop(suspended)
+            suspended.instance.suspended[suspended] = None
         _raise_exhausted(call)
     if isinstance(call.failure, BudgetExhausted):
         call.failure.give_up_in(call.instance)
@@ -290,18 +296,17 @@ def until_turn(call: Call) -> Generator[Any, Any, None]:
 
 def until_resumed(call: Call) -> Generator[Any, Any, None]:
     """Let others have their turn before a call that was paused goes on. Raises BudgetExhausted if it must not."""
-    while _is_outer_exhausted(call):
-        yield EXHAUSTED
-    check_budget(call)
+    exhausted = None if call.allowance is None else call.allowance.exhausted()
+    if exhausted is not None:
+        outer = catcher(thread_state(), exhausted)
+        if outer is None:
+            _raise_exhausted(call)
+        call.let_go()
+        yield Exhausted(outer, call)
+        call.take()  # and it goes on, however little is left: else a small budget would never bring it further
     slicing = call.instance.slicing
     if slicing is not None:  # else the guest is closed, which resuming it says
         yield from slicing.until_resumed(call)
-
-
-def _is_outer_exhausted(call: Call) -> bool:
-    """Tell whether a paused call has used up the budget of the call whose host function is awaiting it just now."""
-    exhausted = call.allowance.exhausted() if call.allowance is not None else None
-    return exhausted is not None and exhausted.is_serving
 
 
 def check_budget(call: Call) -> None:
@@ -329,7 +334,7 @@ def is_external(function: HostFunction | None) -> bool:
 def _handed(call: Call) -> PendingCall:
     call.handed += 1
     call.is_held = True
-    call.task = None
+    call.let_go()
     slicing = call.instance.slicing
     if slicing is not None:
         slicing.has_stopped(call)
@@ -345,7 +350,7 @@ def _await_from_now_on(call: Call) -> None:
 def _take(call: Call) -> None:
     """Take a call that is nobody's into one's hands."""
     call.is_held = False
-    call.task = current_task() if call.mode != START else None
+    call.take()
 
 
 def _resume(call: Call) -> None:
@@ -381,7 +386,7 @@ def _until_ended(call: Call, before: Generator[Any, Any, None] | None) -> Genera
     try:
         if before is not None:
             yield from before
-        if call.waited_for is EXHAUSTED:
+        if call.is_paused and call.pending is not PAUSE:
             return (yield from until_handed(call))
         _resume(call)
         return (yield from until_handed(call))

@@ -61,14 +61,13 @@ def check_fuel(budget: Budget, *, counts: bool) -> None:
 class Allowance:
     """What is left of a call's budget. `outer` is that of the call whose host function made the call, or None."""
 
-    __slots__ = ("_began", "_counts_cpu", "_entries", "_serving", "budget", "cpu", "fuel", "outer", "slicing")
+    __slots__ = ("_began", "_counts_cpu", "_entries", "budget", "cpu", "fuel", "outer", "slicing")
 
     def __init__(self, budget: Budget, slicing: Slicing, outer: Allowance | None) -> None:
         self.slicing = slicing  # whose calls are charged
         self.outer = outer
         self._entries = 0  # how many entries of the guest are on the stack that are charged
         self._began = 0.0
-        self._serving = 0  # how many steps of the call's host functions are
         self.renew(budget)
 
     def renew(self, budget: Budget | None) -> None:
@@ -116,11 +115,6 @@ class Allowance:
         """Fuel that the guest may use now, by this budget and those around it."""
         return self.fuel if self.outer is None else min(self.fuel, self.outer.least_fuel)
 
-    @property
-    def is_serving(self) -> bool:
-        """Whether a host function of the call is on the thread's stack."""
-        return self._serving > 0
-
     def exhausted(self) -> Allowance | None:
         """Return this, or the budget around it, that is used up; None if none is."""
         if self.cpu <= _NOTHING or self.fuel < 0:
@@ -137,11 +131,9 @@ class Allowance:
     def within(self, step: Callable[..., _T], *arguments: Any) -> _T:
         """Let a host function of the call run, whose calls of the guest are charged, too."""
         before = in_force.set(self)
-        self._serving += 1
         try:
             return step(*arguments)
         finally:
-            self._serving -= 1
             in_force.reset(before)
 
 
@@ -150,7 +142,15 @@ in_force: Final[ContextVar[Allowance | None]] = ContextVar("caesura_budget", def
 
 
 class Exhausted:
-    """What a call yields to the call whose host function awaits it, whose budget is used up: EXHAUSTED."""
+    """What a call that is paused yields where the budget is used up of a call whose host function awaits it.
 
+    `catcher` stands for the call that is handed out then, with those that are `inside` of it, innermost first;
+    `is_handed` says that it was.
+    """
 
-EXHAUSTED: Final = Exhausted()
+    __slots__ = ("catcher", "inside", "is_handed")
+
+    def __init__(self, catcher: object, paused: Any) -> None:
+        self.catcher = catcher
+        self.inside = [paused]  # calls
+        self.is_handed = False

@@ -12,6 +12,7 @@ from caesura.host.slices.watchdog import Alarm, begin_anew, new_alarm
 
 if TYPE_CHECKING:
     from caesura.host.slices.slicing import Entry
+    from caesura.host.slices.stand_in import StandIn
 
 
 # For so many seconds the thread's clock is not read again where a little is no matter: that is a call of the system.
@@ -22,14 +23,16 @@ class ThreadState:
     """`innermost` is the entry of guest code that is topmost on the thread's stack.
 
     `spent` is seconds for which guests have computed since the thread's event loop looked at timers and sockets, and
-    `is_full` whether that is enough, so that whoever comes waits for a turn.
+    `is_full` whether that is enough, so that whoever comes waits for a turn. `serving` stands for the innermost host
+    function that runs, of those whose calls have a budget.
     """
 
-    __slots__ = ("_processor_time", "_read_at", "alarm", "innermost", "is_full", "spent")
+    __slots__ = ("_processor_time", "_read_at", "alarm", "innermost", "is_full", "serving", "spent")
 
     def __init__(self, alarm: Alarm) -> None:
         self.alarm = alarm
         self.innermost: Entry | None = None
+        self.serving: StandIn | None = None
         self.spent = 0.0
         self.is_full = False
         self.forget_clock()
