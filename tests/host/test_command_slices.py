@@ -225,3 +225,19 @@ def test_a_state_without_pause_points_has_no_budget(program: Path) -> None:
     run_until_saved(program, "state", "--save-every", "0.1", "sleeper.wat")
     code, _, errors = caesura_command(program, "resume", "--cpu", "5", "state")
     assert code == 1 and "cannot be paused" in errors
+
+
+def test_a_state_of_a_module_without_imports_is_looked_into(program: Path) -> None:
+    """Such a module is instrumented for its pause points only; `inspect` has to do the same."""
+    (program / "plain.wat").write_text('(module (func $inner (loop (br 0))) (func (export "outer") (call $inner)))')
+    for budget in (("--fuel", "1K"), ("--cpu", "0.01")):
+        caesura_command(program, "run", *budget, "--save", "state", "--invoke", "outer", "plain.wat")
+        told = caesura_command(program, "inspect", "state")[1]
+        assert "outer, in pause()" in told and "#0 inner" in told and "#1 outer" in told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_a_program_that_is_over_and_cannot_be_saved(program: Path) -> None:
+    code, _, errors = caesura_command(program, "run", "--fuel", "1K", "--save", "/dev/full", "counter.wat")
+    assert code == 124 and "caesura: warning: the program could not be saved: cannot write '/dev/full'" in errors
+    assert "goes on" not in errors and "is saved in" not in errors

@@ -570,3 +570,25 @@ def test_a_snapshot_may_hold_so_much() -> None:
                     guest.snapshot(base=wrong)  # type: ignore[arg-type]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"stack_space": (1024, 65536)}, "the asyncify stack lies where it did"),
+        ({"preempt": "flag"}, "the guest's code is that of the state"),
+        ({"budget": caesura.Budget(cpu=1)}, "it bounds what begins a guest"),
+    ],
+)
+def test_what_load_takes_and_restore_does_not(given: dict[str, Any], why: str) -> None:
+    async def main() -> None:
+        guest = await caesura.load(b"(module)")
+        (name,) = given
+        make: Any
+        for make, function in ((caesura.restore, "restore"), (caesura.Snapshot.fork, "fork")):
+            with pytest.raises(caesura.UsageError, match=f"{name} belongs to load, not to {function}: {why}"):
+                await make(guest.snapshot(), 1 if function == "fork" else {}, **given)
+            with pytest.raises(TypeError, match=rf"{function}\(\) got an unexpected keyword argument 'stackspace'"):
+                await make(guest.snapshot(), 1 if function == "fork" else {}, stackspace=1)
+
+    asyncio.run(main())

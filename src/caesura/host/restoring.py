@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Never
 
 from caesura.argument_kinds import check_hook
 from caesura.host.connect import Imports
@@ -16,7 +16,7 @@ from caesura.host.native_stack import NATIVE_STACK_SIZE
 from caesura.host.saving.background import in_background
 from caesura.host.saving.references import LoadObject
 from caesura.host.settings import DEFAULT_OPTIONS, RECURSION_LIMIT, REFUSE, GuestSettings, ProgramSettings
-from caesura.host.snapshot import Snapshot, restore_guest
+from caesura.host.snapshot import Snapshot, refuse_what_is_saved, restore_guest
 from caesura.host.sources import Source
 from caesura.host.wasi.reopening import OnMissing
 from caesura.host.wasi.wasi import Wasi
@@ -70,6 +70,7 @@ async def restore(
     memory_reservation: int | None = None,
     native_stack_size: int = NATIVE_STACK_SIZE,
     limit: int | None = None,
+    **others: Never,
 ) -> Guest:
     """Make a guest that goes on where the one was of which a snapshot was taken.
 
@@ -85,7 +86,8 @@ async def restore(
     descriptor closed. Without, that is a SnapshotError.
 
     `guest.pending` has the calls that were suspended. In a WASI command, `await guest.run()` goes on with its program.
-    The imports must be those that the guest had, and may be other functions. The other parameters are those of `load`;
+    The imports must be those that the guest had, and may be other functions. The other parameters are those of `load`,
+    but for `stack_space`, `preempt` and `budget`, which the state has or a guest that has begun does not need;
     `options` are those that the guest was loaded with, and need only be given where a profile was among them.
 
     `limit` is how many bytes the snapshot may hold, unpacked: with `memory_limit` what that allows and 256 MiB for all
@@ -98,6 +100,7 @@ async def restore(
     parameters = {**locals(), "interruptible": bool(interruptible)}
     interruptions = interruptions_of(interruptible)
     program_settings, guest_settings = ProgramSettings.among(parameters), GuestSettings.among(parameters)
+    refuse_what_is_saved(others, "restore")
     check_hook("on_restore", on_restore)
     check_loop()
     if limit is None and memory_limit is not None:

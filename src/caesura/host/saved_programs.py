@@ -48,7 +48,7 @@ def saved_program(data: bytes, state: State) -> Program:
     except TypeError as error:
         raise SnapshotError(f"the snapshot's module has options that there are not: {error}") from None
     before = None if asyncify_exports(given) else given
-    made = make_drivable(given, identity.imports, options, accept_instrumented=True)
+    made = make_drivable(given, identity.imports, options, accept_instrumented=True, preempt=options.preempt)
     if not made.state or read_section(made.state).instrumented == identity.instrumented:
         return Program(before, made.module)
     if before is not None:  # a command, or another host, has chosen the options

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Never
 
 from caesura.argument_kinds import check_hook, check_kind
 from caesura.errors import UsageError
@@ -84,6 +84,7 @@ class Snapshot(SnapshotData):
         priority: int = 0,
         memory_reservation: int | None = None,
         native_stack_size: int = NATIVE_STACK_SIZE,
+        **others: Never,
     ) -> list[Guest]:
         """Make so many guests that go on from here, in this process; they share the memory that they do not change.
 
@@ -93,6 +94,7 @@ class Snapshot(SnapshotData):
         parameters, and the errors, are those of `restore`.
         """
         program_settings, settings = ProgramSettings.among(locals()), GuestSettings.among(locals())
+        refuse_what_is_saved(others, "fork")
         check_kind("count", count, int)
         check_hook("on_restore", on_restore)
         if count < 0:
@@ -138,6 +140,24 @@ class Snapshot(SnapshotData):
         from caesura.snapshots.to_wasm import to_wasm
 
         return to_wasm(self._state, module_of_state(self._state, module or self.module))
+
+
+# Parameters of `load` that guests have no use for which go on, and why.
+_SAVED: Final = {
+    "stack_space": "the asyncify stack lies where it did when the guest was saved",
+    "preempt": "the guest's code is that of the state, with its pause points or without; time_slice=SECONDS is for one "
+    "that has some",
+    "budget": "it bounds what begins a guest, and this one has begun: a call takes one when it goes on, "
+    "`await call.aresume(budget=...)`",
+}
+
+
+def refuse_what_is_saved(given: Iterable[str], here: str) -> None:
+    """Raise for parameters that `restore` and `fork` do not take: UsageError if `load` does."""
+    for name in given:
+        if name in _SAVED:
+            raise UsageError(f"{name} belongs to load, not to {here}: {_SAVED[name]}")
+        raise TypeError(f"{here}() got an unexpected keyword argument '{name}'")
 
 
 async def _close_in_turns(guests: list[Guest]) -> None:

@@ -11,6 +11,7 @@ import caesura
 from caesura.abi import CONTROL_BLOCK, PREEMPT_FRAMES_OFFSET, STATUS_OFFSET, Status
 from tests.host.slices.guests import SLICE
 from tests.host.support import run
+from tests.support.engine import assemble
 
 ABI: Final = """(func (export "asyncify_start_unwind") (param i32)) (func (export "asyncify_stop_unwind"))
   (func (export "asyncify_start_rewind") (param i32)) (func (export "asyncify_stop_rewind"))
@@ -99,3 +100,27 @@ def test_fuel_that_the_guest_changes() -> None:
             await guest.call("f")
 
     run(main())
+
+
+def test_pause_points_of_the_plain_abi_are_not_for_python() -> None:
+    """The errors say what the module has, and how to make one that Python can pause."""
+    text = '(module (memory (export "memory") 1) (func (export "spin") (loop (br 0))))'
+    plain = caesura.instrument(assemble(text), caesura.Options(preempt="fuel")).module
+    said = "pause points of the plain ABI, and Python pauses those of entry thunks only: instrument it with --thunks"
+
+    async def main() -> None:
+        with pytest.raises(caesura.UsageError, match=f"no time slice can end: .* {said}"):
+            await caesura.load(plain, time_slice=SLICE)
+        with pytest.raises(caesura.UsageError, match=f"no budget can end the guest's calls: .* {said}"):
+            await caesura.load(plain, budget=caesura.Budget(fuel=1))
+        guest = await caesura.load(plain)
+        with pytest.raises(caesura.UsageError, match=said):
+            await guest.call("spin", budget=caesura.Budget(fuel=1))
+        with pytest.raises(caesura.UsageError, match=said):
+            _ = guest.usage
+        options = caesura.Options(preempt="fuel", thunks=True, in_secondary_memory=True)
+        guest = await caesura.load(caesura.instrument(assemble(text), options).module)
+        with pytest.raises(caesura.BudgetExhausted):
+            await guest.call("spin", budget=caesura.Budget(fuel=1))
+
+    asyncio.run(main())
