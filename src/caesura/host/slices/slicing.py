@@ -5,7 +5,10 @@ cannot, because a Python function that is no coroutine stands below it (`call_no
 its time and `TOLERANCE` are over, and traps then. That is processor time of its thread, and what a host function takes
 meanwhile does not count: who is stopped for good must not be a guest that could do nothing, since the process was
 stopped, or the machine busy, or a host function took long. Of several host functions all but the longest count: a
-guest that calls one after the other keeps the thread as one that computes. A slice is time that passes, since others
+guest that calls one after the other keeps the thread as one that computes. Where these wait, as by `time.sleep`, they
+take no processor time, and the time that passes is all there is to count: a second of it is all that what is masked may
+have with what it calls, and no host function counts for more than a tenth of that. So a process that was stopped while
+one ran is forgiven ten times. A slice is time that passes, since others
 wait for its end. Entries nest, when host functions call guests, this one or others: what is inside runs no longer than
 what is outside may, and only the outermost that is masked has a time of its own.
 
@@ -48,6 +51,11 @@ from caesura.options import MOST_FUEL
 TOLERANCE: Final = 0.05
 FUEL_TOLERANCE: Final = 10_000_000
 
+# Seconds that may pass in host functions which are called where the guest cannot be suspended, and for how many of them
+# one counts at most.
+WAITING: Final = 1.0
+MOST_OF_ONE: Final = WAITING / 10
+
 # Seconds of the processor that a pause and its resumption take the host, for which the guest is charged: one that uses
 # each portion of fuel up at once takes several times as much of others' time so as of its own. It is what they may take
 # at most (`python -m benchmarks.slices`). Measuring it was rejected: most of it is done by the event loop, for all that
@@ -81,13 +89,16 @@ class Entry:
     `outer` is the entry around it, of whichever guest. `deadline` is when it is to end, by `monotonic`, or by
     `thread_time` if it is masked; `resumed` since when it has run; `entered` what `thread_time` showed then, where the
     clock of the one around it is stopped. While a host function runs that a masked entry has called, the clock
-    `is_stopped`, and `left` is what it has of the `given` seconds. `granted` is the fuel that the guest got last, until
-    it is settled; `portion` is what it has for its time.
+    `is_stopped`, since `stopped` by `thread_time` and `stopped_at` by `monotonic`, and `left` is what it has of the
+    `given` seconds. `waited` is what counts of the time that has passed in such host functions, for it and what it is
+    called by, as far as that is `bounded`: masked, or below what is. `granted` is the fuel that the guest got last,
+    until it is settled; `portion` is what it has for its time.
     """
 
     __slots__ = (
         "allowance",
         "began",
+        "bounded",
         "deadline",
         "entered",
         "given",
@@ -102,6 +113,9 @@ class Entry:
         "resumed",
         "slicing",
         "stopped",
+        "stopped_at",
+        "waited",
+        "waited_before",
     )
 
     def __init__(self, slicing: Slicing, allowance: Allowance | None, outer: Entry | None, now: float) -> None:
@@ -109,8 +123,9 @@ class Entry:
         self.outer = outer
         self.began = self.resumed = now
         self.allowance = allowance
-        self.is_masked = False
+        self.is_masked = self.bounded = False
         self.is_stopped = False
+        self.waited = self.waited_before = self.stopped_at = 0.0
         self.deadline = self.given = self.left = inf
         self.entered = self.stopped = self.inner = self.longest = 0.0
         self.granted: int | None = None
@@ -160,8 +175,11 @@ class Slicing:
         outer = thread.innermost
         now = monotonic()
         entry = Entry(self, allowance, outer, now)
-        entry.is_masked = not call.may_pause
+        entry.is_masked = entry.bounded = not call.may_pause
         if outer is not None:
+            if outer.bounded:
+                entry.bounded = True
+                entry.waited = outer.waited
             outer.slicing.time += now - outer.resumed
             thread.alarm.clear()
             if self._innermost is not None:
@@ -204,6 +222,8 @@ class Slicing:
             return
         self._innermost = _below(entry)
         outer.resumed = now
+        if outer.bounded:
+            outer.waited = entry.waited
         if outer.is_stopped:
             taken = _processor_time(entry)
             outer.left -= taken
@@ -218,6 +238,8 @@ class Slicing:
             return None
         self.thread.alarm.clear()
         entry.stopped = thread_time()
+        entry.stopped_at = monotonic()
+        entry.waited_before = entry.waited
         entry.left = entry.deadline - entry.stopped
         entry.inner = 0.0
         entry.is_stopped = True
@@ -227,13 +249,17 @@ class Slicing:
         """The host function has ended: the guest has what was left, less what its host functions have taken but for the
         one that took longest, since it may call one after the other.
         """
-        now = thread_time()
+        now, passed = thread_time(), monotonic()
         taken = now - entry.stopped - entry.inner
         entry.left -= min(taken, entry.longest)
         entry.longest = max(taken, entry.longest)
+        # What has waited below counts already.
+        entry.waited = max(entry.waited, entry.waited_before + min(passed - entry.stopped_at, MOST_OF_ONE))
+        if entry.waited > WAITING:
+            entry.left = min(entry.left, 0.0)
         entry.is_stopped = False
         entry.deadline = now + entry.left
-        self._tell(entry, monotonic(), entry.left)
+        self._tell(entry, passed, entry.left)
 
     def look_at_clock(self) -> None:
         """A host function has ended whose time counts: if that is over, the guest pauses where it goes on."""
