@@ -70,6 +70,7 @@ TESTS: Final = {
     "It can compute for ever": (
         "host/test_wasi.py::test_a_program_that_computes_can_be_interrupted",
         "host/slices/test_slices.py::test_a_start_function_that_computes",
+        "host/slices/test_beginning.py::test_what_never_ends_is_no_guest",
     ),
     "With a [time slice](slices.md) it keeps": (
         "host/slices/test_hostile.py::test_each_is_suspended_when_its_budget_is_used_up",
@@ -88,6 +89,10 @@ TESTS: Final = {
         "host/slices/test_slices.py::test_what_cannot_be_suspended_is_stopped",
         "host/slices/test_slices.py::test_what_is_nested_has_no_time_of_its_own",
         "host/slices/test_hostile.py::test_what_computes_above_a_plain_function_is_stopped",
+    ),
+    "These are processor time; if host functions wait": (
+        "host/slices/test_waiting_host_functions.py::test_there_is_an_end_to_waiting",
+        "host/slices/test_waiting_host_functions.py::test_who_catches_the_trap_has_no_other_second",
     ),
     "One instruction can take": (
         "host/slices/test_hostile.py::test_one_instruction_runs_to_its_end",

@@ -267,7 +267,7 @@ async def _begin_and_call(
     allowance = guest._allowance(budget)
     await guest._begin_within(allowance)
     has_begun()
-    return await guest._call(name, tuple(values), allowance)
+    return await guest._call_within(allowance, name, values)
 
 
 async def _watched(running: Coroutine[Any, Any, Any], guest: Guest, wasi: PausingWasi, autosave: Autosave) -> Any:

@@ -122,13 +122,15 @@ class Guest(Uncopied):
         BudgetExhausted says so. Raises what a host function raises, GuestTrap, GuestExit, and UsageError for what does
         not fit: names, arguments, results of host functions, the thread.
         """
-        return await self._call(name, arguments, budget)
-
-    async def _call(self, name: str, arguments: tuple[Any, ...], budget: Budget | Allowance | None) -> Any:
-        """Call an export, also within what is left of a budget that it shares with other calls."""
         instance = self._instance
         instance.check()
         return await drive_awaited(Call(instance, instance.export(name), arguments, AWAIT, budget))
+
+    async def _call_within(self, allowance: Allowance | None, name: str, arguments: Sequence[Any] = ()) -> Any:
+        """Call an export within what is left of a budget that it shares with other calls."""
+        instance = self._instance
+        instance.check()
+        return await drive_awaited(Call(instance, instance.export(name), tuple(arguments), AWAIT, allowance))
 
     def call_nowait(self, name: str, *arguments: Any) -> Any:
         """Call an export that does not have to wait: it is an error if a host coroutine does.
@@ -201,7 +203,7 @@ class Guest(Uncopied):
         """Call what begins a guest, from behind one of these exports on, within a budget."""
         names = self._instance.description.beginning()
         for name in names[names.index(after) + 1 if after else 0 :]:
-            await self._call(name, (), allowance)
+            await self._call_within(allowance, name)
 
     async def _go_on(
         self, call: PendingCall, budget: Budget | None, program: Callable[[], tuple[str, Sequence[Any]]]
@@ -216,8 +218,7 @@ class Guest(Uncopied):
             return step
         allowance = call._call.allowance
         await self._begin_within(allowance, after=call.export)
-        name, arguments = program()
-        return await self._call(name, tuple(arguments), allowance)
+        return await self._call_within(allowance, *program())
 
     def _allowance(self, budget: Budget | None) -> Allowance | None:
         """Return what calls may take that share a budget, less what the start function has taken of it already."""
