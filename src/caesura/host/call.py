@@ -38,6 +38,9 @@ GENERATE: Final = "generate"
 AGENERATE: Final = "agenerate"
 START: Final = "start"
 
+# What can wait for coroutine functions.
+_WAITING: Final = (AWAIT, AGENERATE)
+
 
 class Call(CallState):
     """A call of an export. `mode` is NOWAIT, AWAIT, GENERATE, AGENERATE or START.
@@ -53,6 +56,7 @@ class Call(CallState):
         "_interruptions_before",
         "_store",
         "allowance",
+        "below",
         "instance",
         "mode",
         "stand_in",
@@ -77,6 +81,7 @@ class Call(CallState):
             instance.check_budget(budget)
         self._buffer = export.new_buffer()
         self._buffer_address = ctypes.addressof(self._buffer)
+        self.below: object = None  # while it is on the stack: the call whose host function has entered it
         self._interruptions_before = 0  # how often the guest had been interrupted when the call began
         self._arguments: list[Any] | None = None
         if export.params.has_references:  # they would not stay good until the guest is entered
@@ -289,10 +294,27 @@ class Call(CallState):
                 give_up(coroutine, waited_for)
             raise
 
+    def can_wait(self) -> bool:
+        """Tell whether a coroutine function that runs on top of the call may wait, and what that awaits in a guest."""
+        instance, guard = self.instance, self.instance.guard
+        if guard is not None and guard.is_set():
+            return instance.blocks and self.mode in _WAITING
+        call: object = self
+        while isinstance(call, Call):
+            instance = call.instance
+            if call.mode not in _WAITING or not call.export.may_suspend:
+                return False
+            if instance.slicing is not None:
+                return call.may_pause  # which says the same of those below
+            if not instance.stacks.can_be_left(call):
+                return False
+            call = call.below
+        return call is None
+
     def _cannot_suspend_in(self, function: HostFunction) -> bool:
         """Tell whether the thread is to wait for a host function, since a list leaves out what is on the stack."""
         guard = self.instance.guard
-        may_wait = function.kind == COROUTINE_FUNCTION and self.mode in (AWAIT, AGENERATE)
+        may_wait = function.kind == COROUTINE_FUNCTION and self.mode in _WAITING
         return may_wait and guard is not None and guard.is_set()
 
     def _block(self, function: HostFunction, values: int) -> None:
@@ -319,7 +341,7 @@ class Call(CallState):
                     f"host function {function.shown} yields, but {self.export.shown} was called with "
                     f"`{self.mode}`: use `guest.generate`, `guest.agenerate` or `guest.start`"
                 )
-        elif self.mode not in (AWAIT, AGENERATE):
+        elif self.mode not in _WAITING:
             raise UsageError(
                 f"host function {function.shown} has to wait, but {self.export.shown} was called with "
                 f"`{self.mode}`: use `await guest.call`, or `guest.agenerate`"
@@ -391,16 +413,21 @@ class Call(CallState):
         stacks = instance.stacks
         if stacks.pointer is not None:
             stacks.before_entry(self)
+        thread = native.thread
+        outer = thread.call
+        slicing = instance.slicing
+        if slicing is not None:  # `can_wait` looks at the guard as it is for the outer call
+            self.may_pause = (
+                outer is None or self.mode not in _WAITING or (isinstance(outer, Call) and outer.can_wait())
+            )
         store = self._store
         guard = instance.guard
         guarded = 0 if guard is None or not store.depth else guard.begin()
         if store.interruptions is not None and self.is_interrupted():
             arm(store.context)
-        thread = native.thread
-        outer = thread.call
+        self.below = outer
         thread.call = self
         store.depth += 1
-        slicing = instance.slicing
         try:
             if slicing is None:
                 error = native.call_function(
@@ -415,6 +442,7 @@ class Call(CallState):
         finally:
             store.depth -= 1
             thread.call = outer
+            self.below = None
             if stacks.current != self.outer_stack:
                 stacks.after_entry(self)
             if not self.unwinding:
@@ -446,7 +474,8 @@ class Call(CallState):
     def _call_in_slices(self, slicing: Slicing, stacks: StackSwitch) -> int | None:
         """Run guest code that pauses at the end of its time slice, if this call can be left there."""
         store = self._store
-        self.may_pause = self.mode != NOWAIT and self.export.may_suspend and stacks.can_be_left(self)
+        if self.mode == NOWAIT or not self.export.may_suspend or not stacks.can_be_left(self):
+            self.may_pause = False
         entry = slicing.begin(self, self.allowance)
         try:
             error: int | None = native.call_function(

@@ -208,8 +208,7 @@ def current_task() -> asyncio.Task[Any] | None:
     task: Any = _asyncio_task()
     while type(task) is StandIn:
         task = task.driver
-    found: Final[asyncio.Task[Any] | None] = task
-    return found
+    return task  # type: ignore[no-any-return]
 
 
 def _asyncio_task() -> Any:
