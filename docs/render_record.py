@@ -20,6 +20,7 @@ PARTS: Final = (
     "added",
     "printable",
     "trace",
+    "record_examples",
     "record_lines",
     "record_labels",
     "record_stacks",

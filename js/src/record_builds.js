@@ -9,6 +9,7 @@
  */
 
 import { RECORD_SECTION } from "./abi.js";
+import { chains } from "./record_examples.js";
 import { leaveOut, seenOf } from "./record_lines.js";
 
 /**
@@ -58,32 +59,14 @@ export function takeCounts(all) {
 /** @param {Build} build @param {any} exports */
 function takeFrom({ entries, label, taken }, exports) {
   exports.asyncify_record_changed.value = 0;
+  const exampleOf = chains(entries, (number) => Number(BigInt.asUintN(64, exports.asyncify_recorded(number)) >> 32n) - 1);
   for (const [number, entry] of entries.entries()) {
-    const count = typeof entry == "string" ? Number(exports.asyncify_recorded(number) & HALF) : 0;
+    if (typeof entry != "string") continue;
+    const count = Number(exports.asyncify_recorded(number) & HALF);
     const known = taken[number];
     if (count <= (known?.count ?? 0)) continue;
-    const seen = known?.seen ?? seenOf(label(), /** @type {string} */ (entry), ...stackOf(number, entries, exports));
+    const seen = known?.seen ?? seenOf(label(), entry, ...exampleOf(number));
     seen.count += count - (known?.count ?? 0);
     taken[number] = { seen, count };
   }
-}
-
-/**
- * Return the import in which a function waited when it was noted first, if that is known, and what it had called there.
- * @param {number} number
- * @param {Build["entries"]} entries
- * @param {any} exports
- * @returns {[site: string | null, stack: string[]]}
- */
-function stackOf(number, entries, exports) {
-  const stack = [];
-  const passed = new Set();
-  while (number >= 0 && number < entries.length && !passed.has(number)) {
-    passed.add(number);
-    const entry = entries[number];
-    if (typeof entry != "string") return [entry.import, [entry.import, ...stack]];
-    stack.unshift(entry);
-    number = Number(BigInt.asUintN(64, exports.asyncify_recorded(number)) >> 32n) - 1;
-  }
-  return [null, stack];
 }

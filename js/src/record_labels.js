@@ -3,6 +3,8 @@
  * same in Python.
  */
 
+import { shortenedName } from "./record_examples.js";
+
 const { Module } = WebAssembly;
 
 const text = new TextDecoder();
@@ -32,7 +34,7 @@ function nameOf(module) {
  */
 function labelOf(module) {
   const own = nameOf(module);
-  if (own) return own;
+  if (own) return shortenedName(own);
   const words = [];
   for (const { module: from, name, kind } of Module.imports(module)) {
     if (from != "asyncify" && !from.startsWith("wasm:") && !name.startsWith("__asyncify_")) words.push(from, name, kind);

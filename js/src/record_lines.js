@@ -3,23 +3,28 @@
  *
  * Each is a JSON object of its own, `{ caesura_record: 1, module, functions, missing }` (docs/javascript.md has its parts).
  * In Node, where CAESURA_RECORD names a file, a line is appended by one call to a file that is opened for it, so that any
- * number of processes and workers write to one file and any of them may be killed. A line is written as soon as a function is
- * seen for the first time; how often things were seen since then is in the next one, or in that of the process' end. Without
- * a file the lines are kept for `recorded`.
+ * number of processes and workers write to one file and any of them may be killed. A line is written as soon as functions are
+ * seen for the first time, and has only these: how often things were seen since then is in that of the process' end. So what
+ * is written grows with the program, whatever it does. Without a file the lines are kept for `recorded`.
  *
  * Nothing here may break the program that is recorded: a file that cannot be written is said once, on standard error.
  */
 
 import { printable } from "./printable.js";
+import { isBetter, MOST_IMPORTS } from "./record_examples.js";
+
+/** A function of a module, as it was seen waiting in one import: how often, since the last line. @typedef {{ count: number }} Seen */
 
 /**
- * A function of a module, as it was seen waiting in one import.
- * @typedef {object} Seen
- * @property {number} count How often, since the last line.
- * @property {string[]} stack From the import to the function: the shortest that was seen, and of these the first by its text.
+ * A function of a module, by the import, `module.name`, or null if that is not known.
+ * @typedef {object} SeenFunction
+ * @property {Map<string | null, Seen>} byImport
+ * @property {string | null} site The import of the example.
+ * @property {string[]} stack An example, from the import to the function: the shortest that was seen, and of these the first by its text.
+ * @property {boolean} told Whether the example stands in a line already.
  */
 
-/** The functions of a module, by their entries, and each by the import, `module.name`, or null if that is not known. @typedef {Map<string, Map<string | null, Seen>>} Functions */
+/** The functions of a module, by their entries. @typedef {Map<string, SeenFunction>} Functions */
 
 const VERSION = 1;
 
@@ -104,70 +109,113 @@ function write(content) {
  */
 export const entryFor = (name, index) => (!name || /^([\s\0\x1c-\x1f\x85*]*|#\d+)$/.test(name) ? `#${index}` : name);
 
-/** Whether a stack is a better example than another: shorter, or as short and earlier by its text. @param {string[]} one @param {string[]} other */
-function isBetter(one, other) {
-  if (one.length != other.length) return one.length < other.length;
-  return one.join("\n") < other.join("\n");
+// A line is divided beyond so many characters of names: who reads it has an end.
+const LONGEST = 1_000_000;
+
+/**
+ * Divide what a line is to have into as many lines as it takes.
+ * @template Item
+ * @param {Item[]} items
+ * @param {(item: Item) => number} lengthOf
+ * @returns {Item[][]}
+ */
+function divided(items, lengthOf) {
+  /** @type {Item[][]} */
+  const parts = [];
+  let left = 0;
+  for (const item of items) {
+    const length = lengthOf(item);
+    if (!parts.length || length > left) {
+      parts.push([]);
+      left = LONGEST;
+    }
+    parts.at(-1)?.push(item);
+    left -= length;
+  }
+  return parts;
 }
 
-/** Whether a function was seen for the first time since the last lines. */
-let hasNews = false;
+/** The functions that were seen for the first time since the last lines, and of which modules. @type {[module: string, functions: Functions][]} */
+let news = [];
 
 /**
  * Return what was seen of a function so far, to be added to.
  * @param {string} module What lines call its module.
  * @param {string} entry
  * @param {string | null} site The import.
- * @param {string[]} stack An example.
+ * @param {string[]} stack An example, shortened.
  * @returns {Seen}
  */
 export function seenOf(module, entry, site, stack) {
   let functions = modules.get(module);
   if (!functions) modules.set(module, (functions = new Map()));
-  let byImport = functions.get(entry);
-  if (!byImport) {
-    functions.set(entry, (byImport = new Map()));
-    hasNews = true;
+  let known = functions.get(entry);
+  if (!known) {
+    functions.set(entry, (known = { byImport: new Map(), site, stack, told: false }));
+    news.push([module, new Map([[entry, known]])]);
   }
+  const { byImport } = known;
+  if (!byImport.has(site) && byImport.size >= MOST_IMPORTS) site = null;
+  if (isBetter(stack, known.stack)) Object.assign(known, { site, stack, told: false });
   let seen = byImport.get(site);
-  if (!seen) byImport.set(site, (seen = { count: 0, stack: [...stack] }));
-  else if (isBetter(stack, seen.stack)) seen.stack = [...stack];
+  if (!seen) byImport.set(site, (seen = { count: 0 }));
   return seen;
 }
 
-/** Write what was seen since the last lines: one for each module, and each import in which it waited. */
-export function flush() {
-  hasNews = false;
-  for (const [module, functions] of modules) {
-    /** @type {Map<string | null, [entry: string, object][]>} */
-    const bySite = new Map();
-    for (const [entry, byImport] of functions) {
-      for (const [site, seen] of byImport) {
+/**
+ * Write what was seen of functions since the last lines: at least a line for each module, and each import in which it waited.
+ * @param {Iterable<[module: string, functions: Functions]>} all
+ */
+function writeSeen(all) {
+  /** @type {Map<string, Map<string | null, [entry: string, told: { stack?: string[] }][]>>} */
+  const byModule = new Map();
+  for (const [module, functions] of all) {
+    let bySite = byModule.get(module);
+    if (!bySite) byModule.set(module, (bySite = new Map()));
+    for (const [entry, known] of functions) {
+      for (const [site, seen] of known.byImport) {
         if (!seen.count) continue;
-        if (!bySite.has(site)) bySite.set(site, []);
-        bySite.get(site)?.push([entry, { count: seen.count, import: site, stack: seen.stack }]);
+        const isExample = !known.told && site == known.site;
+        const told = { count: seen.count, import: site, ...(isExample ? { stack: known.stack } : {}) };
+        known.told ||= isExample;
         seen.count = 0;
+        if (!bySite.has(site)) bySite.set(site, []);
+        bySite.get(site)?.push([entry, told]);
       }
     }
-    for (const entries of bySite.values()) write({ module, functions: Object.fromEntries(entries) });
+  }
+  for (const [module, bySite] of byModule) {
+    for (const entries of bySite.values()) {
+      const lengthOf = (/** @type {[string, { stack?: string[] }]} */ [entry, { stack = [] }]) => stack.reduce((sum, name) => sum + name.length, entry.length);
+      for (const part of divided(entries, lengthOf)) write({ module, functions: Object.fromEntries(part) });
+    }
   }
 }
 
-/** The same if a function was seen for the first time. */
+/** Write what was seen since the last lines. */
+export function flush() {
+  news = [];
+  writeSeen(modules);
+}
+
+/** The same of functions that were seen for the first time. */
 export function flushNews() {
-  if (hasNews) flush();
+  const all = news;
+  news = [];
+  writeSeen(all);
 }
 
 /**
- * Note which functions kept a guest from being suspended, as a list leaves them out.
+ * Note which functions kept a guest from being suspended, as a list leaves them out: each once, however often that is.
  * @param {string[]} missing Their entries, innermost first.
  * @param {string} [module] Of which module they are, if they are of one.
  */
 export function noteMissing(missing, module) {
-  const line = JSON.stringify([missing, module]);
-  if (!missing.length || said.has(line)) return;
-  said.add(line);
-  write({ module, missing });
+  const added = missing.filter((entry) => {
+    const key = JSON.stringify([entry, module]);
+    return !said.has(key) && said.add(key);
+  });
+  for (const part of divided(added, ({ length }) => length)) write({ module, missing: part });
 }
 
 /**

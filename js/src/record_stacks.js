@@ -12,6 +12,7 @@
 
 import { ADDED_COPY, COPY_PREFIX } from "./abi.js";
 import { readAdded } from "./added.js";
+import { shortened, shortenedName } from "./record_examples.js";
 import { entryFor, flushNews, leaveOut, seenOf, warn } from "./record_lines.js";
 import { EngineError, readStack } from "./trace.js";
 
@@ -98,14 +99,16 @@ function learn(stack, site) {
   // functions are many, however deep a recursion is, and each a caller of the one before.
   /** @type {string[]} */
   const path = [site];
+  /** @type {Map<string, number>} */
+  const steps = new Map();
   const places = /** @type {Place[]} */ (stack.map(placeOf).filter(([label]) => label !== undefined));
   for (const [label, index, name] of places) {
     const entry = entryFor(name, index);
     const step = label == places[0][0] ? entry : `${entry} (${label})`;
-    const before = path.indexOf(step, 1);
-    if (before < 0) path.push(step);
-    else path.length = before + 1;
-    const seen = seenOf(label, entry, site, path);
+    const before = steps.get(step);
+    if (before === undefined) steps.set(step, path.push(step) - 1);
+    else for (const left of path.splice(before + 1)) steps.delete(left);
+    const seen = seenOf(label, entry, shortenedName(site), shortened(path));
     times.set(seen, (times.get(seen) ?? 0) + 1);
   }
   return [...times];

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { after, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -40,7 +40,8 @@ function merge(lines) {
   const merged = Object.create(null);
   for (const { functions = {} } of lines) {
     for (const [entry, { count, import: site, stack }] of Object.entries(functions)) {
-      merged[entry] = [(merged[entry]?.[0] ?? 0) + count, site, stack];
+      const [before, , example] = merged[entry] ?? [0];
+      merged[entry] = [before + count, site, stack ?? example];
     }
   }
   return Object.fromEntries(Object.entries(merged));
@@ -83,9 +84,9 @@ describe("recordings by the engine's own JSPI", { skip: !hasNative && "the engin
   it("have every import in which a function has waited", () => {
     const { lines } = run("waits_in_both", { hook: "Python" });
     const found = lines.map(({ functions }) => Object.entries(functions));
-    const both = (site) => [["both", { count: 1, import: site, stack: [site, "both"] }]];
-    // When the function is new, and at the end.
-    assert.deepEqual(found, [both("env.ask"), both("env.ask"), [["both", { ...both("env.other")[0][1], count: 2 }]]]);
+    const both = (site, count, more) => [["both", { count, import: site, ...more }]];
+    // When the function is new, with the example that is the first by its text, and at the end.
+    assert.deepEqual(found, [both("env.ask", 1, { stack: ["env.ask", "both"] }), both("env.ask", 1), both("env.other", 2)]);
   });
 
   it("leave all that a program can compare as it is", () => {
@@ -120,6 +121,25 @@ describe("recordings by the engine's own JSPI", { skip: !hasNative && "the engin
     run("moves", { hook: "Python", directory: folder, environment: { CAESURA_RECORD: name } });
     const lines = readFileSync(join(folder, name), "utf8").trimEnd().split("\n").map((line) => JSON.parse(line));
     assert.deepEqual(merge(lines), times(4));
+  });
+
+  it("are written as the documents say, wherever a program starts its workers and children", () => {
+    for (const [document, start, count] of [["docs/lists.md", 'node "$@"', 4], ["docs/javascript.md", "", 3]]) {
+      const place = join(folder, `a program ${++files}`);
+      mkdirSync(join(place, "node_modules"), { recursive: true });
+      cpSync(path("js/src"), join(place, "node_modules/caesura/src"), { recursive: true });
+      cpSync(path("js/package.json"), join(place, "node_modules/caesura/package.json"));
+      const lines = readFileSync(path(document), "utf8").split("\n");
+      const at = lines.findIndex((line) => line.startsWith("$ recorder="));
+      const commands = [...lines.slice(at, at + 2).map((line) => line.slice(2).replace("app.js", '"$@"')), start];
+      const { NODE_OPTIONS: _, NODE_TEST_CONTEXT: __, ...env } = process.env;
+      env.PATH = `${dirname(process.execPath)}${delimiter}${env.PATH}`;
+      const { status, stderr } = spawnSync("sh", ["-c", commands.join("\n"), "sh", PROGRAM, BARE, "moves"], { cwd: place, env, encoding: "utf8" });
+      assert.deepEqual([status, stderr], [0, ""]);
+      const recording = readFileSync(join(place, "recording"), "utf8").trimEnd().split("\n").map((line) => JSON.parse(line));
+      // Options of the command line are those of workers, but of no child processes.
+      assert.deepEqual(merge(recording), times(count));
+    }
   });
 
   it("have no function that the engine has inlined where another one is called", () => {
@@ -261,11 +281,11 @@ it("lines of processes that write at once are whole", async () => {
   assert.deepEqual(hashless(merge(lines)), times(4));
 });
 
-it("what a list lacks is noted where glue of others is refused, with all functions at once", () => {
+it("what a list lacks is noted where glue of others is refused, with all functions at once, and each once", () => {
   const { lines, stdout, stderr } = run("is_refused", { hook: "Python", wasm: path("build/js/refused.plain.wasm") });
   const trap = "RuntimeError: unreachable";
   assert.deepEqual([stdout, stderr], [`direct ${trap}\ndirect ${trap}\ninvoked ${trap}\nnested ${trap}\nalone ${trap}\nhanding ${trap}\nfine 3\n`, ""]);
-  assert.deepEqual(lines.map(({ missing }) => missing), [['left "out"', RUN], ['left "out"'], ["alone"], ["handed"]]);
+  assert.deepEqual(lines.map(({ missing }) => missing), [['left "out"', RUN], ["alone"], ["handed"]]);
   assert.ok(lines.every(({ module }) => /^[0-9a-f]{8}$/.test(module)));
 });
 

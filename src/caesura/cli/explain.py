@@ -148,13 +148,13 @@ def _tell(explanation: Explanation, data: bytes, options: Options, arguments: ar
 def _recorded(data: bytes, arguments: argparse.Namespace) -> dict[str, int]:
     """Return how often functions were on the stack, by entries of lists, as far as files tell; `data` is the module."""
     from caesura.recording.completing import complete_entries
-    from caesura.recording.recorded import Recording, is_recording, read_recording
+    from caesura.recording.recorded import LARGEST_FILE, Recording, is_recording, read_recording
     from caesura.recording.recorded_list import read_recorded_list
 
     recording = Recording()
     found: dict[str, int] = {}
     for path in arguments.recorded:
-        content = read_file(path)
+        content = read_file(path, LARGEST_FILE)
         if is_recording(content):
             read_recording(content, path, recording)
             continue

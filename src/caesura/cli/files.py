@@ -48,8 +48,15 @@ def read_module(path: str) -> bytes:
         return assemble(data)
 
 
-def read_file(path: str) -> bytes:
-    """Return what is in a file; `-` is standard input."""
+def read_file(path: str, most: int | None = None) -> bytes:
+    """Return what is in a file; `-` is standard input. Raises UsageError for one that has more than `most` bytes."""
+    data = _read_file(path, -1 if most is None else most + 1)
+    if most is not None and len(data) > most:
+        raise UsageError(f"{_quoted(path)} has more than {most:,} bytes, which are the most that are read")
+    return data
+
+
+def _read_file(path: str, most: int) -> bytes:
     if not path:
         raise UsageError("cannot read a file: its name is empty")
     try:
@@ -57,11 +64,11 @@ def read_file(path: str) -> bytes:
         if descriptor is not None:
             with suppress(AttributeError, ValueError):  # what Python has read already, if anything
                 if descriptor == streams.STANDARD_INPUT:
-                    return sys.stdin.buffer.read()
+                    return sys.stdin.buffer.read(most)
             with os.fdopen(os.dup(descriptor), "rb") as file:
-                return file.read()
+                return file.read(most)
         with open(path, "rb") as file:
-            return file.read()
+            return file.read(most)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {_quoted(path)}: {_reason(error)}") from error
 

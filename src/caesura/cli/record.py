@@ -32,7 +32,7 @@ from caesura.cli.summary import counted
 from caesura.errors import UsageError
 from caesura.recording.completing import complete_entries, unhashed_entries
 from caesura.recording.environment import recording_environment
-from caesura.recording.recorded import Recording, is_recording, read_recording
+from caesura.recording.recorded import LARGEST_FILE, Recording, is_recording, read_recording
 from caesura.recording.recorded_list import RecordedList, read_recorded_list
 
 _DESCRIPTION: Final = """\
@@ -98,7 +98,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     dropped = merged.forget_entries()
     recording = Recording()
     for path in arguments.merge:
-        data = read_file(path)
+        data = read_file(path, LARGEST_FILE)
         if is_recording(data):
             read_recording(data, path, recording)
         else:
@@ -125,7 +125,7 @@ def _record(command: Sequence[str], arguments: argparse.Namespace) -> int:
         code = _run_command(command, recording_environment(path))
         recording = Recording()
         if os.path.exists(path):
-            read_recording(read_file(path), path, recording)
+            read_recording(read_file(path, LARGEST_FILE), path, recording)
     _complete(recording, arguments)
     _say_warnings(recording)
     if code:

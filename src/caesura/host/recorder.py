@@ -2,7 +2,8 @@
 
 A guest counts by itself, while it unwinds; reading that takes a call for each of its functions, so it is done only
 after a suspension in which a function was noted for the first time, and when the guest is closed or the process ends.
-Who kills the process loses counts then, but no function. Lines add up: each has what came since the one before.
+Who kills the process loses counts then, but no function. Lines add up: the first of a function has its example, and
+those before the last have only what is new, so that what is written grows with the module, whatever the guest does.
 
 A file that cannot be written must not change what the guest does: that is a warning, and what is not written is kept
 for the next line.
@@ -21,13 +22,10 @@ from caesura.host.abi_functions import AbiFunction
 from caesura.host.native import GlobalCell
 from caesura.host.threads import Owner
 from caesura.host.warning import warn
-from caesura.recording.lines import append_line
+from caesura.recording.examples import Chains, is_better
+from caesura.recording.lines import ToldFunction, append_line, divided
 
 _HALF: Final = 0xFFFF_FFFF
-
-# How many functions of a stack are told; a guest can claim any number.
-_LONGEST: Final = 1_000
-_CUT: Final = "..."
 
 
 class Recorder:
@@ -42,14 +40,15 @@ class Recorder:
         self._changed = changed
         self._owner = owner
         self._written: dict[int, int] = {}
+        self._called: dict[int, str | None] = {}
         self._has_written = False
         self._has_ended = False
         _recorders.add(self)
 
     def after_suspension(self) -> None:
-        """Write a line if a function was noted for the first time."""
+        """Write what was noted for the first time, if anything was."""
         if self._changed.get():
-            self._write()
+            self._write(all_of_it=False)
 
     def end(self) -> None:
         """Write what there is, if only that nothing was suspended. The guest is not asked again: it may be gone."""
@@ -58,28 +57,37 @@ class Recorder:
         self._has_ended = True
         if not (self._owner.is_here() or self._owner.has_ended()):
             return  # its thread may be running it
-        self._write()
+        self._write(all_of_it=True)
         if not self._has_written:
             self._append({})
 
-    def _write(self) -> None:
+    def _write(self, *, all_of_it: bool) -> None:
         self._changed.set(0)
         values = self._values()
-        functions: dict[str, dict[str, Any]] = {}
-        counts: dict[int, int] = {}
+        chains = Chains(self._entries, lambda number: (values.get(number, 0) >> 32) - 1)
+        by_import: dict[str | None, dict[str, ToldFunction]] = {}
+        counts: dict[tuple[str | None, str], dict[int, int]] = {}
         for number, value in values.items():
             entry, count = self._entries[number], value & _HALF
             new = count - self._written.get(number, 0)
-            if new <= 0 or not isinstance(entry, str):
+            if new <= 0 or not isinstance(entry, str) or not (all_of_it or number not in self._written):
                 continue
-            counts[number] = count
-            if entry in functions:  # two functions of one name
-                functions[entry]["count"] += new
-            else:
-                stack, called = self._stack(number, values)
-                functions[entry] = {"count": new, "import": called, "stack": stack}
-        if functions and self._append(functions):
-            self._written.update(counts)
+            stack: tuple[str, ...] = ()
+            if number not in self._written:
+                stack, self._called[number] = chains.example(number)
+            called = self._called[number]
+            counts.setdefault((called, entry), {})[number] = count
+            # Several functions may have one name.
+            told = by_import.setdefault(called, {}).setdefault(entry, {"count": 0, "import": called})
+            told["count"] += new
+            if stack and is_better(stack, told.get("stack", ())):
+                told["stack"] = stack
+        for called, functions in by_import.items():
+            for part in divided(functions):
+                if not self._append(part):
+                    return
+                for entry in part:
+                    self._written.update(counts[called, entry])
 
     def _values(self) -> dict[int, int]:
         """Return what was noted, by number, where anything was."""
@@ -91,21 +99,7 @@ class Recorder:
                 values[number] = value
         return values
 
-    def _stack(self, number: int, values: dict[int, int]) -> tuple[list[str], str | None]:
-        """Return what a function had called when it was noted first, innermost first, and the import among it."""
-        stack: list[str] = []
-        while len(stack) < _LONGEST:
-            entry = self._entries[number]
-            if not isinstance(entry, str):
-                called: str = entry["import"]
-                return [called, *reversed(stack)], called
-            stack.append(entry)
-            number = (values.get(number, 0) >> 32) - 1
-            if not 0 <= number < len(self._entries):
-                return stack[::-1], None
-        return [_CUT, *reversed(stack)], None
-
-    def _append(self, functions: dict[str, dict[str, Any]]) -> bool:
+    def _append(self, functions: dict[str, ToldFunction]) -> bool:
         try:
             append_line(self._path, functions=functions)
         except UsageError as error:

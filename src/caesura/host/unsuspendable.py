@@ -16,7 +16,7 @@ from typing import Final
 from caesura.errors import UsageError, printable
 from caesura.host.description import Description
 from caesura.host.warning import warn
-from caesura.recording.lines import append_line
+from caesura.recording.lines import note_missing
 from caesura.recording.place import recording_path
 from caesura.recording.refusals import MISSING
 
@@ -87,7 +87,7 @@ class Unsuspendable:
         if path is None or not self.entries:
             return
         try:
-            append_line(path, missing=self.entries)
+            note_missing(path, self.entries)
         except UsageError as error:
             warn(str(error), RuntimeWarning)
 

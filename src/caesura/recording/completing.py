@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from caesura.analysis.body_entries import list_entry
+from caesura.recording.examples import shortened
 from caesura.recording.module_label import module_label
 from caesura.recording.recorded import Recording
 from caesura.wasm.indices import FunctionIndex
@@ -46,4 +47,4 @@ def complete_entries(recording: Recording, data: bytes) -> None:
     # In stacks of functions of other modules, the module stands behind the entry.
     complete |= {f"{old} ({label})": f"{new} ({label})" for old, new in complete.items()}
     for seen in recording.functions.values():
-        seen.stack = tuple([complete.get(name, name) for name in seen.stack])
+        seen.stack = shortened([complete.get(name, name) for name in seen.stack])

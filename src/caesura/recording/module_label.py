@@ -1,8 +1,8 @@
 """What lines of recordings call the module that functions are of, so that indices of several are not confused.
 
-It is the module's name in its name section. Where there is none, it is a number that imports and exports give, since
-these are all that JavaScript sees of a module; what instrumenting adds to them does not count, so that a build has the
-same as what it was made of. `labelOf` in js/src/record.js computes the same.
+It is the module's name in its name section, or that name's beginning. Where there is none, it is a number that imports
+and exports give, since these are all that JavaScript sees of a module; what instrumenting adds to them does not count,
+so that a build has the same as what it was made of. `labelOf` in js/src/record.js computes the same.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from caesura.abi import ASYNCIFY_MODULE, BUILTIN_MODULES, OWN_PREFIX
+from caesura.recording.examples import shortened_name
 from caesura.wasm.definitions import KIND_NAMES
 from caesura.wasm.module import Module
 from caesura.wasm.names import Names
@@ -26,7 +27,7 @@ def module_label(module: Module) -> str:
     section = module.custom_section("name")
     name = "" if section is None else Names(module.data[section.payload : section.end]).module
     if name:
-        return name
+        return shortened_name(name)
     words: list[str] = []
     for item in module.imports:
         is_added = item.module == ASYNCIFY_MODULE or item.name.startswith(_SHARED_PREFIX)

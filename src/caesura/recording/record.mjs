@@ -333,26 +333,145 @@ function guestFrames(above) {
 }
 
 /**
+ * Example stacks, as they are noted of each function: shortened, so that what is noted grows with a program and no more.
+ *
+ * Each function has its own, down to it: on a deep stack these are as many names as the square of its depth. So of a deep stack
+ * both ends are kept, with the number of functions in between, and of a long name its beginning. `caesura.recording.examples`
+ * is the same in Python: both recorders write the same list.
+ */
+
+/** How many names an example has, with the words for those that are left out, and how many stand before these. */
+const MOST_IN_EXAMPLE = 40;
+const INNER = 20;
+const OUTER = MOST_IN_EXAMPLE - INNER - 1;
+
+/** Characters of a name. */
+const MOST_CHARACTERS = 200;
+
+/** How many imports are told of one function. */
+const MOST_IMPORTS = 40;
+
+/** Return a name as examples have it. @param {string} name */
+function shortenedName(name) {
+  if (name.length <= MOST_CHARACTERS) return name;
+  // Characters are no halves of them. A name may have megabytes.
+  const characters = [...name.slice(0, 2 * MOST_CHARACTERS + 2)];
+  return characters.length > MOST_CHARACTERS ? characters.slice(0, MOST_CHARACTERS).join("") + "..." : name;
+}
+
+/**
+ * @param {string[]} inner
+ * @param {string[]} outer
+ * @param {number} frames
+ */
+const joined = (inner, outer, frames) => [...inner, `... ${frames - INNER - OUTER} more ...`, ...outer];
+
+/** Return a stack, innermost first, as examples have it. @param {string[]} stack */
+function shortened(stack) {
+  const { length } = stack;
+  return (length > MOST_IN_EXAMPLE ? joined(stack.slice(0, INNER), stack.slice(-OUTER), length) : stack).map(shortenedName);
+}
+
+/** How many functions the stack had that an example was made of. @param {string[]} stack */
+function framesOf(stack) {
+  const leftOut = stack.length == MOST_IN_EXAMPLE && /^\.\.\. (\d{1,15}) more \.\.\.$/.exec(stack[INNER]);
+  return leftOut ? stack.length - 1 + +leftOut[1] : stack.length;
+}
+
+/**
+ * Whether an example is a better one than another: of a shorter stack, or one as short and earlier by its text.
+ * @param {string[]} one
+ * @param {string[]} other
+ */
+function isBetter(one, other) {
+  const shorter = framesOf(one) - framesOf(other);
+  if (shorter) return shorter < 0;
+  const at = one.findIndex((name, place) => name != other[place]);
+  return at >= 0 && one[at] < other[at];
+}
+
+/**
+ * The inner end of a chain: the import that it came to, if it did, the first names, and how many there are.
+ * @typedef {{ site: string | null, names: string[], frames: number }} End
+ */
+
+/**
+ * Return what finds the stacks that a build has noted as chains, in which each function tells what it had called: shortened,
+ * from what a function had called in the end to itself, and the import there, if it is known. Chains share their inner ends,
+ * so each function is visited once to find all of them. One that is a ring, as no build has it, is cut there.
+ * @param {(string | { import: string })[]} entries What numbers stand for.
+ * @param {(number: number) => number} calledBy What a function had called; none of these numbers where that is not known.
+ * @returns {(number: number) => [site: string | null, stack: string[]]}
+ */
+function chains(entries, calledBy) {
+  /** @type {Map<number, End>} */
+  const ends = new Map();
+  const nameOf = (/** @type {number} */ number) => {
+    const entry = entries[number];
+    return typeof entry == "string" ? entry : entry.import;
+  };
+  /** @param {number} number @returns {End} */
+  const innermost = (number) => {
+    const name = shortenedName(nameOf(number));
+    return { site: typeof entries[number] == "string" ? null : name, names: [name], frames: 1 };
+  };
+  /** @param {number} number */
+  const endOf = (number) => {
+    /** @type {Set<number>} */
+    const way = new Set();
+    while (!ends.has(number)) {
+      if (way.has(number) || typeof entries[number] != "string") {
+        ends.set(number, innermost(number));
+        break;
+      }
+      way.add(number);
+      const called = calledBy(number);
+      if (called >= 0 && called < entries.length) number = called;
+    }
+    let end = /** @type {End} */ (ends.get(number));
+    for (const one of [...way].reverse()) {
+      const { site, names, frames } = end;
+      end = ends.get(one) ?? { site, names: names.length < INNER ? [...names, shortenedName(nameOf(one))] : names, frames: frames + 1 };
+      ends.set(one, end);
+    }
+    return end;
+  };
+  return (number) => {
+    const { site, names, frames } = endOf(number);
+    const outer = [];
+    while (outer.length < Math.min(frames, MOST_IN_EXAMPLE)) {
+      outer.unshift(nameOf(number));
+      number = calledBy(number);
+    }
+    return [site, shortened(frames > MOST_IN_EXAMPLE ? joined(names, outer.slice(-OUTER), frames) : outer)];
+  };
+}
+
+/**
  * The lines of a recording: where they go, and what has been seen since the last one.
  *
  * Each is a JSON object of its own, `{ caesura_record: 1, module, functions, missing }` (docs/javascript.md has its parts).
  * In Node, where CAESURA_RECORD names a file, a line is appended by one call to a file that is opened for it, so that any
- * number of processes and workers write to one file and any of them may be killed. A line is written as soon as a function is
- * seen for the first time; how often things were seen since then is in the next one, or in that of the process' end. Without
- * a file the lines are kept for `recorded`.
+ * number of processes and workers write to one file and any of them may be killed. A line is written as soon as functions are
+ * seen for the first time, and has only these: how often things were seen since then is in that of the process' end. So what
+ * is written grows with the program, whatever it does. Without a file the lines are kept for `recorded`.
  *
  * Nothing here may break the program that is recorded: a file that cannot be written is said once, on standard error.
  */
 
 
+/** A function of a module, as it was seen waiting in one import: how often, since the last line. @typedef {{ count: number }} Seen */
+
 /**
- * A function of a module, as it was seen waiting in one import.
- * @typedef {object} Seen
- * @property {number} count How often, since the last line.
- * @property {string[]} stack From the import to the function: the shortest that was seen, and of these the first by its text.
+ * A function of a module, by the import, `module.name`, or null if that is not known.
+ * @typedef {object} SeenFunction
+ * @property {Map<string | null, Seen>} byImport
+ * @property {string | null} site The import of the example.
+ * @property {string[]} stack An example, from the import to the function: the shortest that was seen, and of these the first by its text.
+ * @property {boolean} told Whether the example stands in a line already.
  */
 
-/** The functions of a module, by their entries, and each by the import, `module.name`, or null if that is not known. @typedef {Map<string, Map<string | null, Seen>>} Functions */
+/** The functions of a module, by their entries. @typedef {Map<string, SeenFunction>} Functions */
 
 const VERSION = 1;
 
@@ -437,70 +556,113 @@ function write(content) {
  */
 const entryFor = (name, index) => (!name || /^([\s\0\x1c-\x1f\x85*]*|#\d+)$/.test(name) ? `#${index}` : name);
 
-/** Whether a stack is a better example than another: shorter, or as short and earlier by its text. @param {string[]} one @param {string[]} other */
-function isBetter(one, other) {
-  if (one.length != other.length) return one.length < other.length;
-  return one.join("\n") < other.join("\n");
+// A line is divided beyond so many characters of names: who reads it has an end.
+const LONGEST = 1_000_000;
+
+/**
+ * Divide what a line is to have into as many lines as it takes.
+ * @template Item
+ * @param {Item[]} items
+ * @param {(item: Item) => number} lengthOf
+ * @returns {Item[][]}
+ */
+function divided(items, lengthOf) {
+  /** @type {Item[][]} */
+  const parts = [];
+  let left = 0;
+  for (const item of items) {
+    const length = lengthOf(item);
+    if (!parts.length || length > left) {
+      parts.push([]);
+      left = LONGEST;
+    }
+    parts.at(-1)?.push(item);
+    left -= length;
+  }
+  return parts;
 }
 
-/** Whether a function was seen for the first time since the last lines. */
-let hasNews = false;
+/** The functions that were seen for the first time since the last lines, and of which modules. @type {[module: string, functions: Functions][]} */
+let news = [];
 
 /**
  * Return what was seen of a function so far, to be added to.
  * @param {string} module What lines call its module.
  * @param {string} entry
  * @param {string | null} site The import.
- * @param {string[]} stack An example.
+ * @param {string[]} stack An example, shortened.
  * @returns {Seen}
  */
 function seenOf(module, entry, site, stack) {
   let functions = modules.get(module);
   if (!functions) modules.set(module, (functions = new Map()));
-  let byImport = functions.get(entry);
-  if (!byImport) {
-    functions.set(entry, (byImport = new Map()));
-    hasNews = true;
+  let known = functions.get(entry);
+  if (!known) {
+    functions.set(entry, (known = { byImport: new Map(), site, stack, told: false }));
+    news.push([module, new Map([[entry, known]])]);
   }
+  const { byImport } = known;
+  if (!byImport.has(site) && byImport.size >= MOST_IMPORTS) site = null;
+  if (isBetter(stack, known.stack)) Object.assign(known, { site, stack, told: false });
   let seen = byImport.get(site);
-  if (!seen) byImport.set(site, (seen = { count: 0, stack: [...stack] }));
-  else if (isBetter(stack, seen.stack)) seen.stack = [...stack];
+  if (!seen) byImport.set(site, (seen = { count: 0 }));
   return seen;
 }
 
-/** Write what was seen since the last lines: one for each module, and each import in which it waited. */
-function flush() {
-  hasNews = false;
-  for (const [module, functions] of modules) {
-    /** @type {Map<string | null, [entry: string, object][]>} */
-    const bySite = new Map();
-    for (const [entry, byImport] of functions) {
-      for (const [site, seen] of byImport) {
+/**
+ * Write what was seen of functions since the last lines: at least a line for each module, and each import in which it waited.
+ * @param {Iterable<[module: string, functions: Functions]>} all
+ */
+function writeSeen(all) {
+  /** @type {Map<string, Map<string | null, [entry: string, told: { stack?: string[] }][]>>} */
+  const byModule = new Map();
+  for (const [module, functions] of all) {
+    let bySite = byModule.get(module);
+    if (!bySite) byModule.set(module, (bySite = new Map()));
+    for (const [entry, known] of functions) {
+      for (const [site, seen] of known.byImport) {
         if (!seen.count) continue;
-        if (!bySite.has(site)) bySite.set(site, []);
-        bySite.get(site)?.push([entry, { count: seen.count, import: site, stack: seen.stack }]);
+        const isExample = !known.told && site == known.site;
+        const told = { count: seen.count, import: site, ...(isExample ? { stack: known.stack } : {}) };
+        known.told ||= isExample;
         seen.count = 0;
+        if (!bySite.has(site)) bySite.set(site, []);
+        bySite.get(site)?.push([entry, told]);
       }
     }
-    for (const entries of bySite.values()) write({ module, functions: Object.fromEntries(entries) });
+  }
+  for (const [module, bySite] of byModule) {
+    for (const entries of bySite.values()) {
+      const lengthOf = (/** @type {[string, { stack?: string[] }]} */ [entry, { stack = [] }]) => stack.reduce((sum, name) => sum + name.length, entry.length);
+      for (const part of divided(entries, lengthOf)) write({ module, functions: Object.fromEntries(part) });
+    }
   }
 }
 
-/** The same if a function was seen for the first time. */
+/** Write what was seen since the last lines. */
+function flush() {
+  news = [];
+  writeSeen(modules);
+}
+
+/** The same of functions that were seen for the first time. */
 function flushNews() {
-  if (hasNews) flush();
+  const all = news;
+  news = [];
+  writeSeen(all);
 }
 
 /**
- * Note which functions kept a guest from being suspended, as a list leaves them out.
+ * Note which functions kept a guest from being suspended, as a list leaves them out: each once, however often that is.
  * @param {string[]} missing Their entries, innermost first.
  * @param {string} [module] Of which module they are, if they are of one.
  */
 function noteMissing(missing, module) {
-  const line = JSON.stringify([missing, module]);
-  if (!missing.length || said.has(line)) return;
-  said.add(line);
-  write({ module, missing });
+  const added = missing.filter((entry) => {
+    const key = JSON.stringify([entry, module]);
+    return !said.has(key) && said.add(key);
+  });
+  for (const part of divided(added, ({ length }) => length)) write({ module, missing: part });
 }
 
 /**
@@ -534,6 +696,7 @@ const toFile = !!path;
  * same in Python.
  */
 
+
 const { Module } = WebAssembly;
 
 const text = new TextDecoder();
@@ -563,7 +726,7 @@ function nameOf(module) {
  */
 function labelOf(module) {
   const own = nameOf(module);
-  if (own) return own;
+  if (own) return shortenedName(own);
   const words = [];
   for (const { module: from, name, kind } of Module.imports(module)) {
     if (from != "asyncify" && !from.startsWith("wasm:") && !name.startsWith("__asyncify_")) words.push(from, name, kind);
@@ -682,14 +845,16 @@ function learn(stack, site) {
   // functions are many, however deep a recursion is, and each a caller of the one before.
   /** @type {string[]} */
   const path = [site];
+  /** @type {Map<string, number>} */
+  const steps = new Map();
   const places = /** @type {Place[]} */ (stack.map(placeOf).filter(([label]) => label !== undefined));
   for (const [label, index, name] of places) {
     const entry = entryFor(name, index);
     const step = label == places[0][0] ? entry : `${entry} (${label})`;
-    const before = path.indexOf(step, 1);
-    if (before < 0) path.push(step);
-    else path.length = before + 1;
-    const seen = seenOf(label, entry, site, path);
+    const before = steps.get(step);
+    if (before === undefined) steps.set(step, path.push(step) - 1);
+    else for (const left of path.splice(before + 1)) steps.delete(left);
+    const seen = seenOf(label, entry, shortenedName(site), shortened(path));
     times.set(seen, (times.get(seen) ?? 0) + 1);
   }
   return [...times];
@@ -805,34 +970,16 @@ function takeCounts(all) {
 /** @param {Build} build @param {any} exports */
 function takeFrom({ entries, label, taken }, exports) {
   exports.asyncify_record_changed.value = 0;
+  const exampleOf = chains(entries, (number) => Number(BigInt.asUintN(64, exports.asyncify_recorded(number)) >> 32n) - 1);
   for (const [number, entry] of entries.entries()) {
-    const count = typeof entry == "string" ? Number(exports.asyncify_recorded(number) & HALF) : 0;
+    if (typeof entry != "string") continue;
+    const count = Number(exports.asyncify_recorded(number) & HALF);
     const known = taken[number];
     if (count <= (known?.count ?? 0)) continue;
-    const seen = known?.seen ?? seenOf(label(), /** @type {string} */ (entry), ...stackOf(number, entries, exports));
+    const seen = known?.seen ?? seenOf(label(), entry, ...exampleOf(number));
     seen.count += count - (known?.count ?? 0);
     taken[number] = { seen, count };
   }
-}
-
-/**
- * Return the import in which a function waited when it was noted first, if that is known, and what it had called there.
- * @param {number} number
- * @param {Build["entries"]} entries
- * @param {any} exports
- * @returns {[site: string | null, stack: string[]]}
- */
-function stackOf(number, entries, exports) {
-  const stack = [];
-  const passed = new Set();
-  while (number >= 0 && number < entries.length && !passed.has(number)) {
-    passed.add(number);
-    const entry = entries[number];
-    if (typeof entry != "string") return [entry.import, [entry.import, ...stack]];
-    stack.unshift(entry);
-    number = Number(BigInt.asUintN(64, exports.asyncify_recorded(number)) >> 32n) - 1;
-  }
-  return [null, stack];
 }
 
 /**

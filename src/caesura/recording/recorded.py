@@ -9,12 +9,19 @@ it says that the file is another one.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from caesura.analysis.list_text import can_be_written
 from caesura.errors import UsageError
+from caesura.recording.examples import is_better, shortened, shortened_name
 from caesura.recording.lines import VERSION, VERSION_KEY
+
+# How many bytes a line may have, and a file. Recorders write lines of a few million, but for a function whose name has
+# more; older ones wrote each function's whole stack.
+_LONGEST_LINE: Final = 1 << 26
+LARGEST_FILE: Final = 1 << 30
 
 # How a line begins, whoever writes it; a piece of one may be shorter.
 _BEGIN: Final = f'{{"{VERSION_KEY}"'
@@ -25,8 +32,9 @@ class Seen:
     """What is known of a function that was on the stack at suspensions: how often, from which imports, and one stack.
 
     `times` is exact, or as much as a list tells. `stack` is the import and the functions down to this one, of all
-    stacks the shortest, and of these the first by their text; empty where none is known. `modules` are what lines call
-    the modules that functions of this name or index are of (see `module_label`), where they tell.
+    stacks the shortest, and of these the first by their text; it is an example (see `examples`), empty where none is
+    known. `modules` are what lines call the modules that functions of this name or index are of (see `module_label`),
+    where they tell.
     """
 
     times: int = 0
@@ -34,9 +42,10 @@ class Seen:
     stack: tuple[str, ...] = ()
     modules: set[str] = field(default_factory=set)
 
-    def add_example(self, stack: tuple[str, ...]) -> None:
+    def add_example(self, stack: Sequence[str]) -> None:
         """Take a stack if it is a better example."""
-        if stack and (not self.stack or (len(stack), stack) < (len(self.stack), self.stack)):
+        stack = shortened(stack)
+        if is_better(stack, self.stack):
             self.stack = stack
 
 
@@ -67,11 +76,16 @@ def is_recording(data: bytes) -> bool:
 
 def read_recording(data: bytes, path: str, recording: Recording) -> None:
     """Add what a file says. Raises UsageError, with the line's number, for what is no line of a recording."""
-    for number, line in enumerate(data.split(b"\n"), 1):
+    for number, line in enumerate(_lines(data), 1):
+        where = f"line {number} of the recording '{path}'"
+        if len(line) > _LONGEST_LINE:
+            raise UsageError(
+                f"{where} has {len(line):,} bytes, where {_LONGEST_LINE:,} are the most: an old recorder has written "
+                "whole stacks, or it is no recording; record again"
+            )
         text = line.decode(errors="replace").strip()
         if not text:
             continue
-        where = f"line {number} of the recording '{path}'"
         objects, is_whole = _parse(text, where)
         if not is_whole:
             recording.warnings.append(
@@ -80,6 +94,16 @@ def read_recording(data: bytes, path: str, recording: Recording) -> None:
             )
         for fields in objects:
             _add(fields, where, recording)
+
+
+def _lines(data: bytes) -> Iterator[bytes]:
+    """Return a text's lines, one after the other: all at once would be as large as the text again."""
+    start = 0
+    while start <= len(data):
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        yield data[start:end]
+        start = end + 1
 
 
 def _parse(text: str, where: str) -> tuple[list[dict[str, Any]], bool]:
@@ -120,7 +144,7 @@ def _add(fields: dict[str, Any], where: str, recording: Recording) -> None:
         if not _is_writable(entry, where, recording):
             continue
         if isinstance(module, str):
-            recording.seen(entry).modules.add(module)
+            recording.seen(entry).modules.add(shortened_name(module))
         _add_function(recording.seen(entry), told, f"{where}, of the function {entry!r:.100},")
     for entry in missing:
         recording.missing[entry] = None
@@ -128,7 +152,7 @@ def _add(fields: dict[str, Any], where: str, recording: Recording) -> None:
             continue
         seen = recording.seen(entry)
         if isinstance(module, str):
-            seen.modules.add(module)
+            seen.modules.add(shortened_name(module))
 
 
 def _is_writable(entry: str, where: str, recording: Recording) -> bool:
@@ -150,8 +174,8 @@ def _add_function(seen: Seen, told: Any, where: str) -> None:
         raise UsageError(f"{where} has something else where an import and a stack should be")
     seen.times += count
     if called is not None:
-        seen.imports.add(called)
-    seen.add_example(tuple(stack))
+        seen.imports.add(shortened_name(called))
+    seen.add_example(stack)
 
 
 def _are_texts(value: object) -> bool:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from caesura.analysis.list_text import entry_line, is_comment, read_list_file, section_of, split_at_commas
+from caesura.recording.examples import MOST_IMPORTS, is_left_out, shortened, shortened_name
 from caesura.recording.recorded import Recording, Seen
 
 HEAD: Final = (
@@ -31,8 +32,9 @@ HEAD: Final = (
 _ONCE: Final = "once"
 _NEVER: Final = "missing in a list"
 _ARROW: Final = "<-"
-# A name in a comment: plain, where it has nothing that stands between names, or in quotes.
-_NAME: Final = r'(?:"(?:[^"\\]|\\.)*"|[^\s",]*[^\s",:])'
+# A name in a comment: plain, where it has nothing that stands between names, or in quotes; or the words for those that
+# an example leaves out.
+_NAME: Final = r'(?:\.\.\. \d{1,15} more \.\.\.|"(?:[^"\\]|\\.)*"|[^\s",]*[^\s",:])'
 _PLAIN: Final = re.compile(r'[^\s",]*[^\s",:]')
 _COMMENT: Final = re.compile(
     rf"# ({_ONCE}|{_NEVER}|([\d,]+)\+ times)(?:, from ({_NAME}(?:, {_NAME})*))?(?:: ({_NAME}(?: {_ARROW} {_NAME})*))?"
@@ -181,7 +183,7 @@ def comment_of(seen: Seen) -> str:
     """Return the comment that tells what was recorded of a function."""
     text = f"# {_often(seen.times)}"
     if seen.imports:
-        text += f", from {', '.join([_quoted(name) for name in sorted(seen.imports)])}"
+        text += f", from {', '.join([_quoted(name) for name in sorted(seen.imports)[:MOST_IMPORTS]])}"
     if seen.stack:
         text += f": {f' {_ARROW} '.join([_quoted(_without_hash(name)) for name in seen.stack])}"
     return text
@@ -195,7 +197,7 @@ def seen_of(comment: str) -> Seen | None:
     often, number, imports, stack = found.groups()
     try:
         times = 0 if often == _NEVER else 1 if number is None else int(number.replace(",", ""))
-        return Seen(times, set(_names(imports)), tuple(_names(stack)))
+        return Seen(times, {shortened_name(name) for name in _names(imports)}, shortened(_names(stack)))
     except ValueError:
         return None
 
@@ -213,7 +215,7 @@ def _often(times: int) -> str:
 
 
 def _quoted(name: str) -> str:
-    is_plain = _PLAIN.fullmatch(name) is not None and name.isprintable() and name != _ARROW
+    is_plain = (_PLAIN.fullmatch(name) is not None and name.isprintable() and name != _ARROW) or is_left_out(name)
     return name if is_plain else json.dumps(name)
 
 
