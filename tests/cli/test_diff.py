@@ -110,6 +110,26 @@ def lies(document: Any) -> Iterator[Any]:
     yield ring
 
 
+@pytest.mark.parametrize("number", [10**400, 1 << 53, -1, 1.5, 1e300, True, "1", None])
+def test_numbers_that_no_module_has_are_refused_by_their_names(folder: Path, number: object) -> None:
+    from caesura.errors import UsageError
+    from caesura.explaining.reading import read_document
+
+    document = json.loads((folder / "old.json").read_bytes())
+    document["lists"] = [{"list": "only_list", "entry": "f", "matches": 1}]
+    places = [("module", key) for key in document["module"]]
+    places += [("functions", key) for key in ("index", "bytes_before", "bytes_after")] + [("lists", "matches")]
+    for place, key in places:
+        changed = deepcopy(document)
+        (changed[place] if place == "module" else changed[place][0])[key] = number
+        where = rf"^{place}(\[0\])?\.{key}: .* is not what belongs there, an integer from 0 to 9007199254740991$"
+        with pytest.raises(UsageError, match=where):
+            read_document(json.dumps(changed).encode())
+    (folder / "lie.json").write_text(json.dumps(changed))
+    done = caesura_command("diff", "lie.json", "old.json", folder=folder)
+    assert done.code == 1 and done.error_line().startswith("lie.json: lists[0].matches: ")
+
+
 def test_documents_that_lie_are_refused_or_compared(folder: Path) -> None:
     from caesura.errors import UsageError
     from caesura.explaining.difference import describe_difference

@@ -236,6 +236,15 @@ def test_sections(folder: Path) -> None:
     )
 
 
+def test_line_ends_and_encoding_stay(folder: Path) -> None:
+    before = "\ufeff# Where it begins.\r\nrun\r\n"
+    (folder / "list.txt").write_bytes(before.encode("utf-16-le"))
+    done = fix(folder, command=[sys.executable, "app.py"])
+    assert done.code == 0
+    assert (folder / "list.txt").read_bytes().decode("utf-16-le") == before + "by_table\r\ndeep\r\ndirect\r\n"
+    assert b"\n run\n+by_table\n+deep\n+direct" in done.out and b"\n-" not in done.out
+
+
 def test_a_command_that_fails_for_another_reason(folder: Path) -> None:
     done = fix(folder, command=[sys.executable, "-c", "print('because of this'); raise SystemExit(7)"])
     assert (done.code, done.out) == (1, b"")

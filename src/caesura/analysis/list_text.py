@@ -32,6 +32,11 @@ _SECTION: Final = re.compile(r"\[([^\[\]]+)\]")
 _UNWRITABLE: Final = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029\0\ud800-\udfff]")  # mypyc refuses the last ones
 # What stands for a function without a name where nobody has its body.
 _INDEX: Final = re.compile(r"#\d{1,10}")
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
 def entry_line(name: str) -> str:
@@ -156,7 +161,16 @@ def is_comment(line: str) -> bool:
 
 
 def read_list_file(path: str, *, any_bytes: bool = False) -> str:
-    """Return the text of a file in UTF-8 or UTF-16, with or without a byte order mark.
+    """Return the text of a file in UTF-8 or UTF-16, with or without a byte order mark, and with any line ends.
+
+    Raises UsageError, as `decoded_list` does.
+    """
+    text, _, _ = decoded_list(path, any_bytes=any_bytes)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def decoded_list(path: str, *, any_bytes: bool = False) -> tuple[str, bytes, str]:
+    """Return the text of such a file with its own line ends, its byte order mark, and the encoding of what is behind.
 
     Raises UsageError where it is no text, or in another encoding, whose names could match nothing. What is no text may
     look like UTF-16, as modules do, whose first byte is zero.
@@ -166,15 +180,15 @@ def read_list_file(path: str, *, any_bytes: bool = False) -> str:
     try:
         with open(path, "rb") as file:
             data = file.read()
+        mark, encoding = _encoding_of(data)
         if data.startswith(MAGIC):
             raise UsageError(
                 f"cannot read the list file '{path}': it is a WebAssembly module; expected a text with the name of a "
                 "function on each line"
             )
-        text = data.decode(_encoding_of(data), "surrogateescape" if any_bytes else "strict")
+        text = data[len(mark) :].decode(encoding, "surrogateescape" if any_bytes else "strict")
     except UnicodeDecodeError as error:
-        # A byte order mark of UTF-8 does not count in the error.
-        offset = error.start + (len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0)
+        offset = error.start + len(mark)
         name = "UTF-16" if error.encoding.startswith("utf-16") else "UTF-8"
         raise UsageError(
             f"cannot read the list file '{path}': byte {offset} ({data[offset]:#04x}) is not valid {name}; "
@@ -188,18 +202,21 @@ def read_list_file(path: str, *, any_bytes: bool = False) -> str:
             f"cannot read the list file '{path}': it is no text, since it has zero bytes; expected a text in UTF-8 or "
             "UTF-16"
         )
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text, mark, encoding
 
 
-def _encoding_of(data: bytes) -> str:
-    """Return the encoding of a list's text. Without a byte order mark, UTF-16 shows by the zero in its first letter."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
+def _encoding_of(data: bytes) -> tuple[bytes, str]:
+    """Return the byte order mark that a list's text has, and its encoding. Without one, UTF-16 shows by the zero in its
+    first letter.
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return mark, encoding
     if len(data) >= 2 and data[0] and not data[1]:
-        return "utf-16-le"
+        return b"", "utf-16-le"
     if len(data) >= 2 and data[1] and not data[0]:
-        return "utf-16-be"
-    return "utf-8-sig"
+        return b"", "utf-16-be"
+    return b"", "utf-8"
 
 
 def split_at_commas(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from difflib import unified_diff
 from typing import Final
 
 import caesura
-from caesura.analysis.list_text import Sections, read_list_file
+from caesura.analysis.list_text import Sections
 from caesura.cli.collector import paused_collector
 from caesura.cli.commands import Outcome, run_observed
 from caesura.cli.exits import BAD_INPUT, WrongUsage
@@ -28,7 +28,7 @@ from caesura.cli.subcommand import SubCommand
 from caesura.cli.summary import counted
 from caesura.errors import UsageError, printable
 from caesura.options import Options
-from caesura.recording.list_file import add_entries
+from caesura.recording.list_file import ListFile
 from caesura.recording.missing import MissingEntries, MissingFunctions
 from caesura.wasm.component import is_component
 
@@ -76,7 +76,8 @@ class _Fixing:
         self._module = named_module(read_module(arguments.input), arguments)
         if is_component(self._module):
             raise UsageError(f"{arguments.input} is a component: take the core module out of it that has the list")
-        self._before = self._text = read_list_file(arguments.list)
+        self._list = ListFile(arguments.list)
+        self._before = self._list.lines()
         self.added: list[str] = []
         self.rounds = 0
 
@@ -90,14 +91,13 @@ class _Fixing:
             options = replace(options, only_list=(*options.only_list, *one.new))
             self.added += one.new
             sections = Sections(self._arguments.list_section, module_file_name(self._arguments))
-            self._text = add_entries(self._text, one.new, sections)
-            write_output(self._arguments.list, [self._text.encode()])
+            self._list.add(one.new, sections)
+            write_output(self._arguments.list, [self._list.data()])
 
     def difference(self) -> str:
         """Return what has changed in the list."""
         path = self._arguments.list
-        before, now = [text.removesuffix("\n").split("\n") for text in (self._before, self._text)]
-        lines = unified_diff(before, now, path, path, n=1, lineterm="")
+        lines = unified_diff(self._before, self._list.lines(), path, path, n=1, lineterm="")
         return "\n".join(lines)
 
     def _round(self, options: Options) -> _Round:

@@ -27,6 +27,10 @@ _CAUSE: Final[dict[str, type]] = {"kind": str, "name": str}
 _STEP: Final[dict[str, type]] = {"kind": str, "name": str}
 
 
+# No number of functions, bytes or the like is larger; those who read JSON know no larger ones for certain.
+_MOST: Final = (1 << 53) - 1
+
+
 def is_document(data: bytes) -> bool:
     """Tell whether a file holds an explanation, and not a module, binary or text."""
     return data.lstrip()[:1] == b"{"
@@ -48,7 +52,8 @@ def read_document(data: bytes) -> Json:
     for place, one in enumerate(told["functions"]):
         for step in one["because"]:
             _check(step, _STEP, f"functions[{place}].because")
-            _check_index(step.get("index"), f"functions[{place}].because")
+            if step.get("index") is not None:
+                _check_number(step["index"], f"functions[{place}].because.index")
         if not isinstance(one.get("body", ""), str):
             raise UsageError(f"functions[{place}].body: expected a text")
     return told
@@ -67,11 +72,15 @@ def _check(one: object, shape: Mapping[str, type], where: str) -> None:
         raise UsageError(f"{where}: expected an object")
     for key, kind in shape.items():
         value = one.get(key)
-        is_wrong = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
-        if is_wrong or (isinstance(value, int) and value < 0):
-            raise UsageError(f"{where}.{key}: {value!r:.40} is not what belongs there")
+        if kind is int:
+            _check_number(value, f"{where}.{key}")
+        elif not isinstance(value, kind):
+            raise UsageError(f"{where}.{key}: {value!r:.40} is not what belongs there, {_WORDS[kind]}")
 
 
-def _check_index(index: object, where: str) -> None:
-    if index is not None and (not isinstance(index, int) or isinstance(index, bool)):
-        raise UsageError(f"{where}: the index {index!r:.40} is no number")
+def _check_number(value: object, where: str) -> None:
+    if type(value) is not int or not 0 <= value <= _MOST:
+        raise UsageError(f"{where}: {value!r:.40} is not what belongs there, an integer from 0 to {_MOST}")
+
+
+_WORDS: Final[dict[type, str]] = {str: "a text", bool: "true or false", list: "a list", dict: "an object"}

@@ -1,8 +1,10 @@
 """V8's CPU profiles (`.cpuprofile`): what `node --cpu-prof` and the developer tools of Chrome write.
 
 A JSON object: `nodes` of a tree of calls, each with the function it is about; and which node ran at each `samples`, and
-how long it was since the one before (`timeDeltas`, in microseconds). Single deltas can be below zero, as V8 takes
-samples on several threads; what a node has in all cannot.
+how long it was since the one before (`timeDeltas`, in microseconds). Deltas can be below zero, as V8 takes samples on
+several threads and writes them down as they come: so samples are put in the order of their times, as the developer
+tools do. To add the deltas up as they are was rejected: what has but one such sample would have run for less than
+no time.
 """
 
 from __future__ import annotations
@@ -35,20 +37,23 @@ def v8_times(text: str) -> dict[str, float]:
     if len(samples) != len(deltas):
         raise UsageError(f"it has {len(samples)} samples, but {len(deltas)} timeDeltas")
     names = _names(nodes)
-    spent: dict[int, float] = {}
+    taken: list[tuple[float, int]] = []
+    time: float = 0
     for place, (node, delta) in enumerate(zip(samples, deltas, strict=True)):
         if type(node) is not int or type(delta) not in (int, float) or not abs(delta) < _LONGEST:
             raise UsageError(f"sample {place} is of node {node!r:.40} and took {delta!r:.40}: expected two numbers")
         if node not in names:
             raise UsageError(f"sample {place} is of node {node}, which it does not have")
-        spent[node] = spent.get(node, 0) + delta
+        time += delta
+        taken.append((time, node))
+    taken.sort(key=lambda sample: sample[0])
     times: dict[str, float] = {}
-    for node, time in spent.items():
-        if time < 0:
-            raise UsageError(f"node {node} took {time} microseconds: a time cannot be negative")
+    before: float = 0  # when the profile begins; a sample from before counts for nothing
+    for time, node in taken:
         name = names[node]
         if name:
-            times[name] = times.get(name, 0) + time
+            times[name] = times.get(name, 0) + max(0, time - before)
+        before = max(before, time)
     return times
 
 
