@@ -46,6 +46,8 @@ export function findMissing(waiting, stack, isRefused) {
   let list = ONLY_LIST;
   /** Whether anything was called, and whether by the guard, so that it cannot be resumed there. */
   let called, isGuarded;
+  /** Whether a function was called through one that says nothing: what calls itself so is in it once. */
+  let isMarking;
   for (const [index, description, frame] of stack) {
     // An older caesura does not tell what functions are that it has added: all count as the guard's.
     const { lists, removed, end, kinds } = description.added;
@@ -57,16 +59,17 @@ export function findMissing(waiting, stack, isRefused) {
     isRefused ||= kind == ADDED_GUARD && end;
     if (isOwn || kind == ADDED_COPY) {
       // A module may have functions with such names itself.
-      const name = functionName(frame)?.slice(isOwn ? 0 : COPY_PREFIX.length);
+      const name = functionName(frame)?.slice(kind && COPY_PREFIX.length);
       const entry = name && name.length <= LONGEST ? name : `#${original + removed}`;
-      const isMissing = isOwn && ((byLists && isStranger(description, index)) || isGuarded);
+      const isMissing = isOwn && (isGuarded || (byLists && isStranger(description, index)));
       if (isMissing) missing.add(entry);
       if (isMissing || !missing.size) list = lists;
       const line = `  ${isMissing ? "*" : " "} ${printable(entry)}`;
       const last = lines.at(-1);
-      if (last?.[0] == line) last[1]++;
-      else lines.push([line, 1]);
+      if (last?.[0] != line) lines.push([line, 1]);
+      else if (!isMarking) last[1]++;
     }
+    isMarking = !isOwn && kind == undefined;
     // Where modules share their state it may stand for what has left by a tail call.
     isGuarded = called && kind == ADDED_GUARD && (lists == INDIRECT_IGNORED || !description.shares);
     called = true;

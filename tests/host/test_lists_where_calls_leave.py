@@ -5,6 +5,8 @@ What `asserts` finds does not get in the way of that.
 
 from __future__ import annotations
 
+import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +17,7 @@ import caesura
 from tests.host.support import ABIS, run
 from tests.host.test_lists import load, missing, same
 from tests.support.engine import assemble
+from tests.support.paths import REPOSITORY
 
 LEAVING: Final = (Path(__file__).parents[1] / "guests" / "wat" / "leaving.wat").read_text()
 LEAVING_LISTED: Final = ("read", "to_*", "leaves", "from_table", "deep")
@@ -144,3 +147,64 @@ def test_what_leaves_by_a_call_that_is_ignored_is_named_and_not_its_caller(way: 
             assert await guest.call(f"to_{way}", 0) == 101
 
     run(main())
+
+
+# `twice` waits, calls itself by name for each ten, through a table for each five, and may leave by a tail call.
+TWICE: Final = """(module (import "env" "ask" (func $ask (param i32) (result i32)))
+  (type $step (func (param i32) (result i32))) (table 1 1 funcref) (elem (i32.const 0) $twice)
+  (memory (export "memory") 1)
+  (func $twice (export "twice") (param i32) (result i32)
+    (if (i32.ge_s (local.get 0) (i32.const 10))
+      (then (return (call $twice (i32.sub (local.get 0) (i32.const 10))))))
+    (if (i32.ge_s (local.get 0) (i32.const 5))
+      (then (return (call_indirect (type $step) (i32.sub (local.get 0) (i32.const 5)) (i32.const 0)))))
+    (if (i32.ne (local.get 0) (i32.const 3)) (then (return (call $ask (local.get 0)))))
+    (return_call $ask (local.get 0)))
+  (func $run (export "run") (param i32) (result i32) (i32.add (i32.const 1000) (call $twice (local.get 0)))))"""
+# How often it is on the stack, by its argument.
+TIMES: Final = {1: 1, 3: 1, 11: 2, 21: 3, 6: 2, 16: 3}
+IN_JAVASCRIPT: Final = """
+import { readFileSync } from "node:fs";
+const { instantiate, promising, Suspending } = await import(process.argv[1]);
+const told = [];
+for (const argument of JSON.parse(process.argv[3])) {
+  const imports = { env: { ask: new Suspending(async (value) => value) } };
+  const { instance } = await instantiate(readFileSync(process.argv[2]), imports, { region: [1024, 60000] });
+  await promising(instance.exports.run)(argument).catch((error) => told.push(error.message));
+}
+console.log(JSON.stringify(told));
+"""
+
+
+def shown(message: str) -> list[str]:
+    return [line for line in message.split("\n") if "twice" in line and line.startswith("  ")]
+
+
+def expected() -> list[list[str]]:
+    return [[f"  * twice ({times} times)" if times > 1 else "  * twice"] for times in TIMES.values()]
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_what_marks_where_it_is_entered_is_shown_as_often_as_the_program_has_it(abi: str) -> None:
+    """It calls itself for that, once."""
+
+    async def main() -> None:
+        module, found = assemble(TWICE), []
+        guest = await load_leaving(module, ("run",), abi)
+        for argument in TIMES:
+            with pytest.raises(caesura.UsageError) as caught:
+                await guest.call("run", argument)
+            found.append(shown(str(caught.value)))
+        assert found == expected()
+
+    run(main())
+
+
+@pytest.mark.parametrize("thunks", [False, True])
+def test_it_is_shown_so_in_javascript(thunks: bool, tmp_path: Path) -> None:
+    module = tmp_path / "twice.wasm"
+    module.write_bytes(caesura.instrument(assemble(TWICE), caesura.Options(only_list=("run",), thunks=thunks)).module)
+    package = (REPOSITORY / "js" / "src" / "index.js").as_uri()
+    command = ["node", "--input-type=module", "-e", IN_JAVASCRIPT, package, str(module), json.dumps([*TIMES])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [shown(message) for message in json.loads(done.stdout)] == expected()

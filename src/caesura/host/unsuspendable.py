@@ -15,6 +15,7 @@ from typing import Final
 
 from caesura.errors import UsageError, printable
 from caesura.host.description import Description
+from caesura.host.guard_section import OTHER
 from caesura.host.warning import warn
 from caesura.recording.lines import note_missing
 from caesura.recording.place import recording_path
@@ -116,13 +117,29 @@ class Unsuspendable:
         """Return what a function without a name goes by."""
         return f"#{self._told.original(function)}"
 
+    def _shown(self) -> list[int]:
+        """Return the functions that the stack is shown with. What calls itself through a function of no importance has
+        marked where it was entered: that is one activation.
+        """
+        stack: list[int] = []
+        is_marking = False
+        for function in self._stack:
+            shown = self._told.shown(function)
+            if shown is None:
+                is_marking = self._told.kind(function) == OTHER
+                continue
+            if not is_marking or stack[-1:] != [shown]:
+                stack.append(shown)
+            is_marking = False
+        return stack
+
     def _lines(self) -> list[str]:
         """Return a line for each function on the stack; what follows itself, as in a recursion, has one."""
         missing = frozenset(self._missing)
         lines = [f"    {self._waiting}"]
         times = 1
         names = self._description.names
-        stack = [shown for shown in map(self._told.shown, self._stack) if shown is not None]
+        stack = self._shown()
         for place, function in enumerate(stack):
             name = printable((names.get(function) or self._index(function))[:_LONGEST_SHOWN])
             if stack[place + 1 : place + 2] == [function]:

@@ -249,18 +249,24 @@ class Guard:
             value += bytes([op.SELECT])
         return save + value + c.GLOBAL_SET + self._global
 
-    def prologue(self, function: FunctionIndex, saved: int) -> bytes:
-        """Return what a function that is left out does first if it makes tail calls; a local of type i32 is its own.
+    def prologue(self, function: FunctionIndex) -> bytes:
+        """Return what a function that is left out does first if it makes tail calls.
 
         Such a call leaves no place to put the global back. So the function marks where it is entered, by calling
-        itself, unless the global is set.
+        itself, unless the global is set. It does so through a function that hosts are not told of: of what is left out,
+        none calls another by name through any, so on a stack it tells one activation, which is there twice, from two.
         """
         if not self._global:
             return b""
+        count = len(self._module.function_type(function).params)
+        call = _arguments(count) + c.CALL + encode_unsigned(self._calling_itself(function))
+        return c.GLOBAL_GET + self._global + c.I32_EQZ + c.IF_EMPTY + call + c.RETURN + c.END
+
+    def _calling_itself(self, function: FunctionIndex) -> int:
         definition = self._module.function_type(function)
-        call = c.CALL + encode_unsigned(function)
-        around = self.around(MARKING, call, len(definition.params), definition.results, saved)
-        return c.GLOBAL_GET + self._global + c.I32_EQZ + c.IF_EMPTY + around + c.RETURN + c.END
+        count = len(definition.params)
+        code = self.around(MARKING, c.CALL + encode_unsigned(function), count, definition.results, count)
+        return self._stack.functions.add_of_type(GUARD_FUNCTION, self._module.function_types[function], [I32], code)
 
     def _check(self) -> bytes:
         """Return the code that traps if the guest unwinds behind a call."""

@@ -24,7 +24,6 @@ from caesura.wasm.immediates import (
     FORM_NONE,
     FORMS,
     read_prefixed,
-    skip_block_type,
     skip_immediates,
     skip_locals,
 )
@@ -33,7 +32,6 @@ from caesura.wasm.leb128 import MOST_BYTES_OF_U32, encode_padded, encode_unsigne
 from caesura.wasm.module import Module
 from caesura.wasm.moved import Redirected
 from caesura.wasm.shortest import shorten_body
-from caesura.wasm.types import I32, encode_value_type
 
 # A call of a function by name that stays.
 _STAYS: Final = -1
@@ -254,15 +252,8 @@ class GuardedCalls:
         return False
 
     def _add_prologue(self, function: FunctionIndex, walk: _Walk) -> None:
-        """Begin the body with what marks where the function is entered, and a local for that."""
-        count, position = read_u32(walk.data, 0)
-        local = len(self._module.function_type(function).params)
-        for _ in range(count):
-            number, position = read_u32(walk.data, position)
-            local += number
-            position = skip_block_type(walk.data, position)  # a value type
-        walk.put(0, encode_unsigned(count + 1), read_u32(walk.data, 0)[1])
-        walk.put(position, b"\x01" + encode_value_type(I32) + self._guard.prologue(function, local), position)
+        """Begin the body with what marks where the function is entered."""
+        walk.put(walk.start, self._guard.prologue(function), walk.start)
 
 
 class _Walk:
