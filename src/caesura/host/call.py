@@ -21,7 +21,7 @@ from caesura.host.instance import Instance
 from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
 from caesura.host.settings import BLOCK
-from caesura.host.slices.budget import Allowance, Budget, Exhausted
+from caesura.host.slices.budget import Allowance, Budget, Exhausted, UsedUp
 from caesura.host.slices.slicing import Slicing
 from caesura.host.slices.stand_in import StandIn, current_task
 from caesura.host.slices.thread import thread_state
@@ -214,6 +214,9 @@ class Call(CallState):
             if suspension is None:
                 stand_in.has_ended()
             return suspension
+        except UsedUp as error:
+            error.leave(self, function.shown)
+            raise
         finally:
             if stopped is not None:
                 slicing.start_clock(stopped)

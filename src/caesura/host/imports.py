@@ -12,12 +12,15 @@ guest's stack is invisible to it: the guest's state is normal, and it may call e
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import gc
 import inspect
 import reprlib
 import struct
-from collections.abc import Callable, Coroutine
+import types
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final
 
 from caesura.errors import UsageError, printable
@@ -214,4 +217,36 @@ def give_up(coroutine: Coroutine[Any, Any, Any], waited_for: Any) -> None:
     """
     if getattr(waited_for, "_asyncio_future_blocking", None):
         waited_for._asyncio_future_blocking = False
-    coroutine.close()
+    close(coroutine)
+
+
+def close(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Close a host coroutine, and the asynchronous generators in which it waits.
+
+    Python itself closes those from version 3.13 on. Before, they never hear of it, and neither do the calls of the
+    guest that they wait for. What they are asked for shows them to the garbage collector only.
+    """
+    steps: list[Any] = []
+    waiting: Any = coroutine
+    while waiting is not None:
+        if type(waiting) is _ASYNCHRONOUS_STEP:
+            steps.append(waiting)
+            waiting = next(
+                (item for item in gc.get_referents(waiting) if isinstance(item, types.AsyncGeneratorType)), None
+            )
+        else:
+            names = (name for name in ("cr_await", "gi_yieldfrom", "ag_await") if hasattr(waiting, name))
+            waiting = next((getattr(waiting, name) for name in names), None)
+    try:
+        for step in reversed(steps):
+            with contextlib.suppress(GeneratorExit, StopAsyncIteration, StopIteration):
+                step.throw(GeneratorExit())
+    finally:
+        coroutine.close()
+
+
+async def _nothing() -> AsyncGenerator[None, None]:
+    yield
+
+
+_ASYNCHRONOUS_STEP: Final = type(_nothing().__anext__())

@@ -28,7 +28,7 @@ from caesura.host.description import NONE, THUNKS
 from caesura.host.errors import STACK_OVERFLOW, GuestTrap, note_backtrace
 from caesura.host.exports import Export
 from caesura.host.guard import Guard
-from caesura.host.imports import HostFunction
+from caesura.host.imports import HostFunction, close
 from caesura.host.lifetime import watch_lifetime
 from caesura.host.memory import GuestMemory
 from caesura.host.recorder import Recorder
@@ -243,7 +243,7 @@ class Instance:
             call.frames = b""
         if coroutine is not None:
             call.coroutine = None
-            coroutine.close()
+            close(coroutine)
         self.stacks.release(call)
         if self.slicing is not None:
             self.slicing.has_stopped(call)

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from caesura.abi import START_FUNCTION
 from caesura.argument_kinds import shown
-from caesura.errors import CaesuraError, UsageError
+from caesura.errors import UsageError
 from caesura.host.awaiting import await_coroutine, call_anew
 from caesura.host.call import AGENERATE, GENERATE, START, Call
 from caesura.host.imports import EXTERNAL_FUNCTION, PAUSE, YIELDING_FUNCTION, HostFunction
-from caesura.host.instance import Instance
-from caesura.host.slices.budget import Budget, Exhausted
+from caesura.host.slices.budget import Budget, Exhausted, UsedUp
 from caesura.host.slices.stand_in import catcher
 from caesura.host.slices.thread import thread_state
 from caesura.host.uncopied import Uncopied
@@ -55,6 +54,7 @@ class PendingCall(Uncopied):
             raise UsageError("the call is not suspended")
         self._call = call
         self._handed = call.handed
+        self.ended = ""  # why, where who has this could not know
         self.export = call.export.name
         self.function = function.name
         self.arguments = call.asked
@@ -135,7 +135,12 @@ class PendingCall(Uncopied):
         return await self._go_on_awaited(None, error)
 
     def drop(self) -> None:
-        """Give the call up: it will not be resumed, and what it holds is free."""
+        """Give the call up: it will not be resumed, and what it holds is free.
+
+        Nothing happens where that is so already, since the BudgetExhausted that has brought it left a host function.
+        """
+        if self.ended:
+            return
         self._check_held()
         _take(self._call)
         self._call.instance.end(self._call)
@@ -178,6 +183,8 @@ class PendingCall(Uncopied):
         """Raise UsageError unless the call is suspended where this says, and nobody drives it."""
         call = self._call
         call.instance.check()
+        if self.ended:
+            raise UsageError(f"the call of {self.export} {self.ended}")
         if call.is_held and not self._is_there():
             raise UsageError(
                 f"the call of {self.export} has gone on since, and waits elsewhere now: this answered {self.function}, "
@@ -197,7 +204,7 @@ class PendingCall(Uncopied):
 _BEGINS = {START_FUNCTION: "its start function"}
 
 
-class BudgetExhausted(CaesuraError):
+class BudgetExhausted(UsedUp):
     """A call has used up its budget, and is suspended where it stands.
 
     `call` is the PendingCall: `resume(budget=...)` goes on with it, `drop()` gives it up, and meanwhile the guest can
@@ -219,11 +226,23 @@ class BudgetExhausted(CaesuraError):
             "`.call.resume(budget=...)`, or give it up with `.call.drop()`"
         )
 
-    def give_up_in(self, instance: Instance) -> None:
-        """Give the call up if nobody has taken it and it is of this guest, whose code is to end with this error."""
-        call = self.call._call
-        if call.instance is instance and self.call.is_held:
-            instance.end(call)
+    def leave(self, call: object, function: str) -> None:
+        """Give the call up, if nobody has taken it and it is of the guest whose host function this leaves: while that
+        call is paused the other one could not end. The error says so from then on.
+        """
+        inner = self.call._call
+        assert isinstance(call, Call), "calls have host functions"
+        if inner.instance is not call.instance or inner is call or not self.call.is_held:
+            return
+        inner.is_held = False
+        inner.instance.end(inner)
+        why = (
+            f"has ended: BudgetExhausted, of which it was the call, has left host function {function}, and so has "
+            f"ended the call of {call.export.shown} as well. What a host function awaits itself, and not in a task "
+            "that it has started, is suspended with it and goes on; or let it catch BudgetExhausted"
+        )
+        self.call.ended = why
+        self.args = (f"the call of {inner.export.shown} has used up its budget, {self.exhausted}, and {why}",)
 
 
 def step(call: Call, run: Callable[[], None]) -> Any:
@@ -263,8 +282,8 @@ def until_turn_of(call: Call) -> Generator[Any, Any, None]:
             suspended.instance.suspended.pop(suspended)
             suspended.instance.suspended[suspended] = None
         _raise_exhausted(call)
-    if isinstance(call.failure, BudgetExhausted):
-        call.failure.give_up_in(call.instance)
+    if isinstance(call.failure, BudgetExhausted) and call.pending is not None:
+        call.failure.leave(call, call.pending.shown)
     if must_wait(call):
         yield from until_turn(call)
 
@@ -361,7 +380,7 @@ def _resume(call: Call) -> None:
     except BaseException:
         if function is not None and call.pending is function and call in call.instance.suspended:
             call.is_held = True
-            call.task = None
+            call.task = call.failure = None
         raise
 
 
@@ -382,10 +401,27 @@ class _Driven:
         return (yield from _until_ended(self._call, None))
 
 
+def _check_free(call: Call) -> None:
+    """Raise why a host function has failed that was called anew, where it cannot be raised in the guest, since another
+    call is paused that nobody drives: that is why, mostly. The call is nobody's again.
+    """
+    failure, slicing = call.failure, call.instance.slicing
+    if failure is None or slicing is None or not slicing.is_taken(call) or not slicing.is_held_up():
+        return
+    call.failure = call.coroutine = call.waited_for = None
+    call.is_held = True
+    call.let_go()
+    try:
+        raise failure
+    finally:
+        del failure
+
+
 def _until_ended(call: Call, before: Generator[Any, Any, None] | None) -> Generator[Any, Any, Any]:
     try:
         if before is not None:
             yield from before
+            _check_free(call)
         if call.is_paused and call.pending is not PAUSE:
             return (yield from until_handed(call))
         _resume(call)

@@ -17,7 +17,7 @@ from time import thread_time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from caesura.argument_kinds import check_fields
-from caesura.errors import UsageError
+from caesura.errors import CaesuraError, UsageError
 from caesura.options import MOST_FUEL
 
 if TYPE_CHECKING:
@@ -56,6 +56,14 @@ def check_fuel(budget: Budget, *, counts: bool) -> None:
             "the guest counts no fuel: load or compile it with preempt='fuel', or give the budget in seconds of "
             "the processor (cpu=)"
         )
+
+
+class UsedUp(CaesuraError):
+    """A budget is used up: what is known of BudgetExhausted where calls are made."""
+
+    def leave(self, call: object, function: str) -> None:
+        """Note that the error leaves a host function of a call, which ends by it."""
+        raise NotImplementedError
 
 
 class Allowance:

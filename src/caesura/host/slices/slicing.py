@@ -371,7 +371,7 @@ class Slicing:
         had_turn = False
         while True:
             if self.paused and call not in self.paused:
-                if call.pending is None and None in self.paused.values():
+                if call.pending is None and self.is_held_up():
                     self._refuse()  # a call that has not begun does not wait for what may never come
                 yield from self._until_stopped()
             elif self.thread.is_full and not had_turn:
@@ -406,6 +406,10 @@ class Slicing:
         """Tell whether another call of the guest is paused, so that this one cannot run."""
         return bool(self.paused) and call not in self.paused
 
+    def is_held_up(self) -> bool:
+        """Tell whether a call is paused that nobody drives."""
+        return None in self.paused.values()
+
     def has_paused(self, call: CallState, allowance: Allowance | None) -> None:
         """Note that a call was paused, and charge it for that."""
         self.slices += 1
@@ -423,7 +427,7 @@ class Slicing:
         """Note that a call has ended, or waits in a host function or in somebody's hands: others may run, or never."""
         if call.pending is None:
             self.paused.pop(call, None)
-        if self._gate and (not self.paused or None in self.paused.values()):
+        if self._gate and (not self.paused or self.is_held_up()):
             self._open_gate()
 
     def close(self) -> None:
@@ -456,7 +460,8 @@ class Slicing:
         other = next(iter(self.paused))
         raise UsageError(
             f"a call of {other.export.shown} is paused in the middle of the guest's code, so nothing else of it can "
-            "run now: `await guest.call` waits for one that a task awaits; resume or drop one that nobody awaits"
+            "run now: `await guest.call` waits for one that a task awaits; resume or drop one that nobody awaits (in "
+            "guest.pending, its function is `pause`), and only then the call whose host function had made it"
         )
 
 

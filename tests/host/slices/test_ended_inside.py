@@ -1,0 +1,200 @@
+"""A budget that ends in what a host function has called, where the two are parted: the error leaves the host function,
+the call is dropped, or the guest is restored elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import caesura
+from tests.host.slices.test_handed_out import FUEL, WORK, Tool, handed_out, inner, load, outer
+from tests.host.support import run
+
+
+async def in_a_task(guest: caesura.Guest) -> int:
+    return int(await asyncio.create_task(guest.call("inner")))
+
+
+async def gathered(guest: caesura.Guest) -> int:
+    return sum(await asyncio.gather(guest.call("inner")))
+
+
+async def after_waiting(guest: caesura.Guest) -> int:
+    await asyncio.sleep(0)
+    return await in_a_task(guest)
+
+
+async def with_its_own_budget(guest: caesura.Guest) -> int:
+    return int(await guest.call("inner", budget=FUEL))
+
+
+LEAVING = [in_a_task, gathered, after_waiting, with_its_own_budget]
+
+
+@pytest.mark.parametrize("tool", LEAVING)
+def test_an_error_that_leaves_a_host_function_says_that_the_calls_have_ended(tool: Tool) -> None:
+    async def main() -> None:
+        guest = await load(tool)
+        budget = caesura.Budget(fuel=1 << 40) if tool is with_its_own_budget else FUEL
+        with pytest.raises(
+            caesura.BudgetExhausted,
+            match=r"inner has used up .* has ended: .* left host function env.tool.* call of run",
+        ) as pause:
+            await guest.call("run", budget=budget)
+        call = pause.value.call
+        assert guest.pending == [] and not call.is_held
+        attempts: list[Callable[[], Any]] = [call.aresume, lambda: call.athrow(ValueError()), lambda: _awaited(call)]
+        for attempt in attempts:
+            with pytest.raises(caesura.UsageError, match=r"the call of inner has ended: .* env\.tool"):
+                await attempt()
+        call.drop()
+        call.drop()
+        assert await guest.call("inner") == WORK
+
+    run(main())
+
+
+def test_steps_whose_error_leaves_a_host_function() -> None:
+    async def main() -> None:
+        async def stepping(guest: caesura.Guest) -> int:
+            return int(guest.start("inner", budget=FUEL))
+
+        guest = await load(stepping)
+        with pytest.raises(caesura.BudgetExhausted, match="has ended") as pause:
+            await guest.call("run")
+        pause.value.call.drop()
+        assert guest.pending == [] and await guest.call("inner") == WORK
+
+    run(main())
+
+
+def test_an_error_that_is_of_another_guest_leaves_its_call_suspended() -> None:
+    async def main() -> None:
+        other = await load()
+
+        async def elsewhere(guest: caesura.Guest) -> int:
+            return int(await other.call("inner", budget=FUEL))
+
+        guest = await load(elsewhere)
+        with pytest.raises(caesura.BudgetExhausted, match=r"is suspended: let it go on") as pause:
+            await guest.call("run")
+        assert guest.pending == [] and other.pending == [pause.value.call]
+        assert await pause.value.call.aresume() == WORK
+
+    run(main())
+
+
+async def by_generator(guest: caesura.Guest) -> int:
+    async for _ in guest.agenerate("inner"):
+        raise AssertionError("it does not yield")
+    return 7
+
+
+async def by_generators(guest: caesura.Guest) -> int:
+    async def of_its_own() -> Any:
+        async for item in guest.agenerate("outer"):
+            yield item
+
+    async for _ in of_its_own():
+        raise AssertionError("it does not yield")
+    return 7
+
+
+@pytest.mark.parametrize("tool", [inner, outer, by_generator, by_generators])
+def test_what_is_dropped_is_dropped_with_all_that_is_inside(tool: Tool) -> None:
+    async def main() -> None:
+        told: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        closed: list[str] = []
+
+        async def tidy(guest: caesura.Guest) -> int:
+            try:
+                return await tool(guest)
+            finally:
+                closed.append("closed")
+
+        guest = await load(tidy)
+        call = await handed_out(guest)
+        assert guest.pending[0] == call and len(guest.pending) == 2 + (tool in (outer, by_generators))
+        call.drop()
+        assert guest.pending == [] and closed == ["closed"]
+        assert await guest.call("inner") == WORK
+        gc.collect()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not told
+        call = await handed_out(guest)
+        assert await call.aresume() in (107, 100 + WORK, 101 + WORK)
+
+    run(main())
+
+
+each_depth = pytest.mark.parametrize("tool", [inner, outer])
+
+
+async def forked(guest: caesura.Guest, tool: Tool) -> caesura.Guest:
+    async def called(guest: caesura.Guest) -> int:
+        return await tool(guest)
+
+    (child,) = await guest.snapshot().fork(1, {"env": {"tool": called, "deeper": inner}})
+    return child
+
+
+@each_depth
+@pytest.mark.parametrize("anew", [False, True])
+def test_forks_go_on_from_the_innermost_call_outwards(tool: Tool, anew: bool) -> None:
+    async def main() -> None:
+        guest = await load(tool)
+        original = await handed_out(guest)
+        child = await forked(guest, tool)
+        exports = ["run", *(["outer"] if tool is outer else []), "inner"]
+        assert [call.export for call in child.pending] == [call.export for call in guest.pending] == exports
+        with pytest.raises(caesura.BudgetExhausted):
+            await child.pending[-1].aresume(budget=caesura.Budget(fuel=100))
+        assert [call.export for call in child.pending] == exports
+        answer = await child.pending[-1].aresume(budget=caesura.Budget(fuel=1 << 40))
+        assert answer == WORK
+        while child.pending:
+            last = child.pending[-1]
+            answer = await last if anew else await last.aresume(answer)
+        assert answer == 100 + WORK + (tool is outer)
+        assert await original.aresume() == answer
+
+    run(main())
+
+
+@each_depth
+def test_another_order_is_an_error_and_changes_nothing(tool: Tool) -> None:
+    async def main() -> None:
+        guest = await load(tool)
+        await handed_out(guest)
+        child = await forked(guest, tool)
+        before = [call.export for call in child.pending]
+        attempts: list[Callable[[], Any]] = [
+            lambda: child.pending[0].aresume(5),
+            lambda: child.pending[0].aresume(5, budget=FUEL),
+            lambda: _awaited(child.pending[0]),
+            lambda: child.pending[0].athrow(ValueError("not now")),
+        ]
+        for attempt in attempts:
+            with pytest.raises(
+                caesura.UsageError, match=r"inner is paused .* `pause`\), and only then the call whose host"
+            ):
+                await attempt()
+            assert [call.export for call in child.pending] == before
+            assert all(call.is_held for call in child.pending)
+        await child.pending[-1].aresume()
+        while len(child.pending) > 1:
+            await child.pending[-1].aresume(5)
+        assert await child.pending[0].aresume(7) == 107
+
+    run(main())
+
+
+async def _awaited(call: caesura.PendingCall) -> Any:
+    return await call
