@@ -374,10 +374,11 @@ def test_structs_of_many_fields_take_long_to_make_though_one_instruction_does_it
         ("(func (call $host) (call $host))", [2]),
         ("(func (call $host) unreachable)", [0]),
         ("(func (call $host) (drop (i32.const 1)) (loop (br 0)))", [0]),
-        ("(func (return_call $host)) (func (call 2) (call 2))", [0, 2]),
-        ("(func (call $builtin) (call $builtin))", [0]),
+        ("(func (return_call $host)) (func (call 3) (call 3))", [0, 2]),
+        ("(func (call $length) (call $length))", [0]),
+        ("(func (call $builtin) (call $builtin))", [2]),
         ("(func (block (try_table (catch_all 0) (call $host))) (block (try_table (catch_all 0) (call $host))))", [3]),
-        ("(func (block (try_table (catch_all 0) (call $host)))) (func (call 2) (call 2))", [1, 2]),
+        ("(func (block (try_table (catch_all 0) (call $host)))) (func (call 3) (call 3))", [1, 2]),
         ("(table 1 funcref) (elem (i32.const 0) $host) (func (call_indirect (i32.const 0)) nop)", [1]),
         ("(table 1 funcref) (func (call_indirect (i32.const 0)) nop)", [0]),
         ('(table (export "t") 1 funcref) (func (call_indirect (i32.const 0)) nop)', [0]),
@@ -385,6 +386,7 @@ def test_structs_of_many_fields_take_long_to_make_though_one_instruction_does_it
 )
 def test_a_look_stands_behind_what_comes_back_from_the_host(functions: str, expected: list[int]) -> None:
     imports = '(import "env" "host" (func $host)) (import "wasm:engine" "builtin" (func $builtin))'
+    imports += '(import "wasm:js-string" "length" (func $length))'
     assert breaks_of(f"(module {imports} {functions})") == expected
 
 

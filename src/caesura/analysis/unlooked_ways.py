@@ -11,19 +11,19 @@ stands behind the instruction, and it begins anew. Functions are looked at calle
 any order.
 
 How long the host takes for a function of its own no count of instructions tells. So a call that comes back from there
-is as long as everything: behind each stands a look. That goes for calls of imports, but for those that engines provide
-themselves, for calls through tables and references that may be the host's functions (`host_calls`), and for calls of
-functions that have left by a tail call of such a function. None stands where the code traps or looks soon in any case
-(`soon_looked`), as it does where a loop's head follows. What the host throws comes back in a handler: one around a
-call from which the host may be reached looks before it calls anything. Functions that call each other are looked at
-again when one of them comes back from the host by its end, and a last time as if all did.
+is as long as everything: behind each stands a look. That goes for calls of imports, but for those that are known to
+take no time (`builtins`), for calls through tables and references that may be the host's functions (`host_calls`), and
+for calls of functions that have left by a tail call of such a function. None stands where the code traps or looks soon
+in any case (`soon_looked`), as it does where a loop's head follows. What the host throws comes back in a handler: one
+around a call from which the host may be reached looks before it calls anything. Functions that call each other are
+looked at again when one of them comes back from the host by its end, and a last time as if all did.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from caesura.abi import BUILTIN_MODULES
+from caesura.analysis.builtins import takes_no_time
 from caesura.analysis.bulk import is_bulk, length_of_bulk, length_of_struct
 from caesura.analysis.cycles import all_components
 from caesura.analysis.path_lengths import CallCosts, read_branch
@@ -124,7 +124,7 @@ class _Ways:
         self._reaches_host = [False] * len(calls.successors)
         self._returns = ReturnWays(len(module.function_types))
         for imported, item in enumerate(module.function_imports()):
-            if not item.module.startswith(BUILTIN_MODULES):
+            if not takes_no_time(item.module, item.name):
                 self._returns.functions[imported] = _FROM_HOST
                 self._returns.functions_reach_host[imported] = True
         self.breaks: dict[OwnFunction, list[ByteOffset]] = {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.abi import BUILTIN_MODULES
+from caesura.analysis.builtins import takes_no_time
 from caesura.wasm import encoded as c
 from caesura.wasm import sections as sec
 from caesura.wasm.constant import referenced_functions
@@ -58,7 +58,7 @@ def _imports_by_index(module: Module, segments: list[ElementSegment]) -> list[in
     return [
         function
         for function in sorted(found)
-        if function not in others and not items[function].module.startswith(BUILTIN_MODULES)
+        if function not in others and not takes_no_time(items[function].module, items[function].name)
     ]
 
 

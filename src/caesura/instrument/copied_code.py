@@ -37,6 +37,23 @@ class Places(Moved):
         return _follow(self._new, self._old, offset)
 
 
+class PlacesTwice(Places):
+    """The same of a body that was copied, and then copied again."""
+
+    def __init__(self, first: Places, second: Places) -> None:
+        super().__init__()
+        self._first = first
+        self._second = second
+
+    def place(self, offset: int) -> int:
+        """Return where an instruction of the old body is now, or what stands in its place."""
+        return self._second.place(self._first.place(offset))
+
+    def old(self, offset: int) -> int:
+        """Return where an instruction of the new body was, or the one next to which it was added."""
+        return self._first.old(self._second.old(offset))
+
+
 class CopiedCode:
     """A copy of a body's code, from `position` in `data` on; `start` is where the body's declarations begin."""
 

@@ -14,7 +14,8 @@ stack meanwhile is instrumented. What is counted is counted behind the call, so 
 nothing is looked at, only counted, the last line stands alone. The counter is a global of the module's own, and with
 that part of its state.
 
-What an instruction fills or copies is counted and looked at besides (`counted_bulk`), and loops that count their
+What an instruction fills or copies is counted and looked at besides (`counted_bulk`), what engines' own functions may
+take is counted (`counted_builtins`), and loops that count their
 iterations run in chunks, with a pause point before each (`chunked_loops`), but with `optimize=size`.
 
 Only functions with such code change; offsets in messages are led back as for other modules that are copied.
@@ -34,8 +35,9 @@ from caesura.instrument.abi.index_spaces import AddedTypes
 from caesura.instrument.added_scratch import AddedScratch
 from caesura.instrument.calling_imports import put_calling_functions
 from caesura.instrument.chunked_loops import ChunkedLoops, Edit
-from caesura.instrument.copied_code import CopiedCode
+from caesura.instrument.copied_code import CopiedCode, Places, PlacesTwice
 from caesura.instrument.copied_module import CopiedModule, NewBody, unchanged, write_copied
+from caesura.instrument.counted_builtins import put_counting_functions
 from caesura.instrument.counted_bulk import NO_FUEL, CountedBulk
 from caesura.options import NO_PREEMPT, PREEMPT_FUEL, Options
 from caesura.wasm import encoded as c
@@ -70,10 +72,22 @@ def add_pause_points(module: Module, options: Options) -> tuple[CopiedModule, Fu
             "one that it asked for (leave preempt out)"
         )
     read_calls(module)  # what is malformed is refused before anything is made of it
-    with_functions = put_calling_functions(module)
+    counting = unchanged(module)
+    if options.preempt == PREEMPT_FUEL:
+        counting = put_counting_functions(module, len(module.globals))
+    with_functions = put_calling_functions(counting.module)
     points = find_pause_points(with_functions, chunks=options.optimize != "size")
     copied, pause = _Pausing(with_functions, options).write(points)
-    return CopiedModule(module, copied.module, copied.places), pause
+    return CopiedModule(module, copied.module, _in_both(counting.places, copied.places)), pause
+
+
+def _in_both(first: dict[int, Places], second: dict[int, Places]) -> dict[int, Places]:
+    """Return where instructions are in bodies that were copied first, or then, or both times."""
+    places = {**first, **second}
+    for own in first:
+        if own in second:
+            places[own] = PlacesTwice(first[own], second[own])
+    return places
 
 
 class _Pausing:

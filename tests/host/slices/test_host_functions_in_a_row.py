@@ -61,8 +61,8 @@ ROWS = {
 }
 
 
-def module(fields: str) -> bytes:
-    return f"""(module (type $f (func)) (import "env" "slow" (func $slow (type $f))) (memory (export "memory") 1)
+def module(fields: str, imported: str = "env") -> bytes:
+    return f"""(module (type $f (func)) (import "{imported}" "slow" (func $slow (type $f))) (memory (export "memory") 1)
       {fields})""".encode()
 
 
@@ -97,6 +97,16 @@ def burn(seconds: float) -> None:
 @pytest.mark.parametrize("preempt", ["flag", "fuel"])
 @pytest.mark.parametrize("name", ROWS)
 def test_others_have_their_turn_behind_each(name: str, preempt: str, kind: str) -> None:
+    check_turns(name, preempt, kind, "env")
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+@pytest.mark.parametrize("name", ROWS)
+def test_so_they_have_behind_what_an_engine_might_provide(name: str, preempt: str) -> None:
+    check_turns(name, preempt, "plain", "wasm:unknown")
+
+
+def check_turns(name: str, preempt: str, kind: str, imported: str) -> None:
     async def main() -> None:
         events: list[str] = []
 
@@ -110,8 +120,8 @@ def test_others_have_their_turn_behind_each(name: str, preempt: str, kind: str) 
                 await asyncio.sleep(0)
 
         task = asyncio.create_task(others())
-        imports = {"env": {"slow": host_function(kind, slow)}}
-        guest = await caesura.load(module(ROWS[name]), imports, time_slice=SLICE, preempt=preempt)
+        imports = {imported: {"slow": host_function(kind, slow)}}
+        guest = await caesura.load(module(ROWS[name], imported), imports, time_slice=SLICE, preempt=preempt)
         await guest.call("run")
         task.cancel()
         assert events.count("slow") == CALLS
