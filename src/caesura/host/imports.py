@@ -20,7 +20,7 @@ import inspect
 import reprlib
 import struct
 import types
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from caesura.errors import UsageError, printable
@@ -229,7 +229,7 @@ def close(coroutine: Coroutine[Any, Any, Any]) -> None:
     steps: list[Any] = []
     waiting: Any = coroutine
     while waiting is not None:
-        if type(waiting) is _ASYNCHRONOUS_STEP:
+        if type(waiting).__name__ in _ASYNCHRONOUS_STEPS:
             steps.append(waiting)
             waiting = next(
                 (item for item in gc.get_referents(waiting) if isinstance(item, types.AsyncGeneratorType)), None
@@ -245,8 +245,5 @@ def close(coroutine: Coroutine[Any, Any, Any]) -> None:
         coroutine.close()
 
 
-async def _nothing() -> AsyncGenerator[None, None]:
-    yield
-
-
-_ASYNCHRONOUS_STEP: Final = type(_nothing().__anext__())
+# What an asynchronous generator is asked for by; these types have no other names.
+_ASYNCHRONOUS_STEPS: Final = ("async_generator_asend", "async_generator_athrow")
