@@ -27,7 +27,7 @@ import {
 import { makeArea } from "./area.js";
 import { checkResult, isObject, marks, REWINDING, RUNNING, UNWINDING } from "./call.js";
 import { isStranger } from "./description.js";
-import { findMissing } from "./missing.js";
+import { explain, findMissing, hidesMissing } from "./missing.js";
 import { abandon, fail, isExported, SuspendError } from "./errors.js";
 import { findObstacle, known, lost } from "./obstacles.js";
 import { printable } from "./printable.js";
@@ -71,6 +71,10 @@ const TO_SUSPEND = STATUS_SUSPEND;
 const TO_RESUME = STATUS_RESUME_CALL;
 
 const CLOSED = "the instance is closed";
+
+const UNREAD =
+  "functions of others may be on the stack, which cannot be read, since `Error` was frozen or changed: import caesura before, " +
+  "and set Error.stackTraceLimit = Infinity before it is frozen (checkStack: false says that there are none)";
 
 /** Say why an import cannot suspend. @param {Site} site @param {string} why */
 const refuse = ({ name }, why) => fail(`${printable(name)} cannot suspend: ${why}`);
@@ -129,11 +133,13 @@ export function makeGuest(description, options) {
     }
     const guests = [guest, ...runs];
     const isMarked = guests.some(({ guard }) => guard.value);
-    // Modules that share their state do not tell, nor does a guest that another one has called, which it has called.
-    if (isMarked || runs[1] || shares) {
+    // Modules that share their state do not tell, nor does a guest that another one has called, which it has called, or
+    // where the host has put an export of it into its table.
+    if (isMarked || runs[1] || shares || hidesMissing(stack)) {
       const message = findMissing(printable(site.name), stack, isMarked);
       if (message) fail(message);
     }
+    if (stack.unread) return UNREAD;
     if (guests.some(({ handlers }) => handlers.some(({ value }) => value))) return "across a handler of an exception of JavaScript";
   };
 
@@ -157,7 +163,7 @@ export function makeGuest(description, options) {
     for (const part of partsOf(call)) error = part.guest.recover(part, error);
     guest.guard.value = 0; // it is left set by a trap
     if (call.state && !call.direct) {
-      if (call.state == UNWINDS) error = area.overflow(call) ?? error;
+      if (call.state == UNWINDS) error = area.overflow(call) ?? (call.whole || call.parts?.[0] || instances > 1 ? error : explain(error, description, call.site?.name));
       area.give(call, TO_RUN);
       try {
         exports.asyncify_stop_unwind();

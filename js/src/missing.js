@@ -4,17 +4,29 @@
  * names that engines have from the module's name section, or by the index in the original, as they have no hash of a body.
  */
 
-import { ADDED_COPY, ADDED_GUARD, ADDED_SECOND_BODY, COPY_PREFIX, FACT_BY_LISTS, INDIRECT_IGNORED, ONLY_LIST, REMOVE_LIST } from "./abi.js";
+import {
+  ADDED_COPY,
+  ADDED_ENTRY,
+  ADDED_GUARD,
+  ADDED_SECOND_BODY,
+  COPY_PREFIX,
+  FACT_BY_LISTS,
+  INDIRECT_IGNORED,
+  NOT_INSTRUMENTED_FUNCTION,
+  ONLY_LIST,
+  REMOVE_LIST,
+} from "./abi.js";
 import { isStranger } from "./description.js";
+import { SuspendError } from "./errors.js";
 import { printable } from "./printable.js";
 import { tell } from "./recording.js";
-import { functionName } from "./trace.js";
+import { functionName, indexOf, moduleOf } from "./trace.js";
 
 /** @typedef {import("./description.js").Description} Description */
 /** @typedef {[index: number, module: Description, frame: import("./trace.js").Frame]} OnStack A function on the stack, and the module that it is of. */
 /**
- * The functions on the stack, innermost first, and whether these are all.
- * @typedef {OnStack[] & { whole?: boolean }} Stack
+ * The functions on the stack, innermost first, and whether these are all; `unread` where more may be between them than is seen.
+ * @typedef {OnStack[] & { whole?: boolean, unread?: boolean }} Stack
  */
 
 // How many lines of a stack are shown, half of them from each end.
@@ -86,4 +98,35 @@ export function findMissing(waiting, stack, isRefused) {
 The stack, innermost first; * marks these:
 ${lines.map(([line, times]) => (times > 1 ? `${line} (${times} times)` : line)).join("\n")}
 ${todo} and instrument the module again.`;
+}
+
+/**
+ * Whether a guest may not tell what is missing: an export of it, which begins anew, was called from inside. Only then the stack
+ * is asked, as V8 may show a function there that it has inlined where another is called.
+ * @param {Stack} stack
+ */
+export const hidesMissing = (stack) => stack.some(([index, { added }], at) => added.kinds.get(index)?.[0] == ADDED_ENTRY && stack[at + 1]);
+
+/**
+ * Return what is to be thrown instead of an error: the same where a guest that unwinds, or is about to, has trapped in what a
+ * list leaves out. A trap's stack is text, of as many functions as the program has set.
+ * @param {any} error
+ * @param {Description} description Of the module that may have trapped.
+ * @param {string} waiting
+ */
+export function explain(error, description, waiting) {
+  if (!(error instanceof WebAssembly.RuntimeError)) return error;
+  const lines = String(error.stack).split("\n");
+  const refused = lines.findIndex((line) => functionName(line)?.endsWith(NOT_INSTRUMENTED_FUNCTION));
+  if (refused < 0) return error;
+  /** @type {Stack} */
+  const stack = [];
+  for (const line of lines.slice(refused + 1)) {
+    const index = indexOf(line);
+    // It counts from where the guest was entered last, or its scheduler has called.
+    stack.whole = index === undefined || moduleOf(line) != moduleOf(lines[refused]) || description.added.kinds.get(index)?.[0] == ADDED_ENTRY;
+    if (index === undefined || stack.whole) break;
+    stack.push([index, description, line]);
+  }
+  return new SuspendError(findMissing(waiting, stack, true), { cause: error });
 }

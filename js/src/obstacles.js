@@ -35,8 +35,9 @@ export const known = new WeakMap();
  * @param {import("./missing.js").Stack} stack Takes the functions of guests.
  */
 export function findObstacle(call, { stub, module, guest }, several, runs, stack) {
-  const { frames, below, whole } = guestFrames(stub);
+  const { frames, below, whole, unread } = guestFrames(stub);
   stack.whole = whole;
+  stack.unread = unread;
   if (below && !isEntry(below)) return `across JavaScript: ${where(below)}`;
   if (below && !frames.length) call.direct = true;
   /** The frame above, and its function. @type {any} */

@@ -33,7 +33,9 @@ const { process } = /** @type {any} */ (globalThis);
 /** @type {typeof import("node:fs") | undefined} */
 const files = process?.getBuiltinModule?.("node:fs");
 // As they are now: what is recorded may put others in their place.
-const { openSync, writeSync, closeSync } = files ?? /** @type {any} */ ({});
+const { openSync, writeSync, closeSync, constants } = files ?? /** @type {any} */ ({});
+/** A pipe that nobody reads is an error, and no program stands still for it. */
+const flags = constants && constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
 
 /** The file, wherever the program will go from here. @type {string | undefined} */
 const path = files && process.env.CAESURA_RECORD && process.getBuiltinModule("node:path").resolve(process.env.CAESURA_RECORD);
@@ -80,7 +82,7 @@ function append(line) {
   if (unwritable) return;
   try {
     const bytes = new TextEncoder().encode(`${torn ? "\n" : ""}${line}\n`);
-    const file = openSync(path, "a");
+    const file = openSync(path, flags);
     try {
       torn = writeSync(file, bytes) < bytes.length;
     } finally {

@@ -8,33 +8,9 @@
  * otherwise while it is made.
  */
 
-import { ADDED_ENTRY, NOT_INSTRUMENTED_FUNCTION } from "./abi.js";
 import { describe } from "./description.js";
-import { SuspendError } from "./errors.js";
-import { findMissing } from "./missing.js";
-import { indexOf, moduleOf, functionName, withWholeStacks } from "./trace.js";
-
-/**
- * Return what is to be thrown instead of an error.
- * @param {any} error
- * @param {import("./description.js").Description} description Of the module that may have trapped.
- */
-function explain(error, description) {
-  if (!(error instanceof WebAssembly.RuntimeError)) return error;
-  const lines = String(error.stack).split("\n");
-  const refused = lines.findIndex((line) => functionName(line)?.endsWith(NOT_INSTRUMENTED_FUNCTION));
-  if (refused < 0) return error;
-  /** @type {import("./missing.js").Stack} */
-  const stack = [];
-  for (const line of lines.slice(refused + 1)) {
-    const index = indexOf(line);
-    // It counts from where the guest was entered last, or its scheduler has called.
-    stack.whole = index === undefined || moduleOf(line) != moduleOf(lines[refused]) || description.added.kinds.get(index)?.[0] == ADDED_ENTRY;
-    if (index === undefined || stack.whole) break;
-    stack.push([index, description, line]);
-  }
-  return new SuspendError(findMissing("the guest", stack, true), { cause: error });
-}
+import { explain } from "./missing.js";
+import { withWholeStacks } from "./trace.js";
 
 /**
  * Return a function that does what an export does, or what `promising` has made of one, but throws (or rejects with) a
@@ -54,10 +30,10 @@ export function explaining(f, module) {
       const result = withWholeStacks(() => f(...args));
       if (!(result instanceof Promise)) return result;
       return result.catch((/** @type {any} */ error) => {
-        throw explain(error, description);
+        throw explain(error, description, "the guest");
       });
     } catch (error) {
-      throw explain(error, description);
+      throw explain(error, description, "the guest");
     }
   };
 }

@@ -278,8 +278,8 @@ class Fact(_Described):
     )
     CALLS_REFERENCES = (
         2,
-        "the module calls through references, or through tables that others can change, so that functions of others "
-        "may stand between its own",
+        "the module calls through references, or through tables, in which there may be what others have given it, so "
+        "that functions of others may stand between its own",
     )
     ADDED_MEMORY = 4, "the memory is one that the transformation added, and all of it is the host's"
     UNCLEAR_STACK = (

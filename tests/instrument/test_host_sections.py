@@ -70,6 +70,67 @@ def test_the_plain_abi_without_lists_tells_nothing() -> None:
     assert sections(caesura.Options(), **EXPORTED_TABLE) == {}
 
 
+CALL_REF = "(call_ref $v (ref.as_non_null (global.get $f)))"
+REF = "(type $v (func (result i32))) (global $f (mut (ref null $v)) (ref.null $v)) (elem declare func $inner)"
+PRIVATE = "(table $t 2 funcref) (elem (i32.const 0) $inner)"
+INDIRECT = "(call_indirect $t (result i32) (i32.const 0))"
+
+
+@pytest.mark.parametrize(
+    ("table", "call", "may_be_others"),
+    [
+        (REF, CALL_REF, False),
+        (REF + '(export "f" (global $f))', CALL_REF, True),
+        (REF + '(func (export "set") (param (ref null $v)))', CALL_REF, True),
+        (REF + '(func (export "get") (result funcref) (ref.null func))', CALL_REF, True),
+        (REF + '(func (export "own") (param externref))', CALL_REF, False),
+        (REF + '(type $s (struct (field funcref))) (func (export "object") (param externref))', CALL_REF, True),
+        (REF + '(tag (export "tag") (param funcref))', CALL_REF, True),
+        (REF + "(tag (param funcref))", CALL_REF, False),
+        (PRIVATE + "(func (table.set $t (i32.const 1) (ref.func $inner)))", INDIRECT, False),
+        (PRIVATE + '(func (export "set") (param funcref) (table.set $t (i32.const 1) (local.get 0)))', INDIRECT, True),
+        (PRIVATE + '(func (export "same") (param externref))', INDIRECT, False),
+        (
+            PRIVATE + '(table $e 1 externref) (func (export "keep") (param externref)'
+            " (table.set $e (i32.const 0) (local.get 0)))",
+            INDIRECT,
+            False,
+        ),
+        (
+            PRIVATE + '(table $e (export "e") 1 funcref)'
+            "(func (table.copy $t $e (i32.const 0) (i32.const 0) (i32.const 1)))",
+            INDIRECT,
+            True,
+        ),
+        (PRIVATE + '(table (export "e") 1 funcref)', INDIRECT, False),
+    ],
+)
+def test_it_is_told_whether_functions_of_others_may_be_called(table: str, call: str, *, may_be_others: bool) -> None:
+    told = sections(caesura.Options(thunks=True), table=table, call=call)
+    assert told[CONTRACT_SECTION] == contract(Fact.CALLS_REFERENCES if may_be_others else 0)
+    plain = sections(caesura.Options(), table=table, call=call)
+    # Hosts see tables; frames with references are told of in any case.
+    is_told = CALL_REF == call or (may_be_others and '"e"' not in table)
+    assert [*plain] == [CONTRACT_SECTION] * is_told
+    assert all(section[1:] == told[CONTRACT_SECTION][1:] for section in plain.values())
+
+
+def test_a_reference_that_is_imported_is_one_of_others() -> None:
+    parts = {
+        "imports": '(import "env" "f" (global $f funcref))',
+        "table": "(table 1 funcref) (elem (i32.const 0) funcref (item (global.get $f)))",
+        "call": TABLE["call"],
+    }
+    assert sections(caesura.Options(thunks=True), **parts)[CONTRACT_SECTION] == contract(Fact.CALLS_REFERENCES)
+
+
+def test_frames_with_references_do_not_hide_it() -> None:
+    """They let the plain ABI tell something; a host then believes what is told."""
+    keep = """(func (export "keep") (param externref) (result externref) (drop (call $ask)) (local.get 0))"""
+    told = sections(caesura.Options(), **{**EXPORTED_TABLE, "table": EXPORTED_TABLE["table"] + keep})
+    assert told[CONTRACT_SECTION] == bytes([2, Fact.CALLS_REFERENCES])
+
+
 def test_a_runtime_of_the_guests_own_is_told_nothing() -> None:
     runtime = '(import "asyncify" "start_unwind" (func $unwind (param i32)))'
     assert sections(caesura.Options(imports=("env.ask",)), imports=runtime) == {}

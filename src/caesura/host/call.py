@@ -458,8 +458,10 @@ class Call(CallState):
         try:
             if error or trap:
                 store.trap.value = None
+                pending = self.pending
+                waiting = "the guest" if pending is None or pending is PAUSE else pending.shown
                 self._forget_suspension()
-                instance.fail(self, error, trap)
+                instance.fail(self, error, trap, waiting)
             if instance.unwinder is None or not self.export.may_suspend:
                 self._has_returned(stacks, outer)
             elif self._is_suspended(instance.unwinder):

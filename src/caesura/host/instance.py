@@ -309,8 +309,11 @@ class Instance:
             self._noted.add(tuple(found.entries))
             found.note()
 
-    def fail(self, call: CallState, error: int | None, trap: int | None) -> NoReturn:
-        """Make the instance usable again after a failed entry and raise what happened."""
+    def fail(self, call: CallState, error: int | None, trap: int | None, waiting: str) -> NoReturn:
+        """Make the instance usable again after a failed entry and raise what happened.
+
+        `waiting` is what the guest was to be suspended for, in words.
+        """
         failure = native.trap_from(trap) if trap else native.error_from(error or 0)
         raised, call.error = call.error, None
         unwinding = self._is_unwinding()
@@ -331,18 +334,20 @@ class Instance:
                 del raised  # or the exception would refer to itself, and to the guest, until the garbage collector runs
         refused = refused_below(failure, self.description)
         if refused is not None:
-            refusal = self._refusal(refused[0], is_cut_off=refused[1])
+            refusal = self._refusal(waiting, refused[0], is_cut_off=refused[1])
             note_backtrace(refusal, names)
             raise refusal
         if isinstance(failure, wasmtime.Trap):
             raise GuestTrap(kind_of_trap(failure, self.description, unwinding=unwinding), names)
         raise GuestTrap(cause_of(failure), names)  # one of Wasmtime's WASI functions refuses its arguments
 
-    def _refusal(self, stack: list[int], *, is_cut_off: bool) -> UsageError:
-        """Return the error for a guest that has refused to be suspended by itself, below functions on a stack."""
+    def _refusal(self, waiting: str, stack: list[int], *, is_cut_off: bool) -> UsageError:
+        """Return the error for a guest that has refused to be suspended, by itself or on its way, below functions on a
+        stack.
+        """
         description = self.description
         missing = missing_among(stack, description)
-        found = Unsuspendable("the guest", stack, missing, description, self.entries_of, is_cut_off=is_cut_off)
+        found = Unsuspendable(waiting, stack, missing, description, self.entries_of, is_cut_off=is_cut_off)
         self._note(found)
         return UsageError(found.describe())
 

@@ -199,19 +199,28 @@ function readNumbers(bytes) {
 /**
  * Return which kind of list was given, how many imports were removed, the first function that was added, and, by index, what
  * the others are and of which function. Where a module does not tell, it is taken for an only-list, and the first one is undefined.
+ * Throws `LinkError` where what it tells cannot be, as far as that shows: no engine says how many functions there are.
  * @param {WebAssembly.Module} module
  */
 function readAdded(module) {
-  const [lists = ONLY_LIST, removed = 0, end, ...rest] = readNumbers(bytesOf(module, GUARD_SECTION));
+  const bytes = bytesOf(module, GUARD_SECTION);
+  const numbers = readNumbers(bytes);
+  const [lists = ONLY_LIST, removed = 0, end, ...rest] = numbers;
+  const count = bytesOf(module, FUNCTIONS_SECTION).length * 8;
   /** @type {Map<number, [kind: number, original: number]>} */
   const kinds = new Map();
   const originals = [0, 0, 0, 0];
   let index = end;
   for (let at = 0; at < rest.length; ) {
     const kind = rest[at] & ((1 << ADDED_BITS) - 1);
-    index += rest[at++] >> ADDED_BITS;
+    index += rest[at++] >>> ADDED_BITS;
     if (kind > ADDED_ENTRY) originals[kind] += rest[at++];
     kinds.set(index, [kind, originals[kind]]);
+  }
+  const isSound = numbers.length > 2 && numbers.every((number) => number < 2 ** 32) && bytes[bytes.length - 1] < 128;
+  const isOne = isSound && lists >= ONLY_LIST && lists <= INDIRECT_IGNORED && end <= (count || Infinity);
+  if (bytes.length && !(isOne && originals.every((original) => original < end) && index < 2 ** 32)) {
+    throw new WebAssembly.LinkError(`the section ${GUARD_SECTION} tells what cannot be: the module is not instrumented as it says`);
   }
   return { lists, removed, end, kinds };
 }
@@ -235,30 +244,57 @@ const printable = (text) => text.replace(UNPRINTABLE, (one) => one.replace(/[^]/
  * Which functions are on the engine's stack, innermost first.
  *
  * V8 hands out its frames as objects, which tell exactly which instance a function of WebAssembly belongs to, and does so
- * in a third of the time that the text takes. Other engines, and V8 where somebody has frozen `Error`, only have text, on
- * which they agree but for the indices of functions of WebAssembly.
+ * in a third of the time that the text takes. Other engines only have text, on which they agree but for the indices of
+ * functions of WebAssembly.
+ *
+ * What V8 shows is up to properties of `Error`, which a program may have frozen or replaced. Then Node has another realm,
+ * which nobody else has touched; that takes a millisecond, once. V8's text was rejected there: instances of one module look
+ * alike in it, and what somebody has made of it may be anything.
  */
 
 /** @typedef {any} Frame A frame of V8, or a line of text. */
 
+/** Whether the engine is V8: others write `[native code]` in a line of its own. What may have been done to `Error` does not matter. */
+const isV8 = !/\n/.test(/** @type {any} */ (Math.max));
+
+/**
+ * Return what a function does, nothing if it throws: what a program has put onto `Error` may do that.
+ * @template Result
+ * @param {() => Result} f
+ */
+function attempt(f) {
+  try {
+    return f();
+  } catch {
+    // It cannot be read.
+  }
+}
+
 // A program may put another in its place, before or after this is loaded.
 const EngineError = /** @type {any} */ (Object.getPrototypeOf(RangeError));
-const { captureStackTrace } = EngineError;
+const captureStackTrace = attempt(() => EngineError.captureStackTrace);
 
 /** What is set while a stack is read. A program's own settings, which may be anything, come back behind it. */
 const PREPARE = { value: (/** @type {unknown} */ _, /** @type {Frame[]} */ frames) => frames, configurable: true };
 const LIMIT = { value: Infinity, configurable: true };
 
 /**
- * Set a property of `Error`, whether it can be written or not. Returns what it was.
+ * Call a function while a property of `Error` is set, whether it can be written or not.
+ * @template Result
+ * @param {object} owner
  * @param {string} name
- * @param {PropertyDescriptor | undefined} setting
+ * @param {PropertyDescriptor} setting
+ * @param {() => Result} f
  */
-function exchange(name, setting) {
-  const before = Object.getOwnPropertyDescriptor(EngineError, name);
-  if (setting) Reflect.defineProperty(EngineError, name, setting);
-  else Reflect.deleteProperty(EngineError, name);
-  return before;
+function withSetting(owner, name, setting, f) {
+  const before = Object.getOwnPropertyDescriptor(owner, name);
+  Reflect.defineProperty(owner, name, setting);
+  try {
+    return f();
+  } finally {
+    if (before) Reflect.defineProperty(owner, name, before);
+    else Reflect.deleteProperty(owner, name);
+  }
 }
 
 /**
@@ -266,30 +302,49 @@ function exchange(name, setting) {
  * @template Result
  * @param {() => Result} f
  */
-function withWholeStacks(f) {
-  const limit = exchange("stackTraceLimit", LIMIT);
-  try {
-    return f();
-  } finally {
-    exchange("stackTraceLimit", limit);
-  }
+const withWholeStacks = (f) => withSetting(EngineError, "stackTraceLimit", LIMIT, f);
+
+/** Reads a stack by another realm's `Error`. @type {((above?: Function) => any) | undefined} */
+let readElsewhere;
+
+/** @returns {typeof readElsewhere} */
+function makeReader() {
+  const [Elsewhere, make] = /** @type {any} */ (globalThis).process.getBuiltinModule("node:vm").runInNewContext("[Error,()=>({})]");
+  Object.defineProperties(Elsewhere, { stackTraceLimit: LIMIT, prepareStackTrace: PREPARE });
+  return (above) => {
+    const holder = make();
+    Elsewhere.captureStackTrace(holder, above);
+    return holder.stack;
+  };
 }
+
+/** Whether a stack consists of V8's frames. @param {any} stack */
+const isExact = (stack) => Array.isArray(stack) && stack[0]?.getFunction;
 
 /**
  * @param {Function} [above] Leaves out this function and what it has called, where the engine can.
  * @returns {Frame[]}
  */
 function readStack(above) {
-  const prepare = exchange("prepareStackTrace", PREPARE);
-  const stack = withWholeStacks(() => {
-    /** @type {{ stack?: any }} */
-    let holder = {};
-    if (captureStackTrace) captureStackTrace(holder, above);
-    else holder = new EngineError();
-    return holder.stack;
-  });
-  exchange("prepareStackTrace", prepare);
-  return Array.isArray(stack) ? stack : String(stack).split("\n");
+  // Where it takes no property more `Error` still inherits them.
+  const owner = Object.isExtensible(EngineError) || Object.hasOwn(EngineError, "prepareStackTrace") ? EngineError : Function.prototype;
+  let isLimited;
+  let stack = attempt(() =>
+    withSetting(owner, "prepareStackTrace", PREPARE, () =>
+      withWholeStacks(() => {
+        isLimited = EngineError.stackTraceLimit != Infinity;
+        /** @type {{ stack?: any }} */
+        const holder = isV8 || captureStackTrace ? {} : new EngineError();
+        captureStackTrace?.(holder, above);
+        return holder.stack;
+      }),
+    ),
+  );
+  if (isV8 && (isLimited || !isExact(stack))) {
+    readElsewhere ??= attempt(makeReader) ?? (() => {});
+    stack = readElsewhere(above) ?? stack;
+  }
+  return isExact(stack) ? stack : (typeof stack == "string" ? stack : "").split("\n");
 }
 
 /**
@@ -311,13 +366,13 @@ const moduleOf = (frame) => /([^\s(@]*)wasm-function/.exec(frame)?.[1];
 
 /**
  * Return the innermost functions of WebAssembly without a frame of JavaScript between them, and that frame, where the engine
- * tells it for certain; and whether these are all.
+ * tells it for certain; and whether these are all. Other engines than V8 may cut stacks off: it is not said there.
  * @param {Function} [above] The function of JavaScript that was called by them.
- * @returns {{ frames: [index: number, frame: Frame][], below?: Frame, whole?: boolean }}
+ * @returns {{ frames: [index: number, frame: Frame][], below?: Frame, whole?: boolean, unread?: boolean }}
  */
 function guestFrames(above) {
   const stack = readStack(above);
-  const exact = above && captureStackTrace && typeof stack[0] == "object";
+  const exact = isV8 && above && stack[0].getFunction;
   /** @type {[number, Frame][]} */
   const frames = [];
   for (const frame of stack) {
@@ -325,11 +380,11 @@ function guestFrames(above) {
     if (typeof index != "number") {
       // A frame of V8 says by a number, or undefined, whether it is one of WebAssembly.
       index = indexOf(frame);
-      if (exact || (index === undefined && frames.length)) return { frames, below: exact && frame, whole: true };
+      if (exact || (index === undefined && frames.length)) return { frames, below: exact && frame, whole: exact || !isV8, unread: !exact && isV8 };
     }
     if (index !== undefined) frames.push([index, frame]);
   }
-  return { frames };
+  return { frames, unread: isV8 };
 }
 
 /**
@@ -480,7 +535,9 @@ const { process } = /** @type {any} */ (globalThis);
 /** @type {typeof import("node:fs") | undefined} */
 const files = process?.getBuiltinModule?.("node:fs");
 // As they are now: what is recorded may put others in their place.
-const { openSync, writeSync, closeSync } = files ?? /** @type {any} */ ({});
+const { openSync, writeSync, closeSync, constants } = files ?? /** @type {any} */ ({});
+/** A pipe that nobody reads is an error, and no program stands still for it. */
+const flags = constants && constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
 
 /** The file, wherever the program will go from here. @type {string | undefined} */
 const path = files && process.env.CAESURA_RECORD && process.getBuiltinModule("node:path").resolve(process.env.CAESURA_RECORD);
@@ -527,7 +584,7 @@ function append(line) {
   if (unwritable) return;
   try {
     const bytes = new TextEncoder().encode(`${torn ? "\n" : ""}${line}\n`);
-    const file = openSync(path, "a");
+    const file = openSync(path, flags);
     try {
       torn = writeSync(file, bytes) < bytes.length;
     } finally {

@@ -4,9 +4,9 @@ Hosts see names and kinds, JavaScript not even types. So the module tells which 
 suspension, which results its imports have, and, by flags, whether that knowledge is sure: where lists said
 which functions may suspend, and where functions of others may be called through references, a host has to look at
 the stack before it lets a call unwind. Modules with thunks always tell, and those whose state can be saved; others of
-the plain ABI, which serve as drop-ins, only where lists were given, where frames hold references, or where calls that
-overlap would go wrong unnoticed, since hosts have no way to the shadow stack; and nothing if the module has a runtime
-of its own, which looks at none of this, and no guard, or no instrumented function, in which a suspension could go
+the plain ABI, which serve as drop-ins, only where lists were given, where frames hold references, where functions of
+others may come in by another way than a table that hosts see, or where calls that overlap would go wrong unnoticed,
+since hosts have no way to the shadow stack; and nothing if the module has a runtime of its own, which looks at none of this, and no guard, or no instrumented function, in which a suspension could go
 wrong.
 
 Whatever tells anything also tells the version of the contract, in the first of the sections. Modules without any follow
@@ -32,6 +32,7 @@ from caesura.abi import (
     Fact,
 )
 from caesura.analysis.calls import CallGraph
+from caesura.analysis.foreign_functions import may_call_others
 from caesura.analysis.shadow_stack import ShadowStack
 from caesura.analysis.stack_region import find_region
 from caesura.analysis.suspension import Suspension
@@ -72,10 +73,13 @@ def write_host_sections(
     stop_pushes = has_runs and not options.thunks
     tells_else = functions is not None or bool(results) or (facts != 0 and any(suspension.instrumented))
     pauses = options.preempt != NO_PREEMPT
-    tells_else = tells_else or options.snapshots or pauses
-    if not tells_else and not stop_pushes:
+    tells_else = tells_else or options.snapshots or pauses or stop_pushes
+    calls_others = may_call_others(module, graph)
+    # Where nothing is told hosts see tables that others can reach, and take it that there are calls through them.
+    is_seen = not all(graph.private_tables) or not any(suspension.instrumented)
+    if not tells_else and (is_seen or not calls_others):
         return
-    if tells_else and (any(graph.indirect) or graph.changed_tables):
+    if calls_others:
         facts |= Fact.CALLS_REFERENCES
     is_second = options.linked or stop_pushes or starts
     version = THIRD_VERSION if pauses else SECOND_VERSION if is_second else CONTRACT_VERSION
