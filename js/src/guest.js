@@ -163,7 +163,11 @@ export function makeGuest(description, options) {
     for (const part of partsOf(call)) error = part.guest.recover(part, error);
     guest.guard.value = 0; // it is left set by a trap
     if (call.state && !call.direct) {
-      if (call.state == UNWINDS) error = area.overflow(call) ?? (call.whole || call.parts?.[0] || instances > 1 ? error : explain(error, description, call.site?.name));
+      if (call.state == UNWINDS) {
+        // Whose function has trapped where there are several modules nobody knows.
+        const isAlone = instances < 2 && !call.whole && !partsOf(call)[0];
+        error = area.overflow(call) ?? (isAlone ? explain(error, description, printable(call.site?.name ?? "the guest")) : error);
+      }
       area.give(call, TO_RUN);
       try {
         exports.asyncify_stop_unwind();

@@ -58,6 +58,9 @@ ONLY: Final = {
     "computing": ("bare", "thunks", "flag_secondary", "fuel_plain", "fuel_thunks", "fuel_secondary"),
     "calls": ("bare", "plain", "thunks", "binaryen"),
     "between": ("bare",),
+    "crossed": ("plain", "thunks", "linked", "listed_plain", "listed_thunks"),
+    "crossed_by": ("plain", "linked"),
+    "own": ("plain", "thunks"),
     "limits": ("plain", "thunks", "binaryen", "saved", "saved_thunks"),
     "fixed": ("plain", "thunks"),
     "told": ("plain", "thunks", "secondary"),
@@ -157,6 +160,9 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "linked_side": {"remove_list": ("forgotten",)},
 }
 
+# The list of another guest's builds that have one.
+CROSSED: Final = ("deep", "cb", "below", "run")
+
 
 # What a function has in the place of a comment that says so.
 MUCH_CODE: Final = "(i32.store (local.get 0) (i32.const 123456))" * 6_000
@@ -203,7 +209,7 @@ def build(source: Path, name: str, kind: str, target: Path) -> None:
         chosen = caesura.Options(
             imports=lists.get("imports", ()),
             remove_list=lists.get("remove_list", ()),
-            only_list=lists.get("only_list", ()),
+            only_list=CROSSED if kind.startswith("listed") else lists.get("only_list", ()),
             two_bodies=lists.get("two_bodies", caesura.Options().two_bodies),
             ignore_indirect=name == "turned",
             thunks=not kind.endswith("plain") and kind != "saved",

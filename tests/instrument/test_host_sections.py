@@ -110,8 +110,8 @@ def test_it_is_told_whether_functions_of_others_may_be_called(table: str, call: 
     assert told[CONTRACT_SECTION] == contract(Fact.CALLS_REFERENCES if may_be_others else 0)
     plain = sections(caesura.Options(), table=table, call=call)
     # Hosts see tables; frames with references are told of in any case.
-    is_told = CALL_REF == call or (may_be_others and '"e"' not in table)
-    assert [*plain] == [CONTRACT_SECTION] * is_told
+    is_told = call == CALL_REF or (may_be_others and '"e"' not in table)
+    assert list(plain) == [CONTRACT_SECTION] * is_told
     assert all(section[1:] == told[CONTRACT_SECTION][1:] for section in plain.values())
 
 

@@ -144,6 +144,7 @@ const WAYS = {
     await WAYS.waits_without_a_stack(["leaves", "both"]);
   },
   async limits_stacks() {
+    process.getBuiltinModule = undefined; // with another realm they can be read
     Object.freeze(Error);
     await WAYS.waits();
   },
@@ -200,6 +201,11 @@ const WAYS = {
     for (const value of Object.values(Object.getOwnPropertyDescriptors(WebAssembly))) Object.freeze(value.value);
     Object.freeze(WebAssembly);
     await WAYS.waits();
+  },
+  // As in a browser, which has none.
+  async freezes_everything_alone() {
+    process.getBuiltinModule = undefined;
+    await WAYS.freezes_everything();
   },
   async replaces_everything() {
     const { Suspending, Instance } = WebAssembly;

@@ -1,0 +1,16 @@
+;; Calls through a table that others can reach, above more functions than engines show if nobody asks for more.
+(module
+  (type $v (func (result i32)))
+  (import "env" "ask" (func $ask (param i32) (result i32)))
+  (memory (export "memory") 2)
+  (table (export "table") 1 funcref)
+  (elem (i32.const 0) $cb)
+  (func $deep (export "deep") (param i32) (result i32)
+    (if (result i32) (local.get 0)
+      (then (i32.add (i32.const 1) (call $deep (i32.sub (local.get 0) (i32.const 1)))))
+      (else (call $ask (i32.const 5)))))
+  (func $cb (export "cb") (result i32) (call $deep (i32.const 12)))
+  (func $shallow (export "shallow") (result i32) (call $deep (i32.const 0)))
+  (func $left (result i32) (i32.add (call_indirect (type $v) (i32.const 0)) (i32.const 1)))
+  (func $below (export "below") (result i32) (i32.add (call $left) (i32.const 1000)))
+  (func $run (export "run") (result i32) (i32.add (call_indirect (type $v) (i32.const 0)) (i32.const 100))))

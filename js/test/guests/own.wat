@@ -1,0 +1,15 @@
+;; Calls what it has put into a table itself. Nobody else has a reference that could be there.
+(module
+  (type $v (func (result i32)))
+  (import "env" "ask" (func $ask (param i32) (result i32)))
+  (memory (export "memory") 2)
+  (table $t 1 funcref)
+  (elem declare func $cb)
+  (func $deep (param i32) (result i32)
+    (if (result i32) (local.get 0)
+      (then (i32.add (i32.const 1) (call $deep (i32.sub (local.get 0) (i32.const 1)))))
+      (else (call $ask (i32.const 5)))))
+  (func $cb (result i32) (call $deep (i32.const 12)))
+  (func (export "run") (result i32)
+    (table.set $t (i32.const 0) (ref.func $cb))
+    (i32.add (call_indirect $t (type $v) (i32.const 0)) (i32.const 100))))
