@@ -1,13 +1,13 @@
 """Custom sections that tell hosts what they cannot see otherwise (docs/abi.md has their layout).
 
 Hosts see names and kinds, JavaScript not even types. So the module tells which functions may be on the stack at a
-suspension, which results its imports have, and, by flags, whether that knowledge is sure: where lists said
-which functions may suspend, and where functions of others may be called through references, a host has to look at
-the stack before it lets a call unwind. Modules with thunks always tell, and those whose state can be saved; others of
-the plain ABI, which serve as drop-ins, only where lists were given, where frames hold references, where functions of
-others may come in by another way than a table that hosts see, or where calls that overlap would go wrong unnoticed,
-since hosts have no way to the shadow stack; and nothing if the module has a runtime of its own, which looks at none of this, and no guard, or no instrumented function, in which a suspension could go
-wrong.
+suspension, which results its imports have, and, by flags, whether that knowledge is sure: where lists said which
+functions may suspend, and where functions of others may be called through references, a host has to look at the stack
+before it lets a call unwind. Modules with thunks always tell, and those whose state can be saved; others of the plain
+ABI, which serve as drop-ins, only where lists were given, where frames hold references, where functions of others may
+come in by another way than a table that hosts see, or where calls that overlap would go wrong unnoticed, since hosts
+have no way to the shadow stack; and nothing if the module has a runtime of its own, which looks at none of this, and no
+guard, or no instrumented function, in which a suspension could go wrong.
 
 Whatever tells anything also tells the version of the contract, in the first of the sections. Modules without any follow
 Binaryen's ABI, which has no versions.
