@@ -135,7 +135,7 @@ export function makeGuest(description, options) {
     const isMarked = guests.some(({ guard }) => guard.value);
     // Modules that share their state do not tell, nor does a guest that another one has called, which it has called, or
     // where the host has put an export of it into its table.
-    if (isMarked || runs[1] || shares || hidesMissing(stack)) {
+    if (isMarked || runs[1] || shares || (description.added.end && hidesMissing(stack))) {
       const message = findMissing(printable(site.name), stack, isMarked);
       if (message) fail(message);
     }

@@ -105,7 +105,12 @@ ${todo} and instrument the module again.`;
  * is asked, as V8 may show a function there that it has inlined where another is called.
  * @param {Stack} stack
  */
-export const hidesMissing = (stack) => stack.some(([index, { added }], at) => added.kinds.get(index)?.[0] == ADDED_ENTRY && stack[at + 1]);
+export function hidesMissing(stack) {
+  for (let at = stack.length - 1; at > 0; at--) {
+    const [index, { added }] = stack[at - 1];
+    if (added.kinds.get(index)?.[0] == ADDED_ENTRY) return true;
+  }
+}
 
 /**
  * Return what is to be thrown instead of an error: the same where a guest that unwinds, or is about to, has trapped in what a

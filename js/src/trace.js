@@ -37,22 +37,16 @@ const PREPARE = { value: (/** @type {unknown} */ _, /** @type {Frame[]} */ frame
 const LIMIT = { value: Infinity, configurable: true };
 
 /**
- * Call a function while a property of `Error` is set, whether it can be written or not.
- * @template Result
+ * Set a property, whether it can be written or not. Returns what it was.
  * @param {object} owner
  * @param {string} name
- * @param {PropertyDescriptor} setting
- * @param {() => Result} f
+ * @param {PropertyDescriptor | undefined} setting
  */
-function withSetting(owner, name, setting, f) {
+function exchange(owner, name, setting) {
   const before = Object.getOwnPropertyDescriptor(owner, name);
-  Reflect.defineProperty(owner, name, setting);
-  try {
-    return f();
-  } finally {
-    if (before) Reflect.defineProperty(owner, name, before);
-    else Reflect.deleteProperty(owner, name);
-  }
+  if (setting) Reflect.defineProperty(owner, name, setting);
+  else Reflect.deleteProperty(owner, name);
+  return before;
 }
 
 /**
@@ -60,7 +54,14 @@ function withSetting(owner, name, setting, f) {
  * @template Result
  * @param {() => Result} f
  */
-export const withWholeStacks = (f) => withSetting(EngineError, "stackTraceLimit", LIMIT, f);
+export function withWholeStacks(f) {
+  const limit = exchange(EngineError, "stackTraceLimit", LIMIT);
+  try {
+    return f();
+  } finally {
+    exchange(EngineError, "stackTraceLimit", limit);
+  }
+}
 
 /** Reads a stack by another realm's `Error`. @type {((above?: Function) => any) | undefined} */
 let readElsewhere;
@@ -87,17 +88,22 @@ export function readStack(above) {
   // Where it takes no property more `Error` still inherits them.
   const owner = Object.isExtensible(EngineError) || Object.hasOwn(EngineError, "prepareStackTrace") ? EngineError : Function.prototype;
   let isLimited;
-  let stack = attempt(() =>
-    withSetting(owner, "prepareStackTrace", PREPARE, () =>
-      withWholeStacks(() => {
+  /** @type {any} */
+  let stack;
+  attempt(() => {
+    const prepare = exchange(owner, "prepareStackTrace", PREPARE);
+    try {
+      stack = withWholeStacks(() => {
         isLimited = EngineError.stackTraceLimit != Infinity;
         /** @type {{ stack?: any }} */
         const holder = isV8 || captureStackTrace ? {} : new EngineError();
         captureStackTrace?.(holder, above);
         return holder.stack;
-      }),
-    ),
-  );
+      });
+    } finally {
+      exchange(owner, "prepareStackTrace", prepare);
+    }
+  });
   if (isV8 && (isLimited || !isExact(stack))) {
     readElsewhere ??= attempt(makeReader) ?? (() => {});
     stack = readElsewhere(above) ?? stack;
