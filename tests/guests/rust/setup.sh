@@ -7,7 +7,8 @@ set -eu
 
 # The same question as in tests/support/rust.py.
 for rustc in $(which -a rustc 2>/dev/null || true); do
-  if ls "$("$rustc" --print sysroot)"/lib/rustlib/wasm32-unknown-unknown/lib/*.rlib >/dev/null 2>&1; then
+  sysroot="$("$rustc" --print sysroot 2>/dev/null)" || continue # rustup's, without a toolchain
+  if ls "$sysroot"/lib/rustlib/wasm32-unknown-unknown/lib/*.rlib >/dev/null 2>&1; then
     echo "tests/guests/rust: $("$rustc" --version)"
     exit 0
   fi
