@@ -8,8 +8,8 @@ failed, and are followed by a trap.
 
 So all ways are followed, until each comes to the head of a loop that looks, or to a trap. Together they may have
 MOST_INSTRUCTIONS. A way that comes to where another one has been is done with: no cycle is without a look. What takes
-long, leaves the function or throws stops a way. If that stands in fewer loops than the call of the host, the look
-stands before it, instead of behind the call, where that is one place.
+long, leaves the function or throws stops a way. If that stands in fewer loops than the call of the host, and behind it
+in the code, the look stands before it, instead of behind the call, where that is one place.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class SoonLooked:
             return True
         if not self._ends:
             self._read_constructs()
+        start = position
         loops = self._loops(constructs)
         seen: set[int] = set()
         stops: set[int] = set()
@@ -71,7 +72,8 @@ class SoonLooked:
                         return False
                     continue
                 stops.add(position)
-                if len(stops) > 1 or self._loops(constructs) >= loops:
+                is_behind = position >= start  # the others have been walked over
+                if len(stops) > 1 or self._loops(constructs) >= loops or not is_behind:
                     return False
                 position = _NOWHERE
         self.stops |= stops

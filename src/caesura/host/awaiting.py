@@ -52,6 +52,7 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
     stacks = call.instance.stacks
     slicing = call.instance.slicing
     stand_in = call.stand_in
+    failure: BaseException | None = None
     try:
         if type(waited_for) is Exhausted:
             call.waited_for = None
@@ -84,7 +85,7 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
                     stand_in.must_cancel = False
             if failure is not None:
                 waited_for = _serving(call, coroutine.throw, failure)
-                failure = None  # which refers to all that it has gone through
+                failure = None
             elif call.allowance is None and (
                 stacks.pointer is None or (call.stack == stacks.current and stacks.serving is None)
             ):
@@ -97,6 +98,8 @@ def await_coroutine(call: Call) -> Generator[Any, Any, None]:
         raise
     except BaseException as error:
         call.failure = error
+    finally:
+        failure = None  # which refers to all that it has gone through
     if stand_in is not None:
         stand_in.has_ended()
 

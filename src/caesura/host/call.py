@@ -21,7 +21,7 @@ from caesura.host.instance import Instance
 from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
 from caesura.host.settings import BLOCK
-from caesura.host.slices.budget import Allowance, Budget, Exhausted, UsedUp
+from caesura.host.slices.budget import Allowance, Budget, Exhausted, used_up_in
 from caesura.host.slices.slicing import Slicing
 from caesura.host.slices.stand_in import StandIn, current_task
 from caesura.host.slices.thread import thread_state
@@ -195,6 +195,8 @@ class Call(CallState):
             suspension = function.run(instance.guest, instance.objects, values)
         else:
             suspension = self._run_in_slices(slicing, function, values)
+            if suspension is None and slicing.paused:
+                slicing.check_free(self)  # the host function has begun what is paused now, and nobody drives it
         if suspension is not None:
             self._suspend(function, suspension)
         elif instance.stacks.resting.put:
@@ -214,8 +216,9 @@ class Call(CallState):
             if suspension is None:
                 stand_in.has_ended()
             return suspension
-        except UsedUp as error:
-            error.leave(self, function.shown)
+        except BaseException as error:
+            for used_up in used_up_in(error):
+                used_up.leave(self, function.shown)
             raise
         finally:
             if stopped is not None:

@@ -211,9 +211,7 @@ class Guest(Uncopied):
         """Let a call go on that was restored; if the guest was just beginning, let it begin and call its program, whose
         name and arguments are asked for then, within the same budget.
         """
-        if budget is not None:
-            call.take_budget(budget)
-        step = await call
+        step = await call.within(budget)
         if isinstance(step, PendingCall) or call.export not in self._instance.description.beginning():
             return step
         allowance = call._call.allowance

@@ -13,7 +13,7 @@ looking whether the caller awaits, which only the caller's code tells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from caesura.abi import START_FUNCTION
@@ -22,7 +22,7 @@ from caesura.errors import UsageError
 from caesura.host.awaiting import await_coroutine, call_anew
 from caesura.host.call import AGENERATE, GENERATE, START, Call
 from caesura.host.imports import EXTERNAL_FUNCTION, PAUSE, YIELDING_FUNCTION, HostFunction
-from caesura.host.slices.budget import Budget, Exhausted, UsedUp
+from caesura.host.slices.budget import Budget, Exhausted, UsedUp, used_up_in
 from caesura.host.slices.stand_in import catcher
 from caesura.host.slices.thread import thread_state
 from caesura.host.uncopied import Uncopied
@@ -76,10 +76,17 @@ class PendingCall(Uncopied):
         return hash(self._call)
 
     def __await__(self) -> Generator[Any, Any, Any]:
+        return self._go_on_anew(None)
+
+    def within(self, budget: Budget | None) -> Awaitable[Any]:
+        """Return what lets the guest go on as `await` of this does, but with a budget as that of `resume`."""
+        return _Within(self._go_on_anew, budget)
+
+    def _go_on_anew(self, budget: Budget | None) -> Generator[Any, Any, Any]:
         call = self._call
         self._check_held()
         _check_body(call)
-        call.renew_budget(None)
+        call.renew_budget(budget)
         _await_from_now_on(call)
         _take(call)
         return (yield from _until_ended(call, None if call.is_paused else call_anew(call)))
@@ -116,11 +123,6 @@ class PendingCall(Uncopied):
         The call is the task's from then on, and may wait in coroutine functions: what `guest.start` has begun, too.
         """
         return await self._go_on_awaited(self._prepared(answer, budget), None)
-
-    def take_budget(self, budget: Budget) -> None:
-        """Bound what the call may take from now on, before it goes on by `await`."""
-        self._check_held()
-        self._call.renew_budget(budget)
 
     def throw(self, error: BaseException) -> Any:
         """Let the guest go on, as if its host function had raised an exception; as `resume`."""
@@ -282,8 +284,9 @@ def until_turn_of(call: Call) -> Generator[Any, Any, None]:
             suspended.instance.suspended.pop(suspended)
             suspended.instance.suspended[suspended] = None
         _raise_exhausted(call)
-    if isinstance(call.failure, BudgetExhausted) and call.pending is not None:
-        call.failure.leave(call, call.pending.shown)
+    if call.failure is not None and call.pending is not None:
+        for used_up in used_up_in(call.failure):
+            used_up.leave(call, call.pending.shown)
     if must_wait(call):
         yield from until_turn(call)
 
@@ -399,6 +402,17 @@ class _Driven:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return (yield from _until_ended(self._call, None))
+
+
+class _Within:
+    """What a coroutine awaits to let a call go on with a budget."""
+
+    def __init__(self, go_on: Callable[[Budget | None], Generator[Any, Any, Any]], budget: Budget | None) -> None:
+        self._go_on = go_on
+        self._budget = budget
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._go_on(self._budget)
 
 
 def _check_free(call: Call) -> None:

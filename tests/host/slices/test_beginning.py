@@ -177,3 +177,20 @@ def test_a_program_that_was_saved_while_it_began_goes_on_with_all_of_it() -> Non
         await pause.value.call.aresume()
 
     run(main())
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_what_was_saved_goes_on_within_a_budget_that_is_over_at_once(preempt: str) -> None:
+    async def main() -> None:
+        text = b'(module (memory (export "memory") 1) (func (export "_start") (loop (br 0))))'
+        guest = await caesura.load(text, preempt=preempt)
+        with pytest.raises(caesura.BudgetExhausted):
+            await guest.run(budget=caesura.Budget(cpu=0.001))
+        state = guest.snapshot()
+        for _ in range(2):
+            guest = await caesura.restore(state, {}, module=text)
+            with pytest.raises(caesura.BudgetExhausted, match="1e-09 s of processor time"):
+                await guest.run(budget=caesura.Budget(cpu=1e-9))
+            state = guest.snapshot()
+
+    run(main())

@@ -59,6 +59,50 @@ def test_an_error_that_leaves_a_host_function_says_that_the_calls_have_ended(too
     run(main())
 
 
+async def in_a_group(guest: caesura.Guest) -> int:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(guest.call("inner"))
+    return int(task.result())
+
+
+async def as_the_cause(guest: caesura.Guest) -> int:
+    try:
+        return await in_a_task(guest)
+    except caesura.BudgetExhausted as error:
+        raise ValueError("the tool has failed") from error
+
+
+async def in_another_error(guest: caesura.Guest) -> int:
+    try:
+        return await in_a_task(guest)
+    except caesura.BudgetExhausted:
+        raise ValueError("the tool has failed")  # noqa: B904
+
+
+def _inside(error: BaseException) -> caesura.BudgetExhausted:
+    if isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    found = error if isinstance(error, caesura.BudgetExhausted) else error.__cause__ or error.__context__
+    assert isinstance(found, caesura.BudgetExhausted)
+    return found
+
+
+@pytest.mark.parametrize("tool", [in_a_group, as_the_cause, in_another_error])
+def test_so_it_does_within_another_error(tool: Tool) -> None:
+    async def main() -> None:
+        guest = await load(tool)
+        with pytest.raises((ExceptionGroup, ValueError)) as failure:
+            await guest.call("run", budget=FUEL)
+        pause = _inside(failure.value)
+        assert "has ended: " in str(pause) and guest.pending == [] and not pause.call.is_held
+        with pytest.raises(caesura.UsageError, match="the call of inner has ended"):
+            await pause.call.aresume()
+        pause.call.drop()
+        assert await guest.call("inner") == WORK
+
+    run(main())
+
+
 def test_steps_whose_error_leaves_a_host_function() -> None:
     async def main() -> None:
         async def stepping(guest: caesura.Guest) -> int:

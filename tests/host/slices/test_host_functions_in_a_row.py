@@ -50,6 +50,12 @@ ROWS = {
           (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))""",
     "in loops that are left again at once": f"""(func (export "run")
       {"(loop (call $slow) (br_if 0 (i32.load (i32.const 0))))" * CALLS})""",
+    "in an inner loop that is left for an outer one, where that begins": f"""(func (export "run") (local i32)
+        (local.set 0 (i32.const {CALLS // 2}))
+        (loop $outer (call $slow)
+          (loop $inner (call $slow) (br_if $inner (i32.load (i32.const 0))))
+          (br_if $outer (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+        (loop (br_if 0 (i32.load (i32.const 0)))))""",
     "in loops of functions": f"""(func $once (loop (call $slow) (br_if 0 (i32.load (i32.const 0)))))
       (func (export "run") {"(call $once)" * CALLS})""",
     "in loops that are left for the function's end": f"""(func $once

@@ -28,6 +28,9 @@ _T = TypeVar("_T")
 # Seconds of processor time that are not worth another turn.
 _NOTHING: Final = 0.0002
 
+# So many errors that an error was raised from, or for, are looked at.
+_MOST_ERRORS: Final = 1000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
@@ -64,6 +67,20 @@ class UsedUp(CaesuraError):
     def leave(self, call: object, function: str) -> None:
         """Note that the error leaves a host function of a call, which ends by it."""
         raise NotImplementedError
+
+
+def used_up_in(error: BaseException) -> list[UsedUp]:
+    """Return the errors of this kind in what was raised: itself, what it was raised from or for, and those of a group."""
+    found: list[UsedUp] = []
+    errors: list[BaseException | None] = [error]
+    for one in errors:
+        if one is None or any(one is other for other in found):
+            continue
+        if isinstance(one, UsedUp):
+            found.append(one)
+        if len(errors) < _MOST_ERRORS:
+            errors += [one.__cause__, one.__context__, *(one.exceptions if isinstance(one, BaseExceptionGroup) else ())]
+    return found
 
 
 class Allowance:

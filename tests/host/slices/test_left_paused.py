@@ -1,0 +1,87 @@
+"""Host functions that leave calls of their own guest paused behind: no other code of the guest runs meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import caesura
+from tests.host.support import run
+
+# `inner` is in a critical section while it counts, as `malloc` would be, and `outer` tells if anybody is.
+GUEST = b"""(module (import "env" "tool" (func $tool)) (global $locked (mut i32) (i32.const 0))
+  (func (export "inner") (param i32) (local i32)
+    (global.set $locked (i32.const 1))
+    (loop (br_if 0 (i32.lt_u (local.tee 1 (i32.add (local.get 1) (i32.const 1))) (local.get 0))))
+    (global.set $locked (i32.const 0)))
+  (func (export "outer") (result i32) (call $tool) (global.get $locked)))"""
+
+MUCH = 300_000_000
+BUDGETS = {"flag": caesura.Budget(cpu=1e-9), "fuel": caesura.Budget(fuel=1000)}
+
+# Returns what keeps the call.
+Leaving = Callable[[caesura.Guest, caesura.Budget], Any]
+
+
+def by_start(guest: caesura.Guest, budget: caesura.Budget) -> caesura.PendingCall:
+    step = guest.start("inner", MUCH)
+    assert isinstance(step, caesura.PendingCall)
+    return step
+
+
+def by_start_with_a_budget(guest: caesura.Guest, budget: caesura.Budget) -> caesura.PendingCall:
+    with pytest.raises(caesura.BudgetExhausted) as pause:
+        step = guest.start("inner", MUCH, budget=budget)
+        while True:  # a slice may end before
+            step = step.resume()
+    return pause.value.call
+
+
+def by_a_generator(guest: caesura.Guest, budget: caesura.Budget) -> Any:
+    steps = guest.generate("inner", MUCH)
+    next(steps)
+    return steps
+
+
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+@pytest.mark.parametrize("leave", [by_start, by_start_with_a_budget, by_a_generator])
+def test_what_a_host_function_leaves_paused_ends_its_call(leave: Leaving, preempt: str, kind: str) -> None:
+    async def main() -> None:
+        left: list[Any] = []
+
+        def tool(guest: caesura.Guest) -> None:
+            left.append(leave(guest, BUDGETS[preempt]))
+
+        async def awaited_tool(guest: caesura.Guest) -> None:
+            tool(guest)
+
+        function = tool if kind == "plain" else awaited_tool
+        guest = await caesura.load(GUEST, {"env": {"tool": function}}, preempt=preempt, time_slice=0.001)
+        with pytest.raises(caesura.UsageError, match="a call of inner is paused in the middle of the guest's code"):
+            await guest.call("outer")
+        assert [(call.export, call.function) for call in guest.pending] == [("inner", "pause")]
+
+    run(main())
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_a_call_whose_budget_is_over_is_dropped_or_left(preempt: str) -> None:
+    async def main() -> None:
+        drops = True
+
+        async def tool(guest: caesura.Guest) -> None:
+            with pytest.raises(caesura.BudgetExhausted) as pause:
+                await guest.call("inner", MUCH, budget=BUDGETS[preempt])
+            if drops:
+                pause.value.call.drop()
+
+        guest = await caesura.load(GUEST, {"env": {"tool": tool}}, preempt=preempt)
+        assert await guest.call("outer") == 1  # what was dropped holds its lock for ever
+        drops = False
+        with pytest.raises(caesura.UsageError, match="a call of inner is paused"):
+            await guest.call("outer")
+
+    run(main())
