@@ -140,7 +140,7 @@ export function importStub(site) {
         }
       }
       if (call && isObject(result)) call.converts = true;
-      return checkResult(site, result);
+      return masked ? masked.convert(checkResult(site, result), site) : checkResult(site, result);
     } catch (error) {
       throw masked ? masked(site, error) : error;
     } finally {

@@ -354,7 +354,15 @@ export function makeGuest(description, options) {
       for (const part of allOf(call)) part.guest.run(part, site);
       const value = checkResult(site, /** @type {Function} */ (call.answer)());
       call.converts = isObject(value);
-      return value;
+      const masked = call.converts ? guest.slicing?.mask() : undefined;
+      if (!masked) return value;
+      try {
+        return masked.convert(value, site);
+      } catch (error) {
+        throw masked(site, error);
+      } finally {
+        masked();
+      }
     },
 
     /** Take a part of a call that began in another guest: its functions are on the stack, too. */

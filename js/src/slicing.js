@@ -16,8 +16,8 @@
  * pause point, since it would be as if another thread came in between, say in the middle of `malloc`.
  */
 
-import { PAUSE_NOT_NOW, PAUSE_REFUSED, STATUS_RESUME } from "./abi.js";
-import { current, REWINDING, RUNNING, settle, UNWINDING } from "./call.js";
+import { BUILTIN_RESULTS, PAUSE_NOT_NOW, PAUSE_REFUSED, STATUS_RESUME } from "./abi.js";
+import { current, isObject, REWINDING, RUNNING, settle, UNWINDING } from "./call.js";
 import { fail, raise, SuspendError } from "./errors.js";
 import { printable } from "./printable.js";
 import { obey } from "./promising.js";
@@ -422,7 +422,7 @@ export function makeSlicing(guest, exhaustedError) {
 
     /**
      * An import is called. Returns what is to be called when it returns, or with what it has thrown, which gives what is to be
-     * thrown instead; nothing if nothing is bounded.
+     * thrown instead, and which converts what it has returned before that; nothing if nothing is bounded.
      */
     mask() {
       const entry = top;
@@ -434,7 +434,7 @@ export function makeSlicing(guest, exhaustedError) {
       if (!entry.masks++) entry.left = Math.min(rest + entry.tolerance, leftBelow(entry));
       const { left } = entry;
       tell(entry, masked, 0);
-      return (/** @type {Site | undefined} */ site = undefined, /** @type {any} */ error = undefined) => {
+      const ended = (/** @type {Site | undefined} */ site = undefined, /** @type {any} */ error = undefined) => {
         if (site) return counter.value < 0n && error instanceof WebAssembly.RuntimeError ? tooLong(site, entry, error) : error;
         const now = clock();
         charge(now);
@@ -442,6 +442,7 @@ export function makeSlicing(guest, exhaustedError) {
         if (!--entry.masks && left < Infinity) entry.tolerance -= Math.max(Math.min(left - entry.left, now - masked) - rest, 0);
         if (entry.masks || !entry.call.state) tell(entry, now, -1);
       };
+      return Object.assign(ended, { convert });
     },
 
     /** Give up a paused call. @param {Call} call @param {any} reason */
@@ -466,6 +467,30 @@ export function makeSlicing(guest, exhaustedError) {
     release();
   };
   return made;
+}
+
+/**
+ * Convert an import's result as the engine would, as far as methods of objects are called: these may call the guest, and
+ * nothing below them can be suspended. What kinds of results imports have modules tell that count.
+ * @param {any} result @param {Site} site
+ */
+function convert(result, { module, index }) {
+  const [count, ...kinds] = module.results[index] ?? [0];
+  if (count % BUILTIN_RESULTS > 1) return Array.from(result, (value, at) => (kinds[at] === 0 ? primitive(value) : value));
+  return kinds[0] === 0 ? primitive(result) : result;
+}
+
+/** As ECMAScript's ToPrimitive does for numbers. @param {any} value */
+function primitive(value) {
+  if (!isObject(value)) return value;
+  const exotic = value[Symbol.toPrimitive] ?? undefined;
+  const methods = exotic === undefined ? [value.valueOf, value.toString] : [exotic];
+  for (const method of methods) {
+    if (exotic === undefined && typeof method != "function") continue;
+    const found = method.call(value, "number");
+    if (!isObject(found)) return found;
+  }
+  throw new TypeError("Cannot convert object to primitive value");
 }
 
 /** The error for a call that was stopped below an import. @param {Site} site @param {Entry} entry @param {Error} cause */

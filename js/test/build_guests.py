@@ -53,6 +53,7 @@ ONLY: Final = {
     "starting": ("fuel_plain", "fuel_thunks", "fuel_secondary", "unsaved_fuel_plain"),
     "called_back": ("fuel_plain", "fuel_thunks"),
     "in_a_row": ("fuel_plain", "fuel_thunks"),
+    "converting": ("fuel_plain", "fuel_thunks", "unsaved_fuel_plain", "unsaved_fuel_thunks"),
     "js_strings": ("unsaved_fuel_plain", "unsaved_fuel_thunks"),
     "computing64": ("fuel_plain", "fuel_thunks"),
     "computing": ("bare", "thunks", "flag_secondary", "fuel_plain", "fuel_thunks", "fuel_secondary"),

@@ -63,7 +63,7 @@ def write_host_sections(
     it its memory; `has_runs`: its frames hold references.
     """
     functions = _functions(module, options, suspension, passing)
-    results = _results(module, suspension)
+    results = _results(module, suspension, is_counting=options.preempt == PREEMPT_FUEL)
     exported = _exported_imports(module, suspension) if options.thunks else b""
     facts = _facts(module, options, shadow_stack, adds_memory=adds_memory)
     starts = starts_late(module, suspension, options) or (options.snapshots and module.start is not None)
@@ -162,14 +162,15 @@ def _exported_imports(module: Module, suspension: Suspension) -> bytes:
     return out
 
 
-def _results(module: Module, suspension: Suspension) -> bytes:
+def _results(module: Module, suspension: Suspension, *, is_counting: bool) -> bytes:
     """Return, for each imported function, how many results it has, and a byte with the kind of each.
 
     Returns nothing where a host needs none of it: each import that may suspend has a number for a result, or none, and
-    none can be one of an engine's built-in functions, which JavaScript does not see among the imports.
+    none can be one of an engine's built-in functions, which JavaScript does not see among the imports. Hosts of guests
+    that count convert results themselves.
     """
     out = bytearray()
-    needed = False
+    needed = is_counting
     for item in module.function_imports():
         results = module.function_type(FunctionIndex(item.index)).results
         is_builtin = item.module.startswith(BUILTIN_MODULES)
