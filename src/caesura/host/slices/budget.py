@@ -70,7 +70,7 @@ class UsedUp(CaesuraError):
 
 
 def used_up_in(error: BaseException) -> list[UsedUp]:
-    """Return the errors of this kind in what was raised: itself, what it was raised from or for, and those of a group."""
+    """Return the errors of this kind in what was raised: itself, what it was raised from or for, those of a group."""
     found: list[UsedUp] = []
     errors: list[BaseException | None] = [error]
     for one in errors:
