@@ -41,7 +41,7 @@ describe("recordings in Chromium", { skip: missing }, () => {
       const code = bytes("recorded", build).toString("base64");
       const taken = await page.evaluate(recordInPage, { code, build });
       const counts = taken.map((lines) =>
-        lines.map((line) => Object.values(JSON.parse(line).functions).map(({ count, import: site, stack }) => [stack.at(-1).split("@")[0], count, site])),
+        lines.map((line) => Object.entries(JSON.parse(line).functions).map(([entry, { count, import: site }]) => [entry.split("@")[0], count, site])),
       );
       const below = ['odd: "name", (x)', "leaf", "through"].map((name) => [name, 1, "env.ask"]);
       const [first, second, third] = counts.map((lines) => lines.flat().sort());
