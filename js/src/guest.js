@@ -70,7 +70,8 @@ const TO_RUN = STATUS_RUN;
 const TO_SUSPEND = STATUS_SUSPEND;
 const TO_RESUME = STATUS_RESUME_CALL;
 
-const CLOSED = "the instance is closed";
+/** Why nothing runs in it any more. */
+export const CLOSED = "the instance is closed";
 
 const UNREAD =
   "functions of others may be on the stack, which cannot be read, since `Error` was frozen or changed: import caesura before, " +

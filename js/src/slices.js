@@ -10,7 +10,7 @@
 import { FACT_ADDED_MEMORY, FACT_STARTED_BY_ENGINE } from "./abi.js";
 import { describe } from "./description.js";
 import { engineInstantiate, SuspendError } from "./errors.js";
-import { prepare, startOf } from "./instantiate.js";
+import { close, prepare, startOf } from "./instantiate.js";
 import { known } from "./obstacles.js";
 import { checkOptions, isSignal, OPTIONS } from "./options.js";
 import { printable } from "./printable.js";
@@ -58,8 +58,7 @@ const isPriority = (value, name) => {
   if (!Number.isSafeInteger(value)) throw new TypeError(`option ${name}: not an integer`);
 };
 export const LIMITS = { slice: isPositive, fuel: isFuel };
-const SHARES = { slice: isPositive, weight: isPositive, priority: isPriority };
-const BOUNDS_AND_SIGNAL = { ...LIMITS, ...SHARES, signal: isSignal };
+const BOUNDS_AND_SIGNAL = { ...LIMITS, weight: isPositive, priority: isPriority, signal: isSignal };
 
 /** @param {any} limits @returns {Bounds} */
 const boundsOf = ({ fuel, ...others }) => ({ ...others, fuel: fuel === undefined ? undefined : BigInt(fuel) });
@@ -96,7 +95,7 @@ export function promising(f, options) {
   return promisingWith(f, others, boundsOf(limits));
 }
 
-/** @typedef {InstanceOptions & { slice?: number, weight?: number, priority?: number }} SlicedInstanceOptions */
+/** @typedef {InstanceOptions & SliceOptions} SlicedInstanceOptions */
 
 /**
  * @overload
@@ -113,26 +112,36 @@ export function promising(f, options) {
  * @returns {Promise<WebAssembly.Instance>}
  */
 /**
- * As `instantiate` of "caesura"; a start function has slices, too.
+ * As `instantiate` of "caesura"; a start function has slices and a budget, too. One that has used it up is given up with its
+ * instance, which nobody has yet.
  * @param {WebAssembly.Module | BufferSource} source
  * @param {Imports} [imports]
  * @param {SlicedInstanceOptions} [options]
  * @returns {Promise<any>}
  */
 export async function instantiate(source, imports, options = {}) {
-  checkOptions(options, { ...OPTIONS, ...SHARES });
-  const { slice, weight, priority, ...others } = options;
+  checkOptions(options, { ...OPTIONS, ...BOUNDS_AND_SIGNAL });
+  const { slice, fuel, weight, priority, signal, ...others } = options;
+  const isBounded = slice !== undefined || fuel !== undefined;
   // @ts-ignore: the second parameter is newer than TypeScript's libraries.
   const module = source instanceof WebAssembly.Module ? source : await WebAssembly.compile(source, others);
-  if (slice !== undefined && describe(module).facts & FACT_STARTED_BY_ENGINE) {
-    throw new TypeError("slice: the engine calls the module's start function itself, where nothing can be suspended: instrument with --thunks, or --snapshots");
+  if (isBounded && describe(module).facts & FACT_STARTED_BY_ENGINE) {
+    throw new TypeError("slice and fuel: the engine calls the module's start function itself, where nothing can be suspended: instrument with --thunks, or --snapshots");
   }
   const [adapted, link] = prepare(module, imports, others);
   const instance = link(await engineInstantiate(module, adapted));
   const start = startOf(instance);
   if (start) {
-    if (slice !== undefined) makeRoom(instance, others);
-    await promising(start, { slice, weight, priority })();
+    if (isBounded) makeRoom(instance, others);
+    try {
+      await promising(start, { slice, fuel, weight, priority, signal })();
+    } catch (error) {
+      if (error instanceof BudgetExhausted) {
+        close(instance);
+        error.message = `the start function has used up its budget, ${fuel} units of fuel, before anybody had the instance, which is closed`;
+      }
+      throw error;
+    }
   }
   return source == module ? instance : { module, instance };
 }
@@ -143,7 +152,7 @@ function makeRoom(instance, { region }) {
   slicingOf(guest);
   if (!guest.exports.asyncify_memory && !region && !(description.facts & FACT_ADDED_MEMORY)) {
     // The guest's malloc may rely on what the start function does.
-    throw new TypeError("slice: the start function has no room for its frames yet: instrument with --in-secondary-memory, or give a region");
+    throw new TypeError("slice and fuel: the start function has no room for its frames yet: instrument with --in-secondary-memory, or give a region");
   }
   const why = guest.area.settle();
   if (why) throw new SuspendError(why);

@@ -19,6 +19,7 @@
 import { BUILTIN_RESULTS, PAUSE_NOT_NOW, PAUSE_REFUSED, STATUS_RESUME } from "./abi.js";
 import { current, isObject, REWINDING, RUNNING, settle, UNWINDING } from "./call.js";
 import { fail, raise, SuspendError } from "./errors.js";
+import { CLOSED } from "./guest.js";
 import { printable } from "./printable.js";
 import { obey } from "./promising.js";
 import { forget, isFull, spend, wait } from "./turns.js";
@@ -57,7 +58,7 @@ import { forget, isFull, spend, wait } from "./turns.js";
  * @property {Allowance} [allowance]
  * @property {number} [deadline] Of a slice that it goes on with at once.
  * @property {(failure?: Error) => void} [goOn] What is called when it is its turn, or when none comes.
- * @property {{ reason: any }} [ended] What has ended it while it was paused: an abort, or a policy that has failed.
+ * @property {{ reason: any }} [ended] What has ended it while it was paused: an abort, `close`, or a policy that has failed.
  */
 
 /**
@@ -462,6 +463,8 @@ export function makeSlicing(guest, exhaustedError) {
   rest(0);
   const { close } = guest;
   guest.close = () => {
+    const ended = { reason: new SuspendError(CLOSED) };
+    for (const { sliced } of calls) if (sliced) sliced.ended = ended;
     close();
     rest(0);
     release();

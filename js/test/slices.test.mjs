@@ -224,19 +224,19 @@ for (const build of builds) {
       await assert.rejects(next, /the instance is closed/);
     });
 
+    it("what is in somebody's hands when its guest is closed is gone", async () => {
+      const instance = await instantiate(modules[build], { env: { again() {}, later() {} } });
+      const { call } = await exhaustion(promising(instance.exports.spin, { fuel: 1000 })());
+      close(instance);
+      await assert.rejects(call.resume(), { name: "SuspendError", message: "the instance is closed" });
+      call.drop();
+      assert.ok(!call.isHeld);
+    });
+
     it("an asyncify stack that is too small ends the call, not the guest", { skip: build == "fuel_secondary" && "its stack grows" }, async () => {
       const exports = await make({ stackSize: 1024 });
       await assert.rejects(promising(exports.depth, { slice: 0.5 })(1000, MUCH), /^RangeError: export depth: the asyncify stack of \d+ bytes is too small/);
       assert.equal(await promising(exports.count, { slice: 0.5 })(MUCH), MUCH);
-    });
-
-    it("a start function has slices, too", async () => {
-      let turns = 0;
-      const counting = setInterval(() => turns++);
-      const { instance } = await instantiateSliced(bytes("starting", build), {}, { slice: 1 });
-      clearInterval(counting);
-      assert.equal(instance.exports.count(), 20_000_000);
-      assert.ok(usage(instance).slices > 0 && turns > 0);
     });
   });
 
@@ -607,22 +607,13 @@ describe("what cannot be bounded is refused", () => {
       assert.throws(() => promising(exports.count, options), kind, JSON.stringify(options, (_, value) => String(value)));
     }
     assert.throws(() => promising(exports.count, { sliced: 1 }), /^TypeError: option sliced: there is none of this name, but slice, fuel, weight, priority, signal$/);
-    await assert.rejects(instantiateSliced(modules.fuel_plain, {}, { fuel: 1 }), /^TypeError: option fuel: there is none of this name, but .*region.* slice, weight, priority$/);
+    await assert.rejects(instantiateSliced(modules.fuel_plain, {}, { budget: 1 }), /^TypeError: option budget: there is none of this name, but .*region.* slice, fuel, weight, priority, signal$/);
     for (const resume of [(call) => call.resume({ sliced: 1 }), (call) => call.resume(7)]) {
       const { call } = await exhaustion(promising(exports.spin, { fuel: 1000 })());
       await assert.rejects(resume(call), /^TypeError: option sliced: there is none of this name, but slice, fuel$|^TypeError: options: not an object: 7/);
       call.drop();
     }
     assert.throws(() => base(exports.count, { slice: 1 }), /^TypeError: option slice/);
-  });
-
-  it("a start function that the engine calls, before it does", async () => {
-    const module = bytes("starting", "unsaved_fuel_plain");
-    for (const source of [module, new WebAssembly.Module(module)]) {
-      await assert.rejects(instantiateSliced(source, {}, { slice: 1 }), /^TypeError: slice: the engine calls the module's start function itself.*--thunks, or --snapshots/);
-    }
-    const { instance } = await instantiateSliced(module);
-    assert.equal(instance.exports.count(), 20_000_000);
   });
 
   it("modules without pause points, and functions that belong to nobody", async () => {
