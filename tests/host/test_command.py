@@ -14,6 +14,8 @@ import pytest
 from tests.support.guests import c_guest
 from tests.support.paths import GUESTS
 
+pytestmark = pytest.mark.one_form
+
 COMMAND: Final = (sys.executable, "-c", "import sys; from caesura.cli import main; sys.exit(main())")
 
 

@@ -8,6 +8,8 @@ from typing import Final
 
 import pytest
 
+pytestmark = pytest.mark.one_form
+
 _BEGIN: Final = """
 import asyncio, sys, threading
 import caesura

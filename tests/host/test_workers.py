@@ -23,7 +23,10 @@ from tests.host.support import WAITER, run
 from tests.support.engine import assemble
 from tests.support.paths import REPOSITORY
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks are other things there")
+pytestmark = [
+    pytest.mark.one_form,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals and forks are other things there"),
+]
 
 
 async def wait(value: int) -> int:
