@@ -338,6 +338,14 @@ def test_indices_are_completed_by_the_module(tmp_path: Path) -> None:
     assert done.out.decode().endswith(
         f"# once, from {example} <- named\nnamed\n# 2+ times, from {example}\n{unnamed}\n"
     )
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(incomplete.out.replace(b"\n# 2+", b"\n# people\n# 2+") + b"\n[side]\n#1\n")
+    again = caesura_command("record", "--merge", listed, "--module", module)
+    assert again.out.decode().endswith(
+        f"# once, from {example} <- #2\nnamed\n# people\n# 2+ times, from {example}\n{unnamed}\n\n[side]\n#1\n"
+    )
+    both = caesura_command("record", "--merge", recording, listed, "--module", module)
+    assert both.out.decode().count(f"\n{unnamed}\n") == both.out.decode().count("\nnamed\n") == 1
     recording.write_bytes(line(**{"#100": seen(5, "env.a", "#100")}))
     wrong = caesura_command("record", "--merge", recording, "--module", module)
     assert "there is no function 100 with a body" in wrong.error_line()

@@ -30,7 +30,7 @@ from caesura.cli.messages import say, say_error, say_warning
 from caesura.cli.subcommand import SubCommand
 from caesura.cli.summary import counted
 from caesura.errors import UsageError
-from caesura.recording.completing import complete_entries, unhashed_entries
+from caesura.recording.completing import complete_entries, complete_list, unhashed_entries
 from caesura.recording.environment import recording_environment
 from caesura.recording.recorded import LARGEST_FILE, Recording, is_recording, read_recording
 from caesura.recording.recorded_list import RecordedList, read_recorded_list
@@ -103,7 +103,7 @@ def _merge(arguments: argparse.Namespace) -> int:
             read_recording(data, path, recording)
         else:
             merged.add_list(read_recorded_list(path))
-    _complete(recording, arguments)
+    _complete(recording, merged, arguments)
     _say_warnings(recording)
     merged.add_recording(recording)
     if not merged.entries():
@@ -126,14 +126,14 @@ def _record(command: Sequence[str], arguments: argparse.Namespace) -> int:
         recording = Recording()
         if os.path.exists(path):
             read_recording(read_file(path, LARGEST_FILE), path, recording)
-    _complete(recording, arguments)
+    dropped = before.forget_entries()
+    _complete(recording, before, arguments)
     _say_warnings(recording)
     if code:
         say_warning(f"the command failed with exit code {code}: what it did not come to is not recorded")
     if not recording.functions:
         say_error(f"nothing is recorded, and no list written: {_why_nothing(recording)}")
         return code or BAD_INPUT
-    dropped = before.forget_entries()
     before.add_recording(recording)
     write_output(arguments.output, [before.text().encode()])
     recorded = counted(len(before.entries()), "function")
@@ -195,9 +195,9 @@ def _signals_for(process: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def _complete(recording: Recording, arguments: argparse.Namespace) -> None:
+def _complete(recording: Recording, listed: RecordedList, arguments: argparse.Namespace) -> None:
     """Give functions that are only known by their index entries that survive a rebuild, if the module is given."""
-    unhashed = unhashed_entries(recording)
+    unhashed = unhashed_entries(dict.fromkeys([*recording.functions, *listed.entries()]))
     if not unhashed:
         return
     if arguments.module is None:
@@ -208,8 +208,9 @@ def _complete(recording: Recording, arguments: argparse.Namespace) -> None:
         return
     data = read_module(arguments.module)
     with about(arguments.module):
+        complete_list(listed, data)
         complete_entries(recording, data)
-    left = unhashed_entries(recording)
+    left = unhashed_entries(recording.functions)
     if left:
         modules = sorted({name for entry in left for name in recording.functions[entry].modules})
         say_warning(

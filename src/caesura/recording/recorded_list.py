@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -125,15 +126,17 @@ class RecordedList:
         """Add what another list has; of a section that both have, the lines that this one lacks."""
         self.head = self.head or other.head
         for entry, block in other._blocks.items():
-            own = self._block(entry)
-            own.comments = _with_more(own.comments, block.comments)
-            if block.seen is not None:
-                own.take(block.seen)
+            self._merge(entry, block)
         self._rest = _with_more(self._rest, other._rest)
         for name, lines in other._sections.items():
             own_lines = self._sections.setdefault(name, [])
             known = {line.strip() for line in own_lines if line.strip()}
             own_lines += [line for line in lines if not known or (line.strip() and line.strip() not in known)]
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Put other entries in the place of some before all sections; what is told of both becomes one."""
+        for old, new in names.items():
+            self._merge(new, self._blocks.pop(old))
 
     def text(self) -> str:
         """Return the file's text."""
@@ -167,6 +170,12 @@ class RecordedList:
                 block.comments.append(line)
             else:
                 block.take(seen)
+
+    def _merge(self, entry: str, block: _Block) -> None:
+        own = self._block(entry)
+        own.comments = _with_more(own.comments, block.comments)
+        if block.seen is not None:
+            own.take(block.seen)
 
     def _block(self, entry: str) -> _Block:
         if entry not in self._blocks:
