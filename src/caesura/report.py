@@ -20,7 +20,8 @@ class FunctionReport:
     `reason` why it can or cannot: the call path to where a suspension can start, or what rules one out. `frameless`
     tells that it needs no frame of its own for that. `saved` is how many values its frame holds, and `merges` how often
     engines must merge one of them with what the code before a landing point left: once for each local that is live at
-    one.
+    one. `other_bodies` are the bytes of functions that were added for it alone: its second body, and the copy that
+    what a list leaves out calls instead.
     """
 
     index: int
@@ -31,6 +32,7 @@ class FunctionReport:
     frameless: bool
     saved: int
     merges: int
+    other_bodies: int
 
 
 @dataclass(frozen=True, kw_only=True)

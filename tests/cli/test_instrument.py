@@ -173,6 +173,7 @@ def test_json_gives_way_to_the_module(source: Path) -> None:
         "frameless": False,
         "saved": 0,
         "merges": 0,
+        "other_bodies": 0,
     }
     assert not reports["clock"]["instrumented"]
 

@@ -246,6 +246,8 @@ def _function(told: Json, rows: int) -> Iterator[str]:
     if told["instrumented"]:
         yield ""
         yield f"code: {growth(told['bytes_before'], told['bytes_after'])}"
+        if told["other_bodies"]:
+            yield f"{counted(told['other_bodies'], 'byte')} of these in a second body of it, or a copy"
         frame = "no frame of its own" if told["frameless"] else counted(told["saved"], "saved value")
         yield f"{counted(told['sites'], 'call site')}, {frame}, {counted(told['merges'], 'merge')}"
     if told["indirect_calls"]:

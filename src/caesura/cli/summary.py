@@ -58,6 +58,7 @@ def summary_json(result: Instrumented, *, with_functions: bool) -> str:
                 "frameless": function.frameless,
                 "saved": function.saved,
                 "merges": function.merges,
+                "other_bodies": function.other_bodies,
             }
             for function in result.functions
         ]

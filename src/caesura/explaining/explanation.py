@@ -1,9 +1,10 @@
 """A module instrumented, and all that `caesura explain` can say about that: who stands for what, and what it costs.
 
 Sizes are those of function bodies as they are in the two files, so they come from the transformation itself, and are no
-estimate. What a node of the graph of reasons *frees* is what it dominates: the functions that would not be instrumented
-if it were not there, and the bytes that instrumenting added to them. Other functions would lose call sites besides,
-which is not counted.
+estimate. What was added for a function alone counts as part of it, a second body for instance; what many share, such as
+the helpers that move frames, is nobody's. What a node of the graph of reasons *frees* is what it dominates: the
+functions that would not be instrumented if it were not there, and the bytes that instrumenting added to them. Other
+functions would lose call sites besides, which is not counted.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Explanation:
 
     Functions go by their index in the module that is instrumented, `first` being the first own one; `reports[own]` has
     what became of each that was given, with its index in the file. `before[own]` and `after[own]` are the sizes of
-    bodies. `dominators` and `nearest` are by node of the graph: the last node without which it would not be reached,
-    and the one before it on a shortest path.
+    its bodies. `dominators` and `nearest` are by node of the graph: the last node without which it would not be
+    reached, and the one before it on a shortest path.
     """
 
     def __init__(self, instrumented: Instrumented, graph: ReasonGraph, names: list[str], data: bytes) -> None:
@@ -50,7 +51,8 @@ class Explanation:
         self.first = graph.module.imported_functions
         count = len(self.reports)
         self.before = _body_sizes(data)[:count]
-        self.after = _body_sizes(instrumented.module)[:count]
+        after = _body_sizes(instrumented.module)
+        self.after = [after[own] + report.other_bodies for own, report in enumerate(self.reports)]
         self.dominators, self.order = immediate_dominators(graph.successors, ROOT)
         self.nearest = nearest(graph.successors, [ROOT])
         self._functions, self._bytes = self._sum_up()

@@ -79,6 +79,7 @@ def function_facts(explanation: Explanation, function: int) -> Json:
         "sites": report.sites,
         "saved": report.saved,
         "merges": report.merges,
+        "other_bodies": report.other_bodies,
         "frameless": report.frameless,
         "frees": freed_facts(explanation.freed_by_removing(function)),
     }

@@ -238,6 +238,7 @@ def _report(given: Given, facts: Facts, options: Options, rewritten: Rewritten) 
                 frameless=function in frameless,
                 saved=rewritten.saved[own],
                 merges=rewritten.merges[own],
+                other_bodies=rewritten.other_bodies[own],
             )
         )
     return tuple(reports)

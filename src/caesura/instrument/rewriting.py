@@ -47,7 +47,8 @@ _STRIDE: Final = 64
 class Rewritten:
     """`bodies` has the new body of every own function, without size field, empty where it stays as it is; `sites` at
     how many call sites each can be suspended, `saved` how many values its frame holds, and `merges` how many locals are
-    live at its landing points. `helpers` are those that move the frames, `branches` says where
+    live at its landing points; `other_bodies` has the bytes of the second body and the copy that were added for it.
+    `helpers` are those that move the frames, `branches` says where
     conditional branches are in new bodies, and `moved`, by own index, where all instructions are in those that are as
     they were but for other functions that they call. `layouts` is the section that tells what frames hold, if it was
     asked for.
@@ -57,6 +58,7 @@ class Rewritten:
     sites: list[int]
     saved: list[int]
     merges: list[int]
+    other_bodies: list[int]
     helpers: FrameHelpers
     branches: KeptBranches
     moved: dict[int, Moved]
@@ -153,8 +155,10 @@ class FunctionRewriter:
         if progress is not None:
             progress("instrumenting", count, count)
         self._refusals.check()
+        copies: dict[FunctionIndex, int] = {}
         if self._guarded_calls is not None:
-            self._guarded_calls.write_copies(self._added.functions, shortens=shortens)
+            copies = self._guarded_calls.write_copies(self._added.functions, shortens=shortens)
+        functions = [self._given.module.function_of(own) for own in owns]
         payload: bytes | None = None
         if layouts is not None:
             if self._abi.guard is not None:
@@ -166,6 +170,7 @@ class FunctionRewriter:
             sites=sites,
             saved=saved,
             merges=merges,
+            other_bodies=[writer.second_bodies.get(one, 0) + copies.get(one, 0) for one in functions],
             helpers=helpers,
             branches=self._branches,
             moved=self._moved,

@@ -45,6 +45,8 @@ class BodyWriter:
         self._names = names
         self._new_names = new_names
         self._shortens = shortens
+        # Bytes of the second bodies that were added, by function.
+        self.second_bodies: dict[FunctionIndex, int] = {}
 
     def write(self, planned: PlannedFunction, moves: Moves) -> bytes:
         """Return the new body of a function, without size field; a resume body is added to the module."""
@@ -102,6 +104,7 @@ class BodyWriter:
         if output.guarded_calls is not None:
             body = output.guarded_calls.redirect(function, body).code
         self._check_size(function, body)
+        self.second_bodies[function] = len(body)
         name = RESUME_PREFIX + self._names.names[function]
         results = output.module.function_type(function).results if planned.runs_to_end else (I32,)
         index = output.functions.add_body(name, output.functions.types.index_of((), results), body)

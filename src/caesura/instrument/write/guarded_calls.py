@@ -81,14 +81,18 @@ class GuardedCalls:
         """Note that a function was added that is the second body of another one."""
         self._guard.second_bodies[body] = function
 
-    def write_copies(self, functions: AddedFunctions, *, shortens: bool) -> None:
-        """Write these functions."""
+    def write_copies(self, functions: AddedFunctions, *, shortens: bool) -> dict[FunctionIndex, int]:
+        """Write these functions; return how many bytes each has, by what it is a copy of."""
+        sizes: dict[FunctionIndex, int] = {}
         for function, copy in self._copies.items():
             own = self._module.own_of(function)
             body = self._module.data[self._module.body_starts[own] : self._module.body_ends[own]]
             if shortens:
                 body = shorten_body(body).code
-            functions.replace_body(copy, self._redirect(function, body, LEFT_OUT).code)
+            code = self._redirect(function, body, LEFT_OUT).code
+            functions.replace_body(copy, code)
+            sizes[function] = len(code)
+        return sizes
 
     def may_concern(self, function: FunctionIndex) -> bool:
         """Tell whether anything in a function may have to be redirected."""
