@@ -47,3 +47,36 @@ def test_what_is_left_out_below_an_export_that_was_given_is_named(abi: str) -> N
                 assert guest.call_nowait("how_often") == 0, "nothing of it has run on"
 
     run(main())
+
+
+@pytest.mark.parametrize("abi", ABIS)
+def test_an_export_that_is_left_out_itself_is_named(abi: str) -> None:
+    async def main() -> None:
+        guest = await load(GIVEN, caesura.Options(only_list=("inner",)), abi, same)
+        for given in (False, True):
+            if given:
+                guest.call_nowait("give", guest.function("inner"))
+            with pytest.raises(caesura.UsageError) as refusal:
+                await guest.call("below")
+            assert missing_in(refusal.value) == ["left", "below"]
+            assert "Add them to the only-list and instrument the module again" in str(refusal.value)
+            assert shown_stack(refusal.value)[-2:] == ["* left", "* below"]
+            assert await guest.call("inner") == 6
+            assert guest.call_nowait("how_often") == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("abi", ["load", "thunks"])
+def test_below_an_export_that_is_left_out_the_thread_waits(abi: str) -> None:
+    """Of a module with the plain ABI the host learns that only when the guest traps."""
+
+    async def main() -> None:
+        options = caesura.Options(only_list=("inner",))
+        guest = await load(GIVEN, options, abi, same, when_unsuspendable="block")
+        guest.call_nowait("give", guest.function("inner"))
+        with pytest.warns(RuntimeWarning, match=r"left.*below"):
+            assert await guest.call("below") == 116
+        assert guest.call_nowait("how_often") == 1
+
+    run(main())

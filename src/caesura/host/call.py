@@ -302,8 +302,8 @@ class Call(CallState):
 
     def can_wait(self) -> bool:
         """Tell whether a coroutine function that runs on top of the call may wait, and what that awaits in a guest."""
-        instance, guard = self.instance, self.instance.guard
-        if guard is not None and guard.is_set():
+        instance = self.instance
+        if self._is_below_what_is_left_out():
             return instance.blocks and self.mode in _WAITING
         call: object = self
         while isinstance(call, Call):
@@ -319,9 +319,16 @@ class Call(CallState):
 
     def _cannot_suspend_in(self, function: HostFunction) -> bool:
         """Tell whether the thread is to wait for a host function, since a list leaves out what is on the stack."""
+        return function.kind == COROUTINE_FUNCTION and self.mode in _WAITING and self._is_below_what_is_left_out()
+
+    def _is_below_what_is_left_out(self) -> bool:
+        """Tell whether what a list leaves out is on the stack: the export, or what has noted that in the guest.
+
+        An export of the guest that the host has put into its table begins anew for the guard, also below one that is
+        left out itself.
+        """
         guard = self.instance.guard
-        may_wait = function.kind == COROUTINE_FUNCTION and self.mode in _WAITING
-        return may_wait and guard is not None and guard.is_set()
+        return guard is not None and (not self.export.may_suspend or guard.is_set())
 
     def _block(self, function: HostFunction, values: int) -> None:
         """Run a host function to its end while the guest's stack stays as it is."""
@@ -352,7 +359,7 @@ class Call(CallState):
                 f"host function {function.shown} has to wait, but {self.export.shown} was called with "
                 f"`{self.mode}`: use `await guest.call`, or `guest.agenerate`"
             )
-        if instance.guard is not None and instance.guard.is_set():
+        if self._is_below_what_is_left_out():
             raise UsageError(
                 f"host function {instance.find_missing(self, function.shown).describe()} Or let the thread wait: "
                 f"load(..., when_unsuspendable='{BLOCK}')."
