@@ -38,8 +38,9 @@ GENERATE: Final = "generate"
 AGENERATE: Final = "agenerate"
 START: Final = "start"
 
-# What can wait for coroutine functions.
+# What can wait for coroutine functions, and what is handed out wherever it stops.
 _WAITING: Final = (AWAIT, AGENERATE)
+_IN_STEPS: Final = (GENERATE, START)
 
 
 class Call(CallState):
@@ -156,7 +157,7 @@ class Call(CallState):
         try:
             if unwinder.prepare_resume(self):
                 self.arriving = function
-            self._enter()
+            self._enter(has_own_slice=self.mode in _IN_STEPS)
         finally:
             instance.moving = None
 
@@ -415,7 +416,7 @@ class Call(CallState):
         finally:
             self.failure = None
 
-    def _enter(self) -> None:
+    def _enter(self, *, has_own_slice: bool = False) -> None:
         """Run guest code until it returns, is suspended, or fails."""
         instance = self.instance
         if instance.moving is not None and instance.moving is not self:
@@ -451,7 +452,7 @@ class Call(CallState):
                     store.trap_address,
                 )
             else:
-                error = self._call_in_slices(slicing, stacks)
+                error = self._call_in_slices(slicing, stacks, has_own_slice=has_own_slice)
         finally:
             store.depth -= 1
             thread.call = outer
@@ -486,12 +487,12 @@ class Call(CallState):
         finally:
             instance.moving = None
 
-    def _call_in_slices(self, slicing: Slicing, stacks: StackSwitch) -> int | None:
+    def _call_in_slices(self, slicing: Slicing, stacks: StackSwitch, *, has_own_slice: bool) -> int | None:
         """Run guest code that pauses at the end of its time slice, if this call can be left there."""
         store = self._store
         if self.mode == NOWAIT or not self.export.may_suspend or not stacks.can_be_left(self):
             self.may_pause = False
-        entry = slicing.begin(self, self.allowance)
+        entry = slicing.begin(self, self.allowance, has_own_slice=has_own_slice)
         try:
             error: int | None = native.call_function(
                 store.context,

@@ -10,7 +10,9 @@ take no processor time, and the time that passes is all there is to count: a sec
 have with what it calls, and no host function counts for more than a tenth of that. So a process that was stopped while
 one ran is forgiven ten times. A slice is time that passes, since others
 wait for its end. Entries nest, when host functions call guests, this one or others: what is inside runs no longer than
-what is outside may, and only the outermost that is masked has a time of its own.
+what is outside may, and only the outermost that is masked has a time of its own. So has what a host function resumes
+that it has in its hands: it would be paused at once where the time of what has called the host function is over, again
+and again.
 
 With `preempt="flag"`, the deadline is an `Alarm` of the watchdog. With `preempt="fuel"` nobody can ask the guest to
 pause, so it gets its fuel in portions as large as its own speed so far says; whatever the portions, the guest counts
@@ -169,8 +171,11 @@ class Slicing:
 
     # Entering and leaving
 
-    def begin(self, call: CallState, allowance: Allowance | None) -> Entry:
-        """Guest code is entered, and may take what its budget allows: tell it until when it may run."""
+    def begin(self, call: CallState, allowance: Allowance | None, *, has_own_slice: bool) -> Entry:
+        """Guest code is entered, and may take what its budget allows: tell it until when it may run.
+
+        `has_own_slice` says that it has more than what the entry around it has left.
+        """
         thread = self.thread
         outer = thread.innermost
         now = monotonic()
@@ -186,7 +191,7 @@ class Slicing:
                 self._settle(self._innermost)
         if allowance is not None:
             allowance.enter()
-        given = entry.given = self._seconds(entry, now)
+        given = entry.given = self._seconds(entry, now, has_own_slice=has_own_slice)
         if outer is not None and outer.is_stopped:
             entry.entered = thread_time()
         if entry.is_masked and given < inf:
@@ -275,7 +280,7 @@ class Slicing:
             entry.granted -= rest - _USED_UP
             fuel.set(_USED_UP & _BITS)
 
-    def _seconds(self, entry: Entry, now: float) -> float:
+    def _seconds(self, entry: Entry, now: float, *, has_own_slice: bool) -> float:
         """Return for how long an entry may run."""
         seconds = self.time_slice
         if entry.allowance is not None:
@@ -284,7 +289,7 @@ class Slicing:
         if entry.is_masked:
             seconds += TOLERANCE
         outer = entry.outer
-        if outer is None or (entry.is_masked and not outer.is_masked):
+        if outer is None or has_own_slice or (entry.is_masked and not outer.is_masked):
             return seconds
         return min(seconds, _rest(outer, now))
 

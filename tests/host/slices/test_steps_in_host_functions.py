@@ -1,0 +1,119 @@
+"""What a host function resumes goes on for a slice each time, however long ago that of what has called it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import caesura
+from tests.host.slices.guests import SLICE
+from tests.host.support import run
+
+STEPS = 20_000_000
+
+# Far more than it takes in slices of any length; one for each time the loop goes round would be STEPS.
+MOST_RESUMPTIONS = 10_000
+
+GUEST = b"""(module
+  (import "env" "work" (func $work))
+  (func (export "run") (result i32) (call $work) (i32.const 7))
+  (func (export "count") (param i32) (result i32) (local i32)
+    (loop
+      (local.set 1 (i32.add (local.get 1) (i32.const 2)))
+      (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+    (local.get 1)))"""
+
+
+def by_start(guest: caesura.Guest) -> tuple[Any, int]:
+    step, resumptions = guest.start("count", STEPS), 0
+    while isinstance(step, caesura.PendingCall) and resumptions < MOST_RESUMPTIONS:
+        step = step.resume()
+        resumptions += 1
+    return step, resumptions
+
+
+def by_generate(guest: caesura.Guest) -> tuple[Any, int]:
+    resumptions = 0
+    steps = guest.generate("count", STEPS)
+    while resumptions < MOST_RESUMPTIONS:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value, resumptions
+        resumptions += 1
+    return None, resumptions
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+@pytest.mark.parametrize("budget", [None, caesura.Budget(cpu=1000)])
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+@pytest.mark.parametrize("go_on", [by_start, by_generate])
+def test_each_resumption_gets_on(
+    go_on: Callable[[caesura.Guest], tuple[Any, int]], preempt: str, budget: caesura.Budget | None, is_coroutine: bool
+) -> None:
+    async def main() -> None:
+        outcomes: list[tuple[Any, int]] = []
+
+        def work() -> None:
+            outcomes.append(go_on(guest))
+
+        async def work_as_coroutine() -> None:
+            work()
+
+        imports = {"env": {"work": work_as_coroutine if is_coroutine else work}}
+        guest = await caesura.load(GUEST, imports, time_slice=SLICE / 4, preempt=preempt)
+        assert await guest.call("run", budget=budget) == 7
+        ((result, resumptions),) = outcomes
+        assert result == 2 * STEPS
+        assert 0 < resumptions < MOST_RESUMPTIONS
+
+    run(main())
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_a_budget_bounds_it_all_the_same(preempt: str) -> None:
+    async def main() -> None:
+        resumptions = 0
+
+        def work() -> None:
+            nonlocal resumptions
+            step = guest.start("count", -1)
+            while isinstance(step, caesura.PendingCall):
+                resumptions += 1
+                step = step.resume()
+
+        guest = await caesura.load(GUEST, {"env": {"work": work}}, time_slice=SLICE / 4, preempt=preempt)
+        with pytest.raises(caesura.BudgetExhausted):
+            await guest.call("run", budget=caesura.Budget(cpu=0.1))
+        assert 0 < resumptions < MOST_RESUMPTIONS
+        assert guest.usage.time >= 0.1
+
+    run(main())
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_what_has_called_it_is_paused_as_soon_as_it_goes_on(preempt: str) -> None:
+    async def main() -> None:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(others())
+
+        def work() -> None:
+            by_start(guest)
+
+        guest = await caesura.load(GUEST, {"env": {"work": work}}, time_slice=SLICE / 4, preempt=preempt)
+        before = turns
+        assert await guest.call("run") == 7
+        assert turns > before and guest.usage.slices > 1
+        other.cancel()
+
+    run(main())
