@@ -43,6 +43,7 @@ from caesura.host import native
 from caesura.host.frames import FrameArea
 from caesura.host.settings import GuestSettings
 from caesura.host.slices.budget import Allowance, Budget, check_fuel, in_force
+from caesura.host.slices.entry import Entry, below, processor_time, time_left
 from caesura.host.slices.policy import Share
 from caesura.host.slices.thread import thread_state
 from caesura.host.slices.turns import turns_of, wait_for_next_iteration
@@ -83,55 +84,6 @@ _EARLY: Final = 0.5
 _GROWTH: Final = 4
 
 _NOT_NOW: Final = 0
-
-
-class Entry:
-    """One entry of guest code that is on the thread's stack.
-
-    `outer` is the entry around it, of whichever guest. `deadline` is when it is to end, by `monotonic`, or by
-    `thread_time` if it is masked; `resumed` since when it has run; `entered` what `thread_time` showed then, where the
-    clock of the one around it is stopped. While a host function runs that a masked entry has called, the clock
-    `is_stopped`, since `stopped` by `thread_time` and `stopped_at` by `monotonic`, and `left` is what it has of the
-    `given` seconds. `waited` is what counts of the time that has passed in such host functions, for it and what it is
-    called by, as far as that is `bounded`: masked, or below what is. `granted` is the fuel that the guest got last,
-    until it is settled; `portion` is what it has for its time.
-    """
-
-    __slots__ = (
-        "allowance",
-        "began",
-        "bounded",
-        "deadline",
-        "entered",
-        "given",
-        "granted",
-        "inner",
-        "is_masked",
-        "is_stopped",
-        "left",
-        "longest",
-        "outer",
-        "portion",
-        "resumed",
-        "slicing",
-        "stopped",
-        "stopped_at",
-        "waited",
-        "waited_before",
-    )
-
-    def __init__(self, slicing: Slicing, allowance: Allowance | None, outer: Entry | None, now: float) -> None:
-        self.slicing = slicing
-        self.outer = outer
-        self.began = self.resumed = now
-        self.allowance = allowance
-        self.is_masked = self.bounded = False
-        self.is_stopped = False
-        self.waited = self.waited_before = self.stopped_at = 0.0
-        self.deadline = self.given = self.left = inf
-        self.entered = self.stopped = self.inner = self.longest = 0.0
-        self.granted: int | None = None
-        self.portion = 0.0
 
 
 class Slicing:
@@ -225,16 +177,16 @@ class Slicing:
             if thread.spent >= self.time_slice and not thread.is_full:
                 wait_for_next_iteration(thread)
             return
-        self._innermost = _below(entry)
+        self._innermost = below(entry)
         outer.resumed = now
         if outer.bounded:
             outer.waited = entry.waited
         if outer.is_stopped:
-            taken = _processor_time(entry)
+            taken = processor_time(entry)
             outer.left -= taken
             outer.inner += taken
         else:
-            outer.slicing._tell(outer, now, _rest(outer, now))
+            outer.slicing._tell(outer, now, time_left(outer, now))
 
     def stop_clock(self) -> Entry | None:
         """A host function begins that a masked entry has called: what it takes is not the guest's. Return the entry."""
@@ -291,7 +243,7 @@ class Slicing:
         outer = entry.outer
         if outer is None or has_own_slice or (entry.is_masked and not outer.is_masked):
             return seconds
-        return min(seconds, _rest(outer, now))
+        return min(seconds, time_left(outer, now))
 
     def _tell(self, entry: Entry, now: float, rest: float) -> None:
         """Tell the guest what holds for an entry whose code is about to run, for `rest` seconds."""
@@ -479,29 +431,3 @@ _USED_UP: Final = -1
 def _signed(bits: int) -> int:
     """Return the number that 64 bits stand for."""
     return bits - (1 << 64) if bits >> 63 else bits
-
-
-def _rest(entry: Entry, now: float) -> float:
-    """Return for how many seconds an entry may run now."""
-    if entry.is_stopped:
-        return entry.left
-    if entry.is_masked and entry.deadline < inf:
-        return entry.deadline - thread_time()
-    return entry.deadline - now
-
-
-def _processor_time(entry: Entry) -> float:
-    """Return the seconds of the processor that an entry has used below one whose clock is stopped; none that is masked
-    counts what its own host functions have taken.
-    """
-    if entry.is_masked:
-        return entry.given - (entry.deadline - thread_time())
-    return thread_time() - entry.entered
-
-
-def _below(entry: Entry) -> Entry | None:
-    """Return the next entry of the same guest on the thread's stack."""
-    outer = entry.outer
-    while outer is not None and outer.slicing is not entry.slicing:
-        outer = outer.outer
-    return outer

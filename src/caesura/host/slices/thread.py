@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from caesura.host.slices.watchdog import Alarm, begin_anew, new_alarm
 
 if TYPE_CHECKING:
-    from caesura.host.slices.slicing import Entry
+    from caesura.host.slices.entry import Entry
     from caesura.host.slices.stand_in import StandIn
 
 
