@@ -16,35 +16,23 @@ from caesura.host.blocking import run_to_its_end
 from caesura.host.errors import ASYNCIFY_CORRUPTED, ASYNCIFY_OVERFLOW, GuestTrap
 from caesura.host.exports import Export
 from caesura.host.frames import Corrupted
-from caesura.host.imports import COROUTINE_FUNCTION, EXTERNAL_FUNCTION, PAUSE, HostFunction, Suspension, give_up
+from caesura.host.imports import COROUTINE_FUNCTION, PAUSE, HostFunction, Suspension, give_up
 from caesura.host.instance import Instance
 from caesura.host.interruption import arm
 from caesura.host.native_stack import check_recursion
-from caesura.host.settings import BLOCK
 from caesura.host.slices.budget import Allowance, Budget, Exhausted, used_up_in
 from caesura.host.slices.slicing import Slicing
 from caesura.host.slices.stand_in import StandIn, current_task
 from caesura.host.slices.thread import thread_state
-from caesura.host.state import CallState
+from caesura.host.suspendable import AGENERATE, AWAIT, IN_STEPS, NOWAIT, START, WAITING, SuspendableCall
 from caesura.host.switching import StackSwitch
 from caesura.host.unwinder import Lost, Overflowed, Unwinder
 from caesura.host.values import result_of
 from caesura.wasm import types as t
 
-# How a call may suspend.
-NOWAIT: Final = "call_nowait"
-AWAIT: Final = "call"
-GENERATE: Final = "generate"
-AGENERATE: Final = "agenerate"
-START: Final = "start"
 
-# What can wait for coroutine functions, and what is handed out wherever it stops.
-_WAITING: Final = (AWAIT, AGENERATE)
-_IN_STEPS: Final = (GENERATE, START)
-
-
-class Call(CallState):
-    """A call of an export. `mode` is NOWAIT, AWAIT, GENERATE, AGENERATE or START.
+class Call(SuspendableCall):
+    """A call of an export, as `SuspendableCall` says.
 
     Of its `budget`, an Allowance is what other calls have left of one that they share with it.
     """
@@ -57,9 +45,6 @@ class Call(CallState):
         "_interruptions_before",
         "_store",
         "allowance",
-        "below",
-        "instance",
-        "mode",
         "stand_in",
     )
 
@@ -71,10 +56,8 @@ class Call(CallState):
         mode: str,
         budget: Budget | Allowance | None = None,
     ) -> None:
-        CallState.__init__(self, export)
-        self.instance = instance
+        SuspendableCall.__init__(self, instance, export, mode)
         self._store = instance.store
-        self.mode = mode
         self._budget = budget
         self.allowance: Allowance | None = None  # what is left of it
         self.stand_in: StandIn | None = None  # the task that host functions of a call with an allowance see
@@ -82,7 +65,6 @@ class Call(CallState):
             instance.check_budget(budget)
         self._buffer = export.new_buffer()
         self._buffer_address = ctypes.addressof(self._buffer)
-        self.below: object = None  # while it is on the stack: the call whose host function has entered it
         self._interruptions_before = 0  # how often the guest had been interrupted when the call began
         self._arguments: list[Any] | None = None
         if export.params.has_references:  # they would not stay good until the guest is entered
@@ -157,7 +139,7 @@ class Call(CallState):
         try:
             if unwinder.prepare_resume(self):
                 self.arriving = function
-            self._enter(has_own_slice=self.mode in _IN_STEPS)
+            self._enter(has_own_slice=self.mode in IN_STEPS)
         finally:
             instance.moving = None
 
@@ -188,7 +170,7 @@ class Call(CallState):
         if self.unwinding:
             self.unwinding = False
             raise UsageError(f"the guest calls {function.shown} while it is being suspended: {_NOT_INSTRUMENTED}")
-        if instance.blocks and self._cannot_suspend_in(function):
+        if instance.blocks and self.must_block_in(function):
             self._block(function, values)
             return
         slicing = instance.slicing
@@ -281,7 +263,7 @@ class Call(CallState):
         coroutine, waited_for, arguments = suspension
         instance = self.instance
         try:
-            unwinder = self._check_suspension(function, coroutine)
+            unwinder = self.check_suspension(function, coroutine)
             if self.mode == AGENERATE:  # each step may be another task's
                 self.task = None if coroutine is None else current_task()
             elif self.task is None and self.mode == AWAIT:
@@ -301,36 +283,6 @@ class Call(CallState):
                 give_up(coroutine, waited_for)
             raise
 
-    def can_wait(self) -> bool:
-        """Tell whether a coroutine function that runs on top of the call may wait, and what that awaits in a guest."""
-        instance = self.instance
-        if self._is_below_what_is_left_out():
-            return instance.blocks and self.mode in _WAITING
-        call: object = self
-        while isinstance(call, Call):
-            instance = call.instance
-            if call.mode not in _WAITING or not call.export.may_suspend:
-                return False
-            if instance.slicing is not None:
-                return call.may_pause  # which says the same of those below
-            if not instance.stacks.can_be_left(call):
-                return False
-            call = call.below
-        return call is None
-
-    def _cannot_suspend_in(self, function: HostFunction) -> bool:
-        """Tell whether the thread is to wait for a host function, since a list leaves out what is on the stack."""
-        return function.kind == COROUTINE_FUNCTION and self.mode in _WAITING and self._is_below_what_is_left_out()
-
-    def _is_below_what_is_left_out(self) -> bool:
-        """Tell whether what a list leaves out is on the stack: the export, or what has noted that in the guest.
-
-        An export of the guest that the host has put into its table begins anew for the guard, also below one that is
-        left out itself.
-        """
-        guard = self.instance.guard
-        return guard is not None and (not self.export.may_suspend or guard.is_set())
-
     def _block(self, function: HostFunction, values: int) -> None:
         """Run a host function to its end while the guest's stack stays as it is."""
         instance = self.instance
@@ -339,39 +291,6 @@ class Call(CallState):
             lambda: instance.tell_of_blocking(self, function.shown),
         )
         function.write_result(instance.objects, values, result)
-
-    def _check_suspension(self, function: HostFunction, coroutine: object) -> Unwinder:
-        """Return what unwinds the guest. Raises UsageError if the call cannot be suspended in a host function."""
-        instance = self.instance
-        if function.kind == EXTERNAL_FUNCTION:
-            if self.mode == NOWAIT:
-                raise UsageError(
-                    f"host function {function.shown} has no body, but {self.export.shown} was called with "
-                    f"`{self.mode}`, which hands nothing out: use `guest.start` or `await guest.call`"
-                )
-        elif coroutine is None:
-            if self.mode not in (GENERATE, AGENERATE, START):
-                raise UsageError(
-                    f"host function {function.shown} yields, but {self.export.shown} was called with "
-                    f"`{self.mode}`: use `guest.generate`, `guest.agenerate` or `guest.start`"
-                )
-        elif self.mode not in _WAITING:
-            raise UsageError(
-                f"host function {function.shown} has to wait, but {self.export.shown} was called with "
-                f"`{self.mode}`: use `await guest.call`, or `guest.agenerate`"
-            )
-        if self._is_below_what_is_left_out():
-            raise UsageError(
-                f"host function {instance.find_missing(self, function.shown).describe()} Or let the thread wait: "
-                f"load(..., when_unsuspendable='{BLOCK}')."
-            )
-        if not self.export.may_suspend or instance.unwinder is None:
-            raise UsageError(
-                f"host function {function.shown} has to wait, but the guest is not instrumented for that: "
-                f"{self.export.shown} cannot be suspended"
-            )
-        instance.stacks.check_suspension(self)
-        return instance.unwinder
 
     def _arrive(self, function: HostFunction, arriving: HostFunction, values: int) -> None:
         """Return from the import at which the guest was suspended."""
@@ -431,9 +350,7 @@ class Call(CallState):
         outer = thread.call
         slicing = instance.slicing
         if slicing is not None:  # `can_wait` looks at the guard as it is for the outer call
-            self.may_pause = (
-                outer is None or self.mode not in _WAITING or (isinstance(outer, Call) and outer.can_wait())
-            )
+            self.may_pause = outer is None or self.mode not in WAITING or (isinstance(outer, Call) and outer.can_wait())
         store = self._store
         guard = instance.guard
         guarded = 0 if guard is None or not store.depth else guard.begin()

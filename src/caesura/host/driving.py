@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final
 
 from caesura.host.awaiting import await_coroutine
-from caesura.host.call import START, Call
+from caesura.host.call import Call
 from caesura.host.imports import PAUSE
 from caesura.host.pending import (
     BudgetExhausted,
@@ -32,6 +32,7 @@ from caesura.host.pending import (
     until_turn,
     until_turn_of,
 )
+from caesura.host.suspendable import START
 from caesura.host.threads import run_in_loop
 
 

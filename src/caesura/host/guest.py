@@ -26,7 +26,7 @@ import wasmtime
 
 from caesura.argument_kinds import check_hook, check_kind
 from caesura.errors import UsageError
-from caesura.host.call import AGENERATE, AWAIT, GENERATE, NOWAIT, START, Call
+from caesura.host.call import Call
 from caesura.host.connect import Connections
 from caesura.host.description import Description
 from caesura.host.driving import drive_asynchronously, drive_awaited, drive_iterated
@@ -51,6 +51,7 @@ from caesura.host.slices.stand_in import current_task
 from caesura.host.slices.usage import Usage
 from caesura.host.state import CallState
 from caesura.host.store import GuestStore
+from caesura.host.suspendable import AGENERATE, AWAIT, GENERATE, NOWAIT, START
 from caesura.host.uncopied import Uncopied
 from caesura.host.using import usage_of
 from caesura.host.wasi.wasi import Wasi

@@ -20,11 +20,12 @@ from caesura.abi import START_FUNCTION
 from caesura.argument_kinds import shown
 from caesura.errors import UsageError
 from caesura.host.awaiting import await_coroutine, call_anew
-from caesura.host.call import AGENERATE, GENERATE, START, Call
+from caesura.host.call import Call
 from caesura.host.imports import EXTERNAL_FUNCTION, PAUSE, YIELDING_FUNCTION, HostFunction
 from caesura.host.slices.budget import Budget, Exhausted, UsedUp, used_up_in
 from caesura.host.slices.stand_in import catcher
 from caesura.host.slices.thread import thread_state
+from caesura.host.suspendable import AGENERATE, GENERATE, START
 from caesura.host.uncopied import Uncopied
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from caesura.abi import (
 )
 from caesura.errors import UsageError
 from caesura.host import native
-from caesura.host.call import NOWAIT, Call
+from caesura.host.call import Call
 from caesura.host.description import NONE, THUNKS
 from caesura.host.errors import GuestTrap
 from caesura.host.frames import FrameArea
@@ -30,6 +30,7 @@ from caesura.host.recorder import Recorder, note_unrecorded
 from caesura.host.settings import LEAST_SHADOW_STACK, SHADOW_STACK_SIZE
 from caesura.host.slices.slicing import Slicing
 from caesura.host.stacks import ShadowStacks, StackLimits
+from caesura.host.suspendable import NOWAIT
 from caesura.host.switching import FIXED, NO_MALLOC, SINGLE_STACK, UNCLEAR, StackSwitch
 from caesura.host.text import one_line
 from caesura.host.unwinder import PlainUnwinder, ThunkUnwinder, Unwinder
