@@ -286,6 +286,13 @@ def test_lists_are_compared_with_recordings(covered: Path) -> None:
         ("seen", False, 7),
         ("5", False, None),
     ]
+    for whole in told["functions"]:
+        one = json.loads(caesura_command(*words[:2], str(whole["index"]), *words[2:], *recorded, "--json").out)
+        assert one["format"] == told["format"]
+        assert {key: one[key] for key in whole} == whole
+        shown = caesura_command(*words[:2], str(whole["index"]), *words[2:], *recorded).out.decode()
+        times = one["recorded"]
+        assert ("never recorded" if times is None else f"recorded, on the stack {times} times") in shown.splitlines()
     text = caesura_command(*words, *recorded).out.decode()
     assert "recordings: 2 of 3 functions listed were recorded, and 1 other\n" in text
     assert "recorded, not listed  times\nseen (4)                  7\n" in text

@@ -121,17 +121,17 @@ def explained(data: bytes, options: Options, *, is_quiet: bool) -> Explanation:
 
 
 def _tell(explanation: Explanation, data: bytes, options: Options, arguments: argparse.Namespace) -> None:
-    from caesura.explaining.document import describe_module
-    from caesura.explaining.one_function import describe_function, find_function
+    from caesura.explaining.document import describe_module, describe_one
+    from caesura.explaining.one_function import find_function
 
     function = None if arguments.function is None else find_function(explanation, arguments.function)
     document: Json = {}
-    if function is None or arguments.html is not None:
-        coverage = None
-        if arguments.recorded:
-            from caesura.explaining.coverage import find_coverage
+    coverage = None
+    if arguments.recorded:
+        from caesura.explaining.coverage import find_coverage
 
-            coverage = find_coverage(explanation, data, options, _recorded(data, arguments))
+        coverage = find_coverage(explanation, data, options, _recorded(data, arguments))
+    if function is None or arguments.html is not None:
         document = describe_module(explanation, data, options, coverage)
     if arguments.html is not None:
         chosen = None if function is None else explanation.report(function).index
@@ -139,7 +139,7 @@ def _tell(explanation: Explanation, data: bytes, options: Options, arguments: ar
         if not arguments.json:
             return
     if function is not None:
-        told = describe_function(explanation, function)
+        told = describe_one(explanation, data, function, coverage)
         say_result(json.dumps(told, indent=1) if arguments.json else function_text(told, arguments.rows))
     else:
         say_result(json.dumps(document, indent=1) if arguments.json else module_text(document, arguments.rows))

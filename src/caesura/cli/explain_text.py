@@ -250,6 +250,13 @@ def _function(told: Json, rows: int) -> Iterator[str]:
             yield f"{counted(told['other_bodies'], 'byte')} of these in a second body of it, or a copy"
         frame = "no frame of its own" if told["frameless"] else counted(told["saved"], "saved value")
         yield f"{counted(told['sites'], 'call site')}, {frame}, {counted(told['merges'], 'merge')}"
+    if "recorded" in told:
+        times = told["recorded"]
+        yield (
+            "never recorded"
+            if times is None
+            else f"recorded, on the stack {times:,} {'time' if times == 1 else 'times'}"
+        )
     if told["indirect_calls"]:
         yield ""
         yield "calls through tables and references:"

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from caesura.explaining.coverage import Coverage
 from caesura.explaining.explanation import IGNORE_INDIRECT, Explanation
-from caesura.explaining.one_function import freed_facts, function_facts, next_steps
+from caesura.explaining.one_function import describe_function, freed_facts, function_facts, next_steps
 from caesura.explaining.tree import dominator_tree
 from caesura.options import Options
 from caesura.wasm.module import Module
@@ -30,17 +30,6 @@ def describe_module(explanation: Explanation, data: bytes, options: Options, cov
     instrumented = explanation.instrumented
     functions = [explanation.first + own for own in range(len(explanation.reports))]
     module = Module(data)
-    described: list[Json] = []
-    for own, function in enumerate(functions):
-        facts = function_facts(explanation, function)
-        facts["because"] = next_steps(explanation, function)
-        if facts["name"] == str(facts["index"]):
-            body = data[module.body_starts[own] : module.body_ends[own]]
-            facts["body"] = hashlib.sha256(body).hexdigest()[:_DIGITS]
-        if coverage is not None:
-            facts["listed"] = coverage.listed[own]
-            facts["recorded"] = coverage.recorded[own]
-        described.append(facts)
     document: Json = {
         "format": FORMAT,
         "module": {
@@ -69,12 +58,35 @@ def describe_module(explanation: Explanation, data: bytes, options: Options, cov
             {"list": entry.list_name, "entry": entry.text, "matches": len(entry.functions)}
             for entry in explanation.graph.entries
         ],
-        "functions": described,
+        "functions": [_facts(explanation, module, function, coverage) for function in functions],
         "warnings": list(instrumented.warnings),
     }
     if coverage is not None:
         document["coverage"] = _coverage_facts(coverage)
     return document
+
+
+def describe_one(explanation: Explanation, data: bytes, function: int, coverage: Coverage | None = None) -> Json:
+    """Return all that is known of one of the module's own functions: what the module's document has of it, and more."""
+    return {
+        "format": FORMAT,
+        **_facts(explanation, Module(data), function, coverage),
+        **describe_function(explanation, function),
+    }
+
+
+def _facts(explanation: Explanation, module: Module, function: int, coverage: Coverage | None) -> Json:
+    """Return what the document of a module has of one of its functions."""
+    own = function - explanation.first
+    facts = function_facts(explanation, function)
+    facts["because"] = next_steps(explanation, function)
+    if facts["name"] == str(facts["index"]):
+        body = module.data[module.body_starts[own] : module.body_ends[own]]
+        facts["body"] = hashlib.sha256(body).hexdigest()[:_DIGITS]
+    if coverage is not None:
+        facts["listed"] = coverage.listed[own]
+        facts["recorded"] = coverage.recorded[own]
+    return facts
 
 
 def _coverage_facts(coverage: Coverage) -> Json:

@@ -50,7 +50,7 @@ def _demangled(explanation: Explanation, wanted: str) -> list[FunctionReport]:
 
 
 def describe_function(explanation: Explanation, function: int) -> Json:
-    """Return all that is known of one of the module's own functions."""
+    """Return what `function_facts` has of one of the module's own functions, and what is around it."""
     graph = explanation.graph
     is_instrumented = explanation.report(function).instrumented
     path = path_to(explanation, function)
