@@ -45,7 +45,7 @@ PAUSING: list[dict[str, Any]] = [{"preempt": "fuel"}, {"preempt": "fuel", "ignor
 @pytest.mark.parametrize("number", range(len(EVERYWHERE + PAUSING)))
 def test_what_is_reached_is_what_is_instrumented(number: int) -> None:
     options = Options(**(EVERYWHERE + PAUSING)[number])
-    for module in (PLAIN,) if options.preempt != "none" else (PLAIN, RUNTIME):
+    for module in (PLAIN,) if options.preempt != "none" or options.thunks else (PLAIN, RUNTIME):
         explanation = explain(module, options)
         for own, report in enumerate(explanation.reports):
             reached = explanation.nearest[explanation.graph.stands(explanation.first + own)] != NOTHING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wasmtime
@@ -53,6 +54,21 @@ def test_runtime_is_not_instrumented() -> None:
         "counter",
         "mixer",
     }
+
+
+@pytest.mark.parametrize("options", [{}, {"linked": True}, {"only_list": ("say", "counter", "mixer")}])
+def test_thunks_would_take_its_data_for_a_control_block(options: dict[str, Any]) -> None:
+    """So they are refused, where an import has one, and only there."""
+    with pytest.raises(
+        caesura.UnsupportedModule, match=r"a scheduler of its own, .* and import env\.print may suspend"
+    ):
+        caesura.instrument(text_guest("tasks"), caesura.Options(thunks=True, **options))
+    with_entries_alone = instrument(
+        text_guest("tasks"), caesura.Options(thunks=True, imports=("env.other",), **options)
+    )
+    assert run_tasks(with_entries_alone, 3) == run_tasks(
+        instrument(text_guest("tasks"), caesura.Options(ignore_imports=True)), 3
+    )
 
 
 def test_get_state_alone() -> None:

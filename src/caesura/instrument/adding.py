@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caesura.abi import (
+    ASYNCIFY_MODULE,
     BUILTIN_MODULES,
     ENTRY_PREFIX,
     FOREIGN_HANDLER,
+    IMPORTED_START_REWIND,
+    IMPORTED_START_UNWIND,
     RECORD_CHANGED,
     RESULTS_PREFIX,
     START_FUNCTION,
@@ -16,7 +19,7 @@ from caesura.abi import (
 )
 from caesura.analysis.entries import may_be_referenced
 from caesura.analysis.pause_points import NO_PAUSE
-from caesura.errors import UnsupportedModule
+from caesura.errors import UnsupportedModule, printable
 from caesura.instrument.abi.dummies import Dummies
 from caesura.instrument.abi.globals import Globals
 from caesura.instrument.abi.guard import (
@@ -170,6 +173,7 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
     for item in module.function_imports():
         function = FunctionIndex(item.index)
         if facts.roles.suspension.may_suspend(function):
+            _check_runtime(given, f"{item.module}.{item.name}")
             import_thunks[function] = thunks.import_thunk(function, f"{item.module}.{item.name}")
     references = {**import_thunks, **references}
     exported = references.copy()
@@ -189,6 +193,19 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
         recording=recording,
         guard=guard,
     )
+
+
+def _check_runtime(given: Given, suspending: str) -> None:
+    """Raise UnsupportedModule where the thunk of an import would read what the guest's own runtime has set as the data
+    structure: it would take that for a control block, and leave out calls as the guest's frames say.
+    """
+    for name, _ in given.renumbered.runtime_functions:
+        if name in (IMPORTED_START_UNWIND, IMPORTED_START_REWIND):
+            raise UnsupportedModule(
+                f"the module imports from '{ASYNCIFY_MODULE}': it has a scheduler of its own, whose data structures "
+                f"thunks would take for control blocks, and import {printable(suspending)} may suspend: leave thunks "
+                "out, or take that off the import list"
+            )
 
 
 def _recording(given: Given, facts: Facts, options: Options, added: Added, pool: GlobalPool) -> RecordingCode | None:
