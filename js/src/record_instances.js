@@ -3,6 +3,7 @@
  * of them says that it cannot be suspended. What stands for their exports is in `record_around.js`.
  */
 
+import { readAdded } from "./added.js";
 import { around, replaceExports } from "./record_around.js";
 import { addBuild, isBuild, takeCounts } from "./record_builds.js";
 import { labelled } from "./record_labels.js";
@@ -52,7 +53,7 @@ function meet(instance, module, hasNative) {
   met = true;
   introduce(instance, module, label);
   const { exports } = /** @type {any} */ (instance);
-  const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer, asyncify_unsuspendable } = exports;
+  const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer } = exports;
   /** @type {Record<string, any>} */
   const replaced = {};
   if (isBuild(exports)) {
@@ -61,7 +62,7 @@ function meet(instance, module, hasNative) {
     replaced.asyncify_stop_unwind = around(asyncify_stop_unwind, { after: look });
   } else if (asyncify_start_unwind) unseen = `${label()} was instrumented, but not to be recorded`;
   else if (!hasNative) unseen = `${label()} is no recording build, and this engine has no JSPI`;
-  if (asyncify_unsuspendable) {
+  if (asyncify_start_unwind && (exports.asyncify_unsuspendable || readAdded(module).end !== undefined)) {
     replaced.asyncify_start_unwind = around(asyncify_start_unwind, { before: () => lookForMissing(instance, module, exports) });
   }
   if (Object.keys(replaced).length) replaceExports(instance, replaced);

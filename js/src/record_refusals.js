@@ -21,6 +21,9 @@ import { readStack } from "./trace.js";
 
 const PASSES_ON = "dynCall_";
 
+/** In place of the global that says whether the guest cannot be suspended. */
+const UNKNOWN = { value: 1 };
+
 /**
  * Look what is missing, if anything is.
  * @param {WebAssembly.Instance} instance
@@ -31,7 +34,8 @@ export function lookForMissing(instance, module, exports) {
   const functions = Object.entries(exports).filter(([, value]) => typeof value == "function");
   const indices = (/** @type {boolean} */ passesOn) => new Set(functions.filter(([name]) => name.startsWith(PASSES_ON) == passesOn).map(([, f]) => +f.name));
   const passing = indices(true);
-  let isMarked = exports.asyncify_unsuspendable.value != 0;
+  // Tools behind the transformation may have taken the export away: then who is left out on the stack tells.
+  let isMarked = (exports.asyncify_unsuspendable ?? UNKNOWN).value != 0;
   if (!isMarked && !passing.size) return;
   const stack = readStack(lookForMissing);
   if (typeof stack[0] == "string") return leaveOut("what is missing in a list cannot be read, since somebody has frozen `Error`");

@@ -138,7 +138,7 @@ export async function instantiate(source, imports, options = {}) {
     } catch (error) {
       if (error instanceof BudgetExhausted) {
         close(instance);
-        error.message = `the start function has used up its budget, ${fuel} units of fuel, before anybody had the instance, which is closed`;
+        error.message = `the start function has used up its budget, ${fuel} units of fuel: the instance is closed`;
       }
       throw error;
     }

@@ -455,7 +455,7 @@ export function makeSlicing(guest, exhaustedError) {
       guest.finish(call, !current);
       rest(clock());
       release();
-      forget(share, call.sliced?.goOn); // which may throw what the policy does
+      forget(share, call.sliced?.goOn);
     },
   };
 

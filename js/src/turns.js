@@ -127,7 +127,11 @@ export function forget(share, goOn) {
   list?.splice(at, 1);
   if (list?.[0]) return;
   waiting.delete(share);
-  policy.remove(share);
+  try {
+    policy.remove(share);
+  } catch (error) {
+    queueMicrotask(() => failAll(error)); // who forgets may be in the middle of something
+  }
 }
 
 /** A guest has computed. @param {number} milliseconds @param {number} slice How long it may at once. */

@@ -31,7 +31,7 @@ for (const build of builds) {
       for (const slice of [undefined, 1]) {
         const error = await instantiate(source, {}, { slice, fuel: fuel / 2n }).catch((reason) => reason);
         assert.ok(error instanceof BudgetExhausted);
-        assert.equal(error.message, `the start function has used up its budget, ${fuel / 2n} units of fuel, before anybody had the instance, which is closed`);
+        assert.equal(error.message, `the start function has used up its budget, ${fuel / 2n} units of fuel: the instance is closed`);
         await assert.rejects(error.call.resume({ fuel }), { name: "SuspendError", message: "the instance is closed" });
       }
     });

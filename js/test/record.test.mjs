@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -302,6 +302,18 @@ it("what a list lacks is noted where glue of others is refused, with all functio
   assert.deepEqual([stdout, stderr], [`direct ${trap}\ndirect ${trap}\ninvoked ${trap}\nnested ${trap}\nalone ${trap}\nhanding ${trap}\nfine 3\n`, ""]);
   assert.deepEqual(lines.map(({ missing }) => missing), [['left "out"', RUN], ["alone"], ["handed"]]);
   assert.ok(lines.every(({ module }) => /^[0-9a-f]{8}$/.test(module)));
+});
+
+it("so it is where a tool has taken away the export that says that the guest cannot be suspended", () => {
+  const name = "asyncify_unsuspendable";
+  const build = readFileSync(path("build/js/refused.plain.wasm"));
+  build.write(name.replaceAll("e", "3"), build.lastIndexOf(name, build.lastIndexOf("asyncify_start_unwind")));
+  const wasm = path("build/js/refused.renamed.wasm");
+  writeFileSync(wasm, build);
+  assert.ok(!WebAssembly.Module.exports(new WebAssembly.Module(build)).some((one) => one.name == name));
+  const { lines, stdout } = run("is_refused", { hook: "Python", wasm });
+  assert.match(stdout, /^direct RuntimeError: unreachable\n.*\nfine 3\n$/s);
+  assert.deepEqual(lines.map(({ missing }) => missing), [['left "out"', RUN], ["alone"], ["handed"]]);
 });
 
 it("a function in its second body is not noted for one that a list lacks", () => {

@@ -583,6 +583,36 @@ describe("a policy that fails", () => {
       usePolicy(new FairShares());
     });
   }
+
+  for (const way of ["abort", "close"]) {
+    it(`and does not keep a call from being ended: ${way}`, async () => {
+      await sleep(1);
+      let isBroken = false;
+      class Unforgetting extends FairShares {
+        remove(share) {
+          super.remove(share);
+          if (isBroken) throw new Error("the policy is wrong");
+        }
+      }
+      usePolicy(new Unforgetting());
+      const end = new AbortController();
+      const instances = [];
+      for (let number = 0; number < 3; number++) {
+        instances.push(await instantiate(modules.fuel_plain, { env: { again() {}, later() {} } }));
+      }
+      const [first, ...others] = instances.map(({ exports }, number) => promising(exports.spin, { slice: 0.5, signal: number ? undefined : end.signal })());
+      const ends = Promise.allSettled(others);
+      await sleep(5);
+      isBroken = true;
+      if (way == "abort") end.abort(new Error("enough"));
+      else close(instances[0]);
+      await assert.rejects(first, way == "abort" ? /^Error: enough$/ : /^SuspendError: the instance is closed$/);
+      if (way == "close") others.forEach((_, number) => close(instances[number + 1]));
+      for (const { reason } of await ends) assert.match(String(reason), /^TypeError: the policy has failed.*the policy is wrong|^SuspendError: the instance is closed$/);
+      await sleep(5); // until those that are closed have had their turn
+      usePolicy(new FairShares());
+    });
+  }
 });
 
 describe("what cannot be bounded is refused", () => {

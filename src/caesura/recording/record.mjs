@@ -1062,6 +1062,9 @@ function takeFrom({ entries, label, taken }, exports) {
 
 const PASSES_ON = "dynCall_";
 
+/** In place of the global that says whether the guest cannot be suspended. */
+const UNKNOWN = { value: 1 };
+
 /**
  * Look what is missing, if anything is.
  * @param {WebAssembly.Instance} instance
@@ -1072,7 +1075,8 @@ function lookForMissing(instance, module, exports) {
   const functions = Object.entries(exports).filter(([, value]) => typeof value == "function");
   const indices = (/** @type {boolean} */ passesOn) => new Set(functions.filter(([name]) => name.startsWith(PASSES_ON) == passesOn).map(([, f]) => +f.name));
   const passing = indices(true);
-  let isMarked = exports.asyncify_unsuspendable.value != 0;
+  // Tools behind the transformation may have taken the export away: then who is left out on the stack tells.
+  let isMarked = (exports.asyncify_unsuspendable ?? UNKNOWN).value != 0;
   if (!isMarked && !passing.size) return;
   const stack = readStack(lookForMissing);
   if (typeof stack[0] == "string") return leaveOut("what is missing in a list cannot be read, since somebody has frozen `Error`");
@@ -1220,7 +1224,7 @@ function meet(instance, module, hasNative) {
   met = true;
   introduce(instance, module, label);
   const { exports } = /** @type {any} */ (instance);
-  const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer, asyncify_unsuspendable } = exports;
+  const { asyncify_start_unwind, asyncify_stop_unwind, asyncify_set_data_pointer } = exports;
   /** @type {Record<string, any>} */
   const replaced = {};
   if (isBuild(exports)) {
@@ -1229,7 +1233,7 @@ function meet(instance, module, hasNative) {
     replaced.asyncify_stop_unwind = around(asyncify_stop_unwind, { after: look });
   } else if (asyncify_start_unwind) unseen = `${label()} was instrumented, but not to be recorded`;
   else if (!hasNative) unseen = `${label()} is no recording build, and this engine has no JSPI`;
-  if (asyncify_unsuspendable) {
+  if (asyncify_start_unwind && (exports.asyncify_unsuspendable || readAdded(module).end !== undefined)) {
     replaced.asyncify_start_unwind = around(asyncify_start_unwind, { before: () => lookForMissing(instance, module, exports) });
   }
   if (Object.keys(replaced).length) replaceExports(instance, replaced);
