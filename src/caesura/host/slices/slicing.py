@@ -15,13 +15,10 @@ that it has in its hands: it would be paused at once where the time of what has 
 and again.
 
 With `preempt="flag"`, the deadline is an `Alarm` of the watchdog. With `preempt="fuel"` nobody can ask the guest to
-pause, so it gets its fuel in portions as large as its own speed so far says; whatever the portions, the guest counts
-the same, so a budget of fuel ends at the same place. The first portion is small, since nothing is known yet, and
-portions grow as long as they are used up early; one that took much too long says at once how slow the guest has become.
-When a host function returns the clock is looked at, since its time counts and no fuel tells of it, and behind its call
-stands a pause point; so it is with `preempt="flag"`, where the watchdog may not have had a chance yet. No portion is
-larger than a fast guest needs: one that makes itself fast, by a long way that its code never takes, cannot get hours
-so.
+pause, so it gets its fuel in portions, as its `Pace` says; whatever the portions, the guest counts the same, so a
+budget of fuel ends at the same place. When a host function returns the clock is looked at, since its time counts and no
+fuel tells of it, and behind its call stands a pause point; so it is with `preempt="flag"`, where the watchdog may not
+have had a chance yet.
 
 A guest does not notice slices. While a call of it is paused, in the middle of its code, no other code of it runs: calls
 that are awaited begin, and go on, when the paused one has come to an end or waits in a host function, as they would if
@@ -44,6 +41,7 @@ from caesura.host.frames import FrameArea
 from caesura.host.settings import GuestSettings
 from caesura.host.slices.budget import Allowance, Budget, check_fuel, in_force
 from caesura.host.slices.entry import Entry, below, processor_time, time_left
+from caesura.host.slices.pace import Pace
 from caesura.host.slices.policy import Share
 from caesura.host.slices.thread import thread_state
 from caesura.host.slices.turns import turns_of, wait_for_next_iteration
@@ -64,24 +62,6 @@ MOST_OF_ONE: Final = WAITING / 10
 # at most (`python -m benchmarks.slices`). Measuring it was rejected: most of it is done by the event loop, for all that
 # run in it, and looking at the thread's clock takes a tenth of it.
 PAUSE: Final = 0.000_015
-
-# The least fuel in a portion.
-_LEAST_PORTION: Final = 1000
-
-# Units of fuel a second, until the guest's own speed is known; for what cannot be suspended at least, since a portion
-# that is used up ends it; and at most: what a guest counts may be far more than what it runs, or a sixteenth of it, and
-# it may change that on purpose when it has got its portion.
-_FIRST_SPEED: Final = 2e6
-_MASKED_SPEED: Final = 500e6
-_MOST_SPEED: Final = 1e9
-
-# What was measured counts for so much, if it took so many seconds; all of it, if it took so many slices. A portion that
-# is used up after so much of a slice was too small, and the next one is so much larger.
-_NEW: Final = 0.5
-_MEASURABLE: Final = 0.0001
-_LATE: Final = 2
-_EARLY: Final = 0.5
-_GROWTH: Final = 4
 
 _NOT_NOW: Final = 0
 
@@ -107,7 +87,7 @@ class Slicing:
         self._area = area
         self._base = area.base
         self._fuel = fuel
-        self._speed = _FIRST_SPEED
+        self._pace = Pace()
         self._innermost: Entry | None = None
         self._request: ctypes.c_ubyte | None = None
         if fuel is None:
@@ -151,8 +131,9 @@ class Slicing:
         else:
             entry.deadline = now + given
         if self._fuel is not None and given < inf:
-            speed = max(self._speed, _MASKED_SPEED) if entry.is_masked else self._speed
-            entry.portion = max(given * speed, _LEAST_PORTION)
+            pace = self._pace
+            is_whole = given >= self.time_slice
+            entry.portion = pace.masked_portion(given) if entry.is_masked else pace.portion(given, is_whole=is_whole)
         thread.innermost = entry
         self._innermost = entry
         self._tell(entry, now, given)
@@ -283,18 +264,7 @@ class Slicing:
         if entry.allowance is not None:
             entry.allowance.charge(used)
         if entry.outer is None and 0.0 < entry.given < inf:
-            self._learn_speed(used, monotonic() - entry.resumed, entry.given, is_used_up=rest < 0)
-
-    def _learn_speed(self, used: int, elapsed: float, given: float, *, is_used_up: bool) -> None:
-        """Note how much fuel the guest has used in how many of the seconds that it was given; those of host functions
-        are among them.
-        """
-        if is_used_up and elapsed < _EARLY * given:
-            self._speed = min(_GROWTH * self._speed, _MOST_SPEED)
-        elif elapsed > _LATE * given:
-            self._speed = min(self._speed, max(used, _LEAST_PORTION) / elapsed)
-        elif elapsed > _MEASURABLE:
-            self._speed = max(self._speed / 2, self._speed + _NEW * (used / elapsed - self._speed))
+            self._pace.learn(used, monotonic() - entry.resumed, entry.given, is_used_up=rest < 0)
 
     # Budgets
 

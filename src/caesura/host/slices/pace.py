@@ -1,0 +1,98 @@
+"""How fast a guest counts fuel, so how much of it is good for a slice; and what it takes to suspend it.
+
+Nobody can ask a guest that counts to pause, so it gets its fuel in portions. The first one is small, since nothing is
+known yet, and portions grow as long as they are used up early; one that took much too long says at once how slow the
+guest has become. No portion is larger than a fast guest needs: one that makes itself fast, by a long way that its code
+never takes, cannot get hours so.
+
+A portion ends with a suspension and begins with a resumption, which take time for each frame on the stack: in a deep
+recursion more than a slice. Taken for the guest's slowness that would make portions ever smaller, until the guest did
+nothing but be suspended. So behind one that took too long comes the least one, which takes hardly any time but that;
+the others are longer by so much, and last as long as that at least. To estimate it by the bytes of frames was rejected,
+since what one takes differs tenfold with frames and machines; to tell it from any two portions of different sizes,
+since in what differs between them much is chance.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The least fuel in a portion.
+LEAST_PORTION: Final = 1000
+
+# Units of fuel a second, until the guest's own speed is known; for what cannot be suspended at least, since a portion
+# that is used up ends it; and at most: what a guest counts may be far more than what it runs, or a sixteenth of it, and
+# it may change that on purpose when it has got its portion.
+FIRST_SPEED: Final = 2e6
+MASKED_SPEED: Final = 500e6
+MOST_SPEED: Final = 1e9
+
+# What was measured counts for so much, if it took so many seconds. A portion that is used up after so much of a slice
+# was too small, and the next one is so much larger. Behind one that tells of a speed so much smaller than any before,
+# it is measured what suspending the guest takes.
+_NEW: Final = 0.5
+_MEASURABLE: Final = 0.0001
+_EARLY: Final = 0.5
+_GROWTH: Final = 4
+_SLOWER: Final = 0.5
+
+# What of a portion's time is the guest's, at least: it may have become slower just then.
+_OWN: Final = 0.25
+# After so many portions it is measured again, where it matters: the stack may not be as deep any more.
+_AGE: Final = 8
+
+
+class Pace:
+    """`speed` is units of fuel a second, `cost` the seconds that suspending and resuming the guest took last."""
+
+    def __init__(self) -> None:
+        self.speed = FIRST_SPEED
+        self.cost = 0.0
+        # The most that the speed has been since it was known for the guest's; for how many portions the cost is known;
+        # units and seconds of a portion of which it is not clear what they were for, behind which the least one comes.
+        self._known = FIRST_SPEED
+        self._age = 0
+        self._unclear: tuple[int, float] | None = None
+        self._measures = False  # whether the portion that was given last is that one
+
+    def portion(self, seconds: float, *, is_whole: bool) -> float:
+        """Return the units for some seconds, which are a whole slice or what is left of something."""
+        self._measures = is_whole and self._unclear is not None
+        if self._measures:
+            return LEAST_PORTION
+        return max((max(seconds, self.cost) if is_whole else seconds) * self.speed, LEAST_PORTION)
+
+    def masked_portion(self, seconds: float) -> float:
+        """Return the units for seconds of a guest that cannot be suspended, which only ends it."""
+        return max(seconds * max(self.speed, MASKED_SPEED), LEAST_PORTION)
+
+    def learn(self, used: int, elapsed: float, given: float, *, is_used_up: bool) -> None:
+        """Note how much fuel the guest has used in how many of the seconds that it was given; those of host functions
+        are among them.
+        """
+        if self._unclear is not None:
+            if not (self._measures and is_used_up):
+                return
+            (used, before), self._unclear = self._unclear, None
+            self.cost, self._age = elapsed, 0
+            self.speed = self._known = min(self.speed, used / max(before - elapsed, _OWN * before))
+            return
+        if is_used_up and elapsed >= given and used < 2 * LEAST_PORTION:  # what is known is too little to tell
+            self.cost, self._age = elapsed, 0
+        elif not is_used_up or elapsed >= _EARLY * max(given, self.cost):
+            self._learn_speed(max(used, LEAST_PORTION), elapsed, given, is_used_up=is_used_up)
+            return
+        self.speed = self._known = min(_GROWTH * self.speed, MOST_SPEED)
+
+    def _learn_speed(self, used: int, elapsed: float, given: float, *, is_used_up: bool) -> None:
+        """Learn from a portion that was no less than it should be."""
+        if elapsed <= _MEASURABLE:
+            return
+        speed = used / max(elapsed - self.cost, _OWN * elapsed)
+        self._age += 1
+        is_old = self._age > _AGE and self.cost > _OWN * given
+        if is_used_up and (is_old or speed < _SLOWER * self._known):
+            self._unclear = used, elapsed
+        else:
+            self.speed += _NEW * (speed - self.speed)
+            self._known = max(self.speed, self._known)

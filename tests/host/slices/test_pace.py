@@ -1,0 +1,101 @@
+"""Portions of fuel: a guest gets on and keeps to its slices, whatever it takes to suspend it, and at whatever speed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+import caesura
+from caesura.host.slices.pace import Pace
+from tests.host.support import run
+
+SPEED = 300e6
+SLICE = 0.0005
+
+
+def portions(
+    cost: Callable[[int], float], speed: Callable[[int], float], count: int = 200, time_slice: float = SLICE
+) -> list[tuple[float, float]]:
+    """Return for how many seconds a guest computes in each portion, and how many that takes with what suspends it."""
+    pace = Pace()
+    taken: list[tuple[float, float]] = []
+    for number in range(count):
+        units = int(pace.portion(time_slice, is_whole=True))
+        computes = units / speed(number)
+        taken.append((computes, cost(number) + computes))
+        pace.learn(units, taken[-1][1], time_slice, is_used_up=True)
+    return taken
+
+
+def efficiency(taken: list[tuple[float, float]]) -> float:
+    return sum([computes for computes, _ in taken]) / sum([elapsed for _, elapsed in taken])
+
+
+@pytest.mark.parametrize("cost", [1e-6, 1e-5, 1e-4, 4e-4, 6e-4, 1e-3, 3e-3, 2e-2])
+@pytest.mark.parametrize("speed", [SPEED / 100, SPEED, SPEED * 3])
+def test_a_guest_gets_on_however_long_it_takes_to_suspend_it(cost: float, speed: float) -> None:
+    taken = portions(lambda _: cost, lambda _: speed)
+    assert efficiency(taken[20:]) > (0.4 if cost > 2 * SLICE else 0.1)
+    assert max(elapsed for _, elapsed in taken[20:]) < 2 * SLICE + 3 * cost
+
+
+def test_what_suspending_takes_may_be_chance() -> None:
+    chance = random.Random(1)
+    taken = portions(lambda _: chance.uniform(0.5e-3, 2e-3), lambda _: SPEED)
+    assert efficiency(taken[20:]) > 0.3
+    assert max(elapsed for _, elapsed in taken) < 0.02
+
+
+def test_slices_are_short_again_when_the_stack_is_not_deep_any_more() -> None:
+    taken = portions(lambda number: 3e-3 if 50 <= number < 100 else 1e-5, lambda _: SPEED)
+    assert max(elapsed for _, elapsed in taken[30:50]) < 1.1 * SLICE
+    assert efficiency(taken[60:100]) > 0.3
+    assert max(elapsed for _, elapsed in taken[120:]) < 1.1 * SLICE
+
+
+@pytest.mark.parametrize("times", [3, 10, 100])
+def test_a_guest_that_becomes_slow_keeps_the_thread_once(times: int) -> None:
+    taken = portions(lambda _: 1e-5, lambda number: SPEED if number < 50 else SPEED / times)
+    assert taken[50][1] < 1.1 * SLICE * times
+    assert max(elapsed for _, elapsed in taken[51:]) < 8 * SLICE
+    assert max(elapsed for _, elapsed in taken[60:]) < 2 * SLICE
+
+
+@pytest.mark.parametrize("times", [3, 10, 30])
+def test_one_that_is_now_fast_now_slow_gains_no_more_than_that(times: int) -> None:
+    taken = portions(lambda _: 1e-5, lambda number: SPEED if number % 2 else SPEED / times)
+    assert max(elapsed for _, elapsed in taken) < 1.1 * SLICE * max(times, 5)
+
+
+DEEP = b"""(module
+  (func $work (param i32) (result i32) (local i32)
+    (loop
+      (local.set 1 (i32.add (i32.mul (local.get 1) (i32.const 31)) (local.get 0)))
+      (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+    (local.get 1))
+  (func $deep (param $n i32) (param $times i32) (result i32) (local $sum i32)
+    (if (i32.eqz (local.get $n))
+      (then
+        (loop
+          (local.set $sum (i32.add (local.get $sum) (call $work (i32.const 20))))
+          (br_if 0 (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))
+        (return (local.get $sum))))
+    (i32.add (call $deep (i32.sub (local.get $n) (i32.const 1)) (local.get $times)) (i32.const 1)))
+  (func (export "run") (param i32 i32) (result i32) (call $deep (local.get 0) (local.get 1))))"""
+
+
+def test_a_deep_recursion_gets_on_in_slices() -> None:
+    """What suspends it takes longer than a slice; with portions that got smaller by that it was suspended for ever."""
+
+    async def main() -> None:
+        program = await caesura.compile(DEEP, preempt="fuel", native_stack_size=4 << 20)
+        whole = await program.load()
+        sliced = await program.load(time_slice=SLICE)
+        results = [await guest.call("run", 20_000, 300_000) for guest in (whole, sliced)]
+        assert results[0] == results[1]
+        assert sliced.usage.fuel == whole.usage.fuel
+        assert 0 < sliced.usage.slices < 1000
+
+    run(main())
