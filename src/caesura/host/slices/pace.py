@@ -7,18 +7,19 @@ never takes, cannot get hours so.
 
 A portion ends with a suspension and begins with a resumption, which take time for each frame on the stack: in a deep
 recursion more than a slice. Taken for the guest's slowness that would make portions ever smaller, until the guest did
-nothing but be suspended. So behind one that took too long comes the least one, which takes hardly any time but that;
-the others are longer by so much, and last as long as that at least. To estimate it by the bytes of frames was rejected,
-since what one takes differs tenfold with frames and machines; to tell it from any two portions of different sizes,
-since in what differs between them much is chance.
+nothing but be suspended. So behind one that took too long comes one that ends at the next pause point, which takes
+hardly any time but that; the others are longer by so much, and last as long as that at least. To estimate it by the
+bytes of frames was rejected, since what one takes differs tenfold with frames and machines; to tell it from any two
+portions of different sizes, since in what differs between them much is chance.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# The least fuel in a portion.
+# The least fuel in a portion, but for one that is to end at once.
 LEAST_PORTION: Final = 1000
+_UP_TO_THE_NEXT_POINT: Final = 1
 
 # Units of fuel a second, until the guest's own speed is known; for what cannot be suspended at least, since a portion
 # that is used up ends it; and at most: what a guest counts may be far more than what it runs, or a sixteenth of it, and
@@ -49,9 +50,9 @@ class Pace:
         self.speed = FIRST_SPEED
         self.cost = 0.0
         # The most that the speed has been since it was known for the guest's; for how many portions the cost is known;
-        # units and seconds of a portion of which it is not clear what they were for, behind which the least one comes.
+        # units and seconds of a portion of which it is not clear what they were for, until that is measured.
         self._known = FIRST_SPEED
-        self._age = 0
+        self._age = _AGE
         self._unclear: tuple[int, float] | None = None
         self._measures = False  # whether the portion that was given last is that one
 
@@ -59,7 +60,7 @@ class Pace:
         """Return the units for some seconds, which are a whole slice or what is left of something."""
         self._measures = is_whole and self._unclear is not None
         if self._measures:
-            return LEAST_PORTION
+            return _UP_TO_THE_NEXT_POINT
         return max((max(seconds, self.cost) if is_whole else seconds) * self.speed, LEAST_PORTION)
 
     def masked_portion(self, seconds: float) -> float:
@@ -77,22 +78,16 @@ class Pace:
             self.cost, self._age = elapsed, 0
             self.speed = self._known = min(self.speed, used / max(before - elapsed, _OWN * before))
             return
-        if is_used_up and elapsed >= given and used < 2 * LEAST_PORTION:  # what is known is too little to tell
-            self.cost, self._age = elapsed, 0
-        elif not is_used_up or elapsed >= _EARLY * max(given, self.cost):
-            self._learn_speed(max(used, LEAST_PORTION), elapsed, given, is_used_up=is_used_up)
-            return
-        self.speed = self._known = min(_GROWTH * self.speed, MOST_SPEED)
-
-    def _learn_speed(self, used: int, elapsed: float, given: float, *, is_used_up: bool) -> None:
-        """Learn from a portion that was no less than it should be."""
-        if elapsed <= _MEASURABLE:
-            return
-        speed = used / max(elapsed - self.cost, _OWN * elapsed)
-        self._age += 1
-        is_old = self._age > _AGE and self.cost > _OWN * given
-        if is_used_up and (is_old or speed < _SLOWER * self._known):
-            self._unclear = used, elapsed
-        else:
-            self.speed += _NEW * (speed - self.speed)
-            self._known = max(self.speed, self._known)
+        if is_used_up and elapsed < _EARLY * max(given, self.cost):
+            self.speed = self._known = min(_GROWTH * self.speed, MOST_SPEED)
+        elif elapsed > _MEASURABLE:
+            used = max(used, LEAST_PORTION)
+            speed = used / max(elapsed - self.cost, _OWN * elapsed)
+            self._age += 1
+            is_least = used < 2 * LEAST_PORTION and elapsed > given
+            matters = is_least or max(self.cost, elapsed - given) > _OWN * given
+            if is_used_up and (speed < _SLOWER * self._known or (matters and self._age > _AGE)):
+                self._unclear = used, elapsed
+            else:
+                self.speed += _NEW * (speed - self.speed)
+                self._known = max(self.speed, self._known)
