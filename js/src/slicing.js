@@ -2,8 +2,8 @@
  * What one guest with pause points is told when it is entered: until when it may run, and where it may pause.
  *
  * No other thread can tell a guest of JavaScript to stop. So it counts (docs/abi.md, `preempt="fuel"`), and gets its count in
- * portions, by how fast it has counted: each is an eighth of its slice at most, and FASTEST bounds it, so that a guest that
- * suddenly gets slower does not keep the thread for long. Where one is used up the call pauses, and goes on at once if there is time left. Whatever the
+ * portions, as `pace` says: each is an eighth of its slice at most, so that a guest that suddenly gets slower does not keep
+ * the thread for long. Where one is used up the call pauses, and goes on at once if there is time left. Whatever the
  * portions, the guest counts the same, so that a budget ends at the same place everywhere.
  *
  * Below a function of JavaScript nothing can be suspended. While an import runs the guest is masked: what is called in it
@@ -20,6 +20,7 @@ import { BUILTIN_RESULTS, PAUSE_NOT_NOW, PAUSE_REFUSED, STATUS_RESUME } from "./
 import { current, isObject, REWINDING, RUNNING, settle, UNWINDING } from "./call.js";
 import { fail, raise, SuspendError } from "./errors.js";
 import { CLOSED } from "./guest.js";
+import { LEAST_PORTION, makePace } from "./pace.js";
 import { printable } from "./printable.js";
 import { obey } from "./promising.js";
 import { forget, isFull, spend, wait } from "./turns.js";
@@ -94,19 +95,8 @@ export const MOST_FUEL = 1n << 62n;
 /** What a guest's counter begins with. */
 export const UNBOUNDED = 2n * MOST_FUEL - 1n;
 
-// The least fuel in a portion, and how many portions a slice has.
-const LEAST_PORTION = 1000;
+// How many portions a slice has.
 const PORTIONS = 8;
-
-// Units of fuel a millisecond that a portion is for at most: what a guest counts may be far more than what it runs, or less, up
-// to a sixteenth, and it may change that on purpose when it has got its portion.
-const FASTEST = 1_000_000;
-
-// Units of fuel a millisecond, until the guest's own speed is known: where the clock is looked at again, and where it cannot be.
-// What took less than so many milliseconds tells nothing but that it was not slow.
-const SLOW = 50_000;
-const FAST = 500_000;
-const MEASURABLE = 0.05;
 
 const clock = () => performance.now();
 
@@ -143,7 +133,8 @@ export function makeSlicing(guest, exhaustedError) {
   /** What the counter was set to last; what was counted before anybody did counts, too. */
   let granted = counter && counter.value > MOST_FUEL ? UNBOUNDED : (counter?.value ?? 0n);
   let used = 0n;
-  let speed = SLOW;
+  const pace = makePace();
+  const { maskedSpeed } = pace;
   /** Its entry that runs, or whose import does. @type {Entry | undefined} */
   let top;
   /** What goes on when nothing is paused any more. @type {(() => void)[]} */
@@ -151,9 +142,6 @@ export function makeSlicing(guest, exhaustedError) {
   let [time, slices, suspensions] = [0, 0, 0];
   /** @type {Share} */
   const share = { exports, weight: 1, priority: 0, ran: 0, virtualTime: 0 };
-
-  /** Units a millisecond where only the count tells of time: a portion that is used up ends what runs. */
-  const maskedSpeed = () => Math.max(speed, FAST);
 
   /** @param {bigint} count */
   const grant = (count) => {
@@ -182,11 +170,7 @@ export function makeSlicing(guest, exhaustedError) {
       allowance.left -= count;
       allowance.used += count;
     }
-    const elapsed = now - top.resumed;
-    const isUsedUp = granted < 0n;
-    if (top.masks || !count || (elapsed < MEASURABLE && !isUsedUp)) return;
-    const faster = Math.min(Number(count) / elapsed, 2 * speed, FASTEST);
-    if (elapsed >= MEASURABLE || faster > speed) speed = faster;
+    if (!top.masks && count) pace.learn(Number(count), now - top.resumed, top.most, granted < 0n);
   };
 
   /** Tell the guest what holds for the entry whose code is about to run. @param {Entry} entry @param {number} now @param {number} least */
@@ -203,7 +187,7 @@ export function makeSlicing(guest, exhaustedError) {
     const portion = masks
       ? entry.left * maskedSpeed()
       : milliseconds > 0
-        ? Math.max(Math.min(milliseconds, most) * speed, LEAST_PORTION)
+        ? pace.portion(Math.min(milliseconds, most))
         : least;
     const allowed = masks ? left + FUEL_TOLERANCE : left;
     area.pause(masks ? PAUSE_REFUSED : call);
@@ -286,7 +270,7 @@ export function makeSlicing(guest, exhaustedError) {
         // Where its import is still on the stack it is told when that has returned.
         queueMicrotask(() => tellOuter(call, budget));
       }
-    } else if (entry.deadline - now > entry.most / 2) {
+    } else if (entry.deadline - now > Math.max(entry.most / 2, pace.cost())) {
       sliced.deadline = entry.deadline;
       call.promise = Promise.resolve();
     } else {

@@ -1,5 +1,5 @@
 /**
- * The package stays small: 11.5 KB (not KiB), minified and gzipped; time slices are 5.2 KB more, for who imports
+ * The package stays small: 11.5 KB (not KiB), minified and gzipped; time slices are 5.4 KB more, for who imports
  * them. Needs npm's terser.
  *
  * 1 KB of these keep overlapping calls apart that have arguments on the C stack; without, some were wrong without an error.
@@ -17,7 +17,7 @@ const MODULES = ["abi", "errors", "printable", "call", "trace", "options", "sect
 
 const CORE = "close, install, Instance, instantiate, instantiateStreaming, promising, SuspendError, Suspending";
 
-const SLICES = ["policy", "turns", "slicing", "slices"];
+const SLICES = ["policy", "turns", "pace", "slicing", "slices"];
 
 /** How many bytes modules have as one, with these exports. @param {string[]} modules @param {string} names */
 async function sizeOf(modules, names) {
@@ -38,7 +38,7 @@ it("is at most 11.5 KB", { skip: !terser && "npm's terser is not installed" }, a
   assert.ok(size <= 11_500, `${size} bytes`);
 });
 
-it("has time slices in at most 5.2 KB more", { skip: !terser && "npm's terser is not installed" }, async () => {
+it("has time slices in at most 5.4 KB more", { skip: !terser && "npm's terser is not installed" }, async () => {
   const size = await sizeOf(SLICES, "BudgetExhausted, FairShares, instantiate, promising, usage, usePolicy");
-  assert.ok(size <= 5200, `${size} bytes`);
+  assert.ok(size <= 5400, `${size} bytes`);
 });
