@@ -328,6 +328,9 @@ class Guest(Uncopied):
         instance.closed = True
         if self._wasi is not None:
             self._wasi.detach()
+        # Host functions below a call that somebody has in his hands are no task's, which would end them.
+        for call in [call for call in instance.suspended if call.is_held and call.coroutine is not None]:
+            instance.end(call)
         instance.release_if_unused()
         for task in tasks:
             task.cancel("the guest was closed")

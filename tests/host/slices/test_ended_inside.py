@@ -242,3 +242,57 @@ def test_another_order_is_an_error_and_changes_nothing(tool: Tool) -> None:
 
 async def _awaited(call: caesura.PendingCall) -> Any:
     return await call
+
+
+WITH_A_LOCK = """(module
+  (import "env" "work" (func $work))
+  (memory (export "memory") 1)
+  {start}
+  (func (export "run") (call $work))
+  (func (export "spin") (loop (br 0))))"""
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+@pytest.mark.parametrize("how", ["close", "aclose", "drop", "load"])
+def test_host_functions_below_a_call_in_hands_end_with_the_guest(how: str, preempt: str) -> None:
+    """And at once, not when Python's garbage collector finds them: what they hold is free."""
+
+    async def main() -> None:
+        lock = asyncio.Lock()
+        ended: list[str] = []
+
+        async def work(guest: caesura.Guest) -> None:
+            async with lock:
+                try:
+                    await guest.call("spin")
+                finally:
+                    ended.append("host function")
+
+        budget = caesura.Budget(fuel=100_000) if preempt == "fuel" else caesura.Budget(cpu=0.01)
+        imports = {"env": {"work": work}}
+        if how == "load":
+            text = WITH_A_LOCK.format(start="(func $begin (call $work)) (start $begin)").encode()
+            with pytest.raises(caesura.BudgetExhausted):
+                await caesura.load(text, imports, preempt=preempt, budget=budget)
+        else:
+            guest = await caesura.load(WITH_A_LOCK.format(start="").encode(), imports, preempt=preempt)
+            with pytest.raises(caesura.BudgetExhausted) as pause:
+                await guest.call("run", budget=budget)
+            assert lock.locked() and not ended
+            if how == "drop":
+                pause.value.call.drop()
+            elif how == "close":
+                guest.close()
+            else:
+                await guest.aclose()
+            if how != "drop":
+                with pytest.raises(caesura.UsageError, match="closed"):
+                    await pause.value.call.resume()
+        assert ended == ["host function"]
+        assert not lock.locked()
+
+    gc.disable()
+    try:
+        run(main())
+    finally:
+        gc.enable()
