@@ -117,6 +117,7 @@ export function makeArea(exports, memory, { thunks, facts }, options) {
     head,
     tell,
     give,
+    sizeNow,
 
     /**
      * Say what is to become of a pause: a call that may be suspended there, or PAUSE_NOT_NOW, or PAUSE_REFUSED.

@@ -23,6 +23,7 @@ export const REWINDING = 2;
 /**
  * @typedef {object} Call
  * @property {Guest} [guest] Its instance; unknown for a function out of a table.
+ * @property {Guest} [first] The one whose function is called; of a function out of a table it is known once it was suspended.
  * @property {Function} entry The exported function.
  * @property {any} [thunk] Its entry thunk, which is called instead where there is one.
  * @property {string} name The export's name.
@@ -32,6 +33,7 @@ export const REWINDING = 2;
  * @property {(value: any) => void} resolve
  * @property {(reason: any) => void} reject
  * @property {() => void} [ended] Called once the call has ended.
+ * @property {number} [runs] How often control had come to a guest from another, in what was unwound.
  * @property {Part[]} [parts] What other guests, whose functions are on the stack, have of it.
  * @property {Part} [whole] For such a part: the call.
  * @property {any} [outer] For such a part: what is to be restored.

@@ -29,7 +29,7 @@ import { checkResult, isObject, marks, REWINDING, RUNNING, UNWINDING } from "./c
 import { isStranger } from "./description.js";
 import { explain, findMissing, hidesMissing } from "./missing.js";
 import { abandon, fail, isExported, SuspendError } from "./errors.js";
-import { findObstacle, known, lost } from "./obstacles.js";
+import { findObstacle, known, LEFT, lost } from "./obstacles.js";
 import { printable } from "./printable.js";
 import { noRoom, take } from "./room.js";
 import { makeStacks } from "./stacks.js";
@@ -74,8 +74,8 @@ const TO_RESUME = STATUS_RESUME_CALL;
 export const CLOSED = "the instance is closed";
 
 const UNREAD =
-  "functions of others may be on the stack, which cannot be read, since `Error` was frozen or changed: import caesura before, " +
-  "and set Error.stackTraceLimit = Infinity before it is frozen (checkStack: false says that there are none)";
+  "functions of others may be on the stack, which cannot be read, since `Error` was frozen or changed: import caesura and " +
+  "set Error.stackTraceLimit = Infinity before (checkStack: false says that there are none)";
 
 /** Say why an import cannot suspend. @param {Site} site @param {string} why */
 const refuse = ({ name }, why) => fail(`${printable(name)} cannot suspend: ${why}`);
@@ -93,13 +93,15 @@ export function makeGuest(description, options) {
   /** All calls that have not ended. @type {Set<Call>} */
   const calls = new Set();
   let closed = false;
-  /** How many instances it has: several share the globals where modules are linked dynamically. */
-  let instances = 0;
   /** The parts that other guests have in a call. @param {Call} call */
   const partsOf = ({ parts }) => parts ?? [];
   /** Whether to look at the stack at every suspension. @type {unknown} */
   let wary = false;
-  /** What its instances set while they call from a handler that throws an exception of JavaScript on. @type {{ value: number }[]} */
+  /**
+   * What its instances set while they call from a handler that throws an exception of JavaScript on, one for each: several
+   * share the globals where modules are linked dynamically.
+   * @type {{ value: number }[]}
+   */
   const handlers = [];
   /** Whether they do not tell of all functions of the guest. @type {unknown} */
   let shares = false;
@@ -127,7 +129,7 @@ export function makeGuest(description, options) {
     if (!instrumented && !call.direct) return "the module is not instrumented; the engine has no JSPI";
     if (isStranger(site.module, site.index)) return "not on the import list (--imports)";
     if (wary || guest.guard.value || call.converts || !call.guest || site.guest != guest) {
-      const obstacle = findObstacle(call, site, instances > 1, runs, stack);
+      const obstacle = findObstacle(call, site, runs, stack);
       const twice = runs.find((one, at) => one.once && runs.indexOf(one) < at);
       if (obstacle) return obstacle;
       if (twice) return "an instance is on the stack twice: instrument it with --linked";
@@ -166,7 +168,7 @@ export function makeGuest(description, options) {
     if (call.state && !call.direct) {
       if (call.state == UNWINDS) {
         // Whose function has trapped where there are several modules nobody knows.
-        const isAlone = instances < 2 && !call.whole && !partsOf(call)[0];
+        const isAlone = !handlers[1] && !call.whole && !partsOf(call)[0];
         error = area.overflow(call) ?? (isAlone ? explain(error, description, printable(call.site?.name ?? "the guest")) : error);
       }
       area.give(call, TO_RUN);
@@ -239,7 +241,6 @@ export function makeGuest(description, options) {
      * @param {import("./obstacles.js").Known["unlisted"]} unlisted
      */
     add(instance, description, foreign, unlisted) {
-      instances++;
       guest.foreign ||= foreign;
       known.set(instance, { guest, description, unlisted });
       const { asyncify_foreign_handler: handler, asyncify_unsuspendable: guard } = /** @type {Exports} */ (instance.exports);
@@ -320,6 +321,7 @@ export function makeGuest(description, options) {
         if (!call.direct) stacks.adopt(call);
       }
       if (!call.direct) {
+        call.runs = runs.length;
         takeParts(/** @type {Part} */ (call), [...new Set(runs)].filter((other) => other != guest));
         const all = allOf(call);
         const shortage = all.map((part) => part.guest.findShortage(part)).find(Boolean);
@@ -352,7 +354,15 @@ export function makeGuest(description, options) {
      */
     land(call, site) {
       if (call.state != REWINDS || call.site != site) throw lost(call);
-      for (const part of allOf(call)) part.guest.run(part, site);
+      const all = allOf(call);
+      if (all[1]) {
+        /** @type {Guest[]} */
+        const runs = [];
+        findObstacle(call, site, runs, []);
+        // Functions that were passed over have left frames, or others have taken these for their own.
+        if (runs.length != call.runs || all.some((part) => part.guest.area.sizeNow())) fail(`export ${printable(call.name)}: lost ${LEFT}`);
+      }
+      for (const part of all) part.guest.run(part, site);
       const value = checkResult(site, /** @type {Function} */ (call.answer)());
       call.converts = isObject(value);
       const masked = call.converts ? guest.slicing?.mask() : undefined;

@@ -16,6 +16,9 @@ import { guestFrames, moduleOf } from "./trace.js";
 /** What a frame of the engine's stack looks like to a reader. @param {any} frame */
 const where = (frame) => printable(String(frame).trim());
 
+/** Why a call cannot be suspended, or resumed: what has left is not on the stack, and only its own instance could tell. */
+export const LEFT = "across a tail call to another instance";
+
 /**
  * What is known of an instance that the package made; `unlisted` are functions of other guests, with their indices there,
  * that it imports without their being on its import list.
@@ -30,16 +33,19 @@ export const known = new WeakMap();
  * if they can. A call without any is marked as direct.
  * @param {Call} call
  * @param {Site} site
- * @param {boolean} several Whether the guest has several instances.
  * @param {Guest[]} runs Takes the guests, each as often as control came to it from another, innermost first.
  * @param {import("./missing.js").Stack} stack Takes the functions of guests.
  */
-export function findObstacle(call, { stub, module, guest }, several, runs, stack) {
+export function findObstacle(call, { stub, module, guest }, runs, stack) {
   const { frames, below, whole, unread } = guestFrames(stub);
   stack.whole = whole;
   stack.unread = unread;
   if (below && !isEntry(below)) return `across JavaScript: ${where(below)}`;
-  if (below && !frames.length) call.direct = true;
+  if (below) {
+    call.direct ||= !frames.length && !call.first;
+    // The entry thunk is on the stack, even if what it has called has left.
+    if (call.thunk) frames.pop();
+  }
   /** The frame above, and its function. @type {any} */
   let above;
   let called = -1;
@@ -54,12 +60,16 @@ export function findObstacle(call, { stub, module, guest }, several, runs, stack
       if (found.unlisted.some(([other, at]) => other == inner && at == called)) return `not on the import list: ${where(above)}`;
       [called, above] = [index, frame];
       stack.push([index, found.description, frame]);
-    } else if (instance || !several) return `across another instance: ${where(frame)}`;
+    } else if (instance || !guest.handlers[1]) return `across another instance: ${where(frame)}`;
   }
-  return "";
+  return below && !call.direct && (call.first ??= runs.at(-1)) != runs.at(-1) && LEFT;
 }
 
-/** The error for a call that reached an import which it should not, or left no frames. @param {Call} call */
+/**
+ * The error for a call that reached an import which it should not, or left no frames, or not all of which was rewound.
+ * @param {Call} call
+ * @param {boolean} [left]
+ */
 export function lost(call) {
   const inner = guestFrames().frames[0]?.[1];
   return new SuspendError(`export ${printable(call.name)}: not instrumented: ${inner ? where(inner) : "a function or the import"}`);

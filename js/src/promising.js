@@ -106,6 +106,7 @@ export function promisingWith(f, options, bounds) {
       /** @type {Call} */
       const call = {
         guest,
+        first: guest,
         entry: f,
         thunk: thunk && !guest?.area.settle() && thunk,
         name,
