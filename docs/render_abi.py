@@ -76,6 +76,12 @@ TABLES: Final[dict[str, Table]] = {
                 "only where lists leave out functions: not 0 while one is on the stack, see [below](#guard)",
             ),
             (
+                f"`{abi.LEAVING_STATE}`",
+                "mutable i32 global",
+                "only where functions can leave for those of other instances by tail calls: the state, see "
+                "[below](#instances-that-call-each-other)",
+            ),
+            (
                 f"`{abi.DROP_REFERENCES}`",
                 "(pointer) → ()",
                 "only where frames hold references: forgets those of the call suspended on this data structure's stack",

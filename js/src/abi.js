@@ -22,6 +22,7 @@
  * @property {any} asyncify_start_function
  * @property {any} asyncify_foreign_handler
  * @property {any} asyncify_unsuspendable
+ * @property {any} asyncify_leaving_state
  * @property {any} asyncify_fuel
  * @property {any} asyncify_pause_data
  * @property {any} asyncify_recorded
@@ -64,6 +65,7 @@ export const PAUSE_NOT_NOW = 0;
 export const PAUSE_REFUSED = -1;
 export const FOREIGN_HANDLER = "asyncify_foreign_handler";
 export const UNSUSPENDABLE = "asyncify_unsuspendable";
+export const LEAVING_STATE = "asyncify_leaving_state";
 export const RECORDED = "asyncify_recorded";
 export const RECORD_CHANGED = "asyncify_record_changed";
 export const ENTRY_PREFIX = "asyncify_entry:";
@@ -153,6 +155,7 @@ export const STATE_NORMAL = 0;
 export const STATE_UNWINDING = 1;
 export const STATE_REWINDING = 2;
 export const STATE_OVERFLOWED = 3;
+export const STATE_ELSEWHERE = 4;
 export const STATUS_RUN = 0;
 export const STATUS_SUSPEND = 1;
 export const STATUS_RESUME = 2;

@@ -8,6 +8,7 @@
  * would then need a race of promises for each suspension.
  */
 
+import { STATE_ELSEWHERE } from "./abi.js";
 import { abandon, raise } from "./errors.js";
 import { printable } from "./printable.js";
 import { guestFrames } from "./trace.js";
@@ -19,6 +20,9 @@ import { guestFrames } from "./trace.js";
 export const RUNNING = 0;
 export const UNWINDING = 1;
 export const REWINDING = 2;
+
+// As the module's own: in each suspension, a constant of another module is read anew.
+const ELSEWHERE = STATE_ELSEWHERE;
 
 /**
  * @typedef {object} Call
@@ -81,8 +85,33 @@ export let current;
 /** The guest whose import runs. @type {Guest | undefined} */
 let calling;
 
-/** The globals of all instances that say whether a function is on the stack that a list leaves out. @type {Set<WeakRef<{ value: number }>>} */
+/** @typedef {Set<WeakRef<{ value: number }>>} Globals Of all instances. */
+
+/** What says whether a function is on the stack that a list leaves out. @type {Globals} */
 export const marks = new Set();
+
+/** The states of those whose functions can leave for others' by tail calls. @type {Globals} */
+export const leaving = new Set();
+
+/** Do something with each that is there. @param {Globals} globals @param {(global: { value: number }) => void} f */
+function forAll(globals, f) {
+  for (const one of globals) {
+    const global = one.deref();
+    if (global) f(global);
+    else globals.delete(one);
+  }
+}
+
+/**
+ * Say whether a call is rewound: then functions of instances that have no part in it trap, as they have left for what was on
+ * the stack and should not run again.
+ * @param {number} isRewound
+ */
+export const tellOthers = (isRewound) =>
+  forAll(leaving, (state) => {
+    // The state of those that have a part is another one.
+    if (!(state.value % ELSEWHERE)) state.value = isRewound && ELSEWHERE;
+  });
 
 /**
  * Let nothing be on the stack that a list leaves out: what has failed may have left it.
@@ -90,13 +119,7 @@ export const marks = new Set();
  */
 function clearMarks(guest) {
   if (guest) guest.guard.value = 0;
-  else {
-    for (const mark of marks) {
-      const guard = mark.deref();
-      if (guard) guard.value = 0;
-      else marks.delete(mark);
-    }
-  }
+  else forAll(marks, (mark) => (mark.value = 0));
 }
 
 /** Whether the engine may have to convert a value by calling its methods. @param {any} value */
@@ -173,12 +196,14 @@ export function step(call) {
     const { slicing } = call.guest ?? {};
     try {
       slicing?.begin(call);
+      tellOthers(call.state);
       result = (call.thunk || call.entry)(...call.args);
     } catch (error) {
       slicing?.fail(call);
       throw call.guest?.recover(call, error) ?? error;
     } finally {
       current = host;
+      tellOthers(RUNNING);
       slicing?.end(call);
       call.guest?.leave(call, pointer);
     }

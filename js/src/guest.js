@@ -25,7 +25,7 @@ import {
   STATUS_SUSPEND,
 } from "./abi.js";
 import { makeArea } from "./area.js";
-import { checkResult, isObject, marks, REWINDING, RUNNING, UNWINDING } from "./call.js";
+import { checkResult, isObject, leaving, marks, REWINDING, RUNNING, tellOthers, UNWINDING } from "./call.js";
 import { isStranger } from "./description.js";
 import { explain, findMissing, hidesMissing } from "./missing.js";
 import { abandon, fail, isExported, SuspendError } from "./errors.js";
@@ -243,8 +243,9 @@ export function makeGuest(description, options) {
     add(instance, description, foreign, unlisted) {
       guest.foreign ||= foreign;
       known.set(instance, { guest, description, unlisted });
-      const { asyncify_foreign_handler: handler, asyncify_unsuspendable: guard } = /** @type {Exports} */ (instance.exports);
+      const { asyncify_foreign_handler: handler, asyncify_leaving_state: state, asyncify_unsuspendable: guard } = /** @type {Exports} */ (instance.exports);
       handlers.push(handler ?? {});
+      if (state) leaving.add(new WeakRef(state));
       if (guard) {
         guest.guard = guard;
         marks.add(new WeakRef(guard));
@@ -363,6 +364,7 @@ export function makeGuest(description, options) {
         if (runs.length != call.runs || all.some((part) => part.guest.area.sizeNow())) fail(`export ${printable(call.name)}: lost ${LEFT}`);
       }
       for (const part of all) part.guest.run(part, site);
+      tellOthers(RUNS);
       const value = checkResult(site, /** @type {Function} */ (call.answer)());
       call.converts = isObject(value);
       const masked = call.converts ? guest.slicing?.mask() : undefined;

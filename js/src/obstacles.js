@@ -65,11 +65,7 @@ export function findObstacle(call, { stub, module, guest }, runs, stack) {
   return below && !call.direct && (call.first ??= runs.at(-1)) != runs.at(-1) && LEFT;
 }
 
-/**
- * The error for a call that reached an import which it should not, or left no frames, or not all of which was rewound.
- * @param {Call} call
- * @param {boolean} [left]
- */
+/** The error for a call that reached an import which it should not, or left no frames. @param {Call} call */
 export function lost(call) {
   const inner = guestFrames().frames[0]?.[1];
   return new SuspendError(`export ${printable(call.name)}: not instrumented: ${inner ? where(inner) : "a function or the import"}`);

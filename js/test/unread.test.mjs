@@ -105,7 +105,7 @@ const JAVASCRIPT = "SuspendError env.ask cannot suspend: across JavaScript: PLAC
 const READ = `${["own: 117", "guest: 117"].join("\n")}\n${JAVASCRIPT.repeat(2)}alone: 117\n`.repeat(2) + "linked: 1117\nentered 1\n";
 const withoutPlaces = (text) => text.replace(/(JavaScript): (?=\S+ \(|file|data|\[)[^\n]*$/gm, "$1: PLACE");
 
-const WHY = "functions of others may be on the stack, which cannot be read, since `Error` was frozen or changed: import caesura before, and set Error.stackTraceLimit = Infinity before it is frozen (checkStack: false says that there are none)";
+const WHY = "functions of others may be on the stack, which cannot be read, since `Error` was frozen or changed: import caesura and set Error.stackTraceLimit = Infinity before (checkStack: false says that there are none)";
 
 /** Whether all is refused that may be others', or seen to be the guest's own, and nothing ran twice or got what is none. */
 function assertSafe(text) {

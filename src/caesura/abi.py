@@ -82,6 +82,10 @@ FOREIGN_HANDLER: Final = "asyncify_foreign_handler"
 # of the present entry into the guest, so that nothing can suspend.
 UNSUSPENDABLE: Final = "asyncify_unsuspendable"
 
+# An exported global, where functions can leave for those of other instances by tail calls: the state, so that a host can
+# say that others are rewound, and nothing of this instance.
+LEAVING_STATE: Final = "asyncify_leaving_state"
+
 # With the option `record`: an exported function that gives what was noted of a function, by its number, and a global
 # that is 1 when one was noted for the first time.
 RECORDED: Final = "asyncify_recorded"
@@ -114,6 +118,7 @@ EXPORTS: Final = (
     START_FUNCTION,
     FOREIGN_HANDLER,
     UNSUSPENDABLE,
+    LEAVING_STATE,
     FUEL,
     PAUSE_DATA,
     RECORDED,
@@ -252,6 +257,7 @@ class State(_Described):
     UNWINDING = 1, "unwinding"
     REWINDING = 2, "rewinding"
     OVERFLOWED = 3, "an asyncify stack has overflowed, see below"
+    ELSEWHERE = 4, "other instances are rewound, and nothing of this one was on the stack, see below"
 
 
 class Status(_Described):

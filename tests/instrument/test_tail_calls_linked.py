@@ -140,3 +140,57 @@ def test_modules_that_share_a_state() -> None:
     assert suspended_and_resumed("table", 2) == 3 * (2 * 7) + 1
     with pytest.raises(wasmtime.Trap, match="asyncify_suspended_in_foreign_tail_call"):
         suspended_and_resumed("table", 0)
+
+
+LEAVING = """
+  (module
+    (import "env" "ask" (func $ask (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (table {exported} 1 funcref)
+    (elem (i32.const 0) func $own)
+    (type $t (func (param i32) (result i32)))
+    (global $steps (export "steps") (mut i32) (i32.const 0))
+    (func $step (global.set $steps (i32.add (global.get $steps) (i32.const 1))))
+    (func $own (type $t) (i32.add (i32.const 1) (call $ask (local.get 0))))
+    (func (export "leave") (type $t) (call $step) ({call} (type $t) (local.get 0) (i32.const 0)))
+    (func (export "leave_or_wait") (type $t)
+      (call $step)
+      (if (i32.eqz (local.get 0)) (then (return (i32.add (i32.const 5) (call $ask (local.get 0))))))
+      ({call} (type $t) (local.get 0) (i32.const 0))))
+"""
+
+
+@pytest.mark.parametrize("thunks", [False, True])
+def test_what_has_left_for_another_instance_does_not_run_again_where_that_is_rewound(*, thunks: bool) -> None:
+    """The host says so by the state: it had no frame, so its caller has called it again."""
+    given = assemble(LEAVING.format(exported='(export "table")', call="return_call_indirect"))
+    module = instrument(given, caesura.Options(thunks=thunks))
+    store = wasmtime.Store(engine())
+    number = wasmtime.ValType.i32()
+    imported = wasmtime.Func(store, wasmtime.FuncType([number], [number]), lambda value: value * 2)
+    exports: dict[str, Any] = dict(
+        wasmtime.Instance(store, wasmtime.Module(engine(), module), [imported]).exports(store)
+    )
+    state = exports["asyncify_leaving_state"]
+    for name in ("leave", "leave_or_wait"):
+        steps = exports["steps"].value(store)
+        state.set_value(store, 4)
+        assert exports["asyncify_get_state"](store) == 4
+        with pytest.raises(wasmtime.Trap, match="asyncify_suspended_in_foreign_tail_call"):
+            exports[name](store, 3)
+        assert state.value(store) == 0
+        assert exports["steps"].value(store) == steps
+        assert exports[name](store, 3) == 7
+
+
+@pytest.mark.parametrize(
+    ("exported", "call", "tells"),
+    [
+        ('(export "table")', "return_call_indirect", True),
+        ('(export "table")', "call_indirect", False),
+        ("", "return_call_indirect", False),
+    ],
+)
+def test_only_modules_that_can_leave_for_other_instances_tell_of_it(exported: str, call: str, *, tells: bool) -> None:
+    module = instrument(assemble(LEAVING.format(exported=exported, call=call)))
+    assert (b"asyncify_leaving_state" in module) == tells

@@ -31,12 +31,12 @@ from caesura.wasm.types import EXTERN, is_reference
 
 def may_call_others(module: Module, graph: CallGraph) -> bool:
     """Tell whether a module may call functions of others, not by name."""
-    if not _shares_references(module):
+    if not shares_references(module):
         return False
     return any(graph.indirect) or any(find_table_callees(module, graph).is_open)
 
 
-def _shares_references(module: Module) -> bool:
+def shares_references(module: Module) -> bool:
     """Tell whether there is a reference that others may have as well, and that may lead to a function."""
     has_objects = any(item.kind != FUNCTION_TYPE for item in module.types)
     shared: list[int] = []

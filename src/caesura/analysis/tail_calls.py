@@ -18,6 +18,7 @@ from caesura.analysis.calls import ANY_INDEX, CallGraph, constant_index
 from caesura.analysis.closed_tables import TableCallees, find_table_callees
 from caesura.analysis.decoder import Decoder
 from caesura.analysis.entries import may_be_referenced
+from caesura.analysis.foreign_functions import shares_references
 from caesura.analysis.suspension import Suspension
 from caesura.errors import MalformedModule, UnsupportedModule
 from caesura.wasm import opcodes as op
@@ -29,13 +30,15 @@ from caesura.wasm.type_matching import same_types, with_supertypes
 
 class TailCalls:
     """By function index: `leaving` are the instrumented functions that contain a tail call that may suspend, `entered`
-    those that one can reach, and `unframed` what one can reach that may suspend but is not instrumented.
+    those that one can reach, and `unframed` what one can reach that may suspend but is not instrumented. `are_open`
+    tells whether one can reach functions of other instances.
     """
 
     def __init__(self) -> None:
         self.leaving: set[FunctionIndex] = set()
         self.entered: set[FunctionIndex] = set()
         self.unframed: set[FunctionIndex] = set()
+        self.are_open = False
 
     def concern(self, function: FunctionIndex) -> bool:
         """Tell whether a function can leave, or be entered, by a tail call that may suspend."""
@@ -54,6 +57,7 @@ def find_tail_calls(module: Module, graph: CallGraph, suspension: Suspension, de
             search.add(function, body)
         except (MalformedModule, UnsupportedModule, IndexError, KeyError):
             continue  # refused, with its place, when it is rewritten
+    search.result.are_open = search.enters_any and shares_references(module)
     return search.result
 
 
@@ -66,6 +70,8 @@ class _Search:
         # What a reference of each type may be of, by the first index of the type; empty until it is asked for.
         self._referenced: dict[int, list[FunctionIndex]] = {}
         self._same: list[int] = []
+        # Whether there is one that enters whatever a reference is of.
+        self.enters_any = False
         # Types, tables and indices that were looked at.
         self._known: set[tuple[int, int, int]] = set()
         self.result = TailCalls()
@@ -80,7 +86,7 @@ class _Search:
             if code == op.RETURN_CALL:
                 self._enter([FunctionIndex(body.immediates[call])])
             elif code == op.RETURN_CALL_REF:
-                self._enter(self._of_type(TypeIndex(body.immediates[call])))
+                self._enter_any(TypeIndex(body.immediates[call]))
             else:
                 _, position = read_u32(data, body.positions[call] + 1)
                 table = read_u32(data, position)[0]
@@ -109,6 +115,10 @@ class _Search:
             if not callees.is_open[number]:
                 self._enter(callees.functions[number])
                 return
+        self._enter_any(type_index)
+
+    def _enter_any(self, type_index: TypeIndex) -> None:
+        self.enters_any = True
         self._enter(self._of_type(type_index))
 
     def _of_type(self, type_index: TypeIndex) -> list[FunctionIndex]:

@@ -25,6 +25,7 @@
  * @property {any} asyncify_start_function
  * @property {any} asyncify_foreign_handler
  * @property {any} asyncify_unsuspendable
+ * @property {any} asyncify_leaving_state
  * @property {any} asyncify_fuel
  * @property {any} asyncify_pause_data
  * @property {any} asyncify_recorded
@@ -67,6 +68,7 @@ const PAUSE_NOT_NOW = 0;
 const PAUSE_REFUSED = -1;
 const FOREIGN_HANDLER = "asyncify_foreign_handler";
 const UNSUSPENDABLE = "asyncify_unsuspendable";
+const LEAVING_STATE = "asyncify_leaving_state";
 const RECORDED = "asyncify_recorded";
 const RECORD_CHANGED = "asyncify_record_changed";
 const ENTRY_PREFIX = "asyncify_entry:";
@@ -156,6 +158,7 @@ const STATE_NORMAL = 0;
 const STATE_UNWINDING = 1;
 const STATE_REWINDING = 2;
 const STATE_OVERFLOWED = 3;
+const STATE_ELSEWHERE = 4;
 const STATUS_RUN = 0;
 const STATUS_SUSPEND = 1;
 const STATUS_RESUME = 2;

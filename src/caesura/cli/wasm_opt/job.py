@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import caesura
-from caesura.abi import ASYNCIFY_MODULE, FOREIGN_HANDLER, UNSUSPENDABLE
+from caesura.abi import ASYNCIFY_MODULE, FOREIGN_HANDLER, LEAVING_STATE, UNSUSPENDABLE
 from caesura.cli.collector import paused_collector
 from caesura.cli.files import STANDARD_STREAM, about, read_file
 from caesura.cli.messages import one_line, say
@@ -62,7 +62,7 @@ def _as_features_allow(line: CommandLine, instrumented: bytes, options: Options)
     """Return the module without globals for hosts to look at, if mutable ones may not be exported."""
     if options.export_globals or not features.is_off(features.MUTABLE_GLOBALS, line):
         return instrumented
-    return sections.drop_exports(instrumented, (UNSUSPENDABLE, FOREIGN_HANDLER))
+    return sections.drop_exports(instrumented, (UNSUSPENDABLE, FOREIGN_HANDLER, LEAVING_STATE))
 
 
 def _input(job: Job) -> Mapped:

@@ -13,7 +13,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from caesura.abi import CONTROL_BLOCK, DATA_GLOBAL, FOREIGN_HANDLER, PAUSE_DATA, STATE_GLOBAL, UNSUSPENDABLE
+from caesura.abi import (
+    CONTROL_BLOCK,
+    DATA_GLOBAL,
+    FOREIGN_HANDLER,
+    LEAVING_STATE,
+    PAUSE_DATA,
+    STATE_GLOBAL,
+    UNSUSPENDABLE,
+)
 from caesura.errors import UnsupportedModule
 from caesura.options import NO_PREEMPT, Options
 from caesura.wasm import sections as sec
@@ -36,7 +44,7 @@ NO_PAUSE_DATA: Final = -1
 class Globals:
     """The indices of the globals; `base` is NO_BASE, `foreign` and `unsuspendable` are NO_FLAG and `pause_data` is
     NO_PAUSE_DATA where there is none, `count` how many were appended. `flags` are those of the flags that there are, by
-    the names under which they are exported.
+    the names under which they are exported; `leaves` says whether functions can leave for those of other instances.
     """
 
     def __init__(
@@ -47,6 +55,8 @@ class Globals:
         edits: SectionEdits,
         new_names: NewNames,
         flags: list[str],
+        *,
+        leaves: bool,
     ) -> None:
         if options.import_globals:
             self.state = module.imported_globals - 2
@@ -82,6 +92,8 @@ class Globals:
         new_names.add(GLOBAL_NAMES, self.data, DATA_GLOBAL)
         if options.export_globals:
             exported += [(STATE_GLOBAL, self.state), (DATA_GLOBAL, self.data)]
+        if leaves:
+            exported.append((LEAVING_STATE, self.state))
         for name, index in exported:
             if any(export.name == name for export in module.exports):
                 raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")

@@ -17,6 +17,10 @@ no identity. Where such a function was entered by a tail call, and was suspended
 name says so; nothing else can be done, as its arguments and the reference of it are gone. Identities are therefore
 numbers from a range that depends on the module's bytes, so that anything else there is not taken for one.
 
+A function of another instance that has left for one of this module's is not on the stack either, and would be called
+again, in the normal state, where what called it is rewound. Nobody can know that but a host, which makes the state of
+such instances `ELSEWHERE` meanwhile (docs/abi.md): then whatever looks at identities traps as well.
+
 That each function compares the identity itself, instead of being told by its caller which one to call, is because
 callers can be hosts, and calls through tables.
 """
@@ -26,7 +30,7 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
-from caesura.abi import TAIL_CALLED_FUNCTION
+from caesura.abi import TAIL_CALLED_FUNCTION, State
 from caesura.analysis.tail_calls import TailCalls
 from caesura.instrument.abi.chunks import chunk_places
 from caesura.instrument.abi.dummies import Dummies
@@ -137,7 +141,8 @@ class TailDispatch:
     def _recognising(self) -> int:
         """Return the function that pops an identity if it has this number, and tells whether it has."""
         if self._own == _NONE:
-            code = self._top() + self._first_identity() + c.I32_SUB + c.LOCAL_GET + b"\0" + c.I32_NE
+            code = self._refuse_elsewhere()
+            code += self._top() + self._first_identity() + c.I32_SUB + c.LOCAL_GET + b"\0" + c.I32_NE
             code += c.IF_EMPTY + c.CONST_I32 + b"\0" + c.RETURN + c.END
             code += c.CALL + encode_unsigned(self._helpers.pop(_IDENTITY)) + c.DROP + c.CONST_I32 + b"\1"
             self._own = self._add("asyncify_pop_identity", (I32,), (I32,), code)
@@ -156,6 +161,13 @@ class TailDispatch:
         if self._trap == _NONE:
             self._trap = self._add(TAIL_CALLED_FUNCTION, (), (), self._helpers.runtime.trap_in_normal_state())
         return self._trap
+
+    def _refuse_elsewhere(self) -> bytes:
+        """Return the code that traps if other instances are rewound and not this one, for modules of which hosts see it."""
+        if not self._tail_calls.are_open:
+            return b""
+        code = self._helpers.stack.state_get + c.CONST_I32 + encode_signed(State.ELSEWHERE) + c.I32_EQ + c.IF_EMPTY
+        return code + c.CALL + encode_unsigned(self._trapping()) + c.END
 
     def _add_dispatch(self, results: tuple[int, ...]) -> int:
         """Add the functions that dispatch to all functions whose results these may be; return the first."""
@@ -185,7 +197,7 @@ class TailDispatch:
         for place in range(count):
             labels[self.numbers[targets[place]] - low] = place
         table = encode_unsigned(len(labels)) + join_pieces([encode_unsigned(label) for label in labels])
-        out = [c.BLOCK_EMPTY * (count + 1), self._top(), self._first_identity(low), c.I32_SUB]
+        out = [self._refuse_elsewhere(), c.BLOCK_EMPTY * (count + 1), self._top(), self._first_identity(low), c.I32_SUB]
         out += [c.BR_TABLE, table, encode_unsigned(count), c.END]
         for target in targets:
             out += [

@@ -1,0 +1,17 @@
+;; The second: `through` stands between functions of the first, `leave` is gone when it has called one.
+(module
+  (type $function (func (param i32) (result i32)))
+  (import "env" "ask" (func $ask (type $function)))
+  (memory (export "memory") 1)
+  (table (export "table") 2 funcref)
+  (global $steps (export "steps") (mut i32) (i32.const 0))
+  (func $step (global.set $steps (i32.add (global.get $steps) (i32.const 1))))
+  (func (export "through") (type $function)
+    (call $step)
+    (i32.add (i32.const 200) (call_indirect (type $function) (local.get 0) (i32.const 0))))
+  (func (export "leave") (type $function)
+    (call $step)
+    (return_call_indirect (type $function) (local.get 0) (i32.const 0)))
+  (func (export "waits") (type $function)
+    (call $step)
+    (i32.add (i32.const 200) (call $ask (local.get 0)))))
