@@ -82,8 +82,8 @@ FOREIGN_HANDLER: Final = "asyncify_foreign_handler"
 # of the present entry into the guest, so that nothing can suspend.
 UNSUSPENDABLE: Final = "asyncify_unsuspendable"
 
-# An exported global, where functions can leave for those of other instances by tail calls: the state, so that a host can
-# say that others are rewound, and nothing of this instance.
+# An exported global, where functions can leave for those of other instances by tail calls: the state, so that a host
+# can say that others are rewound, and nothing of this instance.
 LEAVING_STATE: Final = "asyncify_leaving_state"
 
 # With the option `record`: an exported function that gives what was noted of a function, by its number, and a global

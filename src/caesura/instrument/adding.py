@@ -106,7 +106,8 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
     flags = [FOREIGN_HANDLER] if facts.catches.has_foreign_handlers() else []
     if facts.guarded is not None and not shares_globals(options):
         flags.append(UNSUSPENDABLE)
-    state_globals = Globals(module, options, memory.pointer, added.edits, added.names, flags, leaves=facts.roles.tail_calls.are_open)
+    leaves = facts.roles.tail_calls.are_open
+    state_globals = Globals(module, options, memory.pointer, added.edits, added.names, flags, leaves=leaves)
     pool = GlobalPool(len(module.globals) + state_globals.count)
     places = Places(
         state=state_globals.state,

@@ -163,7 +163,7 @@ class TailDispatch:
         return self._trap
 
     def _refuse_elsewhere(self) -> bytes:
-        """Return the code that traps if other instances are rewound and not this one, for modules of which hosts see it."""
+        """Return the code that traps if other instances are rewound and not this one, where a host can say so."""
         if not self._tail_calls.are_open:
             return b""
         code = self._helpers.stack.state_get + c.CONST_I32 + encode_signed(State.ELSEWHERE) + c.I32_EQ + c.IF_EMPTY
