@@ -11,6 +11,7 @@ from caesura.abi import (
     FOREIGN_HANDLER,
     IMPORTED_START_REWIND,
     IMPORTED_START_UNWIND,
+    LEAVING_STATE,
     RECORD_CHANGED,
     RESULTS_PREFIX,
     START_FUNCTION,
@@ -106,8 +107,9 @@ def add_abi(given: Given, facts: Facts, options: Options, added: Added, moves: i
     flags = [FOREIGN_HANDLER] if facts.catches.has_foreign_handlers() else []
     if facts.guarded is not None and not shares_globals(options):
         flags.append(UNSUSPENDABLE)
-    leaves = facts.roles.tail_calls.are_open
-    state_globals = Globals(module, options, memory.pointer, added.edits, added.names, flags, leaves=leaves)
+    if facts.roles.tail_calls.are_open:
+        flags.append(LEAVING_STATE)
+    state_globals = Globals(module, options, memory.pointer, added.edits, added.names, flags)
     pool = GlobalPool(len(module.globals) + state_globals.count)
     places = Places(
         state=state_globals.state,

@@ -44,7 +44,7 @@ NO_PAUSE_DATA: Final = -1
 class Globals:
     """The indices of the globals; `base` is NO_BASE, `foreign` and `unsuspendable` are NO_FLAG and `pause_data` is
     NO_PAUSE_DATA where there is none, `count` how many were appended. `flags` are those of the flags that there are, by
-    the names under which they are exported; `leaves` says whether functions can leave for those of other instances.
+    the names under which they are exported; the state, where functions can leave for other instances, is one of these.
     """
 
     def __init__(
@@ -55,8 +55,6 @@ class Globals:
         edits: SectionEdits,
         new_names: NewNames,
         flags: list[str],
-        *,
-        leaves: bool,
     ) -> None:
         if options.import_globals:
             self.state = module.imported_globals - 2
@@ -75,6 +73,9 @@ class Globals:
         self.count = (0 if options.import_globals else 2) + (0 if self.base == NO_BASE else 1)
         exported: list[tuple[str, int]] = []
         for name in flags:
+            if name == LEAVING_STATE:
+                exported.append((name, self.state))
+                continue
             exported.append((name, len(module.globals) + self.count))
             self.count += 1
             edits.append(sec.GLOBAL, encode_value_type(I32) + b"\x01" + ZERO[I32] + b"\x0b")
@@ -92,8 +93,6 @@ class Globals:
         new_names.add(GLOBAL_NAMES, self.data, DATA_GLOBAL)
         if options.export_globals:
             exported += [(STATE_GLOBAL, self.state), (DATA_GLOBAL, self.data)]
-        if leaves:
-            exported.append((LEAVING_STATE, self.state))
         for name, index in exported:
             if any(export.name == name for export in module.exports):
                 raise UnsupportedModule(f"the module exports {name} already; it seems to be instrumented already")
