@@ -108,6 +108,7 @@ function forAll(globals, f) {
  * @param {number} isRewound
  */
 export const tellOthers = (isRewound) =>
+  leaving.size &&
   forAll(leaving, (state) => {
     // The state of those that have a part is another one.
     if (!(state.value % ELSEWHERE)) state.value = isRewound && ELSEWHERE;

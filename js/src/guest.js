@@ -363,8 +363,8 @@ export function makeGuest(description, options) {
         // Functions that were passed over have left frames, or others have taken these for their own.
         if (runs.length != call.runs || all.some((part) => part.guest.area.sizeNow())) fail(`export ${printable(call.name)}: lost ${LEFT}`);
       }
-      for (const part of all) part.guest.run(part, site);
       tellOthers(RUNS);
+      for (const part of all) part.guest.run(part, site);
       const value = checkResult(site, /** @type {Function} */ (call.answer)());
       call.converts = isObject(value);
       const masked = call.converts ? guest.slicing?.mask() : undefined;
