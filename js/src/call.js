@@ -33,7 +33,8 @@ const ELSEWHERE = STATE_ELSEWHERE;
  * @property {string} name The export's name.
  * @property {any[]} args
  * @property {boolean} [direct] Whether the export is itself an import: then there is nothing to unwind.
- * @property {boolean} [converts] Whether the engine is about to convert an object, which may call anything.
+ * @property {boolean | [from: Site, depth: number, frame: string]} [converts] What the engine may be converting, which may call
+ * anything: the arguments, or what an import has returned, with how many functions were on the stack, and the innermost.
  * @property {(value: any) => void} resolve
  * @property {(reason: any) => void} reject
  * @property {() => void} [ended] Called once the call has ended.
@@ -127,13 +128,49 @@ function clearMarks(guest) {
 export const isObject = (value) => Object(value) === value;
 
 /**
- * Return an import's result if it is iterable where the guest takes several: the engine would name code of this package.
+ * Return an import's result, as a list where the guest takes several: of what cannot be iterated, the engine would name code
+ * of this package.
  * @param {Site} site
  * @param {any} result
  */
 export function checkResult({ name, blank }, result) {
-  if (!Array.isArray(blank) || typeof result?.[Symbol.iterator] == "function") return result;
+  if (!Array.isArray(blank)) return result;
+  if (typeof result?.[Symbol.iterator] == "function") return [...result];
   throw new TypeError(`${printable(name)}: the guest takes several results, and this one is not iterable`);
+}
+
+/** What the engine calls to convert an object. */
+export const METHODS = [Symbol.toPrimitive, "valueOf", "toString"];
+
+/**
+ * Whether what calls an import was called by a conversion. No function of JavaScript is on the stack there that tells so; but
+ * another export than the call's is the outermost function, or what has called the import that returned an object is still
+ * at that call.
+ * @param {Call} call
+ * @param {Site} site
+ * @param {[index: number, frame: any][]} frames All functions that are on the stack in this call.
+ */
+export function isConverting({ converts, thunk, entry, args }, site, frames) {
+  if (converts === true) {
+    const [index, frame] = frames.at(-1) ?? [];
+    const begun = Object.values(frame?.getThis?.()?.exports ?? []).filter((value) => value.name == index);
+    // By an argument's method, the call's own function may be there twice, one below the other: which is it?
+    return begun[0] && (!begun.includes(thunk || entry) || (!thunk && args.some((value) => METHODS.some((method) => value?.[method]?.name?.endsWith(entry.name)))));
+  }
+  if (!converts) return;
+  const [from, depth, below] = converts;
+  const above = frames.length - depth;
+  return (above || from != site) && String(frames[above]?.[1]) == below;
+}
+
+/** Return what an import returns to a call, and note it if the engine may call methods of it. @param {Call | undefined} call @param {Site} site @param {any} result */
+function pass(call, site, result) {
+  const { blank, stub } = site;
+  if (call?.entry && (Array.isArray(blank) ? blank.some((one, at) => one && isObject(result[at])) : blank && isObject(result))) {
+    const { frames } = guestFrames(stub);
+    if (!isConverting(call, site, frames)) call.converts = [site, frames.length, String(frames[0]?.[1])];
+  }
+  return result;
 }
 
 /**
@@ -146,15 +183,16 @@ export function importStub(site) {
   return (site.stub = (/** @type {any[]} */ ...args) => {
     const call = current;
     const owner = call?.guest ?? guest;
-    if (call?.state) return owner.land(call, site);
     current = HOST;
     const outer = guest.pointer;
     const before = calling;
-    calling = guest;
-    const masked = guest.slicing?.mask();
-    guest.pointer = guest.stacks?.position();
-    const told = suspends && guest.guard.value;
+    let masked;
     try {
+      if (call?.state) return pass(call, site, owner.land(call, site));
+      calling = guest;
+      masked = guest.slicing?.mask();
+      guest.pointer = guest.stacks?.position();
+      const told = suspends && guest.guard.value;
       const result = f(...args);
       if (suspends && (guest.suspendAlways || typeof result?.then == "function")) {
         guest.guard.value = told; // what f has called may have left the guest by an exception
@@ -165,8 +203,8 @@ export function importStub(site) {
           throw error;
         }
       }
-      if (call && isObject(result)) call.converts = true;
-      return masked ? masked.convert(checkResult(site, result), site) : checkResult(site, result);
+      const value = checkResult(site, result);
+      return pass(call, site, masked ? masked.convert(value, site) : value);
     } catch (error) {
       throw masked ? masked(site, error) : error;
     } finally {

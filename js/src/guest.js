@@ -25,7 +25,7 @@ import {
   STATUS_SUSPEND,
 } from "./abi.js";
 import { makeArea } from "./area.js";
-import { checkResult, isObject, leaving, marks, REWINDING, RUNNING, tellOthers, UNWINDING } from "./call.js";
+import { checkResult, isObject, leaving, marks, METHODS, REWINDING, RUNNING, tellOthers, UNWINDING } from "./call.js";
 import { isStranger } from "./description.js";
 import { explain, findMissing, hidesMissing } from "./missing.js";
 import { abandon, fail, isExported, SuspendError } from "./errors.js";
@@ -332,7 +332,7 @@ export function makeGuest(description, options) {
       if (call.converts) {
         // That is done. When the call is resumed the engine converts its arguments again, to no effect.
         call.converts = false;
-        call.args = call.args.map((value) => (isObject(value) && "valueOf" in value && !isExported(value) ? "0" : value));
+        call.args = call.args.map((value) => (isObject(value) && METHODS.some((method) => method in value) && !isExported(value) ? "0" : value));
       }
       call.site = site;
       call.asked = asked;
@@ -366,8 +366,7 @@ export function makeGuest(description, options) {
       tellOthers(RUNS);
       for (const part of all) part.guest.run(part, site);
       const value = checkResult(site, /** @type {Function} */ (call.answer)());
-      call.converts = isObject(value);
-      const masked = call.converts ? guest.slicing?.mask() : undefined;
+      const masked = isObject(value) ? guest.slicing?.mask() : undefined;
       if (!masked) return value;
       try {
         return masked.convert(value, site);

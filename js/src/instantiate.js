@@ -91,7 +91,7 @@ export function prepare(compiled, imports, options) {
       if (f && !guest.instrumented && EngineSuspending) {
         value = new EngineSuspending(f);
       } else if (f || (guest.instrumented && typeof value == "function" && !isExported(value))) {
-        const [first = "0", ...rest] = Array.from(description.results[index]?.subarray(1) ?? [], (kind) => (kind ? null : "0"));
+        const [first, ...rest] = Array.from(description.results[index]?.subarray(1) ?? [0], (kind) => (kind ? null : "0"));
         const blank = rest.length ? [first, ...rest] : first;
         const site = { f: f || value, suspends: !!f, guest, module: description, index, name: `${module}.${name}`, blank };
         value = importStub(site);

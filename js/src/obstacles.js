@@ -3,7 +3,7 @@
  * unwound: JavaScript, and instances that are not instrumented.
  */
 
-import { isEntry } from "./call.js";
+import { isConverting, isEntry } from "./call.js";
 import { EngineInstance, SuspendError } from "./errors.js";
 import { printable } from "./printable.js";
 import { guestFrames, moduleOf } from "./trace.js";
@@ -36,12 +36,14 @@ export const known = new WeakMap();
  * @param {Guest[]} runs Takes the guests, each as often as control came to it from another, innermost first.
  * @param {import("./missing.js").Stack} stack Takes the functions of guests.
  */
-export function findObstacle(call, { stub, module, guest }, runs, stack) {
+export function findObstacle(call, site, runs, stack) {
+  const { stub, module, guest } = site;
   const { frames, below, whole, unread } = guestFrames(stub);
   stack.whole = whole;
   stack.unread = unread;
   if (below && !isEntry(below)) return `across JavaScript: ${where(below)}`;
   if (below) {
+    if (isConverting(call, site, frames)) return "across JavaScript: a conversion";
     call.direct ||= !frames.length && !call.first;
     // The entry thunk is on the stack, even if what it has called has left.
     if (call.thunk) frames.pop();

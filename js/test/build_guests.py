@@ -4,7 +4,7 @@ Writes `build/js/<guest>.<build>.wasm`. The builds are `bare` (not instrumented,
 (caesura, Asyncify's own five functions), `thunks` (caesura, thunk ABI), `secondary` (the same with the asyncify stack
 in a memory of its own), `saved`, `saved_thunks` and `saved_secondary` (the same three with a state that can be saved),
 `linked` (thunks between which other instances may stand), `record_*` (which note what is on their stack), `flag_*` and
-`fuel_*` (saved, with pause points of both kinds; `unsaved_*` without the state) and `binaryen` (`wasm-opt --asyncify`,
+`fuel_*` (saved, with pause points of both kinds; `unsaved_*` without the state), `all_*` (any import may suspend), `listed_*` (with a list of functions) and `binaryen` (`wasm-opt --asyncify`,
 where npm's binaryen has been installed). What is up to date stays.
 """
 
@@ -54,11 +54,13 @@ ONLY: Final = {
     "called_back": ("fuel_plain", "fuel_thunks"),
     "in_a_row": ("fuel_plain", "fuel_thunks"),
     "converting": ("fuel_plain", "fuel_thunks", "unsaved_fuel_plain", "unsaved_fuel_thunks"),
+    "converted": ("plain", "thunks", "linked", "listed_plain", "listed_thunks", "all_plain", "all_thunks"),
     "js_strings": ("unsaved_fuel_plain", "unsaved_fuel_thunks"),
     "computing64": ("fuel_plain", "fuel_thunks"),
     "computing": ("bare", "thunks", "flag_secondary", "fuel_plain", "fuel_thunks", "fuel_secondary"),
     "calls": ("bare", "plain", "thunks", "binaryen"),
     "between": ("bare",),
+    "passing": ("bare",),
     "crossed": ("plain", "thunks", "linked", "listed_plain", "listed_thunks"),
     "crossed_by": ("plain", "linked"),
     "own": ("plain", "thunks"),
@@ -154,6 +156,7 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "scheduled": {"only_list": ("pause", "work", "deep")},
     "recursive": {"imports": ("env.ask",), "remove_list": ("f*", "down")},
     "calls": {"imports": ("env.ask",)},
+    "converted": {"imports": ("env.ask", "env.one")},
     "limits": {"imports": ("env.ask",)},
     "saved": {"imports": ("env.ask",)},
     "pauses": {"imports": ("env.ask",)},
@@ -166,8 +169,11 @@ LISTS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "linked_side": {"remove_list": ("forgotten",)},
 }
 
-# The list of another guest's builds that have one.
-CROSSED: Final = ("deep", "cb", "below", "run")
+# The lists of guests' builds that have one, beside others.
+LISTED: Final = {
+    "crossed": ("deep", "cb", "below", "run"),
+    "converted": ("waits", "by_*", "tails"),
+}
 
 
 # What a function has in the place of a comment that says so.
@@ -213,9 +219,9 @@ def build(source: Path, name: str, kind: str, target: Path) -> None:
         original.unlink()
     else:
         chosen = caesura.Options(
-            imports=lists.get("imports", ()),
+            imports=() if kind.startswith("all") else lists.get("imports", ()),
             remove_list=lists.get("remove_list", ()),
-            only_list=CROSSED if kind.startswith("listed") else lists.get("only_list", ()),
+            only_list=LISTED[name] if kind.startswith("listed") else lists.get("only_list", ()),
             two_bodies=lists.get("two_bodies", caesura.Options().two_bodies),
             ignore_indirect=name == "turned",
             thunks=not kind.endswith("plain") and kind != "saved",
