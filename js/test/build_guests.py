@@ -4,7 +4,8 @@ Writes `build/js/<guest>.<build>.wasm`. The builds are `bare` (not instrumented,
 (caesura, Asyncify's own five functions), `thunks` (caesura, thunk ABI), `secondary` (the same with the asyncify stack
 in a memory of its own), `saved`, `saved_thunks` and `saved_secondary` (the same three with a state that can be saved),
 `linked` (thunks between which other instances may stand), `record_*` (which note what is on their stack), `flag_*` and
-`fuel_*` (saved, with pause points of both kinds; `unsaved_*` without the state), `all_*` (any import may suspend), `listed_*` (with a list of functions) and `binaryen` (`wasm-opt --asyncify`,
+`fuel_*` (saved, with pause points of both kinds; `unsaved_*` without the state), `all_*` (any import may suspend),
+`listed_*` (with a list of functions) and `binaryen` (`wasm-opt --asyncify`,
 where npm's binaryen has been installed). What is up to date stays.
 """
 

@@ -137,6 +137,25 @@ for (const build of BUILDS) {
       }
     });
 
+    it("of what a function out of a table returns are refused where it is an import of an instance that is known", async () => {
+      const guest = await start(build);
+      const other = await start(build, () => ({ valueOf: guest.waits.bind(null, 3) }));
+      guest.table.set(1, other.int_again);
+      await assert.rejects(promising(guest.by_table)(1), REFUSED);
+      assert.deepEqual([guest.steps.value, other.counts.given], [1, 1]);
+      assert.equal(await promising(guest.waits)(5), 6);
+    });
+
+    it("of what one returns that nobody knows are not seen, and it is called again, as is documented", async () => {
+      const guest = await start(build);
+      let given = 0;
+      const module = new WebAssembly.Module(bytes("passing", "bare"));
+      const f = () => (given++, { valueOf: guest.waits.bind(null, 3) });
+      guest.table.set(1, new WebAssembly.Instance(module, { env: { f } }).exports.f);
+      assert.equal(await promising(guest.by_table)(1), 14);
+      assert.deepEqual([guest.steps.value, given], [1, 2]);
+    });
+
     it("are none where a function out of a table is an export that is bound", async () => {
       const guest = await start(build);
       const module = new WebAssembly.Module(bytes("passing", "bare"));

@@ -9,6 +9,7 @@
   (import "env" "two" (func $two (result i32 i64)))
   (import "env" "object" (func $object (result externref)))
   (import "env" "nothing" (func $nothing))
+  (export "int_again" (func $int))
   (memory (export "memory") 2)
   (global $steps (export "steps") (mut i32) (i32.const 0))
   (table (export "table") 2 funcref)
