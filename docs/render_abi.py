@@ -109,7 +109,8 @@ TABLES: Final[dict[str, Table]] = {
                 f"(plus {abi.BUILTIN_RESULTS} if its module's name begins with `{abi.BUILTIN_MODULES}`: engines that "
                 "provide such functions themselves do not show them among a module's imports), and for each of these "
                 f"results a byte: {abi.NUMBER_RESULT} a number or vector, {abi.REFERENCE_RESULT} a reference. Present "
-                "only if an import that may suspend has several results or a reference, a module's name begins so, or "
+                "only if an import that may suspend, or any where `asyncify.functions` is present, has "
+                "several results or a reference, a module's name begins so, or "
                 'the module counts (`preempt="fuel"`)',
             ),
             (

@@ -166,7 +166,7 @@ def test_results_that_are_more_than_a_number(thunks: bool) -> None:
         return sections(caesura.Options(thunks=thunks, imports=chosen), imports=imports).get(RESULTS_SECTION)
 
     pair = '(import "env" "pair" (func (result i64 externref)))'
-    assert of(pair) is None
+    assert of(pair) == b"\x01\x00\x01\x00\x02\x00\x01"  # though it may not suspend
     assert of(pair, "env.pair") == bytes([1, 0, 1, 0, 2, 0, 1])
     assert of('(import "env" "none" (func))', "env.none") is None
     assert of('(import "env" "function" (func (result funcref)))', "env.function") == bytes([1, 0, 1, 0, 1, 1])

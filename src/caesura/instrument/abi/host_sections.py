@@ -63,7 +63,8 @@ def write_host_sections(
     it its memory; `has_runs`: its frames hold references.
     """
     functions = _functions(module, options, suspension, passing)
-    results = _results(module, suspension, is_counting=options.preempt == PREEMPT_FUEL)
+    is_counting = options.preempt == PREEMPT_FUEL
+    results = _results(module, suspension, is_counting=is_counting, is_telling=functions is not None)
     exported = _exported_imports(module, suspension) if options.thunks else b""
     facts = _facts(module, options, shadow_stack, adds_memory=adds_memory)
     starts = starts_late(module, suspension, options) or (options.snapshots and module.start is not None)
@@ -162,12 +163,13 @@ def _exported_imports(module: Module, suspension: Suspension) -> bytes:
     return out
 
 
-def _results(module: Module, suspension: Suspension, *, is_counting: bool) -> bytes:
+def _results(module: Module, suspension: Suspension, *, is_counting: bool, is_telling: bool) -> bytes:
     """Return, for each imported function, how many results it has, and a byte with the kind of each.
 
     Returns nothing where a host needs none of it: each import that may suspend has a number for a result, or none, and
     none can be one of an engine's built-in functions, which JavaScript does not see among the imports. Hosts of guests
-    that count convert results themselves.
+    that count convert results themselves. Where a host is told anything, it is told of the others' results, too: it
+    spares a look at the stack where an object that such an import returns is a reference, and not to be converted.
     """
     out = bytearray()
     needed = is_counting
@@ -178,5 +180,6 @@ def _results(module: Module, suspension: Suspension, *, is_counting: bool) -> by
         told = results[:MOST_RESULTS_TOLD]
         out += bytes([REFERENCE_RESULT if is_reference(result) else NUMBER_RESULT for result in told])
         is_plain = len(results) == 0 or (len(results) == 1 and not is_reference(results[0]))
-        needed = needed or is_builtin or (suspension.may_suspend(FunctionIndex(item.index)) and not is_plain)
+        is_asked = is_telling or suspension.may_suspend(FunctionIndex(item.index))
+        needed = needed or is_builtin or (is_asked and not is_plain)
     return bytes(out) if needed else b""
