@@ -4,7 +4,9 @@
  * A portion of fuel ends with a suspension and begins with a resumption, which take time for each frame on the stack: in a
  * deep recursion more than a portion is for. Taken for the guest's slowness that would make portions ever smaller, until the
  * guest did nothing but be suspended. So behind one that was much slower than any before comes one that ends at the next pause
- * point, which takes hardly any time but that; the others last as long as that at least. The host in Python does the same (`pace.py`).
+ * point, which takes hardly any time but that; the others last as long as that at least. Should the machine be busy just then,
+ * or the guest have done something that takes long, it counts for no more than so many frames may take. The host in Python does
+ * the same (`pace.py`).
  */
 
 /** The least fuel in a portion, but for one that is to end at once. */
@@ -24,6 +26,10 @@ const MEASURABLE = 0.05;
 // again what suspending takes, where it matters: the stack may not be as deep any more.
 const OWN = 0.25;
 const AGE = 8;
+
+// Milliseconds that suspending a guest takes at most: a part of that for each byte of its frames.
+const MOST_COST = 0.05;
+const MOST_COST_OF_A_BYTE = 0.000_1;
 
 export function makePace() {
   let speed = SLOW;
@@ -54,14 +60,16 @@ export function makePace() {
      * @param {number} elapsed In so many milliseconds.
      * @param {number} most Those that a portion is for.
      * @param {boolean} isUsedUp Whether the portion is.
+     * @param {() => number} frames How many bytes of frames it has written, where it was paused before.
      */
-    learn(units, elapsed, most, isUsedUp) {
+    learn(units, elapsed, most, isUsedUp, frames) {
       if (unclear) {
         if (!measures || !isUsedUp) return;
         const [before, took] = unclear;
         unclear = undefined;
-        [cost, age] = [elapsed, 0];
-        speed = known = Math.min(speed, before / Math.max(took - elapsed, OWN * took));
+        cost = units < LEAST_PORTION ? Math.min(elapsed, MOST_COST + MOST_COST_OF_A_BYTE * frames()) : 0;
+        age = 0;
+        speed = known = Math.min(speed, before / Math.max(took - cost, OWN * took));
         return;
       }
       if (elapsed < MEASURABLE && !isUsedUp) return;

@@ -136,7 +136,7 @@ export async function instantiate(source, imports, options = {}) {
     try {
       await promising(start, { slice, fuel, weight, priority, signal })();
     } catch (error) {
-      if (error instanceof BudgetExhausted) {
+      if (fuel !== undefined && error instanceof BudgetExhausted) {
         close(instance);
         error.message = `the start function has used up its budget, ${fuel} units of fuel: the instance is closed`;
       }

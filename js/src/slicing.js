@@ -170,7 +170,7 @@ export function makeSlicing(guest, exhaustedError) {
       allowance.left -= count;
       allowance.used += count;
     }
-    if (!top.masks && count) pace.learn(Number(count), now - top.resumed, top.most, granted < 0n);
+    if (!top.masks && count) pace.learn(Number(count), now - top.resumed, top.most, granted < 0n, area.sizeNow);
   };
 
   /** Tell the guest what holds for the entry whose code is about to run. @param {Entry} entry @param {number} now @param {number} least */

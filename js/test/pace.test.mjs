@@ -17,7 +17,7 @@ function portions(cost, speed, count = 300) {
   return [...Array(count).keys()].map((number) => {
     const units = Math.floor(pace.portion(MOST));
     const own = units / speed(number);
-    pace.learn(units, own + cost(number), MOST, true);
+    pace.learn(units, own + cost(number), MOST, true, () => 100_000);
     return [own, own + cost(number)];
   });
 }
@@ -42,6 +42,17 @@ describe("the pace of a guest", () => {
     assert.ok(longest(taken.slice(20, 50)) < 1.2 * MOST);
     assert.ok(efficiency(taken.slice(60, 100)) > 0.3);
     assert.ok(longest(taken.slice(120)) < 1.2 * MOST);
+  });
+
+  it("a busy machine, or what takes long, is not taken for a deep stack", () => {
+    for (const [units, elapsed, frames, milliseconds] of [[1, 200, 100, MOST], [8_000_000, 200, 1 << 20, MOST], [1, 20, 1 << 20, 20]]) {
+      const pace = makePace();
+      for (let number = 0; number < 50; number++) pace.learn(Math.floor(pace.portion(MOST)), MOST, MOST, true, () => frames);
+      pace.learn(Math.floor(pace.portion(MOST)), 100 * MOST, MOST, true, () => frames);
+      assert.equal(pace.portion(MOST), 1);
+      pace.learn(units, elapsed, MOST, true, () => frames);
+      assert.equal(Math.max(MOST, pace.cost()), milliseconds);
+    }
   });
 
   for (const times of [3, 10, 100]) {

@@ -134,6 +134,13 @@ class FrameArea:
         self._copy_out()
         self._write(CURRENT_OFFSET, self._base)
 
+    def written(self) -> int:
+        """Return how many bytes of frames the guest says to have written; never more than there is room for."""
+        if self._moves:
+            self._locate()
+        size: int = self._pointer.unpack_from(self._block, CURRENT_OFFSET)[0] - self._base
+        return min(max(size, 0), self._end - self._base)
+
     def keep(self, call: CallState) -> bool:
         """Keep the frames that a call was just suspended with; False: there are none.
 

@@ -19,13 +19,13 @@ def portions(
     cost: Callable[[int], float], speed: Callable[[int], float], count: int = 200, time_slice: float = SLICE
 ) -> list[tuple[float, float]]:
     """Return for how many seconds a guest computes in each portion, and how many that takes with what suspends it."""
-    pace = Pace()
+    pace, frames = Pace(), int(max(cost(number) for number in range(count)) / 1e-8)
     taken: list[tuple[float, float]] = []
     for number in range(count):
         units = int(pace.portion(time_slice, is_whole=True))
         computes = units / speed(number)
         taken.append((computes, cost(number) + computes))
-        pace.learn(units, taken[-1][1], time_slice, is_used_up=True)
+        pace.learn(units, taken[-1][1], time_slice, frames, is_used_up=True)
     return taken
 
 
@@ -67,6 +67,22 @@ def test_a_guest_that_becomes_slow_keeps_the_thread_once(times: int) -> None:
 def test_one_that_is_now_fast_now_slow_gains_no_more_than_that(times: int) -> None:
     taken = portions(lambda _: 1e-5, lambda number: SPEED if number % 2 else SPEED / times)
     assert max(elapsed for _, elapsed in taken) < 1.1 * SLICE * max(times, 5)
+
+
+def measured(pace: Pace, *, used: int, elapsed: float, frames: int) -> float:
+    """Return the seconds for which portions last, after one that was much too slow, and one that measured why."""
+    for _ in range(50):
+        pace.learn(int(pace.portion(SLICE, is_whole=True)), SLICE, SLICE, frames, is_used_up=True)
+    pace.learn(int(pace.portion(SLICE, is_whole=True)), 100 * SLICE, SLICE, frames, is_used_up=True)
+    assert pace.portion(SLICE, is_whole=True) == 1
+    pace.learn(used, elapsed, SLICE, frames, is_used_up=True)
+    return max(SLICE, pace.cost)
+
+
+def test_a_busy_machine_or_what_takes_long_is_not_taken_for_a_deep_stack() -> None:
+    assert measured(Pace(), used=1, elapsed=0.2, frames=100) == SLICE
+    assert measured(Pace(), used=8_000_000, elapsed=0.2, frames=1 << 20) == SLICE
+    assert measured(Pace(), used=1, elapsed=0.02, frames=1 << 20) == 0.02
 
 
 DEEP = b"""(module

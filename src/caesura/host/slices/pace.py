@@ -8,9 +8,10 @@ never takes, cannot get hours so.
 A portion ends with a suspension and begins with a resumption, which take time for each frame on the stack: in a deep
 recursion more than a slice. Taken for the guest's slowness that would make portions ever smaller, until the guest did
 nothing but be suspended. So behind one that took too long comes one that ends at the next pause point, which takes
-hardly any time but that; the others are longer by so much, and last as long as that at least. To estimate it by the
-bytes of frames was rejected, since what one takes differs tenfold with frames and machines; to tell it from any two
-portions of different sizes, since in what differs between them much is chance.
+hardly any time but that; the others are longer by so much, and last as long as that at least. Should the machine be
+busy just then, or the guest have done something that takes long, it counts for no more than so many frames may take. To
+estimate it by these alone was rejected, since what one takes differs tenfold with frames and machines; to tell it from
+any two portions of different sizes, since in what differs between them much is chance.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ _SLOWER: Final = 0.5
 
 # What of a portion's time is the guest's, at least: it may have become slower just then.
 _OWN: Final = 0.25
+# What suspending a guest takes at most, in seconds: a part of that for each byte of its frames.
+_MOST_COST: Final = 0.00005
+_MOST_COST_OF_A_BYTE: Final = 0.000_000_1
 # After so many portions it is measured again, where it matters: the stack may not be as deep any more.
 _AGE: Final = 8
 
@@ -67,16 +71,17 @@ class Pace:
         """Return the units for seconds of a guest that cannot be suspended, which only ends it."""
         return max(seconds * max(self.speed, MASKED_SPEED), LEAST_PORTION)
 
-    def learn(self, used: int, elapsed: float, given: float, *, is_used_up: bool) -> None:
+    def learn(self, used: int, elapsed: float, given: float, frames: int, *, is_used_up: bool) -> None:
         """Note how much fuel the guest has used in how many of the seconds that it was given; those of host functions
-        are among them.
+        are among them. `frames` are the bytes of the frames that it has written.
         """
         if self._unclear is not None:
             if not (self._measures and is_used_up):
                 return
+            most = _MOST_COST + _MOST_COST_OF_A_BYTE * frames
+            self.cost, self._age = min(elapsed, most) if used < LEAST_PORTION else 0.0, 0
             (used, before), self._unclear = self._unclear, None
-            self.cost, self._age = elapsed, 0
-            self.speed = self._known = min(self.speed, used / max(before - elapsed, _OWN * before))
+            self.speed = self._known = min(self.speed, used / max(before - self.cost, _OWN * before))
             return
         if is_used_up and elapsed < _EARLY * max(given, self.cost):
             self.speed = self._known = min(_GROWTH * self.speed, MOST_SPEED)

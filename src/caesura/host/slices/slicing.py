@@ -264,7 +264,8 @@ class Slicing:
         if entry.allowance is not None:
             entry.allowance.charge(used)
         if entry.outer is None and 0.0 < entry.given < inf:
-            self._pace.learn(used, monotonic() - entry.resumed, entry.given, is_used_up=rest < 0)
+            elapsed, frames = monotonic() - entry.resumed, self._area.written()
+            self._pace.learn(used, elapsed, entry.given, frames, is_used_up=rest < 0)
 
     # Budgets
 
