@@ -54,6 +54,7 @@ from caesura.host.store import GuestStore
 from caesura.host.suspendable import AGENERATE, AWAIT, GENERATE, NOWAIT, START
 from caesura.host.uncopied import Uncopied
 from caesura.host.using import usage_of
+from caesura.host.warning import warn
 from caesura.host.wasi.wasi import Wasi
 from caesura.wasm.types import type_name
 
@@ -330,7 +331,14 @@ class Guest(Uncopied):
             self._wasi.detach()
         # Host functions below a call that somebody has in his hands are no task's, which would end them.
         for call in [call for call in instance.suspended if call.is_held and call.coroutine is not None]:
-            instance.end(call)
+            try:
+                instance.end(call)
+            except Exception as error:  # the guest is closed all the same
+                warn(
+                    f"the guest was closed, and a host function below its call of {call.export.shown} did not end: it "
+                    f"fails, or awaits something, while it is ended ({error!r:.200})",
+                    RuntimeWarning,
+                )
         instance.release_if_unused()
         for task in tasks:
             task.cancel("the guest was closed")

@@ -207,7 +207,7 @@ def _check_runtime(given: Given, suspending: str) -> None:
             raise UnsupportedModule(
                 f"the module imports from '{ASYNCIFY_MODULE}': it has a scheduler of its own, whose data structures "
                 f"thunks would take for control blocks, and import {printable(suspending)} may suspend: leave thunks "
-                "out, or take that off the import list"
+                "out, or give an import list that does not have it"
             )
 
 

@@ -296,3 +296,22 @@ def test_host_functions_below_a_call_in_hands_end_with_the_guest(how: str, preem
         run(main())
     finally:
         gc.enable()
+
+
+def test_one_that_waits_while_it_is_ended_is_told_of() -> None:
+    async def main() -> None:
+        async def work(guest: caesura.Guest) -> None:
+            try:
+                await guest.call("spin")
+            finally:
+                await asyncio.sleep(0)
+
+        guest = await caesura.load(WITH_A_LOCK.format(start="").encode(), {"env": {"work": work}}, preempt="fuel")
+        with pytest.raises(caesura.BudgetExhausted):
+            await guest.call("run", budget=caesura.Budget(fuel=1000))
+        with pytest.warns(RuntimeWarning, match="was closed, and a host function below its call of run did not end"):
+            guest.close()
+        with pytest.raises(caesura.UsageError, match="closed"):
+            await guest.call("run")
+
+    run(main())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 import caesura
-from caesura.host.slices.pace import Pace
+from caesura.host.slices.pace import FIRST_SPEED, MOST_SPEED, Pace
 from tests.host.support import run
 
 SPEED = 300e6
@@ -83,6 +83,44 @@ def test_a_busy_machine_or_what_takes_long_is_not_taken_for_a_deep_stack() -> No
     assert measured(Pace(), used=1, elapsed=0.2, frames=100) == SLICE
     assert measured(Pace(), used=8_000_000, elapsed=0.2, frames=1 << 20) == SLICE
     assert measured(Pace(), used=1, elapsed=0.02, frames=1 << 20) == 0.02
+
+
+def test_what_a_guest_counts_is_bounded_however_its_portions_end() -> None:
+    pace = Pace()
+    for number in range(100):
+        pace.learn(1 << 40, 2 * SLICE, SLICE, 0, is_used_up=number % 2 == 0)
+        assert pace.speed <= MOST_SPEED
+
+
+def test_small_budgets_tell_nothing_of_a_guests_speed() -> None:
+    """What a budget ends at once would be taken for a portion that was used up early."""
+
+    async def main() -> None:
+        guest = await caesura.load(DEEP, preempt="fuel", time_slice=0.05)
+        for _ in range(20):
+            with pytest.raises(caesura.BudgetExhausted) as pause:
+                await guest.call("run", 1, 1_000_000, budget=caesura.Budget(fuel=2000))
+            pause.value.call.drop()
+        slicing = guest._instance.slicing
+        assert slicing is not None and slicing._pace.speed == FIRST_SPEED
+
+    run(main())
+
+
+def test_the_speed_of_what_a_host_function_drives_is_learnt() -> None:
+    async def main() -> None:
+        def work() -> None:
+            step = inner.start("run", 1, 1_000_000)
+            while isinstance(step, caesura.PendingCall):
+                step = step.resume()
+
+        inner = await caesura.load(DEEP, preempt="fuel", time_slice=SLICE)
+        text = b'(module (import "env" "work" (func $work)) (func (export "run") (call $work)))'
+        outer = await caesura.load(text, {"env": {"work": work}}, preempt="fuel", time_slice=SLICE)
+        await outer.call("run")
+        assert 0 < inner.usage.slices < 3000  # of 250,000,000 units; without, 1,000 units each
+
+    run(main())
 
 
 DEEP = b"""(module

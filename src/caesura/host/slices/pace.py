@@ -87,7 +87,8 @@ class Pace:
             self.speed = self._known = min(_GROWTH * self.speed, MOST_SPEED)
         elif elapsed > _MEASURABLE:
             used = max(used, LEAST_PORTION)
-            speed = used / max(elapsed - self.cost, _OWN * elapsed)
+            computing = max(elapsed - self.cost, _OWN * elapsed) if is_used_up else elapsed
+            speed = min(used / computing, MOST_SPEED)
             self._age += 1
             is_least = used < 2 * LEAST_PORTION and elapsed > given
             matters = is_least or max(self.cost, elapsed - given) > _OWN * given

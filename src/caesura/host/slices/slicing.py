@@ -259,13 +259,14 @@ class Slicing:
             return
         rest = _signed(self._fuel.get())
         used = granted - rest
+        is_used_up = rest < 0 and granted == int(entry.portion)  # else it was all that a budget had left
         self.used_fuel += used
         entry.portion -= used
         if entry.allowance is not None:
             entry.allowance.charge(used)
-        if entry.outer is None and 0.0 < entry.given < inf:
+        if not entry.is_masked and 0.0 < entry.given < inf:
             elapsed, frames = monotonic() - entry.resumed, self._area.written()
-            self._pace.learn(used, elapsed, entry.given, frames, is_used_up=rest < 0)
+            self._pace.learn(used, elapsed, entry.given, frames, is_used_up=is_used_up)
 
     # Budgets
 
