@@ -117,3 +117,36 @@ def test_what_has_called_it_is_paused_as_soon_as_it_goes_on(preempt: str) -> Non
         other.cancel()
 
     run(main())
+
+
+def in_hand(go_on: Callable[[], Any]) -> caesura.PendingCall:
+    """Return the call that is paused again, be it handed out or told of by an error."""
+    try:
+        step = go_on()
+    except caesura.BudgetExhausted as error:
+        step = error.call
+    assert isinstance(step, caesura.PendingCall)
+    return step
+
+
+@pytest.mark.parametrize("budget", [caesura.Budget(fuel=1000), caesura.Budget(cpu=0.001)])
+def test_so_does_each_beyond_a_budget_that_is_used_up(budget: caesura.Budget) -> None:
+    """The host function decides; who has given the budget is told when it has returned."""
+
+    async def main() -> None:
+        counts: list[int] = []
+
+        def work() -> None:
+            step = in_hand(lambda: guest.start("count", -1))
+            while len(counts) < 20:
+                counts.append(guest.usage.fuel or 0)
+                step = in_hand(step.resume)
+            step.drop()
+
+        guest = await caesura.load(GUEST, {"env": {"work": work}}, preempt="fuel")
+        with pytest.raises(caesura.BudgetExhausted) as pause:
+            await guest.call("run", budget=budget)
+        assert counts == sorted(set(counts)), "each gets on"
+        assert await pause.value.call.resume() == 7
+
+    run(main())

@@ -65,6 +65,12 @@ PAUSE: Final = 0.000_015
 
 _NOT_NOW: Final = 0
 
+_BITS: Final = (1 << 64) - 1
+
+# Of the fuel: what makes the guest pause at its next pause point, and at the one behind that, whatever it counts.
+_USED_UP: Final = -1
+_UP_TO_THE_NEXT_POINT: Final = 0
+
 
 class Slicing:
     """The time slices of one guest; of one that has pause points but no `time_slice`, they never end.
@@ -136,7 +142,7 @@ class Slicing:
             entry.portion = pace.masked_portion(given) if entry.is_masked else pace.portion(given, is_whole=is_whole)
         thread.innermost = entry
         self._innermost = entry
-        self._tell(entry, now, given)
+        self._tell(entry, now, given, least=_UP_TO_THE_NEXT_POINT if has_own_slice else _USED_UP)
         return entry
 
     def end(self, entry: Entry) -> None:
@@ -226,8 +232,11 @@ class Slicing:
             return seconds
         return min(seconds, time_left(outer, now))
 
-    def _tell(self, entry: Entry, now: float, rest: float) -> None:
-        """Tell the guest what holds for an entry whose code is about to run, for `rest` seconds."""
+    def _tell(self, entry: Entry, now: float, rest: float, *, least: int = _USED_UP) -> None:
+        """Tell the guest what holds for an entry whose code is about to run, for `rest` seconds.
+
+        Where these are over, or a budget of fuel is, it has `least` of it.
+        """
         area = self._area
         is_masked = entry.is_masked
         if not is_masked:
@@ -247,7 +256,9 @@ class Slicing:
         if is_masked:
             allowed = min(MOST_FUEL, allowed + FUEL_TOLERANCE)
         if entry.deadline < inf:
-            allowed = min(allowed, int(entry.portion)) if rest > 0 else _USED_UP
+            allowed = min(allowed, int(entry.portion)) if rest > 0 else least
+        if allowed < 0:
+            allowed = least
         assert self._fuel is not None, "there is one or the other"
         self._fuel.set(allowed & _BITS)
         entry.granted = allowed
@@ -392,12 +403,6 @@ class Slicing:
             "run now: `await guest.call` waits for one that a task awaits; resume or drop one that nobody awaits (in "
             "guest.pending, its function is `pause`), and only then the call whose host function had made it"
         )
-
-
-_BITS: Final = (1 << 64) - 1
-
-# Of the fuel: what makes the guest pause at its next pause point.
-_USED_UP: Final = -1
 
 
 def _signed(bits: int) -> int:
