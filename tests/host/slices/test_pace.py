@@ -92,6 +92,16 @@ def test_what_a_guest_counts_is_bounded_however_its_portions_end() -> None:
         assert pace.speed <= MOST_SPEED
 
 
+def test_who_never_has_a_whole_slice_is_not_waited_for() -> None:
+    """As below a call that has its own: then nothing can be measured, and what is slow is the guest."""
+    pace = Pace()
+    for speed in (SPEED, SPEED / 100):
+        for _ in range(60):
+            units = int(pace.portion(SLICE / 2, is_whole=False))
+            pace.learn(units, units / speed, SLICE / 2, 0, is_used_up=True)
+        assert pace.portion(SLICE / 2, is_whole=False) / speed < SLICE
+
+
 def test_small_budgets_tell_nothing_of_a_guests_speed() -> None:
     """What a budget ends at once would be taken for a portion that was used up early."""
 

@@ -58,10 +58,12 @@ class Pace:
         self._known = FIRST_SPEED
         self._age = _AGE
         self._unclear: tuple[int, float] | None = None
-        self._measures = False  # whether the portion that was given last is that one
+        # Whether the portion that was given last is for a whole slice, as those that measure are; whether it does that.
+        self._is_whole = self._measures = False
 
     def portion(self, seconds: float, *, is_whole: bool) -> float:
         """Return the units for some seconds, which are a whole slice or what is left of something."""
+        self._is_whole = is_whole
         self._measures = is_whole and self._unclear is not None
         if self._measures:
             return _UP_TO_THE_NEXT_POINT
@@ -75,6 +77,8 @@ class Pace:
         """Note how much fuel the guest has used in how many of the seconds that it was given; those of host functions
         are among them. `frames` are the bytes of the frames that it has written.
         """
+        if not self._is_whole:
+            self._unclear = None
         if self._unclear is not None:
             if not (self._measures and is_used_up):
                 return
@@ -92,7 +96,7 @@ class Pace:
             self._age += 1
             is_least = used < 2 * LEAST_PORTION and elapsed > given
             matters = is_least or max(self.cost, elapsed - given) > _OWN * given
-            if is_used_up and (speed < _SLOWER * self._known or (matters and self._age > _AGE)):
+            if is_used_up and self._is_whole and (speed < _SLOWER * self._known or (matters and self._age > _AGE)):
                 self._unclear = used, elapsed
             else:
                 self.speed += _NEW * (speed - self.speed)
