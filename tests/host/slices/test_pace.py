@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 import caesura
-from caesura.host.slices.pace import FIRST_SPEED, MOST_SPEED, Pace
+from caesura.host.slices.pace import _MEASURABLE, MOST_SPEED, Pace
 from tests.host.support import run
 
 SPEED = 300e6
@@ -112,7 +112,8 @@ def test_small_budgets_tell_nothing_of_a_guests_speed() -> None:
                 await guest.call("run", 1, 1_000_000, budget=caesura.Budget(fuel=2000))
             pause.value.call.drop()
         slicing = guest._instance.slicing
-        assert slicing is not None and slicing._pace.speed == FIRST_SPEED
+        # What took long enough, on a busy machine, is measured all the same.
+        assert slicing is not None and slicing._pace.speed <= 2000 / _MEASURABLE
 
     run(main())
 
