@@ -179,6 +179,7 @@ class Call(SuspendableCall):
         else:
             suspension = self._run_in_slices(slicing, function, values)
             if suspension is None and slicing.paused:
+                instance.check()
                 slicing.check_free(self)  # the host function has begun what is paused now, and nobody drives it
         if suspension is not None:
             self._suspend(function, suspension)

@@ -315,3 +315,17 @@ def test_one_that_waits_while_it_is_ended_is_told_of() -> None:
             await guest.call("run")
 
     run(main())
+
+
+def test_a_host_function_that_closes_its_guest_with_a_call_in_hand_is_told_so() -> None:
+    def work(guest: caesura.Guest) -> None:
+        assert isinstance(guest.start("spin"), caesura.PendingCall)
+        guest.close()
+
+    async def main() -> None:
+        text = WITH_A_LOCK.format(start="").encode()
+        guest = await caesura.load(text, {"env": {"work": work}}, time_slice=0.001)
+        with pytest.raises(caesura.UsageError, match="this guest is closed"):
+            await guest.call("run")
+
+    run(main())
