@@ -259,3 +259,24 @@ def test_closing_a_guest_says_so_to_the_tasks_that_wait_in_it(abi: str) -> None:
         assert task.cancelled() and said == ["the guest was closed"]
 
     run(main())
+
+
+@pytest.mark.parametrize("closes_first", [True, False])
+def test_a_guest_is_closed_in_another_loop_than_its_calls(abi: str, closes_first: bool) -> None:
+    """What waits in a loop that does not run cannot be waited for, and in one that is closed not be cancelled."""
+    gates = Gates()
+    loop = asyncio.new_event_loop()
+    guest = loop.run_until_complete(load_waiter(gates.wait, abi))
+    call = loop.create_task(guest.call("outer", 1))
+    loop.run_until_complete(settle())
+    if closes_first:
+        loop.close()
+    run(guest.aclose())
+    if closes_first:
+        assert not call.done()
+    else:
+        with pytest.raises(asyncio.CancelledError, match="the guest was closed"):
+            loop.run_until_complete(call)
+        loop.close()
+    with pytest.raises(caesura.UsageError, match="this guest is closed"):
+        run(guest.call("outer", 1))

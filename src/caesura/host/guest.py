@@ -326,6 +326,7 @@ class Guest(Uncopied):
         if instance.closed:
             return
         tasks = {call.task for call in instance.suspended if call.task is not None}
+        tasks = {task for task in tasks if not task.get_loop().is_closed()}
         instance.closed = True
         if self._wasi is not None:
             self._wasi.detach()
@@ -344,9 +345,12 @@ class Guest(Uncopied):
             task.cancel("the guest was closed")
 
     async def aclose(self) -> None:
-        """Close the guest, and wait until the calls that were suspended have ended."""
-        own = current_task()
+        """Close the guest, and wait until the calls that were suspended have ended; those of other event loops end there,
+        when these run.
+        """
+        own, loop = current_task(), asyncio._get_running_loop()
         tasks = {call.task for call in self._instance.suspended if call.task is not None and call.task is not own}
+        tasks = {task for task in tasks if task.get_loop() is loop}
         self.close()
         if tasks:
             await asyncio.wait(tasks)

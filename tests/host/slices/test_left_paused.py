@@ -1,7 +1,8 @@
-"""Host functions that leave calls of their own guest paused behind: no other code of the guest runs meanwhile."""
+"""Host functions, and event loops, that leave calls paused behind: no other code of the guest runs meanwhile."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -87,3 +88,29 @@ def test_a_call_whose_budget_is_over_is_dropped_or_left(preempt: str) -> None:
             await guest.call("outer")
 
     run(main())
+
+
+def test_a_loop_that_is_closed_in_the_middle_of_a_slice() -> None:
+    """Nobody waits for what cannot come; what the guest is can be saved still, and goes on elsewhere."""
+    nothing = {"env": {"tool": lambda: None}}
+    loop = asyncio.new_event_loop()
+    guest = loop.run_until_complete(caesura.load(GUEST, nothing, time_slice=0.001))
+    task = loop.create_task(guest.call("inner", MUCH))
+    while not guest.usage.slices:
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+    async def main() -> None:
+        for call in (guest.call, guest.call_nowait, guest.start):
+            with pytest.raises(caesura.UsageError, match="a call of inner is paused.*the event loop is closed"):
+                step = call("outer")
+                if asyncio.iscoroutine(step):
+                    await step
+        saved = guest.snapshot()
+        guest.close()
+        again = await caesura.restore(bytes(saved), nothing, module=GUEST)
+        await again.pending[0].aresume()
+        assert await again.call("outer") == 0
+
+    run(main())
+    assert not task.done()

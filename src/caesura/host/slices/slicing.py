@@ -347,8 +347,8 @@ class Slicing:
         return bool(self.paused) and call not in self.paused
 
     def is_held_up(self) -> bool:
-        """Tell whether a call is paused that nobody drives."""
-        return None in self.paused.values()
+        """Tell whether a call is paused that nobody drives, or whose task is one of an event loop that is closed."""
+        return any(future is None or future.get_loop().is_closed() for future in self.paused.values())
 
     def has_paused(self, call: CallState, allowance: Allowance | None) -> None:
         """Note that a call was paused, and charge it for that."""
@@ -397,7 +397,12 @@ class Slicing:
             raise
 
     def _refuse(self) -> NoReturn:
-        other = next(iter(self.paused))
+        other, future = next(iter(self.paused.items()))
+        if future is not None and future.get_loop().is_closed():
+            raise UsageError(
+                f"a call of {other.export.shown} is paused in the middle of the guest's code, and the event loop is "
+                "closed whose task awaits it, so nothing of this guest can run any more: save it, if you need it, and close it"
+            )
         raise UsageError(
             f"a call of {other.export.shown} is paused in the middle of the guest's code, so nothing else of it can "
             "run now: `await guest.call` waits for one that a task awaits; resume or drop one that nobody awaits (in "
