@@ -345,8 +345,8 @@ class Guest(Uncopied):
             task.cancel("the guest was closed")
 
     async def aclose(self) -> None:
-        """Close the guest, and wait until the calls that were suspended have ended; those of other event loops end there,
-        when these run.
+        """Close the guest, and wait until the calls that were suspended have ended; those of other event loops end when
+        these run.
         """
         own, loop = current_task(), asyncio._get_running_loop()
         tasks = {call.task for call in self._instance.suspended if call.task is not None and call.task is not own}

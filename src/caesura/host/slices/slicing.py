@@ -400,8 +400,9 @@ class Slicing:
         other, future = next(iter(self.paused.items()))
         if future is not None and future.get_loop().is_closed():
             raise UsageError(
-                f"a call of {other.export.shown} is paused in the middle of the guest's code, and the event loop is "
-                "closed whose task awaits it, so nothing of this guest can run any more: save it, if you need it, and close it"
+                f"a call of {other.export.shown} is paused in the middle of the guest's code, and the event loop whose "
+                "task awaits it is closed, so nothing of this guest can run any more: save it, if you need it, and "
+                "close it"
             )
         raise UsageError(
             f"a call of {other.export.shown} is paused in the middle of the guest's code, so nothing else of it can "
