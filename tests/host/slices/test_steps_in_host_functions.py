@@ -27,17 +27,17 @@ GUEST = b"""(module
     (local.get 1)))"""
 
 
-def by_start(guest: caesura.Guest) -> tuple[Any, int]:
-    step, resumptions = guest.start("count", STEPS), 0
+def by_start(guest: caesura.Guest, count: int = STEPS) -> tuple[Any, int]:
+    step, resumptions = guest.start("count", count), 0
     while isinstance(step, caesura.PendingCall) and resumptions < MOST_RESUMPTIONS:
         step = step.resume()
         resumptions += 1
     return step, resumptions
 
 
-def by_generate(guest: caesura.Guest) -> tuple[Any, int]:
+def by_generate(guest: caesura.Guest, count: int = STEPS) -> tuple[Any, int]:
     resumptions = 0
-    steps = guest.generate("count", STEPS)
+    steps = guest.generate("count", count)
     while resumptions < MOST_RESUMPTIONS:
         try:
             next(steps)
@@ -69,6 +69,37 @@ def test_each_resumption_gets_on(
         ((result, resumptions),) = outcomes
         assert result == 2 * STEPS
         assert 0 < resumptions < MOST_RESUMPTIONS
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+@pytest.mark.parametrize("go_on", [by_start, by_generate])
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+@pytest.mark.parametrize("time_slice", [SLICE / 4, None])
+def test_a_budget_of_processor_time_ends_there(
+    time_slice: float | None, preempt: str, go_on: Callable[[caesura.Guest], tuple[Any, int]], is_coroutine: bool
+) -> None:
+    async def main() -> None:
+        ended: list[str] = []
+
+        def work() -> None:
+            with pytest.raises(caesura.BudgetExhausted) as pause:
+                go_on(guest, -1)
+            pause.value.call.drop()
+            ended.append(pause.value.call.export)
+
+        async def work_as_coroutine() -> None:
+            work()
+
+        imports = {"env": {"work": work_as_coroutine if is_coroutine else work}}
+        guest = await caesura.load(GUEST, imports, time_slice=time_slice, preempt=preempt)
+        try:
+            result = await guest.call("run", budget=caesura.Budget(cpu=0.05))
+        except caesura.BudgetExhausted as pause:  # what is left may be enough for the little that comes
+            assert pause.call.export == "run"
+            result = await pause.call.resume()
+        assert ended == ["count"] and result == 7
 
     run(main())
 

@@ -104,19 +104,28 @@ class Allowance:
 
     def enter(self) -> None:
         """The guest is entered: processor time counts from now on."""
-        if not self._entries and self._counts_cpu:
-            self._began = thread_time()
+        if self._counts_cpu:
+            self._settle()
         self._entries += 1
         if self.outer is not None:
             self.outer.enter()
 
     def leave(self) -> None:
         """The guest has returned."""
+        if self._counts_cpu:
+            self._settle()
         self._entries -= 1
-        if not self._entries and self._counts_cpu:
-            self.cpu -= thread_time() - self._began
         if self.outer is not None:
             self.outer.leave()
+
+    def _settle(self) -> None:
+        """Take the processor time since the guest was entered, or since this was done: what a host function has called
+        may run no longer than what is left now.
+        """
+        now = thread_time()
+        if self._entries:
+            self.cpu -= now - self._began
+        self._began = now
 
     def charge(self, fuel: int) -> None:
         """Take fuel that the guest has used."""
