@@ -41,7 +41,7 @@ def drive_awaited(call: Call) -> Generator[Any, Any, Any]:
     """Run a call that is awaited."""
     slicing = call.instance.slicing
     try:
-        if slicing is not None and (slicing.thread.is_full or slicing.paused) and slicing.must_wait():
+        if slicing is not None and slicing.must_wait():
             yield from until_turn(call)
             call.instance.check()
         call.start()

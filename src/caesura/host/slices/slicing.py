@@ -44,7 +44,7 @@ from caesura.host.slices.entry import Entry, below, processor_time, time_left
 from caesura.host.slices.pace import Pace
 from caesura.host.slices.policy import Share
 from caesura.host.slices.thread import thread_state
-from caesura.host.slices.turns import turns_of, wait_for_next_iteration
+from caesura.host.slices.turns import AT_ONCE, turns_of, wait_for_next_iteration
 from caesura.host.state import CallState
 from caesura.options import MOST_FUEL
 
@@ -161,7 +161,7 @@ class Slicing:
         if outer is None:
             self._innermost = None
             thread.spent += now - entry.began
-            if thread.spent >= self.time_slice and not thread.is_full:
+            if thread.spent >= AT_ONCE * self.time_slice and not thread.is_full:
                 wait_for_next_iteration(thread)
             return
         self._innermost = below(entry)
@@ -304,7 +304,7 @@ class Slicing:
 
     def must_wait(self) -> bool:
         """Tell whether a call that would begin, or go on, should wait for a turn first, or for another call."""
-        return (self.thread.is_full or bool(self.paused)) and native.thread.call is None
+        return (bool(self.paused) or not self._may_go_on_at_once()) and native.thread.call is None
 
     def until_turn(self, call: CallState) -> Generator[Any, Any, None]:
         """Wait until a call can begin, or go on: no other is paused, and it is the guest's turn."""
@@ -314,11 +314,17 @@ class Slicing:
                 if call.pending is None and self.is_held_up():
                     self._refuse()  # a call that has not begun does not wait for what may never come
                 yield from self._until_stopped()
-            elif self.thread.is_full and not had_turn:
+            elif not had_turn and not self._may_go_on_at_once():
                 yield from self._turn(call)
                 had_turn = True
             else:
                 return
+
+    def _may_go_on_at_once(self) -> bool:
+        """Tell whether guests have computed little in this iteration, and this one less than a slice since its turn:
+        else who waits for nothing just before each slice ends would have more than its share.
+        """
+        return not self.thread.is_full and self.share.ran < self.time_slice
 
     def until_resumed(self, call: CallState) -> Generator[Any, Any, None]:
         """Wait until it is the turn of a call that was paused."""

@@ -1,8 +1,10 @@
 """Turns in an event loop: of the guests that have something to compute, one runs in each of the loop's iterations.
 
-So timers and sockets wait for one slice at most, however many guests compute. A call that was paused waits for a turn;
-so does one that would begin, or go on, in an iteration in which guests have had a slice's time already. Who is next is
-the policy's business. A guest that waits for anything else is not known here, and costs nothing.
+So timers and sockets wait for one slice, however many guests compute, and for little more than two in the worst case. A
+call that was paused waits for a turn. One that would begin, or go on since what it has waited for is there, does so at
+once. But in an iteration in which guests have had a quarter of a slice already, or when its guest has had a slice since
+its last turn, it waits for a turn as well. Who is next is the policy's business. A guest that waits for anything else is
+not known here, and costs nothing.
 
 Turns are futures, so that tasks, cancellation and timeouts work on guests that compute as on everything that waits. A
 task of its own that runs all guests was rejected: context variables, tracebacks and cancellation are those of the
@@ -20,6 +22,9 @@ from typing import Final
 from caesura.errors import UsageError
 from caesura.host.slices.policy import FairShares, Policy, Share
 from caesura.host.slices.thread import ThreadState, thread_state
+
+# Of a slice: when guests have computed for so long in an iteration of the loop, who comes waits for a turn.
+AT_ONCE: Final = 0.25
 
 # These end the process, or the loop, and nothing of it may hide them.
 _ENDS_THE_PROCESS: Final = (KeyboardInterrupt, SystemExit)
@@ -122,6 +127,7 @@ class Turns:
             raise UsageError("it has chosen a guest that does not wait for a turn")
         if len(waiting) > 1:
             self.policy.add(share)
+            share.ran = 0.0
         future = waiting.popleft()
         if not waiting:
             del self._waiting[share]
@@ -176,7 +182,7 @@ def wait_for_next_iteration(state: ThreadState) -> None:
 def has_run(state: ThreadState, seconds: float, time_slice: float) -> None:
     """Note that something of a guest has run for so long without a slice: host functions that start functions call."""
     state.spent += seconds
-    if state.spent >= time_slice and not state.is_full:
+    if state.spent >= AT_ONCE * time_slice and not state.is_full:
         wait_for_next_iteration(state)
 
 
