@@ -70,8 +70,10 @@ function chosen() {
     }
     throw new TypeError("it has chosen what is no guest that waits for a turn");
   }
-  if (list[1]) policy.add(share);
-  else waiting.delete(share);
+  if (list[1]) {
+    policy.add(share);
+    share.ran = 0;
+  } else waiting.delete(share);
   return list.shift();
 }
 

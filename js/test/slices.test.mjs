@@ -503,6 +503,29 @@ describe("the policy", () => {
     assert.ok(low >= 3 && low <= 10, `${low} of 80 turns`);
   });
 
+  it("is told of each millisecond once, also where several calls of a guest wait for turns", async () => {
+    const instance = await instantiate(modules.fuel_plain, { env: { again() {}, later() {} } });
+    const spinner = await instantiate(modules.fuel_plain, { env: { again() {}, later() {} } });
+    let charged = 0;
+    class Charging extends FairShares {
+      add(share) {
+        if (share.exports == instance.exports) charged += share.ran;
+        super.add(share);
+      }
+    }
+    usePolicy(new Charging());
+    const end = new AbortController();
+    const spinning = promising(spinner.exports.spin, { slice: 1, signal: end.signal })();
+    await sleep(1);
+    const count = promising(instance.exports.count, { slice: 1 });
+    await Promise.all(Array.from({ length: 8 }, () => count(300_000n)));
+    end.abort();
+    await assert.rejects(spinning);
+    const { time } = usage(instance);
+    assert.ok(charged > 0 && charged <= time, `${charged} of ${time} ms`);
+    usePolicy(new FairShares());
+  });
+
   it("can be replaced, but not while guests wait for a turn by it, and by none that is incomplete", async () => {
     assert.throws(() => usePolicy({ add() {}, remove() {} }), /^TypeError: the policy has no method choose/);
     assert.throws(() => usePolicy(FairShares), /^TypeError: the policy is a class/);
