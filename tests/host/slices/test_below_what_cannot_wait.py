@@ -25,7 +25,11 @@ GUEST: Final = b"""(module
     (if (result i32) (local.get 0)
       (then (call $tool (local.get 0)))
       (else (i32.const 7))))
-  (func (export "run") (param i32) (result i32) (i32.add (call $plain (local.get 0)) (i32.const 100))))"""
+  (func (export "run") (param i32) (result i32) (i32.add (call $plain (local.get 0)) (i32.const 100)))
+  (func (export "many") (param i32 i32)
+    (loop
+      (drop (call $plain (local.get 0)))
+      (br_if 0 (local.tee 1 (i32.sub (local.get 1) (i32.const 1)))))))"""
 
 # More than a slice, and less than what is allowed beyond it, on any machine.
 SOME: Final = 1_500_000
@@ -188,5 +192,50 @@ def test_a_list_that_leaves_out_what_is_on_the_stack(when: str) -> None:
             assert await guest.call("mid", SOME) == SOME + 10
             slices = computing.usage.slices
         assert (slices > 0) == (when == "block")
+
+    run(main())
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+@pytest.mark.parametrize("bounds", [{"time_slice": SLICE}, {"budget": caesura.Budget(cpu=SLICE)}])
+@pytest.mark.parametrize("is_coroutine", [False, True])
+def test_all_that_a_host_function_calls_so_has_one_time(is_coroutine: bool, bounds: Any, preempt: str) -> None:
+    """Else a guest that lets a host function call it for each of its elements keeps the thread."""
+
+    async def main() -> None:
+        done = 0
+
+        def each(guest: caesura.Guest, value: int) -> int:
+            nonlocal done
+            for _ in range(1000):
+                guest.call_nowait("leaf", value)
+                done += 1
+            return value
+
+        async def awaited_each(guest: caesura.Guest, value: int) -> int:
+            return each(guest, value)
+
+        functions = {"plain": awaited_each if is_coroutine else each}
+        guest = await load(functions=functions, time_slice=bounds.get("time_slice"), preempt=preempt)
+        with pytest.raises(caesura.GuestTrap, match="time slice or budget over where the guest cannot be suspended"):
+            await guest.call("run", SOME, budget=bounds.get("budget"))
+        assert 0 < done < 1000
+
+    run(main())
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_each_slice_has_that_anew(preempt: str) -> None:
+    async def main() -> None:
+        calls = 0
+
+        def one(guest: caesura.Guest, value: int) -> int:
+            nonlocal calls
+            calls += 1
+            return int(guest.call_nowait("leaf", value))
+
+        guest = await load(functions={"plain": one}, time_slice=0.0005, preempt=preempt)
+        await guest.call("many", SOME, 200)
+        assert calls == 200 and guest.usage.slices > 0
 
     run(main())

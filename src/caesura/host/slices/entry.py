@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from math import inf
 from time import thread_time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from caesura.host.slices.budget import Allowance
 
 if TYPE_CHECKING:
     from caesura.host.slices.slicing import Slicing
+
+# Seconds for which a guest may go on, beyond its slice or its budget, where it cannot be suspended.
+TOLERANCE: Final = 0.05
 
 
 class Entry:
@@ -24,14 +27,16 @@ class Entry:
     clock of the one around it is stopped. While a host function runs that a masked entry has called, the clock
     `is_stopped`, since `stopped` by `thread_time` and `stopped_at` by `monotonic`, and `left` is what it has of the
     `given` seconds. `waited` is what counts of the time that has passed in such host functions, for it and what it is
-    called by, as far as that is `bounded`: masked, or below what is. `granted` is the fuel that the guest got last,
-    until it is settled; `portion` is what it has for its time.
+    called by, as far as that is `bounded`: masked, or below what is. `tolerance` is how long that may go on beyond its
+    deadline, all together, which its host functions call masked, and `covered` what such a one has until then. `granted`
+    is the fuel that the guest got last, until it is settled; `portion` is what it has for its time.
     """
 
     __slots__ = (
         "allowance",
         "began",
         "bounded",
+        "covered",
         "deadline",
         "entered",
         "given",
@@ -47,6 +52,7 @@ class Entry:
         "slicing",
         "stopped",
         "stopped_at",
+        "tolerance",
         "waited",
         "waited_before",
     )
@@ -61,6 +67,7 @@ class Entry:
         self.waited = self.waited_before = self.stopped_at = 0.0
         self.deadline = self.given = self.left = inf
         self.entered = self.stopped = self.inner = self.longest = 0.0
+        self.tolerance, self.covered = TOLERANCE, 0.0
         self.granted: int | None = None
         self.portion = 0.0
 

@@ -10,7 +10,8 @@ take no processor time, and the time that passes is all there is to count: a sec
 have with what it calls, and no host function counts for more than a tenth of that. So a process that was stopped while
 one ran is forgiven ten times. A slice is time that passes, since others
 wait for its end. Entries nest, when host functions call guests, this one or others: what is inside runs no longer than
-what is outside may, and only the outermost that is masked has a time of its own. So has what a host function resumes
+what is outside may, and only the outermost that is masked has its tolerance, which is one for all that the host
+functions of one entry call so. So has what a host function resumes
 that it has in its hands: it would be paused at once where the time of what has called the host function is over, again
 and again.
 
@@ -40,7 +41,7 @@ from caesura.host import native
 from caesura.host.frames import FrameArea
 from caesura.host.settings import GuestSettings
 from caesura.host.slices.budget import Allowance, Budget, check_fuel, in_force
-from caesura.host.slices.entry import Entry, below, processor_time, time_left
+from caesura.host.slices.entry import TOLERANCE, Entry, below, processor_time, time_left
 from caesura.host.slices.pace import Pace
 from caesura.host.slices.policy import Share
 from caesura.host.slices.thread import thread_state
@@ -48,8 +49,7 @@ from caesura.host.slices.turns import AT_ONCE, turns_of, wait_for_next_iteration
 from caesura.host.state import CallState
 from caesura.options import MOST_FUEL
 
-# Seconds, and units of fuel, for which a guest may go on, beyond its slice or its budget, where it cannot be suspended.
-TOLERANCE: Final = 0.05
+# Units of fuel for which a guest may go on, beyond its budget, where it cannot be suspended.
 FUEL_TOLERANCE: Final = 10_000_000
 
 # Seconds that may pass in host functions which are called where the guest cannot be suspended, and for how many of them
@@ -168,6 +168,8 @@ class Slicing:
         outer.resumed = now
         if outer.bounded:
             outer.waited = entry.waited
+        if entry.is_masked and not outer.is_masked and entry.given < inf:
+            outer.tolerance -= max(processor_time(entry) - entry.covered, 0.0)
         if outer.is_stopped:
             taken = processor_time(entry)
             outer.left -= taken
@@ -228,9 +230,13 @@ class Slicing:
         if entry.is_masked:
             seconds += TOLERANCE
         outer = entry.outer
-        if outer is None or has_own_slice or (entry.is_masked and not outer.is_masked):
+        if outer is None or (has_own_slice and not entry.is_masked):
             return seconds
-        return min(seconds, time_left(outer, now))
+        left = time_left(outer, now)
+        if entry.is_masked and not outer.is_masked:
+            entry.covered = max(left, 0.0)
+            left = entry.covered + outer.tolerance
+        return min(seconds, left)
 
     def _tell(self, entry: Entry, now: float, rest: float, *, least: int = _USED_UP) -> None:
         """Tell the guest what holds for an entry whose code is about to run, for `rest` seconds.
