@@ -28,8 +28,8 @@ class Entry:
     `is_stopped`, since `stopped` by `thread_time` and `stopped_at` by `monotonic`, and `left` is what it has of the
     `given` seconds. `waited` is what counts of the time that has passed in such host functions, for it and what it is
     called by, as far as that is `bounded`: masked, or below what is. `tolerance` is how long that may go on beyond its
-    deadline, all together, which its host functions call masked, and `covered` what such a one has until then. `granted`
-    is the fuel that the guest got last, until it is settled; `portion` is what it has for its time.
+    deadline, all together, which its host functions call masked, and `covered` what such a one has until then.
+    `granted` is the fuel that the guest got last, until it is settled; `portion` is what it has for its time.
     """
 
     __slots__ = (

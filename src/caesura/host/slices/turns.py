@@ -2,9 +2,9 @@
 
 So timers and sockets wait for one slice, however many guests compute, and for little more than two in the worst case. A
 call that was paused waits for a turn. One that would begin, or go on since what it has waited for is there, does so at
-once. But in an iteration in which guests have had a quarter of a slice already, or when its guest has had a slice since
-its last turn, it waits for a turn as well. Who is next is the policy's business. A guest that waits for anything else is
-not known here, and costs nothing.
+once. But in an iteration in which guests have had a quarter of a slice already, or when its guest has had a slice
+since its last turn, it waits for a turn as well. Who is next is the policy's business. A guest that waits for anything
+else is not known here, and costs nothing.
 
 Turns are futures, so that tasks, cancellation and timeouts work on guests that compute as on everything that waits. A
 task of its own that runs all guests was rejected: context variables, tracebacks and cancellation are those of the
