@@ -12,6 +12,9 @@
 /** The least fuel in a portion, but for one that is to end at once. */
 export const LEAST_PORTION = 1000;
 
+// What one look counts at most, where instructions have nothing large to fill: that of a loop which looks once in many iterations.
+const MOST_IN_A_LOOK = 16_384;
+
 // Units of fuel a millisecond that a portion is for at most: what a guest counts may be far more than what it runs, or less, up
 // to a sixteenth, and it may change that on purpose when it has got its portion.
 const FASTEST = 1_000_000;
@@ -67,7 +70,7 @@ export function makePace() {
         if (!measures || !isUsedUp) return;
         const [before, took] = unclear;
         unclear = undefined;
-        cost = units < LEAST_PORTION ? Math.min(elapsed, MOST_COST + MOST_COST_OF_A_BYTE * frames()) : 0;
+        cost = units <= MOST_IN_A_LOOK ? Math.min(elapsed, MOST_COST + MOST_COST_OF_A_BYTE * frames()) : 0;
         age = 0;
         speed = known = Math.min(speed, before / Math.max(took - cost, OWN * took));
         return;
@@ -75,7 +78,7 @@ export function makePace() {
       if (elapsed < MEASURABLE && !isUsedUp) return;
       const found = Math.min(units / Math.max(elapsed - cost, OWN * elapsed), 2 * speed, FASTEST);
       if (elapsed < MEASURABLE && found <= speed) return;
-      const isLeast = units < 2 * LEAST_PORTION && elapsed > most;
+      const isLeast = units < 2 * MOST_IN_A_LOOK && elapsed > most;
       const matters = isLeast || Math.max(cost, elapsed - most) > OWN * most;
       age++;
       if (isUsedUp && (found < known / 2 || (matters && age > AGE))) unclear = [units, elapsed];

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 import caesura
-from caesura.host.slices.pace import _MEASURABLE, MOST_SPEED, Pace
+from caesura.analysis.pause_points import MOST_IN_A_CHUNK
+from caesura.host.slices.pace import _MEASURABLE, MOST_IN_A_LOOK, MOST_SPEED, Pace
 from tests.host.support import run
 
 SPEED = 300e6
@@ -16,13 +17,20 @@ SLICE = 0.0005
 
 
 def portions(
-    cost: Callable[[int], float], speed: Callable[[int], float], count: int = 200, time_slice: float = SLICE
+    cost: Callable[[int], float],
+    speed: Callable[[int], float],
+    count: int = 200,
+    time_slice: float = SLICE,
+    in_a_look: int = 1,
 ) -> list[tuple[float, float]]:
-    """Return for how many seconds a guest computes in each portion, and how many that takes with what suspends it."""
+    """Return for how many seconds a guest computes in each portion, and how many that takes with what suspends it.
+
+    It counts so many units each time it looks, and pauses when it looks.
+    """
     pace, frames = Pace(), int(max(cost(number) for number in range(count)) / 1e-8)
     taken: list[tuple[float, float]] = []
     for number in range(count):
-        units = int(pace.portion(time_slice, is_whole=True))
+        units = -(-int(pace.portion(time_slice, is_whole=True)) // in_a_look) * in_a_look
         computes = units / speed(number)
         taken.append((computes, cost(number) + computes))
         pace.learn(units, taken[-1][1], time_slice, frames, is_used_up=True)
@@ -35,10 +43,11 @@ def efficiency(taken: list[tuple[float, float]]) -> float:
 
 @pytest.mark.parametrize("cost", [1e-6, 1e-5, 1e-4, 4e-4, 6e-4, 1e-3, 3e-3, 2e-2])
 @pytest.mark.parametrize("speed", [SPEED / 100, SPEED, SPEED * 3])
-def test_a_guest_gets_on_however_long_it_takes_to_suspend_it(cost: float, speed: float) -> None:
-    taken = portions(lambda _: cost, lambda _: speed)
+@pytest.mark.parametrize("in_a_look", [1, 100, MOST_IN_A_CHUNK])
+def test_a_guest_gets_on_however_long_it_takes_to_suspend_it(cost: float, speed: float, in_a_look: int) -> None:
+    taken = portions(lambda _: cost, lambda _: speed, in_a_look=in_a_look)
     assert efficiency(taken[20:]) > (0.4 if cost > 2 * SLICE else 0.1)
-    assert max(elapsed for _, elapsed in taken[20:]) < 2 * SLICE + 3 * cost
+    assert max(elapsed for _, elapsed in taken[20:]) < 2 * SLICE + 3 * cost + 3 * in_a_look / speed
 
 
 def test_what_suspending_takes_may_be_chance() -> None:
@@ -151,16 +160,32 @@ DEEP = b"""(module
   (func (export "run") (param i32 i32) (result i32) (call $deep (local.get 0) (local.get 1))))"""
 
 
-def test_a_deep_recursion_gets_on_in_slices() -> None:
+# The loop looks once in thousands of iterations.
+DEEP_AND_IN_CHUNKS = b"""(module
+  (func $run (export "run") (param $n i32) (param $times i32) (result i32) (local $sum i32)
+    (if (local.get $n)
+      (then (return (i32.add (call $run (i32.sub (local.get $n) (i32.const 1)) (local.get $times)) (i32.const 1)))))
+    (loop
+      (local.set $sum (i32.add (i32.mul (local.get $sum) (i32.const 31)) (local.get $times)))
+      (br_if 0 (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))
+    (local.get $sum)))"""
+
+
+@pytest.mark.parametrize(("module", "times"), [(DEEP, 300_000), (DEEP_AND_IN_CHUNKS, 30_000_000)])
+def test_a_deep_recursion_gets_on_in_slices(module: bytes, times: int) -> None:
     """What suspends it takes longer than a slice; with portions that got smaller by that it was suspended for ever."""
 
     async def main() -> None:
-        program = await caesura.compile(DEEP, preempt="fuel", native_stack_size=4 << 20)
+        program = await caesura.compile(module, preempt="fuel", native_stack_size=4 << 20)
         whole = await program.load()
         sliced = await program.load(time_slice=SLICE)
-        results = [await guest.call("run", 20_000, 300_000) for guest in (whole, sliced)]
+        results = [await guest.call("run", 20_000, times) for guest in (whole, sliced)]
         assert results[0] == results[1]
         assert sliced.usage.fuel == whole.usage.fuel
         assert 0 < sliced.usage.slices < 1000
 
     run(main())
+
+
+def test_what_one_look_counts_is_known() -> None:
+    assert MOST_IN_A_LOOK >= MOST_IN_A_CHUNK

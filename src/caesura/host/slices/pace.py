@@ -18,9 +18,11 @@ from __future__ import annotations
 
 from typing import Final
 
-# The least fuel in a portion, but for one that is to end at once.
+# The least fuel in a portion, but for one that is to end at once; and what one look counts at most, where instructions
+# have nothing large to fill: that of a loop which looks once in many iterations.
 LEAST_PORTION: Final = 1000
 _UP_TO_THE_NEXT_POINT: Final = 1
+MOST_IN_A_LOOK: Final = 16_384
 
 # Units of fuel a second, until the guest's own speed is known; for what cannot be suspended at least, since a portion
 # that is used up ends it; and at most: what a guest counts may be far more than what it runs, or a sixteenth of it, and
@@ -83,7 +85,7 @@ class Pace:
             if not (self._measures and is_used_up):
                 return
             most = _MOST_COST + _MOST_COST_OF_A_BYTE * frames
-            self.cost, self._age = min(elapsed, most) if used < LEAST_PORTION else 0.0, 0
+            self.cost, self._age = min(elapsed, most) if used <= MOST_IN_A_LOOK else 0.0, 0
             (used, before), self._unclear = self._unclear, None
             self.speed = self._known = min(self.speed, used / max(before - self.cost, _OWN * before))
             return
@@ -94,7 +96,7 @@ class Pace:
             computing = max(elapsed - self.cost, _OWN * elapsed) if is_used_up else elapsed
             speed = min(used / computing, MOST_SPEED)
             self._age += 1
-            is_least = used < 2 * LEAST_PORTION and elapsed > given
+            is_least = used < 2 * MOST_IN_A_LOOK and elapsed > given
             matters = is_least or max(self.cost, elapsed - given) > _OWN * given
             if is_used_up and self._is_whole and (speed < _SLOWER * self._known or (matters and self._age > _AGE)):
                 self._unclear = used, elapsed
