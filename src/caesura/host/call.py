@@ -139,7 +139,7 @@ class Call(SuspendableCall):
         try:
             if unwinder.prepare_resume(self):
                 self.arriving = function
-            self._enter(has_own_slice=self.mode in IN_STEPS)
+            self._enter(resumed=function)
         finally:
             instance.moving = None
 
@@ -336,8 +336,8 @@ class Call(SuspendableCall):
         finally:
             self.failure = None
 
-    def _enter(self, *, has_own_slice: bool = False) -> None:
-        """Run guest code until it returns, is suspended, or fails."""
+    def _enter(self, *, resumed: HostFunction | None = None) -> None:
+        """Run guest code until it returns, is suspended, or fails. `resumed` is where it was suspended before."""
         instance = self.instance
         if instance.moving is not None and instance.moving is not self:
             raise UsageError("the guest is being entered or suspended: nothing else can run in it at this moment")
@@ -370,7 +370,7 @@ class Call(SuspendableCall):
                     store.trap_address,
                 )
             else:
-                error = self._call_in_slices(slicing, stacks, has_own_slice=has_own_slice)
+                error = self._call_in_slices(slicing, stacks, resumed)
         finally:
             store.depth -= 1
             thread.call = outer
@@ -405,12 +405,14 @@ class Call(SuspendableCall):
         finally:
             instance.moving = None
 
-    def _call_in_slices(self, slicing: Slicing, stacks: StackSwitch, *, has_own_slice: bool) -> int | None:
+    def _call_in_slices(self, slicing: Slicing, stacks: StackSwitch, resumed: HostFunction | None) -> int | None:
         """Run guest code that pauses at the end of its time slice, if this call can be left there."""
         store = self._store
         if self.mode == NOWAIT or not self.export.may_suspend or not stacks.can_be_left(self):
             self.may_pause = False
-        entry = slicing.begin(self, self.allowance, has_own_slice=has_own_slice)
+        was_paused = resumed is PAUSE
+        has_own_slice = was_paused or (resumed is not None and self.mode in IN_STEPS)
+        entry = slicing.begin(self, self.allowance, has_own_slice=has_own_slice, was_paused=was_paused)
         try:
             error: int | None = native.call_function(
                 store.context,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -185,6 +187,23 @@ def test_a_deep_recursion_gets_on_in_slices(module: bytes, times: int) -> None:
         assert 0 < sliced.usage.slices < 1000
 
     run(main())
+
+
+def test_so_does_one_that_takes_far_longer_by_request() -> None:
+    """Else its time would be over while it is resumed."""
+
+    async def main() -> None:
+        program = await caesura.compile(DEEP_AND_IN_CHUNKS, preempt="flag", native_stack_size=32 << 20)
+        guest = await program.load(time_slice=SLICE)
+        await guest.call("run", 200_000, 30_000_000)
+        assert 0 < guest.usage.slices < 500
+
+    before = threading.stack_size(64 << 20)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(run, main()).result()
+    finally:
+        threading.stack_size(before)
 
 
 def test_what_one_look_counts_is_known() -> None:

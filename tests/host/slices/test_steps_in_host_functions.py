@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -19,6 +19,9 @@ MOST_RESUMPTIONS = 10_000
 
 GUEST = b"""(module
   (import "env" "work" (func $work))
+  (memory (export "memory") 1)
+  (func (export "count_in_memory")
+    (loop (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1))) (br 0)))
   (func (export "run") (result i32) (call $work) (i32.const 7))
   (func (export "count") (param i32) (result i32) (local i32)
     (loop
@@ -52,7 +55,7 @@ def by_generate(guest: caesura.Guest, count: int = STEPS) -> tuple[Any, int]:
 @pytest.mark.parametrize("preempt", ["flag", "fuel"])
 @pytest.mark.parametrize("go_on", [by_start, by_generate])
 def test_each_resumption_gets_on(
-    go_on: Callable[[caesura.Guest], tuple[Any, int]], preempt: str, budget: caesura.Budget | None, is_coroutine: bool
+    go_on: Callable[..., tuple[Any, int]], preempt: str, budget: caesura.Budget | None, is_coroutine: bool
 ) -> None:
     async def main() -> None:
         outcomes: list[tuple[Any, int]] = []
@@ -78,7 +81,7 @@ def test_each_resumption_gets_on(
 @pytest.mark.parametrize("preempt", ["flag", "fuel"])
 @pytest.mark.parametrize("time_slice", [SLICE / 4, None])
 def test_a_budget_of_processor_time_ends_there(
-    time_slice: float | None, preempt: str, go_on: Callable[[caesura.Guest], tuple[Any, int]], is_coroutine: bool
+    time_slice: float | None, preempt: str, go_on: Callable[..., tuple[Any, int]], is_coroutine: bool
 ) -> None:
     async def main() -> None:
         ended: list[str] = []
@@ -159,24 +162,93 @@ def in_hand(go_on: Callable[[], Any]) -> caesura.PendingCall:
     return step
 
 
-@pytest.mark.parametrize("budget", [caesura.Budget(fuel=1000), caesura.Budget(cpu=0.001)])
-def test_so_does_each_beyond_a_budget_that_is_used_up(budget: caesura.Budget) -> None:
+async def in_hand_again(going_on: Awaitable[Any]) -> caesura.PendingCall:
+    """Return the call whose budget is used up again."""
+    with pytest.raises(caesura.BudgetExhausted) as pause:
+        await going_on
+    return pause.value.call
+
+
+BUDGETS = {
+    "flag": [caesura.Budget(cpu=0.001)],
+    "fuel": [caesura.Budget(fuel=1000), caesura.Budget(cpu=0.001)],
+}
+
+
+@pytest.mark.parametrize("time_slice", [SLICE / 4, None])
+@pytest.mark.parametrize(("preempt", "budget"), [(kind, budget) for kind in BUDGETS for budget in BUDGETS[kind]])
+def test_so_does_each_beyond_a_budget_that_is_used_up(
+    preempt: str, budget: caesura.Budget, time_slice: float | None
+) -> None:
     """The host function decides; who has given the budget is told when it has returned."""
 
     async def main() -> None:
         counts: list[int] = []
 
         def work() -> None:
-            step = in_hand(lambda: guest.start("count", -1))
+            step = in_hand(lambda: guest.start("count_in_memory"))
             while len(counts) < 20:
-                counts.append(guest.usage.fuel or 0)
+                counts.append(counted(guest))
                 step = in_hand(step.resume)
             step.drop()
 
-        guest = await caesura.load(GUEST, {"env": {"work": work}}, preempt="fuel")
+        guest = await caesura.load(GUEST, {"env": {"work": work}}, preempt=preempt, time_slice=time_slice)
         with pytest.raises(caesura.BudgetExhausted) as pause:
             await guest.call("run", budget=budget)
-        assert counts == sorted(set(counts)), "each gets on"
+        check_progress(counts, preempt)
         assert await pause.value.call.resume() == 7
 
     run(main())
+
+
+@pytest.mark.parametrize("time_slice", [SLICE / 4, None])
+@pytest.mark.parametrize(("preempt", "budget"), [(kind, budget) for kind in BUDGETS for budget in BUDGETS[kind]])
+def test_so_does_each_that_is_awaited_in_a_task_of_a_host_function(
+    preempt: str, budget: caesura.Budget, time_slice: float | None
+) -> None:
+    async def main() -> None:
+        counts: list[int] = []
+
+        async def again_and_again() -> None:
+            step = await in_hand_again(guest.call("count_in_memory"))
+            while len(counts) < 20:
+                counts.append(counted(guest))
+                step = await in_hand_again(step.aresume())
+            step.drop()
+
+        async def work() -> None:
+            await asyncio.create_task(again_and_again())
+
+        guest = await caesura.load(GUEST, {"env": {"work": work}}, preempt=preempt, time_slice=time_slice)
+        with pytest.raises(caesura.BudgetExhausted):
+            await guest.call("run", budget=budget)
+        check_progress(counts, preempt)
+
+    run(main())
+
+
+@pytest.mark.parametrize("time_slice", [SLICE / 4, None])
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_so_does_each_with_next_to_no_budget(preempt: str, time_slice: float | None) -> None:
+    async def main() -> None:
+        nothing = caesura.Budget(cpu=1e-9)
+        counts: list[int] = []
+        guest = await caesura.load(GUEST, {"env": {"work": lambda: None}}, preempt=preempt, time_slice=time_slice)
+        step = await in_hand_again(guest.call("count_in_memory", budget=nothing))
+        while len(counts) < 20:
+            counts.append(counted(guest))
+            step = await in_hand_again(step.aresume(budget=nothing))
+        check_progress(counts, preempt)
+
+    run(main())
+
+
+def counted(guest: caesura.Guest) -> int:
+    (count,) = guest.memory.read_struct("<Q", 0)
+    return int(count)
+
+
+def check_progress(counts: list[int], preempt: str) -> None:
+    """By the clock, a machine may be busy just then: but not each time."""
+    assert counts == sorted(counts)
+    assert len(set(counts)) > len(counts) // 2 if preempt == "flag" else len(set(counts)) == len(counts)

@@ -49,6 +49,11 @@ _MOST_COST_OF_A_BYTE: Final = 0.000_000_1
 _AGE: Final = 8
 
 
+def most_cost(frames: int) -> float:
+    """Return the seconds that it takes at most to suspend a guest with so many bytes of frames, or to resume it."""
+    return _MOST_COST + _MOST_COST_OF_A_BYTE * frames
+
+
 class Pace:
     """`speed` is units of fuel a second, `cost` the seconds that suspending and resuming the guest took last."""
 
@@ -84,8 +89,7 @@ class Pace:
         if self._unclear is not None:
             if not (self._measures and is_used_up):
                 return
-            most = _MOST_COST + _MOST_COST_OF_A_BYTE * frames
-            self.cost, self._age = min(elapsed, most) if used <= MOST_IN_A_LOOK else 0.0, 0
+            self.cost, self._age = min(elapsed, most_cost(frames)) if used <= MOST_IN_A_LOOK else 0.0, 0
             (used, before), self._unclear = self._unclear, None
             self.speed = self._known = min(self.speed, used / max(before - self.cost, _OWN * before))
             return

@@ -42,7 +42,7 @@ from caesura.host.frames import FrameArea
 from caesura.host.settings import GuestSettings
 from caesura.host.slices.budget import Allowance, Budget, check_fuel, in_force
 from caesura.host.slices.entry import TOLERANCE, Entry, below, processor_time, time_left
-from caesura.host.slices.pace import Pace
+from caesura.host.slices.pace import Pace, most_cost
 from caesura.host.slices.policy import Share
 from caesura.host.slices.thread import thread_state
 from caesura.host.slices.turns import AT_ONCE, turns_of, wait_for_next_iteration
@@ -62,6 +62,9 @@ MOST_OF_ONE: Final = WAITING / 10
 # at most (`python -m benchmarks.slices`). Measuring it was rejected: most of it is done by the event loop, for all that
 # run in it, and looking at the thread's clock takes a tenth of it.
 PAUSE: Final = 0.000_015
+
+# Seconds in which a guest gets to its next pause point.
+_MOMENT: Final = 0.0002
 
 _NOT_NOW: Final = 0
 
@@ -94,6 +97,7 @@ class Slicing:
         self._base = area.base
         self._fuel = fuel
         self._pace = Pace()
+        self._late = 0.0  # for how many seconds the guest went on beyond its time when it was entered last
         self._innermost: Entry | None = None
         self._request: ctypes.c_ubyte | None = None
         if fuel is None:
@@ -109,10 +113,11 @@ class Slicing:
 
     # Entering and leaving
 
-    def begin(self, call: CallState, allowance: Allowance | None, *, has_own_slice: bool) -> Entry:
+    def begin(self, call: CallState, allowance: Allowance | None, *, has_own_slice: bool, was_paused: bool) -> Entry:
         """Guest code is entered, and may take what its budget allows: tell it until when it may run.
 
-        `has_own_slice` says that it has more than what the entry around it has left.
+        `has_own_slice` says that it has more than what the entry around it has left; `was_paused` that it goes on from
+        a pause point, so that it gets to the next one at least.
         """
         thread = self.thread
         outer = thread.innermost
@@ -130,6 +135,8 @@ class Slicing:
         if allowance is not None:
             allowance.enter()
         given = entry.given = self._seconds(entry, now, has_own_slice=has_own_slice)
+        if was_paused and not entry.is_masked:
+            given = entry.given = max(given, self._to_get_on())
         if outer is not None and outer.is_stopped:
             entry.entered = thread_time()
         if entry.is_masked and given < inf:
@@ -153,6 +160,8 @@ class Slicing:
         now = monotonic()
         if self._fuel is not None:
             self._settle(entry)
+        elif entry.given < inf and not entry.is_masked:
+            self._late = now - entry.began - entry.given
         if entry.allowance is not None:
             entry.allowance.leave()
         taken = now - entry.resumed
@@ -237,6 +246,12 @@ class Slicing:
             entry.covered = max(left, 0.0)
             left = entry.covered + outer.tolerance
         return min(seconds, left)
+
+    def _to_get_on(self) -> float:
+        """Return for how many seconds a guest that was paused goes on at least, with what it takes to resume it."""
+        if self._fuel is not None:
+            return 0.0  # a portion of fuel does not pass while it is resumed
+        return max(_MOMENT, min(2 * self._late, most_cost(self._area.written())))
 
     def _tell(self, entry: Entry, now: float, rest: float, *, least: int = _USED_UP) -> None:
         """Tell the guest what holds for an entry whose code is about to run, for `rest` seconds.
