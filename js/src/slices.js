@@ -48,6 +48,11 @@ const isPositive = (value, name) => {
   if (typeof value != "number") throw new TypeError(`option ${name}: not a number`);
   if (!(value > 0 && value < Infinity)) throw new RangeError(`option ${name}: ${value}: it must be more than 0, and finite`);
 };
+/** With others, virtual times would be too far apart for their differences. @param {any} value @param {string} name */
+const isWeight = (value, name) => {
+  isPositive(value, name);
+  if (value < 0.001 || value > 1e6) throw new RangeError(`option ${name}: ${value}: it must be from 0.001 to 1000000`);
+};
 /** @param {any} value @param {string} name */
 const isFuel = (value, name) => {
   if (typeof value != "bigint" && !Number.isSafeInteger(value)) throw new TypeError(`option ${name}: neither a BigInt nor a safe integer`);
@@ -58,7 +63,7 @@ const isPriority = (value, name) => {
   if (!Number.isSafeInteger(value)) throw new TypeError(`option ${name}: not an integer`);
 };
 export const LIMITS = { slice: isPositive, fuel: isFuel };
-const BOUNDS_AND_SIGNAL = { ...LIMITS, weight: isPositive, priority: isPriority, signal: isSignal };
+const BOUNDS_AND_SIGNAL = { ...LIMITS, weight: isWeight, priority: isPriority, signal: isSignal };
 
 /** @param {any} limits @returns {Bounds} */
 const boundsOf = ({ fuel, ...others }) => ({ ...others, fuel: fuel === undefined ? undefined : BigInt(fuel) });
@@ -205,7 +210,8 @@ export class PausedCall {
 
   /** Give the call up. One that was aborted in one's hands is gone already. */
   drop() {
-    if (this.#call.sliced?.ended) return;
+    const { sliced, signal } = this.#call;
+    if (sliced?.ended || signal?.aborted) return;
     const [call, slicing] = this.#take();
     const why = new SuspendError(`the call of ${this.export} was dropped`);
     for (const [one, { drop }] of [...blockedOf(call), /** @type {const} */ ([call, slicing])]) if (one.promise) drop(one, why);

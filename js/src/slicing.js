@@ -17,7 +17,7 @@
  */
 
 import { BUILTIN_RESULTS, PAUSE_NOT_NOW, PAUSE_REFUSED, STATUS_RESUME } from "./abi.js";
-import { current, isObject, REWINDING, RUNNING, settle, UNWINDING } from "./call.js";
+import { current, interrupt, isObject, REWINDING, RUNNING, settle, UNWINDING } from "./call.js";
 import { fail, raise, SuspendError } from "./errors.js";
 import { CLOSED } from "./guest.js";
 import { LEAST_PORTION, makePace } from "./pace.js";
@@ -323,11 +323,14 @@ export function makeSlicing(guest, exhaustedError) {
       if (!call.state && !call.sliced) {
         const outer = innermost?.call;
         call.sliced = { allowance: innermost?.slicing == made ? outer?.sliced?.allowance : undefined };
-        if (outer?.bounds?.slice) {
+        if (outer?.bounds) {
           // What an import calls has no more time than what has called the import, and ends with it: that waits for it.
           const { fuel: _, ...others } = outer.bounds;
           call.bounds = { ...others, ...defined(call.bounds) };
-          if (outer.signal && !call.signal) obey(call, outer.signal);
+          if (outer.signal && !call.signal) {
+            obey(call, outer.signal);
+            if (call.signal?.aborted) interrupt(call, call.signal); // by the import
+          }
         }
         made.bound(call, call.bounds?.fuel);
       }

@@ -660,6 +660,8 @@ describe("what cannot be bounded is refused", () => {
       [{ fuel: -5n }, RangeError],
       [{ fuel: (1n << 62n) + 1n }, RangeError],
       [{ slice: 1, weight: 0 }, RangeError],
+      [{ slice: 1, weight: 1e-9 }, RangeError],
+      [{ slice: 1, weight: 1e9 }, RangeError],
       [{ slice: 1, priority: 0.5 }, TypeError],
       [{ slice: 1, fule: 5 }, TypeError],
       [{ slice: 1, signal: 5 }, TypeError],
