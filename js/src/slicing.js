@@ -327,9 +327,10 @@ export function makeSlicing(guest, exhaustedError) {
           // What an import calls has no more time than what has called the import, and ends with it: that waits for it.
           const { fuel: _, ...others } = outer.bounds;
           call.bounds = { ...others, ...defined(call.bounds) };
-          if (outer.signal && !call.signal) {
-            obey(call, outer.signal);
-            if (call.signal?.aborted) interrupt(call, call.signal); // by the import
+          const { signal } = outer;
+          if (signal && !call.signal) {
+            obey(call, signal);
+            if (signal.aborted) interrupt(call, signal); // by the import
           }
         }
         made.bound(call, call.bounds?.fuel);
