@@ -65,6 +65,7 @@ TESTS: Final = {
         "host/slices/test_policy.py::test_higher_priorities_come_first_and_nobody_starves",
         "host/slices/test_policy.py::test_timers_come_between_two_turns",
         "host/slices/test_policy.py::test_sockets_are_served_between_two_turns",
+        "host/slices/test_who_waits_early.py::test_who_waits_early_takes_turns",
     ),
     "It cannot take back": ("host/slices/test_hostile.py::test_it_overwrites_all_of_its_memory",),
     "It can compute for ever": (
@@ -86,6 +87,7 @@ TESTS: Final = {
         "host/test_wasi.py::test_a_program_that_computes_can_be_interrupted",
     ),
     "It can go on for 50 ms": (
+        "host/slices/test_below_what_cannot_wait.py::test_all_that_a_host_function_calls_so_has_one_time",
         "host/slices/test_slices.py::test_what_cannot_be_suspended_is_stopped",
         "host/slices/test_slices.py::test_what_is_nested_has_no_time_of_its_own",
         "host/slices/test_hostile.py::test_what_computes_above_a_plain_function_is_stopped",
