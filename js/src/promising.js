@@ -23,7 +23,7 @@ export const exported = new WeakMap();
 const listening = new WeakMap();
 
 /** Let a signal abort a call. Returns what is to be called once the call has ended. @param {AbortSignal} signal @param {() => void} abort */
-function listen(signal, abort) {
+export function listen(signal, abort) {
   let aborts = listening.get(signal);
   if (!aborts) {
     const waiting = (aborts = new Set());

@@ -22,7 +22,7 @@ import { fail, raise, SuspendError } from "./errors.js";
 import { CLOSED } from "./guest.js";
 import { LEAST_PORTION, makePace } from "./pace.js";
 import { printable } from "./printable.js";
-import { obey } from "./promising.js";
+import { listen, obey } from "./promising.js";
 import { forget, isFull, spend, wait } from "./turns.js";
 
 /** @typedef {import("./call.js").Call} Call */
@@ -221,10 +221,15 @@ export function makeSlicing(guest, exhaustedError) {
     }
   };
 
+  /** Wait for a turn. @param {Call} call @param {(failure?: Error) => void} goOn */
+  const queue = ({ bounds }, goOn) => {
+    const { weight = 1, priority = 0 } = bounds ?? {};
+    Object.assign(share, { weight, priority });
+    wait(share, goOn);
+  };
+
   /** Let a paused call go on when it is its turn. @param {Call} call */
   const takeTurn = (call) => {
-    const { weight = 1, priority = 0 } = call.bounds ?? {};
-    Object.assign(share, { weight, priority });
     const turn = (call.promise = { then() {} });
     const sliced = (call.sliced ??= {});
     sliced.goOn = (failure) => {
@@ -232,7 +237,7 @@ export function makeSlicing(guest, exhaustedError) {
       settle(call, turn, () => failure && raise(failure));
       release(); // it may be gone
     };
-    wait(share, sliced.goOn);
+    queue(call, sliced.goOn);
   };
 
   /** Say that a call has used its budget up, unless who waits for it knows. @param {Allowance} allowance */
@@ -335,20 +340,34 @@ export function makeSlicing(guest, exhaustedError) {
         }
         made.bound(call, call.bounds?.fuel);
       }
+      /** @type {(() => void) | undefined} */
+      let ended;
       const goOn = (/** @type {Error | undefined} */ failure = undefined) => {
+        ended?.();
         if (call.state || !(failure || call.aborted)) return again(failure);
         call.reject(failure ?? call.aborted?.reason);
         call.ended?.();
       };
       const [first] = paused();
-      if (!first && (!isFull || current)) return false;
-      if (!first) wait(share, goOn);
+      // Who waits for nothing just before each slice ends would have more than its share.
+      const isOver = isFull || share.ran >= (call.bounds?.slice ?? Infinity);
+      if (!first && (!isOver || current || (call.state && call.aborted))) return false;
+      if (!first) queue(call, goOn);
       else if (call.state || !made.inHand()) gate.push(goOn);
       else {
         call.reject(
           new SuspendError(`export ${printable(call.name)}: a call of ${printable(first.name)} is paused in the middle of the guest's code: resume or drop it`),
         );
         call.ended?.();
+        return true;
+      }
+      if (call.signal && !call.state) {
+        // One that has not begun is rejected at once.
+        ended = listen(call.signal, () => {
+          forget(share, goOn);
+          gate = gate.filter((one) => one != goOn);
+          goOn();
+        });
       }
       return true;
     },

@@ -1,7 +1,7 @@
 /**
  * Turns: of the guests that have something to compute, one runs in each turn of the event loop, so that timers, I/O and
- * events wait for one slice at most, however many guests compute. A call that would begin, or go on, after guests have had
- * a slice's time in this turn waits for one, too.
+ * events wait for one slice, however many guests compute. A call that would begin, or go on, after guests have had a quarter
+ * of a slice in this turn waits for one, too, and so does one whose guest has had a slice since its last.
  *
  * A turn is a task of its own, by `setImmediate`, or a message where there is none: microtasks would keep timers out, and
  * browsers delay timers of zero.
@@ -18,6 +18,8 @@ let policy = new FairShares();
 
 /** What waits for each guest's turn. @type {Map<Share, GoOn[]>} */
 const waiting = new Map();
+// Of a slice: when guests have computed for so long in this turn, who comes waits for the next.
+const AT_ONCE = 0.25;
 let isScheduled = false;
 /** Milliseconds for which guests have computed in this turn, and whether that is enough. */
 let spent = 0;
@@ -139,7 +141,7 @@ export function forget(share, goOn) {
 /** A guest has computed. @param {number} milliseconds @param {number} slice How long it may at once. */
 export function spend(milliseconds, slice) {
   spent += milliseconds;
-  if (spent < slice || isFull) return;
+  if (spent < AT_ONCE * slice || isFull) return;
   isFull = true;
   schedule();
 }

@@ -1,10 +1,10 @@
 /** An abort ends what an import has called in the guest as well, whatever bounds the call around it. */
 
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { afterEach, describe, it } from "node:test";
 
 import { instantiate, Suspending } from "../src/index.js";
-import { BudgetExhausted, promising, usage } from "../src/slices.js";
+import { BudgetExhausted, FairShares, promising, usage, usePolicy } from "../src/slices.js";
 import { bytes, sleep } from "./support/guests.mjs";
 
 const MUCH = 1n << 60n;
@@ -66,3 +66,84 @@ for (const build of ["fuel_plain", "fuel_secondary"].filter((one) => WebAssembly
     });
   }
 }
+
+describe("a call that waits for a turn, which comes never", () => {
+  const module = new WebAssembly.Module(bytes("computing", "fuel_plain"));
+  const busy = (milliseconds) => {
+    for (const end = performance.now() + milliseconds; performance.now() < end; );
+  };
+
+  /** Gives others all turns. */
+  class Unfair extends FairShares {
+    #others = [];
+
+    constructor(chosen) {
+      super();
+      this.chosen = chosen;
+    }
+
+    add(share) {
+      if (share.exports == this.chosen) super.add(share);
+      else this.#others.push(share);
+    }
+
+    remove(share) {
+      super.remove(share);
+      this.#others = this.#others.filter((one) => one != share);
+    }
+
+    choose() {
+      return super.choose() ?? this.#others.shift();
+    }
+  }
+
+  let stop = async () => {};
+  afterEach(() => stop());
+
+  /** Let a guest compute for ever, and have all turns, next to another one, which is returned. */
+  async function compete(later) {
+    const end = new AbortController();
+    const spinner = await instantiate(module, { env: { again() {}, later() {} } });
+    const other = await instantiate(module, { env: { again() {}, later: new Suspending(later) } });
+    usePolicy(new Unfair(spinner.exports));
+    const spinning = promising(spinner.exports.spin, { slice: 1, signal: end.signal })().catch(() => {});
+    stop = async () => {
+      stop = async () => {};
+      end.abort();
+      await spinning;
+      await sleep(5);
+      usePolicy(new FairShares());
+    };
+    await sleep(10); // and have its slice
+    return other;
+  }
+
+  it("is rejected at once where it has not begun", async () => {
+    const other = await compete(() => {});
+    const end = new AbortController();
+    const waiting = promising(other.exports.quick, { slice: 1, signal: end.signal })(4);
+    await sleep(5);
+    end.abort(new Error("enough"));
+    await assert.rejects(waiting, /^Error: enough/);
+    await stop();
+    assert.equal(await promising(other.exports.quick, { slice: 1 })(4), 8);
+    assert.ok(usage(other).fuel < 1000n);
+  });
+
+  it("is thrown the reason where it has waited", async () => {
+    let calls = 0;
+    const other = await compete(() => {
+      calls++;
+      busy(2); // so that it has had its slice
+      return sleep(1);
+    });
+    const end = new AbortController();
+    const waiting = promising(other.exports.ask_later, { slice: 1, signal: end.signal })();
+    await sleep(30);
+    end.abort(new Error("enough"));
+    await assert.rejects(waiting, /^Error: enough/);
+    assert.ok(calls <= 1, `${calls} calls`);
+    await stop();
+    assert.equal(await promising(other.exports.quick, { slice: 1 })(4), 8);
+  });
+});

@@ -503,6 +503,41 @@ describe("the policy", () => {
     assert.ok(low >= 3 && low <= 10, `${low} of 80 turns`);
   });
 
+  for (const others of [1, 4]) {
+    it(`has the turns of who waits for nothing just before each slice ends, too, next to ${others}`, async () => {
+      const slice = 2;
+      let units = 0;
+      const waiter = await instantiate(modules.fuel_plain, {
+        env: {
+          again() {},
+          later: new Suspending(() => {
+            for (const end = performance.now() + 0.6 * slice; performance.now() < end; );
+            units++;
+            return new Promise((resolve) => setImmediate(resolve, 0));
+          }),
+        },
+      });
+      const turns = new Map();
+      class Counting extends FairShares {
+        choose() {
+          const share = super.choose();
+          if (share) turns.set(share.exports, (turns.get(share.exports) ?? 0) + 1);
+          return share;
+        }
+      }
+      usePolicy(new Counting());
+      const end = new AbortController();
+      const spinners = await Promise.all(Array.from({ length: others }, () => instantiate(modules.fuel_plain, { env: { again() {}, later() {} } })));
+      const all = [...spinners.map(({ exports }) => exports.spin), waiter.exports.ask_later].map((f) => promising(f, { slice, signal: end.signal })().catch(() => {}));
+      while (!(turns.get(spinners[0].exports) > 20)) await sleep(1);
+      end.abort();
+      await Promise.all(all);
+      await sleep(1); // one was aborted while it waited for a turn
+      assert.ok(units > 1 && units <= 2 * (turns.get(waiter.exports) + 1), `${units} times, ${turns.get(waiter.exports)} turns`);
+      usePolicy(new FairShares());
+    });
+  }
+
   it("is told of each millisecond once, also where several calls of a guest wait for turns", async () => {
     const instance = await instantiate(modules.fuel_plain, { env: { again() {}, later() {} } });
     const spinner = await instantiate(modules.fuel_plain, { env: { again() {}, later() {} } });
