@@ -239,3 +239,17 @@ def test_each_slice_has_that_anew(preempt: str) -> None:
         assert calls == 200 and guest.usage.slices > 0
 
     run(main())
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_short_callbacks_take_none_of_that(preempt: str) -> None:
+    """A host function that sorts by the guest's comparisons, say: most of it is the host's own time."""
+
+    async def main() -> None:
+        def each(guest: caesura.Guest, value: int) -> int:
+            return sum(guest.call_nowait("leaf", value) for _ in range(20_000))
+
+        guest = await load(functions={"plain": each}, time_slice=SLICE, preempt=preempt)
+        assert await guest.call("run", 5) == 5 * 20_000 + 100
+
+    run(main())

@@ -90,12 +90,13 @@ def test_a_call_whose_budget_is_over_is_dropped_or_left(preempt: str) -> None:
     run(main())
 
 
-def test_a_loop_that_is_closed_in_the_middle_of_a_slice() -> None:
+@pytest.mark.parametrize("calls", [1, 3])
+def test_a_loop_that_is_closed_in_the_middle_of_a_slice(calls: int) -> None:
     """Nobody waits for what cannot come; what the guest is can be saved still, and goes on elsewhere."""
     nothing = {"env": {"tool": lambda: None}}
     loop = asyncio.new_event_loop()
     guest = loop.run_until_complete(caesura.load(GUEST, nothing, time_slice=0.001))
-    task = loop.create_task(guest.call("inner", MUCH))
+    tasks = [loop.create_task(guest.call("inner", MUCH)) for _ in range(calls)]  # one is paused, others wait for it
     while not guest.usage.slices:
         loop.run_until_complete(asyncio.sleep(0))
     loop.close()
@@ -114,4 +115,4 @@ def test_a_loop_that_is_closed_in_the_middle_of_a_slice() -> None:
         assert await again.call("outer") == 0
 
     run(main())
-    assert not task.done()
+    assert not any(task.done() for task in tasks)

@@ -29,13 +29,15 @@ class Entry:
     `given` seconds. `waited` is what counts of the time that has passed in such host functions, for it and what it is
     called by, as far as that is `bounded`: masked, or below what is. `tolerance` is how long that may go on beyond its
     deadline, all together, which its host functions call masked, and `covered` what such a one has until then.
-    `granted` is the fuel that the guest got last, until it is settled; `portion` is what it has for its time.
+    `granted` is the fuel that the guest got last, until it is settled; `portion` is what it has for its time, and
+    `counted` what the guest had used before.
     """
 
     __slots__ = (
         "allowance",
         "began",
         "bounded",
+        "counted",
         "covered",
         "deadline",
         "entered",
@@ -69,6 +71,7 @@ class Entry:
         self.entered = self.stopped = self.inner = self.longest = 0.0
         self.tolerance, self.covered = TOLERANCE, 0.0
         self.granted: int | None = None
+        self.counted = 0
         self.portion = 0.0
 
 

@@ -80,6 +80,10 @@ class Pace:
         """Return the units for seconds of a guest that cannot be suspended, which only ends it."""
         return max(seconds * max(self.speed, MASKED_SPEED), LEAST_PORTION)
 
+    def masked_seconds(self, units: int) -> float:
+        """Return the seconds for which units count there."""
+        return units / max(self.speed, MASKED_SPEED)
+
     def learn(self, used: int, elapsed: float, given: float, frames: int, *, is_used_up: bool) -> None:
         """Note how much fuel the guest has used in how many of the seconds that it was given; those of host functions
         are among them. `frames` are the bytes of the frames that it has written.
