@@ -7,13 +7,14 @@ meanwhile does not count: who is stopped for good must not be a guest that could
 stopped, or the machine busy, or a host function took long. Of several host functions all but the longest count: a
 guest that calls one after the other keeps the thread as one that computes. Where these wait, as by `time.sleep`, they
 take no processor time, and the time that passes is all there is to count: a second of it is all that what is masked may
-have with what it calls, and no host function counts for more than a tenth of that.
-So a process that was stopped while one ran is forgiven ten times. A slice is time that passes, since others wait for
-its end. Entries nest, when host functions call guests, this one or others: what is inside runs no longer than what is
-outside may, and only the outermost that is masked has its tolerance, which is one for all that the host functions of one
-entry call so. What a host function resumes that it has in its hands has time of its own: it would be paused at once
-where that of what has called the host function is over, again and again. For the same reason whoever goes on from a
-pause point gets to the next one, however little is left to it, and however long it takes to resume it.
+have with what it calls, and no host function counts for more than a tenth of that. So a process that was stopped while
+one ran is forgiven ten times. A slice is time that passes, since others wait for its end.
+
+Entries nest, when host functions call guests, this one or others: what is inside runs no longer than what is outside
+may, and only the outermost that is masked has its tolerance, one for all that the host functions of an entry call so.
+What a host function resumes that it has in its hands has time of its own: it would be paused at once where that of what
+has called the host function is over, again and again. For the same reason whoever goes on from a pause point gets to
+the next one, however little is left to it, and however long it takes to resume it.
 
 With `preempt="flag"`, the deadline is an `Alarm` of the watchdog. With `preempt="fuel"` nobody can ask the guest to
 pause, so it gets its fuel in portions, as its `Pace` says; whatever the portions, the guest counts the same, so a
