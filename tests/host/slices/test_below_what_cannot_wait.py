@@ -225,6 +225,29 @@ def test_all_that_a_host_function_calls_so_has_one_time(is_coroutine: bool, boun
 
 
 @pytest.mark.parametrize("preempt", ["flag", "fuel"])
+def test_a_budget_bounds_what_is_called_so_after_waiting(preempt: str) -> None:
+    """Each call has a time of its own there, but there is one budget."""
+
+    async def main() -> None:
+        done = 0
+
+        async def each(guest: caesura.Guest, value: int) -> int:
+            nonlocal done
+            await asyncio.sleep(0)
+            for _ in range(1000):
+                guest.call_nowait("leaf", value)
+                done += 1
+            return value
+
+        guest = await load(functions={"plain": each}, preempt=preempt)
+        with pytest.raises(caesura.GuestTrap, match="time slice or budget over where the guest cannot be suspended"):
+            await guest.call("run", SOME, budget=caesura.Budget(cpu=SLICE))
+        assert 0 < done < 1000
+
+    run(main())
+
+
+@pytest.mark.parametrize("preempt", ["flag", "fuel"])
 def test_each_slice_has_that_anew(preempt: str) -> None:
     async def main() -> None:
         calls = 0

@@ -244,10 +244,11 @@ class Slicing:
         """Return for how long an entry may run."""
         seconds = self.time_slice
         if entry.allowance is not None:
-            # Where nothing is left the guest pauses at once: else waiting within a moment would be free.
-            seconds = min(seconds, max(entry.allowance.least_cpu, 0.0))
+            seconds = min(seconds, entry.allowance.least_cpu)
         if entry.is_masked:
             seconds += TOLERANCE
+        # Where nothing is left the guest pauses at once: else waiting within a moment would be free.
+        seconds = max(seconds, 0.0)
         outer = entry.outer
         if outer is None or (has_own_slice and not entry.is_masked):
             return seconds
