@@ -19,19 +19,18 @@ import { readSignal } from "./options.js";
  */
 export const exported = new WeakMap();
 
-/** What aborts each call that a signal is for; one listener serves all of them. @type {WeakMap<AbortSignal, Set<() => void>>} */
+/** What aborts each call that a signal is for; one listener serves all of them, while there are some. @type {WeakMap<AbortSignal, Set<() => void> & EventListenerObject>} */
 const listening = new WeakMap();
 
 /** Let a signal abort a call. Returns what is to be called once the call has ended. @param {AbortSignal} signal @param {() => void} abort */
 export function listen(signal, abort) {
-  let aborts = listening.get(signal);
-  if (!aborts) {
-    const waiting = (aborts = new Set());
-    listening.set(signal, waiting);
-    signal.addEventListener("abort", () => waiting.forEach((one) => one()), { once: true });
-  }
+  const aborts = listening.get(signal) ?? Object.assign(/** @type {Set<() => void>} */ (new Set()), { handleEvent: () => aborts.forEach((one) => one()) });
+  listening.set(signal, aborts);
+  if (!aborts.size) signal.addEventListener("abort", aborts);
   aborts.add(abort);
-  return () => aborts.delete(abort);
+  return () => {
+    if (aborts.delete(abort) && !aborts.size) signal.removeEventListener("abort", aborts);
+  };
 }
 
 /** Let a signal abort a call that has not begun. @param {Call} call @param {AbortSignal} signal */

@@ -29,6 +29,7 @@ import { forget, isFull, spend, wait } from "./turns.js";
 /** @typedef {import("./call.js").Site} Site */
 /** @typedef {import("./guest.js").Guest} Guest */
 /** @typedef {import("./policy.js").Share} Share */
+/** @typedef {import("./turns.js").GoOn} GoOn */
 /** @typedef {ReturnType<typeof makeSlicing>} Slicing */
 
 /**
@@ -139,6 +140,8 @@ export function makeSlicing(guest, exhaustedError) {
   let top;
   /** What goes on when nothing is paused any more. @type {(() => void)[]} */
   let gate = [];
+  /** What begins calls that have to wait for that. @type {Set<GoOn>} */
+  const begins = new Set();
   let [time, slices, suspensions] = [0, 0, 0];
   /** @type {Share} */
   const share = { exports, weight: 1, priority: 0, ran: 0, virtualTime: 0 };
@@ -221,11 +224,24 @@ export function makeSlicing(guest, exhaustedError) {
     }
   };
 
-  /** Wait for a turn. @param {Call} call @param {(failure?: Error) => void} goOn */
+  /** Wait for a turn. @param {Call} call @param {GoOn} goOn */
   const queue = ({ bounds }, goOn) => {
     const { weight = 1, priority = 0 } = bounds ?? {};
     Object.assign(share, { weight, priority });
     wait(share, goOn);
+  };
+
+  /** Drop a call that was aborted, and say so to who has it. @param {Call} call @param {any} reason */
+  const end = (call, reason) => {
+    made.drop(call, reason);
+    (call.sliced ??= {}).ended = { reason };
+    return true;
+  };
+
+  /** Reject a call that has not begun, and waits. @param {GoOn} goOn @param {Error} [failure] */
+  const rejectNow = (goOn, failure) => {
+    forget(share, goOn);
+    goOn(failure);
   };
 
   /** Let a paused call go on when it is its turn. @param {Call} call */
@@ -319,9 +335,7 @@ export function makeSlicing(guest, exhaustedError) {
           answer?.();
           return false;
         } catch (reason) {
-          made.drop(call, reason);
-          /** @type {Sliced} */ (call.sliced).ended = { reason };
-          return true;
+          return end(call, reason);
         }
       }
       if (guest.closed) return false;
@@ -344,6 +358,7 @@ export function makeSlicing(guest, exhaustedError) {
       let ended;
       const goOn = (/** @type {Error | undefined} */ failure = undefined) => {
         ended?.();
+        if (!call.state && !begins.delete(goOn)) return; // it was rejected meanwhile
         if (call.state || !(failure || call.aborted)) return again(failure);
         call.reject(failure ?? call.aborted?.reason);
         call.ended?.();
@@ -351,7 +366,9 @@ export function makeSlicing(guest, exhaustedError) {
       const [first] = paused();
       // Who waits for nothing just before each slice ends would have more than its share.
       const isOver = isFull || share.ran >= (call.bounds?.slice ?? Infinity);
-      if (!first && (!isOver || current || (call.state && call.aborted))) return false;
+      const isAborted = call.state && call.aborted;
+      if (!first && (!isOver || current || isAborted)) return false;
+      if (isAborted) return end(call, isAborted.reason); // the guest cannot be entered, and would not catch it
       if (!first) queue(call, goOn);
       else if (call.state || !made.inHand()) gate.push(goOn);
       else {
@@ -361,13 +378,9 @@ export function makeSlicing(guest, exhaustedError) {
         call.ended?.();
         return true;
       }
-      if (call.signal && !call.state) {
-        // One that has not begun is rejected at once.
-        ended = listen(call.signal, () => {
-          forget(share, goOn);
-          gate = gate.filter((one) => one != goOn);
-          goOn();
-        });
+      if (!call.state) {
+        begins.add(goOn);
+        ended = call.signal && listen(call.signal, () => rejectNow(goOn));
       }
       return true;
     },
@@ -472,6 +485,7 @@ export function makeSlicing(guest, exhaustedError) {
   guest.close = () => {
     const ended = { reason: new SuspendError(CLOSED) };
     for (const { sliced } of calls) if (sliced) sliced.ended = ended;
+    for (const goOn of begins) rejectNow(goOn, ended.reason);
     close();
     rest(0);
     release();

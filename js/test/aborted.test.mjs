@@ -1,9 +1,10 @@
 /** An abort ends what an import has called in the guest as well, whatever bounds the call around it. */
 
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { afterEach, describe, it } from "node:test";
 
-import { instantiate, Suspending } from "../src/index.js";
+import { close, instantiate, Suspending } from "../src/index.js";
 import { BudgetExhausted, FairShares, promising, usage, usePolicy } from "../src/slices.js";
 import { bytes, sleep } from "./support/guests.mjs";
 
@@ -130,6 +131,14 @@ describe("a call that waits for a turn, which comes never", () => {
     assert.ok(usage(other).fuel < 1000n);
   });
 
+  it("is rejected at once by close", async () => {
+    const other = await compete(() => {});
+    const waiting = [1, 2].map(() => promising(other.exports.quick, { slice: 1 })(4));
+    await sleep(5);
+    close(other);
+    for (const call of waiting) await assert.rejects(call, /^SuspendError: the instance is closed/);
+  });
+
   it("is thrown the reason where it has waited", async () => {
     let calls = 0;
     const other = await compete(() => {
@@ -145,5 +154,34 @@ describe("a call that waits for a turn, which comes never", () => {
     assert.ok(calls <= 1, `${calls} calls`);
     await stop();
     assert.equal(await promising(other.exports.quick, { slice: 1 })(4), 8);
+  });
+});
+
+describe("signals", () => {
+  const module = new WebAssembly.Module(bytes("computing", "fuel_plain"));
+
+  it("a call that waits ends though another of its guest computes for ever", async () => {
+    const { exports } = await instantiate(module, { env: { again() {}, later: new Suspending(() => new Promise(() => {})) } });
+    const end = new AbortController();
+    const waiting = promising(exports.ask_later, { slice: 1, signal: end.signal })();
+    const spinning = new AbortController();
+    const other = promising(exports.spin, { slice: 1, signal: spinning.signal })();
+    await sleep(10);
+    end.abort(new Error("enough"));
+    await assert.rejects(waiting, /^Error: enough/);
+    spinning.abort();
+    await assert.rejects(other);
+    assert.equal(await promising(exports.quick, { slice: 1 })(4), 8);
+  });
+
+  it("hold nothing of calls that have ended", async () => {
+    const { exports } = await instantiate(module, { env: { again() {}, later() {} } });
+    const { signal } = new AbortController();
+    for (let round = 0; round < 3; round++) {
+      const calls = Array.from({ length: 20 }, () => promising(exports.count, { slice: 1, signal })(300_000n));
+      assert.equal(getEventListeners(signal, "abort").length, 1);
+      await Promise.all(calls);
+      assert.equal(getEventListeners(signal, "abort").length, 0);
+    }
   });
 });
