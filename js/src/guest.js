@@ -430,6 +430,7 @@ export function makeGuest(description, options) {
         if (call.promise && call.size) area.drop(call);
         call.promise = undefined;
         call.reject(new SuspendError(CLOSED));
+        call.ended?.();
         finish(call);
       }
     },

@@ -174,6 +174,20 @@ describe("signals", () => {
     assert.equal(await promising(exports.quick, { slice: 1 })(4), 8);
   });
 
+  it("hold nothing of instances that are closed", async () => {
+    const { signal } = new AbortController();
+    const calls = [];
+    const hold = (instance, name, options, ...parameters) => calls.push(promising(instance.exports[name], { signal, ...options })(...parameters).catch((error) => error));
+    for (const [name, options, ...parameters] of [["ask_later", {}], ["spin", { slice: 0.5 }], ["count", { fuel: 1000 }, 1n << 40n]]) {
+      const instance = await instantiate(module, { env: { again() {}, later: new Suspending(() => new Promise(() => {})) } });
+      hold(instance, name, options, ...parameters);
+      await sleep(5);
+      close(instance);
+    }
+    assert.deepEqual(getEventListeners(signal, "abort"), []);
+    assert.deepEqual((await Promise.all(calls)).map(({ name }) => name), ["SuspendError", "SuspendError", "BudgetExhausted"]);
+  });
+
   it("hold nothing of calls that have ended", async () => {
     const { exports } = await instantiate(module, { env: { again() {}, later() {} } });
     const { signal } = new AbortController();

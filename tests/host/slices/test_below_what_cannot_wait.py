@@ -276,3 +276,16 @@ def test_short_callbacks_take_none_of_that(preempt: str) -> None:
         assert await guest.call("run", 5) == 5 * 20_000 + 100
 
     run(main())
+
+
+def test_short_ones_that_are_nested_take_none_either() -> None:
+    async def main() -> None:
+        def again(guest: caesura.Guest, value: int) -> int:
+            if value == 4:
+                return sum(guest.call_nowait("run", 3) for _ in range(5000))
+            return value if value == 0 else int(guest.call_nowait("run", value - 1))
+
+        guest = await load(functions={"plain": again}, time_slice=SLICE, preempt="flag")
+        assert await guest.call("run", 4) == 5000 * 400 + 100
+
+    run(main())

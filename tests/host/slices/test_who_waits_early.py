@@ -142,3 +142,47 @@ def test_each_second_is_charged_once() -> None:
         assert share.ran == 0.0
 
     run(main())
+
+
+class Never(caesura.FairShares):
+    """Gives a guest no turn while others wait for one, which compute for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unlucky: object = None
+
+    def choose(self) -> caesura.Share | None:
+        """Return the guest that goes on."""
+        chosen = super().choose()
+        if chosen is not None and chosen.guest is self.unlucky:
+            instead = super().choose()
+            self.add(chosen)
+            return instead
+        return chosen
+
+
+@pytest.mark.parametrize("how", ["close", "aclose"])
+def test_a_guest_is_closed_whose_calls_wait_for_a_turn(how: str) -> None:
+    async def main() -> None:
+        policy = Never()
+        caesura.use_policy(policy)
+        spinning = [asyncio.create_task((await load()).call("spin")) for _ in range(2)]
+        guest = policy.unlucky = await load()
+        while not policy._turns:
+            await asyncio.sleep(0)
+        waiting = [asyncio.create_task(guest.call("quick", 1)) for _ in range(3)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not any(task.done() for task in waiting)
+        if how == "close":
+            guest.close()
+        else:
+            await guest.aclose()
+        for task in waiting:
+            with pytest.raises(caesura.UsageError, match="this guest is closed"):
+                await task
+        for task in spinning:
+            task.cancel()
+        await asyncio.wait(spinning)
+
+    run(main())

@@ -30,7 +30,7 @@ class Entry:
     called by, as far as that is `bounded`: masked, or below what is. `tolerance` is how long that may go on beyond its
     deadline, all together, which its host functions call masked, and `covered` what such a one has until then.
     `granted` is the fuel that the guest got last, until it is settled; `portion` is what it has for its time, and
-    `counted` what the guest had used before.
+    `counted` what the guest had used before; `free` are seconds that do not count of those below it.
     """
 
     __slots__ = (
@@ -41,6 +41,7 @@ class Entry:
         "covered",
         "deadline",
         "entered",
+        "free",
         "given",
         "granted",
         "inner",
@@ -72,6 +73,7 @@ class Entry:
         self.tolerance, self.covered = TOLERANCE, 0.0
         self.granted: int | None = None
         self.counted = 0
+        self.free = 0.0
         self.portion = 0.0
 
 

@@ -97,6 +97,8 @@ class Slicing:
         # The calls that are paused, and the future that each waits for; None where somebody has it in his hands.
         self.paused: dict[CallState, asyncio.Future[None] | None] = {}
         self._gate: list[asyncio.Future[None]] = []
+        self._begins: set[asyncio.Future[None]] = set()  # what calls wait for that have not begun, until their turn
+        self._is_closed = False
         self.thread = thread_state()  # the guest's own
         self._area = area
         self._base = area.base
@@ -183,12 +185,16 @@ class Slicing:
         outer.resumed = now
         if outer.bounded:
             outer.waited = entry.waited
-        if entry.is_masked and not outer.is_masked and entry.given < inf:
-            if self._fuel is None:
-                used = processor_time(entry)
+        if entry.is_masked and entry.given < inf:
+            free = entry.free + _AS_LONG_AS_A_CALL
+            if outer.is_masked:
+                outer.free += free
             else:
-                used = self._pace.masked_seconds(self.used_fuel - entry.counted)
-            outer.tolerance -= max(used - entry.covered - _AS_LONG_AS_A_CALL, 0.0)
+                if self._fuel is None:
+                    used = processor_time(entry)
+                else:
+                    used = self._pace.masked_seconds(self.used_fuel - entry.counted)
+                outer.tolerance -= max(used - entry.covered - free, 0.0)
         if outer.is_stopped:
             taken = processor_time(entry)
             outer.left -= taken
@@ -410,8 +416,12 @@ class Slicing:
 
     def close(self) -> None:
         """Let nobody wait for a guest that is closed."""
+        self._is_closed = True
         self.paused.clear()
         self._open_gate()
+        for future in self._begins:
+            if not future.done() and not future.get_loop().is_closed():
+                future.set_result(None)
 
     def _open_gate(self) -> None:
         gate, self._gate = self._gate, []
@@ -429,11 +439,17 @@ class Slicing:
         future = turns.wait(self.share)
         if call in self.paused:
             self.paused[call] = future
+        elif call.pending is None:
+            self._begins.add(future)
         try:
             yield from future
         except BaseException:
             turns.forget(self.share, future)
             raise
+        finally:
+            self._begins.discard(future)
+        if self._is_closed:
+            turns.forget(self.share, future)
 
     def _refuse(self) -> NoReturn:
         other, future = next(iter(self.paused.items()))
