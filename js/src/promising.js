@@ -22,9 +22,17 @@ export const exported = new WeakMap();
 /** What aborts each call that a signal is for; one listener serves all of them, while there are some. @type {WeakMap<AbortSignal, Set<() => void> & EventListenerObject>} */
 const listening = new WeakMap();
 
+/** Outside of `listen`, whose calls the engine would keep with a function made there. */
+const LISTENER = {
+  /** @this {Set<() => void>} */
+  handleEvent() {
+    this.forEach((one) => one());
+  },
+};
+
 /** Let a signal abort a call. Returns what is to be called once the call has ended. @param {AbortSignal} signal @param {() => void} abort */
 export function listen(signal, abort) {
-  const aborts = listening.get(signal) ?? Object.assign(/** @type {Set<() => void>} */ (new Set()), { handleEvent: () => aborts.forEach((one) => one()) });
+  const aborts = listening.get(signal) ?? Object.assign(/** @type {Set<() => void>} */ (new Set()), LISTENER);
   listening.set(signal, aborts);
   if (!aborts.size) signal.addEventListener("abort", aborts);
   aborts.add(abort);
