@@ -119,11 +119,18 @@ describe("a call that waits for a turn, which comes never", () => {
     return other;
   }
 
+  /** Call an export until it has to wait for a turn: guests may have computed little just then. */
+  async function waitingCall({ exports }, options) {
+    for (;;) {
+      const waiting = promising(exports.quick, { slice: 1, ...options })(4);
+      if ((await Promise.race([waiting, sleep(5).then(() => "waits")])) == "waits") return { waiting };
+    }
+  }
+
   it("is rejected at once where it has not begun", async () => {
     const other = await compete(() => {});
     const end = new AbortController();
-    const waiting = promising(other.exports.quick, { slice: 1, signal: end.signal })(4);
-    await sleep(5);
+    const { waiting } = await waitingCall(other, { signal: end.signal });
     end.abort(new Error("enough"));
     await assert.rejects(waiting, /^Error: enough/);
     await stop();
@@ -133,10 +140,9 @@ describe("a call that waits for a turn, which comes never", () => {
 
   it("is rejected at once by close", async () => {
     const other = await compete(() => {});
-    const waiting = [1, 2].map(() => promising(other.exports.quick, { slice: 1 })(4));
-    await sleep(5);
+    const calls = [await waitingCall(other), await waitingCall(other)];
     close(other);
-    for (const call of waiting) await assert.rejects(call, /^SuspendError: the instance is closed/);
+    for (const { waiting } of calls) await assert.rejects(waiting, /^SuspendError: the instance is closed/);
   });
 
   it("is thrown the reason where it has waited", async () => {
