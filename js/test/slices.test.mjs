@@ -15,6 +15,11 @@ const SPINS = { spin: [], recurse: [], tail: [], through_table: [], grow: [], fi
 /** Instances, by their exports. */
 const instances = new WeakMap();
 
+/** Twice, since it may be this one that the guests have used up just now. */
+const untilNextTurn = async () => {
+  for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
+};
+
 const exhaustion = (promise) =>
   promise.then(
     (result) => assert.fail(`it returned ${result}`),
@@ -25,7 +30,7 @@ for (const build of builds) {
   const make = async ({ again = (value) => value, later = async (value) => value, ...options } = {}) => {
     const instance = await instantiate(modules[build], { env: { again, later: new Suspending(later) } }, options);
     instances.set(instance.exports, instance);
-    await sleep(1); // so that calls begin at once, whatever has computed before
+    await untilNextTurn(); // so that calls begin at once, whatever has computed before
     return instance.exports;
   };
 
@@ -449,7 +454,7 @@ describe("C stacks of calls that are paused", () => {
           }
         }
       };
-      await sleep(1); // so that none has to wait for a turn
+      await untilNextTurn(); // so that none has to wait for one
       const calls = Array.from({ length: 12 }, (_, id) => go(promising(exports.dig, { fuel: 30 })(id, 15 + id)));
       assert.deepEqual(await Promise.all(calls), calls.map((_, id) => 2 * (16 + id) * id));
       assert.ok(pauses > 50, `${pauses} pauses`);
