@@ -64,8 +64,8 @@ MOST_OF_ONE: Final = WAITING / 10
 # run in it, and looking at the thread's clock takes a tenth of it.
 PAUSE: Final = 0.000_015
 
-# Seconds for which each call that cannot be suspended goes on for nothing: the host takes about as long to make it, so
-# who calls a guest for each of many elements pays more for that than for what the guest does.
+# Seconds for which each call that cannot be suspended goes on for nothing. That is what the host takes to make it on a
+# slow machine, and some times as much on a fast one: what a guest gets by many calls is bounded by the host's own time.
 _AS_LONG_AS_A_CALL: Final = 0.00002
 
 # Seconds in which a guest gets to its next pause point.
